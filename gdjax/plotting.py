@@ -21,7 +21,6 @@ from gdjax.flows.gradient_flow import Flow, FlowDistance
 from gdjax.minima.barriers import PairwiseBarriers
 from gdjax.plots import (
     barriers,
-    basin_maps,
     coordinates,
     flows,
     gradients,
@@ -29,11 +28,12 @@ from gdjax.plots import (
     minima,
     spectrum,
     stability,
+    surfaces,
     sweeps,
     training,
     volumes,
 )
-from gdjax.plots.style import figure_of
+from gdjax.plots.axes import figure_of
 from gdjax.stores import open_dataset
 from gdjax.sweeps.learning_rate import LearningRateResult
 from gdjax.volumes.basin_volume import BasinVolume
@@ -58,7 +58,7 @@ FIGURES: tuple[tuple[str, type | str, Callable[..., Any]], ...] = (
     ("line, plane", "slice", landscapes.line_or_plane),
     ("trajectory_plane", "trajectory_plane", landscapes.trajectory),
     ("count_minima", "census", minima.frequencies),
-    ("basins_of_attraction", "basins", basin_maps.basin_maps),
+    ("basins_of_attraction", "basins", surfaces.basin_maps),
     ("pairwise_barriers", PairwiseBarriers, barriers.pairwise_barriers),
     ("extreme_eigenpairs", Eigenpairs, spectrum.eigenvalues),
     ("spectral_density", SpectralDensity, spectrum.density),
@@ -67,11 +67,7 @@ FIGURES: tuple[tuple[str, type | str, Callable[..., Any]], ...] = (
     ("distance_from_flow", FlowDistance, flows.flow_distances),
     ("central_flow", CentralFlow, flows.central_flow),
     ("basin_volume", BasinVolume, volumes.radii),
-    (
-        "finite_temperature_coefficient",
-        FiniteTemperatureCoefficient,
-        volumes.chain_coefficients,
-    ),
+    ("finite_temperature_coefficient", FiniteTemperatureCoefficient, volumes.chain_coefficients),
     ("local_learning_coefficient", LocalLearningCoefficient, volumes.learning_coefficient),
 )
 TREES = {"sweep": sweeps.compared, "slice": landscapes.tree_of_planes}
@@ -134,11 +130,8 @@ def _drawer(result: Any) -> Callable[..., Any] | None:
     if isinstance(result, xr.DataTree):
         kinds = {_kind(node.to_dataset()) for node in result.children.values()}
         return TREES.get(kinds.pop()) if len(kinds) == 1 else None
-    if isinstance(result, xr.Dataset):
-        name = _kind(result)
-        return next((draw for _, kind, draw in FIGURES if kind == name), None)
-    types = ((kind, draw) for _, kind, draw in FIGURES if isinstance(kind, type))
-    return next((draw for kind, draw in types if isinstance(result, kind)), None)
+    name = _kind(result) if isinstance(result, xr.Dataset) else type(result)
+    return next((draw for _, kind, draw in FIGURES if kind == name), None)
 
 
 def _kind(dataset):

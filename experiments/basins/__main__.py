@@ -20,9 +20,8 @@ from matplotlib.lines import Line2D
 from experiments.shared import command
 from experiments.shared.trees import datasets, tree_of
 from gdjax.minima.basins import basins_of_attraction, learning_rate_limits
-from gdjax.plots.basin_maps import basin_maps
 from gdjax.plots.style import BLACK, GREY, Figure, style
-from gdjax.plots.surfaces import minimum_color
+from gdjax.plots.surfaces import basin_maps, minimum_color
 
 # Color and line style of the share of starts of each outcome that is not a minimum.
 LINE_STYLES = {"not_arrived": (GREY, "-"), "diverged": (BLACK, "-"), "at_no_minimum": (GREY, ":")}

@@ -182,12 +182,10 @@ def plot(tree) -> dict:
     for cost, branch in by_cost.items():
         for matrix, name in zip(MATRICES, ("Hessian", "Gauss-Newton part"), strict=True):
             pair = branch.sel(seed=0)[[matrix, f"{matrix}_residual"]]
-            panels[f"{NAMES[cost]}: {name}"] = [
-                plots.RankedEigenvalues(
-                    after(epoch), *(one.values for one in pair.sel(epoch=epoch).values())
-                )
+            panels[f"{NAMES[cost]}: {name}"] = {
+                after(epoch): tuple(one.values for one in pair.sel(epoch=epoch).values())
                 for epoch in branch.epoch.values
-            ]
+            }
     outliers = "; ".join(f"{NAMES[cost]} {above_gap(branch)}" for cost, branch in by_cost.items())
     return {
         "density": plots.densities(

@@ -21,6 +21,7 @@ from gdjax.cli.explore import Explore
 from gdjax.cli.landscape import Landscape
 from gdjax.cli.lesson import Lesson
 from gdjax.cli.minima import Minima
+from gdjax.cli.options import check_limits
 from gdjax.cli.spectrum import Spectrum
 from gdjax.cli.store import Replay, Resume
 from gdjax.cli.sweep import Sweep
@@ -91,6 +92,7 @@ def _run(arguments: list[str]) -> None:
             args=arguments,
             config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.ConsolidateSubcommandArgs),
         )
+        check_limits(command)
         command.run()
     except GdjaxError as error:
         print(f"gdjax: {error}", file=sys.stderr)

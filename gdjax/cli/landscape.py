@@ -2,18 +2,19 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from gdjax._runtime import process, results
 from gdjax.cli.emit import emit, table
-from gdjax.cli.options import check_at_least, check_positive, check_seed
+from gdjax.cli.options import Limit, Positive, Seed, at_least
 from gdjax.cli.point import Origin
 from gdjax.errors import InputError
 
 TRAJECTORY = "trajectory"
 MAX_SIDE = 3000  # maximum number of points along a side of a plane
+SIDE = Limit(lambda points: points <= MAX_SIDE, f"at most {MAX_SIDE:,} along a side")
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,12 @@ class Landscape:
     neuron (neuron) or layer (layer), eigenvectors of the two largest eigenvalues of the Hessian
     (eigenvectors), or the gradient and a random direction (gradient). By default trajectory (if
     snapshots exist), random, neuron and eigenvectors."""
-    points: int = 51
+    points: Annotated[int, at_least(2), SIDE] = 51
     """Number of points along each side of a plane."""
-    reach: float | None = None
+    reach: Positive | None = None
     """Half-width of planes, as a distance between parameters; by default, a third of the norm of
     the parameters (1 if they are all 0). The trajectory plane is sized to contain the descent."""
-    direction_seed: int = 0
+    direction_seed: Seed = 0
     """Seed of the random directions."""
     out: Path | None = None
     """Folder for results; by default results/landscape/<hash of these settings>."""
@@ -42,11 +43,6 @@ class Landscape:
     def run(self) -> None:
         """Evaluate the planes, write data, summary and figures, and print a table."""
         self.origin.check()
-        check_at_least(2, self, "points")
-        if self.points > MAX_SIDE:
-            raise InputError(f"--points {self.points}: expected at most {MAX_SIDE:,} along a side")
-        check_positive(self, "reach")
-        check_seed("--direction-seed", self.direction_seed)
         if len(set(self.directions)) < len(self.directions):
             raise InputError(
                 f"--directions {' '.join(self.directions)}: expected each direction once"

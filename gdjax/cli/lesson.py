@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from gdjax._runtime import process, results
-from gdjax.cli.options import check_at_least
+from gdjax.cli.options import at_least
 
 TRAIN_IMAGES = 4000  # maximum number of training images in the page
 
@@ -16,7 +17,7 @@ class Lesson:
     data: str = "mnist5k"
     """Data set: mnist5k (bundled), mnist, fashion_mnist, kmnist, or another data set prepared with
     `gdjax data prepare`."""
-    networks: int = 48
+    networks: Annotated[int, at_least(0)] = 48
     """Number of trained networks that classify one image in the last step of the course; 0 omits
     this step."""
     out: Path | None = None
@@ -24,7 +25,6 @@ class Lesson:
 
     def run(self) -> None:
         """Train the networks and write the page."""
-        check_at_least(0, self, "networks")
         file = results.page("lesson", self, self.out)
         process.configure()
         from gdjax import data, problems

@@ -3,13 +3,12 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from gdjax import interrupts
 from gdjax._runtime import process, results
 from gdjax.cli.emit import emit, table
-from gdjax.cli.options import MOMENTUM, StoredRuns, check_at_least, check_positive, parse_at
-from gdjax.cli.problem_file import load_problem
+from gdjax.cli.options import MOMENTUM, Count, Limit, Positive, StoredRuns
 from gdjax.errors import InputError
 
 DATA = "mnist5k"
@@ -75,24 +74,24 @@ class Minima(StoredRuns):
     """Test function to minimize from random starts."""
     data: str | None = None
     """Data set of the digit networks; mnist5k by default."""
-    seeds: int | None = None
+    seeds: Count | None = None
     """Number of random starts; by default 16 for networks, and 400 for a function."""
-    learning_rate: float | None = None
+    learning_rate: Positive | None = None
     """Learning rate; by default 3 for networks; for a function, 0.2 times the stability limit at
     its sharpest minimum, but at most 0.1."""
-    num_steps: int | None = None
+    num_steps: Count | None = None
     """Number of steps of each descent; by default 5000 for networks (full batch, momentum 0.9), and
     1000 for a function."""
-    samples: int = 50
+    samples: Count = 50
     """Number of training images of the networks."""
-    widths: tuple[int, ...] = (16, 16)
+    widths: tuple[Count, ...] = (16, 16)
     """Number of sigmoid neurons in each hidden layer of the networks."""
-    decay: float = 1e-3
+    decay: Annotated[float, Limit(lambda x: 0 <= x < math.inf, "a number >= 0")] = 1e-3
     """Weight decay of the networks: the cost of a weight of 1. Biases are not decayed."""
-    tolerance: float = 1e-3
+    tolerance: Positive = 1e-3
     """Largest distance at which two end points count as one minimum, directly or through other end
     points between them, in units of the parameters."""
-    polishing: int = 200
+    polishing: Count = 200
     """Maximum number of Newton steps that polish an end point."""
     out: Path | None = None
     """Folder for results; by default results/minima/<hash of these settings>."""
@@ -106,28 +105,25 @@ class Minima(StoredRuns):
         folder = results.folder("minima", self, self.out)
         with interrupts.resumable(f"gdjax minima with --out {folder} and these settings"):
             census = count_minima(
-                load_problem(self.problem),
-                self.store or self._swept(folder / "runs.zarr"),
-                parse_at(self.at),
-                allow_unverified=self.allow_unverified,
-                skip_damaged=self.skip_damaged,
+                runs=self.store or self._swept(folder / "runs.zarr"),
                 distance_tolerance=self.tolerance,
                 max_steps=self.polishing,
+                **self.selection(),
             )
         data = {"data": census}
         if self.function is not None and _coordinates(census) == 2:
             rate = census.learning_rate.values[:1]
             data["basins"] = basins_of_attraction(self.function, rate)
-        tables = {"minima": rows(census, "minimum"), "manifolds": rows(census, "manifold")}
         summary = numbers(census)
+        summary |= {"minima": rows(census, "minimum"), "manifolds": rows(census, "manifold")}
         emit(
             "minima",
             self,
             folder,
             data=data,
-            summary={**summary, **tables},
+            summary=summary,
             draw=lambda: figures(**data),
-            report=report(tables["minima"], tables["manifolds"], summary, self.tolerance),
+            report=report(summary, self.tolerance),
             next_command=("explore", "--minima", folder / "data.zarr"),
         )
 
@@ -144,10 +140,6 @@ class Minima(StoredRuns):
                     f"--{flag.replace('_', '-')}: applies to new descents, but --store contains "
                     f"finished runs; leave it out"
                 )
-        check_at_least(1, self, "seeds", "num_steps", "samples", "widths", "polishing")
-        check_positive(self, "learning_rate", "tolerance")
-        if not 0 <= self.decay < math.inf:
-            raise InputError(f"--decay {self.decay}: expected a number >= 0")
 
     def _swept(self, store: Path) -> Path:
         """Run the descents that the store lacks, each from a random start."""
@@ -180,12 +172,7 @@ class Minima(StoredRuns):
 
 
 def rows(census: Any, kind: str) -> list[dict[str, Any]]:
-    """Return one row per minimum or per connected manifold of minima, lowest cost first.
-
-    Args:
-        census: Dataset of a census.
-        kind: "minimum" or "manifold".
-    """
+    """Return one row per "minimum" or connected "manifold" of minima, lowest cost first."""
     columns = {}
     for name in COLUMNS:
         for variable in (f"{kind}_{name}", name):
@@ -224,7 +211,7 @@ def numbers(census: Any) -> dict[str, Any]:
 
 def figures(data: Any, basins: Any = None) -> dict[str, Any]:
     """Draw a census: shares of minima, their map and barriers, and basins."""
-    from gdjax.plots import barriers, basin_maps, minima
+    from gdjax.plots import barriers, minima, surfaces
 
     drawn: dict[str, Any] = {}
     if data.sizes["minimum"] and data["count"].max() > 1:
@@ -235,18 +222,13 @@ def figures(data: Any, basins: Any = None) -> dict[str, Any]:
         drawn["barriers"] = barriers.pairwise_barriers(data, unit="minimum", title=title)
     if basins is not None:
         title = f"{basins.attrs['formula']}: minimum reached from each start"
-        drawn["basins"] = basin_maps.basin_maps(basins, title=title)
+        drawn["basins"] = surfaces.basin_maps(basins, title=title)
     return drawn
 
 
-def report(
-    minima: list[dict[str, Any]],
-    manifolds: list[dict[str, Any]],
-    summary: dict[str, Any],
-    tolerance: float,
-) -> list[str]:
+def report(summary: dict[str, Any], tolerance: float) -> list[str]:
     """Return the printed tables of minima and manifolds, and sentences on their numbers."""
-    ended = summary["ended"]
+    minima, manifolds, ended = (summary[name] for name in ("minima", "manifolds", "ended"))
     points = sum(count for kind, count in ended.items() if kind in POINTS)
     others = ", ".join(
         f"{count} {kind}" for kind, count in ended.items() if kind not in (*POINTS, MANIFOLD)

@@ -1,23 +1,56 @@
-"""Options that several commands share, and their checks, made before JAX is imported.
+"""Options that several commands share, and limits of options, checked before JAX is imported."""
 
->>> check_seed("--seed", 7)
->>> check_seed("--seed", -1)
-Traceback (most recent call last):
-gdjax.errors.InputError: --seed -1: expected a whole number from 0 to 4294967295
-"""
-
+import itertools
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import tyro
 
 from gdjax.cli.grid import TRUTH, number
-from gdjax.cli.problem_file import Given, check_problem_file
+from gdjax.cli.problem_file import Given, check_problem_file, load_problem
 from gdjax.errors import InputError
 
 MOMENTUM = 0.9
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Numbers that an option accepts, and their description in an error message."""
+
+    accepts: Callable[[Any], bool]
+    expected: str
+
+
+def at_least(least: int) -> Limit:
+    """Return the limit of numbers that must not be below `least`."""
+    return Limit(lambda value: value >= least, f"at least {least}")
+
+
+Count = Annotated[int, at_least(1)]
+Positive = Annotated[float, Limit(lambda x: 0 < x < math.inf, "a number above 0")]
+Seed = Annotated[int, Limit(lambda n: 0 <= n < 2**32, f"a whole number from 0 to {2**32 - 1}")]
+
+
+def check_limits(command: Any) -> None:
+    """Check the numbers among the options of a command against the limits in their types."""
+    for name, hint in get_type_hints(type(command), include_extras=True).items():
+        value = getattr(command, name)
+        if is_dataclass(value):
+            check_limits(value)
+        entries = value if isinstance(value, tuple) else (value,)
+        for limit, entry in itertools.product(_limits(hint), entries):
+            if isinstance(entry, int | float) and not limit.accepts(entry):
+                raise InputError(f"--{name.replace('_', '-')} {entry}: expected {limit.expected}")
+
+
+def _limits(hint):
+    """Yield the limits in a type, such as that of Count in Count | None."""
+    yield from (entry for entry in getattr(hint, "__metadata__", ()) if isinstance(entry, Limit))
+    for argument in get_args(hint):
+        yield from _limits(argument)
 
 
 @dataclass(frozen=True)
@@ -27,7 +60,7 @@ class NetworkOptions:
     data: str = "mnist5k"
     """Data set: mnist5k (bundled), mnist, fashion_mnist, kmnist, or another data set prepared with
     `gdjax data prepare`."""
-    widths: tuple[int, ...] = (16, 16)
+    widths: tuple[Count, ...] = (16, 16)
     """Number of neurons in each hidden layer."""
     activation: Literal["sigmoid", "tanh", "relu", "softplus", "identity", "step"] = "sigmoid"
     """Activation of the neurons."""
@@ -72,6 +105,15 @@ class StoredRuns:
             check_store(self.store)
             parse_at(self.at)
 
+    def selection(self) -> dict[str, Any]:
+        """Return the arguments with which the functions of gdjax read these runs."""
+        return {
+            "at": parse_at(self.at),
+            "problem": load_problem(self.problem),
+            "allow_unverified": self.allow_unverified,
+            "skip_damaged": self.skip_damaged,
+        }
+
 
 def check_store(store: str) -> None:
     """Check that the folder of a store exists, unless the store is a URL."""
@@ -80,29 +122,6 @@ def check_store(store: str) -> None:
             f"{store}: no such store; pass the folder or URL of the store of a sweep, such as "
             f"results/sweep/<hash>/runs.zarr"
         )
-
-
-def check_at_least(least: int, command: Any, *names: str) -> None:
-    """Check that no whole number in the fields of a command is below `least`."""
-    for name in names:
-        value = getattr(command, name)
-        for entry in value if isinstance(value, tuple) else (value,):
-            if isinstance(entry, int) and entry < least:
-                raise InputError(f"--{name.replace('_', '-')} {entry}: expected at least {least}")
-
-
-def check_positive(command: Any, *names: str) -> None:
-    """Check that fields of a command are None or finite numbers above 0."""
-    for name in names:
-        value = getattr(command, name)
-        if value is not None and not 0 < value < math.inf:
-            raise InputError(f"--{name.replace('_', '-')} {value}: expected a number above 0")
-
-
-def check_seed(flag: str, value: int) -> None:
-    """Check that a seed is in [0, 2^32)."""
-    if not 0 <= value < 2**32:
-        raise InputError(f"{flag} {value}: expected a whole number from 0 to {2**32 - 1}")
 
 
 def make_optimizer(name: str, axes: Any = ()) -> Any:

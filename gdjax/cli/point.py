@@ -6,16 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gdjax.cli.options import (
-    MOMENTUM,
-    StoredRuns,
-    check_at_least,
-    check_positive,
-    check_seed,
-    format_value,
-    parse_at,
-)
-from gdjax.cli.problem_file import load_problem
+from gdjax.cli.options import MOMENTUM, Count, Positive, Seed, StoredRuns, format_value
 from gdjax.errors import InputError
 from gdjax.flags import FORMER_NAMES
 
@@ -53,13 +44,13 @@ class Origin(StoredRuns):
     """params.npz written by `gdjax train`; the summary.json beside it describes the network."""
     data: str = "mnist5k"
     """Data set of the network to train."""
-    learning_rate: float = 1.0
+    learning_rate: Positive = 1.0
     """Learning rate of the network to train."""
-    batch_size: int = 32
+    batch_size: Count = 32
     """Number of samples per step."""
-    epochs: int = 10
+    epochs: Count = 10
     """Number of passes over the training set."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the initial parameters."""
 
     def check(self) -> None:
@@ -72,9 +63,6 @@ class Origin(StoredRuns):
                 f"--params {self.params}: no such file; pass the params.npz that `gdjax train` "
                 f"wrote"
             )
-        check_at_least(1, self, "epochs", "batch_size")
-        check_positive(self, "learning_rate")
-        check_seed("--seed", self.seed)
 
     def flags(self) -> list[str]:
         """Return the flags that differ from their defaults, for use in another command."""
@@ -99,13 +87,7 @@ class Origin(StoredRuns):
     def _of_store(self, store):
         from gdjax.sweeps import run_of
 
-        run = run_of(
-            store,
-            parse_at(self.at),
-            load_problem(self.problem),
-            allow_unverified=self.allow_unverified,
-            skip_damaged=self.skip_damaged,
-        )
+        run = run_of(store, **self.selection())
         axes = ", ".join(
             f"{name.replace('_', ' ')} {format_value(value)}" for name, value in run.at.items()
         )
@@ -204,10 +186,9 @@ def _summary(file):
             and 0 < trained["learning_rate"] < float("inf")
             and isinstance(trained["held"], bool)
         )
+        why = ""
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         right, why = False, f" ({error!r:.120})"
-    else:
-        why = ""
     if not right:
         raise InputError(
             f"--params {file}: the folder has no valid summary.json of `gdjax train`{why}, which "

@@ -3,13 +3,13 @@
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import tyro
 
 from gdjax._runtime import process, results
 from gdjax.cli.emit import emit, table
-from gdjax.cli.options import check_at_least, check_positive, check_seed
+from gdjax.cli.options import Count, Positive, Seed, at_least
 from gdjax.cli.point import Origin
 
 SHARE = 6  # number of trace probes for each density probe
@@ -31,19 +31,19 @@ class Spectrum:
     """Compute eigenvalues, trace and spectral density of the Hessian at a network."""
 
     origin: tyro.conf.OmitArgPrefixes[Origin] = field(default_factory=Origin)
-    largest: int = 10
+    largest: Count = 10
     """Number of largest eigenvalues, of the whole Hessian and of the diagonal block of each
     layer."""
-    smallest: int = 3
+    smallest: Annotated[int, at_least(0)] = 3
     """Number of smallest eigenvalues of the whole Hessian."""
-    tolerance: float = 1e-3
+    tolerance: Positive = 1e-3
     """Tolerance for the residuals |H v - eigenvalue v|, relative to the largest |eigenvalue|."""
-    gradient_tolerance: float = 1e-5
+    gradient_tolerance: Positive = 1e-5
     """Largest norm of the gradient at which the point counts as stationary."""
-    probes: int = 48
+    probes: Annotated[int, at_least(2 * SHARE)] = 48
     """Number of random vectors for the trace. The spectral density uses a sixth of this number,
     with 64 Hessian-vector products each."""
-    probe_seed: int = 0
+    probe_seed: Seed = 0
     """Seed of the random vectors."""
     out: Path | None = None
     """Folder for results; by default results/spectrum/<hash of these settings>."""
@@ -51,11 +51,6 @@ class Spectrum:
     def run(self) -> None:
         """Compute the eigenvalues, write data, summary and figures, and print tables."""
         self.origin.check()
-        check_at_least(1, self, "largest")
-        check_at_least(0, self, "smallest")
-        check_at_least(2 * SHARE, self, "probes")
-        check_positive(self, "tolerance", "gradient_tolerance")
-        check_seed("--probe-seed", self.probe_seed)
         process.configure()
         point = self.origin.find()
         folder = results.folder("spectrum", self, self.out)
@@ -138,10 +133,10 @@ def figures(
         residuals=spectrum.extremes.residuals,
     )
     # The smallest eigenvalues come last and have no rank from the largest.
-    ranked = [
-        plots.RankedEigenvalues(name, pairs.values[:largest], pairs.residuals[:largest])
+    ranked = {
+        name: (pairs.values[:largest], pairs.residuals[:largest])
         for name, pairs in {"whole": spectrum.extremes, **spectrum.parts}.items()
-    ]
+    }
     return {
         "density": plots.densities([panel]),
         "ranks": plots.ranks(

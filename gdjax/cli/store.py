@@ -10,7 +10,7 @@ import tyro
 
 from gdjax import interrupts
 from gdjax._runtime import process, results
-from gdjax.cli.options import StoredRuns, check_store, format_value, parse_at, resume_command
+from gdjax.cli.options import StoredRuns, check_store, format_value, resume_command
 from gdjax.cli.problem_file import Given, check_problem_file, load_problem
 from gdjax.errors import InputError
 
@@ -115,13 +115,7 @@ class Replay(StoredRuns):
         process.configure()
         from gdjax.sweeps import replay
 
-        comparison = replay(
-            self.store,
-            parse_at(self.at),
-            problem=load_problem(self.problem),
-            allow_unverified=self.allow_unverified,
-            skip_damaged=self.skip_damaged,
-        )
+        comparison = replay(self.store, **self.selection())
         run = " ".join(f"{axis}={format_value(value)}" for axis, value in comparison.at.items())
         if comparison.equal:
             print(f"{run}: bitwise equal")

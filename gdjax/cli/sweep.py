@@ -9,11 +9,12 @@ import tyro
 from gdjax import interrupts
 from gdjax._runtime import process, results
 from gdjax.cli.grid import GRAMMAR, parse, parse_any
-from gdjax.cli.options import NetworkOptions, check_at_least, make_optimizer, resume_command
+from gdjax.cli.options import Count, Limit, NetworkOptions, make_optimizer, resume_command
 from gdjax.cli.problem_file import Given, check_problem_file, load_problem
 from gdjax.errors import InputError
 
 Values = Annotated[str, tyro.conf.arg(metavar="VALUES")]
+BATCH_SIZE = Limit(lambda samples: samples >= 1, "at least 1, or full")
 
 
 @dataclass(frozen=True)
@@ -36,15 +37,15 @@ class Sweep(NetworkOptions):
     problem: Given = None
     """User-defined problem, used instead of the digit network that data, widths, activation and
     initializer define."""
-    batch_size: int | Literal["full"] = 32
+    batch_size: Annotated[int, BATCH_SIZE] | Literal["full"] = 32
     """Number of samples per step, or full for the whole training set."""
     replacement: bool = False
     """Draw the samples of mini-batches with replacement, instead of once per pass."""
-    epochs: int = 20
+    epochs: Count = 20
     """Number of passes over the training set."""
-    num_steps: int | None = None
+    num_steps: Count | None = None
     """Number of steps; overrides --epochs."""
-    record_every: int | None = None
+    record_every: Count | None = None
     """Number of steps between records; by default, the number of steps of one epoch."""
     root_seed: int = 0
     """Seed of the whole study."""
@@ -61,9 +62,6 @@ class Sweep(NetworkOptions):
         """Run the sweep, write summary and figures, then print the table."""
         check_problem_file(self.problem)
         named = self._axes()
-        if self.batch_size != "full" and self.batch_size < 1:
-            raise InputError(f"--batch-size {self.batch_size}: expected at least 1, or full")
-        check_at_least(1, self, "epochs", "num_steps", "record_every", "widths")
         process.configure()
         from gdjax import sweeps
         from gdjax.descent import steps_for

@@ -9,13 +9,7 @@ from typing import Any, Literal
 from gdjax import interrupts
 from gdjax._runtime import process, results
 from gdjax.cli.emit import emit, table
-from gdjax.cli.options import (
-    NetworkOptions,
-    check_at_least,
-    check_positive,
-    check_seed,
-    make_optimizer,
-)
+from gdjax.cli.options import Count, NetworkOptions, Positive, Seed, make_optimizer
 from gdjax.errors import InputError
 
 
@@ -27,25 +21,22 @@ class Train(NetworkOptions):
     """Learning rate, batch size, weight decay, augmentation and number of epochs. quick is intended
     for a few thousand images; best, which is slower, for tens of thousands; plain has a constant
     learning rate, no weight decay and no augmentation."""
-    learning_rate: float | None = None
+    learning_rate: Positive | None = None
     """Learning rate, or its maximum if the recipe has a schedule; by default that of the recipe."""
-    batch_size: int | Literal["full"] | None = None
+    batch_size: Count | Literal["full"] | None = None
     """Number of samples per step, or full for the whole training set; by default that of the
     recipe."""
-    epochs: int | None = None
+    epochs: Count | None = None
     """Number of passes over the training set; by default that of the recipe."""
-    num_steps: int | None = None
+    num_steps: Count | None = None
     """Number of steps; overrides --epochs."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the initial parameters."""
     out: Path | None = None
     """Folder for results; by default results/train/<hash of these settings>."""
 
     def run(self) -> None:
         """Train, write summary, parameters and figures, then print the table."""
-        check_at_least(1, self, "epochs", "num_steps", "batch_size", "widths")
-        check_positive(self, "learning_rate")
-        check_seed("--seed", self.seed)
         process.configure()
         import jax
 

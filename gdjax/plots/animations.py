@@ -17,18 +17,13 @@ from PIL import Image
 from gdjax.plots.landscapes import cost_colorbar, cost_scale, descent_costs, plane
 from gdjax.plots.style import BLACK, VERMILLION, Figure, style
 
+FRAME_MILLISECONDS = 90  # the last frame is shown 30 times as long
+
 
 class Animation(NamedTuple):
-    """Sequence of images with a `savefig` like that of a Figure, which writes WebP.
-
-    Args:
-        frames: images of equal size.
-        milliseconds: duration of each frame in milliseconds; a WebP file shows the last frame 30
-            times as long.
-    """
+    """Images of equal size, with a `savefig` like that of a Figure, which writes WebP."""
 
     frames: list[Image.Image]
-    milliseconds: int = 90
 
     def savefig(self, file: str | Path, dpi: int = 90) -> None:
         """Write an animated WebP file.
@@ -47,7 +42,7 @@ class Animation(NamedTuple):
 
     def _webp(self):
         file = io.BytesIO()
-        durations = [self.milliseconds] * (len(self.frames) - 1) + [30 * self.milliseconds]
+        durations = [FRAME_MILLISECONDS] * (len(self.frames) - 1) + [30 * FRAME_MILLISECONDS]
         first, *rest = self.frames
         first.save(
             file, "WEBP", save_all=True, append_images=rest, duration=durations, loop=0, quality=70,

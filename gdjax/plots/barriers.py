@@ -47,8 +47,7 @@ def barrier_matrix(
                 else:
                     axis.set_major_locator(MaxNLocator(6, integer=True))
         panels[0].set_ylabel(f"{unit}, ordered by cluster")
-        bar = figure.colorbar(image, ax=list(panels), shrink=0.85)
-        bar.set_label(label)
+        figure.colorbar(image, ax=list(panels), shrink=0.85, label=label)
         if title:
             figure.suptitle(title, x=0.02, ha="left")
     return figure

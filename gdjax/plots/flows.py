@@ -5,17 +5,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from gdjax.plots.style import (
-    BLACK,
-    BLUE,
-    CYCLE,
-    VERMILLION,
-    Figure,
-    label_log_axis,
-    log_scale,
-    style,
-    styled_axes,
-)
+from gdjax.plots.axes import log_scale, styled_axes
+from gdjax.plots.style import BLACK, BLUE, CYCLE, VERMILLION, Figure, label_log_axis, style
 
 TIME = "time, learning rate · steps"
 
@@ -72,8 +63,7 @@ def central_flow(flow: Any, *, title: str = "") -> Figure:
     with style():
         figure = Figure(figsize=(8, 7))
         top, bottom = figure.subplots(2, 1, sharex=True)
-        mean = np.asarray(flow.mean_cost)
-        _plot_cost(top, time, mean, VERMILLION, "mean over the oscillations")
+        _plot_cost(top, time, np.asarray(flow.mean_cost), VERMILLION, "mean over the oscillations")
         _plot_cost(top, time, np.asarray(flow.cost), BLUE, "at the center")
         top.legend()
         top.set_title(title or "Central flow")

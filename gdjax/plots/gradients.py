@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
-from gdjax.plots.style import BLUE, label_log_axis, log_scale, styled_axes
+from gdjax.plots.axes import log_scale, styled_axes
+from gdjax.plots.style import BLUE, label_log_axis
 
 
 def gradient_norms(summary: Any, *, title: str = "", ax: Axes | None = None) -> Axes:

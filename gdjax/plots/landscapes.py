@@ -13,18 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LightSource, LogNorm, Normalize, PowerNorm
 
-from gdjax.plots.style import (
-    BLACK,
-    CYCLE,
-    GREY,
-    VERMILLION,
-    Figure,
-    figure_of,
-    label_log_axis,
-    log_scale,
-    style,
-    styled_axes,
-)
+from gdjax.plots.axes import figure_of, log_scale, styled_axes
+from gdjax.plots.style import BLACK, CYCLE, GREY, VERMILLION, Figure, label_log_axis, style
 
 COST = "cost, mean over samples"
 COLORMAP = "GnBu_r"  # low costs are drawn dark
@@ -259,8 +249,6 @@ def descents(views: Mapping[str, Any], *, title: str = "") -> Figure:
         cells = figure.add_gridspec(
             count + 1, 3, width_ratios=(1.5, 0.05, 1), height_ratios=(*(1,) * count, 0.05)
         )
-        axes: Any = None
-        points: Any = None
         for row, (name, dataset) in enumerate(views.items()):
             axes, side = (figure.add_subplot(cells[row, column]) for column in (0, 2))
             plane(dataset, norm=norm, ax=axes)
@@ -282,19 +270,20 @@ def descents(views: Mapping[str, Any], *, title: str = "") -> Figure:
     return figure
 
 
-def surface(dataset: Any, *, title: str = "", ax: Any = None) -> Axes:
+def surface(dataset: Any, *, title: str = "") -> Axes:
     """Draw the cost on a plane as a surface, with a descent at its recorded cost.
 
     Args:
         dataset: Dataset of a plane, with or without a descent.
         title: figure title.
-        ax: three-dimensional axes to draw into; None creates a new figure.
     """
     norm: Any = cost_scale([dataset])
     raised = np.log10 if isinstance(norm, LogNorm) else np.asarray
     with style():
-        axes: Any = _axes_in_space() if ax is None else ax
-        figure = figure_of(axes)
+        figure = Figure(figsize=(9, 7))
+        figure.set_layout_engine("none")
+        rectangle = (0.0, 0.02, 1.0, 0.9)
+        axes: Any = figure.add_axes(rectangle, projection="3d", computed_zorder=False)
         a, b = np.meshgrid(dataset.a.values, dataset.b.values, indexing="ij")
         cost = np.ma.masked_invalid(dataset.cost.values)
         height = np.ma.asarray(raised(cost))
@@ -322,12 +311,6 @@ def surface(dataset: Any, *, title: str = "", ax: Any = None) -> Axes:
         axes.set_zlabel("cost", labelpad=6)
         figure.suptitle(title, x=0.03, ha="left")
     return axes
-
-
-def _axes_in_space() -> Any:
-    figure = Figure(figsize=(9, 7))
-    figure.set_layout_engine("none")
-    return figure.add_axes((0.0, 0.02, 1.0, 0.9), projection="3d", computed_zorder=False)
 
 
 def _draw_descent_in_space(axes, dataset, raised):

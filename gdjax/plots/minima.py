@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from gdjax.plots.style import BLACK, BLUE, GREY, figure_of, styled_axes
+from gdjax.plots.axes import figure_of, styled_axes
+from gdjax.plots.style import BLACK, BLUE, GREY
 
 MAX_BARS = 30  # number of minima that are drawn
 

@@ -12,17 +12,8 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from gdjax.plots.style import (
-    BLACK,
-    BLUE,
-    CYCLE,
-    GREY,
-    VERMILLION,
-    Figure,
-    label_log_axis,
-    style,
-    styled_axes,
-)
+from gdjax.plots.axes import styled_axes
+from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, VERMILLION, Figure, label_log_axis, style
 
 MAX_LIMIT = 30.0  # largest limit that is drawn, in units of the largest eigenvalue
 SHAPES = ("o", "s", "^", "D", "v", "P", "X")
@@ -50,20 +41,6 @@ class DensityPanel(NamedTuple):
     size: int | None = None
     ends: Float[np.ndarray, " k"] = np.zeros(0)
     residuals: Float[np.ndarray, " k"] = np.zeros(0)
-
-
-class RankedEigenvalues(NamedTuple):
-    """Largest eigenvalues of one matrix in descending order.
-
-    Args:
-        name: name of the matrix.
-        value: eigenvalues, descending.
-        residual: for each value, the distance within which an eigenvalue lies.
-    """
-
-    name: str
-    value: Float[np.ndarray, " k"]
-    residual: Float[np.ndarray, " k"]
 
 
 def densities(panels: Sequence[DensityPanel], *, title: str = "") -> Figure:
@@ -129,18 +106,12 @@ def _draw_density(axes: Axes, panel: DensityPanel, bottom: float) -> None:
         panel.at, below, above, color=BLUE, alpha=0.5, linewidth=0, label="± standard error"
     )
     axes.plot(panel.at, shown, color=BLUE, linewidth=1.3, label="density")
-    if_zero = np.exp(-((panel.at / panel.bandwidth) ** 2) / 2) / (
-        panel.bandwidth * np.sqrt(2 * np.pi)
-    )
+    peak = 1 / (panel.bandwidth * np.sqrt(2 * np.pi))
+    if_zero = peak * np.exp(-((panel.at / panel.bandwidth) ** 2) / 2)
     axes.plot(panel.at, if_zero, "--", color=BLACK, linewidth=1.2, label="if all were 0")
     if panel.size is not None:
-        axes.axhline(
-            _single_height(panel),
-            color=GREY,
-            linestyle=":",
-            linewidth=1.5,
-            label="a single eigenvalue",
-        )
+        label = "a single eigenvalue"
+        axes.axhline(_single_height(panel), color=GREY, linestyle=":", linewidth=1.5, label=label)
     if len(panel.ends):
         axes.errorbar(
             panel.ends,
@@ -159,7 +130,7 @@ def _draw_density(axes: Axes, panel: DensityPanel, bottom: float) -> None:
 
 
 def ranks(
-    panels: Mapping[str, Sequence[RankedEigenvalues]],
+    panels: Mapping[str, Mapping[str, tuple[Float[np.ndarray, "_"], Float[np.ndarray, "_"]]]],
     *,
     limit: float | None = None,
     limit_label: str = "2 / learning rate",
@@ -170,7 +141,8 @@ def ranks(
     """Draw eigenvalues against their rank, with one color per matrix.
 
     Args:
-        panels: eigenvalues of at most 7 matrices per title; only positive ones are drawn.
+        panels: by title and name of the matrix, at most 7 for each title, the eigenvalues in
+            descending order and their residuals; only positive eigenvalues are drawn.
         limit: eigenvalue above which descent is unstable, drawn as a dashed line if it is at most
             30 times the largest eigenvalue.
         limit_label: label of this line.
@@ -178,9 +150,10 @@ def ranks(
         after_label: label of this line.
         title: figure title.
     """
-    everything = np.concatenate([rank.value for panel in panels.values() for rank in panel])
-    positive = everything[np.isfinite(everything) & (everything > 0)]
+    every = np.concatenate([value for panel in panels.values() for value, _ in panel.values()])
+    positive = every[np.isfinite(every) & (every > 0)]
     low, high = (positive.min(), positive.max()) if positive.size else (0.1, 1.0)
+    limit = limit if limit is not None and limit <= MAX_LIMIT * high else None
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
     with style():
@@ -189,19 +162,17 @@ def ranks(
         for axes in grid.flat[len(panels) :]:
             axes.set_visible(False)
         for axes, (name, panel) in zip(grid.flat, panels.items(), strict=False):
-            for ranked, color, shape in zip(panel, CYCLE, SHAPES, strict=False):
-                _draw_ranked(axes, ranked, color, shape)
-            if limit is not None and limit <= MAX_LIMIT * high:
-                axes.axhline(
-                    limit, color=BLACK, linestyle="--", label=f"{limit_label} = {limit:.3g}"
-                )
+            for matrix, color, shape in zip(panel, CYCLE, SHAPES, strict=False):
+                _draw_ranked(axes, *panel[matrix], color=color, fmt=f"-{shape}", label=matrix)
+            if limit is not None:
+                label = f"{limit_label} = {limit:.3g}"
+                axes.axhline(limit, color=BLACK, linestyle="--", label=label)
             if after is not None:
                 axes.axvline(after + 0.5, color=GREY, linestyle=":", label=after_label)
             axes.set_title(name)
         first = grid[0, 0]
         first.set_yscale("log")
-        near = limit if limit is not None and limit <= MAX_LIMIT * high else 0.0
-        first.set_ylim(low / 1.6, 1.6 * max(high, near))
+        first.set_ylim(low / 1.6, 1.6 * max(high, limit or 0.0))
         first.xaxis.set_major_locator(MaxNLocator(integer=True))
         label_log_axis(first.yaxis, "3")
         for axes in grid[-1]:
@@ -218,21 +189,12 @@ def ranks(
     return figure
 
 
-def _draw_ranked(axes: Axes, ranked: RankedEigenvalues, color: str, shape: str) -> None:
-    rank = np.arange(1, len(ranked.value) + 1)
-    shown = np.isfinite(ranked.value) & (ranked.value > 0)
-    value, residual = ranked.value[shown], ranked.residual[shown]
-    axes.errorbar(
-        rank[shown],
-        value,
-        # An error bar that reaches 0 has no lower end on a logarithmic axis.
-        yerr=[np.minimum(residual, 0.999 * value), residual],
-        fmt=f"-{shape}",
-        color=color,
-        linewidth=1.2,
-        markersize=6,
-        label=ranked.name,
-    )
+def _draw_ranked(axes, value, residual, **style):
+    shown = np.isfinite(value) & (value > 0)
+    rank, value, residual = 1 + np.flatnonzero(shown), value[shown], residual[shown]
+    # An error bar that reaches 0 has no lower end on a logarithmic axis.
+    ends = [np.minimum(residual, 0.999 * value), residual]
+    axes.errorbar(rank, value, ends, linewidth=1.2, markersize=6, **style)
 
 
 def density(result: Any, *, title: str = "") -> Figure:

@@ -5,17 +5,8 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import PercentFormatter
 
-from gdjax.plots.style import (
-    BLACK,
-    BLUE,
-    GREY,
-    ORANGE,
-    VERMILLION,
-    Figure,
-    label_log_axis,
-    note_if_empty,
-    style,
-)
+from gdjax.plots.axes import note_if_empty
+from gdjax.plots.style import BLACK, BLUE, GREY, ORANGE, VERMILLION, Figure, label_log_axis, style
 from gdjax.plots.sweeps import quantiles
 
 
@@ -64,16 +55,10 @@ def learning_rates(result: Any, *, title: str = "") -> Figure:
                 good = result.low / 1.1, result.high * 1.1
                 axes.axvspan(*good, color=BLUE, alpha=0.15, linewidth=0)
         if np.isfinite(recommended):
-            costs.plot(
-                recommended,
-                quantiles(cost, (0.5,))[0][np.argmin(np.abs(rates - recommended))],
-                "*",
-                color=ORANGE,
-                markeredgecolor=BLACK,
-                markersize=19,
-                zorder=4,
-                label=f"recommended: {recommended:.3g}",
-            )
+            median = quantiles(cost, (0.5,))[0][np.argmin(np.abs(rates - recommended))]
+            star = {"color": ORANGE, "markeredgecolor": BLACK, "markersize": 19, "zorder": 4}
+            label = f"recommended: {recommended:.3g}"
+            costs.plot(recommended, median, "*", label=label, **star)
             costs.fill_between([], [], color=BLUE, alpha=0.15, linewidth=0, label="good rates")
         if np.isfinite(result.critical_rate):
             label = f"at rates above {result.critical_rate:.3g}, the first step raises the cost"

@@ -1,4 +1,4 @@
-"""Style sheet of all figures, as a context, and helpers for axes and tick labels.
+"""Style sheet of all figures, as a context, and plain tick labels.
 
 The colors (the Okabe-Ito palette) are distinguishable with the common color vision deficiencies,
 and a figure 8 inches wide is legible at half its size. Figures are created directly, never through
@@ -10,22 +10,18 @@ pyplot, so pyplot does not keep them in memory and the user's settings do not ch
 >>> axes.title.get_fontsize()
 14.0
 
-A function that draws one panel draws into `ax` if given, else into a new figure (`styled_axes`).
-
 References:
     Okabe and Ito, *Color Universal Design* (2008).
 """
 
 import io
-from collections.abc import Callable, Generator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from types import MappingProxyType
 from typing import Any
 
 import matplotlib
-import numpy as np
 from matplotlib import figure as _figure
-from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.rcsetup import cycler
 
@@ -100,61 +96,6 @@ class Figure(_figure.Figure):
         self.savefig(file, format="png", dpi=SHARP)
         width, height = (round(float(side) * SHARP / 2) for side in self.get_size_inches())
         return file.getvalue(), {"width": width, "height": height}
-
-
-@contextmanager
-def styled_axes(ax: Axes | None, size: tuple[int | float, int | float]) -> Generator[Axes]:
-    """Yield axes to draw into, within the style context.
-
-    Args:
-        ax: axes of the caller; None creates a new figure.
-        size: width and height of a new figure, in inches.
-
-    Examples:
-        >>> with styled_axes(None, (4, 3)) as axes:
-        ...     _ = axes.plot([0, 1])
-        >>> axes.figure.get_size_inches().tolist()
-        [4.0, 3.0]
-    """
-    with style():
-        yield Figure(figsize=size).subplots() if ax is None else ax
-
-
-def figure_of(axes: Axes) -> _figure.Figure:
-    """Return the root figure of axes."""
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    return figure
-
-
-def log_scale(axes: Axes, values: Any, *, ratio: int | float = 0, side: str = "y") -> bool:
-    """Make an axis logarithmic, unless values are negative or close together.
-
-    Exact zeros, which have no logarithm, are beyond the lower end of the axis.
-
-    Args:
-        axes: axes that the values are drawn into.
-        values: values to draw; those that are not finite are ignored.
-        ratio: the largest value must exceed the smallest positive one by this factor.
-        side: "x" or "y", the axis of the values.
-
-    Returns:
-        Whether the axis is logarithmic.
-    """
-    finite = np.asarray(values)[np.isfinite(values)]
-    positive = finite[finite > 0]
-    close = positive.size == 0 or positive.max() <= ratio * positive.min()
-    if close or np.any(finite < 0):
-        return False
-    axes.set(**{f"{side}scale": "log"})
-    return True
-
-
-def note_if_empty(axes: Axes, values: Any) -> None:
-    """Write a note in place of the ticks of an axis that has no finite value to show."""
-    if not np.isfinite(values).any():
-        axes.set_yticks([])
-        axes.text(0.5, 0.5, "no finite value", ha="center", transform=axes.transAxes)
 
 
 def label_log_axis(

@@ -7,28 +7,15 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.ticker import PercentFormatter
 
-from gdjax.plots.style import (
-    BLACK,
-    BLUE,
-    CYCLE,
-    GREEN,
-    SEQUENTIAL,
-    SKY,
-    VERMILLION,
-    Figure,
-    figure_of,
-    log_scale,
-    note_if_empty,
-    style,
-    styled_axes,
-)
+from gdjax.plots.axes import figure_of, log_scale, note_if_empty, styled_axes
+from gdjax.plots.style import BLACK, BLUE, CYCLE, GREEN, SEQUENTIAL, SKY, VERMILLION, Figure, style
 
 MIN_GAP = 1 / 40  # smallest distance between values with visible bars, as a share of the axis
 MIN_TICK_GAP = 1 / 12  # smallest distance between values with legible labels
@@ -139,22 +126,16 @@ def sweep(runs: Any, *, title: str = "") -> Axes | Figure:
     if not compared:
         label = " and ".join(seeds) or "run"
         cost = _stack(runs.cost, seeds).transpose(RUN, "step").values
-        drawn: Any = curves(runs.step.values, cost, baseline=baseline, label=label, title=title)
+        drawn: Any = _curves(runs.step.values, cost, baseline=baseline, label=label, title=title)
     else:
         cost = _final(runs.cost, seeds)
         names = runs.outcome.attrs["flag_meanings"].split()
         outcome = _stack(runs.outcome, seeds)
         if len(compared) == 1:
-            accuracy = runs.get("test_accuracy")
-            drawn = outcomes_by_setting(
-                Setting(compared[0], runs[compared[0]].values),
-                None if accuracy is None else _final(accuracy, seeds).transpose(..., RUN).values,
-                cost.transpose(..., RUN).values,
-                outcome.transpose(..., RUN).values,
-                outcomes=names,
-                baseline=baseline,
-                title=title,
-            )
+            setting = Setting(compared[0], runs[compared[0]].values)
+            accuracy = _final(runs.test_accuracy, seeds).values if "test_accuracy" in runs else None
+            options = {"outcomes": names, "baseline": baseline, "title": title}
+            drawn = outcomes_by_setting(setting, accuracy, cost.values, outcome.values, **options)
         else:
             stalled = outcome == (names.index("stalled") if "stalled" in names else -1)
             drawn = _maps(cost, stalled, compared, baseline=baseline, title=title)
@@ -193,8 +174,10 @@ def _by_settings(runs):
 
 
 def _stack(variable, seeds):
-    """Replace the dimensions of seeds by RUN."""
-    return variable.stack({RUN: seeds}, create_index=False) if seeds else variable.expand_dims(RUN)
+    """Replace the dimensions of seeds by a last dimension RUN."""
+    if not seeds:
+        return variable.expand_dims({RUN: 1}, -1)
+    return variable.stack({RUN: seeds}, create_index=False).transpose(..., RUN)
 
 
 def _final(variable, seeds):
@@ -244,12 +227,11 @@ def outcomes_by_setting(
         note_if_empty(above[-1], cost)
         lowest = _lowest(quantiles(cost)[1])
         median = "median " * (cost.shape[1] > 1)
-        default_title = (
-            f"Lowest {median}training cost at {setting.label} {setting.names[lowest[0]]}"
-            if lowest
-            else NONE_FINITE
-        )
-        above[0].set_title(title or default_title)
+        summary = NONE_FINITE
+        if lowest:
+            name = setting.names[lowest[0]]
+            summary = f"Lowest {median}training cost at {setting.label} {name}"
+        above[0].set_title(title or summary)
         if cost.shape[1] > 1 and lowest:
             above[0].legend(loc="best")
         if baseline is not None:
@@ -301,32 +283,13 @@ def _lowest(medians):
     return np.unravel_index(lowest, medians.shape)
 
 
-def curves(
-    step: Int[np.ndarray, " records"],
-    cost: Float[np.ndarray, "runs records"],
-    *,
-    baseline: float | None = None,
-    label: str = "run",
-    title: str = "",
-    ax: Axes | None = None,
-) -> Axes:
-    """Draw the cost of each run against the step, and the median over runs.
-
-    Args:
-        step: step number of each record.
-        cost: cost of each run at each record; +inf once the run has diverged.
-        baseline: cost of the best constant prediction.
-        label: name of the setting that differs between the runs.
-        title: axes title; by default, it states the range of final costs.
-        ax: axes to draw into; None creates a new figure.
-    """
-    with styled_axes(ax, (8, 4.8)) as axes:
+def _curves(step, cost, *, baseline, label, title):
+    """Draw the cost of each run [runs, records] against the step, and the median over runs."""
+    with styled_axes(None, (8, 4.8)) as axes:
         alpha = max(0.08, min(0.7, 10 / len(cost)))
         for number, values in enumerate(cost):
-            axes.plot(
-                step, _finite(values), color=BLUE, linewidth=1, alpha=alpha,
-                label=None if number else f"one {label}",
-            )  # fmt: skip
+            one = None if number else f"one {label}"
+            axes.plot(step, _finite(values), color=BLUE, linewidth=1, alpha=alpha, label=one)
         if len(cost) > 1:
             median = quantiles(cost.T)[1]
             axes.plot(step, _finite(median), color=VERMILLION, label="median")
@@ -354,10 +317,8 @@ def _final_range(costs):
     low, high = finite.min(), finite.max()
     end = f"{low:.3g}" if len(finite) == 1 else f"{low:.3g} to {high:.3g}"
     diverged = np.sum(np.isposinf(costs))
-    return (
-        f"{len(finite)} run{'s end' if len(finite) > 1 else ' ends'} at a cost of {end}"
-        + f", {diverged} diverged" * bool(diverged)
-    )
+    count = f"{len(finite)} runs end" if len(finite) > 1 else "1 run ends"
+    return f"{count} at a cost of {end}" + f", {diverged} diverged" * bool(diverged)
 
 
 def _maps(cost, stalled, compared, *, baseline, title):
@@ -367,9 +328,9 @@ def _maps(cost, stalled, compared, *, baseline, title):
     rest = [name for name in compared if name not in largest]
     settings = {name: Setting(name, cost[name].values) for name in compared}
     cost, stalled = (a.transpose(*rest, rows, columns, RUN).values for a in (cost, stalled))
-    draw = partial(map_by_settings, settings[rows], settings[columns])
+    draw = partial(_map, settings[rows], settings[columns])
     if not rest:
-        return draw(cost, stalled, baseline=baseline, title=title)
+        return draw(cost, stalled, None, title, baseline=baseline)
     panels = list(np.ndindex(cost.shape[: len(rest)]))
     if len(panels) > MAX_MAPS:
         raise ValueError(
@@ -386,35 +347,18 @@ def _maps(cost, stalled, compared, *, baseline, title):
         for axes, at in zip(grid.flat, panels, strict=False):
             chosen = zip(rest, at, strict=True)
             name = ", ".join(f"{settings[n].label} {settings[n].names[i]}" for n, i in chosen)
-            draw(cost[at], stalled[at], norm=_cost_norm(cost), title=name, ax=axes)
+            draw(cost[at], stalled[at], _cost_norm(cost), name, ax=axes)
         _cost_bar(grid.flat[0].collections[0], cost, baseline, ax=grid)
         if title:
             figure.suptitle(title)
     return figure
 
 
-def map_by_settings(
-    rows: Setting,
-    columns: Setting,
-    cost: Float[np.ndarray, "rows columns runs"],
-    stalled: Bool[np.ndarray, "rows columns runs"] | None = None,
-    *,
-    baseline: float | None = None,
-    norm: Normalize | None = None,
-    title: str = "",
-    ax: Axes | None = None,
-) -> Axes:
-    """Draw the median final cost on the grid of two settings; black if infinite.
+def _map(rows, columns, cost, stalled, norm, title, *, baseline=None, ax=None):
+    """Draw the median final cost [rows, columns, runs] on the grid of two settings.
 
-    Args:
-        rows: setting along the vertical axis, with ascending values.
-        columns: setting along the horizontal axis, with ascending values.
-        cost: final cost of each run; +inf if it diverged.
-        stalled: whether each run stalled; a circle marks cells in which at least half stalled.
-        baseline: cost of the best constant prediction, drawn as a line in the color bar.
-        norm: color scale of several maps; None computes that of this map, and adds a color bar.
-        title: axes title; by default, it names the settings with the lowest median cost.
-        ax: axes to draw into; None creates a new figure.
+    Diverged cells are black, and a circle marks cells in which at least half of the runs stalled.
+    `norm` is the color scale of several maps; None computes that of this map, and adds a color bar.
     """
     half = _medians(cost)
     scale: Any = _cost_norm(cost) if norm is None else norm
@@ -430,7 +374,7 @@ def map_by_settings(
         )
         rows.on(axes, "y")
         columns.on(axes, "x")
-        if stalled is not None and (mostly := np.mean(stalled, axis=2) >= 0.5).any():
+        if (mostly := np.mean(stalled, axis=2) >= 0.5).any():
             i, j = np.nonzero(mostly)
             centers = columns.positions[j], rows.positions[i]
             axes.plot(*centers, "o", color="none", markeredgecolor="white", markersize=9)
@@ -496,7 +440,7 @@ def compared(tree: Any, *, title: str = "", ax: Axes | None = None) -> Axes:
                 f"{name} compares {', '.join(compared)}, but the figure shows one setting; choose "
                 f"one value of the others: tree.sel({compared[-1]}=...)"
             )
-        costs[name] = np.atleast_2d(_final(runs.cost, seeds).transpose(..., RUN).values)
+        costs[name] = np.atleast_2d(_final(runs.cost, seeds).values)
         settings[name] = Setting(compared[0], runs[compared[0]].values) if compared else None
     best = min(costs, key=lambda name: float(np.min(quantiles(costs[name])[1])))
     with styled_axes(ax, (8, 5)) as axes:
@@ -550,8 +494,7 @@ def curves_by_setting(
         axes.set_xlabel("epoch")
         axes.set_ylabel("training cost, median over seeds")
         log_scale(axes, values)
-        bar = figure_of(axes).colorbar(ScalarMappable(norm, colors), ax=axes)
-        bar.set_label(setting_label)
+        bar = figure_of(axes).colorbar(ScalarMappable(norm, colors), ax=axes, label=setting_label)
         bar.ax.minorticks_off()
     return axes
 

@@ -13,6 +13,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.ticker import PercentFormatter
 
 from gdjax.plots import images as pixels
+from gdjax.plots.axes import log_scale, note_if_empty
 from gdjax.plots.style import (
     BLACK,
     BLUE,
@@ -22,8 +23,6 @@ from gdjax.plots.style import (
     VERMILLION,
     Figure,
     label_log_axis,
-    log_scale,
-    note_if_empty,
     style,
 )
 from gdjax.plots.sweeps import BASELINE
@@ -60,28 +59,21 @@ def training_figures(
         weights: weights of the first layer after training.
         test_cost: cost over the test set.
     """
-    guesses, answers = (np.argmax(outputs, axis=1) for outputs in (before, after))
-    classes = after.shape[1]
-    figures = {
-        "learning": learning(epoch, cost, accuracy, baseline=baseline, test_cost=test_cost),
-        "confusion": confusion(
-            {
-                "before": confusion_matrix(labels, guesses, classes),
-                "after": confusion_matrix(labels, answers, classes),
-            }
-        ),
+    figures = {"learning": learning(epoch, cost, accuracy, baseline=baseline, test_cost=test_cost)}
+    matrices = {
+        stage: confusion_matrix(labels, np.argmax(outputs, axis=1), outputs.shape[1])
+        for stage, outputs in {"before": before, "after": after}.items()
     }
+    figures["confusion"] = confusion(matrices)
     images, neurons = pixels.square_images(inputs), pixels.square_images(weights)
     if images is not None and neurons is not None:
         figures["wrong"] = misclassified(images, labels, after)
-        gray = neurons if neurons.ndim == 3 else neurons.mean(axis=-1)
-        figures["weights"] = pixels.signed(
-            gray,
-            title=f"Weights of the {len(gray)} neurons of the first layer",
-            label="weight of a pixel"
-            + ("" if neurons.ndim == 3 else ", mean over its colors")
-            + ": red where light excites the neuron, blue where it inhibits",
-        )
+        unit = "weight of a pixel"
+        if neurons.ndim == 4:
+            neurons, unit = neurons.mean(axis=-1), f"{unit}, mean over its colors"
+        title = f"Weights of the {len(neurons)} neurons of the first layer"
+        label = f"{unit}: red where light excites the neuron, blue where it inhibits"
+        figures["weights"] = pixels.signed(neurons, title=title, label=label)
     return figures
 
 
@@ -126,9 +118,8 @@ def learning(
                 shown = np.isfinite(values)
                 top.plot(epoch[shown], values[shown], color=color, label=label)
         if baseline is not None:
-            top.axhline(
-                baseline, color=GREY, linestyle=":", label="best answer that ignores the image"
-            )
+            label = "best answer that ignores the image"
+            top.axhline(baseline, color=GREY, linestyle=":", label=label)
         if log_scale(top, cost):
             label_log_axis(top.yaxis)
         top.set_ylabel("cost, mean over images")
@@ -163,9 +154,8 @@ def records(run: Any, *, title: str = "") -> Figure:
             top.plot(step, run.batch_cost, color=SKY, linewidth=1, label="of the mini-batches")
         shown = np.isfinite(cost)
         marker = "" if shown.sum() > 1 else "o"
-        top.plot(
-            step[shown], cost[shown], marker=marker, color=BLUE, label="over all training samples"
-        )
+        label = "over all training samples"
+        top.plot(step[shown], cost[shown], marker=marker, color=BLUE, label=label)
         if run.baseline is not None:
             top.axhline(run.baseline, color=GREY, linestyle=":", label=BASELINE)
         if len(top.lines) > 1:
@@ -193,25 +183,17 @@ def confusion(matrices: Mapping[str, Int[np.ndarray, "classes classes"]]) -> Fig
     """
     with style():
         figure = Figure(figsize=(6.4 * len(matrices), 6.6))
-        for axes, (stage, matrix) in zip(
-            np.ravel(figure.subplots(1, len(matrices), squeeze=False)),
-            matrices.items(),
-            strict=True,
-        ):
+        panels = figure.subplots(1, len(matrices), squeeze=False)[0]
+        for axes, (stage, matrix) in zip(panels, matrices.items(), strict=True):
             classes = len(matrix)
             share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
             # The square root makes small numbers of errors visible.
             axes.imshow(share, cmap="Blues", norm=PowerNorm(0.5, 0, 1))
             if classes <= 20:
                 for row, column in np.argwhere(matrix > 0):
-                    axes.text(
-                        column,
-                        row,
-                        f"{matrix[row, column]}",
-                        ha="center",
-                        va="center",
-                        color="white" if share[row, column] > 0.3 else BLACK,
-                    )
+                    color = "white" if share[row, column] > 0.3 else BLACK
+                    count = str(matrix[row, column])
+                    axes.text(column, row, count, ha="center", va="center", color=color)
                 axes.set_xticks(np.arange(classes))
                 axes.set_yticks(np.arange(classes))
             axes.spines[:].set_visible(False)

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from gdjax.plots.style import BLACK, BLUE, GREY, VERMILLION, label_log_axis, log_scale, styled_axes
+from gdjax.plots.axes import log_scale, styled_axes
+from gdjax.plots.style import BLACK, BLUE, GREY, VERMILLION, label_log_axis
 
 
 def radii(volume: Any, *, title: str = "", ax: Axes | None = None) -> Axes:

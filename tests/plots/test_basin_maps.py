@@ -5,9 +5,8 @@ import xarray as xr
 from matplotlib.colors import to_rgb
 
 from experiments.basins.__main__ import shares_by_rate
-from gdjax.plots.basin_maps import basin_maps
 from gdjax.plots.style import BLACK
-from gdjax.plots.surfaces import Surface
+from gdjax.plots.surfaces import Surface, basin_maps
 
 X = np.linspace(-1.5, 1.5, 4)
 Y = np.linspace(-1.0, 1.0, 3)

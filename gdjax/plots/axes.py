@@ -1,0 +1,69 @@
+"""Axes to draw into, and scales that depend on the values.
+
+A function that draws one panel draws into `ax` if given, else into a new figure (`styled_axes`).
+"""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from matplotlib import figure
+from matplotlib.axes import Axes
+
+from gdjax.plots.style import Figure, style
+
+
+@contextmanager
+def styled_axes(ax: Axes | None, size: tuple[int | float, int | float]) -> Generator[Axes]:
+    """Yield axes to draw into, within the style context.
+
+    Args:
+        ax: axes of the caller; None creates a new figure.
+        size: width and height of a new figure, in inches.
+
+    Examples:
+        >>> with styled_axes(None, (4, 3)) as axes:
+        ...     _ = axes.plot([0, 1])
+        >>> axes.figure.get_size_inches().tolist()
+        [4.0, 3.0]
+    """
+    with style():
+        yield Figure(figsize=size).subplots() if ax is None else ax
+
+
+def figure_of(axes: Axes) -> figure.Figure:
+    """Return the root figure of axes."""
+    root = axes.get_figure(root=True)
+    assert root is not None
+    return root
+
+
+def log_scale(axes: Axes, values: Any, *, ratio: int | float = 0, side: str = "y") -> bool:
+    """Make an axis logarithmic, unless values are negative or close together.
+
+    Exact zeros, which have no logarithm, are beyond the lower end of the axis.
+
+    Args:
+        axes: axes that the values are drawn into.
+        values: values to draw; those that are not finite are ignored.
+        ratio: the largest value must exceed the smallest positive one by this factor.
+        side: "x" or "y", the axis of the values.
+
+    Returns:
+        Whether the axis is logarithmic.
+    """
+    finite = np.asarray(values)[np.isfinite(values)]
+    positive = finite[finite > 0]
+    close = positive.size == 0 or positive.max() <= ratio * positive.min()
+    if close or np.any(finite < 0):
+        return False
+    axes.set(**{f"{side}scale": "log"})
+    return True
+
+
+def note_if_empty(axes: Axes, values: Any) -> None:
+    """Write a note in place of the ticks of an axis that has no finite value to show."""
+    if not np.isfinite(values).any():
+        axes.set_yticks([])
+        axes.text(0.5, 0.5, "no finite value", ha="center", transform=axes.transAxes)
