@@ -7,7 +7,6 @@ in a family.
 """
 
 import sys
-from functools import cache
 
 import jax
 import jax.numpy as jnp
@@ -30,20 +29,18 @@ POLYNOMIALS |= {name: (TABLE[name], -1) for name in ("hill", "-x^2 - y^4")}
 POLYNOMIALS["-x^2 + y^3"] = (Known({(2, 0): -1, (0, 3): 1}, BENT_SADDLE), -1)
 
 
-@cache
-def program(n):
-    """Return the compiled function that classifies polynomials in n dimensions."""
+def extended(w, case):
+    """Return the cost of a polynomial of two coordinates with quadratic terms of the others."""
+    polynomial, sides, direction, offset = case
+    # A reflection takes O(n) operations, and a general rotation O(n^2).
+    z = w - 2 * direction * (direction @ w) - offset
+    return cost(z[:2], polynomial) + sides @ z[2:] ** 2 / 2
 
-    def extended(w, case):
-        polynomial, sides, direction, offset = case
-        # A reflection takes O(n) operations, and a general rotation O(n^2).
-        z = w - 2 * direction * (direction @ w) - offset
-        return cost(z[:2], polynomial) + sides @ z[2:] ** 2 / 2
 
-    def one(w, case):
-        return classify(lambda w: extended(w, case), w, key=jax.random.key(3))
-
-    return jax.jit(jax.vmap(one))
+@jax.jit
+@jax.vmap
+def classify_extended(w, case):
+    return classify(lambda w: extended(w, case), w, key=jax.random.key(3))
 
 
 def check_kinds(n, names, shifted, sides):
@@ -56,7 +53,7 @@ def check_kinds(n, names, shifted, sides):
         _, polynomial = case(known, Variant(), np.zeros(2))
         cases.append((w, (polynomial, sign * sides, direction, offset)))
     stacked = jax.tree.map(lambda *leaves: jnp.array(np.stack(leaves)), *cases)
-    for name, code in zip(names, program(n)(*stacked).kind.tolist(), strict=True):
+    for name, code in zip(names, classify_extended(*stacked).kind.tolist(), strict=True):
         assert POLYNOMIALS[name][0].names == {K(code)}, (name, K(code).label)
 
 
@@ -89,28 +86,24 @@ IDENTITY, NONE = np.eye(2), np.zeros((2, 2))
 UPPER, LOWER = np.diag([1.0, 0.0]), np.diag([0.0, 1.0])
 DEFINITE, SINGULAR, MIXED = np.diag([3.0, 1.0]), np.diag([3.0, 0.0]), np.diag([3.0, -1.0])
 ROOT = np.diag([3**0.5, 1.0])
+MANIFOLD = K.MANIFOLD_OF_MINIMA
 
 # Index of the product, target, layers (u is the first row of the first layer), and kind.
 PRODUCTS = {
     "u u, definite, 0": (0, DEFINITE, (NONE,), K.UNDECIDED),  # a maximum, with dead coordinates
-    "u u, definite, lowest": (0, DEFINITE, (3**0.5 * UPPER,), K.MANIFOLD_OF_MINIMA),
+    "u u, definite, lowest": (0, DEFINITE, (3**0.5 * UPPER,), MANIFOLD),
     "u u, definite, second": (0, DEFINITE, (np.array([[0.0, 1.0], [0, 0]]),), K.SADDLE),
     "u u, singular, 0": (0, SINGULAR, (NONE,), K.DEGENERATE_SADDLE),
     "u u, mixed, 0": (0, MIXED, (NONE,), K.SADDLE),
-    "u u, equal, lowest": (0, IDENTITY, (UPPER,), K.MANIFOLD_OF_MINIMA),
+    "u u, equal, lowest": (0, IDENTITY, (UPPER,), MANIFOLD),
     "two layers, 0": (1, DEFINITE, (NONE, NONE), K.SADDLE),
-    "two layers, fitted": (1, DEFINITE, (ROOT, ROOT), K.MANIFOLD_OF_MINIMA),
+    "two layers, fitted": (1, DEFINITE, (ROOT, ROOT), MANIFOLD),
     "two layers, rank 1": (1, DEFINITE, (3**0.5 * UPPER, 3**0.5 * UPPER), K.SADDLE),
     "two layers, smallest singular direction": (1, DEFINITE, (LOWER, LOWER), K.SADDLE),
     "three layers, 0": (2, DEFINITE, (NONE,) * 3, K.DEGENERATE_SADDLE),
-    "three layers, fitted": (2, DEFINITE, (IDENTITY, DEFINITE, IDENTITY), K.MANIFOLD_OF_MINIMA),
+    "three layers, fitted": (2, DEFINITE, (IDENTITY, DEFINITE, IDENTITY), MANIFOLD),
     "four layers, 0": (3, DEFINITE, (NONE,) * 4, K.DEGENERATE_SADDLE),
-    "four layers, fitted": (
-        3,
-        DEFINITE,
-        (IDENTITY, DEFINITE, IDENTITY, IDENTITY),
-        K.MANIFOLD_OF_MINIMA,
-    ),
+    "four layers, fitted": (3, DEFINITE, (IDENTITY, DEFINITE, IDENTITY, IDENTITY), MANIFOLD),
 }
 # These points may be undecided: their nullities are 4 and 8, and paths in the manifold are so
 # strongly curved that steps of length 1/8 leave it.

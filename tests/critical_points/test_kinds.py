@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from points_of_known_kind import REFUSALS, TABLE, VARIANTS, case, classifications, size_of
+from points_of_known_kind import REFUSALS, TABLE, VARIANTS, case, classifications
 
 from gdjax.critical_points.classify import Kind, classify
 
@@ -26,25 +26,20 @@ REQUIRED = json.loads((Path(__file__).parent / "points_named_before.json").read_
 DIRECTION = np.random.default_rng(0).normal(size=3)
 
 
-def shown(n):
-    """Return pairs (name of a function of n variables, index of a variant)."""
-    return [
-        (name, variant_number)
-        for name, known in TABLE.items()
-        for variant_number, variant in enumerate(VARIANTS)
-        if size_of(known) == n and variant.offset <= known.offsets
-    ]
-
-
 @pytest.mark.long
 @pytest.mark.parametrize("n", [2, 3])
 @pytest.mark.parametrize("precision", ["float64", "float32"])
 def test_no_point_is_misclassified(n, precision):
     """One program classifies all points of equal dimension and precision."""
-    pairs = shown(n)
+    pairs = [
+        (name, variant_number)
+        for name, known in TABLE.items()
+        for variant_number, variant in enumerate(VARIANTS)
+        if len(known.at) == n and variant.offset <= known.offsets
+    ]
     with jax.enable_x64(precision == "float64"):
         cases = [case(TABLE[name], VARIANTS[number], DIRECTION) for name, number in pairs]
-        result = classifications(n, cases)
+        result = classifications(cases)
     wrong = []
     for (name, variant_number), code in zip(pairs, result.kind.tolist(), strict=True):
         is_required = variant_number in REQUIRED[precision].get(name, [])
@@ -82,7 +77,7 @@ def test_points_that_float32_cannot_distinguish_from_another_kind_are_undecided(
     points, twins = [], []
     for name, (added, kind, variant_numbers) in TWINS.items():
         known = TABLE[name]
-        if size_of(known) == n:
+        if len(known.at) == n:
             assert kind not in known.names
             for variant_number in variant_numbers:
                 assert variant_number not in REQUIRED["float32"][name]
@@ -91,7 +86,7 @@ def test_points_that_float32_cannot_distinguish_from_another_kind_are_undecided(
                 twin = known._replace(terms=known.terms | added)
                 twins.append(case(twin, variant, DIRECTION))
     assert len(points) == {2: 31, 3: 8}[n]
-    result = classifications(n, points + twins)
+    result = classifications(points + twins)
     for field, numbers in result._asdict().items():
         first, second = np.split(numbers, 2)
         # At an offset of 100, the gradient is due to rounding only.

@@ -372,7 +372,23 @@ CALLS = (
     ("gd.curvature.update_direction(optax.identity, bowl, w)", "make_optimizer"),
     ("gd.curvature.step_curvature_metric(bowl, 2)", "norm"),
     ("gd.descent.non_euclidean_descent(0.1, 'max')", "norm"),
-    ("gd.volumes.finite_temperature_coefficient(net, v, key=key, num_chains=0)", "num_chains"),
+    (
+        "gd.volumes.finite_temperature_coefficient(bowl, w, key=key, inverse_temperature=VALUE)",
+        "inverse_temperature",
+        "None, 0.0",
+    ),
+    ("gd.volumes.finite_temperature_coefficient(net, v, key=key, localization=-1)", "localization"),
+    ("gd.volumes.finite_temperature_coefficient(net, v, key=key, num_chains=1)", "num_chains"),
+    ("gd.volumes.finite_temperature_coefficient(net, v, key=key, num_samples=7)", "num_samples"),
+    (
+        "gd.volumes.finite_temperature_coefficient(net, v, key=key, num_integration_steps=0)",
+        "num_integration_steps",
+    ),
+    (
+        "gd.volumes.local_learning_coefficient(bowl, w, key=key, inverse_temperatures=VALUE)",
+        "inverse_temperatures",
+        "[1, 2], [2, 1, 9], [0, 1, 2]",
+    ),
     ("gd.volumes.basin_volume(bowl, w, key=key, level=-1.0)", "level"),
     ("gd.curvature.HessianOperator(bowl, w).mv(zeros(3))", "vector"),
     # Minima, figures, pages
@@ -437,6 +453,7 @@ CALLS = (
     ("gd.curvature.GaussNewtonOperator(net, v, layer=[])", "layer"),
     ("gd.critical_points.find_critical_point(bowl, w, max_steps='x')", "max_steps"),
     ("gd.critical_points.find_critical_point(bowl, w, atol=nan)", "atol"),
+    ("gd.critical_points.find_critical_point(lambda w: w @ w, zeros(513))", "params"),
     ("gd.landscape.principal_components('x')", "snapshots"),
     ("gd.landscape.principal_components(jnp.eye(3), 1.5)", "count"),
     ("gd.landscape.plane_directions(bowl, w, 'random', key=3)", "key"),
