@@ -13,7 +13,6 @@ from gdjax.critical_points.classify import Kind
 from gdjax.problems.test_functions import FUNCTIONS
 
 KEY = jax.random.key(0)
-TRACES = []  # one entry per trace of the cost of `at_zero`
 
 
 def kinds(classifications):
@@ -21,6 +20,11 @@ def kinds(classifications):
 
 
 # -- test functions
+
+
+def expected_kinds(function):
+    names = {"minimum": "strict minimum", "maximum": "strict maximum", "saddle": "saddle"}
+    return [names[point.kind] for point in function.critical_points]
 
 
 def at_points(function, points):
@@ -38,13 +42,9 @@ def test_critical_points_of_test_functions_are_classified(name):
     with jax.enable_x64(True):
         result = at_points(function, points)
         H = np.asarray(jax.jit(jax.vmap(jax.hessian(function.f)))(jnp.array(points)))
-    words = {"minimum": "strict minimum", "maximum": "strict maximum"}
-    expected = [words.get(p.kind, p.kind) for p in function.critical_points]
     tip = np.array([name == "ackley" and not any(p.x) for p in function.critical_points])
     assert tip.sum() == (name == "ackley")
-    assert kinds(result) == [
-        "no derivative" if jumps else kind for kind, jumps in zip(expected, tip, strict=True)
-    ]
+    assert kinds(result) == np.where(tip, "no derivative", expected_kinds(function)).tolist()
     exact = np.linalg.eigvalsh(H)
     np.testing.assert_allclose(result.smallest[~tip], exact[~tip, 0], rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(result.largest[~tip], exact[~tip, -1], rtol=1e-9, atol=1e-9)
@@ -58,8 +58,7 @@ def test_float32_points_count_as_stationary_within_rounding():
     points = np.array([point.x for point in function.critical_points])
     result = at_points(function, np.concatenate([points, points + 0.01]))
     assert result.gradient_norm.dtype == np.float32
-    expected = {"minimum": "strict minimum", "maximum": "strict maximum", "saddle": "saddle"}
-    assert kinds(result)[: len(points)] == [expected[p.kind] for p in function.critical_points]
+    assert kinds(result)[: len(points)] == expected_kinds(function)
     assert set(kinds(result)[len(points) :]) == {"not stationary"}
 
 
@@ -101,52 +100,44 @@ def test_a_saddle_with_a_small_linear_term_is_undecided():
 
 @pytest.mark.long
 def test_float64_parameters_are_classified_in_float64():
-    with jax.enable_x64(True):
-        w = jnp.array([0.0, 0.0])
-    result = classify(lambda w: w[0] ** 2 + 1e-9 * w[1] ** 2, w, key=KEY)
-    assert result.cost.dtype == np.float64
-    assert kinds(result) == ["strict minimum"]
-    single = classify(lambda w: w[0] ** 2 + 1e-9 * w[1] ** 2, jnp.zeros(2), key=KEY)
-    assert kinds(single) == ["undecided"]
+    double, single = (
+        classify(lambda w: w[0] ** 2 + 1e-9 * w[1] ** 2, np.zeros(2, dtype), key=KEY)
+        for dtype in (np.float64, np.float32)
+    )
+    assert double.cost.dtype == np.float64
+    assert (kinds(double), kinds(single)) == (["strict minimum"], ["undecided"])
     assert "float64 has a higher resolution" in single.advice
 
 
 # -- quadratics with given spectra
 
 
-SPECTRA = {
-    "strict minimum": lambda bulk: 0.1 + 0.9 * bulk,
-    "saddle": lambda bulk: np.r_[-1e-5, 1.0, bulk[2:]],
-    "strict maximum": lambda bulk: -0.1 - 0.9 * bulk,
-}
-
-
-@pytest.fixture(scope="module")
-def at_zero():
-    """Return the compiled function that classifies points of w^T A w / 2."""
+@pytest.mark.long
+def test_quadratics_with_given_spectra_are_classified_independently_of_each_other():
+    """Cases include a flat direction, a nonzero gradient and non-finite values."""
+    traces = []
 
     def counted(w, A):
-        TRACES.append(1)
+        traces.append(1)
         return w @ jnp.matmul(A, w, precision="highest") / 2
 
-    def one(A, w, key):
+    @jax.jit
+    @jax.vmap
+    def at_zero(A, w, key):
         return classify(lambda w: counted(w, A), w, key=key)
 
-    return jax.jit(jax.vmap(one))
-
-
-@pytest.mark.long
-def test_quadratics_with_given_spectra_are_classified_independently_of_each_other(at_zero):
-    """Cases include a flat direction, a nonzero gradient and non-finite values."""
     n = 40
     bulk = np.random.default_rng(0).uniform(size=n)
-    spectra = [f(bulk) for f in SPECTRA.values()]
+    spectra = [0.1 + 0.9 * bulk, np.r_[-1e-5, 1.0, bulk[2:]], -0.1 - 0.9 * bulk]
     spectra += [np.r_[0.0, 0.1 + bulk[1:]], spectra[0], np.zeros(n), spectra[0]]
     A = jnp.stack([jnp.array(quadratic(values)[2][0]) for values in spectra])
     w = jnp.zeros((len(A), n)).at[4, 0].set(1e-3).at[6].set(jnp.nan)
     keys = jax.random.split(KEY, len(A))
     result = jax.tree.map(np.asarray, at_zero(A, w, keys))
-    assert kinds(result) == [*SPECTRA, "undecided", "not stationary", "flat", "undecided"]
+    assert kinds(result) == [
+        *("strict minimum", "saddle", "strict maximum"),
+        *("undecided", "not stationary", "flat", "undecided"),
+    ]
     assert result.nullity[:4].tolist() == [0, 0, 0, 1]
     for i, values in enumerate(spectra[:4]):
         np.testing.assert_allclose(result.smallest[i], values.min(), atol=1e-6)
@@ -154,9 +145,9 @@ def test_quadratics_with_given_spectra_are_classified_independently_of_each_othe
         assert result.smallest_residual[i] < 1e-5
     assert result.dead[5] == n
     assert np.isnan(result.smallest[5])
-    before = len(TRACES)
+    before = len(traces)
     again = at_zero(A[::-1], w[::-1], keys[::-1])
-    assert len(TRACES) == before
+    assert len(traces) == before
     assert kinds(again)[::-1] == kinds(result)
 
 
@@ -185,9 +176,8 @@ def planted_saddle(cost, params, data):
     return result, dead.sum(), np.linalg.eigvalsh(H[~dead][:, ~dead])
 
 
-@pytest.mark.long
-def test_dead_coordinates_are_counted_and_other_eigenvalues_are_those_of_the_hessian():
-    """Two of six inputs are always 0, so 2 * 4 weights of a 6-4-2 network are dead."""
+def small_network():
+    """Return cost, parameters and data of a 6-4-2 network, two of whose inputs are always 0."""
     rng = np.random.default_rng(0)
     network = gd.problems.Network((6, 4, 2), activation="tanh")
     inputs = np.c_[rng.normal(size=(9, 4)), np.zeros((9, 2))]
@@ -196,17 +186,18 @@ def test_dead_coordinates_are_counted_and_other_eigenvalues_are_those_of_the_hes
     def cost(params, batch):
         return jnp.mean((network.apply(params, batch[0]) - batch[1]) ** 2)
 
-    result, dead, exact = planted_saddle(cost, jax.jit(network.init)(KEY), data)
-    assert int(result.dead) == dead == 2 * 4
-    np.testing.assert_allclose([result.smallest, result.largest], exact[[0, -1]], atol=1e-12)
-    assert int(result.negative) == np.sum(exact < 0)
-    assert kinds(result) == ["saddle"]
+    return cost, jax.jit(network.init)(KEY), data
 
 
 @pytest.mark.long
-def test_dead_coordinates_are_counted_above_the_dense_limit():
-    """The 100-16-16-10 network has 2,058 parameters; five pixels are always dark."""
-    result, dead, exact = planted_saddle(*pooled_digits(dark=5))
-    assert int(result.dead) == dead == 5 * 16
-    np.testing.assert_allclose([result.smallest, result.largest], exact[[0, -1]], atol=1e-9)
+@pytest.mark.parametrize("is_dense", [True, False])
+def test_dead_coordinates_are_counted_and_other_eigenvalues_are_those_of_the_hessian(is_dense):
+    """Above the dense limit, five pixels of a network with 2,058 parameters are always dark."""
+    network, num_dead = (small_network(), 2 * 4) if is_dense else (pooled_digits(dark=5), 5 * 16)
+    result, dead, exact = planted_saddle(*network)
+    assert int(result.dead) == dead == num_dead
+    atol = 1e-12 if is_dense else 1e-9
+    np.testing.assert_allclose([result.smallest, result.largest], exact[[0, -1]], atol=atol)
     assert kinds(result) == ["saddle"]
+    if is_dense:
+        assert int(result.negative) == np.sum(exact < 0)

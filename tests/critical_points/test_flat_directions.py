@@ -15,12 +15,7 @@ VALLEYS = {
     "circle": (lambda x, y: (x * x + y * y - 1) ** 2, (1.0, 0.0), (0.0, 1.0), 1.0),
     "line": (lambda x, y: 3 * x**2 + 0 * y, (0.0, 0.0), (0.0, 1.0), 1.0),
     "sixth order": (lambda x, y: x**2 + y**6, (0.0, 0.0), (0.0, 1.0), 0.0),
-    "ends": (
-        lambda x, y: x**2 + jnp.maximum(jnp.abs(y) - 0.5, 0) ** 4,
-        (0.0, 0.0),
-        (0.0, 1.0),
-        0.5,
-    ),
+    "ends": (lambda x, y: x**2 + jax.nn.relu(abs(y) - 0.5) ** 4, (0.0, 0.0), (0.0, 1.0), 0.5),
     "falls": (lambda x, y: x**2 - y**6, (0.0, 0.0), (0.0, 1.0), 0.0),
 }
 
@@ -28,8 +23,8 @@ VALLEYS = {
 @pytest.mark.long
 def test_the_constant_length_of_each_valley_is_correct_within_an_eighth():
     def cost(w, which):
-        return jnp.select([which == i for i in range(len(VALLEYS))], [f(w[0], w[1]) for f, *_ in
-                          VALLEYS.values()])  # fmt: skip
+        costs = [f(*w) for f, *_ in VALLEYS.values()]
+        return jnp.select([which == i for i in range(len(VALLEYS))], costs)
 
     def one(which, w, direction, is_enabled):
         at = directional_derivatives(as_problem(lambda w: cost(w, which)), lambda w: w)

@@ -150,9 +150,8 @@ def test_the_loss_can_be_a_function(mnist5k):
         return jnp.sum(jnp.abs(outputs - jax.nn.one_hot(labels, 10)), axis=-1)
 
     problem = digits(mnist5k, loss=absolute, samples=20)
-    assert (
-        problem.cost(zeros(problem), problem.data) == 5
-    )  # each of ten outputs differs from its target by 1/2
+    # Each of ten outputs differs from its target by 1/2.
+    assert problem.cost(zeros(problem), problem.data) == 5
     assert problem.baseline is None
     assert problem.provenance is None
 

@@ -25,10 +25,11 @@ def test_the_microbatch_size_is_the_largest_suitable_divisor_if_there_is_one(sam
     assert length == (max(divisors) if divisors else microbatch)
 
 
-@pytest.mark.parametrize("samples", CUTS)
-def test_every_sample_has_equal_weight(samples):
+@settings(max_examples=20, deadline=None)
+@given(samples=st.integers(1, 40), microbatch=st.integers(1, 12))
+def test_every_sample_has_equal_weight(samples, microbatch):
     share = in_microbatches(
-        lambda _, rows: jnp.mean(jax.nn.one_hot(rows, samples), axis=0), microbatch=4
+        lambda _, rows: jnp.mean(jax.nn.one_hot(rows, samples), axis=0), microbatch=microbatch
     )
     np.testing.assert_allclose(jax.jit(share)(None, np.arange(samples)), 1 / samples, rtol=1e-6)
 
@@ -49,14 +50,6 @@ def test_value_and_gradient_equal_those_over_all_samples(samples):
         np.testing.assert_allclose(gradient["b"], 2 * np.mean(r), rtol=1e-12, atol=1e-14)
 
 
-@settings(max_examples=12, deadline=None)
-@given(samples=st.integers(1, 40), microbatch=st.integers(1, 12))
-def test_the_mean_is_independent_of_the_microbatch_size(samples, microbatch):
-    x = np.arange(samples, dtype=np.float32) ** 2
-    mean = in_microbatches(lambda _, rows: jnp.mean(rows), microbatch=microbatch)
-    np.testing.assert_allclose(jax.jit(mean)(None, x), np.mean(x, dtype=np.float64), rtol=1e-6)
-
-
 def test_without_data_the_function_is_called_directly():
     assert in_microbatches(lambda p, data: (p, data))(3.0, None) == (3.0, None)
 
@@ -71,9 +64,8 @@ def test_memory_hardly_grows_with_the_number_of_samples():
         return program.memory_analysis().temp_size_in_bytes
 
     gradient = jax.value_and_grad(wide)
-    split = [
-        bytes_for(in_microbatches(gradient, microbatch=50), samples) for samples in (200, 2000)
-    ]
+    in_parts = in_microbatches(gradient, microbatch=50)
+    split = [bytes_for(in_parts, samples) for samples in (200, 2000)]
     assert split[1] < 1.5 * split[0]
     assert bytes_for(gradient, 2000) > 5 * split[1]
 

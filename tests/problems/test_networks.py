@@ -37,19 +37,6 @@ def random_params(network, seed=0):
 # -- parameters
 
 
-@pytest.mark.parametrize(
-    ("widths", "count"),
-    [
-        ((784, 16, 16, 10), 13_002),
-        ((784, 10), 7_850),
-        ((2, 1, 1), 5),
-        ((784, 100, 100, 10), 784 * 100 + 100 * 100 + 100 * 10 + 210),
-    ],
-)
-def test_parameter_counts_equal_those_computed_by_hand(widths, count):
-    assert Network(widths).parameter_count == count
-
-
 @settings(max_examples=30, deadline=None)
 @given(widths=st.lists(st.integers(1, 40), min_size=2, max_size=5))
 def test_parameter_count_equals_the_number_of_initial_parameters(widths):

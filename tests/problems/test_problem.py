@@ -59,15 +59,12 @@ def test_a_mean_over_samples_is_accepted(samples):
     ("cost", "data"),
     [
         (lambda w: jnp.sum(w**2), None),
-        (
-            lambda w, x: parabola(w, x) + 0.1 * jnp.sum(w**2),
-            X,
-        ),  # weight decay is equal for all microbatches
+        # Weight decay is equal for all microbatches.
+        (lambda w, x: parabola(w, x) + 0.1 * jnp.sum(w**2), X),
         (lambda w, x: parabola(w, x) * jnp.nan, X),  # NaN is an outcome, not an error
         (lambda w, x: jnp.mean(x) * w[0], X),  # the means are about 0 by cancellation
         (lambda w, x: jnp.average((w[0] - x["x"]) ** 2), {"x": X, "unused": X > 0}),
     ],
-    ids=["no data", "weight decay", "nan", "canceling", "dict"],
 )
 def test_a_valid_cost_is_accepted(cost, data):
     check_problem(problem(cost, data), W)
@@ -102,24 +99,16 @@ def test_settings_are_passed_to_the_cost():
     [
         (lambda w, x: (w[0] * x) ** 2, r"cost: returned float32\[20\], expected one scalar"),
         (lambda w, x: (parabola(w, x), x), "cost: returned .*expected one scalar"),
-        (lambda w, x: (parabola(w, x),), "cost: returned .*expected one scalar"),
         (lambda w, x: {"loss": parabola(w, x)}, "cost: returned .*loss.*expected one scalar"),
         (lambda w, x: None, "cost: returned None, expected one scalar"),
         (lambda w, x: parabola(w, x) + 0j, "cost: returned complex64"),
         (lambda w, x: jnp.sum(w > 0), "cost: returned int32"),
         (lambda w, x: jnp.all(w > 0), "cost: returned bool"),
-        (
-            lambda w: jnp.sum(w**2),
-            r"could not be called .*the batch is float32\[20\]",
-        ),
+        (lambda w: jnp.sum(w**2), r"could not be called .*the batch is float32\[20\]"),
         (lambda w, x: 20 * parabola(w, x) * len(x) / 20, "mean over the batch.*instead of jnp.sum"),
         (lambda w, x: jnp.sum((w[0] - x) ** 2), "jnp.mean over samples instead of jnp.sum"),
         (lambda w, x: jnp.max((w[0] - x) ** 2), "mean over the batch"),
         (lambda w, x: w[0] * jnp.var(x), r"couples_samples=True"),
-    ],
-    ids=[
-        *("vector", "pair", "tuple of one scalar", "dict", "None", "complex", "integer", "bool"),
-        *("no batch", "mean times the number of samples", "sum", "max", "mixes samples"),
     ],
 )
 def test_an_invalid_cost_is_rejected(cost, message):
@@ -153,10 +142,6 @@ def test_a_parameter_that_is_not_a_float_is_named_in_the_error(leaf, message):
 # -- metrics
 
 
-def plain(w, data):
-    return jnp.sum(w)
-
-
 def test_the_check_of_the_mean_compiles_one_program():
     compiled = []
 
@@ -175,16 +160,12 @@ def test_the_check_of_the_mean_compiles_one_program():
     assert len(compiled) == 1
 
 
-def counting(w, data, state):
-    return state, state + 1
-
-
 def test_valid_metrics_are_accepted():
     metrics = {
-        "plain": gd.Metric(plain),
+        "sum": gd.Metric(lambda w, data: jnp.sum(w)),
         "integer": gd.Metric(lambda w, data: jnp.sum(w > 0)),
         "own data": gd.Metric(lambda w, data: jnp.mean(data), data=X),
-        "state": gd.Metric(counting, init=lambda w, data: jnp.zeros(())),
+        "state": gd.Metric(lambda w, data, s: (s, s + 1), init=lambda w, data: jnp.zeros(())),
         "setting": gd.Metric(lambda w, data, *, temperature: temperature),
     }
     check_metrics(metrics, W, {"temperature": 2.0, "other": 1})
@@ -193,37 +174,22 @@ def test_valid_metrics_are_accepted():
 @pytest.mark.parametrize(
     ("metric", "message"),
     [
-        (
-            gd.Metric(lambda w, data: w),
-            r"'m' returned float32\[2\] and has dims = \(\); name each",
-        ),
+        (gd.Metric(lambda w, data: w), r"'m' returned float32\[2\] and has dims = \(\)"),
         (gd.Metric(lambda w, data: w, dims=("a", "b")), r"'m' returned float32\[2\] and has dims"),
         (gd.Metric(lambda w, data: w[:0], dims=("a",)), r"'m' returned .*, an empty array"),
-        (
-            gd.Metric(lambda w, data: w[0], dtype="int8"),
-            "has dtype int8, which cannot represent fractions",
-        ),
+        (gd.Metric(lambda w, data: w[0], dtype="int8"), "has dtype int8, which cannot represent"),
         (gd.Metric(lambda w, data: jnp.sum(w > 0), dtype="int64"), "requires jax.enable_x64"),
         (gd.Metric(lambda w, data: (w[0], w[1])), "'m' returned .*expected real numbers"),
         (gd.Metric(lambda w, data: w[0] + 0j), "'m' returned complex64"),
-        (
-            gd.Metric(lambda w, data, *, opt_state: w[0]),
-            "'m' declares `opt_state`, but there is no opt",
-        ),
-        (
-            gd.Metric(lambda w, data, *, model_state: w[0]),
-            "'m' declares `model_state`, but the cost does",
-        ),
-        (
-            gd.Metric(lambda w, d, s: s, init=lambda w, d: w[0]),
-            r"'m' returned .* has an init, expected \(value, metric_state",
-        ),
+        (gd.Metric(lambda w, data, *, opt_state: w[0]), "'m' declares `opt_state`, but"),
+        (gd.Metric(lambda w, data, *, model_state: w[0]), "'m' declares `model_state`, but"),
+        (gd.Metric(lambda w, d, s: s, init=lambda w, d: w[0]), r"'m' returned .* has an init"),
         (gd.Metric(lambda w, d, s: (s, s), init=lambda w, d: w), r"'m' returned float32\[2\]"),
     ],
 )
 def test_an_invalid_metric_is_named_in_the_error(metric, message):
     with pytest.raises(InputError, match=message):
-        check_metrics({"fine": gd.Metric(plain), "m": metric}, W)
+        check_metrics({"fine": gd.Metric(lambda w, data: jnp.sum(w)), "m": metric}, W)
 
 
 # -- a Problem is a pytree with its data as the only leaf
@@ -344,14 +310,8 @@ def test_the_error_for_a_counter_or_key_does_not_recommend_a_float(leaf):
     ("cost", "message"),
     [
         (lambda w, *, model_state: w[0], r"declares `model_state` and returned float32\[\]"),
-        (
-            lambda w, *, model_state: (w[0], jnp.zeros(2)),
-            r"cost: model_state has .*is float32\[2\], expected float32\[\];",
-        ),
-        (
-            lambda w, *, model_state: (w[0], {"mean": model_state}),
-            r"model_state is absent, expected float32\[\]; model_state\['mean'\] is",
-        ),
+        (lambda w, *, model_state: (w[0], jnp.zeros(2)), r"model_state has .*is float32\[2\]"),
+        (lambda w, *, model_state: (w[0], {"mean": model_state}), r"model_state\['mean'\] is"),
     ],
 )
 def test_a_model_state_that_is_missing_or_changes_structure_is_rejected(cost, message):

@@ -2,6 +2,7 @@
 
 import hashlib
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -14,18 +15,13 @@ ARRAYS = {
     "step": np.array(12),
     "alive": np.array([[True, False]]),
     "none": np.zeros((0, 3)),
+    "16 bits": np.arange(3, dtype=ml_dtypes.bfloat16),
     "transposed": np.arange(6.0).reshape(2, 3).T,
 }
 
 
-def there_and_back(arrays, meta):
-    stored = unpack(pack(arrays, meta))
-    assert stored is not None
-    return stored
-
-
 def test_a_checkpoint_is_restored_bitwise():
-    arrays, meta = there_and_back(ARRAYS, {"step": 12, "orders": [[0, 1]]})
+    arrays, meta = unpack(pack(ARRAYS, {"step": 12, "orders": [[0, 1]]}))
     assert list(arrays) == list(ARRAYS)
     for name, values in ARRAYS.items():
         assert (arrays[name].dtype, arrays[name].shape) == (values.dtype, values.shape)
@@ -33,15 +29,6 @@ def test_a_checkpoint_is_restored_bitwise():
         assert arrays[name].flags.writeable
         assert arrays[name].flags.aligned
     assert meta == {"step": 12, "orders": [[0, 1]]}
-
-
-def test_16_bit_floats_are_read_back():
-    import ml_dtypes
-
-    values = np.arange(3, dtype=ml_dtypes.bfloat16)
-    arrays, _ = there_and_back({"w": values}, {})
-    assert arrays["w"].dtype == values.dtype
-    assert arrays["w"].tobytes() == values.tobytes()
 
 
 def test_a_file_with_a_flipped_bit_or_a_missing_end_is_rejected():

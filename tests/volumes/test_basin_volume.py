@@ -244,18 +244,8 @@ def test_a_curved_valley_is_reported_as_a_lower_bound(bend):
 @pytest.mark.long
 def test_the_volume_includes_the_determinant_of_a_diagonal_preconditioner():
     h = jnp.array([1.0, 1e4])
-
-    def bowl(w):
-        return w @ (h * w) / 2
-
-    result = basin_volume(
-        bowl,
-        jnp.zeros(2),
-        key=jax.random.key(0),
-        level=0.5,
-        directions=16,
-        whitening=Whitening(h**-0.5),
-    )
+    ask = {"key": jax.random.key(0), "directions": 16, "whitening": Whitening(h**-0.5)}
+    result = basin_volume(lambda w: w @ (h * w) / 2, jnp.zeros(2), level=0.5, **ask)
     assert float(result.log_volume) == pytest.approx(below(0.5, np.array(h)), abs=1e-4)
 
 

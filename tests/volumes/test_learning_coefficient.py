@@ -14,7 +14,6 @@ import pytest
 from scipy import integrate, special
 
 from gdjax import progress
-from gdjax.errors import InputError
 from gdjax.problems.problem import as_problem
 from gdjax.volumes.learning_coefficient import (
     SamplingStatus,
@@ -505,33 +504,6 @@ def test_status_reports_costs_that_are_not_finite_and_too_few_samples():
 def test_the_default_inverse_temperature_is_n_divided_by_log_n():
     line = as_problem(lambda w, x: jnp.mean(w * x), np.ones(5, np.float32))
     assert _default_temperature(line, "b") == 5 / np.log(5)
-
-
-@pytest.mark.parametrize("b", [[1e2, 1e3], [1e3, 1e2, 1e4], [0.0, 1e2, 1e3]])
-def test_extrapolation_from_too_few_or_unsorted_temperatures_is_rejected(b):
-    with pytest.raises(InputError, match="expected at least three ascending numbers above 0"):
-        local_learning_coefficient(
-            lambda w: w @ w, jnp.zeros(2), key=jax.random.key(0), inverse_temperatures=b
-        )
-
-
-@pytest.mark.parametrize(
-    ("argument", "value"),
-    [
-        ("inverse_temperature", None),
-        ("inverse_temperature", 0.0),
-        ("localization", -1.0),
-        ("num_chains", 1),
-        ("num_samples", 7),
-        ("num_integration_steps", 0),
-    ],
-)
-def test_invalid_arguments_are_rejected(argument, value):
-    options = {"inverse_temperature": 1.0, argument: value}
-    with pytest.raises(InputError, match=f"finite_temperature_coefficient: {argument} = {value}"):
-        finite_temperature_coefficient(
-            lambda w: w @ w, jnp.zeros(2), key=jax.random.key(0), **options
-        )
 
 
 def test_a_progress_bar_counts_trajectories_except_in_traced_calls(monkeypatch):
