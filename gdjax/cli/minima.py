@@ -180,7 +180,7 @@ def rows(census: Any, kind: str) -> list[dict[str, Any]]:
                 columns["runs" if name == "count" else name] = census[variable].values.tolist()
                 break
     if kind == "minimum" and 0 < _coordinates(census) <= 2:
-        columns["at"] = census["params"].values.reshape(census.sizes[kind], -1).tolist()
+        columns["at"] = [params.ravel().tolist() for params in census["params"].values]
     return [
         {kind: number, **dict(zip(columns, row, strict=True))}
         for number, row in enumerate(zip(*columns.values(), strict=True))

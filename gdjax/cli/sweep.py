@@ -84,7 +84,7 @@ class Sweep(NetworkOptions):
         if self.plan:
             planned = sweeps.plan(sweeps.Sweep(*arguments, **settings), store)
             print(planned)
-            print(results.next_command("resume", store, "--part", f"0/{planned.num_parts}"))
+            print(f"next: {resume_command(store, self.problem)} --part 0/{planned.num_parts}")
             return
         with interrupts.resumable(resume_command(store, self.problem)):
             runs = sweeps.sweep(*arguments, **settings, store=store)

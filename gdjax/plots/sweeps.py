@@ -393,7 +393,8 @@ def _map(rows, columns, cost, stalled, norm, title, *, baseline=None, ax=None):
 
 
 def _medians(cost):
-    return quantiles(np.moveaxis(cost, -1, 1), (0.5,))[0]
+    # In float32, the largest cost could be beyond its own logarithmic scale, as if diverged.
+    return quantiles(np.moveaxis(np.asarray(cost, np.float64), -1, 1), (0.5,))[0]
 
 
 def _cost_norm(cost):

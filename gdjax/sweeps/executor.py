@@ -150,7 +150,7 @@ def run_missing(plan: Plan, sink: "Store | Memory", part: tuple[int, int] | None
     if part is None:
         groups = plan.groups(tuple(tile) for tile in np.argwhere(missing).tolist())
     else:
-        mine = plan.groups(np.ndindex(*missing.shape))[part[0] :: part[1]]
+        mine = plan.groups(np.ndindex(*missing.shape), fill=False)[part[0] :: part[1]]
         groups = [tiles for tiles in mine if any(missing[tile] for tile in tiles)]
     num_tiles = sum(map(len, groups))
     num_runs = [sum(len(plan.positions(tile)[0]) for tile in tiles) for tiles in groups]

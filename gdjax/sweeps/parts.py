@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from gdjax.errors import InputError
 from gdjax.machine import format_bytes
 from gdjax.stores.lock import is_held
 from gdjax.stores.reader import Stored
@@ -88,17 +89,22 @@ def plan(
     Returns:
         Number of tiles and of useful parts, size, and estimated time.
     """
+    if not isinstance(sweep, Sweep):
+        raise InputError(
+            f"plan: sweep = {sweep!r:.80}, expected gd.Sweep(problem, axes, num_steps)"
+        )
     fitted = fit(check(sweep, store, storage_options))
     complete_store(fitted, fitted.layout, fitted.identity, lambda _: 0)
     tiles = fitted.layout.schema.tiles
-    groups = fitted.groups(np.ndindex(*tiles))
+    groups = fitted.groups(np.ndindex(*tiles), fill=False)
+    share = sum(len(fitted.positions(tile)[0]) for tile in groups[0]) / fitted.sweep.axes.runs
     return PlannedSweep(
         store=str(store),
         num_runs=fitted.sweep.axes.runs,
         num_tiles=math.prod(tiles),
         num_parts=len(groups),
         nbytes=nbytes(fitted.layout, fitted.layout.variables),
-        seconds=_seconds(fitted, groups[0]) * len(groups) / len(fitted.devices),
+        seconds=_seconds(fitted, groups[0]) / share / len(fitted.devices),
     )
 
 

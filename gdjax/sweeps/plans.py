@@ -77,17 +77,18 @@ class Plan:
         along = np.meshgrid(*(np.arange(s.start, s.stop) for s in region), indexing="ij")
         return tuple(at.ravel() for at in along)
 
-    def groups(self, tiles: Iterable[Tile]) -> list[list[Tile]]:
-        """Return tiles in order of computation, in groups whose runs fill whole slabs.
+    def groups(self, tiles: Iterable[Tile], *, fill: bool = True) -> list[list[Tile]]:
+        """Return tiles in order of computation, in groups whose runs share slabs.
 
-        Groups are as small as possible; only the last slab of a program is padded, unless a group
-        reaches `MAX_SHARED_TILES`.
+        Groups are as small as possible. If `fill`, only the last slab of a program is padded,
+        unless a group reaches `MAX_SHARED_TILES`; otherwise a group ends with its first full slab.
         """
         groups: list[list[Tile]] = []
         last, runs = None, 0
         for number, tile in sorted((self.program_of(tile), tile) for tile in tiles):
             width = self.programs[number].width
-            if number != last or runs % width == 0 or len(groups[-1]) == MAX_SHARED_TILES:
+            is_full = runs % width == 0 if fill else runs >= width
+            if number != last or is_full or len(groups[-1]) == MAX_SHARED_TILES:
                 groups.append([])
                 last, runs = number, 0
             groups[-1].append(tile)

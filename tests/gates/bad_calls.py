@@ -303,6 +303,7 @@ CALLS = (
     ("gd.branch(store, at, gd.axes(branch_step=[1], perturbation=[-1.0]))", "perturbation"),
     ("gd.branch(store, at, gd.axes(branch_step=[1], seed=[5]))", "seed"),
     ("gd.branch(store, at, 3)", "axes"),
+    ("gd.plan(bowl, folder)", "sweep"),
     (
         "gd.branch(store, at, gd.axes(branch_step=[2]), stop_when_converged=zeros(2))",
         "stop_when_converged",

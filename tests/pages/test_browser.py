@@ -13,7 +13,7 @@ from page_data import HOSTILE, census, plane, sweep
 from PIL import Image
 
 import gdjax as gd
-from gdjax.cli.store import parse_at
+from gdjax.cli.options import parse_at
 from gdjax.problems.test_functions import FUNCTIONS
 
 
