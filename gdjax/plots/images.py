@@ -9,6 +9,7 @@ without a gradient are distinguishable from weights with a small gradient.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Num
@@ -42,14 +43,22 @@ def square_images(rows: Num[np.ndarray, "rows pixels"]) -> Num[np.ndarray, "rows
     return None
 
 
-def signed(images: Float[np.ndarray, "images rows columns"], *, title: str, label: str) -> Figure:
+def signed(
+    images: Float[np.ndarray, "images rows columns"],
+    *,
+    title: str,
+    label: str,
+    names: Sequence[str] | None = None,
+) -> Figure:
     """Draw images of signed numbers on a common color scale centered on 0.
 
     Args:
         images: one image per neuron.
         title: figure title.
         label: label of the color bar, with the unit.
+        names: titles of the images; None means "neuron 0", "neuron 1" and so on.
     """
+    names = [f"neuron {number}" for number in range(len(images))] if names is None else names
     columns = min(COLUMNS, len(images))
     rows = math.ceil(len(images) / columns)
     sizes = np.abs(images[np.isfinite(images) & (images != 0)])
@@ -61,10 +70,10 @@ def signed(images: Float[np.ndarray, "images rows columns"], *, title: str, labe
         grid = np.ravel(figure.subplots(rows, columns, squeeze=False))
         for axes in grid:
             axes.set_axis_off()
-        for number, (axes, image) in enumerate(zip(grid, images, strict=False)):
+        for axes, image, name in zip(grid, images, names, strict=False):
             shown = np.ma.masked_where(~np.isfinite(image) | (image == 0), image)
             image_artist = axes.imshow(shown, cmap=colors, vmin=-limit, vmax=limit)
-            axes.set_title(f"neuron {number}", fontsize=12, pad=3, loc="center")
+            axes.set_title(name, fontsize=12, pad=3, loc="center")
         figure.colorbar(
             image_artist,
             ax=list(grid),

@@ -30,6 +30,14 @@ def test_images_of_all_neurons_share_a_color_scale_centered_on_zero():
     assert figure.axes[-1].get_xlabel() == "slope (1)"
 
 
+def test_images_are_titled_by_name_or_number():
+    pair = np.ones((2, 2, 2))
+    figure = images.signed(pair, title="", label="", names=["plain, 0", "best, 0"])
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["plain, 0", "best, 0"]
+    figure = images.signed(pair, title="", label="")
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["neuron 0", "neuron 1"]
+
+
 def test_positive_values_are_red_negative_ones_blue_and_exact_zeros_gray():
     (image,) = drawn(images.signed(np.array([[[1.0, -1.0, 0.0, 1e-9]]]), title="", label=""))
     red, _, blue, _ = color(image, 0, 0)
