@@ -9,10 +9,9 @@ not compared (`reduction_factor=None`).
 """
 
 import itertools
-import time
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -31,7 +30,7 @@ from gdjax.sweeps.checkpoint import SlabCheckpoint, SlabRecords, TileCheckpoint,
 from gdjax.sweeps.executor import Memory
 from gdjax.sweeps.plans import Plan
 from gdjax.sweeps.program import Program
-from gdjax.sweeps.slab_runner import CHECKPOINT_SECONDS, slab_variables, start_blocks
+from gdjax.sweeps.slab_runner import SlabMonitor, slab_variables, start_blocks
 
 Runs = Int[np.ndarray, " runs"]
 """Runs of a search, as positions in the flattened grid."""
@@ -229,15 +228,11 @@ class _Search:
         blocks = start_blocks(
             program, values, device, start, last=last, before_last=keep if goes_on else None
         )
-        saved_at = time.monotonic()
+        monitor = SlabMonitor(self, (rung, slab), should_stop)
         for result in blocks:
             records.add(result)
-            is_due = time.monotonic() - saved_at > CHECKPOINT_SECONDS
-            if not result.is_last and (is_due or should_stop()):
-                self._save_unfinished(slab, rung, records)
-                saved_at = time.monotonic()
-                if should_stop():
-                    return None
+            if not result.is_last and monitor.pause(records.checkpoint):
+                return None
         schedule = program.schedule._replace(first=first, num_steps=last - first)
         variables = slab_variables(program, records, schedule)
         kept = {
@@ -387,12 +382,14 @@ class _Search:
         described = {name: (array.shape, array.dtype) for name, array in arrays.items()}
         return len(programs) == 1 and described == expected
 
-    def _save_unfinished(self, slab, rung, records):
-        """Save the state of a slab between two rungs."""
+    def save_checkpoint(
+        self, key: tuple[int, Runs], arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]
+    ) -> None:
+        """Save the state of a slab on the way to a rung."""
+        rung, slab = key
         if isinstance(self.sink, Store):
-            arrays, meta = TileCheckpoint([], records.checkpoint()).to_stored()
-            meta |= {"rung": rung}
-            self.sink.save_state(f"{_UNFINISHED}{slab[0]}", {**arrays, "slab": slab}, meta)
+            arrays, meta = {**arrays, "slab": slab}, {**meta, "rung": rung}
+            self.sink.save_state(f"{_UNFINISHED}{slab[0]}", arrays, meta)
 
     def _load_unfinished(self, program, slab, rung) -> SlabCheckpoint | None:
         """Return the saved state of a slab between two rungs; None if there is none."""

@@ -374,16 +374,15 @@ def _tell(groups, study, rung, diverged, worst):
     that were reported before it.
     """
     rows = [
-        (trial, group, row, position)
-        for group in groups
+        (trial, number, row, position)
+        for number, group in enumerate(groups)
         for row, (position, trials) in enumerate(group.trials.items())
         for trial in trials
     ]
     trials_at: list[dict[int, list]] = [{} for _ in groups]
-    numbers = {id(group): number for number, group in enumerate(groups)}
-    for trial, group, row, position in sorted(rows, key=lambda entry: entry[0].number):
-        if _continues(trial, group, row, rung, study, diverged, worst):
-            trials_at[numbers[id(group)]].setdefault(position, []).append(trial)
+    for trial, number, row, position in sorted(rows, key=lambda entry: entry[0].number):
+        if _continues(trial, groups[number], row, rung, study, diverged, worst):
+            trials_at[number].setdefault(position, []).append(trial)
     for group, trials in zip(groups, trials_at, strict=True):
         group.keep({position: trials[position] for position in group.trials if position in trials})
 

@@ -116,17 +116,12 @@ def _check_place(store, storage_options, devices, max_param_bytes, client, allow
 
 def check_devices(devices: Any) -> None:
     """Check that an argument is a list of devices."""
-    if isinstance(devices, str) or not isinstance(devices, Sequence):
+    is_list = isinstance(devices, Sequence) and not isinstance(devices, str)
+    if not is_list or not devices or not all(isinstance(device, jax.Device) for device in devices):
         raise InputError(
-            f"devices = {devices!r:.80}, expected a list of devices, such as jax.devices('cpu')[:1]"
+            f"devices = {devices!r:.80}, expected a list of devices, such as "
+            f"jax.devices('cpu')[:1]; leave it out to use all local devices"
         )
-    if not devices:
-        raise InputError("devices: no devices; leave it out to use all local devices")
-    for device in devices:
-        if not isinstance(device, jax.Device):
-            raise InputError(
-                f"devices: {device!r:.80} is not a device; expected elements of jax.local_devices()"
-            )
 
 
 def _is_carry_small(program: Program) -> bool:

@@ -45,7 +45,7 @@ from gdjax.stores.writer import Store, Tiles, require_same
 from gdjax.sweeps.fit import fit
 from gdjax.sweeps.identity import writer
 from gdjax.sweeps.plans import Plan
-from gdjax.sweeps.slab_runner import TileMonitor, run_tiles
+from gdjax.sweeps.slab_runner import SlabMonitor, run_tiles
 
 ATTEMPTS = 5  # to send the sweep to all workers, some of which may be lost meanwhile
 
@@ -242,7 +242,7 @@ def _compute(name: str, tile_shape: tuple[int, ...], tile: tuple[int, ...]) -> b
         if stop.is_set():
             return False
         plugin.compare(tiles, plan)
-        computed = run_tiles(plan, [tile], device, TileMonitor(tiles, [tile], stop.is_set))
+        computed = run_tiles(plan, [tile], device, SlabMonitor(tiles, [tile], stop.is_set))
         if computed is None:
             return False
         # Dask may have replaced a slow worker, so the same tile may have been written already.

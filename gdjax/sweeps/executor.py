@@ -29,7 +29,7 @@ from gdjax.sweeps.fit import check_disk
 from gdjax.sweeps.identity import described_settings, writer
 from gdjax.sweeps.plans import Plan
 from gdjax.sweeps.program import Tile
-from gdjax.sweeps.slab_runner import TileMonitor, run_tiles
+from gdjax.sweeps.slab_runner import SlabMonitor, run_tiles
 
 
 def execute(
@@ -181,7 +181,7 @@ def run_missing(plan: Plan, sink: "Store | Memory", part: tuple[int, int] | None
             try:
                 if not (tiles := sink.claim(groups[number])):
                     return groups[number], None
-                monitor = TileMonitor(sink, tiles, should_stop, show)
+                monitor = SlabMonitor(sink, tiles, should_stop, show)
                 return tiles, run_tiles(plan, tiles, device, monitor)
             except BaseException:
                 failed.set()  # the other devices save their state and stop

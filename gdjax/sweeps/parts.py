@@ -38,7 +38,7 @@ from gdjax.sweeps.executor import Memory, complete_store
 from gdjax.sweeps.fit import fit
 from gdjax.sweeps.plans import Plan
 from gdjax.sweeps.program import Tile
-from gdjax.sweeps.slab_runner import TileMonitor, run_tiles
+from gdjax.sweeps.slab_runner import SlabMonitor, run_tiles
 from gdjax.sweeps.spec import Sweep
 from gdjax.sweeps.stored import open_sweep
 
@@ -116,7 +116,7 @@ def _seconds(fitted: Plan, tiles: Sequence[Tile]) -> float:
         shares.append(share)
         times.append(time.perf_counter())
 
-    monitor = TileMonitor(Memory(fitted.layout), tiles, lambda: len(times) > 3, show)
+    monitor = SlabMonitor(Memory(fitted.layout), tiles, lambda: len(times) > 3, show)
     run_tiles(fitted, tiles, fitted.devices[0], monitor)
     show(1.0) if len(times) == 1 else None
     first = min(1, len(times) - 2)  # the first block includes the start of the program

@@ -32,12 +32,12 @@ from gdjax.sweeps.program import Positions, Program, Tile
 CHECKPOINT_SECONDS = 30.0  # minimum time between checkpoints of tiles, in seconds
 
 
-class TileMonitor:
-    """Monitor of tiles whose runs share slabs: progress, checkpoints and interruption.
+class SlabMonitor:
+    """Monitor of runs that share slabs: progress, checkpoints and interruption.
 
     Args:
-        sink: store or memory for checkpoints.
-        tiles: tiles; the checkpoint is that of the first one.
+        sink: store, memory or search, which saves checkpoints.
+        key: runs of a checkpoint, for the sink: tiles, or rung and slab of a search.
         should_stop: function that returns whether to stop as soon as possible.
         show: function called with the completed fraction of the tiles.
     """
@@ -45,11 +45,11 @@ class TileMonitor:
     def __init__(
         self,
         sink: Any,
-        tiles: Sequence[Tile],
+        key: Any,
         should_stop: Callable[[], bool],
         show: Callable[[float], None] = lambda share: None,
     ):
-        self.sink, self.tiles, self.should_stop, self.show = sink, tiles, should_stop, show
+        self.sink, self.key, self.should_stop, self.show = sink, key, should_stop, show
         self.done: list[dict[str, np.ndarray]] = []
         self.slabs = 1
         self._saved_at = time.monotonic()
@@ -57,7 +57,7 @@ class TileMonitor:
     def load(self, program: Program, num_runs: int) -> SlabCheckpoint | None:
         """Load the finished slabs of a checkpoint, and return the state of the next slab."""
         self.slabs = -(-num_runs // program.width)
-        stored = self.sink.load_checkpoint(self.tiles)
+        stored = self.sink.load_checkpoint(self.key)
         checkpoint = TileCheckpoint.from_stored(
             stored, program.run_shapes, program.width, self.slabs
         )
@@ -72,13 +72,13 @@ class TileMonitor:
         """Save a checkpoint if one is due; return whether to stop."""
         stopping = self.should_stop()
         if stopping or time.monotonic() - self._saved_at > CHECKPOINT_SECONDS:
-            self.sink.save_checkpoint(self.tiles, *TileCheckpoint(self.done, state()).to_stored())
+            self.sink.save_checkpoint(self.key, *TileCheckpoint(self.done, state()).to_stored())
             self._saved_at = time.monotonic()
         return stopping
 
 
 def run_tiles(
-    plan: Plan, tiles: Sequence[Tile], device: jax.Device, monitor: TileMonitor
+    plan: Plan, tiles: Sequence[Tile], device: jax.Device, monitor: SlabMonitor
 ) -> list[dict[str, np.ndarray]] | None:
     """Compute tiles of one program slab by slab.
 
@@ -129,7 +129,7 @@ def run_slab(
     positions: Positions,
     device: jax.Device,
     state: SlabCheckpoint | None = None,
-    monitor: TileMonitor | None = None,
+    monitor: SlabMonitor | None = None,
 ) -> dict[str, np.ndarray] | None:
     """Run a slab from its initial state, or from a checkpoint, to the last step.
 

@@ -151,16 +151,12 @@ def params_of(dataset: xr.Dataset, like: PyTree, at: Mapping[str, AxisValue]) ->
         at: values by axis name, equal to those of the grid within rounding. Dimensions without a
             value become leading axes of the arrays.
     """
-    if not isinstance(dataset, xr.Dataset):
+    is_dataset = isinstance(dataset, xr.Dataset)
+    if not is_dataset or not {"outcome", "minimum"} & {*dataset.variables, *dataset.dims}:
         raise InputError(
-            f"dataset = {dataset!r:.80}, expected a Dataset of gd.sweep, or of a census"
+            f"dataset = {type(dataset).__name__}, expected the Dataset of gd.sweep, or of a census"
         )
     check_params(like, "like: ")
-    if not {"outcome", "minimum"} & {*dataset.variables, *dataset.dims}:
-        raise InputError(
-            f"dataset = Dataset of {', '.join(map(str, dataset.data_vars))} without `outcome`, "
-            f"expected that of gd.sweep, or of a census"
-        )
     dims = dataset["outcome"].dims if "outcome" in dataset else ("minimum",)
     grid: dict[Any, Any] = {}
     for dim in dims:

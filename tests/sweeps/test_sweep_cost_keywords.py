@@ -12,7 +12,7 @@ from gdjax.descent.batches import Order
 from gdjax.sweeps import Sweep
 from gdjax.sweeps.fit import fit_program
 from gdjax.sweeps.program import programs_of
-from gdjax.sweeps.slab_runner import TileMonitor, run_slab
+from gdjax.sweeps.slab_runner import SlabMonitor, run_slab
 
 X = np.random.default_rng(1).normal(size=12).astype(np.float32)
 GRID = gd.axes(learning_rate=[0.05, 0.2, 1e9], seed=[0, 4], noise_seed=[0, 1])
@@ -113,7 +113,7 @@ def test_a_tile_resumed_from_a_checkpoint_has_equal_results(batch_size, monkeypa
     assert all(same_bits(again[name], complete[name]) for name in complete)
 
 
-class StoppingMonitor(TileMonitor):
+class StoppingMonitor(SlabMonitor):
     """Monitor that saves a checkpoint after the first block and stops the tile."""
 
     def __init__(self):

@@ -18,7 +18,7 @@ from gdjax.problems.networks import Network
 from gdjax.problems.problem import Metric, Problem
 from gdjax.sweeps import Sweep, axes, fit, params_of, sweep
 from gdjax.sweeps.check import check
-from gdjax.sweeps.slab_runner import TileMonitor, run_slab, run_tiles
+from gdjax.sweeps.slab_runner import SlabMonitor, run_slab, run_tiles
 
 DEVICE = jax.local_devices()[0]
 RATES = [0.1, 0.3, 0.4]  # the last two amplify a difference of one bit
@@ -45,7 +45,7 @@ def plan_of(problem, grid, steps=60, **changed):
 
 def tile_of(plan, sink, *, stop=False):
     tiles = [(0,) * len(plan.layout.tile)]
-    result = run_tiles(plan, tiles, DEVICE, TileMonitor(sink, tiles, lambda: stop))
+    result = run_tiles(plan, tiles, DEVICE, SlabMonitor(sink, tiles, lambda: stop))
     return None if result is None else result[0]
 
 
