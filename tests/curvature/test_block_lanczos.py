@@ -96,23 +96,6 @@ def test_a_small_tolerance_is_reached_in_float64():
 
 
 @pytest.mark.long
-def test_too_few_restarts_leave_large_residuals():
-    A = jnp.array(matrix(SPECTRA["geometric"]), jnp.float32)
-    result = solved(A, jax.random.key(0), largest=0, smallest=1, tolerance=1e-6, max_restarts=1)
-    upper, lower, size = eigensolvers.sizes(0, 1)
-    assert result.residuals[0] > 1e-6 * result.norm
-    assert int(result.num_hvps) == size + (size - upper - lower)
-
-
-@pytest.mark.long
-def test_lanczos_stops_if_values_are_not_finite():
-    A = jnp.array(matrix(SPECTRA["indefinite"]), jnp.float32).at[3, 3].set(jnp.nan)
-    result = solved(A, jax.random.key(0), largest=1, smallest=1)
-    assert np.all(np.isnan(result.values))
-    assert int(result.num_hvps) == eigensolvers.sizes(1, 1)[2]
-
-
-@pytest.mark.long
 def test_lanczos_keeps_masked_coordinates_at_zero():
     spectrum = 2 + BULK  # without the mask, 0 would be the smallest
     dead = np.arange(N) % 3 == 0
