@@ -21,12 +21,6 @@ from gdjax.problems.validation import check_metrics
 KEY = jax.random.key(0)
 
 
-@pytest.fixture
-def float64():
-    with jax.enable_x64(True):
-        yield
-
-
 def rotation(n, seed=0):
     return np.linalg.qr(np.random.default_rng(seed).normal(size=(n, n)))[0]
 
