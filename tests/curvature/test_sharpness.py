@@ -145,7 +145,11 @@ def test_sharpness_of_the_digit_network_agrees_with_arpack():
         flat, _ = ravel_pytree(wide)
         operator = HessianOperator(problem, wide)
         product = jax.jit(operator.flat_mv)
-        hessian = LinearOperator(operator.shape, lambda v: product(v.ravel()), dtype=float)
+        hessian = LinearOperator(
+            operator.shape,
+            lambda v: product(v.ravel()),
+            dtype=float,  # ty: ignore[parameter-already-assigned]
+        )
         known = eigsh(hessian, 1, which="LA", tol=1e-6, return_eigenvectors=False, v0=flat)[0]
     assert float(value) == pytest.approx(known, rel=1e-4)
 
