@@ -198,8 +198,7 @@ def batch_sharpness_metric(
 
     Args:
         problem: a Problem with data.
-        batch_size: number of samples per batch.
-        batches: number of batches per estimate, at least 2.
+        batch_size, batches: as for `batch_sharpness`, for each estimate.
         every: interval between estimates, in records.
 
     Returns:

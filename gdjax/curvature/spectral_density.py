@@ -86,9 +86,7 @@ def hessian_trace(
     mean are then far from normally distributed: about 85 % for 24 probes.
 
     Args:
-        operator: linear operator, such as `GaussNewtonOperator(problem, params)`; or a Problem or a
-            cost `cost(params)`, whose Hessian is taken.
-        params: parameters at which to take the Hessian of a problem.
+        operator, params: operator, or problem with parameters, as for `extreme_eigenpairs`.
         key: key for the random probes.
         probes: number of Hessian-vector products, at least 6, rounded down to a multiple of 3; not
             used up to 512 parameters, where the trace is exact.
@@ -153,9 +151,7 @@ def spectral_density(
     progress bar appears after two seconds.
 
     Args:
-        operator: linear operator, such as `GaussNewtonOperator(problem, params)`; or a Problem or a
-            cost `cost(params)`, whose Hessian is taken.
-        params: parameters at which to take the Hessian of a problem.
+        operator, params: operator, or problem with parameters, as for `extreme_eigenpairs`.
         key: key for the random probes.
         probes: number of random vectors, at least 2; not used up to 512 parameters, where nodes are
             exact.

@@ -37,9 +37,8 @@ def every_batch(cost, params, data, batches):
 @pytest.fixture
 def sampled(monkeypatch):
     """Estimate from random batches, as for more samples."""
-    monkeypatch.setattr(
-        importlib.import_module("gdjax.curvature.batch_sharpness"), "MAX_EXACT_SAMPLES", 0
-    )
+    module = importlib.import_module("gdjax.curvature.batch_sharpness")
+    monkeypatch.setattr(module, "MAX_EXACT_SAMPLES", 0)
 
 
 def with_outliers(count):
@@ -52,34 +51,28 @@ def with_outliers(count):
     ("case", "count", "size"),
     [(regression, 8, 1), (regression, 8, 3), (regression, 8, 8), (with_outliers, 40, 2)],
 )
-def test_few_samples_give_the_mean_over_all_batches_without_sampling(case, count, size):
+def test_few_samples_give_the_mean_over_all_batches_without_sampling(case, count, size, float64):
     """16 pairs of 40 samples contain neither of two outliers with probability 0.19."""
     cost, params, data = case(count)
-    with jax.enable_x64(True):
-        params, data = jax.tree.map(jnp.asarray, (in_float64(params), in_float64(data)))
-        bend, square = every_batch(cost, params, data, all_batches(count, size))
-        options = {"key": jax.random.key(0), "batch_size": size, "batches": 16}
-        result = jax.tree.map(float, batch_sharpness(as_problem(cost, data), params, **options))
+    params, data = jax.tree.map(jnp.asarray, in_float64((params, data)))
+    bend, square = every_batch(cost, params, data, all_batches(count, size))
+    options = {"key": jax.random.key(0), "batch_size": size, "batches": 16}
+    result = jax.tree.map(float, batch_sharpness(as_problem(cost, data), params, **options))
     np.testing.assert_allclose(result.value, bend.mean() / square.mean(), rtol=1e-12)
     assert (result.low, result.high, result.error) == (result.value, result.value, 0)
 
 
-@pytest.mark.usefixtures("sampled")
+@pytest.mark.usefixtures("sampled", "float64")
 def test_batch_sharpness_equals_the_mean_over_all_batches_within_4_standard_errors():
     """All 28 pairs of 8 samples are batches; the estimate is repeated for 16 keys."""
     cost, params, data = regression(8)
-    with jax.enable_x64(True):
-        params, data = jax.tree.map(jnp.asarray, (in_float64(params), in_float64(data)))
-        bend, square = every_batch(cost, params, data, all_batches(8, 2))
+    params, data = jax.tree.map(jnp.asarray, in_float64((params, data)))
+    bend, square = every_batch(cost, params, data, all_batches(8, 2))
 
-        def one(key):
-            return batch_sharpness(
-                as_problem(cost, data), params, key=key, batch_size=2, batches=400
-            )
+    def one(key):
+        return batch_sharpness(as_problem(cost, data), params, key=key, batch_size=2, batches=400)
 
-        result = jax.tree.map(
-            np.asarray, jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), RUNS))
-        )
+    result = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), RUNS))
     for value, error, known in (
         (result.value, result.error, bend.mean() / square.mean()),
         (result.mean_of_ratios, result.ratios_error, np.mean(bend / square)),

@@ -108,13 +108,11 @@ def test_results_under_jit_and_vmap_equal_those_of_a_loop():
             np.testing.assert_allclose(one, all_of_them[i], rtol=1e-5)
 
 
-def test_in_double_precision_the_crossing_of_a_quadratic_is_exact_within_rounding():
-    with jax.enable_x64(True):
-        w = np.array([1.0, -2.0, 0.5])
-        g = np.asarray(H, float) * w
-        result = critical_sharpness(quadratic, jnp.asarray(w), jnp.asarray(g))
-        expected = np.sum(np.asarray(H, float) * g**2) / np.sum(g**2)
-        np.testing.assert_allclose(result.sharpness, expected, rtol=1e-12)
+def test_in_double_precision_the_crossing_of_a_quadratic_is_exact_within_rounding(float64):
+    w, h = np.array([1.0, -2.0, 0.5]), np.asarray(H, float)
+    result = critical_sharpness(quadratic, w, h * w)
+    expected = np.sum(h * (h * w) ** 2) / np.sum((h * w) ** 2)
+    np.testing.assert_allclose(result.sharpness, expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("make_optimizer", [optax.sgd, optax.adam, optax.lion])
@@ -138,8 +136,7 @@ def test_the_metric_equals_the_value_at_each_step_with_few_evaluations():
         metrics={"critical": metric},
         continuable=True,
     )
-    name = next(name for name in runs if str(name).startswith("snapshots"))
-    w = np.asarray(runs[name].values, float)
+    w = next(v for n, v in runs.items() if str(n).startswith("snapshots")).values.astype(float)
     h = np.array([1.0, 10.0, 100.0])
     expected = np.sum(h**3 * w**2, -1) / np.sum(h**2 * w**2, -1)
     np.testing.assert_allclose(runs.critical.values, expected, rtol=0.01)

@@ -24,12 +24,6 @@ BESIDE = Path(__file__).parents[3] / "shared" / "tensorflow_datasets"
 PREPARED = Path(os.environ.get("TFDS_DATA_DIR", BESIDE))
 
 
-@pytest.fixture
-def float64():
-    with jax.enable_x64(True):
-        yield
-
-
 @pytest.fixture(scope="module")
 def problem():
     return digits("mnist5k")

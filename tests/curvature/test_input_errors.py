@@ -66,11 +66,8 @@ def line(data):
     return Problem(init=jnp.zeros, cost=lambda w, x: jnp.mean((x @ w - 1) ** 2), data=data)
 
 
-LOOKS = {
-    "value_and_gradient": value_and_gradient,
-    "hessian_vector_product": lambda p, w: curvature.HessianOperator(p, w).mv(w),
-    "extreme_eigenpairs": partial(curvature.extreme_eigenpairs, key=KEY),
-    "hessian_trace": partial(curvature.hessian_trace, key=KEY),
+SHARED = ("value_and_gradient", "hessian_vector_product", "extreme_eigenpairs", "hessian_trace")
+LOOKS = {name: ASKED[name] for name in SHARED} | {
     "gradient_flow": partial(flows.gradient_flow, times=np.array([1.0])),
     "along": lambda p, w: minima.linear_path_cost(p, w, w, points=2),
 }

@@ -26,13 +26,6 @@ from gdjax.errors import InputError
 from gdjax.problems import Network
 from gdjax.problems.problem import as_problem
 
-
-@pytest.fixture
-def float64():
-    with jax.enable_x64(True):
-        yield
-
-
 # -- the Hessian
 
 

@@ -11,12 +11,7 @@ from curved_problems import dense_reference, in_float64, regression
 from jax.flatten_util import ravel_pytree
 
 import gdjax as gd
-from gdjax.curvature import (
-    EigenpairsStatus,
-    PreconditionedHessian,
-    extreme_eigenpairs,
-    sharpness_metric,
-)
+from gdjax.curvature import PreconditionedHessian, extreme_eigenpairs, sharpness_metric
 from gdjax.curvature.stability_limits import preconditioner
 from gdjax.problems import as_problem
 
@@ -79,17 +74,6 @@ def test_preconditioned_sharpness_equals_the_dense_eigenvalue_after_steps_of_ada
             root = 1 / np.sqrt(np.asarray(ravel_pytree(in_float64(divisor))[0]))
         known = np.linalg.eigvalsh(root[:, None] * H * root)[-1]
         assert result[i] == pytest.approx(known, rel=error)
-
-
-@pytest.mark.long
-def test_before_the_first_step_the_preconditioned_hessian_is_not_finite():
-    cost, params, data = regression(20)
-    memory = optax.adam(0.1).init(params)
-    P = preconditioner(optax.adam)(memory)
-    pairs = extreme_eigenpairs(
-        PreconditionedHessian(as_problem(cost, data), params, P), key=jax.random.key(0)
-    )
-    assert pairs.status == EigenpairsStatus.NOT_FINITE
 
 
 def test_preconditioners_with_equal_settings_are_equal_and_have_equal_hashes():

@@ -8,11 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from gdjax.curvature.stability_limits import (
-    known,
-    largest_stable_learning_rate,
-    stability_threshold,
-)
+from gdjax.curvature import largest_stable_learning_rate, stability_threshold
 from gdjax.descent import non_euclidean_descent
 
 # The preconditioner is constant: 1 for RMSProp, and eps for Adam, since eps far exceeds gradients.
@@ -138,12 +134,6 @@ def test_rmsprop_oscillates_with_an_amplitude_of_half_the_learning_rate():
 def test_the_threshold_in_another_norm_is_that_of_the_generalized_sharpness():
     muon = partial(non_euclidean_descent, norm="spectral")
     assert float(stability_threshold(0.1, muon)) == pytest.approx(20)
-
-
-def test_settings_are_read_from_nested_partials_and_defaults():
-    factory, settings = known("f", partial(partial(optax.adam, b1=0.5), b2=0.99, eps=1.0))
-    assert factory is optax.adam
-    assert [settings[n] for n in ("b1", "b2", "eps", "nesterov")] == [0.5, 0.99, 1.0, False]
 
 
 def test_the_threshold_is_zero_if_weight_decay_times_rate_is_two():

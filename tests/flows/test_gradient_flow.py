@@ -14,12 +14,6 @@ from gdjax.problems import as_problem
 KEY = jax.random.key(0)
 
 
-@pytest.fixture
-def float64():
-    with jax.enable_x64(True):
-        yield
-
-
 def quadratic(h):
     return lambda w: w @ h @ w / 2
 
