@@ -178,8 +178,8 @@ def rows(census: Any, kind: str) -> list[dict[str, Any]]:
             if variable in census and census[variable].dims == (kind,):
                 columns["runs" if name == "count" else name] = census[variable].values.tolist()
                 break
-    if kind == "minimum" and 0 < _coordinates(census) <= 2:
-        columns["at"] = census["params"].values.reshape(census.sizes[kind], -1).tolist()
+    if kind == "minimum" and 0 < (count := _coordinates(census)) <= 2:
+        columns["at"] = census["params"].values.reshape(-1, count).tolist()
     return [
         {kind: number, **dict(zip(columns, row, strict=True))}
         for number, row in enumerate(zip(*columns.values(), strict=True))
