@@ -17,11 +17,10 @@ import tyro
 
 from gdjax import __version__, interrupts
 from gdjax.cli.data import Data
-from gdjax.cli.explore import Explore
 from gdjax.cli.landscape import Landscape
-from gdjax.cli.lesson import Lesson
 from gdjax.cli.minima import Minima
 from gdjax.cli.options import check_limits
+from gdjax.cli.pages import Explore, Lesson
 from gdjax.cli.spectrum import Spectrum
 from gdjax.cli.store import Replay, Resume
 from gdjax.cli.sweep import Sweep
@@ -103,18 +102,12 @@ def _run(arguments: list[str]) -> None:
 
 
 def check_words(arguments: list[str]) -> None:
-    """Check the words after flags, for which tyro's errors are long and name no remedy.
-
-    Raises:
-        InputError: if a flag is a usual abbreviation of another, `--axes` has no value (which tyro
-            would parse as no axes), or a value is neither a number nor a choice where one is
-            expected.
-    """
+    """Check abbreviations, and words after flags, where tyro's errors are long or missing."""
     hints = _hints(COMMANDS[arguments[0]]) if arguments[:1] and arguments[0] in COMMANDS else {}
     for flag, value in pairwise([*arguments, ""]):
         if ALIASES.get(flag) in hints:
             raise InputError(f"{flag}: no such option; did you mean {ALIASES[flag]}?")
-        if flag == "--axes" and (not value or value.startswith("--")):
+        if flag == "--axes" and (not value or value.startswith("--")):  # no axes for tyro
             raise InputError("--axes: no value given; expected NAME=VALUES, such as momentum=0,0.9")
         if flag in hints and value and not value.startswith("--"):
             _check_value(flag, value, hints[flag])

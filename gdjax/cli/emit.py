@@ -24,15 +24,8 @@ def emit(
 ) -> None:
     """Save the data and the summary, then draw the figures, then print the report.
 
-    Args:
-        command: name of the command.
-        config: options of the command.
-        folder: folder for results.
-        summary: content of summary.json.
-        data: Datasets and DataTrees by the name of their Zarr store.
-        draw: function that returns figures or axes, by the name of their file.
-        report: tables, which have several lines, and sentences, which are wrapped.
-        next_command: words of the suggested next command.
+    `data` and the figures or axes that `draw` returns are given by the names of their files. The
+    report consists of tables, which have several lines, and of sentences, which are wrapped.
     """
     for name, dataset in (data or {}).items():
         results.save_data(dataset, folder / f"{name}.zarr")
@@ -54,8 +47,6 @@ def table(columns: Mapping[str, Sequence[str]]) -> str:
             1   0.5
            20  0.25
     """
-    aligned = []
-    for name, cells in columns.items():
-        width = max(map(len, [name, *cells]))
-        aligned.append([cell.rjust(width) for cell in [name, *cells]])
+    cells = [[name, *column] for name, column in columns.items()]
+    aligned = [[cell.rjust(max(map(len, column))) for cell in column] for column in cells]
     return "\n".join("  ".join(row) for row in zip(*aligned, strict=True))

@@ -21,27 +21,12 @@ GRAMMAR = "1  |  0.5,1,2  |  0:8  |  0:1:5  |  0.1:30:12:log"
 TRUTH = {"false": 0, "true": 1}
 
 
-class TooMany(Exception):
-    """Error for more than `MAX_VALUES` values; its argument is their number."""
-
-
 def parse(text: str, flag: str) -> list[int] | list[float]:
-    """Return the numbers that a text describes.
-
-    Args:
-        text: text in the grammar of this module.
-        flag: name of the flag, for the error message.
-
-    Raises:
-        InputError: if the text does not match the grammar, a value is not finite, a range is empty,
-            an end of a logarithmic range is not positive, or there are too many values.
-    """
+    """Return the numbers that a text describes in the grammar of this module."""
     try:
-        values = _values(text.strip())
-    except TooMany as error:
-        raise InputError(
-            f"{flag} {text}: {error.args[0]:,} values, expected at most {MAX_VALUES:,}"
-        ) from None
+        values = _values(text.strip(), f"{flag} {text}")
+    except InputError:
+        raise
     except (ValueError, ZeroDivisionError, OverflowError):
         values = []
     if not values or not all(math.isfinite(value) for value in values):
@@ -50,15 +35,7 @@ def parse(text: str, flag: str) -> list[int] | list[float]:
 
 
 def parse_any(text: str, flag: str) -> list[int] | list[float] | list[bool] | list[str]:
-    """Return the numbers, booleans or names that a text describes.
-
-    Args:
-        text: text in the grammar of this module, or comma-separated names or booleans (true or
-            false).
-        flag: name of the flag, for the error message.
-
-    Raises:
-        InputError: if the text is none of these, or `parse` rejects it.
+    """Return the numbers that a text describes, or comma-separated names or booleans.
 
     Examples:
         >>> parse_any("false,true", "--axes nesterov"), parse_any("tanh,relu", "--axes activation")
@@ -72,18 +49,18 @@ def parse_any(text: str, flag: str) -> list[int] | list[float] | list[bool] | li
     return parse(text, flag)
 
 
-def _values(text):
+def _values(text, option):
     parts = text.split(":")
     if len(parts) == 1:
         return [number(entry) for entry in text.split(",")]
     if len(parts) == 2:
         whole = range(int(parts[0]), int(parts[1]))
-        _check_count(whole.stop - whole.start)
+        _check_count(whole.stop - whole.start, option)
         return list(whole)
     low, high, count = float(parts[0]), float(parts[1]), int(parts[2])
     if count < 1 or (count > 1 and low == high):
         raise ValueError(text)
-    _check_count(count)
+    _check_count(count, option)
     share = [i / max(count - 1, 1) for i in range(count)]
     if len(parts) == 3:
         return [low + (high - low) * s for s in share]
@@ -94,9 +71,9 @@ def _values(text):
     return [low, *inner, high][:count]
 
 
-def _check_count(count):
+def _check_count(count, option):
     if count > MAX_VALUES:
-        raise TooMany(count)
+        raise InputError(f"{option}: {count:,} values, expected at most {MAX_VALUES:,}")
 
 
 def number(text: str | int) -> int | float:

@@ -112,8 +112,7 @@ class Minima(StoredRuns):
             )
         data = {"data": census}
         if self.function is not None and _coordinates(census) == 2:
-            rate = census.learning_rate.values[:1]
-            data["basins"] = basins_of_attraction(self.function, rate)
+            data["basins"] = basins_of_attraction(self.function, census.learning_rate.values[:1])
         summary = numbers(census)
         summary |= {"minima": rows(census, "minimum"), "manifolds": rows(census, "manifold")}
         emit(
@@ -129,8 +128,8 @@ class Minima(StoredRuns):
 
     def _check(self):
         """Check the flags before JAX is imported."""
-        origins = {"--store": self.store, "--function": self.function, "--data": self.data}
-        sources = [flag for flag, value in origins.items() if value is not None]
+        names = ("store", "function", "data")
+        sources = [f"--{name}" for name in names if getattr(self, name) is not None]
         if len(sources) > 1:
             raise InputError(f"{' and '.join(sources)}: expected one of them")
         self.check_store()
@@ -179,8 +178,8 @@ def rows(census: Any, kind: str) -> list[dict[str, Any]]:
             if variable in census and census[variable].dims == (kind,):
                 columns["runs" if name == "count" else name] = census[variable].values.tolist()
                 break
-    if kind == "minimum" and 0 < _coordinates(census) <= 2:
-        columns["at"] = [params.ravel().tolist() for params in census["params"].values]
+    if kind == "minimum" and 0 < (count := _coordinates(census)) <= 2:
+        columns["at"] = census["params"].values.reshape(-1, count).tolist()
     return [
         {kind: number, **dict(zip(columns, row, strict=True))}
         for number, row in enumerate(zip(*columns.values(), strict=True))

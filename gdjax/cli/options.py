@@ -125,10 +125,7 @@ def check_store(store: str) -> None:
 
 
 def make_optimizer(name: str, axes: Any = ()) -> Any:
-    """Return the Optax factory for the name sgd, momentum or adam.
-
-    For the name momentum, it is SGD with a momentum of 0.9 unless momentum is an axis.
-    """
+    """Return the Optax factory of an optimizer; momentum is fixed unless it is among the axes."""
     from functools import partial
 
     import optax
@@ -140,9 +137,6 @@ def make_optimizer(name: str, axes: Any = ()) -> Any:
 
 def parse_at(texts: tuple[str, ...]) -> dict[str, int | float | str]:
     """Parse axis values such as `seed=3` or `activation=tanh`.
-
-    Raises:
-        InputError: if a text is not of the form AXIS=VALUE, or an axis is given twice.
 
     Examples:
         >>> parse_at(("learning_rate=0.5", "seed=3"))

@@ -16,15 +16,9 @@ SNAPSHOTS = 50  # approximate number of snapshots of a newly trained network
 class Point(NamedTuple):
     """Parameters to analyze, and the descent that led to them.
 
-    Args:
-        problem: problem of the descent.
-        params: parameters at the point.
-        step: step number of each snapshot; None without snapshots.
-        snapshots: parameters along the descent, with a leading axis; None if not stored.
-        learning_rate: learning rate of the descent; None unless the optimizer was SGD (with or
-            without momentum) at a constant rate.
-        momentum: momentum of the descent.
-        label: description, for titles of figures and reports.
+    `step` and `snapshots` are None if none are stored, and `learning_rate` is None unless the
+    optimizer was SGD (with or without momentum) at a constant rate. Figures and reports show
+    `label` in their titles.
     """
 
     problem: Any

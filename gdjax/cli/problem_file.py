@@ -20,11 +20,7 @@ Given = Annotated[str | None, tyro.conf.arg(metavar=FORM)]
 
 
 def check_problem_file(text: str | None) -> None:
-    """Check that the file of `--problem` exists, before JAX is imported.
-
-    Raises:
-        InputError: if the file does not exist, or the text is not of the form FILE.py:NAME.
-    """
+    """Check the form of `--problem`, and that its file exists, before JAX is imported."""
     if text is None:
         return
     file, colon, name = text.rpartition(":")
@@ -35,12 +31,7 @@ def check_problem_file(text: str | None) -> None:
 
 
 def load_problem(text: str | None) -> Any:
-    """Return the Problem that `--problem` names, or None if the flag is not given.
-
-    Raises:
-        InputError: if the file does not define the name, the name is neither a Problem nor a
-            function that returns one, or the file calls `sys.exit` or raises an exception.
-    """
+    """Return the Problem that `--problem` names, or None if the flag is not given."""
     if text is None:
         return None
     from gdjax.problems import Problem

@@ -17,16 +17,11 @@ from gdjax.plots import sweeps as plots
 
 
 def by_first_axis(runs: Any, name: str) -> tuple[str, np.ndarray, np.ndarray]:
-    """Reshape a variable to [values of the first axis, runs with this value, ...].
-
-    Returns:
-        Name and values of that axis, and the reshaped variable.
-    """
+    """Return name and values of the first axis, and a variable [values, runs with it, ...]."""
     grid = runs.outcome.dims
     array = runs[name].transpose(*grid, ...).values
-    inner = array.shape[len(grid) :]
     axis = next(n for n, c in runs.coords.items() if c.dims == (grid[0],))
-    return str(axis), runs[axis].values, array.reshape(array.shape[0], -1, *inner)
+    return str(axis), runs[axis].values, array.reshape(len(array), -1, *array.shape[len(grid) :])
 
 
 def table(runs: Any) -> list[dict[str, Any]]:
@@ -117,11 +112,7 @@ def report_sweep(runs: Any, folder: Path, config: Any, store: str | Path) -> Non
                 runs.step.values / epoch, values, cost, setting_label=label
             ),
         },
-        report=[
-            printed_table(rows),
-            lowest,
-            f"{count} runs of {steps} steps in {seconds:.1f} s",
-        ],
+        report=[printed_table(rows), lowest, f"{count} runs of {steps} steps in {seconds:.1f} s"],
         next_command=("explore", store),
     )
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -44,25 +45,18 @@ class Resume:
         process.configure()
         from gdjax.sweeps import count_tiles, resume
 
+        finish = partial(resume, self.store, allow_unverified=self.allow_unverified)
         if self.status or part is not None:
-            if part is not None and not self.status:
-                problem = load_problem(self.problem)
-                resume(
-                    self.store, problem=problem, part=part, allow_unverified=self.allow_unverified
-                )
+            if not self.status:
+                finish(problem=load_problem(self.problem), part=part)
             counts = count_tiles(self.store)
             print(
                 f"{counts['finished']} of {counts['tiles']} tiles are finished; groups of tiles "
                 f"being computed: {counts['computing']}, interrupted: {counts['interrupted']}"
             )
             return
-
         with interrupts.resumable(resume_command(self.store, self.problem)):
-            runs = resume(
-                self.store,
-                problem=load_problem(self.problem),
-                allow_unverified=self.allow_unverified,
-            )
+            runs = finish(problem=load_problem(self.problem))
         from gdjax.cli.report import own_folder, report_sweep  # after the sweep: matplotlib is slow
 
         beside = None if "://" in self.store else own_folder(Path(self.store), runs)

@@ -49,11 +49,10 @@ class Train(NetworkOptions):
         samples = len(images.train_labels)
         batch_size = recipe.batch_size
         if batch_size is not None and batch_size > samples * recipe.copies:
+            copies = f" in {recipe.copies} copies" if recipe.copies > 1 else ""
             raise InputError(
                 f"--batch-size {batch_size}: expected at most {samples * recipe.copies}, the "
-                f"training images of {images.name}"
-                + (f" in {recipe.copies} copies" if recipe.copies > 1 else "")
-                + "; full uses all of them at every step"
+                f"training images of {images.name}{copies}; full uses all of them at every step"
             )
         problem = problems.digits(images, **self.network(), distortion=recipe.distortion)
         # An epoch has the same number of images with and without augmented copies.

@@ -1,4 +1,4 @@
-"""`gdjax explore`: write an interactive page with a sweep, landscapes and minima."""
+"""`gdjax explore` and `gdjax lesson`: write interactive pages."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,8 +7,10 @@ from typing import Annotated, Any
 import tyro
 
 from gdjax._runtime import process, results
-from gdjax.cli.options import check_store
+from gdjax.cli.options import at_least, check_store
 from gdjax.errors import InputError
+
+TRAIN_IMAGES = 4000  # maximum number of training images in a lesson
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,11 @@ class Explore:
         """Read the inputs and write the page."""
         if self.store is not None:
             check_store(self.store)
-        for flag, path in (("--planes", self.planes), ("--minima", self.minima)):
+        inputs = (("--planes", self.planes, "landscape"), ("--minima", self.minima, "minima"))
+        for flag, path, command in inputs:
             if path is not None and not path.is_dir():
-                wrote = "landscape" if flag == "--planes" else "minima"
                 raise InputError(
-                    f"{flag} {path}: no such folder; pass the .zarr folder that `gdjax {wrote}` "
+                    f"{flag} {path}: no such folder; pass the .zarr folder that `gdjax {command}` "
                     f"wrote"
                 )
         file = results.page("explore", self, self.out)
@@ -51,18 +53,13 @@ class Explore:
             runs,
             planes=None if self.planes is None else _opened("--planes", self.planes),
             minima=None if self.minima is None else _opened("--minima", self.minima)[""],
-            name="" if self.store is None else str(self.store),
+            name=self.store or "",
         )
-        page.save(file)
-        print(f"written to {file} ({len(page.html) / 1e6:.1f} MB); open it in a browser")
+        _save(page, file)
 
 
 def _opened(flag: str, path: Path) -> dict[str, Any]:
-    """Return the Datasets in a Zarr folder written by `gdjax`, by name.
-
-    Raises:
-        InputError: if the folder cannot be read.
-    """
+    """Return the Datasets in a Zarr folder written by `gdjax`, by name."""
     import xarray as xr
 
     try:
@@ -76,3 +73,33 @@ def _opened(flag: str, path: Path) -> dict[str, Any]:
     datasets = {name.strip("/"): tree[name].to_dataset() for name in tree.groups}
     # Planes with a trajectory come first.
     return dict(sorted(datasets.items(), key=lambda item: "path_a" not in item[1]))
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Write a page on which to draw digits and train a network to classify them."""
+
+    data: str = "mnist5k"
+    """Data set: mnist5k (bundled), mnist, fashion_mnist, kmnist, or another data set prepared with
+    `gdjax data prepare`."""
+    networks: Annotated[int, at_least(0)] = 48
+    """Number of trained networks that classify one image in the last step of the course; 0 omits
+    this step."""
+    out: Path | None = None
+    """HTML file; by default results/lesson/<hash of these settings>/page.html."""
+
+    def run(self) -> None:
+        """Train the networks and write the page."""
+        file = results.page("lesson", self, self.out)
+        process.configure()
+        from gdjax import data, problems
+        from gdjax.pages import lesson
+
+        images = data.load(self.data)
+        samples = min(TRAIN_IMAGES, len(images.train_labels))
+        _save(lesson(problems.digits(images, samples=samples), self.networks), file)
+
+
+def _save(page, file):
+    page.save(file)
+    print(f"written to {file} ({len(page.html) / 1e6:.1f} MB); open it in a browser")
