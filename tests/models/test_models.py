@@ -169,7 +169,7 @@ def cost(swept):
 def check_refusal(swept, function):
     """Check that a function rejects the problem if it has a model state."""
     if swept.model.problem.stateful:
-        with pytest.raises(InputError, match="has a model state"):
+        with pytest.raises(InputError, match="model_state"):
             function(swept.model.problem)
 
 
