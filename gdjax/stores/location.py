@@ -191,12 +191,7 @@ class Folder:
 
 
 class Bucket:
-    """The objects of an object store whose keys have a common prefix.
-
-    Args:
-        url: URL of the prefix, such as `s3://bucket/runs.zarr`.
-        options: keywords of `obstore.store.from_url`.
-    """
+    """The objects of an object store whose keys have a common prefix."""
 
     def __init__(self, url: str, options: Mapping[str, Any]):
         self.url = url.rstrip("/")
@@ -239,11 +234,7 @@ class Bucket:
             self._obstore.put(self.store, key, data)
 
     def write_if(self, key: str, data: bytes, condition: Any) -> Any:
-        """Write an object if it does not exist ("create") or still has a given version.
-
-        Returns:
-            The new version; None if the condition is not satisfied.
-        """
+        """Write an object and return its version, like `Folder.write_if`."""
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
         with self._reached():

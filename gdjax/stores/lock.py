@@ -31,11 +31,7 @@ class InUseError(StoreError):
 
 
 def acquire(location: Folder | Bucket, key: str = LOCK) -> "FileLock | Lease":
-    """Acquire the exclusive right to write a store, or the part of it with the lock `key`.
-
-    Raises:
-        InUseError: if another process, or another lock of this process, holds this right.
-    """
+    """Acquire the exclusive right to write a store, or the part of it with the lock `key`."""
     if isinstance(location, Folder):
         with contextlib.suppress(NotImplementedError):
             return FileLock(location, key)
@@ -43,11 +39,7 @@ def acquire(location: Folder | Bucket, key: str = LOCK) -> "FileLock | Lease":
 
 
 def acquire_in_turn(location: Folder | Bucket, seconds: float) -> "FileLock | Lease":
-    """Acquire the right to write a store that other processes hold for a moment each.
-
-    Raises:
-        InUseError: if it is still held after a number of seconds.
-    """
+    """Acquire the right to write a store that other processes hold for a moment each."""
     until = time.monotonic() + seconds
     while True:
         try:
@@ -151,16 +143,12 @@ class Lease:
         until = lease.get("until")
         until = until if isinstance(until, int | float) else math.inf
         if until <= time.time() and (version := self._write(version)) is not None:
-            time.sleep(
-                0.05
-            )  # two processes may replace the same lease in a folder; the last has it
+            time.sleep(0.05)  # two processes may replace the lease in a folder; the last has it
             if (lease := self._read()[0]).get("id") == self._id:
                 return version
         expiry = ""
         if until < 1e11:
-            expiry = (
-                f", whose lease lasts until {time.strftime('%H:%M:%S', time.gmtime(until))} UTC"
-            )
+            expiry = time.strftime(", whose lease lasts until %H:%M:%S UTC", time.gmtime(until))
         raise InUseError(
             f"{self.location} is being written by {lease.get('holder', 'another process')!s:.100}"
             f"{expiry}; start again after it has ended; finished runs are kept. If it was killed, "

@@ -36,11 +36,11 @@ from gdjax.stores.schema import (
     TileRecord,
     checksum,
     describe_values,
+    document_digest,
     parse_root,
+    seal,
     serialize,
-    sweep_digest,
     tile_name,
-    writer_name,
 )
 
 EXCHANGED = "is not the chunk that was written here"
@@ -78,10 +78,6 @@ def read_attributes(
 
     Returns:
         The attributes, among them `gdjax_format` and `identity`; None if there is no store yet.
-
-    Raises:
-        StoreError: if the location contains other files, a store of another format, or a damaged
-            `zarr.json`.
     """
     root = read_root(locate(store, storage_options))
     return None if root is None else root.document["attributes"]
@@ -98,10 +94,7 @@ def verify(store: str | Path, *, storage_options: Mapping[str, Any] | None = Non
 
     Returns:
         The damaged files; an empty list if there are none. Tiles that are not finished are not
-        checked.
-
-    Raises:
-        StoreError: if there is no store, or its `zarr.json` is damaged or of another format.
+        checked. A damaged `zarr.json` is an error, like another format.
     """
     stored = Stored(locate(store, storage_options))
     records, _ = stored.records()
@@ -151,7 +144,6 @@ def read_root(
     """Read and check the root of a store; return None if there is no store.
 
     Args:
-        location: location of the store.
         arrays: names of the arrays of a sweep to store there; None for a reader.
         digest: digest of the identity of that sweep. If the location has the same digest, a damaged
             root gives None instead of an error.
@@ -196,9 +188,6 @@ class Stored:
     Args:
         store: path, URL or location of the store.
 
-    Raises:
-        StoreError: if there is no store, or its `zarr.json` is damaged or of another format.
-
     Attributes:
         location: location of the files.
         schema: arrays of the store.
@@ -230,12 +219,7 @@ class Stored:
     @functools.cached_property
     def sweep(self) -> str:
         """Digest of the sweep of the store."""
-        return sweep_digest(self.attributes["identity"])
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Number of tiles along each dimension of the grid."""
-        return self.schema.tiles
+        return document_digest(self.attributes["identity"])
 
     def dataset(self, *, skip_damaged: bool = False) -> Any:
         """Return the sweep as an `xarray.Dataset`; see `open_dataset`."""
@@ -254,7 +238,7 @@ class Stored:
         for damage in damages:
             records.pop(damage.tile, None)
         sets = list(dict.fromkeys(record.writers for record in records.values()))
-        flags = np.zeros(self.shape, self.schema.flags.dtype)
+        flags = np.zeros(self.schema.tiles, self.schema.flags.dtype)
         for tile, record in records.items():
             flags[tile] = sets.index(record.writers) + 1
         dataset = xr.open_zarr(checked_store(self, flags, records), chunks=None, consolidated=True)
@@ -271,7 +255,7 @@ class Stored:
         raw, problem = self.location.read(f"{WRITERS}/{name}", MAX_RECORD_BYTES)
         with contextlib.suppress(ValueError, RecursionError):
             described = json.loads(raw)
-            if isinstance(described, dict) and writer_name(described) == name:
+            if isinstance(described, dict) and document_digest(described) == name:
                 return described
         return {"lost": problem or "its description is damaged"}
 
@@ -285,7 +269,7 @@ class Stored:
         if self.format == 3:
             return self._records_of_format_3()
         written = self.location.sizes(TILES)
-        tiles = [tile for tile in np.ndindex(self.shape) if tile_name(tile) in written]
+        tiles = [tile for tile in np.ndindex(self.schema.tiles) if tile_name(tile) in written]
         records, damages = {}, []
         for tile, record in zip(tiles, self.location.map(self.record, tiles), strict=True):
             if record is None:
@@ -306,7 +290,7 @@ class Stored:
         assert checksums is not None
         records, damages = {}, []
         written = self.location.sizes(FLAGS)
-        for tile in np.ndindex(self.shape):
+        for tile in np.ndindex(self.schema.tiles):
             if flags.key(tile).split("/")[1] not in written:
                 continue
             (raw, problem), (sums, other) = self.chunk(flags, tile), self.chunk(checksums, tile)
@@ -323,7 +307,7 @@ class Stored:
 
     def finished(self) -> Bool[np.ndarray, "..."]:
         """Return whether each tile is finished; a tile with a damaged record is not."""
-        finished = np.zeros(self.shape, bool)
+        finished = np.zeros(self.schema.tiles, bool)
         for tile in self.records()[0]:
             finished[tile] = True
         return finished
@@ -332,6 +316,14 @@ class Stored:
         """Read a chunk; return its bytes and a description of its damage, None if intact."""
         raw, problem = self.location.read(array.key(tile), array.nbytes)
         return raw, problem or array.problem(raw)
+
+    def recorded_chunk(
+        self, array: ArraySchema, tile: tuple[int, ...], record: TileRecord
+    ) -> tuple[bytes, str | None]:
+        """Read the chunk of a variable, like `chunk`; it must be that of the tile's record."""
+        raw, problem = self.chunk(array, tile)
+        value = record.checksums[list(self.schema.variables).index(array.name)]
+        return raw, problem or (EXCHANGED if checksum(raw) != value else None)
 
     def tile_chunks(
         self, tile: tuple[int, ...], record: TileRecord
@@ -342,12 +334,12 @@ class Stored:
             The bytes of the chunks by variable, and the damage of chunks that are missing, have a
             wrong checksum or are not those of the record.
         """
-        arrays = list(self.schema.variables.values())
-        read = self.location.map(lambda array: self.chunk(array, tile), arrays)
+        arrays = self.schema.variables.values()
+        read = self.location.map(lambda array: self.recorded_chunk(array, tile, record), arrays)
         chunks, damages = {}, []
-        for array, (raw, problem), value in zip(arrays, read, record.checksums, strict=True):
+        for array, (raw, problem) in zip(arrays, read, strict=True):
             chunks[array.name] = raw
-            if problem := problem or (EXCHANGED if checksum(raw) != value else None):
+            if problem:
                 damages.append(Damage(array.key(tile), problem, tile))
         raw, problem = self.chunk(self.schema.flags, tile)
         if self.format > 3 and raw != self.finished_chunk(tile):
@@ -379,10 +371,6 @@ class Stored:
         for tile, record in records.items():
             damages += self.tile_chunks(tile, record)[1]
         return damages
-
-    def is_whole(self) -> bool:
-        """Return whether every tile is finished and no file is damaged."""
-        return bool(self.finished().all()) and not self.damaged_frame() + self.damaged_tiles()
 
     def damaged_coordinates(self) -> list[Damage]:
         """Return the coordinates that are damaged or differ from those of the sweep."""
@@ -418,15 +406,12 @@ def checked_store(
 ) -> Any:
     """Return a Zarr store of the checked metadata and the chunks of finished tiles.
 
-    Args:
-        stored: store to read.
-        flags: number of the entry of `writers` of each tile, 0 for unfinished ones.
-        records: records of the finished tiles.
+    The flag of a tile is the number of its entry of `writers`, 0 if it is not finished.
     """
     from zarr.core.buffer import cpu
     from zarr.storage import MemoryStore, WrapperStore
 
-    schema, location, variables = stored.schema, stored.location, list(stored.schema.variables)
+    schema, location = stored.schema, stored.location
     sweep = location.read(SWEEP, MAX_ROOT_BYTES)
 
     class CheckedStore(WrapperStore[MemoryStore]):
@@ -449,13 +434,12 @@ def checked_store(
             return prototype.buffer.from_bytes(await asyncio.to_thread(read, array, tile))
 
     def read(array, tile):
-        raw, problem = stored.chunk(array, tile)
-        if not problem and array.name in variables:
-            value = records[tile].checksums[variables.index(array.name)]
-            problem = EXCHANGED if checksum(raw) != value else None
-        # Values with a checksum belong to the sweep, since its record does.
-        is_known = not problem and array.name in variables
-        if not is_known and location.read(SWEEP, MAX_ROOT_BYTES) != sweep:
+        if is_recorded := array.name in schema.variables:
+            raw, problem = stored.recorded_chunk(array, tile, records[tile])
+        else:
+            raw, problem = stored.chunk(array, tile)
+        # Values with a recorded checksum belong to the sweep, since its record does.
+        if (problem or not is_recorded) and location.read(SWEEP, MAX_ROOT_BYTES) != sweep:
             raise StoreError(
                 f"{location} was removed or replaced after this Dataset was opened, so its arrays "
                 f"that were not read yet are lost; open the store again"
@@ -467,13 +451,9 @@ def checked_store(
             )
         return raw
 
-    attributes = {
-        name: json.dumps(value) if isinstance(value, dict | list) else value
-        for name, value in stored.attributes.items()
-    }
-    documents = {f"{name}/{ROOT}": a.document() for name, a in schema.arrays.items()}
-    documents[ROOT] = {**stored.root, "attributes": attributes}
-    buffers: Any = {key: cpu.Buffer.from_bytes(serialize(d)) for key, d in documents.items()}
+    documents = {f"{name}/{ROOT}": serialize(a.document()) for name, a in schema.arrays.items()}
+    documents[ROOT] = seal(stored.root)
+    buffers: Any = {key: cpu.Buffer.from_bytes(raw) for key, raw in documents.items()}
     return CheckedStore(MemoryStore(buffers, read_only=True))
 
 
@@ -485,9 +465,7 @@ def with_names(dataset: Any) -> Any:
         codes = coordinate.values
         if meanings and codes.dtype.kind in "iu":
             if codes.min() < 0 or codes.max() >= len(meanings):
-                raise StoreError(
-                    f"{name}: has values without a name in flag_meanings; the store is damaged"
-                )
+                raise StoreError(f"{name} is damaged: values without a name in flag_meanings")
             attrs = {k: v for k, v in coordinate.attrs.items() if not k.startswith("flag_")}
             # The dtype is object, since Zarr has no fixed-length strings.
             named[name] = (coordinate.dims, np.array(meanings, object)[codes], attrs)

@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gdjax.arguments import check_whole
 from gdjax.errors import InputError
 
 FORMAT = 4  # format of new stores; stores of format 3 can be read
@@ -41,10 +42,13 @@ WRITERS = f"{OWN}/writers"  # folder with a description of each writer
 FLAGS = "finished"  # array over the grid that is not 0 where a run has been computed
 CHECKSUMS = "checksums"  # array by tile and variable, in format 3: CRC32C
 
-# Attributes of every store, by format.
-ATTRIBUTES_OF_ROOT = {
-    3: ("gdjax_format", "coordinates", "identity", "writers", "digest"),
-    4: ("gdjax_format", "coordinates", "identity", "digest"),
+# Entries of every root document, and of its consolidated metadata.
+GROUP = {"zarr_format": 3, "node_type": "group"}
+CONSOLIDATED = {"kind": "inline", "must_understand": False}
+# Attributes of every store and their types, by format.
+ATTRIBUTES_OF_ROOT: dict[int, dict[str, type]] = {
+    3: {"gdjax_format": int, "coordinates": str, "identity": dict, "writers": list, "digest": str},
+    4: {"gdjax_format": int, "coordinates": str, "identity": dict, "digest": str},
 }
 JSON_ATTRIBUTES = ("identity", "writers")  # attributes that contain JSON as text
 DTYPES = (
@@ -105,13 +109,7 @@ def check_name(name: Any, argument: str) -> None:
 
 
 def check_distinct(names: Iterable[str], argument: str) -> None:
-    """Check that names are distinct file names, also on systems that ignore case.
-
-    Examples:
-        >>> check_distinct(["Cost", "cost"], "metrics")
-        Traceback (most recent call last):
-        gdjax.errors.InputError: metrics: 'Cost' and 'cost' are the same file on systems that...
-    """
+    """Check that names are distinct file names, also on systems that ignore case."""
     known: dict[str, str] = {}
     for name in names:
         other = known.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
@@ -191,10 +189,7 @@ class ArraySchema(NamedTuple):
         return {
             "shape": list(self.shape),
             "data_type": self.dtype.name,
-            "chunk_grid": {
-                "name": "regular",
-                "configuration": {"chunk_shape": list(self.chunk)},
-            },
+            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(self.chunk)}},
             "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
             "fill_value": self.fill_value,
             # Chunks are not compressed: zstd at level 1 reduces the size of float32 noise by 8 %
@@ -291,13 +286,8 @@ class Schema(NamedTuple):
     @property
     def arrays(self) -> dict[str, ArraySchema]:
         """All arrays, by name."""
-        return {**self.tiled, **self.coordinates}
-
-    @property
-    def tiled(self) -> dict[str, ArraySchema]:
-        """Arrays with a chunk for each tile, in the order in which a tile is written."""
         last = [self.flags] if self.checksums is None else [self.checksums, self.flags]
-        return {**self.variables, **{array.name: array for array in last}}
+        return {**self.variables, **{array.name: array for array in last}, **self.coordinates}
 
     @property
     def tiles(self) -> tuple[int, ...]:
@@ -332,20 +322,16 @@ def _schema(
     for argument, lengths in (("sizes", sizes), ("tile", tile)):
         for dim, length in lengths.items():
             check_name(dim, argument)
-            if type(length) is not int or length < 1:
-                raise InputError(
-                    f"{argument}[{dim!r}] = {length!r:.40}, expected a whole number of at least 1"
-                )
+            check_whole(f"{argument}[{dim!r}]", length, 1, math.inf)
     if not tile or not variables:
         raise InputError("layout: expected at least one dimension in tile and one variable")
     grid = tuple(tile)
     attrs = {"long_name": "0: not computed; k: computed by the k-th of writers", "units": "1"}
-    flags = _array(FLAGS, Variable(grid, np.uint16, attrs, 0), sizes, tile)
     schema = Schema(
         {name: _array(name, variable, sizes, tile) for name, variable in variables.items()},
         {name: _array(name, variable, sizes, {}) for name, variable in coordinates.items()},
-        flags,
-        None,
+        flags=_array(FLAGS, Variable(grid, np.uint16, attrs, 0), sizes, tile),
+        checksums=None,
     )
     check_at_most(math.prod(schema.tiles), MAX_TILES, "tiles", FLAGS)
     names = [*variables, *coordinates, FLAGS]
@@ -383,25 +369,26 @@ class Root(NamedTuple):
 
 def make_root(schema: Schema, identity: Mapping[str, Any]) -> dict[str, Any]:
     """Return the root document of a store with the given arrays."""
+    metadata = {name: array.document() for name, array in schema.arrays.items()}
     return {
-        "zarr_format": 3,
-        "node_type": "group",
+        **GROUP,
         "attributes": {
             "gdjax_format": FORMAT,
             "coordinates": " ".join(schema.coordinates),
             "identity": identity,
         },
-        "consolidated_metadata": {
-            "kind": "inline",
-            "must_understand": False,
-            "metadata": {name: array.document() for name, array in schema.arrays.items()},
-        },
+        "consolidated_metadata": {**CONSOLIDATED, "metadata": metadata},
     }
 
 
 def serialize(document: Mapping[str, Any]) -> bytes:
     """Return metadata as bytes; equal documents give equal bytes."""
     return json.dumps(document, indent=1, allow_nan=False).encode() + b"\n"
+
+
+def document_digest(document: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a document as text; it names a sweep, or the file of a writer."""
+    return hashlib.sha256(serialize(document)).hexdigest()
 
 
 def seal(root: Mapping[str, Any]) -> bytes:
@@ -413,18 +400,14 @@ def seal(root: Mapping[str, Any]) -> bytes:
     attributes = dict(root["attributes"])
     attributes |= {n: json.dumps(attributes[n]) for n in JSON_ATTRIBUTES if n in attributes}
     blank = {**root, "attributes": {**attributes, "digest": ""}}
-    blank["attributes"]["digest"] = hashlib.sha256(serialize(blank)).hexdigest()
+    blank["attributes"]["digest"] = document_digest(blank)
     raw = serialize(blank)
     check_at_most(len(raw), MAX_ROOT_BYTES, "bytes of zarr.json", "the record of the sweep")
     return raw
 
 
 def parse_root(raw: bytes) -> Root:
-    """Parse and check the root of a store from the bytes of its `zarr.json`.
-
-    Raises:
-        InputError: if the root is damaged, or its format is unknown (`OtherFormat`).
-    """
+    """Parse and check the root of a store from the bytes of its `zarr.json`."""
     try:
         root = _parse(raw)
         version = root["attributes"]["gdjax_format"]
@@ -473,15 +456,11 @@ def _parse_schema(root, version):
     attributes, consolidated = root["attributes"], dict(root["consolidated_metadata"])
     documents = consolidated.pop("metadata")
     group = {k: v for k, v in root.items() if k not in ("attributes", "consolidated_metadata")}
-    if (group, consolidated) != (
-        {"zarr_format": 3, "node_type": "group"},
-        {"kind": "inline", "must_understand": False},
-    ):
+    if (group, consolidated) != (GROUP, CONSOLIDATED):
         raise InputError(f"{ROOT} is not the root of a gdjax store")
-    kinds = {"gdjax_format": int, "coordinates": str, "digest": str, "identity": dict}
-    for name in ATTRIBUTES_OF_ROOT[version]:
-        if not isinstance(attributes[name], kinds.get(name, list)):
-            raise InputError(f"attribute {name} is not of type {kinds.get(name, list).__name__}")
+    for name, kind in ATTRIBUTES_OF_ROOT[version].items():
+        if not isinstance(attributes[name], kind):
+            raise InputError(f"attribute {name} is not of type {kind.__name__}")
     writers = attributes.get("writers", [])
     check_at_most(len(writers), MAX_WRITERS, "entries", "writers")
     if not all(isinstance(writer, dict) for writer in writers):
@@ -529,8 +508,8 @@ class TileRecord(NamedTuple):
     def to_bytes(self, sweep: str, tile: tuple[int, ...]) -> bytes:
         """Return the contents of the file, bound to a sweep and a position by a digest."""
         document = {"writers": list(self.writers), "checksums": list(self.checksums)}
-        bound = serialize({"sweep": sweep, "tile": list(tile), **document})
-        return serialize({**document, "digest": hashlib.sha256(bound).hexdigest()})
+        digest = document_digest({"sweep": sweep, "tile": list(tile), **document})
+        return serialize({**document, "digest": digest})
 
     @classmethod
     def from_bytes(cls, raw: bytes, sweep: str, tile: tuple[int, ...]) -> "TileRecord | None":
@@ -542,16 +521,6 @@ class TileRecord(NamedTuple):
             return record if is_own and all(map(is_digest, record.writers)) else None
         except (ValueError, KeyError, TypeError, RecursionError):
             return None
-
-
-def sweep_digest(identity: Mapping[str, Any]) -> str:
-    """Return the digest of the identity of a sweep with its arrays, which names the sweep."""
-    return hashlib.sha256(serialize(identity)).hexdigest()
-
-
-def writer_name(writer: Mapping[str, Any]) -> str:
-    """Return the name of the file that describes a writer: the digest of the description."""
-    return hashlib.sha256(serialize(writer)).hexdigest()
 
 
 def is_digest(name: Any) -> bool:
@@ -616,11 +585,7 @@ class Layout:
         object.__setattr__(self, "schema", schema)
 
     def record(self, identity: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the identity of a store with these arrays.
-
-        Args:
-            identity: identity of the sweep, without its arrays.
-        """
+        """Return the identity of a sweep with these arrays, from the identity without them."""
         values = {
             name: describe_values(np.asarray(c.values), c.dims)
             for name, c in self.coordinates.items()

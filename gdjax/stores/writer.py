@@ -41,19 +41,16 @@ from gdjax.stores.schema import (
     TileRecord,
     check_at_most,
     checksum,
+    document_digest,
     is_digest,
     make_root,
     plain,
     seal,
     serialize,
-    sweep_digest,
     tile_name,
-    writer_name,
 )
 
 MAX_CHECKPOINT_BYTES = 2**34
-
-DERIVED = ("layout",)  # entries of an identity that are determined by other entries
 
 CHECKPOINTS = f"{OWN}/checkpoints"  # folder for states of unfinished tiles and searches
 PARTS = f"{OWN}/parts"  # folder for locks of tiles, and of the processes that compute parts
@@ -69,9 +66,6 @@ class Tiles(Stored):
     Args:
         store: path, URL or location of the store.
         writer: description of the program and the machine that compute the tiles.
-
-    Raises:
-        StoreError: if there is no store, its metadata are damaged, or it has format 3.
     """
 
     _lock: FileLock | Lease | None = None
@@ -88,7 +82,7 @@ class Tiles(Stored):
     def add_writer(self, writer: Mapping[str, Any]) -> str:
         """Describe a writer in its own file, and return the name by which records refer to it."""
         described = plain(writer, "writer")
-        name, raw = writer_name(described), serialize(described)
+        name, raw = document_digest(described), serialize(described)
         check_at_most(len(raw), MAX_RECORD_BYTES, "bytes of its description", "writer")
         if self.location.read(f"{WRITERS}/{name}", len(raw))[0] != raw:
             self.location.write(f"{WRITERS}/{name}", raw)
@@ -105,7 +99,6 @@ class Tiles(Stored):
                 Values beyond the grid's edge are ignored.
 
         Raises:
-            InputError: if there is no such tile, or names, shapes or types differ from the layout.
             StoreError: if the tile is already finished or cannot be written. Tiles already written
                 are unaffected.
         """
@@ -214,11 +207,11 @@ class Tiles(Stored):
         return f"{CHECKPOINTS}/{tile_name(self._checked(tile))}"
 
     def _checked(self, tile):
-        tile = tuple(int(i) for i in tile)
-        if len(tile) != len(self.shape) or not all(
-            0 <= i < n for i, n in zip(tile, self.shape, strict=True)
+        tile, counts = tuple(int(i) for i in tile), self.schema.tiles
+        if len(tile) != len(counts) or not all(
+            0 <= i < n for i, n in zip(tile, counts, strict=True)
         ):
-            raise InputError(f"tile = {tile}, expected an index into {self.shape} tiles")
+            raise InputError(f"tile = {tile}, expected an index into {counts} tiles")
         return tile
 
     def _check_lock(self):
@@ -242,7 +235,6 @@ class Store(Tiles):
             tiles that they compute together (see `claim`), and not the store.
 
     Raises:
-        InputError: if a value in `identity` or `writer` cannot be represented in JSON.
         StoreError: if the store is in use, contains other files or another sweep, or is damaged
             beyond repair.
 
@@ -388,8 +380,10 @@ def is_complete(
     allow_unverified: bool = False,
 ) -> bool:
     """Return whether a store contains a complete sweep and is intact."""
-    root = read_own_root(location, layout, layout.record(identity), allow_unverified)
-    return root is not None and Stored(location).is_whole()
+    if read_own_root(location, layout, layout.record(identity), allow_unverified) is None:
+        return False
+    stored = Stored(location)
+    return bool(stored.finished().all()) and not stored.damaged_frame() + stored.damaged_tiles()
 
 
 def read_own_root(
@@ -399,7 +393,7 @@ def read_own_root(
     allow_unverified: bool = False,
 ) -> Root | None:
     """Return the root of a sweep's store; None if it has to be written."""
-    root = read_root(location, layout.schema.arrays, sweep_digest(recorded).encode())
+    root = read_root(location, layout.schema.arrays, document_digest(recorded).encode())
     if root is not None:
         attributes = root.document["attributes"]
         check_continuable(location, attributes["gdjax_format"])
@@ -417,36 +411,25 @@ def require_same(
 
     This is the only comparison of what is stored with what is now. The texts of programs can be
     compared only under equal versions and numeric flags, and the code of a host callback never.
-
-    Args:
-        store: name of the store, for the message.
-        stored: identity of the stored sweep.
-        expected: identity of the requested sweep.
-        allow_unverified: whether to go on if programs cannot be compared.
-
-    Raises:
-        StoreError: if the identities differ; the message lists the differences.
     """
     old, new = dict(_flatten(stored)), dict(_flatten(expected))
     missing = object()
     changed = [k for k in {**old, **new} if old.get(k, missing) != new.get(k, missing)]
-    environment = [key for key in changed if key.partition(".")[0] == "environment"]
-    programs = [key for key in changed if key.partition(".")[0] == "functions"]
-    settings = [key for key in changed if key not in {*environment, *programs}]
+    environment, programs, derived = (
+        [key for key in changed if key.partition(".")[0] == part]
+        for part in ("environment", "functions", "layout")
+    )
+    settings = [key for key in changed if key not in {*environment, *programs, *derived}]
     doubt = ""
     if environment:
         doubt = f"it was computed by other versions or flags ({_listed(old, new, environment)})"
     elif callbacks := stored.get("callbacks"):
         verb = "calls" if len(callbacks) == 1 else "call"
         doubt = f"{', '.join(callbacks)} {verb} functions of the host, whose code is not recorded"
-    if doubt:
-        # Array names and types may follow from the programs, which are then not compared.
-        settings = [key for key in settings if key.partition(".")[0] not in DERIVED]
-        programs = []
-    else:
-        # Derived entries are listed only if no other entry differs.
-        causes = [key for key in settings if key.partition(".")[0] not in DERIVED]
-        settings = causes or (programs or settings)
+    if not doubt:
+        # The arrays follow from the settings and programs: they are listed only if these are
+        # equal, and not compared if programs cannot be.
+        settings = settings or programs or derived
     if settings:
         raise StoreError(
             f"{store} contains another sweep: {_listed(old, new, settings)}. Choose another store, "

@@ -18,11 +18,10 @@ from gdjax.stores.schema import (
     WRITERS,
     TileRecord,
     checksum,
+    document_digest,
     parse_root,
     seal,
     serialize,
-    sweep_digest,
-    writer_name,
 )
 
 TEXTS = (
@@ -128,7 +127,7 @@ class Files(dict):
         Args:
             changed_chunks: whether to record the checksums of the present chunks.
         """
-        sweep = sweep_digest(self.root()["attributes"]["identity"])
+        sweep = document_digest(self.root()["attributes"]["identity"])
         self[SWEEP] = sweep.encode()
         variables = parse_root(self["zarr.json"]).schema.variables if changed_chunks else {}
         for key, (tile, record) in self.records().items():
@@ -398,7 +397,7 @@ def writer(files, rng):
     described = json.loads(files.pop(old))
     place = rng.choice([path for path in nodes(described) if path])
     described = replaced(described, place, rng.choice((*TEXTS, *NUMBERS, *OTHERS)))
-    new = writer_name(described)
+    new = document_digest(described)
     files[f"{WRITERS}/{new}"] = serialize(described)
     for key in files.records():
         files[key] = files[key].replace(old.rpartition("/")[2].encode(), new.encode())

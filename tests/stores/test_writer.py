@@ -33,7 +33,7 @@ def test_reopening_a_finished_store_writes_nothing(tmp_path):
 
 def test_tiles_are_cropped_at_the_edge_of_the_grid(tmp_path):
     with open_store(tmp_path) as store:
-        assert store.shape == TILES
+        assert store.schema.tiles == TILES
         for tile in np.ndindex(TILES):
             padded = {}
             for name, values in part(store, tile).items():
