@@ -29,7 +29,7 @@ FIRST = """async () => {
   return { step, params: Array.from(params), records };
 }"""
 QUESTIONS = ("sure", "outputs", "weight", "picture", "slide", "sixteen", "fair", "vote")
-PATIENCE = 120  # timeout in seconds on a busy machine
+PATIENCE = 600  # timeout in seconds on a busy machine
 
 
 class Lesson(OpenedPage):
