@@ -3,7 +3,6 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -45,18 +44,22 @@ class Resume:
         process.configure()
         from gdjax.sweeps import count_tiles, resume
 
-        finish = partial(resume, self.store, allow_unverified=self.allow_unverified)
+        if not self.status:
+            command = resume_command(self.store, self.problem)
+            with interrupts.resumable(command if part is None else f"{command} --part {self.part}"):
+                runs = resume(
+                    self.store,
+                    problem=load_problem(self.problem),
+                    part=part,
+                    allow_unverified=self.allow_unverified,
+                )
         if self.status or part is not None:
-            if not self.status:
-                finish(problem=load_problem(self.problem), part=part)
             counts = count_tiles(self.store)
             print(
                 f"{counts['finished']} of {counts['tiles']} tiles are finished; groups of tiles "
                 f"being computed: {counts['computing']}, interrupted: {counts['interrupted']}"
             )
             return
-        with interrupts.resumable(resume_command(self.store, self.problem)):
-            runs = finish(problem=load_problem(self.problem))
         from gdjax.cli.report import own_folder, report_sweep  # after the sweep: matplotlib is slow
 
         beside = None if "://" in self.store else own_folder(Path(self.store), runs)

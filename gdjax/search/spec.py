@@ -24,7 +24,7 @@ from jaxtyping import Bool, Float, Int
 from gdjax.arguments import check_choice, check_increasing, check_whole
 from gdjax.descent.outcome import Outcome
 from gdjax.errors import InputError
-from gdjax.sweeps.spec import Sweep, validate_spec
+from gdjax.sweeps.spec import Sweep, require_sweep, validate_spec
 
 DIRECTIONS = ("minimize", "maximize")
 SEARCH_VARIABLES = ("ended_at", "rung", "bracket")
@@ -143,8 +143,7 @@ def search_spec(
         num_brackets: number of brackets; None for as many as rungs.
         settings: other fields of the specification.
     """
-    if type(sweep) is not Sweep:
-        raise InputError(f"sweep = {sweep!r:.80}, expected gd.Sweep(problem, axes, num_steps)")
+    require_sweep("sweep", sweep)
     steps = check_increasing("rungs", rungs, sweep.num_steps, may_be_empty=True)
     if steps[-1:] != [sweep.num_steps]:
         steps.append(sweep.num_steps)

@@ -178,17 +178,15 @@ def with_settings(
 
 
 class AxisTrace(NamedTuple):
-    """Output shapes of a traced function, and what affects its output.
+    """Output shapes of a traced function, and axes that do not affect its output.
 
     Args:
         shapes: shapes and types of the output.
         idle: axes without effect on the output.
-        is_constant: whether neither axes nor arrays affect the output.
     """
 
     shapes: PyTree
     idle: tuple[str, ...]
-    is_constant: bool
 
 
 def trace_axes(
@@ -242,7 +240,7 @@ def trace_axes(
     used = _used(program.jaxpr)
     # Keywords are the first inputs of the program, in the order of the leaves of a dict.
     idle = (k for k, used in zip(sorted(axis_of), used, strict=False) if not used)
-    return AxisTrace(shapes, tuple(axis_of[k] for k in idle), not any(used))
+    return AxisTrace(shapes, tuple(axis_of[k] for k in idle))
 
 
 def _raised_by(error, name):

@@ -26,10 +26,8 @@ from typing import Any
 
 import numpy as np
 
-from gdjax.errors import InputError
 from gdjax.machine import format_bytes
 from gdjax.stores.lock import is_held
-from gdjax.stores.reader import Stored
 from gdjax.stores.schema import tile_name
 from gdjax.stores.writer import CHECKPOINTS, PARTS
 from gdjax.sweeps.check import check
@@ -39,7 +37,7 @@ from gdjax.sweeps.fit import fit
 from gdjax.sweeps.plans import Plan
 from gdjax.sweeps.program import Tile
 from gdjax.sweeps.slab_runner import SlabMonitor, run_tiles
-from gdjax.sweeps.spec import Sweep
+from gdjax.sweeps.spec import Sweep, require_sweep
 from gdjax.sweeps.stored import open_sweep
 
 
@@ -89,10 +87,7 @@ def plan(
     Returns:
         Number of tiles and of useful parts, size, and estimated time.
     """
-    if not isinstance(sweep, Sweep):
-        raise InputError(
-            f"plan: sweep = {sweep!r:.80}, expected gd.Sweep(problem, axes, num_steps)"
-        )
+    require_sweep("plan: sweep", sweep)
     fitted = fit(check(sweep, store, storage_options))
     complete_store(fitted, fitted.layout, fitted.identity, lambda _: 0)
     tiles = fitted.layout.schema.tiles
@@ -118,7 +113,8 @@ def _seconds(fitted: Plan, tiles: Sequence[Tile]) -> float:
 
     monitor = SlabMonitor(Memory(fitted.layout), tiles, lambda: len(times) > 3, show)
     run_tiles(fitted, tiles, fitted.devices[0], monitor)
-    show(1.0) if len(times) == 1 else None
+    if len(times) == 1:
+        show(1.0)
     first = min(1, len(times) - 2)  # the first block includes the start of the program
     return (times[-1] - times[first]) / max(shares[-1] - shares[first], 1e-9)
 
@@ -136,7 +132,7 @@ def count_tiles(
         Numbers of `tiles`, of `finished` ones, of groups of tiles that other processes compute now
         (`computing`), and of groups with a checkpoint that nobody computes (`interrupted`).
     """
-    stored: Stored = open_sweep(store, storage_options=storage_options).stored
+    stored = open_sweep(store, storage_options=storage_options).stored
     finished, location = stored.finished(), stored.location
     names = {tile_name(tile) for tile in np.ndindex(*finished.shape)}
     locked = names & location.sizes(PARTS).keys()

@@ -144,6 +144,12 @@ def number_shape(number: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct((), dtype)
 
 
+def require_sweep(name: str, sweep: Any) -> None:
+    """Check that a value is a plain `Sweep`, not one of branches or of a search."""
+    if type(sweep) is not Sweep:
+        raise InputError(f"{name} = {sweep!r:.80}, expected gd.Sweep(problem, axes, num_steps)")
+
+
 def validate_spec(spec: Sweep) -> None:
     """Check the settings of a sweep."""
     require_problem(spec.problem)
