@@ -157,6 +157,11 @@ def value_and_gradient(
     Args:
         problem: a Problem, or a cost `cost(params)` without data.
         params: parameters at which to evaluate.
+
+    Examples:
+        >>> value, gradient = value_and_gradient(lambda w: jnp.sum(w**2), jnp.array([3.0, 1.0]))
+        >>> float(value), gradient.tolist()
+        (10.0, [6.0, 2.0])
     """
     check_params(params)
     return averaged(problem_at(problem, params), jax.value_and_grad, params)
@@ -289,6 +294,11 @@ def check_gradient(
         problem: a Problem or a cost, as for `value_and_gradient`.
         params: parameters w at which to evaluate.
         position: positions of the entries, as returned by `largest_entries`.
+
+    Examples:
+        >>> check = check_gradient(lambda w: jnp.sum(w**3), jnp.array([1.0, 2.0]), jnp.array([1]))
+        >>> bool(check.relative_error[0] < 2 * check.expected_error[0])
+        True
 
     References: Nocedal and Wright, *Numerical Optimization* (2006), section 8.1.
     """

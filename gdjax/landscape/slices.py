@@ -217,6 +217,12 @@ def gradient_norm(problem: Problem | Callable, *, data: PyTree = None) -> Metric
     Args:
         problem: a Problem or a cost (see `grid`).
         data: data used instead of the problem's data.
+
+    Examples:
+        >>> metrics = {"slope": gradient_norm(lambda w: w**2)}
+        >>> w, d = jnp.array(0.0), jnp.array(1.0)
+        >>> line(lambda w: w**2, w, d, [0, 1, 2], metrics=metrics).slope.values.tolist()
+        [0.0, 2.0, 4.0]
     """
     problem = as_problem(problem, data)
     function = partial(_gradient_norm, without_data(problem))

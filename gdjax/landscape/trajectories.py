@@ -65,6 +65,12 @@ def descent_on_slice(
         A Dataset over `snapshot_step`: `path_a`, `path_b`, ... are the coordinates of the nearest
         point in the slice, `path_off` is the distance from it, `path_cost` the cost of the
         snapshot, and `path_cost_in_slice` the cost of the nearest point.
+
+    Examples:
+        >>> bowl, snapshots = lambda w: jnp.sum(w**2), jnp.array([[2.0, 1.0], [1.0, 0.0]])
+        >>> descent = descent_on_slice(bowl, jnp.zeros(2), {"x": jnp.array([1.0, 0.0])}, snapshots)
+        >>> descent.path_cost.values.tolist(), descent.path_cost_in_slice.values.tolist()
+        ([5.0, 1.0], [4.0, 1.0])
     """
     check_points("descent_on_slice: snapshots", snapshots, params)
     problem = checked_problem(problem, params, data)

@@ -312,6 +312,11 @@ def count_kinds(dataset: "xr.Dataset") -> dict[str, int]:
 
     Args:
         dataset: Dataset that `count_minima` returned.
+
+    Examples:
+        >>> import xarray as xr
+        >>> count_kinds(xr.Dataset({"kind": ("run", [2, 2, 4])}))
+        {'strict minimum': 2, 'saddle': 1}
     """
     kinds = dataset.get("kind") if isinstance(dataset, Mapping) else None
     if kinds is None:

@@ -108,7 +108,13 @@ def apply_symmetry(
 
 @_jit_of_network
 def random_symmetry(network: Network, *, key: Key[Array, ""]) -> tuple[NeuronSymmetry, ...]:
-    """Draw a symmetry: order and signs uniform, scales log-uniform in (1/e, e)."""
+    """Draw a symmetry: order and signs uniform, scales log-uniform in (1/e, e).
+
+    Examples:
+        >>> (symmetry,) = random_symmetry(Network((2, 3, 1)), key=jax.random.key(0))
+        >>> sorted(symmetry.order.tolist()), jnp.abs(symmetry.sign).tolist()
+        ([0, 1, 2], [1.0, 1.0, 1.0])
+    """
     symmetries = []
     for width, layer_key in zip(
         network.widths[1:-1], jax.random.split(key, max(1, len(network.widths) - 2)), strict=False
@@ -160,6 +166,12 @@ def canonical_symmetry(
         to the next one (for order), relative to the largest absolute value in its layer. Equivalent
         forms have the same canonical form if the margin is well above rounding, such as 1e-5 in
         float32. The margin is infinite if no sign or order had to be chosen.
+
+    Examples:
+        >>> network = Network((2, 3, 1))
+        >>> (symmetry,), margin = canonical_symmetry(network, network.init(jax.random.key(0)))
+        >>> sorted(symmetry.order.tolist()), bool(margin > 1e-5)
+        ([0, 1, 2], True)
     """
     layers, scales = normalize_scales(network, check_layers("canonical_symmetry", network, params))
     symmetries, margins = [], [jnp.full((), jnp.inf, layers[0].bias.dtype)]
@@ -195,6 +207,12 @@ def coordinates(network: Network, params: Params) -> Params:
 
     Returns:
         A pytree with the structure of `params`.
+
+    Examples:
+        >>> network = Network((1, 1, 1))
+        >>> layers = (Layer(jnp.ones((1, 1)), jnp.zeros(1)), Layer(jnp.ones((1, 1)), jnp.zeros(1)))
+        >>> coordinates(network, layers)[1].bias.tolist()
+        [0.5]
     """
     (first, *others), _ = normalize_scales(network, check_layers("coordinates", network, params))
     shift = FLIPS.get(network.activation, 0.0) / 2

@@ -409,7 +409,7 @@ CALLS = (
         "inverse_temperatures",
         "[1, 2], [2, 1, 9], [0, 1, 2]",
     ),
-    ("gd.volumes.basin_volume(bowl, w, key=key, level=-1.0)", "level"),
+    ("gd.volumes.basin_volume(bowl, w, key=key, level=VALUE)", "level", "-1.0, 1e300, 10**400"),
     ("gd.curvature.HessianOperator(bowl, w).mv(VALUE)", "vector", "zeros(3), [w, w]"),
     ("gd.curvature.GaussNewtonOperator(net, v).mv([v, v])", "vector"),
     (
