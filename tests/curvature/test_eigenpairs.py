@@ -12,7 +12,6 @@ from jax.flatten_util import ravel_pytree
 
 from gdjax import progress
 from gdjax.curvature import (
-    HessianOperator,
     eigenpairs,
     eigensolvers,
     extreme_eigenpairs,
@@ -179,12 +178,6 @@ def test_outside_jit_a_progress_bar_counts_the_products(monkeypatch, function):
     result = function(problem, jnp.ones(600), key=key)
     expected = result.num_hvps // 2 if function is extreme_eigenpairs else 64
     assert bar.update.call_count == expected
-
-
-def test_an_array_is_a_single_layer():
-    layers = HessianOperator(lambda w: jnp.sum(w**2), jnp.ones(3)).layers()
-    assert list(layers) == ["all"]
-    np.testing.assert_allclose(layers["all"].as_matrix(), 2 * np.eye(3))
 
 
 def test_eigenvalues_of_16_bit_parameters_have_single_precision():

@@ -347,13 +347,6 @@ def test_a_cost_that_is_not_invariant_under_symmetries_is_rejected():
 
 
 @pytest.mark.long
-def test_invariance_is_not_required_without_a_network():
-    biased = with_decayed_biases(xor())
-    plain = dataclasses.replace(biased, network=None)
-    assert count_minima(plain, starts(plain, 2), key=KEY).sizes["run"] == 2
-
-
-@pytest.mark.long
 def test_points_with_nan_costs_are_undecided():
     nowhere = Problem(init=lambda key: jnp.zeros(2), cost=lambda w: jnp.sum(w) * jnp.nan)
     assert count_kinds(count_minima(nowhere, jnp.ones((3, 2)), key=KEY)) == {"undecided": 3}

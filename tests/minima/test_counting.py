@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import gdjax as gd
-from gdjax.errors import InputError
 from gdjax.minima.counting import basin_shares, birthday_lower_bound, estimate_unseen
 
 
@@ -173,8 +172,3 @@ def test_intervals_contain_their_estimates(counts):
     assert math.isnan(result.number) or result.number_low <= result.number
     part = basin_shares(counts, sum(counts) + 3)
     assert np.all((part.low <= part.share) & (part.share <= part.high))
-
-
-def test_more_end_points_than_runs_are_rejected():
-    with pytest.raises(InputError, match=r"runs = 3, .* expected runs >= 4"):
-        basin_shares([2, 2], 3)

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from some_networks import some_params
 
-from gdjax.errors import InputError
 from gdjax.minima.matching import match, match_activations, match_pairs
 from gdjax.minima.symmetry import apply_symmetry, coordinates, random_symmetry
 from gdjax.problems.networks import Layer, Network
@@ -217,13 +216,3 @@ def test_networks_that_are_not_finite_are_not_permuted():
     assert np.array_equal(result.symmetry[0].order[0], np.arange(4))
     alone = match(network, runs[0], runs[2], key=KEY)
     np.testing.assert_allclose(result.matched_distance[1], alone.matched_distance, rtol=1e-9)
-
-
-def test_networks_that_cannot_be_matched_are_rejected():
-    network = Network((3, 4, 2))
-    params = some_params(network, 0)
-    other = some_params(Network((3, 5, 2)), 0)
-    with pytest.raises(InputError, match="match: reference has shapes"):
-        match(network, params, other, key=KEY)
-    with pytest.raises(InputError, match=r"inputs of shape \(7, 4\), expected \(samples, 3\)"):
-        match_activations(network, params, params, np.ones((7, 4)))
