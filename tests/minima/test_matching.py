@@ -119,7 +119,7 @@ def test_matching_of_two_hidden_layers_is_optimal_with_restarts():
 
 
 @pytest.mark.long
-@settings(deadline=None, max_examples=10)
+@settings(deadline=None, max_examples=5)
 @given(
     st.sampled_from([(3, 2), (1, 4, 1), (3, 5, 2), (2, 3, 4, 2), (2, 3, 1, 3, 2)]),
     st.sampled_from(["sigmoid", "tanh", "relu", "softplus", "step", "identity"]),
