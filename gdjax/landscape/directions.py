@@ -169,9 +169,6 @@ def orthogonalize(directions: Mapping[str, PyTree]) -> dict[str, PyTree]:
     Args:
         directions: directions by name.
 
-    Raises:
-        InputError: if a direction is zero or a linear combination of previous ones.
-
     Examples:
         >>> list(orthogonalize({"a": jnp.array([1.0, 0.0]), "b": jnp.array([1.0, 1.0])}))
         ['a', 'b, orthogonalized']

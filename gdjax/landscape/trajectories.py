@@ -120,10 +120,6 @@ def trajectory_plane(
         share of the sum of squared distances from the end along each of at most ten principal
         components. The origin of the plane is the end of the descent.
 
-    Raises:
-        InputError: if fewer than three snapshots are finite, if the snapshots are all equal, or if
-            another argument is not valid.
-
     Examples:
         The descent lies in a plane, so the costs of its points and of the nearest points in the
         plane are equal:

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree
+from scipy.spatial.distance import pdist, squareform
 
 from gdjax import progress
 from gdjax.arguments import check_whole
@@ -128,7 +129,7 @@ def pairwise_barriers(
     require_problem(problem)
     runs = check_runs(problem, params)
     problem = problem_at(problem, jax.tree.map(lambda a: a[0], params), data)
-    first, second = np.triu_indices(runs, 1)
+    first, second = np.triu_indices(runs, 1)  # in the order of SciPy's condensed matrices
     devices = tuple(jax.local_devices()) if devices is None else devices
     check_devices(devices)
     network = problem.network
@@ -141,19 +142,20 @@ def pairwise_barriers(
         )
         cost = measure(identity)
         if network is None:
-            distance = _distances(params, first, second)
+            leaves = [np.asarray(leaf, float) for leaf in jax.tree.leaves(params)]
+            flat = np.concatenate([leaf.reshape(runs, -1) for leaf in leaves], axis=1)
+            distance = pdist(flat)
             matched_cost, matched_distance = np.full_like(cost, np.nan), np.full(len(first), np.nan)
         else:
             matches = match_pairs(network, params, first, second, key=key, num_starts=num_starts)
             distance, matched_distance = matches.distance, matches.matched_distance
             matched_cost = measure(matches.symmetry)
-    as_matrix = partial(_matrix, runs, first, second)
-    as_matched = partial(as_matrix, diagonal=0.0 if network is not None else np.nan)
+    diagonal = 0.0 if network is not None else np.nan
     return PairwiseBarriers(
-        barrier=as_matrix(np.asarray(path_barrier(cost))),
-        matched_barrier=as_matched(np.asarray(path_barrier(matched_cost))),
-        distance=as_matrix(distance),
-        matched_distance=as_matched(matched_distance),
+        barrier=squareform(path_barrier(cost)),
+        matched_barrier=squareform(path_barrier(matched_cost)) + diagonal,
+        distance=squareform(distance),
+        matched_distance=squareform(matched_distance) + diagonal,
         first=first,
         second=second,
         t=np.linspace(0, 1, points),
@@ -280,15 +282,3 @@ def _identity_symmetries(network, pairs):
         jax.tree.map(lambda a: np.broadcast_to(a, (pairs, *a.shape)), identity_symmetry(width))
         for width in network.widths[1:-1]
     )
-
-
-def _distances(params, first, second):
-    leaves = [np.asarray(leaf, float).reshape(len(leaf), -1) for leaf in jax.tree.leaves(params)]
-    flat = np.concatenate(leaves, axis=1)
-    return np.array([np.linalg.norm(flat[i] - flat[j]) for i, j in zip(first, second, strict=True)])
-
-
-def _matrix(runs, first, second, values, diagonal=0.0):
-    matrix = np.full((runs, runs), diagonal, np.asarray(values).dtype)
-    matrix[first, second] = matrix[second, first] = values
-    return matrix
