@@ -10,8 +10,8 @@ paths.
 """
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,7 @@ from scipy.spatial.distance import pdist, squareform
 from gdjax import progress
 from gdjax.arguments import check_whole
 from gdjax.keys import check_key
+from gdjax.landscape.slices import over_rows
 from gdjax.minima.matching import NUM_STARTS, match_pairs
 from gdjax.minima.paths import POINTS, linear_path, path_barrier, path_cost
 from gdjax.minima.symmetry import (
@@ -37,7 +38,6 @@ from gdjax.problems.networks import ACTIVATIONS, Layer, Network
 from gdjax.problems.problem import Problem, require_problem
 from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import check_runs
-from gdjax.slabs import Program, in_slabs
 from gdjax.summaries import fields
 from gdjax.sweeps.check import check_devices
 
@@ -189,16 +189,11 @@ def _costs(problem, params, first, second, symmetry, *, points, devices, bar):
             size = max(problem.network.widths[1:]) * len(inputs) * dtype.itemsize
         max_bytes = SLAB_BYTES.get(devices[0].platform, DEFAULT_SLAB_BYTES)
         width = int(np.clip(max_bytes // size, 1, 64))
-        program = _program(evaluate, jax.tree.structure(shared))
-        total += share * in_slabs(program, width, pairs, (shared, t), devices=devices, unit="pair")
+        total += share * over_rows(
+            evaluate, pairs, (shared, t), width=width, devices=devices, unit="pair"
+        )
         bar.update(len(first) * share)
     return total.astype(dtype)
-
-
-@lru_cache(maxsize=16)
-def _program(evaluate: Callable, structure: Any) -> Program:
-    # The structure refers to functions of a problem, so the cache is limited to 16 of them.
-    return Program(jax.vmap(lambda pair, *shared: evaluate(*pair, *shared), (0, None, None)))
 
 
 class _PathCost(NamedTuple):
@@ -206,8 +201,9 @@ class _PathCost(NamedTuple):
 
     network: Network | None
 
-    def __call__(self, i, j, symmetry, shared, t):
-        params, problem = shared
+    def __call__(self, pair, shared):
+        i, j, symmetry = pair
+        (params, problem), t = shared
         a, b = (jax.tree.map(lambda w, k=k: w[k], params) for k in (i, j))
         if self.network is not None:
             a = apply_symmetry(self.network, a, symmetry)
@@ -220,8 +216,9 @@ class _PathCostFromSums(NamedTuple):
     loss: Callable
     network: Network
 
-    def __call__(self, i, j, symmetry, shared, t):
-        sums, params, targets = shared
+    def __call__(self, pair, shared):
+        i, j, symmetry = pair
+        (sums, params, targets), t = shared
         network = self.network
         small = Network((1, *network.widths[1:]), network.activation, network.output_activation)
         rest = Network(network.widths[1:], network.activation, network.output_activation)
