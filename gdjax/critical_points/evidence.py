@@ -270,15 +270,16 @@ def higher_order_evidence(
     slope = jnp.where(any_positive | any_negative, jnp.minimum(cubic, curvature.norm), cubic)
     max_second = orders.second_rounding + DIGITS * eps * slope * lengths(w)
     dominates &= jnp.all(jnp.abs(orders.second) <= max_second)
-    # At a distance d along n from a degenerate point, n^T H n = T3 d and g . n = T3 d^2 / 2. A
-    # strict point next to another one has the curvature, but a smaller slope. Other indeterminate
-    # eigenvalues contribute to the curvature if n has a component along their eigenvectors.
+    # At a distance d along n from a degenerate point, n^T H n = T3 d, and the gradient along flat
+    # directions is T3 d^2 / 2. A strict point next to another one has this curvature, but a smaller
+    # gradient. Other indeterminate eigenvalues contribute to the curvature if n has components
+    # along their eigenvectors.
     steepest_cubic = jnp.argmax(jnp.abs(orders.third))
     n, third = newton.flat[steepest_cubic], orders.third[steepest_cubic]
     tilt = among_flat(orders.third_vector[steepest_cubic] / jnp.where(third == 0, 1, third) - n)
     second = jnp.abs(orders.second[steepest_cubic])
     max_second = orders.second_rounding[steepest_cubic] + tilt**2 * indeterminate_size
-    dominates &= (second <= max_second) | (jnp.abs(third * (n @ gradient.g)) >= second**2 / 4)
+    dominates &= (second <= max_second) | (jnp.abs(third) * among_flat(gradient.g) >= second**2 / 4)
     size = jnp.abs(orders.fourth)
     distinct = (size > orders.fourth_rounding) & (
         size * distance**2 > 12 * DOMINANT * orders.second_bound
