@@ -204,11 +204,6 @@ def test_matrix_products_use_full_precision(problem):
 # -- types of parameters, costs and data
 
 
-def test_params_may_be_a_scalar():
-    result = slices.line(lambda x: x**4 - x, 0.5, 1.0, [-0.5, 0.5])
-    np.testing.assert_allclose(result.cost, [0, 0], atol=1e-7)
-
-
 def test_slices_accept_dicts_and_float16(float64):
     tree = {"b": [jnp.ones(2)], "a": jnp.array(1.0, jnp.float16)}
     cost = lambda w: jnp.sum(w["b"][0]) + w["a"].astype(float)  # noqa: E731

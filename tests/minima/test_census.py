@@ -347,15 +347,13 @@ def test_networks_that_differ_only_in_dead_weights_count_as_one_minimum(census):
     assert census["count"].values.tolist() == [6]
 
 
-def with_decayed_biases(problem):
+def test_a_cost_that_is_not_invariant_under_symmetries_is_rejected():
+    problem = xor()
+
     def cost(params, batch):
         return problem.cost(params, batch) + 0.1 * sum(jnp.sum(a.bias**2) for a in params)
 
-    return dataclasses.replace(problem, cost=cost)
-
-
-def test_a_cost_that_is_not_invariant_under_symmetries_is_rejected():
-    biased = with_decayed_biases(xor())
+    biased = dataclasses.replace(problem, cost=cost)
     with pytest.raises(InputError, match="decay of biases"):
         count_minima(biased, starts(biased, 2), key=KEY)
 

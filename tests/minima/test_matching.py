@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from some_networks import some_params
+from some_networks import apart, flat, some_params
 
 from gdjax.minima.matching import match, match_activations, match_pairs
 from gdjax.minima.symmetry import apply_symmetry, coordinates, random_symmetry
@@ -17,12 +17,8 @@ from gdjax.problems.networks import Layer, Network
 KEY = jax.random.key(7)
 
 
-def flat(tree):
-    return np.concatenate([np.asarray(leaf, float).ravel() for leaf in jax.tree.leaves(tree)])
-
-
-def apart(network, a, b):
-    return float(np.linalg.norm(flat(coordinates(network, a)) - flat(coordinates(network, b))))
+def coordinate_distance(network, a, b):
+    return apart(coordinates(network, a), coordinates(network, b))
 
 
 def signed_orders(width, flips):
@@ -97,9 +93,9 @@ def test_matching_of_one_hidden_layer_is_optimal(activation):
         np.testing.assert_allclose(
             result.matched_distance, least_distance(network, a, b), rtol=1e-5
         )
-        np.testing.assert_allclose(result.distance, apart(network, a, b), rtol=1e-5)
+        np.testing.assert_allclose(result.distance, coordinate_distance(network, a, b), rtol=1e-5)
         np.testing.assert_allclose(
-            result.matched_distance, apart(network, result.params, b), rtol=1e-5
+            result.matched_distance, coordinate_distance(network, result.params, b), rtol=1e-5
         )
 
 
@@ -131,9 +127,9 @@ def test_matching_never_increases_the_distance(widths, activation, seed):
         a, b = some_params(network, seed), some_params(network, seed + 1)
         result = match(network, a, b, key=KEY, num_starts=1)
         assert result.matched_distance <= result.distance
-        np.testing.assert_allclose(result.distance, apart(network, a, b), rtol=1e-7)
+        np.testing.assert_allclose(result.distance, coordinate_distance(network, a, b), rtol=1e-7)
         np.testing.assert_allclose(
-            result.matched_distance, apart(network, result.params, b), rtol=1e-7
+            result.matched_distance, coordinate_distance(network, result.params, b), rtol=1e-7
         )
         x = jnp.array(np.random.default_rng(seed).normal(size=(9, widths[0])))
         np.testing.assert_allclose(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.flatten_util import ravel_pytree
-from some_networks import some_params
+from some_networks import apart, some_params
 
 from gdjax.minima.clustering import cluster_points
 from gdjax.minima.symmetry import (
@@ -25,17 +25,6 @@ from gdjax.minima.symmetry import (
 from gdjax.problems.networks import ACTIVATIONS, Layer, Network
 
 all_widths = st.sampled_from([(3, 2), (1, 4, 1), (3, 5, 2), (2, 3, 4, 2), (2, 3, 1, 3, 2)])
-
-
-def apart(a, b):
-    return float(
-        np.sqrt(
-            sum(
-                np.sum((np.asarray(x, float) - np.asarray(y, float)) ** 2)
-                for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-            )
-        )
-    )
 
 
 def all_symmetries(network):
