@@ -25,6 +25,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from gdjax.errors import InputError
 from gdjax.problems.networks import Layer, Network
+from gdjax.problems.validation import check_like
 from gdjax.summaries import fields
 
 # The constant c in s(-z) = c - s(z), which is the same at every temperature of a sigmoid.
@@ -287,13 +288,6 @@ def check_layers(
             f"{caller}: network = {network!r:.80}, expected a gdjax.problems.Network, such as "
             f"problem.network; the symmetries of a problem without layers are unknown"
         )
-    pairs = zip(network.widths[:-1], network.widths[1:], strict=True)
-    expected = [shape for n_in, n_out in pairs for shape in ((n_out, n_in), (n_out,))]
-    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(params)]
-    if shapes != expected or not all(isinstance(layer, Layer) for layer in params):
-        raise InputError(
-            f"{caller}: {argument} has shapes {shapes}, expected {expected}: the layers of a "
-            f"network with widths {network.widths}, as its init returns them; use jax.vmap for "
-            f"several"
-        )
+    shapes = jax.eval_shape(network.init, jax.random.key(0))
+    check_like(f"{caller}: {argument}", params, shapes, "the network; use jax.vmap for several")
     return [Layer(jnp.asarray(weights), jnp.asarray(bias)) for weights, bias in params]
