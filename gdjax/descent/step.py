@@ -134,12 +134,12 @@ def norm(tree: PyTree) -> Float[Array, ""]:
         return sum(jnp.sum(jnp.square(a.astype(dtype))) for a in leaves)
 
     def at_once(*leaves):
-        # On an accelerator every sum is a kernel, and the compiler fuses this concatenation with
-        # its sum. On a CPU it would be slow.
+        # On a GPU every sum is a kernel, and the compiler fuses this concatenation with its sum. On
+        # a CPU it would be slow, and on a TPU it would need copies.
         return by_leaf(jnp.concatenate([a.astype(dtype).ravel() for a in leaves]))
 
     leaves = jax.tree.leaves(tree)
-    return jnp.sqrt(jax.lax.platform_dependent(*leaves, cpu=by_leaf, default=at_once))
+    return jnp.sqrt(jax.lax.platform_dependent(*leaves, cpu=by_leaf, tpu=by_leaf, default=at_once))
 
 
 def finite(
