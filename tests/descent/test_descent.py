@@ -59,19 +59,14 @@ def assert_same_bits(a, b):
 
 def test_the_recorded_cost_is_that_of_the_full_batch_before_the_update():
     run = gd.descend(LINE, SGD, START, 20, key=KEY, record_every=6)
-    path, complete, _ = by_hand(0.1, 20)
+    path, complete, _ = by_hand(0.1, 21)
     assert run.recorded_steps.tolist() == [0, 6, 12, 18, 20]
     np.testing.assert_allclose(run.cost, complete[run.recorded_steps], rtol=1e-5)
+    slopes = np.linalg.norm(np.diff(path, axis=0), axis=1) / 0.1
+    np.testing.assert_allclose(run.gradient_norm, slopes[run.recorded_steps], rtol=1e-4)
     np.testing.assert_allclose(run.params, path[20], rtol=1e-5)
     assert np.all(np.isnan(run.batch_cost))  # without mini-batches
     assert run.num_steps == 20
-
-
-def test_gradient_norms_are_those_of_the_full_batch():
-    run = gd.descend(LINE, SGD, START, 10, key=KEY)
-    path, _, _ = by_hand(0.1, 11)
-    slopes = np.linalg.norm(np.diff(path, axis=0), axis=1) / 0.1
-    np.testing.assert_allclose(run.gradient_norm, slopes, rtol=1e-4)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 30])
@@ -135,9 +130,7 @@ def test_a_line_search_evaluates_all_samples_in_microbatches():
                 grad, memory, w, value=value, grad=grad, value_fn=complete
             )
             w = optax.apply_updates(w, updates)
-    assert (
-        float(memory[1].learning_rate) < 0.1
-    )  # the initial rate, 1, is rejected by the line search
+    assert float(memory[1].learning_rate) < 0.1  # the line search rejects the initial rate, 1
     np.testing.assert_allclose(run.params, w, rtol=1e-9)
 
 
