@@ -184,7 +184,6 @@ def descend(
         record_every=record_every,
         record_samples=record_samples,
         snapshot_every=snapshot_every,
-        eval_params_fn=eval_params_fn,
         divergence_threshold=divergence_threshold,
         gradient_tolerance=gradient_tolerance,
     )

@@ -4,9 +4,6 @@
 
 This equation is valid for a cost that is a mean over samples. The cost can then be evaluated in
 microbatches.
-
->>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
->>> check_problem(bowl, jnp.ones(2))
 """
 
 import contextlib
@@ -58,6 +55,10 @@ def check_problem(
         params: starting point (arrays, or their shapes).
         settings: values of the cost's keywords; the defaults if not given.
         model_state: initial model state (arrays, or their shapes); that of `init` if None.
+
+    Examples:
+        >>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
+        >>> check_problem(bowl, jnp.ones(2))
     """
     require_problem(problem)
     check_shapes(problem, params, settings, model_state=model_state)()
