@@ -69,10 +69,7 @@ def right_samples(problem: Problem, *, data: PyTree = None, every: int = 1) -> M
     not finished.
 
     Args:
-        problem: a problem with a `predict` that has one output per class.
-        data: samples `(inputs, labels)`; None uses those of the problem's `test_accuracy` metric,
-            or else its training set.
-        every: number of records between computations.
+        problem, data, every: as for `class_accuracy`.
 
     Returns:
         A metric whose values are arrays of uint8 with the dimension `byte`.
@@ -195,10 +192,7 @@ def noise_scale(
     is mostly noise, and batches that are much larger hardly make a step more accurate.
 
     Args:
-        problem: a problem with data.
-        key: random key of the mini-batches.
-        batch_size: number of samples per mini-batch for the noise, >= 1.
-        batches: number of mini-batches for the noise, >= 2.
+        problem, key, batch_size, batches: as for `gradient_noise`.
 
     Returns:
         A scalar metric in units of samples, which computes a gradient over the whole training set

@@ -336,7 +336,4 @@ def schedule_free_params(opt_state: PyTree, params: PyTree) -> PyTree:
 
 
 def _schedule_free_states(opt_state):
-    def is_schedule_free(node):
-        return isinstance(node, optax.contrib.ScheduleFreeState)
-
-    return [n for n in jax.tree.leaves(opt_state, is_leaf=is_schedule_free) if is_schedule_free(n)]
+    return [state for _, state in optax.tree.get_all_with_path(opt_state, "ScheduleFreeState")]

@@ -32,11 +32,10 @@ def adam():
 
 
 def config_of(metrics, *, batch_size, buffers=None, stop_tolerance=None):
-    problem = gd.Problem(init=jnp.zeros, cost=cost, data=X)
+    problem = gd.Problem(init=jnp.zeros, cost=cost, data=X, metrics=metrics)
     config = block.block_config(
         problem,
         adam,
-        metrics,
         batch_size=batch_size,
         record_samples=None,
         divergence_threshold=1e12,

@@ -92,19 +92,18 @@ def test_zero_steps_record_the_start():
         assert_same_bits(run.params, START)
 
 
-def test_microbatches_of_unequal_length_give_the_mean_over_all_samples():
+def test_microbatches_of_unequal_length_give_the_mean_over_all_samples(float64):
     """2,003 samples form microbatches of 1,000, 1,000 and 3 samples."""
     rng = np.random.default_rng(1)
     x, y = rng.normal(size=(2003, 4)), rng.normal(size=2003)
-    with jax.enable_x64(True):
-        problem = gd.Problem(init=lambda key: jnp.zeros(4), cost=mean_square, data=(x, y))
-        run = gd.descend(problem, SGD, jnp.zeros(4), 1, key=KEY)
+    problem = gd.Problem(init=lambda key: jnp.zeros(4), cost=mean_square, data=(x, y))
+    run = gd.descend(problem, SGD, jnp.zeros(4), 1, key=KEY)
     np.testing.assert_allclose(run.cost[0], np.mean(y**2), rtol=1e-12)
     np.testing.assert_allclose(run.params, 0.1 * 2 * x.T @ y / 2003, rtol=1e-11)
 
 
 @pytest.mark.long
-def test_a_line_search_evaluates_all_samples_in_microbatches():
+def test_a_line_search_evaluates_all_samples_in_microbatches(float64):
     rng = np.random.default_rng(2)
     x, y = rng.normal(size=(2003, 4)) * np.array([1, 2, 5, 9]), rng.normal(size=2003)
     search = optax.scale_by_backtracking_linesearch(max_backtracking_steps=20)
@@ -115,21 +114,20 @@ def test_a_line_search_evaluates_all_samples_in_microbatches():
         observed.append(len(batch[1]))
         return mean_square(w, batch)
 
-    with jax.enable_x64(True):
-        w = jnp.zeros(4)
-        requested = objective(cost, (x, y), microbatch=1000)
-        np.testing.assert_allclose(requested.value(w), np.mean(y**2), rtol=1e-12)
-        np.testing.assert_allclose(requested.gradient(w), -2 * x.T @ y / 2003, rtol=1e-11)
-        assert set(observed) == {1000, 3}
-        problem = gd.Problem(init=lambda key: w, cost=mean_square, data=(x, y))
-        run = gd.descend(problem, optimizer, w, 3, key=KEY)
-        memory, complete = optimizer.init(w), lambda w: mean_square(w, (x, y))
-        for _ in range(3):
-            value, grad = jax.value_and_grad(complete)(w)
-            updates, memory = optimizer.update(
-                grad, memory, w, value=value, grad=grad, value_fn=complete
-            )
-            w = optax.apply_updates(w, updates)
+    w = jnp.zeros(4)
+    requested = objective(cost, (x, y), microbatch=1000)
+    np.testing.assert_allclose(requested.value(w), np.mean(y**2), rtol=1e-12)
+    np.testing.assert_allclose(requested.gradient(w), -2 * x.T @ y / 2003, rtol=1e-11)
+    assert set(observed) == {1000, 3}
+    problem = gd.Problem(init=lambda key: w, cost=mean_square, data=(x, y))
+    run = gd.descend(problem, optimizer, w, 3, key=KEY)
+    memory, complete = optimizer.init(w), lambda w: mean_square(w, (x, y))
+    for _ in range(3):
+        value, grad = jax.value_and_grad(complete)(w)
+        updates, memory = optimizer.update(
+            grad, memory, w, value=value, grad=grad, value_fn=complete
+        )
+        w = optax.apply_updates(w, updates)
     assert float(memory[1].learning_rate) < 0.1  # the line search rejects the initial rate, 1
     np.testing.assert_allclose(run.params, w, rtol=1e-9)
 

@@ -53,9 +53,8 @@ def test_parameters_may_have_any_structure(start):
         assert stored.shape == (6, *np.shape(begin))
 
 
-def test_double_precision_is_used_if_enabled():
-    with jax.enable_x64(True):
-        run = gd.descend(BOWL, SGD, jnp.ones(2), 7, key=KEY)
+def test_double_precision_is_used_if_enabled(float64):
+    run = gd.descend(BOWL, SGD, jnp.ones(2), 7, key=KEY)
     assert run.params.dtype == run.cost.dtype == np.float64
     np.testing.assert_allclose(run.cost, 2 * 0.8 ** (2 * np.arange(8)), rtol=1e-14)
 

@@ -14,7 +14,6 @@ import pytest
 import gdjax as gd
 from gdjax.data import load
 from gdjax.descent.outcome import Outcome
-from gdjax.sweeps.factories import problem_from
 
 KEY = jax.random.key(0)
 BESIDE = Path(__file__).parents[3] / "shared" / "tensorflow_datasets"
@@ -142,17 +141,6 @@ def test_the_loss_can_be_a_function(mnist5k):
     assert problem.cost(zeros(problem), problem.data) == 5
     assert problem.baseline is None
     assert problem.provenance is None
-
-
-def test_the_problem_is_rebuilt_from_its_provenance(mnist5k):
-    problem = digits(mnist5k, widths=(8,), activation="tanh", initializer="he", samples=30)
-    assert problem.provenance["hash"] == mnist5k.hash
-    rebuilt = problem_from(problem.provenance, "here")
-    for a, b in zip(*map(jax.tree.leaves, (problem.init(KEY), rebuilt.init(KEY))), strict=True):
-        np.testing.assert_array_equal(a, b)
-    assert problem.cost(problem.init(KEY), problem.data) == rebuilt.cost(
-        rebuilt.init(KEY), rebuilt.data
-    )
 
 
 # -- training

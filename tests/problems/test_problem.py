@@ -11,10 +11,12 @@ from jax import monitoring
 
 import gdjax as gd
 from gdjax.errors import InputError
+from gdjax.problems import bowl, digits, few_digits, from_function
 from gdjax.problems.evaluation import KEYS, evaluate, frozen
 from gdjax.problems.keywords import declared
 from gdjax.problems.problem import as_problem
 from gdjax.problems.validation import check_metrics, check_problem
+from gdjax.sweeps.factories import problem_from
 
 X = jnp.linspace(-1.0, 1.0, 20)
 W = jnp.array([0.5, -2.0])
@@ -152,6 +154,33 @@ def test_a_cost_function_is_converted_to_a_problem_once():
     assert jax.tree.structure(created) == jax.tree.structure(as_problem(parabola, X + 1))
     assert as_problem(created) is created
     assert as_problem(created, X[:5]).samples == 5
+
+
+# -- provenance
+
+REBUILT = {
+    "bowl": (lambda: bowl(np.array([1, 10]), minimum=(3, 4)), {"minimum": [3, 4]}),
+    "himmelblau": (lambda: from_function("himmelblau"), {"problem": "from_function"}),
+    "beale": (lambda: from_function("beale", ((2, 4), (0, 1))), {"domain": [[2, 4], [0, 1]]}),
+    "quartic": (lambda: from_function("quartic", (1, 2)), {"domain": [[1, 2]]}),
+    "pairs": (lambda: from_function("quartic", ((1, 2),)), {"domain": [[1, 2]]}),
+    "digits": (lambda: digits(widths=(8,), activation="tanh", samples=30), {"samples": 30}),
+    "few digits": (lambda: few_digits(samples=20, first=50, widths=(2,)), {"first": 50}),
+}
+
+
+@pytest.mark.parametrize(("make", "fields"), REBUILT.values(), ids=REBUILT)
+def test_a_problem_is_rebuilt_from_its_provenance(make, fields):
+    problem = make()
+    assert problem.provenance.items() >= fields.items()
+    again = problem_from(problem.provenance, "here")
+
+    def values(problem):
+        params = problem.init(jax.random.key(3))
+        return jax.tree.leaves((params, problem.data, evaluate(problem, params)))
+
+    for one, other in zip(values(problem), values(again), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 # -- the deterministic cost
