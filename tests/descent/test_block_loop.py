@@ -5,9 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from hypothesis import given
-from hypothesis import settings as examples
-from hypothesis import strategies as st
 
 import gdjax as gd
 from gdjax.descent import block, block_loop
@@ -114,18 +111,6 @@ def test_all_multiples_and_both_ends_are_recorded_unless_already_recorded(
     assert schedule.recorded_steps().tolist() == expected
 
 
-@examples(deadline=None)
-@given(cuts=st.lists(st.integers(0, 30), min_size=1, max_size=4), every=st.integers(1, 12))
-def test_a_split_schedule_also_records_the_ends_of_its_parts(cuts, every):
-    complete = plan(0, sum(cuts), every).recorded_steps().tolist()
-    ends = np.cumsum(cuts).tolist()
-    parts = [
-        plan(end - steps, steps, every).recorded_steps().tolist()
-        for steps, end in zip(cuts, ends, strict=True)
-    ]
-    assert {step for part in parts for step in part} == {*complete, *ends}
-
-
 @pytest.mark.parametrize(
     ("steps", "runs", "room"),
     [(10, 1, 128), (127, 1, 128), (128, 1, 256), (10**6, 1, 1024), (10**6, 256, 256)],
@@ -208,34 +193,6 @@ def test_a_stopped_run_is_evaluated_once_and_its_record_repeated():
     np.testing.assert_array_equal(where.values, rest.arrays["snapshots"].values[:12])
     taken = ~np.isnan(rest.records.metrics["third"])
     assert rest.recorded_steps[taken].tolist() == [*range(18, 100, 6), 100]
-
-
-# -- slabs
-
-
-@pytest.mark.parametrize("own_order", [False, True])
-def test_equal_runs_of_a_slab_are_bitwise_equal_and_agree_with_a_single_run(own_order):
-    width, settings = 6, {"cost": {}, "optimizer": {}}
-    program = block.block_program(config_of({}, batch_size=7), True, own_order, False)
-    one = block.initial_carry(adam, jnp.zeros(4), None, settings)
-    carry = jax.tree.map(lambda a: jnp.stack([a] * width), one)
-    order = Order([jax.random.key(1)], 30, 7)
-    repeat = width if own_order else 1
-
-    def rows(first, count):
-        actual = np.repeat(order.rows(first, count), repeat, axis=0)
-        return actual if own_order else actual[0]
-
-    def run_block(carry, rows, steps):
-        return program(carry, settings, rows, None, block.Shared(X, X, {}), steps)
-
-    blocks = block_loop.run_blocks(
-        run_block, carry, plan(), rows, capacity=BlockCapacity(128, {}), run_axis=True
-    )
-    actual = np.concatenate([result.records.cost for result in blocks], axis=1)
-    assert actual.shape == (width, 41)
-    np.testing.assert_array_equal(actual, np.broadcast_to(actual[0], actual.shape))
-    np.testing.assert_allclose(actual[0], costs(results(plan(), batch_size=7)), rtol=1e-4)
 
 
 @pytest.mark.parametrize("neighbor_rate", [0.4, 1e-3, 30.0])
