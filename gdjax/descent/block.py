@@ -45,7 +45,6 @@ def array_shapes(
 def block_config(
     problem: Problem,
     make_optimizer: Callable[..., optax.GradientTransformation],
-    metrics: Mapping[str, Metric],
     *,
     batch_size: int | None,
     record_samples: int | None,
@@ -59,7 +58,7 @@ def block_config(
         make_optimizer=make_optimizer,
         metrics=tuple(
             (name, _computed(metric.function, metric.init, metric.dims, metric.dtype))
-            for name, metric in metrics.items()
+            for name, metric in problem.metrics.items()
         ),
         batched=batch_size is not None,
         divergence_threshold=float(divergence_threshold),
@@ -70,19 +69,15 @@ def block_config(
 
 
 def shared_arrays(
-    problem: Problem,
-    metrics: Mapping[str, Metric],
-    config: BlockConfig,
-    *,
-    batch_size: int | None,
-    record_samples: int | None,
+    problem: Problem, config: BlockConfig, *, batch_size: int | None, record_samples: int | None
 ) -> Shared:
     """Return the arrays that all runs of a descent share."""
     rows = recorded_rows(problem, record_samples, batch_size)
     recorded = None
     if rows is None and not config.record_equals_step:
         recorded = recorded_samples(problem, record_samples)
-    return Shared(problem.data, recorded, {name: m.data for name, m in metrics.items()}, rows)
+    data = {name: metric.data for name, metric in problem.metrics.items()}
+    return Shared(problem.data, recorded, data, rows)
 
 
 @lru_cache(maxsize=64)

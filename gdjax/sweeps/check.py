@@ -22,7 +22,7 @@ from gdjax.descent.validation import check_eval_params_fn
 from gdjax.errors import InputError, warn
 from gdjax.machine import format_bytes
 from gdjax.problems.keywords import declared
-from gdjax.problems.validation import check_can_run, check_problem, check_shapes, found_mean
+from gdjax.problems.validation import check_can_run, check_problem, check_shapes
 from gdjax.stores.location import locate
 from gdjax.stores.reader import read_attributes
 from gdjax.stores.writer import check_continuable
@@ -176,8 +176,7 @@ def _check_functions(program: Program) -> None:
     check_factory(program.make_optimizer, roles, grid, params)
     check_eval_params_fn(program.eval_params_fn, program.opt_state, params)
     program.array_metrics  # noqa: B018 (raises if a metric is invalid)
-    check_mean()
-    if problem.data is not None and not found_mean(problem, settings["cost"]):
+    if not check_mean():
         begin = jax.jit(partial(problem.begin, **settings["init"]))
         start, model_state = begin(keys.run_keys(root_seed).init)
         check_problem(problem, start, settings["cost"], model_state=model_state)

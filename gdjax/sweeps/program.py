@@ -231,7 +231,6 @@ class Program:
         return block.block_config(
             self.problem,
             self.make_optimizer,
-            self.problem.metrics,
             batch_size=self.batch_size,
             record_samples=sweep.record_samples,
             divergence_threshold=sweep.divergence_threshold,
@@ -273,7 +272,6 @@ class Program:
         """Arrays that all runs share, on the host."""
         return block.shared_arrays(
             self.problem,
-            self.problem.metrics,
             self.block_config,
             batch_size=self.batch_size,
             record_samples=self.sweep.record_samples,
