@@ -21,7 +21,6 @@ from gdjax.flows.gradient_flow import Flow, FlowDistance
 from gdjax.minima.barriers import PairwiseBarriers
 from gdjax.plots import (
     barriers,
-    coordinates,
     flows,
     gradients,
     landscapes,
@@ -54,7 +53,7 @@ FIGURES: Mapping[type | str, Callable[..., Any]] = {
     "sweep": sweeps.sweep,
     "comparison": sweeps.sweep,
     "tuning_curve": sweeps.tuning_curves,
-    "coordinate_check": coordinates.coordinate_check,
+    "coordinate_check": stability.coordinate_check,
     "slice": landscapes.line_or_plane,
     "trajectory_plane": landscapes.trajectory,
     "census": minima.frequencies,
