@@ -447,7 +447,8 @@ def _listed(old, new, keys):
     """Return the entries that differ as text."""
 
     def of(values, key):
-        return f"{values[key]!r:.120}" if key in values else "nothing"
+        text = repr(values[key]) if key in values else "nothing"
+        return text if len(text) <= 120 else f"{text[:80]} ... {text[-40:]}"
 
     listed = [f"{key}: stored {of(old, key)}, expected {of(new, key)}" for key in keys]
     more = f"; and {len(listed) - 8} more" if len(listed) > 8 else ""

@@ -64,7 +64,8 @@ def assign_roles(
         "cost": tuple(declared(problem.cost)),
         "optimizer": () if make_optimizer is None else tuple(factory_arguments(make_optimizer)),
     }
-    valid = [*SEEDS, BATCH_SIZE, *(name for names in taken.values() for name in names)]
+    settings = [*SEEDS, BATCH_SIZE] if BRANCH_STEP in grid.names else [*SEEDS[:-1], BATCH_SIZE]
+    valid = [*settings, *(name for names in taken.values() for name in names)]
     assigned: dict[str, Role] = {}
     static = grid.static
     for axis in grid.names:

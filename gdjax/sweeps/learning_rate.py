@@ -36,6 +36,7 @@ from gdjax.keys import run_keys
 from gdjax.problems.evaluation import evaluate, frozen
 from gdjax.problems.keywords import given_to
 from gdjax.problems.problem import Problem, require_problem
+from gdjax.summaries import fields
 from gdjax.sweeps.axes import axes, zip_axes
 from gdjax.sweeps.binding import ROLES, factory_arguments
 from gdjax.sweeps.sweep import sweep
@@ -111,6 +112,8 @@ class LearningRateResult:
     stalled: Float[np.ndarray, " rates"]
     cost: Float[np.ndarray, " rates"]
     runs: tuple[Any, ...]
+
+    __repr__ = fields
 
     def __str__(self) -> str:
         return self.reason

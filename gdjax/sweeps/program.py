@@ -506,7 +506,7 @@ def program_arrays(program: Program, grid: Axes) -> dataset.Arrays:
             "units": metric.units if metric else "1",
         }
         variables[name] = Variable((*dims, "step"), np.dtype(cost_type(params)), attrs)
-    attrs = {"long_name": "outcome of the run", **flags(outcome.Outcome)}
+    attrs = {"long_name": "outcome of the run", **flags(outcome.Outcome, not_finished=-1)}
     variables["outcome"] = Variable(dims, np.int8, attrs, fill_value=-1)
     attrs = {"long_name": "step of divergence, -1 if the run did not diverge", "units": "1"}
     variables["diverged_at"] = Variable(dims, np.int32, attrs, fill_value=-2)

@@ -10,7 +10,7 @@ import optax
 import xarray as xr
 from jaxtyping import PyTree
 
-from gdjax.errors import InputError
+from gdjax.errors import InputError, warn
 from gdjax.problems.problem import Metric, Problem
 from gdjax.problems.validation import check_params
 from gdjax.sweeps.axes import Axes, AxisValue, positions
@@ -138,7 +138,10 @@ def sweep(
         continuable=continuable,
     )
     where = (store, storage_options, devices, max_param_bytes, client, allow_unverified)
-    return execute(fit(check(spec, *where)))
+    runs = execute(fit(check(spec, *where)))
+    if (runs["diverged_at"] == 0).all():
+        warn("sweep: the cost of every run is not finite or too large at its start; check init")
+    return runs
 
 
 def params_of(dataset: xr.Dataset, like: PyTree, at: Mapping[str, AxisValue]) -> PyTree:

@@ -589,9 +589,11 @@ CALLS = (
     ("gd.plot(VALUE)", "result", "3, bowl, other"),
     ("gd.plot(folder)", "empty"),
     ("gd.explore(VALUE)", "runs", "3, other"),
-    ("gd.explore(runs, planes=3)", "planes"),
+    ("gd.explore(runs, planes=VALUE)", "planes", "3, {'one': runs}"),
     ("gd.explore(runs, numbers=-5)", "numbers"),
     ("gd.lesson(bowl, 3)", "problem"),
+    ("gd.lesson(gd.problems.digits('mnist5k', widths=()))", "problem"),
+    ("gd.lesson(gd.problems.digits('mnist5k', activation='tanh'))", "problem"),
     # Arguments replaced by values of other types
     ("network.init(key, init_scale=['a'])", "init_scale"),
     ("network.init(3)", "key"),

@@ -47,10 +47,3 @@ def test_memory_is_determined_without_a_proc_file_system(monkeypatch):
     monkeypatch.setattr(psutil, "virtual_memory", fail)
     machine.memory.cache_clear()
     assert machine.memory() == pytest.approx(total, rel=0.01) or machine.memory() < total
-
-
-def test_an_invalid_number_of_cores_is_ignored(monkeypatch):
-    bowl, rates = gd.problems.bowl([1.0, 4.0]), gd.axes(learning_rate=[0.1])
-    usual = gd.sweep(bowl, rates, 1)
-    monkeypatch.setenv("NPROC", "abc")
-    assert gd.sweep(bowl, rates, 1).attrs["writers"] == usual.attrs["writers"]

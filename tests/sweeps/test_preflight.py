@@ -125,6 +125,7 @@ CONSTANT = np.random.default_rng(0).normal(size=2)
 KEYS = jax.random.split(jax.random.key(0))
 
 
+@pytest.mark.filterwarnings("ignore:sweep. the cost of every run is not finite")
 @pytest.mark.parametrize(
     "init",
     [
