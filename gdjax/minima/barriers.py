@@ -36,7 +36,7 @@ from gdjax.problems.networks import ACTIVATIONS, Layer, Network
 from gdjax.problems.problem import Problem, require_problem
 from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import check_runs
-from gdjax.slabs import Program, in_slabs
+from gdjax.slabs import CompiledFunction, in_slabs
 from gdjax.summaries import fields
 from gdjax.sweeps.check import check_devices
 
@@ -194,9 +194,11 @@ def _costs(problem, params, first, second, symmetry, *, points, devices, bar):
 
 
 @lru_cache(maxsize=16)
-def _program(evaluate: Callable, structure: Any) -> Program:
+def _program(evaluate: Callable, structure: Any) -> CompiledFunction:
     # The structure refers to functions of a problem, so the cache is limited to 16 of them.
-    return Program(jax.vmap(lambda pair, *shared: evaluate(*pair, *shared), (0, None, None)))
+    return CompiledFunction(
+        jax.vmap(lambda pair, *shared: evaluate(*pair, *shared), (0, None, None))
+    )
 
 
 class _PathCost(NamedTuple):

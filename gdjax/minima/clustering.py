@@ -37,7 +37,7 @@ from gdjax.errors import InputError
 from gdjax.minima.matching import match_pairs
 from gdjax.minima.symmetry import apply_symmetry
 from gdjax.problems.problem import Problem
-from gdjax.slabs import Program, in_slabs
+from gdjax.slabs import CompiledFunction, in_slabs
 from gdjax.summaries import fields
 
 PATH_POINTS = 32  # number of inner points of a path between two end points
@@ -303,4 +303,4 @@ class _IsConnected(NamedTuple):
 
 @lru_cache(maxsize=8)
 def _program(task):
-    return Program(jax.vmap(task, (0, None)))
+    return CompiledFunction(jax.vmap(task, (0, None)))

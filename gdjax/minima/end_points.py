@@ -32,7 +32,7 @@ from gdjax.minima.matching import select_rows
 from gdjax.problems.problem import Problem, require_problem
 from gdjax.problems.validation import check_runs
 from gdjax.results import Quantity, as_dataset, document, quantities
-from gdjax.slabs import Program, in_slabs
+from gdjax.slabs import CompiledFunction, in_slabs
 from gdjax.summaries import fields
 
 if TYPE_CHECKING:
@@ -303,8 +303,8 @@ def _map_runs(task, params, keys, problem):
 
 
 @lru_cache(maxsize=16)
-def _program(task: _Classify) -> Program:
-    return Program(jax.vmap(task, (0, None)))
+def _program(task: _Classify) -> CompiledFunction:
+    return CompiledFunction(jax.vmap(task, (0, None)))
 
 
 def count_kinds(dataset: "xr.Dataset") -> dict[str, int]:

@@ -18,7 +18,7 @@ from gdjax.sweeps.check import check
 from gdjax.sweeps.dataset import from_named
 from gdjax.sweeps.executor import execute
 from gdjax.sweeps.fit import fit
-from gdjax.sweeps.plans import MAX_PARAM_BYTES
+from gdjax.sweeps.plans import MAX_PARAM_BYTES, Plan
 from gdjax.sweeps.spec import Sweep
 
 
@@ -138,7 +138,7 @@ def sweep(
         continuable=continuable,
     )
     where = (store, storage_options, devices, max_param_bytes, client, allow_unverified)
-    return execute(fit(check(spec, *where)))
+    return execute(fit(check(Plan(spec, *where))))
 
 
 def params_of(dataset: xr.Dataset, like: PyTree, at: Mapping[str, AxisValue]) -> PyTree:
