@@ -234,10 +234,6 @@ class Store(Tiles):
         shared: whether other processes may write other tiles at the same time. They then lock the
             tiles that they compute together (see `claim`), and not the store.
 
-    Raises:
-        StoreError: if the store is in use, contains other files or another sweep, or is damaged
-            beyond repair.
-
     Attributes:
         restored: damaged files that were restored on opening.
         num_skipped: number of tiles that were not computed since other processes compute them.

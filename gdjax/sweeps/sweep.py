@@ -106,8 +106,7 @@ def sweep(
         the last one.
 
     Raises:
-        InputError: if an argument has an invalid type or value, or memory or disk is insufficient.
-            All checks precede any computation.
+        InputError: before any computation, also if memory or disk is insufficient.
         StoreError: if the store is in use, damaged beyond repair, or contains another sweep.
         KeyboardInterrupt: on Ctrl-C, after the state has been saved in the store.
 

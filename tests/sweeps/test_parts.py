@@ -22,6 +22,7 @@ from small_problems import read_store, same_bits
 import gdjax as gd
 from gdjax import interrupts
 from gdjax.cli.store import parse_part
+from gdjax.cli.sweep import Sweep as SweepCommand
 from gdjax.errors import InputError, StoreError
 from gdjax.stores.location import locate
 from gdjax.stores.lock import acquire
@@ -106,6 +107,13 @@ def test_the_part_of_a_task_is_that_of_its_array():
     for text, environment in (("auto", {}), ("4/4", {}), ("1", {}), ("-1/4", {}), ("a/b", {})):
         with pytest.raises(InputError, match=r"--part .*expected K/N"):
             parse_part(text, environment)
+
+
+def test_a_command_that_plans_leaves_only_the_store(tmp_path, monkeypatch, capsys, keep_devices):
+    monkeypatch.chdir(tmp_path)
+    SweepCommand(store="s", widths=(2,), learning_rate="0.1", seed="0:2", plan=True).run()
+    assert [path.name for path in tmp_path.iterdir()] == ["s"]
+    assert capsys.readouterr().out.splitlines()[-1].startswith("next: gdjax resume s --part 0/1")
 
 
 def start(store, part, log=os.devnull, **environment):
