@@ -184,9 +184,7 @@ class CompiledFunction:
         signature = _signature(arguments)
         started = time.perf_counter()
         if signature not in self.compiled:
-            _check_jit()
-            with explained("cost or metric: could not be compiled", OPERATIONS):
-                lowered = self.jitted.lower(*arguments)
+            lowered = self._lower(arguments)
             self.compiled[signature] = Compiled(self._compile(lowered), _decomposes(lowered))
             self.seconds += time.perf_counter() - started
         compiled = self.compiled[signature]
@@ -203,25 +201,27 @@ class CompiledFunction:
             self._results[signature] = jax.eval_shape(self.jitted, *arguments)
         return self._results[signature]
 
-    def ahead(self, *arguments: PyTree) -> bool:
+    def ahead(self, *arguments: PyTree) -> None:
         """Start compiling for these arguments in a thread, for which `compile` waits.
 
         The function is traced in the caller's thread, under its settings.
-
-        Returns:
-            Whether the program was not known yet.
         """
         signature = _signature(arguments)
-        is_new = signature not in self.compiled
-        if is_new:
-            _check_jit()
-            with explained("cost or metric: could not be compiled", OPERATIONS):
-                lowered = self.jitted.lower(*arguments)
+        if signature not in self.compiled:
+            lowered = self._lower(arguments)
             pool = concurrent.futures.ThreadPoolExecutor(1)
             executable = pool.submit(self._compile, lowered)
             self.compiled[signature] = Compiled(executable, _decomposes(lowered))
             pool.shutdown(wait=False)
-        return is_new
+
+    def _lower(self, arguments):
+        if getattr(jax.config, "jax_disable_jit"):  # noqa: B009
+            raise InputError(
+                "jax_disable_jit = True, expected False, since runs are compiled programs; unset "
+                "JAX_DISABLE_JIT, and debug single steps with gd.descent.step"
+            )
+        with explained("cost or metric: could not be compiled", OPERATIONS):
+            return self.jitted.lower(*arguments)
 
     def _compile(self, lowered):
         unoptimized = jax.config.read("jax_disable_most_optimizations")
@@ -232,15 +232,6 @@ class CompiledFunction:
         # runs.
         with jax.debug_nans(False), jax.debug_infs(False):
             return self.compile(*arguments).executable(*arguments)
-
-
-def _check_jit():
-    """Check that JAX compiles functions, which `jax_disable_jit` prevents."""
-    if getattr(jax.config, "jax_disable_jit"):  # noqa: B009
-        raise InputError(
-            "jax_disable_jit = True, expected False, since runs are compiled programs; unset "
-            "JAX_DISABLE_JIT, and debug single steps with gd.descent.step"
-        )
 
 
 def _decomposes(lowered):
