@@ -38,8 +38,7 @@ class Config:
     rates: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3)  # learning rates on the published case
     starts: int = 6  # number of starting points of the published case
     width: int = 16  # number of neurons in each hidden layer of the published network
-    # number of neurons in each hidden layer, for each of the other networks
-    widths: tuple[int, ...] = (4, 32)
+    widths: tuple[int, ...] = (4, 32)  # neurons in each hidden layer of each of the other networks
     width_rates: tuple[float, ...] = (0.1,)  # learning rates of the other networks
     width_starts: int = 6  # number of starting points of the other networks
     samples: int = 128  # number of random samples for the published and the other networks

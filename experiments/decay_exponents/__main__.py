@@ -9,6 +9,7 @@ exceeds this limit.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -17,6 +18,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from experiments.shared import command
+from experiments.shared.statistics import vertex
 from gdjax.plots.style import CYCLE, style
 
 NODES = 400  # number of points of the Gauss-Legendre rule over the steps
@@ -29,12 +31,9 @@ class Config:
     """Power decays on power-law quadratics."""
 
     capacities: tuple[float, ...] = (1.5, 2.0)  # exponents beta of the eigenvalues
-    # exponent s of the distribution of the starting cost over the eigenvalues; the theory requires
-    # s >= 1 - 1 / beta
-    source: float = 1.0
+    source: float = 1.0  # exponent s of the starting cost over the eigenvalues, >= 1 - 1 / beta
     modes: int = 20_000  # number of eigenvalues
-    # ratios of the variance of the gradient noise to the eigenvalue
-    noises: tuple[float, ...] = (1.0, 0.1)
+    noises: tuple[float, ...] = (1.0, 0.1)  # variances of the gradient noise over the eigenvalue
     # exponents p of the decays
     exponents: tuple[float, ...] = tuple(float(p) for p in np.arange(0.5, 4.75, 0.25))
     # smallest and largest peak rate, in units of the power of N with which the best one falls, and
@@ -118,22 +117,6 @@ def run(config: Config) -> xr.Dataset:
     )
 
 
-def vertex(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> tuple[float, float]:
-    """Return the position and the value of the minimum of a parabola.
-
-    The parabola passes through the lowest point and its two neighbors. If this point has only one
-    neighbor, if a value is not finite, or if the parabola has no minimum, the position and the
-    value of the lowest point are returned.
-    """
-    i = int(np.argmin(y))
-    if not 0 < i < len(x) - 1 or not np.isfinite(y[i - 1 : i + 2]).all():
-        return float(x[i]), float(y[i])
-    a, b, c = np.polyfit(x[i - 1 : i + 2] - x[i], y[i - 1 : i + 2], 2)
-    if a <= 0:
-        return float(x[i]), float(y[i])
-    return float(x[i] - b / (2 * a)), float(c - b**2 / (4 * a))
-
-
 def tuned(
     peaks: Float[np.ndarray, " peaks"], costs: Float[np.ndarray, "exponents peaks"]
 ) -> Float[np.ndarray, "exponents 2"]:
@@ -152,13 +135,9 @@ def best_exponent(exponents: np.ndarray, peaks: np.ndarray, costs: np.ndarray) -
 
 def best_exponents(dataset: xr.Dataset) -> xr.DataArray:
     """Return the best exponent for all capacities, noises and numbers of steps."""
-    return xr.apply_ufunc(
-        lambda peaks, costs: best_exponent(dataset.exponent.values, peaks, costs),
-        dataset.peak,
-        dataset.cost,
-        input_core_dims=[["scaled_peak"], ["exponent", "scaled_peak"]],
-        vectorize=True,
-    )
+    best = partial(best_exponent, dataset.exponent.values)
+    dims = [["scaled_peak"], ["exponent", "scaled_peak"]]
+    return xr.apply_ufunc(best, dataset.peak, dataset.cost, input_core_dims=dims, vectorize=True)
 
 
 def numbers(dataset: xr.Dataset) -> dict:

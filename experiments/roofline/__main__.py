@@ -52,18 +52,15 @@ class Config:
 
     data: str = "mnist5k"  # name of the data set
     device: str = "h100"  # device that programs are compiled for
-    # whether the networks share mini-batches, have separate ones, or use the whole set
-    orders: tuple[str, ...] = ("shared", "own", "whole")
+    orders: tuple[str, ...] = ("shared", "own", "whole")  # shared or own mini-batches, or whole set
     batch_sizes: tuple[int, ...] = (32,)  # numbers of samples of a mini-batch
     networks: tuple[int, ...] = (64,)  # numbers of networks
     optimizers: tuple[str, ...] = ("sgd", "adam")  # names of optimizers
     record_every: int = 32  # number of steps between records
     peak: float = 66.9e12  # operations per second in float32 without tensor cores
     bandwidth: float = 3.352e12  # memory bandwidth in bytes per second
-    # shortest and longest time of a kernel in microseconds
-    floors: tuple[float, float] = (1.5, 5.0)
-    # shortest and longest wait for the host in microseconds
-    waits: tuple[float, float] = (10.0, 30.0)
+    floors: tuple[float, float] = (1.5, 5.0)  # shortest and longest time of a kernel, microseconds
+    waits: tuple[float, float] = (10.0, 30.0)  # shortest and longest wait for host, microseconds
 
 
 def compiled_sweep(

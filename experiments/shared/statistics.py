@@ -1,4 +1,4 @@
-"""Statistics of runs for summaries."""
+"""Statistics of runs for summaries, and their texts in figures."""
 
 import numpy as np
 import xarray as xr
@@ -62,3 +62,33 @@ def partial_correlation(
     """Return the partial correlation of x and y given z, from the three correlations."""
     rest = np.sqrt(np.clip(1 - xz**2, 0, None) * np.clip(1 - yz**2, 0, None))
     return (xy - xz * yz) / np.where(rest > ROUNDING, rest, np.nan)
+
+
+def vertex(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> tuple[float, float]:
+    """Return the position and the value of the minimum of a parabola.
+
+    The parabola passes through the lowest point and its two neighbors. If this point has only one
+    neighbor, if a value is not finite, or if the parabola has no minimum, the position and the
+    value of the lowest point are returned.
+    """
+    i = int(np.argmin(y))
+    if not 0 < i < len(x) - 1 or not np.isfinite(y[i - 1 : i + 2]).all():
+        return float(x[i]), float(y[i])
+    a, b, c = np.polyfit(x[i - 1 : i + 2] - x[i], y[i - 1 : i + 2], 2)
+    if a <= 0:
+        return float(x[i]), float(y[i])
+    return float(x[i] - b / (2 * a)), float(c - b**2 / (4 * a))
+
+
+def first_at(at: np.ndarray, reached: np.ndarray) -> np.ndarray:
+    """Return the first entry of `at` whose flag on the last axis is set, or +inf."""
+    return np.where(reached.any(axis=-1), at[np.argmax(reached, axis=-1)], np.inf)
+
+
+def with_ends(interval: Interval) -> str:
+    """Return an estimate with the ends of its interval.
+
+    >>> with_ends(Interval(0.5, 0.25, 1.0, 0.95, 8))
+    '0.50 (0.25 to 1.00)'
+    """
+    return f"{interval.value:.2f} ({interval.low:.2f} to {interval.high:.2f})"

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.decay_exponents import __main__ as decay_exponents
+from experiments.shared.statistics import vertex
 
 
 def test_the_best_exponent_is_that_of_known_costs():
@@ -16,7 +17,7 @@ def test_the_best_exponent_is_that_of_known_costs():
     np.testing.assert_allclose(np.log(best[:, 0]), 0.3 * x[:, 0] + 0.1, atol=1e-6)
     costs[:, -3:] = np.inf  # diverged; the lowest remaining cost is used
     assert np.isfinite(decay_exponents.tuned(peaks, costs)).all()
-    assert decay_exponents.vertex(np.arange(3.0), np.array([1.0, 2.0, 3.0])) == (0.0, 1.0)
+    assert vertex(np.arange(3.0), np.array([1.0, 2.0, 3.0])) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize("capacity", [1.5, 2.0])
@@ -34,7 +35,6 @@ def test_expected_costs_on_a_quadratic_are_close_to_those_of_the_exact_recursion
     np.testing.assert_allclose(costs, squares @ values / 2, rtol=0.03)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("capacity", [1.5, 2.0])
 def test_the_best_exponent_on_a_quadratic_approaches_2_beta_minus_1(capacity):
     """It rises slowly from below, since the theory holds for many steps."""

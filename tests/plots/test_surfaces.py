@@ -5,7 +5,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from experiments.steepest_descent import figures as steepest
+from experiments.steepest_descent import __main__ as steepest
 from gdjax.plots import surfaces
 from gdjax.plots.style import BLACK, CYCLE
 
