@@ -71,7 +71,7 @@ def preconditioned_sharpness(
 
 
 def run(config: Config) -> xr.DataTree:
-    """Return a tree with the records of each panel."""
+    """Return a tree with the records of each panel that has learning rates."""
     points, digits = chebyshev(), gd.problems.digits("mnist5k", samples=config.digits)
     rmsprop = partial(optax.rmsprop, decay=config.decay)
     small, large = (config.steps, config.records), (config.digit_steps, config.digit_records)
@@ -82,7 +82,7 @@ def run(config: Config) -> xr.DataTree:
         "digits_rmsprop": (digits, rmsprop, config.digit_rmsprop_rates, *large),
     }
     return xr.DataTree.from_dict(
-        {name: preconditioned_sharpness(config, *case) for name, case in cases.items()}
+        {name: preconditioned_sharpness(config, *case) for name, case in cases.items() if case[2]}
     )
 
 

@@ -16,7 +16,7 @@ least as many branches do so at the last step as at the first.
 import dataclasses
 import tempfile
 from dataclasses import dataclass
-from itertools import product
+from itertools import cycle, product
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from experiments.shared import command
 from gdjax import minima
 from gdjax.errors import InputError
 from gdjax.minima import matching, symmetry
-from gdjax.plots.style import style
+from gdjax.plots.style import CYCLE, style
 from gdjax.statistics import share
 from gdjax.sweeps.branch_spec import one_weight
 
@@ -291,12 +291,12 @@ def plot(dataset: xr.Dataset) -> dict:
         for row, kind in zip(panels, kinds, strict=True):
             for axes, step in zip(row, steps, strict=True):
                 at = ratios.sel(initializer=kind, branch_step=step)
-                for number, (size, offset) in enumerate(zip(sizes, offsets, strict=True)):
+                for size, offset, color in zip(sizes, offsets, cycle(CYCLE), strict=False):
                     for layer in layers:
                         values = np.sort(at.sel(perturbation=size, layer=layer).values.ravel())
                         across = layer + offset + np.linspace(-0.1, 0.1, len(values))
                         label = f"by {size:g}" if layer == layers[0] else None
-                        axes.plot(across, values, ".", color=f"C{number}", label=label)
+                        axes.plot(across, values, ".", color=color, label=label)
                 axes.axhline(OTHER_VALLEY, color="0.4", linestyle="--", label="another valley")
                 axes.axhline(1.0, color="0.7", linestyle=":", label="independent starts")
                 axes.set_yscale("symlog", linthresh=0.01)

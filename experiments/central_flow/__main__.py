@@ -200,8 +200,9 @@ def flows(run: xr.Dataset, average: np.ndarray, title: str) -> Figure:
 
 
 def run(config: Config) -> xr.DataTree:
-    """Return a tree with the results of each case."""
-    parts = {name: followed(config, *settings) for name, settings in cases(config).items()}
+    """Return a tree with the results of each case that has learning rates."""
+    chosen = {name: case for name, case in cases(config).items() if case[1]}
+    parts = {name: followed(config, *case) for name, case in chosen.items()}
     return tree_of(parts, smoothing=config.smoothing / config.stride)
 
 

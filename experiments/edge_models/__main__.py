@@ -252,8 +252,8 @@ def relative_distances(
 
 def run(config: Config) -> xr.DataTree:
     """Return a tree with the results of each case that has learning rates."""
-    shown = {name: case for name, case in cases(config).items() if case[1]}
-    return xr.DataTree.from_dict({name: followed(config, *case) for name, case in shown.items()})
+    chosen = {name: case for name, case in cases(config).items() if case[1]}
+    return xr.DataTree.from_dict({name: followed(config, *case) for name, case in chosen.items()})
 
 
 def typical(distance: xr.DataArray) -> np.ndarray:

@@ -94,14 +94,9 @@ def recommended(config: Config, case: Case, make_optimizer: Callable) -> dict:
     searches = (config.horizon, config.num_starts), (config.short_horizon, 1)
     for seed in range(config.seeds):
         for column, (horizon, starts) in enumerate(searches):
-            options: dict = {
-                "horizon": horizon,
-                "num_starts": starts,
-                "root_seed": ROOT_SEED + seed,
-            }
-            result = gd.find_learning_rate(
-                case.problem, make_optimizer, batch_size=case.batch_size, **options
-            )
+            options: dict = {"horizon": horizon, "num_starts": starts}
+            options |= {"root_seed": ROOT_SEED + seed, "batch_size": case.batch_size}
+            result = gd.find_learning_rate(case.problem, make_optimizer, **options)
             rates[column, seed] = result.learning_rate, result.num_evaluations
     ramps = ramp_costs(case, make_optimizer, config.seeds, root_seed=ROOT_SEED)
     rates[2:, :, 0] = np.array([suggestions(costs) for costs in ramps]).T

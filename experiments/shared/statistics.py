@@ -64,22 +64,6 @@ def partial_correlation(
     return (xy - xz * yz) / np.where(rest > ROUNDING, rest, np.nan)
 
 
-def vertex(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> tuple[float, float]:
-    """Return the position and the value of the minimum of a parabola.
-
-    The parabola passes through the lowest point and its two neighbors. If this point has only one
-    neighbor, if a value is not finite, or if the parabola has no minimum, the position and the
-    value of the lowest point are returned.
-    """
-    i = int(np.argmin(y))
-    if not 0 < i < len(x) - 1 or not np.isfinite(y[i - 1 : i + 2]).all():
-        return float(x[i]), float(y[i])
-    a, b, c = np.polyfit(x[i - 1 : i + 2] - x[i], y[i - 1 : i + 2], 2)
-    if a <= 0:
-        return float(x[i]), float(y[i])
-    return float(x[i] - b / (2 * a)), float(c - b**2 / (4 * a))
-
-
 def first_at(at: np.ndarray, reached: np.ndarray) -> np.ndarray:
     """Return the first entry of `at` whose flag on the last axis is set, or +inf."""
     return np.where(reached.any(axis=-1), at[np.argmax(reached, axis=-1)], np.inf)

@@ -23,7 +23,6 @@ from matplotlib.axes import Axes
 import gdjax as gd
 from experiments.shared import command
 from experiments.shared.images import strided
-from experiments.shared.statistics import vertex
 from gdjax import statistics
 from gdjax.plots.style import BLACK, CYCLE, SEQUENTIAL, Figure, label_log_axis, style
 
@@ -119,8 +118,16 @@ def run(config: Config) -> xr.Dataset:
 
 
 def best_rate(rates: Float[np.ndarray, " rates"], cost: Float[np.ndarray, " rates"]) -> float:
-    """Return the rate with the lowest cost, from a parabola in log cost and log rate."""
-    return float(np.exp(vertex(np.log(rates), np.log(cost))[0]))
+    """Return the rate with the lowest cost, from an interpolating parabola.
+
+    The parabola is fitted to log cost against log rate, at the lowest point and its neighbors.
+    """
+    k = int(np.argmin(cost))
+    if k in (0, len(rates) - 1) or not np.all(np.isfinite(cost[k - 1 : k + 2])):
+        return float(rates[k])
+    x, y = np.log(rates[k - 1 : k + 2]), np.log(cost[k - 1 : k + 2])
+    a, b, _ = np.polyfit(x - x[1], y, 2)
+    return float(rates[k] * np.exp(-b / (2 * a))) if a > 0 else float(rates[k])
 
 
 def good_rates(

