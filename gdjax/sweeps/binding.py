@@ -10,7 +10,6 @@
 {'init': {}, 'cost': {'a': 2.0}, 'optimizer': {'learning_rate': 0.1}}
 """
 
-import dataclasses
 import difflib
 import inspect
 import traceback
@@ -26,7 +25,7 @@ from jaxtyping import PyTree
 from gdjax.descent.functions import name_of, one_update
 from gdjax.errors import InputError
 from gdjax.problems.keywords import bind, declared
-from gdjax.problems.problem import Problem
+from gdjax.problems.problem import Problem, map_functions
 from gdjax.sweeps.axes import BATCH_SIZE, BRANCH_STEP, PERTURBATION, SEEDS, Axes
 
 ROLES = ("init", "cost", "optimizer")
@@ -161,20 +160,8 @@ def with_settings(
     """
     if not cost and not init:
         return problem
-
-    def fixed(function, settings=cost):
-        return None if function is None else bind(function, settings)
-
-    return dataclasses.replace(
-        problem,
-        init=fixed(problem.init, init),
-        cost=fixed(problem.cost),
-        evaluation=fixed(problem.evaluation),
-        metrics={
-            name: dataclasses.replace(metric, function=fixed(metric.function))
-            for name, metric in problem.metrics.items()
-        },
-        predict=fixed(problem.predict),
+    return map_functions(
+        problem, lambda name, function: bind(function, init if name == "init" else cost)
     )
 
 

@@ -30,7 +30,7 @@ from gdjax.curvature.critical_sharpness import (
 from gdjax.descent.batches import check_replacement
 from gdjax.descent.functions import traced_functions, with_functions
 from gdjax.descent.outcome import Outcome
-from gdjax.descent.validation import check_counts
+from gdjax.descent.validation import validate_settings
 from gdjax.errors import InputError
 from gdjax.keys import run_keys
 from gdjax.problems.evaluation import evaluate, frozen
@@ -172,7 +172,7 @@ def find_learning_rate(
     check_whole("find_learning_rate: num_starts", num_starts, 1, MAX_COUNT)
     check_whole("find_learning_rate: horizon", horizon, 1)
     check_whole("find_learning_rate: root_seed", root_seed, 0, 2**32 - 1)
-    check_counts(problem, horizon, batch_size, 1, None)
+    validate_settings(problem, num_steps=horizon, batch_size=batch_size)
     check_replacement(replacement, batch_size is not None)
     if "learning_rate" not in factory_arguments(make_optimizer):
         raise InputError(

@@ -83,22 +83,6 @@ def test_the_gradient_equals_hand_written_backpropagation(problem, by_hand):
             np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-16)
 
 
-@pytest.mark.long
-def test_the_gradient_equals_finite_differences_of_a_hand_written_cost(problem, by_hand):
-    params, x, y = by_hand
-    subset = jax.tree.map(lambda a: a[:60], problem.data)
-    _, gradient = jax.jit(value_and_gradient)(as_problem(problem, subset), params)
-    flat, unravel = ravel_pytree(params)
-    g = ravel_pytree(gradient)[0]
-    most = largest_entries(gradient, 10).position
-    h = 1e-5
-    for i in [*np.asarray(most), *np.random.default_rng(0).integers(flat.size, size=10)]:
-        up, down = (jax.tree.map(np.asarray, unravel(flat.at[i].add(s))) for s in (h, -h))
-        slope = (cost_by_hand(up, x, y) - cost_by_hand(down, x, y)) / (2 * h)
-        # The rounding error is of the order of 1e-16 / h, and the truncation error is below h^2.
-        assert abs(slope - g[i]) < 2e-10
-
-
 # -- exact values of the digit network
 
 

@@ -19,6 +19,16 @@ def some_params(network, seed):
     return jax.tree.unflatten(tree, leaves_drawn)
 
 
+def flat(tree):
+    """Return the entries of a tree as a float64 vector."""
+    return np.concatenate([np.asarray(leaf, float).ravel() for leaf in jax.tree.leaves(tree)])
+
+
+def apart(a, b):
+    """Return the Euclidean distance of two trees."""
+    return float(np.linalg.norm(flat(a) - flat(b)))
+
+
 def named(codes):
     return [EndPointKind(code).label for code in np.asarray(codes).tolist()]
 

@@ -173,19 +173,6 @@ def test_barriers_are_computed_for_problems_without_a_network():
 
 
 @pytest.mark.long
-def test_a_model_with_unknown_symmetries_has_no_matched_barriers():
-    """Without the field `network`, barriers are the same, and matched ones are NaN."""
-    problem = some_problem()
-    unknown = dataclasses.replace(problem, network=None)
-    runs = some_runs(problem, 2)
-    known, result = (pairwise_barriers(one, runs, key=KEY, points=5) for one in (problem, unknown))
-    assert known.symmetries_known
-    assert np.isfinite(known.matched_barrier).all()
-    np.testing.assert_allclose(result.barrier, known.barrier, rtol=1e-4)
-    assert np.isnan(result.matched_barrier).all()
-
-
-@pytest.mark.long
 def test_barriers_are_evaluated_on_the_passed_data():
     problem = gd.problems.digits("mnist5k", widths=(4,), samples=200)
     images, labels = problem.data

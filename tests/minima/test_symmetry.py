@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.flatten_util import ravel_pytree
-from some_networks import some_params
+from some_networks import apart, some_params
 
-from gdjax.errors import InputError
 from gdjax.minima.clustering import cluster_points
 from gdjax.minima.symmetry import (
     NeuronSymmetry,
@@ -26,17 +25,6 @@ from gdjax.minima.symmetry import (
 from gdjax.problems.networks import ACTIVATIONS, Layer, Network
 
 all_widths = st.sampled_from([(3, 2), (1, 4, 1), (3, 5, 2), (2, 3, 4, 2), (2, 3, 1, 3, 2)])
-
-
-def apart(a, b):
-    return float(
-        np.sqrt(
-            sum(
-                np.sum((np.asarray(x, float) - np.asarray(y, float)) ** 2)
-                for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-            )
-        )
-    )
 
 
 def all_symmetries(network):
@@ -264,14 +252,3 @@ def test_signs_and_scales_that_are_not_symmetries_of_an_activation_are_ignored()
     params = some_params(network, 0)
     odd = (NeuronSymmetry(jnp.arange(3), -jnp.ones(3), 2 * jnp.ones(3)),)
     assert apart(apply_symmetry(network, params, odd), params) == 0
-
-
-@pytest.mark.long
-def test_parameters_of_another_network_are_rejected():
-    network = Network((4, 3, 2))
-    other = Network((4, 2, 2)).init(jax.random.key(0))
-    for function in (canonicalize, coordinates, canonical_symmetry):
-        with pytest.raises(InputError, match=r"expected \[\(3, 4\), \(3,\)"):
-            function(network, other)
-    with pytest.raises(InputError, match="has 0 entries, expected 1"):
-        apply_symmetry(network, jax.jit(network.init)(jax.random.key(0)), ())
