@@ -17,6 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from gdjax._runtime.array_file import write_file
 from gdjax.errors import GdjaxError, InputError
 
 LARGE = 500 * 1024  # number of bytes above which a figure is reduced to 256 colors
@@ -125,14 +126,8 @@ def writing(file: Path) -> Generator[None]:
 
 def write(file: Path, text: str) -> None:
     """Write a text file atomically."""
-    partial = file.with_name(file.name + ".partial")
     with writing(file):
-        try:
-            partial.write_text(text)
-            partial.replace(file)
-        except OSError:
-            partial.unlink(missing_ok=True)
-            raise
+        write_file(file, text.encode())
 
 
 def save_data(dataset: Any, store: Path) -> None:
