@@ -184,7 +184,7 @@ def digits(results, numbers):
     rates=(),
     digit_rates=(),
     image_data="mnist5k",
-    image_rates=(0.2,),
+    image_rates=(0.02,),
     images=20,
     image_stride=4,
     image_widths=(4,),
@@ -194,7 +194,7 @@ def digits(results, numbers):
     window=1,
 )
 def edge_models(_, numbers):
-    case = "Fashion-MNIST_rate_0.2"
+    case = "Fashion-MNIST_rate_0.02"
     assert numbers[f"{case}_bounded"] == 2
     for model in ("gradient", "central", "rod", "edge"):
         assert numbers[f"{case}_{model}_completed"] == 2
