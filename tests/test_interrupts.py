@@ -75,6 +75,13 @@ def test_a_process_that_ignores_ctrl_c_still_ignores_it(python_handler):
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
+def test_a_handler_that_python_cannot_restore_is_not_replaced(monkeypatch):
+    monkeypatch.setattr(signal, "getsignal", lambda _: None)
+    monkeypatch.setattr(signal, "signal", lambda *_: pytest.fail("a handler was replaced"))
+    with interruptible() as stop:
+        assert not stop.is_set()
+
+
 def test_outside_the_main_thread_no_handler_is_installed(python_handler):
     flags = []
 

@@ -61,7 +61,7 @@ class Train(NetworkOptions):
         folder = results.folder("train", self, self.out)
         streams = keys.run_keys(0, seed=self.seed)
         like = jax.eval_shape(problem.init, streams.init)
-        check.check_params(like, slabs.memory_limit(jax.local_devices()[0]))
+        check.check_params_fit(like, slabs.memory_limit(jax.local_devices()[0]))
         start = problem.init(streams.init)
         with interrupts.interruptible() as stop:  # after an interruption, results are written, too
             run = descend(

@@ -28,7 +28,7 @@ from gdjax.problems.evaluation import deterministic_cost, evaluation_microbatch,
 from gdjax.problems.keywords import GIVEN_TO_METRICS, accepted, given_to
 from gdjax.problems.microbatches import cost_microbatch, in_microbatches, over_batches
 from gdjax.problems.problem import Metric, Problem
-from gdjax.slabs import Program
+from gdjax.slabs import CompiledFunction
 
 
 def array_shapes(
@@ -345,7 +345,9 @@ def _last_step(config, carry, at):
 
 
 @lru_cache(maxsize=16)
-def block_program(config: BlockConfig, run_axis: bool, own_order: bool, own_noise: bool) -> Program:
+def block_program(
+    config: BlockConfig, run_axis: bool, own_order: bool, own_noise: bool
+) -> CompiledFunction:
     """Return the compiled block, for one run or for a slab of runs.
 
     Returns:
@@ -358,4 +360,4 @@ def block_program(config: BlockConfig, run_axis: bool, own_order: bool, own_nois
     if run_axis:
         run_axes = (0 if own_order else None, 0 if own_noise else None)
         block = jax.vmap(block, (0, 0, *run_axes, None, None))
-    return Program(block, donate=(0,))
+    return CompiledFunction(block, donate=(0,))

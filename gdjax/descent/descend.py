@@ -269,7 +269,7 @@ def descend(
         order = block_loop.shared_order(order)
     if problem.couples_samples or problem.stateful:
         example, rows = block_loop.example_inputs(schedule, order, capacity)
-        _check_memory(program.compile(carry, settings, rows, noise, shared, example).bytes.total)
+        _check_memory(program.compile(carry, settings, rows, noise, shared, example).nbytes)
 
     def run(carry, schedule):
         return block_loop.run_blocks(

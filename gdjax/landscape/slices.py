@@ -255,7 +255,7 @@ def _measured(function, coordinates, shared):
 @lru_cache(maxsize=64)
 def _program(function, structure):
     # The structure refers to functions of the problem, so the cache is limited to 64 of them.
-    return slabs.Program(jax.vmap(function, (0, None)))
+    return slabs.CompiledFunction(jax.vmap(function, (0, None)))
 
 
 def over_rows(

@@ -34,7 +34,7 @@ from gdjax.problems.keywords import (
 )
 from gdjax.problems.microbatches import cost_microbatch
 from gdjax.problems.problem import Metric, Problem, is_array, require_problem
-from gdjax.slabs import Program
+from gdjax.slabs import CompiledFunction
 
 # Costs that are known to be means, with their settings. Each is checked only once, since the check
 # needs a compilation.
@@ -366,7 +366,7 @@ def _mean_check(role, problem, params, settings, model_state):
 
         return cost(0, count), cost(0, cut), cost(cut, count)
 
-    program = Program(values, once=True)
+    program = CompiledFunction(values, once=True)
     program.ahead(params, few, supplied)
 
     def compare():

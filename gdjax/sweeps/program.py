@@ -369,14 +369,14 @@ class Program:
         )
 
     @cached_property
-    def start_program(self) -> slabs.Program:
+    def start_program(self) -> slabs.CompiledFunction:
         """Program that maps keys, settings and shared arrays to initial carries."""
         problem = self.problem
         inits = tuple(block.metric_inits(self.problem.metrics).items())
         return initial_carry_program(problem.init, problem.stateful, self.make_optimizer, inits)
 
     @cached_property
-    def block_program(self) -> slabs.Program:
+    def block_program(self) -> slabs.CompiledFunction:
         """Block of steps, compiled once for all slabs."""
         buffers, chunk_steps = tuple(self.capacity.buffers.items()), self.capacity.chunk_steps
         config = self.block_config._replace(
@@ -620,7 +620,7 @@ def initial_carry_program(
     stateful: bool,
     make_optimizer: Callable,
     metric_inits: tuple[tuple[str, Callable], ...],
-) -> slabs.Program:
+) -> slabs.CompiledFunction:
     """Return a program that maps keys, settings and shared arrays to initial carries."""
 
     def begin(key, settings, shared):
@@ -631,4 +631,4 @@ def initial_carry_program(
             make_optimizer, params, model_state, settings, inits, shared.metrics
         )
 
-    return slabs.Program(jax.vmap(begin, (0, 0, None)), once=True)
+    return slabs.CompiledFunction(jax.vmap(begin, (0, 0, None)), once=True)

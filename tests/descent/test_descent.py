@@ -278,13 +278,13 @@ def test_the_initial_parameters_of_the_caller_are_unchanged(mine):
 @pytest.fixture
 def programs(monkeypatch):
     """Return a list to which every created program is appended."""
-    created, begin = [], slabs.Program.__init__
+    created, begin = [], slabs.CompiledFunction.__init__
 
     def init(self, *arguments, **options):
         created.append(self)
         begin(self, *arguments, **options)
 
-    monkeypatch.setattr(slabs.Program, "__init__", init)
+    monkeypatch.setattr(slabs.CompiledFunction, "__init__", init)
     return created
 
 
@@ -323,7 +323,7 @@ def lowered(monkeypatch):
         texts.append(self.jitted.lower(*arguments).as_text())
         return self.compile(*arguments)(*arguments)
 
-    monkeypatch.setattr(slabs.Program, "__call__", call)
+    monkeypatch.setattr(slabs.CompiledFunction, "__call__", call)
     return texts
 
 

@@ -326,6 +326,7 @@ CALLS = (
     ("gd.branch(store, at, gd.axes(branch_step=[1], seed=[5]))", "seed"),
     ("gd.branch(store, at, 3)", "axes"),
     ("gd.plan(bowl, folder)", "sweep"),
+    ("gd.sweeps.count_tiles(store, VALUE)", "num_parts", "0, 1.5"),
     (
         "gd.branch(store, at, gd.axes(branch_step=[2]), stop_when_converged=zeros(2))",
         "stop_when_converged",

@@ -27,7 +27,7 @@ def test_a_missing_platform_raises_an_error(monkeypatch, error):
 
 def test_disabled_compilation_raises_an_error():
     with jax.disable_jit(), pytest.raises(InputError, match="jax_disable_jit = True, expected Fal"):
-        slabs.Program(lambda x: 2 * x)(jnp.ones(2))
+        slabs.CompiledFunction(lambda x: 2 * x)(jnp.ones(2))
 
 
 def test_unrecorded_nan_raises_no_error_under_debug_nans():
