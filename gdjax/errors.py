@@ -80,15 +80,15 @@ LIBRARIES = (
 )
 
 
-def is_of_user(line: traceback.FrameSummary) -> bool:
-    """Return whether a line of a traceback is one of the user's program."""
-    return not any(folder in line.filename for folder in LIBRARIES)
+def is_of_user(file: str) -> bool:
+    """Return whether a file of Python code is part of the user's program."""
+    return not any(folder in file for folder in LIBRARIES)
 
 
 def warn(message: str) -> None:
     """Issue a warning at the line of the user's program that called gdjax."""
     lines = traceback.extract_stack()[:-1]
-    depth = next((n for n, line in enumerate(reversed(lines)) if is_of_user(line)), 0)
+    depth = next((n for n, line in enumerate(reversed(lines)) if is_of_user(line.filename)), 0)
     warnings.warn(message, stacklevel=depth + 2)
 
 
@@ -138,11 +138,13 @@ def explained(
 
 def _place(error, function):
     """Return the line of a user's code at which an error occurred, or else its definition."""
-    lines = [line for line in traceback.extract_tb(error.__traceback__) if is_of_user(line)]
+    lines = [
+        line for line in traceback.extract_tb(error.__traceback__) if is_of_user(line.filename)
+    ]
     if lines:
         return f" ({Path(lines[-1].filename).name}, line {lines[-1].lineno}, in {lines[-1].name})"
     code = getattr(inspect.unwrap(function), "__code__", None) if callable(function) else None
-    if code is None:
+    if code is None or not is_of_user(code.co_filename):
         return ""
     file = Path(code.co_filename).name
     return f" ({code.co_name} is defined in {file}, line {code.co_firstlineno})"

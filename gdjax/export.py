@@ -3,19 +3,15 @@
     store or Dataset  ->  RunHistory(at, step, records, outcome, diverged_at), one for each run
     chains of a learning coefficient  ->  DataTree with groups posterior and sample_stats
 
-`histories` yields the values to log with MLflow, TensorBoard or W&B. Each run of a sweep becomes
-one run of the tracker.
-
->>> from gdjax import problems
->>> from gdjax.sweeps import axes, sweep
->>> runs = sweep(problems.bowl([1.0, 9.0]), axes(learning_rate=[0.1, 9.0], seed=[0]), 500)
->>> [(run.at, run.outcome.name) for run in histories(runs)]
-[({'learning_rate': 0.1, 'seed': 0}, 'CONVERGED'), ({'learning_rate': 9.0, 'seed': 0}, 'DIVERGED')]
+`tensorboard` and `mlflow` write these histories to a tracker, and `histories` yields the values to
+log with another one, such as W&B. Each run of a sweep becomes one run of the tracker.
 """
 
 import datetime
+import importlib.util
 import time
 from collections.abc import Iterator, Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +24,8 @@ from gdjax.stores import open_dataset
 from gdjax.sweeps.dataset import KNOWN
 from gdjax.sweeps.identity import versions
 from gdjax.volumes import FiniteTemperatureCoefficient, LocalLearningCoefficient, SamplingStatus
+
+MLFLOW_BATCH = 1000  # maximum number of values per request
 
 
 class RunHistory(NamedTuple):
@@ -62,6 +60,13 @@ def histories(
         poll_seconds: interval in seconds between checks for newly finished tiles in a store,
             until all runs are finished. None yields only the runs that are finished now.
         storage_options: keywords of `obstore.store.from_url`, for a URL.
+
+    Examples:
+        >>> from gdjax import problems
+        >>> from gdjax.sweeps import axes, sweep
+        >>> runs = sweep(problems.bowl([1.0, 9.0]), axes(learning_rate=[0.1, 9.0]), 500)
+        >>> [(run.at, run.outcome.name) for run in histories(runs)]
+        [({'learning_rate': 0.1}, 'CONVERGED'), ({'learning_rate': 9.0}, 'DIVERGED')]
     """
     is_stored = isinstance(runs, str | Path)
     if not is_stored and not (isinstance(runs, xr.Dataset) and "outcome" in runs):
@@ -109,18 +114,71 @@ def _histories(dataset, positions):
             )
 
 
-def arviz(result: FiniteTemperatureCoefficient | LocalLearningCoefficient) -> xr.DataTree:
-    """Return the Markov chains of a learning coefficient as an ArviZ 1 DataTree.
+def tensorboard(runs: xr.Dataset | str | Path, folder: str | Path) -> None:
+    """Write each finished run of a sweep as a folder of TensorBoard; requires `tensorboard`.
 
-    The functions of ArviZ take the tree, for example `arviz_stats.rhat(tree)` and
-    `arviz_plots.plot_trace(tree)`. This function does not need ArviZ.
+    Args:
+        runs: as in `histories`.
+        folder: folder for the runs, which `tensorboard --logdir` shows. The name of a run consists
+            of its settings, such as "learning_rate=0.1,seed=1".
+    """
+    from tensorboard.compat.proto.event_pb2 import Event  # ty: ignore[missing-module-member]
+    from tensorboard.compat.proto.summary_pb2 import Summary  # ty: ignore[missing-module-member]
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+    for run in histories(runs):
+        name = ",".join(f"{axis}={value}" for axis, value in run.at.items())
+        writer = EventFileWriter(str(Path(folder) / name))
+        for record, step, value in _scalars(run):
+            summary = Summary(value=[Summary.Value(tag=record, simple_value=value)])
+            writer.add_event(Event(step=step, summary=summary))
+        writer.close()
+
+
+def mlflow(runs: xr.Dataset | str | Path, experiment: str, tracking_uri: str | None = None) -> None:
+    """Log each finished run of a sweep, with its outcome as a tag; requires MLflow.
+
+    Args:
+        runs: as in `histories`.
+        experiment: name of the experiment, which is created if it does not exist.
+        tracking_uri: address of a server, or file such as "sqlite:///mlflow.db"; by default that of
+            MLflow.
+    """
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Param
+
+    client = MlflowClient(tracking_uri)
+    known = client.get_experiment_by_name(experiment)
+    number = known.experiment_id if known else client.create_experiment(experiment)
+    for run in histories(runs):
+        logged = client.create_run(number, tags={"outcome": run.outcome.name}).info.run_id
+        client.log_batch(logged, params=[Param(axis, str(value)) for axis, value in run.at.items()])
+        metrics = [Metric(record, value, 0, step) for record, step, value in _scalars(run)]
+        for first in range(0, len(metrics), MLFLOW_BATCH):
+            client.log_batch(logged, metrics[first : first + MLFLOW_BATCH])
+        client.set_terminated(logged)
+
+
+def _scalars(run):
+    """Yield the name, step and value of each recorded number of a run."""
+    for name, values in run.records.items():
+        if values.ndim == 1:
+            yield from ((name, int(s), float(v)) for s, v in zip(run.step, values, strict=True))
+
+
+def arviz(result: FiniteTemperatureCoefficient | LocalLearningCoefficient) -> Any:
+    """Return the Markov chains of a learning coefficient for ArviZ.
+
+    The functions of ArviZ take the result, for example `arviz.summary(export.arviz(result))`. This
+    function does not need ArviZ.
 
     Args:
         result: result of `finite_temperature_coefficient` or `local_learning_coefficient` at one
             minimum.
 
     Returns:
-        DataTree with two groups. `posterior` has the samples, with the dimensions `chain` and
+        DataTree with two groups, or InferenceData if a version of ArviZ below 1 is installed, which
+        does not take a DataTree. `posterior` has the samples, with the dimensions `chain` and
         `draw`: `coefficient` is b (C(w) - C(w*)), whose mean is the learning coefficient, and
         `squared_distance` is |w - w*|^2. `sample_stats` has the acceptance rate, the step size and
         the status of all chains together. For a result of `local_learning_coefficient`, all of
@@ -178,9 +236,12 @@ def arviz(result: FiniteTemperatureCoefficient | LocalLearningCoefficient) -> xr
         "inference_library_version": version,
         "sample_dims": ["chain", "draw"],
     }
-    return xr.DataTree.from_dict(
+    tree = xr.DataTree.from_dict(
         {name: xr.Dataset(group, coordinates, attributes) for name, group in groups.items()}
     )
+    if importlib.util.find_spec("arviz") and metadata.version("arviz").startswith("0."):
+        return importlib.import_module("arviz").from_datatree(tree)
+    return tree
 
 
 def _chains_first(samples):

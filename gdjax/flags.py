@@ -32,9 +32,7 @@ def current_names(attrs: Mapping[str, Any]) -> list[str]:
     return [FORMER_NAMES.get(name, name) for name in str(attrs.get("flag_meanings", "")).split()]
 
 
-def flags(statuses: type[IntEnum]) -> dict[str, Any]:
-    """Return the attributes `flag_values` and `flag_meanings` of statuses."""
-    return {
-        "flag_values": [int(status) for status in statuses],
-        "flag_meanings": " ".join(status.name.lower() for status in statuses),
-    }
+def flags(statuses: type[IntEnum], **more: int) -> dict[str, Any]:
+    """Return the attributes `flag_values` and `flag_meanings` of statuses and of more codes."""
+    codes = {status.name.lower(): int(status) for status in statuses} | more
+    return {"flag_values": list(codes.values()), "flag_meanings": " ".join(codes)}

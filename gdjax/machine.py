@@ -1,4 +1,4 @@
-"""Cores and memory available to this process, on Linux, macOS and Windows.
+"""Cores, memory and cache folder of this process, on Linux, macOS and Windows.
 
 Containers, batch jobs and `systemd-run` limit the memory of a process by control groups. A process
 that exceeds the limit of its group is killed.
@@ -18,6 +18,11 @@ def cores() -> int:
     """Return the number of processor cores that this process may run on."""
     affinity = getattr(os, "sched_getaffinity", None)  # Linux only
     return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def cache_folder() -> Path:
+    """Return gdjax's folder in the user's cache, for decoded data and programs."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gdjax"
 
 
 @lru_cache

@@ -3,7 +3,7 @@
 A result is identified by its type, and a Dataset by its attribute `result` (sweeps: `identity`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,6 @@ from gdjax.flows.gradient_flow import Flow, FlowDistance
 from gdjax.minima.barriers import PairwiseBarriers
 from gdjax.plots import (
     barriers,
-    coordinates,
     flows,
     gradients,
     landscapes,
@@ -47,29 +46,29 @@ if TYPE_CHECKING:
 
 __all__ = ["plot"]
 
-# The function that returns a result, the type or the attribute `result` of the result, its drawer.
-FIGURES: tuple[tuple[str, type | str, Callable[..., Any]], ...] = (
-    ("descend", Descent, training.records),
-    ("find_learning_rate", LearningRateResult, stability.learning_rates),
-    ("sweep", "sweep", sweeps.sweep),
-    ("concat", "comparison", sweeps.sweep),
-    ("tuning_curve", "tuning_curve", sweeps.tuning_curves),
-    ("coordinate_check", "coordinate_check", coordinates.coordinate_check),
-    ("line, plane", "slice", landscapes.line_or_plane),
-    ("trajectory_plane", "trajectory_plane", landscapes.trajectory),
-    ("count_minima", "census", minima.frequencies),
-    ("basins_of_attraction", "basins", surfaces.basin_maps),
-    ("pairwise_barriers", PairwiseBarriers, barriers.pairwise_barriers),
-    ("extreme_eigenpairs", Eigenpairs, spectrum.eigenvalues),
-    ("spectral_density", SpectralDensity, spectrum.density),
-    ("gradient_summary", GradientSummary, gradients.gradient_norms),
-    ("gradient_flow", Flow, flows.flow_cost),
-    ("distance_from_flow", FlowDistance, flows.flow_distances),
-    ("central_flow", CentralFlow, flows.central_flow),
-    ("basin_volume", BasinVolume, volumes.radii),
-    ("finite_temperature_coefficient", FiniteTemperatureCoefficient, volumes.chain_coefficients),
-    ("local_learning_coefficient", LocalLearningCoefficient, volumes.learning_coefficient),
-)
+# Drawers by the type of a result, or by the attribute `result` of a Dataset.
+FIGURES: Mapping[type | str, Callable[..., Any]] = {
+    Descent: training.records,
+    LearningRateResult: stability.learning_rates,
+    "sweep": sweeps.sweep,
+    "comparison": sweeps.sweep,
+    "tuning_curve": sweeps.tuning_curves,
+    "coordinate_check": stability.coordinate_check,
+    "slice": landscapes.line_or_plane,
+    "trajectory_plane": landscapes.trajectory,
+    "census": minima.frequencies,
+    "basins": surfaces.basin_maps,
+    PairwiseBarriers: barriers.pairwise_barriers,
+    Eigenpairs: spectrum.eigenvalues,
+    SpectralDensity: spectrum.density,
+    GradientSummary: gradients.gradient_norms,
+    Flow: flows.flow_cost,
+    FlowDistance: flows.flow_distances,
+    CentralFlow: flows.central_flow,
+    BasinVolume: volumes.radii,
+    FiniteTemperatureCoefficient: volumes.chain_coefficients,
+    LocalLearningCoefficient: volumes.learning_coefficient,
+}
 TREES = {"sweep": sweeps.compared, "slice": landscapes.tree_of_planes}
 
 
@@ -115,8 +114,8 @@ def plot(result: Any, *, title: str = "") -> "Figure":
     draw = _drawer(result)
     if draw is None:
         raise InputError(
-            f"plot: result is {_describe(result)}; expected the store of a sweep, or the whole "
-            f"result of {', '.join(names for names, *_ in FIGURES)}"
+            f"plot: result is {_describe(result)}, which has no figure; help(gd.plot) lists the "
+            f"results that have one"
         )
     try:
         axes_or_figure = draw(result, title=title)
@@ -130,8 +129,7 @@ def _drawer(result: Any) -> Callable[..., Any] | None:
     if isinstance(result, xr.DataTree):
         kinds = {_kind(node.to_dataset()) for node in result.children.values()}
         return TREES.get(kinds.pop()) if len(kinds) == 1 else None
-    name = _kind(result) if isinstance(result, xr.Dataset) else type(result)
-    return next((draw for _, kind, draw in FIGURES if kind == name), None)
+    return FIGURES.get(_kind(result) if isinstance(result, xr.Dataset) else type(result))
 
 
 def _kind(dataset):

@@ -1,6 +1,6 @@
 """Mapping of a function over runs, in slabs of fixed width, on several devices.
 
-    program = Program(jax.vmap(f, (0, None)))      program(slab of runs, shared) -> results
+    program = CompiledFunction(jax.vmap(f, (0, None)))      program(slab of runs, shared) -> results
 
 A *slab* is a number of runs that one device computes together. The last bits of a run's results
 depend on this number, its *width*, which is therefore a function of the program alone. They depend
@@ -9,7 +9,7 @@ devices computes the slab. Each device runs the same program, and several device
 slabs at once.
 
 >>> import jax, jax.numpy as jnp
->>> squares = Program(jax.vmap(lambda x, shift: x * x + shift, (0, None)))
+>>> squares = CompiledFunction(jax.vmap(lambda x, shift: x * x + shift, (0, None)))
 >>> in_slabs(squares, 2, jnp.arange(5.0), (jnp.ones(()),), devices=jax.local_devices()).tolist()
 [1.0, 2.0, 5.0, 10.0, 17.0]
 """
@@ -23,7 +23,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -134,13 +134,6 @@ def on_devices(
                 future.cancel()
 
 
-class Bytes(NamedTuple):
-    """Memory of a program per device in bytes: temporary, and in total."""
-
-    scratch: int
-    total: int
-
-
 @dataclasses.dataclass(frozen=True)
 class Compiled:
     """An executable of XLA.
@@ -158,15 +151,14 @@ class Compiled:
         return self.executable(*arguments)
 
     @cached_property
-    def bytes(self) -> Bytes:
-        """Memory that the program needs on each device."""
+    def nbytes(self) -> int:
+        """Memory that the program needs on a device, in bytes."""
         sizes = self.executable.memory_analysis()
         total = sizes.argument_size_in_bytes + sizes.output_size_in_bytes
-        total += sizes.temp_size_in_bytes - sizes.alias_size_in_bytes
-        return Bytes(sizes.temp_size_in_bytes, total)
+        return total + sizes.temp_size_in_bytes - sizes.alias_size_in_bytes
 
 
-class Program:
+class CompiledFunction:
     """A function, compiled once per kind of arguments and configuration of JAX.
 
     Arguments of one kind have equal structures, shapes, types and shardings. The attribute
@@ -192,9 +184,7 @@ class Program:
         signature = _signature(arguments)
         started = time.perf_counter()
         if signature not in self.compiled:
-            _check_jit()
-            with explained("cost or metric: could not be compiled", OPERATIONS):
-                lowered = self.jitted.lower(*arguments)
+            lowered = self._lower(arguments)
             self.compiled[signature] = Compiled(self._compile(lowered), _decomposes(lowered))
             self.seconds += time.perf_counter() - started
         compiled = self.compiled[signature]
@@ -211,25 +201,27 @@ class Program:
             self._results[signature] = jax.eval_shape(self.jitted, *arguments)
         return self._results[signature]
 
-    def ahead(self, *arguments: PyTree) -> bool:
+    def ahead(self, *arguments: PyTree) -> None:
         """Start compiling for these arguments in a thread, for which `compile` waits.
 
         The function is traced in the caller's thread, under its settings.
-
-        Returns:
-            Whether the program was not known yet.
         """
         signature = _signature(arguments)
-        is_new = signature not in self.compiled
-        if is_new:
-            _check_jit()
-            with explained("cost or metric: could not be compiled", OPERATIONS):
-                lowered = self.jitted.lower(*arguments)
+        if signature not in self.compiled:
+            lowered = self._lower(arguments)
             pool = concurrent.futures.ThreadPoolExecutor(1)
             executable = pool.submit(self._compile, lowered)
             self.compiled[signature] = Compiled(executable, _decomposes(lowered))
             pool.shutdown(wait=False)
-        return is_new
+
+    def _lower(self, arguments):
+        if getattr(jax.config, "jax_disable_jit"):  # noqa: B009
+            raise InputError(
+                "jax_disable_jit = True, expected False, since runs are compiled programs; unset "
+                "JAX_DISABLE_JIT, and debug single steps with gd.descent.step"
+            )
+        with explained("cost or metric: could not be compiled", OPERATIONS):
+            return self.jitted.lower(*arguments)
 
     def _compile(self, lowered):
         unoptimized = jax.config.read("jax_disable_most_optimizations")
@@ -240,15 +232,6 @@ class Program:
         # runs.
         with jax.debug_nans(False), jax.debug_infs(False):
             return self.compile(*arguments).executable(*arguments)
-
-
-def _check_jit():
-    """Check that JAX compiles functions, which `jax_disable_jit` prevents."""
-    if getattr(jax.config, "jax_disable_jit"):  # noqa: B009
-        raise InputError(
-            "jax_disable_jit = True, expected False, since runs are compiled programs; unset "
-            "JAX_DISABLE_JIT, and debug single steps with gd.descent.step"
-        )
 
 
 def _decomposes(lowered):
@@ -311,7 +294,7 @@ def _is_weak(array):
 
 
 def in_slabs(
-    program: Program,
+    program: CompiledFunction,
     width: int,
     runs: PyTree,
     shared: Sequence[PyTree] = (),

@@ -3,15 +3,8 @@
     low <= value <= high
 
 In a median, a diverged run counts as +inf. The median of eight values is the mean of the fourth and
-the fifth, or +inf if the fifth diverged. In this example, three of eight runs diverged:
-
->>> found = median([0.3, np.inf, 0.1, 0.2, np.inf, 0.5, 0.4, np.inf])
->>> found.value, found.low, found.high
-(0.45, 0.1, inf)
->>> round(share(5, 8).low, 2), round(share(5, 8).high, 2)
-(0.24, 0.91)
-
-Runs from the same starting points are compared by their differences: `paired`.
+the fifth, or +inf if the fifth diverged. Runs from the same starting points are compared by their
+differences: `paired`.
 """
 
 import math
@@ -69,9 +62,12 @@ def median(values: Sequence | ArrayLike, *, level: float = LEVEL) -> Interval:
         level: nominal coverage of the interval.
 
     Examples:
-        >>> found = median([1.0, 2.0, 3.0, 4.0, np.inf, np.inf, np.inf, np.inf])
-        >>> found.value, found.of
-        (inf, 'lower of two middle values 4')
+        Three of eight runs diverged, then four:
+
+        >>> print(median([0.3, np.inf, 0.1, 0.2, np.inf, 0.5, 0.4, np.inf]))
+        0.45 (0.1 to inf)
+        >>> median([1.0, 2.0, 3.0, 4.0, np.inf, np.inf, np.inf, np.inf]).of
+        'lower of two middle values 4'
 
     Source: David and Nagaraja 2003, *Order Statistics*, 7.1.
     """
@@ -102,6 +98,10 @@ def share(successes: int, runs: int, *, level: float = LEVEL) -> Interval:
         successes: number of runs that count as successes.
         runs: number of all runs, at least 1.
         level: nominal coverage of the interval.
+
+    Examples:
+        >>> print(share(5, 8))
+        0.625 (0.2449 to 0.9148)
 
     References: Clopper and Pearson 1934, Biometrika 26, 404.
     """
@@ -134,6 +134,10 @@ def paired(
         first: one value per run.
         second: one value per run, in the order of `first`.
         level: nominal coverage of the interval.
+
+    Examples:
+        >>> print(paired([1.0, 2.0, 4.0], [2.0, 3.5, 5.5]))
+        1.333 (0.6162 to 2.05)
     """
     check_number("level", level, above=0, below=1)
     a, b = _floats("paired: first", first).ravel(), _floats("paired: second", second).ravel()
@@ -204,7 +208,12 @@ def seeds_needed(
 
 
 def mean(values: Sequence | ArrayLike, *, level: float = LEVEL) -> Interval:
-    """Return the mean with Student's interval; NaN values are omitted."""
+    """Return the mean with Student's interval; NaN values are omitted.
+
+    Examples:
+        >>> print(mean([1.0, 2.0, 3.0]))
+        2 (-0.4841 to 4.484)
+    """
     numbers = _numbers("mean", values)
     if len(numbers) < 2 or not np.isfinite(numbers).all():
         raise InputError(
@@ -220,6 +229,11 @@ def medians(
     """Return values, lower ends and upper ends of `median` along the last axis.
 
     They are NaN if all values along that axis are NaN.
+
+    Examples:
+        >>> value, low, high = medians(np.arange(16.0).reshape(2, 8))
+        >>> value.tolist(), low.tolist()
+        ([3.5, 11.5], [0.0, 8.0])
     """
     array = _floats("medians: values", values)
     rows = array.reshape(-1, array.shape[-1])

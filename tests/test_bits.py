@@ -51,18 +51,18 @@ def attention():
 
 
 def convolution():
-    """Return a convolution and a dense layer, on images of 8 x 8 pixels."""
+    """Return a convolution and a dense layer, on images of 5 x 5 pixels."""
 
     def init(key):
         first, last = jax.random.split(key)
-        return jax.random.normal(first, (4, 1, 3, 3)), jax.random.normal(last, (4, 3)) / 2
+        return jax.random.normal(first, (2, 1, 3, 3)), jax.random.normal(last, (2, 3)) / 2
 
     def cost(w, batch):
         images = batch[:, None].astype(w[0].dtype)
         hidden = jax.nn.relu(jax.lax.conv(images, w[0], (1, 1), "SAME"))
         return jnp.mean((hidden.mean((2, 3)) @ w[1] - batch[:, 0, :3]) ** 2)
 
-    data = np.random.default_rng(2).normal(size=(20, 8, 8)).astype(np.float32)
+    data = np.random.default_rng(2).normal(size=(12, 5, 5)).astype(np.float32)
     return gd.Problem(init=init, cost=cost, data=data)
 
 

@@ -1,16 +1,10 @@
-"""Class hierarchy of the errors of gdjax."""
+"""Lines that errors and warnings name."""
 
 import jax.numpy as jnp
 import pytest
 
 import gdjax as gd
 from gdjax import errors
-
-
-@pytest.mark.parametrize("kind", [errors.InputError, errors.DataError, errors.StoreError])
-def test_every_error_has_the_common_base_class(kind):
-    assert issubclass(kind, errors.GdjaxError)
-    assert issubclass(kind, ValueError) == (kind is errors.InputError)
 
 
 def test_an_error_of_a_user_function_names_its_line_or_its_definition():

@@ -93,19 +93,26 @@ def chains():
 def test_exported_chains_have_the_groups_of_arviz(chains):
     one = jax.tree.map(lambda array: array[0], chains)
     tree = gd.export.arviz(one)
-    assert set(tree.children) == {"posterior", "sample_stats"}
-    for group in tree.children.values():
+    posterior, stats = tree["posterior"], tree["sample_stats"]
+    for group in (posterior, stats):
         assert group.attrs["sample_dims"] == ["chain", "draw"]
         assert group.attrs["inference_library"] == "gdjax"
-    posterior = tree["posterior"]
     assert posterior["coefficient"].dims == ("chain", "draw")
     assert dict(posterior.sizes) == {"chain": 16, "draw": 200}
     per_chain = posterior["coefficient"].mean("draw")
     np.testing.assert_allclose(per_chain, one.chain_coefficients, rtol=1e-5)
     distance = np.sqrt(posterior["squared_distance"].mean())
     np.testing.assert_allclose(distance, one.distance, rtol=1e-5)
-    assert tree["sample_stats/status"].item() == "AGREED"
-    np.testing.assert_allclose(tree["sample_stats/step_size"], one.step_size)
+    assert stats["status"].item() == "AGREED"
+    np.testing.assert_allclose(stats["step_size"], one.step_size)
+
+
+def test_arviz_summarizes_exported_chains(chains):
+    arviz = pytest.importorskip("arviz")
+    summary = arviz.summary(gd.export.arviz(jax.tree.map(lambda array: array[0], chains)))
+    np.testing.assert_allclose(
+        float(summary["mean"]["coefficient"]), chains.coefficient[0], atol=1e-3
+    )
 
 
 def test_the_temperature_is_the_last_dimension(chains):

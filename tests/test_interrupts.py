@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -58,13 +57,6 @@ def test_nested_blocks_share_a_flag(pressed_before, python_handler):
     assert signal.getsignal(signal.SIGINT) is python_handler
 
 
-def test_a_flag_is_reset_after_its_block(python_handler):
-    with interruptible():
-        press()
-    with interruptible() as stop:
-        assert not stop.is_set()
-
-
 def test_a_user_defined_handler_is_restored_after_an_error(python_handler):
     def handler(_signum, _frame):
         raise AssertionError("the user's handler must not be called within the block")
@@ -81,6 +73,13 @@ def test_a_process_that_ignores_ctrl_c_still_ignores_it(python_handler):
         press()
         assert not stop.is_set()
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+def test_a_handler_that_python_cannot_restore_is_not_replaced(monkeypatch):
+    monkeypatch.setattr(signal, "getsignal", lambda _: None)
+    monkeypatch.setattr(signal, "signal", lambda *_: pytest.fail("a handler was replaced"))
+    with interruptible() as stop:
+        assert not stop.is_set()
 
 
 def test_outside_the_main_thread_no_handler_is_installed(python_handler):
@@ -223,24 +222,3 @@ def test_ctrl_c_during_plotting_waits_for_the_figures(tmp_path):
     assert "Traceback" not in done.stderr
     assert "written to out" in done.stdout
     assert (tmp_path / "out" / "learning.png").exists()
-
-
-def test_ctrl_c_at_any_time_during_train_prints_a_message_and_exits_with_status_130(tmp_path):
-    """Times range from the first import to the middle of the descent."""
-    listening = "interrupts.end_at_ctrl_c()\nprint('listening', flush=True)"
-    for number, wait in enumerate(0.01 * 3.2**k for k in range(6)):
-        arguments = ["train", "--num-steps", "2000000000", "--out", str(tmp_path / str(number))]
-        run = subprocess.Popen(
-            [sys.executable, "-c", "\n".join([PRESS, listening, COMMAND]), *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert run.stdout.readline() == "listening\n"
-        time.sleep(wait)
-        run.send_signal(signal.SIGINT)
-        _, errors = run.communicate(timeout=60)
-        assert run.returncode == 130, (wait, errors)
-        assert "interrupted" in errors, wait
-        assert "ame command again" in errors, wait
-        assert "Traceback" not in errors, (wait, errors)

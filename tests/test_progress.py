@@ -20,11 +20,6 @@ def test_nothing_is_shown_outside_a_terminal_or_notebook(capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_an_ipython_shell_is_not_a_notebook(monkeypatch):
-    kernel(monkeypatch, "TerminalInteractiveShell")
-    assert not progress.in_notebook()
-
-
 def test_a_notebook_without_widgets_shows_a_text_bar(monkeypatch, capsys):
     kernel(monkeypatch)
     monkeypatch.setattr(progress.importlib.util, "find_spec", lambda name: None)

@@ -10,7 +10,7 @@ import pytest
 from gdjax import machine
 from gdjax.slabs import (
     FAST_COMPILATION,
-    Program,
+    CompiledFunction,
     compiled_config,
     concurrent_devices,
     in_slabs,
@@ -29,7 +29,7 @@ DEVICES = tuple(jax.local_devices())
 def test_a_slab_of_runs_equals_a_loop_over_runs(width, devices):
     run = {"w": np.linspace(-1, 1, 12, dtype=np.float32).reshape(-1, 3)}
     shared = np.array([1.0, 2.0, 3.0], np.float32)
-    call = Program(jax.vmap(lambda r, s: (r["w"] * s, r["w"].sum()), (0, None)))
+    call = CompiledFunction(jax.vmap(lambda r, s: (r["w"] * s, r["w"].sum()), (0, None)))
     products, sums = in_slabs(call, width, run, (shared,), devices=DEVICES[:devices])
     np.testing.assert_array_equal(products, run["w"] * shared)
     np.testing.assert_allclose(sums, run["w"].sum(axis=1), rtol=1e-6)
@@ -42,7 +42,7 @@ def test_all_slots_on_all_devices_give_bitwise_equal_results():
     def chaotic(w, x):
         return jax.lax.fori_loop(0, 200, lambda _, x: jnp.sin(3 * w @ x), x)
 
-    program = Program(jax.vmap(chaotic, (0, None)))
+    program = CompiledFunction(jax.vmap(chaotic, (0, None)))
     result = in_slabs(program, 4, w, (jnp.ones(16),), devices=DEVICES[:2])
     np.testing.assert_array_equal(result, np.broadcast_to(result[0], result.shape))
 
@@ -55,7 +55,7 @@ def test_any_number_of_runs_can_be_computed_in_slabs(count):
         key, x = run
         return {"moved": x + shift, "drawn": jax.random.uniform(key)}
 
-    program = Program(jax.vmap(one, (0, None)))
+    program = CompiledFunction(jax.vmap(one, (0, None)))
     keys = jax.random.split(jax.random.key(0), count)
     x = np.arange(2.0 * count, dtype=np.float32).reshape(count, 2)
     result = in_slabs(program, 3, (keys, x), (jnp.full(2, 10.0),), devices=DEVICES[:2])
@@ -65,7 +65,7 @@ def test_any_number_of_runs_can_be_computed_in_slabs(count):
 
 
 def test_arrays_placed_on_a_device_are_copies():
-    call = Program(jax.vmap(lambda x: x + 1), donate=(0,))
+    call = CompiledFunction(jax.vmap(lambda x: x + 1), donate=(0,))
     for user_defined in (jnp.arange(4.0), np.arange(4, dtype=np.float32)):
         placed = place(user_defined, DEVICES[1])
         call(placed)
@@ -114,14 +114,14 @@ def test_a_program_is_compiled_once_for_each_shape():
         traces.append(x.shape)
         return 2 * x
 
-    program = Program(double)
+    program = CompiledFunction(double)
     for shape in [(3,), (3,), (4,), (3,)]:
         assert program(jnp.ones(shape)).tolist() == [2.0] * shape[0]
     assert traces == [(3,), (4,)]
 
 
 def test_compilation_time_is_counted_once():
-    program = Program(jnp.sin)
+    program = CompiledFunction(jnp.sin)
     assert program.seconds == 0
     program(jnp.ones(3))
     spent = program.seconds
@@ -131,7 +131,7 @@ def test_compilation_time_is_counted_once():
 
 
 def test_a_program_compiled_in_float32_is_not_used_in_float64():
-    program = Program(lambda x: jnp.asarray(np.float64(1) / 3) * x)
+    program = CompiledFunction(lambda x: jnp.asarray(np.float64(1) / 3) * x)
     single = program(np.float32(1))
     with jax.enable_x64(True):
         double = program(np.float32(1))
@@ -145,7 +145,7 @@ def test_a_program_compiled_in_advance_is_compiled_once():
         traced.append(x.dtype)
         return x / 3
 
-    program = Program(third)
+    program = CompiledFunction(third)
     with jax.enable_x64(True):
         x = jnp.ones(2)
         program.ahead(jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding))
@@ -169,7 +169,7 @@ def test_the_default_adjoint_of_diffrax_works_on_one_and_two_devices():
         return jnp.sum(solution.ys)
 
     starts, y0 = jnp.arange(4.0), jnp.ones(1)
-    program = Program(jax.vmap(jax.grad(cost), (0, None)))
+    program = CompiledFunction(jax.vmap(jax.grad(cost), (0, None)))
     result = [in_slabs(program, 2, starts, (y0,), devices=DEVICES[:n]) for n in (1, 2)]
     np.testing.assert_array_equal(result[0], result[1])
     np.testing.assert_allclose(result[0], 1 + starts / 2, rtol=1e-6)  # derivative of (1 + w/2)^2
@@ -182,13 +182,13 @@ def test_the_default_adjoint_of_diffrax_works_on_one_and_two_devices():
 def test_eigenvalues_are_computed_on_one_cpu_device(call):
     """LAPACK's routines can deadlock if several devices compute them at once."""
     matrices = np.eye(20)[None].repeat(2, axis=0)
-    program = Program(jax.vmap(call))
+    program = CompiledFunction(jax.vmap(call))
     assert concurrent_devices([program.compile(matrices)], DEVICES) == DEVICES[:1]
     in_slabs(program, 1, matrices, devices=DEVICES)
     devices = {next(iter(kind[2]))[-1].device_set.pop() for kind in [*program.compiled][1:]}
     assert devices == {DEVICES[0]}
     for fine in (lambda a: a @ a, lambda a: jnp.linalg.qr(a)[0]):
-        compiled = Program(jax.vmap(fine)).compile(matrices)
+        compiled = CompiledFunction(jax.vmap(fine)).compile(matrices)
         assert concurrent_devices([compiled], DEVICES) == DEVICES
 
 

@@ -35,16 +35,6 @@ def test_a_descent_is_shown_with_its_outcome():
 
 
 @pytest.mark.long
-def test_results_are_shown_with_one_line_per_field():
-    pairs = extreme_eigenpairs(lambda w: w @ w, jnp.ones(3), key=jax.random.key(0), largest=2)
-    lines = repr(pairs).splitlines()
-    assert lines[0] == "Eigenpairs("
-    assert lines[1] == "    values = [2, 2]"
-    assert len(lines) == len(pairs) + 2
-    assert max(map(len, lines)) < 100
-
-
-@pytest.mark.long
 def test_results_with_many_fields_are_shown_in_ten_lines():
     point = classify(lambda w: w[0] ** 2 - w[1] ** 2, np.zeros(2), key=jax.random.key(0))
     lines = repr(point).splitlines()
@@ -75,8 +65,12 @@ def test_a_network_is_shown_by_its_size_and_a_function_by_its_name():
 
 @pytest.mark.long
 def test_kinds_and_statuses_are_shown_by_name():
-    pairs = extreme_eigenpairs(lambda w: w @ w, jnp.ones(3), key=jax.random.key(0), largest=1)
-    assert "    status = converged" in repr(pairs).splitlines()
+    pairs = extreme_eigenpairs(lambda w: w @ w, jnp.ones(3), key=jax.random.key(0), largest=2)
+    lines = repr(pairs).splitlines()
+    assert lines[:2] == ["Eigenpairs(", "    values = [2, 2]"]
+    assert len(lines) == len(pairs) + 2
+    assert max(map(len, lines)) < 100
+    assert "    status = converged" in lines
     polished = polish(lambda w: w @ w, jnp.ones(3))
     assert "    status = converged" in repr(polished).splitlines()
     traced = []

@@ -126,18 +126,7 @@ def numbers(dataset: xr.Dataset) -> dict:
 
 def plot(dataset: xr.Dataset) -> dict:
     """Draw learning curves, confusion matrices, errors, and first-layer weights."""
-    return training.training_figures(
-        epoch=dataset.epoch.values,
-        cost=dataset.cost.values,
-        accuracy=dataset.test_accuracy.values,
-        test_cost=dataset.test_cost.values,
-        baseline=dataset.attrs["baseline"],
-        inputs=dataset.image.values,
-        labels=dataset.label.values,
-        before=dataset.before.values,
-        after=dataset.after.values,
-        weights=dataset.weight.values,
-    )
+    return training.training_figures(dataset)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,9 @@ the host. The same numbers are computed for a program written by hand, `jit(vmap
 the same records and without detection of divergence. Floor and wait are stated as ranges, so that
 the times are ranges too. Nothing is measured: this is a prediction.
 
-    python -m experiments.roofline             (about 2 minutes; needs the group `accelerators`)
+    python -m experiments.roofline            (about 6 minutes; needs the group `accelerators`)
+    python -m experiments.roofline --device v5e --peak 197e12 --bandwidth 819e9 --floors 0.3 1.5 \\
+        --waits 0 0 --batch-sizes 32 --networks 64 --out results/roofline/v5e    (needs `libtpu`)
 
 Expected: at most 1.25 times the kernels of the program by hand, one loop of unknown length, and
 times dominated by the launches of kernels for mini-batches. This is refuted by a measured time of a
@@ -27,7 +29,6 @@ import numpy as np
 import optax
 import xarray as xr
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator, ScalarFormatter
 
 import gdjax as gd
 from experiments.shared import command
@@ -52,9 +53,10 @@ class Config:
 
     data: str = "mnist5k"  # name of the data set
     device: str = "h100"  # device that programs are compiled for
-    orders: tuple[str, ...] = ("shared", "own", "whole")  # shared or own mini-batches, or whole set
-    batch_sizes: tuple[int, ...] = (32,)  # numbers of samples of a mini-batch
-    networks: tuple[int, ...] = (64,)  # numbers of networks
+    # whether the networks share mini-batches, have separate ones, or use the whole set
+    orders: tuple[str, ...] = ("shared", "own", "whole")
+    batch_sizes: tuple[int, ...] = (8, 32, 128)  # numbers of samples of a mini-batch
+    networks: tuple[int, ...] = (64, 1024)  # numbers of networks
     optimizers: tuple[str, ...] = ("sgd", "adam")  # names of optimizers
     record_every: int = 32  # number of steps between records
     peak: float = 66.9e12  # operations per second in float32 without tensor cores
@@ -161,7 +163,7 @@ def run(config: Config) -> xr.Dataset:
                 },
             )
         )
-    return xr.concat(parts, "case").assign_attrs(device=config.device)
+    return xr.concat(parts, "case", coords="all").assign_attrs(device=config.device)
 
 
 def numbers(dataset: xr.Dataset) -> dict[str, Any]:
@@ -173,7 +175,7 @@ def numbers(dataset: xr.Dataset) -> dict[str, Any]:
 def plot(dataset: xr.Dataset) -> dict[str, Figure]:
     """Draw the range of the time of a step for each program, and that of the program by hand."""
     with style():
-        figure = Figure(figsize=(7, 6))
+        figure = Figure(figsize=(7, 2 + dataset.sizes["case"] / 4))
         axes = figure.subplots()
         rows = np.arange(dataset.sizes["case"])
         for name, color, shift, label in (
@@ -194,9 +196,6 @@ def plot(dataset: xr.Dataset) -> dict[str, Figure]:
         axes.invert_yaxis()
         axes.set_xscale("log")
         axes.set_xlabel("predicted time of a step (microseconds)")
-        axes.set_xticks([30, 50, 100, 200, 300])
-        axes.xaxis.set_major_formatter(ScalarFormatter())
-        axes.xaxis.set_minor_locator(NullLocator())
         axes.set_title(f"Predicted times on an {dataset.device.upper()}")
         axes.legend()
     return {"roofline": figure}

@@ -2,8 +2,6 @@
 
 import os
 
-from gdjax._runtime.folders import cache_folder
-
 
 def configure() -> None:
     """Make each core of the CPU a device, and cache compiled programs on disk.
@@ -25,7 +23,7 @@ def configure() -> None:
     if "JAX_NUM_CPU_DEVICES" not in os.environ:
         jax.config.update("jax_num_cpu_devices", machine.cores())
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "programs"))
+        jax.config.update("jax_compilation_cache_dir", str(machine.cache_folder() / "programs"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     local_devices()

@@ -125,14 +125,10 @@ def writing(file: Path) -> Generator[None]:
 
 def write(file: Path, text: str) -> None:
     """Write a text file atomically."""
-    partial = file.with_name(file.name + ".partial")
+    from gdjax._runtime.array_file import write_file  # it imports NumPy
+
     with writing(file):
-        try:
-            partial.write_text(text)
-            partial.replace(file)
-        except OSError:
-            partial.unlink(missing_ok=True)
-            raise
+        write_file(file, text.encode())
 
 
 def save_data(dataset: Any, store: Path) -> None:

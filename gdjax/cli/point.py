@@ -173,19 +173,18 @@ def _summary(file):
         summary = json.loads((file.parent / "summary.json").read_text())
         described, trained, outcome = (summary[k] for k in ("problem", "trained", "outcome"))
         outcome = FORMER_NAMES.get(outcome, outcome)
-        right = (
+        if not (
             outcome in OUTCOMES
             and trained["data"].isprintable()
             and trained["optimizer"] in ("sgd", "momentum", "adam")
             and 0 < trained["learning_rate"] < float("inf")
             and isinstance(trained["held"], bool)
-        )
-        why = ""
+        ):
+            raise ValueError("unexpected values")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        right, why = False, f" ({error!r:.120})"
-    if not right:
         raise InputError(
-            f"--params {file}: the folder has no valid summary.json of `gdjax train`{why}, which "
-            f"describes the network; keep both files in one folder, or train the network again"
-        )
+            f"--params {file}: the folder has no valid summary.json of `gdjax train` "
+            f"({error!r:.120}), which describes the network; keep both files in one folder, or "
+            f"train the network again"
+        ) from None
     return described, trained, outcome

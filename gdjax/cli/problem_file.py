@@ -7,13 +7,12 @@ The file is executed, so its path is taken only from the command line, never fro
 
 import importlib.util
 import sys
-import traceback
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from gdjax.errors import InputError
+from gdjax.errors import InputError, explained
 
 FORM = "FILE.py:NAME"
 Given = Annotated[str | None, tyro.conf.arg(metavar=FORM)]
@@ -46,29 +45,26 @@ def load_problem(text: str | None) -> Any:
     sys.modules.setdefault(path.stem, module)  # as `import` does; dataclasses require this
     sys.path.insert(0, str(path.parent))  # so that the file can import modules from its folder
     try:
-        spec.loader.exec_module(module)
-        if not hasattr(module, name):
-            names = [n for n, v in vars(module).items() if isinstance(v, Problem)]
-            raise InputError(
-                f"--problem {text}: {file} does not define {name}; pass a name that it defines"
-                f"{', such as ' + names[0] if names else ''}"
-            )
-        problem = getattr(module, name)
-        problem = problem() if callable(problem) and not isinstance(problem, Problem) else problem
+        with explained(
+            f"--problem {text}: {file} failed",
+            f"run `python {file}` to see the traceback",
+            unchanged=(),
+        ):
+            spec.loader.exec_module(module)
+            if not hasattr(module, name):
+                names = [n for n, v in vars(module).items() if isinstance(v, Problem)]
+                raise InputError(
+                    f"--problem {text}: {file} does not define {name}; pass a name that it defines"
+                    f"{', such as ' + names[0] if names else ''}"
+                )
+            problem = getattr(module, name)
+            if callable(problem) and not isinstance(problem, Problem):
+                problem = problem()
     except SystemExit as end:
         raise InputError(
             f"--problem {text}: {file} calls sys.exit({end.code!r}), expected a file that only "
             f'defines {name}; put its other statements below `if __name__ == "__main__":`'
         ) from None
-    except InputError:
-        raise
-    except Exception as error:  # the file can raise any exception
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
-        where = f"{file}, line {frames[-1].lineno}" if frames else file
-        raise InputError(
-            f"--problem {text}: {where}: {type(error).__name__}: {error}; run `python {file}` "
-            f"to see the traceback"
-        ) from error
     if not isinstance(problem, Problem):
         raise InputError(
             f"--problem {text}: {name} is of type {type(problem).__name__}, expected a "

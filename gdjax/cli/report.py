@@ -80,12 +80,28 @@ def report_sweep(runs: Any, folder: Path, config: Any, store: str | Path) -> Non
     seconds = float(runs.attrs.get("seconds", 0))
     count = int(np.prod(runs.outcome.shape))
     steps = int(runs.step[-1])
-    values = values.astype(float)
     accuracy = _final_accuracy(runs)
     epoch = steps_for(1, identity["samples"], identity["batch_size"])
     lowest = f"lowest median training cost at {label} {format_value(best[axis], 4)}"
     if accuracy is not None:
         lowest += f": test accuracy {best['median_accuracy']:.1%}"
+
+    def draw():
+        setting, outcome = plots.Setting(axis, values), by_first_axis(runs, "outcome")[2]
+        ends = plots.outcomes_by_setting(
+            setting, accuracy, cost[..., -1], outcome,
+            outcomes=OUTCOMES, baseline=identity["baseline"],
+        )  # fmt: skip
+        if values.dtype.kind not in "iuf":  # names have no color scale
+            return {"ends": ends}
+        time = runs.step.values / epoch
+        return {
+            "ends": ends,
+            "curves": plots.curves_by_setting(
+                time, values.astype(float), cost, setting_label=label
+            ),
+        }
+
     emit(
         "sweep",
         config,
@@ -99,19 +115,7 @@ def report_sweep(runs: Any, folder: Path, config: Any, store: str | Path) -> Non
             "seconds": seconds,
             "run_steps_per_second": count * steps / seconds if seconds else 0.0,
         },
-        draw=lambda: {
-            "ends": plots.outcomes_by_setting(
-                plots.Setting(axis, values),
-                accuracy,
-                cost[..., -1],
-                by_first_axis(runs, "outcome")[2],
-                outcomes=OUTCOMES,
-                baseline=identity["baseline"],
-            ),
-            "curves": plots.curves_by_setting(
-                runs.step.values / epoch, values, cost, setting_label=label
-            ),
-        },
+        draw=draw,
         report=[printed_table(rows), lowest, f"{count} runs of {steps} steps in {seconds:.1f} s"],
         next_command=("explore", store),
     )

@@ -1,10 +1,11 @@
 """`gdjax resume` and `gdjax replay`: commands on the store of a sweep."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -31,7 +32,8 @@ class Resume:
     """Compute only every N-th group of tiles, from the K-th on, counted from 0, while other
     processes compute the others. auto takes K and N from Slurm or Kubernetes."""
     status: bool = False
-    """Compute nothing; count the tiles that are finished, being computed, and interrupted."""
+    """Compute nothing; count the tiles that are finished, being computed, and interrupted, with
+    --part for each of the N parts."""
     out: Path | None = None
     """Folder for summary and figures; by default, the parent folder of the store if it contains
     only results of this sweep, otherwise results/resume/<hash of these settings>."""
@@ -44,20 +46,23 @@ class Resume:
         process.configure()
         from gdjax.sweeps import count_tiles, resume
 
+        problem: dict[str, Any] = {
+            "problem": load_problem(self.problem),
+            "allow_unverified": self.allow_unverified,
+        }
         if not self.status:
             command = resume_command(self.store, self.problem)
             with interrupts.resumable(command if part is None else f"{command} --part {self.part}"):
-                runs = resume(
-                    self.store,
-                    problem=load_problem(self.problem),
-                    part=part,
-                    allow_unverified=self.allow_unverified,
-                )
+                runs = resume(self.store, part=part, **problem)
         if self.status or part is not None:
-            counts = count_tiles(self.store)
+            num_parts = part[1] if self.status and part is not None else 1
+            counts = count_tiles(self.store, num_parts, **problem)
+            if num_parts > 1:
+                print(counts.to_string())
+            total = counts.sum()
             print(
-                f"{counts['finished']} of {counts['tiles']} tiles are finished; groups of tiles "
-                f"being computed: {counts['computing']}, interrupted: {counts['interrupted']}"
+                f"{total.finished} of {total.tiles} tiles are finished; groups of tiles being "
+                f"computed: {total.computing}, interrupted: {total.interrupted}"
             )
             return
         from gdjax.cli.report import own_folder, report_sweep  # after the sweep: matplotlib is slow
@@ -76,23 +81,22 @@ def parse_part(text: str, environment: Mapping[str, str]) -> tuple[int, int]:
         >>> parse_part("auto", {"JOB_COMPLETION_INDEX": "3", "JOB_COMPLETION_COUNT": "8"})
         (3, 8)
     """
-    number, _, count = text.partition("/")
+    pair, given = text, environment.get
     if text == "auto":
-        given = environment.get
-        if "SLURM_ARRAY_TASK_ID" in environment:
-            first = int(given("SLURM_ARRAY_TASK_MIN", 0))
-            step = int(given("SLURM_ARRAY_TASK_STEP", 1))
-            number = str((int(environment["SLURM_ARRAY_TASK_ID"]) - first) // step)
-            count = given("SLURM_ARRAY_TASK_COUNT", "")
-        else:
-            number, count = given("JOB_COMPLETION_INDEX", ""), given("JOB_COMPLETION_COUNT", "")
-    if not (number.isdecimal() and count.isdecimal() and int(number) < int(count)):
+        number, count = given("JOB_COMPLETION_INDEX"), given("JOB_COMPLETION_COUNT")
+        if task := given("SLURM_ARRAY_TASK_ID"):
+            first, step = given("SLURM_ARRAY_TASK_MIN", 0), given("SLURM_ARRAY_TASK_STEP", 1)
+            number = (int(task) - int(first)) // int(step)
+            count = given("SLURM_ARRAY_TASK_COUNT")
+        pair = f"{number}/{count}"
+    numbers = re.fullmatch(r"(\d+)/(\d+)", pair)
+    if numbers is None or int(numbers[1]) >= int(numbers[2]):
         raise InputError(
-            f"--part {text}: expected K/N with K from 0 to N - 1, such as 3/100"
-            + "; auto needs SLURM_ARRAY_TASK_ID and SLURM_ARRAY_TASK_COUNT, or "
-            "JOB_COMPLETION_INDEX and JOB_COMPLETION_COUNT, in the environment" * (text == "auto")
+            f"--part {text}: expected K/N with K from 0 to N - 1, such as 3/100; auto needs "
+            f"SLURM_ARRAY_TASK_ID and SLURM_ARRAY_TASK_COUNT, or JOB_COMPLETION_INDEX and "
+            f"JOB_COMPLETION_COUNT, in the environment"
         )
-    return int(number), int(count)
+    return int(numbers[1]), int(numbers[2])
 
 
 @dataclass(frozen=True)

@@ -71,8 +71,7 @@ class Sweep(NetworkOptions):
         whole = self.batch_size == "full" or not problem.samples
         batch_size = None if whole else min(self.batch_size, problem.samples)
         epoch = steps_for(1, problem.samples, batch_size)
-        folder = results.folder("sweep", self, self.out)
-        store = self.store or folder / "runs.zarr"
+        store = self.store or results.folder("sweep", self, self.out) / "runs.zarr"
         arguments = (problem, sweeps.axes(**named), self.num_steps or self.epochs * epoch)
         settings: dict[str, Any] = {
             "make_optimizer": make_optimizer(self.optimizer, named),
@@ -86,6 +85,7 @@ class Sweep(NetworkOptions):
             print(planned)
             print(f"next: {resume_command(store, self.problem)} --part 0/{planned.num_parts}")
             return
+        folder = results.folder("sweep", self, self.out)
         with interrupts.resumable(resume_command(store, self.problem)):
             runs = sweeps.sweep(*arguments, **settings, store=store)
         from gdjax.cli.report import report_sweep  # after the sweep: matplotlib is slow

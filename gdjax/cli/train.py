@@ -61,7 +61,7 @@ class Train(NetworkOptions):
         folder = results.folder("train", self, self.out)
         streams = keys.run_keys(0, seed=self.seed)
         like = jax.eval_shape(problem.init, streams.init)
-        check.check_params(like, slabs.memory_limit(jax.local_devices()[0]))
+        check.check_params_fit(like, slabs.memory_limit(jax.local_devices()[0]))
         start = problem.init(streams.init)
         with interrupts.interruptible() as stop:  # after an interruption, results are written, too
             run = descend(
@@ -141,23 +141,22 @@ def _figures(problem, start, run, epoch):
     """Draw the figures of a training run."""
     import jax
     import jax.numpy as jnp
-    import numpy as np
+    import xarray as xr
 
     from gdjax.plots import training
 
     images, labels = problem.metrics["test_accuracy"].data
-    predict = jax.jit(problem.predict)
-    return training.training_figures(
-        epoch=run.recorded_steps / epoch,
-        cost=run.cost,
-        accuracy=run.metrics["test_accuracy"],
-        baseline=problem.baseline,
-        inputs=images,
-        labels=labels,
-        before=np.asarray(predict(start, jnp.asarray(images))),
-        after=np.asarray(predict(run.params, jnp.asarray(images))),
-        weights=np.asarray(run.params[0].weights),
-    )
+    predict, test_accuracy = jax.jit(problem.predict), run.metrics["test_accuracy"]
+    records = {"epoch": run.recorded_steps / epoch, "cost": run.cost}
+    variables = {
+        **{n: ("record", v) for n, v in {**records, "test_accuracy": test_accuracy}.items()},
+        "label": ("sample", labels),
+        "image": (("sample", "pixel"), images),
+        "before": (("sample", "class"), predict(start, jnp.asarray(images))),
+        "after": (("sample", "class"), predict(run.params, jnp.asarray(images))),
+        "weight": (("neuron", "pixel"), run.params[0].weights),
+    }
+    return training.training_figures(xr.Dataset(variables, attrs={"baseline": problem.baseline}))
 
 
 def _report(problem, run, epoch):

@@ -270,6 +270,16 @@ def higher_order_evidence(
     slope = jnp.where(any_positive | any_negative, jnp.minimum(cubic, curvature.norm), cubic)
     max_second = orders.second_rounding + DIGITS * eps * slope * lengths(w)
     dominates &= jnp.all(jnp.abs(orders.second) <= max_second)
+    # At a distance d along n from a degenerate point, n^T H n = T3 d, and the gradient along flat
+    # directions is T3 d^2 / 2. A strict point next to another one has this curvature, but a smaller
+    # gradient. Other indeterminate eigenvalues contribute to the curvature if n has components
+    # along their eigenvectors.
+    steepest_cubic = jnp.argmax(jnp.abs(orders.third))
+    n, third = newton.flat[steepest_cubic], orders.third[steepest_cubic]
+    tilt = among_flat(orders.third_vector[steepest_cubic] / jnp.where(third == 0, 1, third) - n)
+    second = jnp.abs(orders.second[steepest_cubic])
+    max_second = orders.second_rounding[steepest_cubic] + tilt**2 * indeterminate_size
+    dominates &= (second <= max_second) | (jnp.abs(third) * among_flat(gradient.g) >= second**2 / 4)
     size = jnp.abs(orders.fourth)
     distinct = (size > orders.fourth_rounding) & (
         size * distance**2 > 12 * DOMINANT * orders.second_bound
@@ -326,6 +336,7 @@ class _Orders(NamedTuple):
     second_rounding: Float[Array, " k"]
     second_bound: Float[Array, " k"]
     third: Float[Array, " k"]
+    third_vector: Float[Array, "k n"]
     third_rounding: Float[Array, ""]
     fourth: Float[Array, " k"]
     fourth_rounding: Float[Array, " k"]
@@ -367,6 +378,7 @@ def _orders(
         second_rounding=FORM_ROUNDING * eps * size,
         second_bound=jnp.abs(second) + ROUNDING * eps * inexact_form,
         third=sign * orders.third[0],
+        third_vector=sign * orders.third_vector[0],
         third_rounding=2 * jnp.max(jnp.abs(orders.third[1:] - orders.third[:1])),
         fourth=sign * orders.fourth[0],
         fourth_rounding=fourth_change + 64 * eps * jnp.max(orders.terms) + inexact,

@@ -204,6 +204,12 @@ def batch_sharpness_metric(
     Returns:
         A metric whose value is an array with the dimension `estimate`. Its entries are value,
         error, mean_of_ratios, ratios_error, low and high, in the order of `BatchSharpness`.
+
+    Examples:
+        >>> problem = as_problem(lambda w, x: jnp.mean((w * x) ** 2), jnp.arange(4.0))
+        >>> metric = batch_sharpness_metric(problem, batch_size=4, batches=2)
+        >>> float(metric.function(jnp.array(1.0), problem.data, key=jax.random.key(0))[0])
+        7.0
     """
     _check_batches("batch_sharpness_metric", as_problem(problem), batch_size, batches)
     return problem_metric(

@@ -121,7 +121,9 @@ def extreme_eigenpairs(
             f"of 1 to {flat.size}, the number of parameters"
         )
     if flat.size <= DENSE:
-        ritz = _dense(operator.as_matrix(), largest, smallest)
+        matrix = operator.as_matrix()
+        pairs = jnp.linalg.eigh(matrix)
+        ritz = eigensolvers.dense_ritz_pairs(matrix, pairs, largest, smallest)
     else:
         upper, lower, size = eigensolvers.sizes(largest, smallest)
         most = (size + max_steps * (size - upper - lower)) // eigensolvers.BLOCK
@@ -152,23 +154,6 @@ def extreme_eigenpairs(
         norm=ritz.norm,
         status=status,
         num_hvps=ritz.num_hvps,
-    )
-
-
-def _dense(matrix, largest, smallest):
-    values, vectors = jnp.linalg.eigh(matrix)
-    n = len(values)
-    selected = jnp.array([*range(n - 1, n - 1 - largest, -1), *range(smallest - 1, -1, -1)])
-    values, vectors = values[selected], vectors[:, selected]
-    with jax.default_matmul_precision("highest"):
-        difference = matrix @ vectors - values[None] * vectors
-    return eigensolvers.Ritz(
-        values,
-        vectors,
-        jnp.linalg.norm(difference, axis=0),
-        jnp.max(jnp.abs(values)),
-        jnp.array(n, jnp.int32),
-        vectors[:, :0],
     )
 
 

@@ -204,6 +204,30 @@ def sizes(largest: int, smallest: int) -> Sizes:
     return Sizes(upper, lower, kept + max(ROUND, 2 * kept + 4))
 
 
+def dense_ritz_pairs(
+    matrix: Float[Array, "n n"],
+    eigenpairs: tuple[Float[Array, " n"], Float[Array, "n n"]],
+    largest: int,
+    smallest: int,
+) -> Ritz:
+    """Return eigenpairs at the ends of the spectrum of a dense matrix, with residuals.
+
+    Args:
+        matrix: symmetric matrix.
+        eigenpairs: all its eigenvalues, ascending, and its eigenvectors as columns.
+        largest: number of eigenvalues at the upper end.
+        smallest: number of eigenvalues at the lower end.
+    """
+    all_values, all_vectors = eigenpairs
+    n = len(matrix)
+    selected = np.array([*range(n - 1, n - 1 - largest, -1), *range(smallest - 1, -1, -1)])
+    values, vectors = all_values[selected], all_vectors[:, selected]
+    with jax.default_matmul_precision("highest"):
+        residuals = jnp.linalg.norm(matrix @ vectors - values[None] * vectors, axis=0)
+    norm = jnp.max(jnp.abs(all_values))
+    return Ritz(values, vectors, residuals, norm, jnp.array(n, jnp.int32), vectors[:, :0])
+
+
 def extreme_ritz_pairs(
     product: Product,
     mask: Float[Array, " n"],

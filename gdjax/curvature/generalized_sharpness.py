@@ -259,6 +259,12 @@ def generalized_sharpness_metric(
         every: interval between estimates, in records.
         max_steps: maximum number of steps of each of the two searches, with one Hessian-vector
             product per step.
+
+    Examples:
+        >>> bowl, w = lambda w: (w[0] ** 2 + 10 * w[1] ** 2) / 2, jnp.ones(2)
+        >>> metric = generalized_sharpness_metric(bowl, "linf")
+        >>> round(float(metric.function(w, None, metric.init(w, None))[0]), 3)
+        11.0
     """
     check_choice("generalized_sharpness_metric: norm", norm, NORMS)
     check_whole("generalized_sharpness_metric: max_steps", max_steps, 1)
@@ -281,6 +287,11 @@ def step_curvature_metric(problem: Problem | Callable, norm: str, *, every: int 
         problem: a Problem or a cost, whose deterministic cost over all its data is used.
         norm: norm of d, as for `generalized_sharpness`.
         every: interval between values, in records.
+
+    Examples:
+        >>> bowl = lambda w: (w[0] ** 2 + 10 * w[1] ** 2) / 2
+        >>> float(step_curvature_metric(bowl, "linf").function(jnp.ones(2), None))
+        11.0
     """
     check_choice("step_curvature_metric: norm", norm, NORMS)
     return problem_metric(
@@ -304,6 +315,11 @@ def dual_gradient_norm_metric(problem: Problem | Callable, norm: str, *, every: 
         problem: a Problem or a cost, whose deterministic cost over all its data is used.
         norm: norm of d, as for `generalized_sharpness`.
         every: interval between values, in records.
+
+    Examples:
+        >>> bowl = lambda w: (w[0] ** 2 + 10 * w[1] ** 2) / 2
+        >>> float(dual_gradient_norm_metric(bowl, "linf").function(jnp.ones(2), None))
+        11.0
     """
     check_choice("dual_gradient_norm_metric: norm", norm, NORMS)
     return problem_metric(

@@ -23,7 +23,7 @@ from gdjax.errors import InputError
 from gdjax.problems.networks import Network
 from gdjax.problems.problem import Problem
 from gdjax.problems.traces import problem_at
-from gdjax.problems.validation import check_params, ravel_params
+from gdjax.problems.validation import check_like, check_params, ravel_params
 from gdjax.summaries import fields
 
 Positions = Int[Array, " entries"] | Int[np.ndarray, " entries"]
@@ -157,6 +157,11 @@ def value_and_gradient(
     Args:
         problem: a Problem, or a cost `cost(params)` without data.
         params: parameters at which to evaluate.
+
+    Examples:
+        >>> value, gradient = value_and_gradient(lambda w: jnp.sum(w**2), jnp.array([3.0, 1.0]))
+        >>> float(value), gradient.tolist()
+        (10.0, [6.0, 2.0])
     """
     check_params(params)
     return averaged(problem_at(problem, params), jax.value_and_grad, params)
@@ -225,7 +230,7 @@ def locate_entries(
     """Return the location of each entry: array and index, and neurons in a network.
 
     Args:
-        params: parameters, or any pytree with their shapes, such as a gradient.
+        params: parameters, or any pytree like them, such as a gradient.
         position: positions of the entries, as returned by `largest_entries`.
         network: network with these parameters, such as `Problem.network`.
         image_shape: rows and columns of the images whose pixels are the network's inputs.
@@ -239,12 +244,19 @@ def locate_entries(
         "params['slope'][1]"
     """
     check_params(params)
+    if network is not None:
+        like = jax.eval_shape(network.init, jax.random.key(0))
+        remedy = "; leave network out for parameters of another kind"
+        check_like("locate_entries: params", params, like, "the network", remedy)
+        if image_shape and np.prod(image_shape) != network.widths[0]:
+            raise InputError(
+                f"locate_entries: image_shape = {image_shape} has {np.prod(image_shape)} pixels, "
+                f"expected {network.widths[0]}, the network's inputs"
+            )
     leaves = jax.tree_util.tree_leaves_with_path(params)
     shapes = [jnp.shape(leaf) for _, leaf in leaves]
     starts = np.cumsum([0, *(int(np.prod(shape)) for shape in shapes)])
     _check_positions("locate_entries", position, starts[-1])
-    if network is not None:
-        _check_network(network, shapes, image_shape)
     locations = []
     for entry in np.asarray(position):
         leaf = int(np.searchsorted(starts, entry, side="right")) - 1
@@ -290,6 +302,11 @@ def check_gradient(
         params: parameters w at which to evaluate.
         position: positions of the entries, as returned by `largest_entries`.
 
+    Examples:
+        >>> check = check_gradient(lambda w: jnp.sum(w**3), jnp.array([1.0, 2.0]), jnp.array([1]))
+        >>> bool(check.relative_error[0] < 2 * check.expected_error[0])
+        True
+
     References: Nocedal and Wright, *Numerical Optimization* (2006), section 8.1.
     """
     problem = problem_at(problem, params)
@@ -332,18 +349,3 @@ def check_gradient(
         second_order=curvature * h**2 / 2,
         rounding=jnp.full_like(h, rounding),
     )
-
-
-def _check_network(network, shapes, image_shape):
-    pairs = zip(network.widths[:-1], network.widths[1:], strict=True)
-    expected = [shape for n_in, n_out in pairs for shape in ((n_out, n_in), (n_out,))]
-    if shapes != expected:
-        raise InputError(
-            f"locate_entries: params have shapes {shapes}, expected {expected}, those of a network "
-            f"with widths {network.widths}; leave network out for parameters of another kind"
-        )
-    if image_shape and np.prod(image_shape) != network.widths[0]:
-        raise InputError(
-            f"locate_entries: image_shape = {image_shape} has {np.prod(image_shape)} pixels, "
-            f"expected {network.widths[0]}, the network's inputs"
-        )

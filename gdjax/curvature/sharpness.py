@@ -244,11 +244,8 @@ def track_largest(
         )
     if size <= sizes.basis:
         matrix = as_matrix(operator.flat_mv, jnp.zeros(size, dtype))
-        ascending, vectors = eigensolvers.eigh(matrix)
-        values, top, block = ascending[::-1][:count], vectors[:, ::-1][:, :count], state.vectors
-        difference = jnp.matmul(matrix, top, precision="highest") - values[None] * top
-        residuals, num_hvps = jnp.linalg.norm(difference, axis=0), size
-        norm = jnp.max(jnp.abs(ascending))
+        ritz = eigensolvers.dense_ritz_pairs(matrix, eigensolvers.eigh(matrix), count, 0)
+        ritz = ritz._replace(block=state.vectors)
     else:
         random_direction = _random(state.drawn, (size,), dtype)
         ritz = eigensolvers.extreme_ritz_pairs(
@@ -262,11 +259,10 @@ def track_largest(
             block=state.vectors.at[:, 1].add(random_direction),
             space=sizes,
         )
-        values, residuals, num_hvps = ritz.values, ritz.residuals, ritz.num_hvps
-        block, norm = ritz.block, ritz.norm
+    values, residuals = ritz.values, ritz.residuals
     finite = jnp.isfinite(values) & jnp.isfinite(residuals)
-    converged = finite & (residuals <= allowed(values, norm))
+    converged = finite & (residuals <= allowed(values, ritz.norm))
     # Keep the previous vectors if the largest eigenvalue is not finite.
-    block = jnp.where(finite[0], block, state.vectors)
-    state = SharpnessState(block, residuals[0], state.products + num_hvps, state.drawn + 2)
+    block = jnp.where(finite[0], ritz.block, state.vectors)
+    state = SharpnessState(block, residuals[0], state.products + ritz.num_hvps, state.drawn + 2)
     return jnp.where(converged, values, jnp.nan), state

@@ -1,9 +1,6 @@
 """Direction of an optimizer's next step.
 
-    w_{t+1} = w_t - eta D,   D = -u(g, opt_state; learning_rate = 1)
-
->>> update_direction(optax.sgd, lambda w: jnp.sum(w**2), jnp.array([3.0, -1.0])).tolist()
-[6.0, -2.0]
+w_{t+1} = w_t - eta D,   D = -u(g, opt_state; learning_rate = 1)
 """
 
 from collections.abc import Callable

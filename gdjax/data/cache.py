@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from gdjax._runtime.array_file import pack, remove_partial, unpack, write_file
-from gdjax._runtime.folders import cache_folder
 from gdjax.data.tfds import decode
 from gdjax.errors import warn
+from gdjax.machine import cache_folder
 
 
 def writable(folder: Path) -> bool:

@@ -123,6 +123,10 @@ def available(data_dir: str | os.PathLike | None = None) -> list[Available]:
 
     Args:
         data_dir: folder of prepared sets; by default `TFDS_DATA_DIR` or `~/tensorflow_datasets`.
+
+    Examples:
+        >>> [entry.name for entry in available()][:4]
+        ['mnist5k', 'mnist', 'fashion_mnist', 'kmnist']
     """
     if data_dir is not None and not isinstance(data_dir, str | os.PathLike):
         raise InputError(f"data_dir = {data_dir!r:.80}, expected the path of a folder, or None")

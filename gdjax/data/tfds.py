@@ -66,24 +66,17 @@ def describe(folder: Path) -> Prepared:
         )
     try:
         named = dict(features["featuresDict"]["features"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise _damaged(folder / "features.json", "it lists no features") from error
-    try:
-        unsuitable = "image" not in named["image"] or "classLabel" not in named["label"]
-    except (KeyError, TypeError):
-        unsuitable = True
-    if unsuitable:
-        raise DataError(
-            f"{folder} is not an image classification data set: its features are "
-            f"{', '.join(named) or 'none'}; expected an image called image and a class label "
-            f"called label"
-        )
-    try:
-        image, label = named["image"]["image"], named["label"]["classLabel"]
+        image, label = named.get("image", {}).get("image"), named.get("label", {}).get("classLabel")
+        if image is None or label is None:
+            raise DataError(
+                f"{folder} is not an image classification data set: its features are "
+                f"{', '.join(named) or 'none'}; expected an image called image and a class label "
+                f"called label"
+            )
         shape = [n if (n := int(d)) > 0 else None for d in image["shape"]["dimensions"]]
         classes, dtype = int(label["numClasses"]), image.get("dtype", "uint8")
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise _damaged(folder / "features.json", "image or label is incomplete") from error
+        raise _damaged(folder / "features.json", "its features are incomplete") from error
     height, width, channels = shape if len(shape) == 3 else (None, None, None)
     if dtype != "uint8" or channels not in MODES:
         raise DataError(
@@ -139,16 +132,10 @@ def _split(prepared: Prepared, split: str) -> tuple[np.ndarray, np.ndarray]:
 @contextlib.contextmanager
 def quiet() -> Generator[None]:
     """Suppress this thread's prints, and logs and progress bars of TFDS."""
-    with _TALKING, _muted():
-        yield
-
-
-@contextlib.contextmanager
-def _muted() -> Generator[None]:
-    loggers = [logging.getLogger(name) for name in ("absl", "urllib3")]
-    levels = [logger.level for logger in loggers]
-    handlers = list(logging.root.handlers)
-    with contextlib.redirect_stdout(_Muted(sys.stdout)):
+    with _TALKING, contextlib.redirect_stdout(_Muted(sys.stdout)):
+        loggers = [logging.getLogger(name) for name in ("absl", "urllib3")]
+        levels = [logger.level for logger in loggers]
+        handlers = list(logging.root.handlers)
         from tensorflow_datasets.core.utils import tqdm_utils
 
         active = tqdm_utils._active

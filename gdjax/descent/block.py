@@ -28,7 +28,7 @@ from gdjax.problems.evaluation import deterministic_cost, evaluation_microbatch,
 from gdjax.problems.keywords import GIVEN_TO_METRICS, accepted, given_to
 from gdjax.problems.microbatches import cost_microbatch, in_microbatches, over_batches
 from gdjax.problems.problem import Metric, Problem
-from gdjax.slabs import Program
+from gdjax.slabs import CompiledFunction
 
 
 def array_shapes(
@@ -45,7 +45,6 @@ def array_shapes(
 def block_config(
     problem: Problem,
     make_optimizer: Callable[..., optax.GradientTransformation],
-    metrics: Mapping[str, Metric],
     *,
     batch_size: int | None,
     record_samples: int | None,
@@ -59,7 +58,7 @@ def block_config(
         make_optimizer=make_optimizer,
         metrics=tuple(
             (name, _computed(metric.function, metric.init, metric.dims, metric.dtype))
-            for name, metric in metrics.items()
+            for name, metric in problem.metrics.items()
         ),
         batched=batch_size is not None,
         divergence_threshold=float(divergence_threshold),
@@ -70,19 +69,15 @@ def block_config(
 
 
 def shared_arrays(
-    problem: Problem,
-    metrics: Mapping[str, Metric],
-    config: BlockConfig,
-    *,
-    batch_size: int | None,
-    record_samples: int | None,
+    problem: Problem, config: BlockConfig, *, batch_size: int | None, record_samples: int | None
 ) -> Shared:
     """Return the arrays that all runs of a descent share."""
     rows = recorded_rows(problem, record_samples, batch_size)
     recorded = None
     if rows is None and not config.record_equals_step:
         recorded = recorded_samples(problem, record_samples)
-    return Shared(problem.data, recorded, {name: m.data for name, m in metrics.items()}, rows)
+    data = {name: metric.data for name, metric in problem.metrics.items()}
+    return Shared(problem.data, recorded, data, rows)
 
 
 @lru_cache(maxsize=64)
@@ -350,7 +345,9 @@ def _last_step(config, carry, at):
 
 
 @lru_cache(maxsize=16)
-def block_program(config: BlockConfig, run_axis: bool, own_order: bool, own_noise: bool) -> Program:
+def block_program(
+    config: BlockConfig, run_axis: bool, own_order: bool, own_noise: bool
+) -> CompiledFunction:
     """Return the compiled block, for one run or for a slab of runs.
 
     Returns:
@@ -363,4 +360,4 @@ def block_program(config: BlockConfig, run_axis: bool, own_order: bool, own_nois
     if run_axis:
         run_axes = (0 if own_order else None, 0 if own_noise else None)
         block = jax.vmap(block, (0, 0, *run_axes, None, None))
-    return Program(block, donate=(0,))
+    return CompiledFunction(block, donate=(0,))

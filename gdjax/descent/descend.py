@@ -184,7 +184,6 @@ def descend(
         record_every=record_every,
         record_samples=record_samples,
         snapshot_every=snapshot_every,
-        eval_params_fn=eval_params_fn,
         divergence_threshold=divergence_threshold,
         gradient_tolerance=gradient_tolerance,
     )
@@ -243,7 +242,6 @@ def descend(
     config = block.block_config(
         problem,
         make_optimizer,
-        metrics,
         **samples,
         divergence_threshold=divergence_threshold,
         eval_params_fn=eval_params_fn,
@@ -253,14 +251,14 @@ def descend(
         platform=jax.local_devices()[0].platform,
     )
     program = block.block_program(config, False, False, False)
-    shared = jax.device_put(block.shared_arrays(problem, metrics, config, **samples))
+    shared = jax.device_put(block.shared_arrays(problem, config, **samples))
     carry = block.initial_carry(
         make_optimizer,
         params,
         model_state,
         settings,
         block.metric_inits(metrics),
-        {name: metric.data for name, metric in metrics.items()},
+        shared.metrics,
     )
     if continued:
         carry = _continued_carry(start, carry)
@@ -271,7 +269,7 @@ def descend(
         order = block_loop.shared_order(order)
     if problem.couples_samples or problem.stateful:
         example, rows = block_loop.example_inputs(schedule, order, capacity)
-        _check_memory(program.compile(carry, settings, rows, noise, shared, example).bytes.total)
+        _check_memory(program.compile(carry, settings, rows, noise, shared, example).nbytes)
 
     def run(carry, schedule):
         return block_loop.run_blocks(

@@ -5,7 +5,6 @@
 Programs are compiled once for all functions with equal traces, and a store records their texts.
 """
 
-import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -19,7 +18,7 @@ from jaxtyping import PyTree
 from gdjax.descent.step import cost_type, update
 from gdjax.errors import InputError
 from gdjax.problems.keywords import GIVEN_TO_METRICS, accepted, given_to
-from gdjax.problems.problem import Problem
+from gdjax.problems.problem import Problem, map_functions
 from gdjax.problems.traces import Traced, canonical, key_shape, traced_costs
 
 
@@ -69,24 +68,7 @@ def traced_functions(
 
 def with_functions(problem: Problem, traced: Mapping[str, Traced]) -> Problem:
     """Return a problem with the canonical objects of its functions."""
-
-    def of(name, function):
-        return traced[name].function if name in traced else function
-
-    return dataclasses.replace(
-        problem,
-        init=of("init", problem.init),
-        cost=of("cost", problem.cost),
-        evaluation=of("evaluation", problem.evaluation),
-        metrics={
-            name: dataclasses.replace(
-                metric,
-                function=of(f"metrics.{name}", metric.function),
-                init=of(f"metrics.{name}.init", metric.init),
-            )
-            for name, metric in problem.metrics.items()
-        },
-    )
+    return map_functions(problem, lambda name, f: traced[name].function if name in traced else f)
 
 
 def _measure(init, function, params, data, **given):

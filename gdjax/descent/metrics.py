@@ -5,31 +5,7 @@
     g = 1/n sum_i g_i,   noise = sum_i |g_i - g|^2 / (n - 1),   E |g_B - g|^2 = noise/B (1 - B/n)
 
 f(x; w) are a model's outputs, g_i is the gradient of one sample's cost, and g_B the mean over B
-samples drawn without replacement. A model that always predicts class 0 is correct for the samples
-with that label:
-
->>> always = Problem(
-...     init=lambda key: jnp.zeros(()),
-...     cost=lambda w, batch: w**2,
-...     data=(jnp.zeros((4, 1)), jnp.array([0, 1, 0, 1])),
-...     predict=lambda w, inputs: jnp.eye(2)[jnp.zeros(len(inputs), int)],
-... )
->>> class_accuracy(always).function(jnp.zeros(()), always.data).tolist()
-[1.0, 0.0]
->>> bits = right_samples(always).function(jnp.zeros(()), always.data)
->>> unpacked(bits, 4).tolist()
-[True, False, True, False]
-
-Gradients of 1 and -1 with respect to one parameter have the mean 0 and the variance 2:
-
->>> tug = Problem(
-...     init=lambda key: jnp.zeros(()),
-...     cost=lambda w, x: jnp.mean(w * x),
-...     data=jnp.array([1.0, -1.0]),
-... )
->>> metric = gradient_noise(tug, key=jax.random.key(0), batch_size=1, batches=2)
->>> float(metric.function(jnp.zeros(()), metric.data))
-2.0
+samples drawn without replacement.
 """
 
 from collections.abc import Callable
@@ -66,6 +42,18 @@ def class_accuracy(problem: Problem, *, data: PyTree = None, every: int = 1) -> 
     Returns:
         A metric whose values are arrays with the dimension `class`; NaN for a class without
         samples.
+
+    Examples:
+        A model that always predicts class 0 is correct for the samples with that label:
+
+        >>> always = Problem(
+        ...     init=lambda key: jnp.zeros(()),
+        ...     cost=lambda w, batch: w**2,
+        ...     data=(jnp.zeros((4, 1)), jnp.array([0, 1, 0, 1])),
+        ...     predict=lambda w, inputs: jnp.eye(2)[jnp.zeros(len(inputs), int)],
+        ... )
+        >>> class_accuracy(always).function(jnp.zeros(()), always.data).tolist()
+        [1.0, 0.0]
     """
     described = {"long_name": "accuracy of each class", "dims": ("class",)}
     return _of_outputs("class_accuracy", _by_class, problem, data, every=every, **described)
@@ -81,13 +69,16 @@ def right_samples(problem: Problem, *, data: PyTree = None, every: int = 1) -> M
     not finished.
 
     Args:
-        problem: a problem with a `predict` that has one output per class.
-        data: samples `(inputs, labels)`; None uses those of the problem's `test_accuracy` metric,
-            or else its training set.
-        every: number of records between computations.
+        problem, data, every: as for `class_accuracy`.
 
     Returns:
         A metric whose values are arrays of uint8 with the dimension `byte`.
+
+    Examples:
+        >>> from gdjax.problems import digits
+        >>> metric = right_samples(digits("mnist5k"), every=10)
+        >>> metric.dims, len(metric.data[1])
+        (('byte',), 1000)
 
     Source: Toneva et al. 2019, arXiv 1812.05159, on forgetting events of samples.
     """
@@ -103,6 +94,10 @@ def unpacked(bits: Any, samples: int) -> Bool[np.ndarray, "*records samples"]:
     Args:
         bits: array [..., bytes] with eight samples per byte.
         samples: number of samples.
+
+    Examples:
+        >>> unpacked([0b10100000], 4).tolist()
+        [True, False, True, False]
     """
     check_whole("unpacked: samples", samples, 1)
     check_numbers("unpacked: bits", bits)
@@ -168,6 +163,14 @@ def gradient_noise(
 
     Returns:
         A scalar metric, which computes the gradients of K B samples.
+
+    Examples:
+        Gradients of 1 and -1 with respect to one parameter have the variance 2:
+
+        >>> tug = Problem(lambda key: 0.0, lambda w, x: jnp.mean(w * x), jnp.array([1.0, -1.0]))
+        >>> metric = gradient_noise(tug, key=jax.random.key(0), batch_size=1, batches=2)
+        >>> float(metric.function(jnp.zeros(()), metric.data))
+        2.0
     """
     few = _mini_batches("gradient_noise", problem, key, batch_size, batches)
     return Metric(
@@ -189,14 +192,19 @@ def noise_scale(
     is mostly noise, and batches that are much larger hardly make a step more accurate.
 
     Args:
-        problem: a problem with data.
-        key: random key of the mini-batches.
-        batch_size: number of samples per mini-batch for the noise, >= 1.
-        batches: number of mini-batches for the noise, >= 2.
+        problem, key, batch_size, batches: as for `gradient_noise`.
 
     Returns:
         A scalar metric in units of samples, which computes a gradient over the whole training set
         in addition to those of `gradient_noise`.
+
+    Examples:
+        Gradients of 1 and 3 have the variance 2 and the mean 2:
+
+        >>> slope = Problem(lambda key: 0.0, lambda w, x: jnp.mean(w * x), jnp.array([1.0, 3.0]))
+        >>> metric = noise_scale(slope, key=jax.random.key(0), batch_size=1, batches=2)
+        >>> float(metric.function(jnp.zeros(()), metric.data))
+        0.5
 
     Source: McCandlish et al. 2018, arXiv 1812.06162, equation 2.9.
     """

@@ -4,13 +4,7 @@
 
 The norm determines the direction: the signs of the gradient in the maximum norm, the coordinate of
 the largest |entry| in the 1-norm, the orthogonal factor of each matrix in the spectral norm (Muon
-without momentum). With the 2-norm the step is that of gradient descent:
-
->>> g = jnp.array([3.0, -4.0])
->>> {norm: steepest_direction(g, norm).round(3).tolist() for norm in ("linf", "l1", "l2")}
-{'linf': [1.0, -1.0], 'l1': [0.0, -1.0], 'l2': [0.6, -0.8]}
->>> {norm: float(dual_norm(g, norm)) for norm in ("linf", "l1", "l2")}
-{'linf': 7.0, 'l1': 4.0, 'l2': 5.0}
+without momentum). With the 2-norm the step is that of gradient descent.
 
 References: Islamov et al. 2026, *Non-Euclidean Gradient Descent Operates at the Edge of Stability*,
 arXiv 2603.05002; Bernstein and Newhouse 2024, *Old Optimizer, New Norm*, arXiv 2409.20325.
@@ -114,6 +108,11 @@ def steepest_direction(gradient: PyTree, norm: str) -> PyTree:
     Returns:
         A pytree like the gradient. Parts of d that the maximum does not determine, such as entries
         at which the gradient is 0, are 0.
+
+    Examples:
+        >>> g = jnp.array([3.0, -4.0])
+        >>> {norm: steepest_direction(g, norm).round(3).tolist() for norm in ("linf", "l1", "l2")}
+        {'linf': [1.0, -1.0], 'l1': [0.0, -1.0], 'l2': [0.6, -0.8]}
     """
     check_choice("norm", norm, NORMS)
     check_params(gradient, "gradient: ")
@@ -128,6 +127,10 @@ def dual_norm(gradient: PyTree, norm: str) -> Float[Array, ""]:
     Args:
         gradient: gradient g, a pytree of arrays.
         norm: norm of d, as for `steepest_direction`.
+
+    Examples:
+        >>> [float(dual_norm(jnp.array([3.0, -4.0]), norm)) for norm in ("linf", "l1", "l2")]
+        [7.0, 4.0, 5.0]
     """
     return jnp.asarray(optax.tree.vdot(gradient, steepest_direction(gradient, norm)))
 

@@ -4,9 +4,6 @@
 
 A recipe specifies neither a data set nor a network. The recipes in `RECIPES` were chosen on
 held-out training images; `experiments/accuracy` measures the effect of each part.
-
->>> RECIPES["plain"].epochs, RECIPES["plain"].distortion is None
-(30, True)
 """
 
 from collections.abc import Callable, Mapping
@@ -37,6 +34,10 @@ class Recipe:
         decay: weight decay of the first layer, as a multiple of its parameters.
         decay_behind: weight decay of all other layers.
         distortion: shifts and rotations of the copies of the images; None for no copies.
+
+    Examples:
+        >>> print(RECIPES["plain"])
+        30 epochs in batches of 32; rate 1; decay 0 in the first layer and 0 in the others
     """
 
     learning_rate: float

@@ -4,15 +4,7 @@
 
 A step evaluates the cost before it updates the parameters, so that the cost at step t needs no
 extra evaluation, and each batch updates the model state once. `State` is the input of the next
-step, and `Info` contains diagnostics. Gradient descent is u(g) = -learning_rate * g. On C = w^2 / 2
-a learning rate of 0.5 halves the distance to the minimum:
-
->>> import optax
->>> bowl = lambda w: 0.5 * jnp.sum(w**2)
->>> state = init(optax.sgd(0.5), jnp.array([4.0]))
->>> state, info = step(bowl, optax.sgd(0.5), state)
->>> state.params.tolist(), float(info.cost)
-([2.0], 8.0)
+step, and `Info` contains diagnostics. Gradient descent is u(g) = -learning_rate * g.
 """
 
 from collections.abc import Callable
@@ -80,6 +72,10 @@ def init(
         optimizer: any Optax transformation.
         params: starting point.
         model_state: initial model state, for a cost that has one.
+
+    Examples:
+        >>> init(optax.sgd(0.5), jnp.array([4.0])).params.tolist()
+        [4.0]
     """
     check_optimizer(optimizer)
     check_params(params)
@@ -134,12 +130,12 @@ def norm(tree: PyTree) -> Float[Array, ""]:
         return sum(jnp.sum(jnp.square(a.astype(dtype))) for a in leaves)
 
     def at_once(*leaves):
-        # On an accelerator every sum is a kernel, and the compiler fuses this concatenation with
-        # its sum. On a CPU it would be slow.
+        # On a GPU every sum is a kernel, and the compiler fuses this concatenation with its sum. On
+        # a CPU it would be slow, and on a TPU it would need copies.
         return by_leaf(jnp.concatenate([a.astype(dtype).ravel() for a in leaves]))
 
     leaves = jax.tree.leaves(tree)
-    return jnp.sqrt(jax.lax.platform_dependent(*leaves, cpu=by_leaf, default=at_once))
+    return jnp.sqrt(jax.lax.platform_dependent(*leaves, cpu=by_leaf, tpu=by_leaf, default=at_once))
 
 
 def finite(
@@ -222,6 +218,15 @@ def step(
 
     Returns:
         The state after the step, and cost and gradient before its update.
+
+    Examples:
+        On C = w^2 / 2 a learning rate of 0.5 halves the distance to the minimum:
+
+        >>> bowl = lambda w: 0.5 * jnp.sum(w**2)
+        >>> state = init(optax.sgd(0.5), jnp.array([4.0]))
+        >>> state, info = step(bowl, optax.sgd(0.5), state)
+        >>> state.params.tolist(), float(info.cost)
+        ([2.0], 8.0)
     """
     check_callable("step: cost", cost)
     check_optimizer(optimizer)
@@ -331,7 +336,4 @@ def schedule_free_params(opt_state: PyTree, params: PyTree) -> PyTree:
 
 
 def _schedule_free_states(opt_state):
-    def is_schedule_free(node):
-        return isinstance(node, optax.contrib.ScheduleFreeState)
-
-    return [n for n in jax.tree.leaves(opt_state, is_leaf=is_schedule_free) if is_schedule_free(n)]
+    return [state for _, state in optax.tree.get_all_with_path(opt_state, "ScheduleFreeState")]

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 from jaxtyping import PyTree
 
-from gdjax.arguments import check_callable, check_number, check_whole
+from gdjax.arguments import check_number, check_whole
 from gdjax.descent.batches import records_batches
 from gdjax.errors import InputError, explained
 from gdjax.keys import Streams, check_key
@@ -20,34 +20,15 @@ def validate_settings(
     *,
     num_steps: Any,
     batch_size: Any,
-    record_every: Any,
-    record_samples: Any,
-    snapshot_every: Any,
-    eval_params_fn: Any,
-    divergence_threshold: Any,
-    gradient_tolerance: Any,
+    record_every: Any = 1,
+    record_samples: Any = None,
+    snapshot_every: Any = None,
+    divergence_threshold: Any = 1.0,
+    gradient_tolerance: Any = 1.0,
 ) -> None:
-    """Check the arguments that a descent and a sweep have in common."""
-    check_counts(problem, num_steps, batch_size, record_every, snapshot_every)
+    """Check the numbers that a descent and a sweep have in common."""
     check_number("divergence_threshold", divergence_threshold, above=0, finite=False)
     check_number("gradient_tolerance", gradient_tolerance, above=0)
-    check_record_samples(problem, record_samples, batch_size)
-    if eval_params_fn is not None:
-        expected = (
-            "a function of an optimizer's state and parameters, such as "
-            "optax.contrib.schedule_free_eval_params"
-        )
-        check_callable("eval_params_fn", eval_params_fn, expected)
-
-
-def check_counts(
-    problem: Problem,
-    num_steps: Any,
-    batch_size: Any,
-    record_every: Any,
-    snapshot_every: Any,
-) -> None:
-    """Check the number of steps, the batch size, and the recording intervals."""
     for name, value, least in (("num_steps", num_steps, 0), ("record_every", record_every, 1)):
         check_whole(name, value, least)
     for name, value in (("batch_size", batch_size), ("snapshot_every", snapshot_every)):
@@ -69,10 +50,6 @@ def check_counts(
             f"{record_every}, since the cost of each snapshot is recorded; choose a multiple, such "
             f"as {-(-snapshot_every // record_every) * record_every}"
         )
-
-
-def check_record_samples(problem: Problem, record_samples: Any, batch_size: int | None) -> None:
-    """Check the number of samples of a record."""
     if record_samples is None:
         return
     if problem.data is None:

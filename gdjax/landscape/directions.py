@@ -44,6 +44,10 @@ def random_direction(params: PyTree, *, key: Key[Array, ""]) -> PyTree:
     Args:
         params: the point, any pytree of real arrays.
         key: random key of the direction.
+
+    Examples:
+        >>> random_direction({"a": jnp.ones(3)}, key=jax.random.key(0))["a"].shape
+        (3,)
     """
     check_params(params)
     check_key(key)
@@ -93,6 +97,11 @@ def layer_normalize(direction: PyTree, params: PyTree) -> PyTree:
     Args:
         direction: a pytree like `params`.
         params: the point.
+
+    Examples:
+        >>> w, d = {"a": jnp.array([3.0, 4.0])}, {"a": jnp.array([0.0, 1.0])}
+        >>> layer_normalize(d, w)["a"].tolist()
+        [0.0, 5.0]
     """
     check_like("layer_normalize: direction", direction, params)
     return jax.tree.map(lambda d, w: _rescaled(d, w, None), *_arrays(direction, params))
@@ -124,6 +133,10 @@ def gradient_direction(
         problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
         params: the point.
         data: data used instead of the problem's data.
+
+    Examples:
+        >>> gradient_direction(lambda w: 3 * w[0] + 4 * w[1], jnp.zeros(2)).round(3).tolist()
+        [0.6, 0.8]
     """
     gradient = value_and_gradient(as_problem(problem, data), params)[1]
     length = optax.tree.norm(gradient)
@@ -136,6 +149,10 @@ def direction_to(params: PyTree, other: PyTree) -> PyTree:
     Args:
         params: the point.
         other: a pytree like `params`.
+
+    Examples:
+        >>> direction_to(jnp.array([1.0, 2.0]), jnp.array([3.0, 2.0])).tolist()
+        [2.0, 0.0]
     """
     check_like("direction_to: other", other, params)
     return optax.tree.sub(*_arrays(other, params))
@@ -151,9 +168,6 @@ def orthogonalize(directions: Mapping[str, PyTree]) -> dict[str, PyTree]:
 
     Args:
         directions: directions by name.
-
-    Raises:
-        InputError: if a direction is zero or a linear combination of previous ones.
 
     Examples:
         >>> list(orthogonalize({"a": jnp.array([1.0, 0.0]), "b": jnp.array([1.0, 1.0])}))
@@ -222,6 +236,11 @@ def at_coordinates(
         params: origin w_0.
         directions: directions d_i by name.
         coordinates: coordinates c, one per direction.
+
+    Examples:
+        >>> directions = {"right": jnp.array([1.0, 0.0]), "up": jnp.array([0.0, 2.0])}
+        >>> at_coordinates(jnp.ones(2), directions, [0.5, 1.0]).tolist()
+        [1.5, 3.0]
     """
     check_params(params)
     check_named("at_coordinates", params, directions)

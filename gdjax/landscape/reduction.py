@@ -9,8 +9,7 @@ and equal coordinates give equal costs.
 """
 
 import dataclasses
-import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -25,9 +24,6 @@ from gdjax.problems.problem import Problem
 from gdjax.problems.validation import check_like
 
 BATCH = 1000  # number of samples whose products are computed at a time
-
-# Costs that passed the check that they use inputs only through the first layer.
-_LINEAR: weakref.WeakSet[Callable] = weakref.WeakSet()
 
 
 class Reduced(NamedTuple):
@@ -57,10 +53,6 @@ def reduced(problem: Problem, params: PyTree, directions: Mapping[str, PyTree]) 
         problem: problem with a `network`, and with data that are a tuple (inputs, ...).
         params: origin of the slice, the layers of the network.
         directions: directions of the slice by name.
-
-    Raises:
-        InputError: if the problem has no network, if parameters or data do not match it, or if
-            the smaller network has a different cost.
 
     Examples:
         >>> from gdjax.problems import digits
@@ -127,8 +119,6 @@ def _products(inputs, weights):
 
 def _check_same(problem, params, directions, small, remedy):
     """Check that costs agree at the origin, and a unit along each or all directions."""
-    if problem.cost in _LINEAR:
-        return
     few, few_products = (
         jax.tree.map(lambda a: jnp.asarray(a[:12]), data)
         for data in (problem.data, small.problem.data)
@@ -147,4 +137,3 @@ def _check_same(problem, params, directions, small, remedy):
                     f"that of the smaller network {small_cost:.6g}; expected inputs that are at "
                     f"most scaled before the first layer, and a cost of the outputs alone; {remedy}"
                 )
-    _LINEAR.add(problem.cost)

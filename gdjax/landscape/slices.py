@@ -217,6 +217,12 @@ def gradient_norm(problem: Problem | Callable, *, data: PyTree = None) -> Metric
     Args:
         problem: a Problem or a cost (see `grid`).
         data: data used instead of the problem's data.
+
+    Examples:
+        >>> metrics = {"slope": gradient_norm(lambda w: w**2)}
+        >>> w, d = jnp.array(0.0), jnp.array(1.0)
+        >>> line(lambda w: w**2, w, d, [0, 1, 2], metrics=metrics).slope.values.tolist()
+        [0.0, 2.0, 4.0]
     """
     problem = as_problem(problem, data)
     function = partial(_gradient_norm, without_data(problem))
@@ -246,18 +252,39 @@ def _measured(function, coordinates, shared):
         return function(displaced(*origin, coordinates), data)
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=64)
 def _program(function, structure):
-    # The structure refers to functions of the problem, so the cache is limited to 32 of them.
-    return slabs.Program(jax.vmap(function, (0, None)))
+    # The structure refers to functions of the problem, so the cache is limited to 64 of them.
+    return slabs.CompiledFunction(jax.vmap(function, (0, None)))
 
 
-def over_rows(function: Callable, rows: PyTree, shared: PyTree) -> np.ndarray:
-    """Return `function(row, shared)` for each row, one slab of rows at a time."""
-    rows = jax.tree.map(np.asarray, rows)  # slicing NumPy arrays does not compile a program
+def over_rows(
+    function: Callable,
+    rows: PyTree,
+    shared: PyTree,
+    *,
+    width: int = WIDTH,
+    devices: Sequence[jax.Device] | None = None,
+    unit: str = "point",
+) -> PyTree:
+    """Return `function(row, shared)` for each row, one slab of rows at a time.
+
+    Args:
+        function: function of one row; equal functions share a program.
+        rows: arrays whose leading axis indexes the rows.
+        shared: arrays that all rows share.
+        width: largest number of rows of a slab, which is halved until a slab fits into memory.
+        devices: devices that take slabs in turn; None means all local devices.
+        unit: name of a row in the progress bar.
+    """
+    # Slicing NumPy arrays does not compile a program.
+    rows = jax.tree.map(
+        lambda a: a if jnp.issubdtype(a.dtype, jax.dtypes.prng_key) else np.asarray(a), rows
+    )
     count = jax.tree.leaves(rows)[0].shape[0]
-    devices, program = jax.local_devices(), _program(function, jax.tree.structure(shared))
-    width = min(WIDTH, -(-count // len(devices)))
+    devices = jax.local_devices() if devices is None else devices
+    program = _program(function, jax.tree.structure(shared))
+    width = min(width, -(-count // len(devices)))
     devices_per_memory = len(devices) if devices[0].platform == "cpu" else 1
     limit = min(slabs.memory_limit(device) for device in devices) / devices_per_memory / 2
     while True:
@@ -266,7 +293,7 @@ def over_rows(function: Callable, rows: PyTree, shared: PyTree) -> np.ndarray:
         if width == 1 or memory.temp_size_in_bytes <= limit:
             break
         width //= 2
-    return slabs.in_slabs(program, width, rows, (shared,), devices=devices, unit="point")
+    return slabs.in_slabs(program, width, rows, (shared,), devices=devices, unit=unit)
 
 
 def on_slice(

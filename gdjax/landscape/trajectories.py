@@ -65,6 +65,12 @@ def descent_on_slice(
         A Dataset over `snapshot_step`: `path_a`, `path_b`, ... are the coordinates of the nearest
         point in the slice, `path_off` is the distance from it, `path_cost` the cost of the
         snapshot, and `path_cost_in_slice` the cost of the nearest point.
+
+    Examples:
+        >>> bowl, snapshots = lambda w: jnp.sum(w**2), jnp.array([[2.0, 1.0], [1.0, 0.0]])
+        >>> descent = descent_on_slice(bowl, jnp.zeros(2), {"x": jnp.array([1.0, 0.0])}, snapshots)
+        >>> descent.path_cost.values.tolist(), descent.path_cost_in_slice.values.tolist()
+        ([5.0, 1.0], [4.0, 1.0])
     """
     check_points("descent_on_slice: snapshots", snapshots, params)
     problem = checked_problem(problem, params, data)
@@ -113,10 +119,6 @@ def trajectory_plane(
         A Dataset that combines the results of `plane` and `descent_on_slice`, and `explained`, the
         share of the sum of squared distances from the end along each of at most ten principal
         components. The origin of the plane is the end of the descent.
-
-    Raises:
-        InputError: if fewer than three snapshots are finite, if the snapshots are all equal, or if
-            another argument is not valid.
 
     Examples:
         The descent lies in a plane, so the costs of its points and of the nearest points in the

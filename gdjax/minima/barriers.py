@@ -10,17 +10,19 @@ paths.
 """
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree
+from scipy.spatial.distance import pdist, squareform
 
 from gdjax import progress
 from gdjax.arguments import check_whole
 from gdjax.keys import check_key
+from gdjax.landscape.slices import over_rows
 from gdjax.minima.matching import NUM_STARTS, match_pairs
 from gdjax.minima.paths import POINTS, linear_path, path_barrier, path_cost
 from gdjax.minima.symmetry import (
@@ -36,7 +38,6 @@ from gdjax.problems.networks import ACTIVATIONS, Layer, Network
 from gdjax.problems.problem import Problem, require_problem
 from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import check_runs
-from gdjax.slabs import Program, in_slabs
 from gdjax.summaries import fields
 from gdjax.sweeps.check import check_devices
 
@@ -128,32 +129,34 @@ def pairwise_barriers(
     require_problem(problem)
     runs = check_runs(problem, params)
     problem = problem_at(problem, jax.tree.map(lambda a: a[0], params), data)
-    first, second = np.triu_indices(runs, 1)
+    first, second = np.triu_indices(runs, 1)  # in the order of SciPy's condensed matrices
     devices = tuple(jax.local_devices()) if devices is None else devices
     check_devices(devices)
     network = problem.network
     if network is not None:
         check_layers("pairwise_barriers", network, jax.tree.map(lambda a: a[0], params))
-    identity = None if network is None else _identity_symmetries(network, len(first))
+    hidden = () if network is None else network.widths[1:-1]
+    identity = jax.vmap(lambda _: tuple(map(identity_symmetry, hidden)))(first)
     with progress.bar(total=len(first) * (1 if network is None else 2), unit="path") as bar:
         measure = partial(
             _costs, problem, params, first, second, points=points, devices=tuple(devices), bar=bar
         )
         cost = measure(identity)
         if network is None:
-            distance = _distances(params, first, second)
+            leaves = [np.asarray(leaf, float) for leaf in jax.tree.leaves(params)]
+            flat = np.concatenate([leaf.reshape(runs, -1) for leaf in leaves], axis=1)
+            distance = pdist(flat)
             matched_cost, matched_distance = np.full_like(cost, np.nan), np.full(len(first), np.nan)
         else:
             matches = match_pairs(network, params, first, second, key=key, num_starts=num_starts)
             distance, matched_distance = matches.distance, matches.matched_distance
             matched_cost = measure(matches.symmetry)
-    as_matrix = partial(_matrix, runs, first, second)
-    as_matched = partial(as_matrix, diagonal=0.0 if network is not None else np.nan)
+    diagonal = 0.0 if network is not None else np.nan
     return PairwiseBarriers(
-        barrier=as_matrix(np.asarray(path_barrier(cost))),
-        matched_barrier=as_matched(np.asarray(path_barrier(matched_cost))),
-        distance=as_matrix(distance),
-        matched_distance=as_matched(matched_distance),
+        barrier=squareform(path_barrier(cost)),
+        matched_barrier=squareform(path_barrier(matched_cost)) + diagonal,
+        distance=squareform(distance),
+        matched_distance=squareform(matched_distance) + diagonal,
         first=first,
         second=second,
         t=np.linspace(0, 1, points),
@@ -187,16 +190,11 @@ def _costs(problem, params, first, second, symmetry, *, points, devices, bar):
             size = max(problem.network.widths[1:]) * len(inputs) * dtype.itemsize
         max_bytes = SLAB_BYTES.get(devices[0].platform, DEFAULT_SLAB_BYTES)
         width = int(np.clip(max_bytes // size, 1, 64))
-        program = _program(evaluate, jax.tree.structure(shared))
-        total += share * in_slabs(program, width, pairs, (shared, t), devices=devices, unit="pair")
+        total += share * over_rows(
+            evaluate, pairs, (shared, t), width=width, devices=devices, unit="pair"
+        )
         bar.update(len(first) * share)
     return total.astype(dtype)
-
-
-@lru_cache(maxsize=16)
-def _program(evaluate: Callable, structure: Any) -> Program:
-    # The structure refers to functions of a problem, so the cache is limited to 16 of them.
-    return Program(jax.vmap(lambda pair, *shared: evaluate(*pair, *shared), (0, None, None)))
 
 
 class _PathCost(NamedTuple):
@@ -204,8 +202,9 @@ class _PathCost(NamedTuple):
 
     network: Network | None
 
-    def __call__(self, i, j, symmetry, shared, t):
-        params, problem = shared
+    def __call__(self, pair, shared):
+        i, j, symmetry = pair
+        (params, problem), t = shared
         a, b = (jax.tree.map(lambda w, k=k: w[k], params) for k in (i, j))
         if self.network is not None:
             a = apply_symmetry(self.network, a, symmetry)
@@ -218,8 +217,9 @@ class _PathCostFromSums(NamedTuple):
     loss: Callable
     network: Network
 
-    def __call__(self, i, j, symmetry, shared, t):
-        sums, params, targets = shared
+    def __call__(self, pair, shared):
+        i, j, symmetry = pair
+        (sums, params, targets), t = shared
         network = self.network
         small = Network((1, *network.widths[1:]), network.activation, network.output_activation)
         rest = Network(network.widths[1:], network.activation, network.output_activation)
@@ -273,22 +273,3 @@ def _is_loss_of_outputs(problem):
 
     cost, loss = costs(params, jax.tree.map(lambda a: jnp.asarray(a[:CHECK_SAMPLES]), data))
     return abs(float(loss) - float(cost)) <= 1e-5 * abs(float(cost))
-
-
-def _identity_symmetries(network, pairs):
-    return tuple(
-        jax.tree.map(lambda a: np.broadcast_to(a, (pairs, *a.shape)), identity_symmetry(width))
-        for width in network.widths[1:-1]
-    )
-
-
-def _distances(params, first, second):
-    leaves = [np.asarray(leaf, float).reshape(len(leaf), -1) for leaf in jax.tree.leaves(params)]
-    flat = np.concatenate(leaves, axis=1)
-    return np.array([np.linalg.norm(flat[i] - flat[j]) for i, j in zip(first, second, strict=True)])
-
-
-def _matrix(runs, first, second, values, diagonal=0.0):
-    matrix = np.full((runs, runs), diagonal, np.asarray(values).dtype)
-    matrix[first, second] = matrix[second, first] = values
-    return matrix

@@ -115,10 +115,7 @@ def count_minima(
           `unseen_manifold_...` of manifolds.
 
     Raises:
-        InputError: if `classify_end_points` does not accept the arguments, if a name in `at` is not
-            an axis, or if the cost changes under the symmetries of the network or between runs.
-        StoreError: if there is no store, a tile is damaged, no run is finished, or a user-defined
-            problem is missing or differs from that of the sweep.
+        InputError: if the cost changes under the symmetries of the network or between runs.
 
     Examples:
         Forty starts on a function with four minima:

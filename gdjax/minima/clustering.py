@@ -17,7 +17,7 @@ References:
 """
 
 from collections.abc import Sequence
-from functools import lru_cache, partial
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -34,10 +34,10 @@ from gdjax.arguments import check_number
 from gdjax.critical_points.polish import polish
 from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.errors import InputError
+from gdjax.landscape.slices import over_rows
 from gdjax.minima.matching import match_pairs
 from gdjax.minima.symmetry import apply_symmetry
 from gdjax.problems.problem import Problem
-from gdjax.slabs import Program, in_slabs
 from gdjax.summaries import fields
 
 PATH_POINTS = 32  # number of inner points of a path between two end points
@@ -264,8 +264,8 @@ def _connected(problem, params, costs, sharpness, key, first, second):
         b = _apply_symmetries(problem.network, b, matches.symmetry)
     larger = np.maximum(sharpness[first], sharpness[second])
     runs = (a, jax.tree.map(np.asarray, b), costs[first], larger)
-    program, devices = _program(_IsConnected()), jax.local_devices()[:1]
-    return in_slabs(program, PATHS_WIDTH, runs, (problem,), devices=devices, unit="path")
+    devices = jax.local_devices()[:1]
+    return over_rows(_is_connected, runs, problem, width=PATHS_WIDTH, devices=devices, unit="path")
 
 
 @partial(jax.jit, static_argnums=0)
@@ -273,34 +273,27 @@ def _apply_symmetries(network, params, symmetries):
     return jax.vmap(partial(apply_symmetry, network))(params, symmetries)
 
 
-class _IsConnected(NamedTuple):
-    """Test for a path of equal cost; equal instances share a program."""
+def _is_connected(run, problem):
+    """Return whether a path of equal cost connects the two points of a run."""
+    a, b, cost, sharpness = run
+    start, unravel = ravel_pytree(a)
+    end = ravel_pytree(b)[0]
+    at = directional_derivatives(problem, unravel)
+    t = jnp.linspace(0, 1, PATH_POINTS + 2, dtype=start.dtype)[1:-1, None]
 
-    def __call__(self, run, problem):
-        a, b, cost, sharpness = run
-        start, unravel = ravel_pytree(a)
-        end = ravel_pytree(b)[0]
-        at = directional_derivatives(problem, unravel)
-        t = jnp.linspace(0, 1, PATH_POINTS + 2, dtype=start.dtype)[1:-1, None]
+    def polished_vector(w):
+        polished = polish(problem, unravel(w), max_steps=POLISH_STEPS, atol=1e-12)
+        return ravel_pytree(polished.params)[0], polished.cost
 
-        def polished_vector(w):
-            polished = polish(problem, unravel(w), max_steps=POLISH_STEPS, atol=1e-12)
-            return ravel_pytree(polished.params)[0], polished.cost
-
-        line = (1 - t) * start[None] + t * end[None]
-        points, costs = jax.vmap(polished_vector)(line)
-        points = jnp.concatenate([start[None], points, end[None]])
-        length = jnp.linalg.norm(points[1:] - points[:-1], axis=1)
-        middle = jax.vmap(lambda w: at.gradient(w)[0])((points[1:] + points[:-1]) / 2)
-        segment = jnp.linalg.norm(end - start) / (PATH_POINTS + 1)
-        allowed = EQUAL_COST * jnp.maximum(1, jnp.abs(cost))
-        return (
-            jnp.all(jnp.abs(costs - cost) <= allowed)
-            & jnp.all(length <= MAX_STRETCH * segment)
-            & jnp.all(middle - cost <= MAX_SAG * sharpness * length**2 + allowed)
-        )
-
-
-@lru_cache(maxsize=8)
-def _program(task):
-    return Program(jax.vmap(task, (0, None)))
+    line = (1 - t) * start[None] + t * end[None]
+    points, costs = jax.vmap(polished_vector)(line)
+    points = jnp.concatenate([start[None], points, end[None]])
+    length = jnp.linalg.norm(points[1:] - points[:-1], axis=1)
+    middle = jax.vmap(lambda w: at.gradient(w)[0])((points[1:] + points[:-1]) / 2)
+    segment = jnp.linalg.norm(end - start) / (PATH_POINTS + 1)
+    allowed = EQUAL_COST * jnp.maximum(1, jnp.abs(cost))
+    return (
+        jnp.all(jnp.abs(costs - cost) <= allowed)
+        & jnp.all(length <= MAX_STRETCH * segment)
+        & jnp.all(middle - cost <= MAX_SAG * sharpness * length**2 + allowed)
+    )

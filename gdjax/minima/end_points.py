@@ -12,7 +12,6 @@ Many runs are polished by one program, in float64.
 """
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -28,11 +27,11 @@ from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.errors import InputError
 from gdjax.flags import Status
 from gdjax.keys import check_key
+from gdjax.landscape.slices import over_rows
 from gdjax.minima.matching import select_rows
 from gdjax.problems.problem import Problem, require_problem
 from gdjax.problems.validation import check_runs
 from gdjax.results import Quantity, as_dataset, document, quantities
-from gdjax.slabs import Program, in_slabs
 from gdjax.summaries import fields
 
 if TYPE_CHECKING:
@@ -179,7 +178,10 @@ def classify_end_points(
         params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
         params = select_rows(finite, params, jax.tree.map(np.zeros_like, params))
         task = _Classify(float(gradient_tolerance), float(distance_tolerance), int(max_steps))
-        results = _map_runs(task, params, jax.random.split(key, runs), problem)
+        size = sum(leaf[0].size for leaf in jax.tree.leaves(params))
+        width = int(np.clip(MAX_HESSIAN_ENTRIES // size**2, 8, 256))
+        keys = jax.random.split(key, runs)
+        results = over_rows(task, (params, keys), problem, width=width, unit="run")
     polished, live, before, after, moved, slid, slope, tips, classification = results
     only_dead_flat = (classification.kind == Kind.MANIFOLD_OF_MINIMA) & (
         classification.nullity == 0
@@ -293,25 +295,16 @@ def _tip(at, w, lowest, probes, unravel):
     return jnp.where(jnp.all(proportional), jnp.min(near), 0), unravel(tip)
 
 
-def _map_runs(task, params, keys, problem):
-    """Apply a function of one run to all runs, in slabs; return arrays on the host."""
-    size = sum(leaf[0].size for leaf in jax.tree.leaves(params))
-    width = int(np.clip(MAX_HESSIAN_ENTRIES // size**2, 8, 256))
-    devices = jax.local_devices()
-    width = min(width, -(-len(keys) // len(devices)))
-    return in_slabs(_program(task), width, (params, keys), (problem,), devices=devices)
-
-
-@lru_cache(maxsize=16)
-def _program(task: _Classify) -> Program:
-    return Program(jax.vmap(task, (0, None)))
-
-
 def count_kinds(dataset: "xr.Dataset") -> dict[str, int]:
     """Return the number of runs of a census at each kind of point that occurs.
 
     Args:
         dataset: Dataset that `count_minima` returned.
+
+    Examples:
+        >>> import xarray as xr
+        >>> count_kinds(xr.Dataset({"kind": ("run", [2, 2, 4])}))
+        {'strict minimum': 2, 'saddle': 1}
     """
     kinds = dataset.get("kind") if isinstance(dataset, Mapping) else None
     if kinds is None:

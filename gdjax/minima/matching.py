@@ -170,6 +170,14 @@ def match_activations(
 
     Returns:
         The match. Its two distances are those of activations, square roots of the sum above.
+
+    Examples:
+        >>> network = Network((3, 4, 2))
+        >>> params = network.init(jax.random.key(0))
+        >>> other = apply_symmetry(network, params, random_symmetry(network, key=jax.random.key(1)))
+        >>> inputs = jax.random.normal(jax.random.key(2), (5, 3))
+        >>> match_activations(network, other, params, inputs).matched_distance < 1e-5
+        True
     """
     pair = _check_pair("match_activations", network, params, reference)
     if jnp.ndim(inputs) != 2 or jnp.shape(inputs)[1] != network.widths[0]:

@@ -93,6 +93,10 @@ def evaluate_path(control: PyTree, weights: Float[Array, "*points count"]) -> Py
 
     Returns:
         Parameters of all points, which the leading axes of each array index.
+
+    Examples:
+        >>> evaluate_path(jnp.array([[0.0, 0.0], [2.0, 4.0]]), bezier(2, 0.5)).tolist()
+        [1.0, 2.0]
     """
     return jax.tree.map(
         lambda w: jnp.tensordot(weights.astype(w.dtype), w, 1, precision="highest"), control
@@ -178,6 +182,11 @@ def path_cost(
         InputError: if there are fewer than two points or control points, or if the cost has a model
             state, since the running statistics of the end points are not valid between them. Give
             the problem an `evaluation` that computes the statistics of its batch at each point.
+
+    Examples:
+        >>> control = jnp.array([0.0, 4.0, 0.0])  # at t = 1/2, the curve is at 2
+        >>> path_cost(lambda x: x**2, control, points=3).tolist()
+        [0.0, 4.0, 0.0]
     """
     check_whole("path_cost: points", points, 2)
     check_params(control, "path_cost: control: ")

@@ -25,6 +25,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from gdjax.errors import InputError
 from gdjax.problems.networks import Layer, Network
+from gdjax.problems.validation import check_like
 from gdjax.summaries import fields
 
 # The constant c in s(-z) = c - s(z), which is the same at every temperature of a sigmoid.
@@ -108,7 +109,13 @@ def apply_symmetry(
 
 @_jit_of_network
 def random_symmetry(network: Network, *, key: Key[Array, ""]) -> tuple[NeuronSymmetry, ...]:
-    """Draw a symmetry: order and signs uniform, scales log-uniform in (1/e, e)."""
+    """Draw a symmetry: order and signs uniform, scales log-uniform in (1/e, e).
+
+    Examples:
+        >>> (symmetry,) = random_symmetry(Network((2, 3, 1)), key=jax.random.key(0))
+        >>> sorted(symmetry.order.tolist()), jnp.abs(symmetry.sign).tolist()
+        ([0, 1, 2], [1.0, 1.0, 1.0])
+    """
     symmetries = []
     for width, layer_key in zip(
         network.widths[1:-1], jax.random.split(key, max(1, len(network.widths) - 2)), strict=False
@@ -160,6 +167,12 @@ def canonical_symmetry(
         to the next one (for order), relative to the largest absolute value in its layer. Equivalent
         forms have the same canonical form if the margin is well above rounding, such as 1e-5 in
         float32. The margin is infinite if no sign or order had to be chosen.
+
+    Examples:
+        >>> network = Network((2, 3, 1))
+        >>> (symmetry,), margin = canonical_symmetry(network, network.init(jax.random.key(0)))
+        >>> sorted(symmetry.order.tolist()), bool(margin > 1e-5)
+        ([0, 1, 2], True)
     """
     layers, scales = normalize_scales(network, check_layers("canonical_symmetry", network, params))
     symmetries, margins = [], [jnp.full((), jnp.inf, layers[0].bias.dtype)]
@@ -195,6 +208,12 @@ def coordinates(network: Network, params: Params) -> Params:
 
     Returns:
         A pytree with the structure of `params`.
+
+    Examples:
+        >>> network = Network((1, 1, 1))
+        >>> layers = (Layer(jnp.ones((1, 1)), jnp.zeros(1)), Layer(jnp.ones((1, 1)), jnp.zeros(1)))
+        >>> coordinates(network, layers)[1].bias.tolist()
+        [0.5]
     """
     (first, *others), _ = normalize_scales(network, check_layers("coordinates", network, params))
     shift = FLIPS.get(network.activation, 0.0) / 2
@@ -269,13 +288,6 @@ def check_layers(
             f"{caller}: network = {network!r:.80}, expected a gdjax.problems.Network, such as "
             f"problem.network; the symmetries of a problem without layers are unknown"
         )
-    pairs = zip(network.widths[:-1], network.widths[1:], strict=True)
-    expected = [shape for n_in, n_out in pairs for shape in ((n_out, n_in), (n_out,))]
-    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(params)]
-    if shapes != expected or not all(isinstance(layer, Layer) for layer in params):
-        raise InputError(
-            f"{caller}: {argument} has shapes {shapes}, expected {expected}: the layers of a "
-            f"network with widths {network.widths}, as its init returns them; use jax.vmap for "
-            f"several"
-        )
+    shapes = jax.eval_shape(network.init, jax.random.key(0))
+    check_like(f"{caller}: {argument}", params, shapes, "the network; use jax.vmap for several")
     return [Layer(jnp.asarray(weights), jnp.asarray(bias)) for weights, bias in params]

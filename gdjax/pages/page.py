@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from gdjax._runtime.array_file import write_file
 from gdjax.errors import GdjaxError, printable
 
 # Types that JavaScript reads from memory directly; other types are converted to one of these.
@@ -46,13 +47,9 @@ class Page:
     def save(self, path: str | Path) -> Path:
         """Write the page to a file atomically, and return its path."""
         file = Path(path)
-        partial = file.with_name(file.name + ".partial")
         try:
-            partial.write_text(self.html, encoding="utf-8")
-            partial.replace(file)
+            write_file(file, self.html.encode())
         except OSError as error:
-            if partial.is_file():
-                partial.unlink()
             raise GdjaxError(
                 f"{printable(file)}: could not be written ({error.strerror or error}); free some "
                 f"space or choose another file"

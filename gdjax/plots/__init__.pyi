@@ -1,7 +1,6 @@
 from . import animations as animations
 from . import axes as axes
 from . import barriers as barriers
-from . import coordinates as coordinates
 from . import flows as flows
 from . import gradients as gradients
 from . import images as images

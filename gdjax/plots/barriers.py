@@ -39,8 +39,7 @@ def barrier_matrix(
             image = axes.imshow(matrix[np.ix_(order, order)], vmin=0, vmax=highest or 1)
             pairs = matrix[~np.eye(len(matrix), dtype=bool)]
             median = np.median(pairs[np.isfinite(pairs)]) if np.isfinite(pairs).any() else np.nan
-            axes.set_title(f"{name}\nmedian {median:.3g}")
-            axes.set_xlabel(f"{unit}, ordered by cluster")
+            axes.set(title=f"{name}\nmedian {median:.3g}", xlabel=f"{unit}, ordered by cluster")
             for axis in (axes.xaxis, axes.yaxis):
                 if len(matrix) <= NUMBERED:
                     axis.set_ticks(range(len(matrix)), [str(k) for k in order])

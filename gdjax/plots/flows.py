@@ -24,8 +24,7 @@ def flow_cost(flow: Any, *, title: str = "", ax: Axes | None = None) -> Axes:
     costs = f": cost {finite[0]:.3g} to {finite[-1]:.3g}" if finite.size else ""
     with styled_axes(ax, (8, 4.5)) as axes:
         _plot_cost(axes, np.asarray(flow.time), cost, BLUE, "gradient flow")
-        axes.set_xlabel(TIME)
-        axes.set_title(title or f"Gradient flow{costs}")
+        axes.set(xlabel=TIME, title=title or f"Gradient flow{costs}")
     return axes
 
 
@@ -46,8 +45,7 @@ def flow_distances(result: Any, *, title: str = "", ax: Axes | None = None) -> A
         if log_scale(axes, shown):
             label_log_axis(axes.yaxis)
         axes.legend(title="learning rate")
-        axes.set_xlabel(TIME)
-        axes.set_ylabel("distance from the gradient flow")
+        axes.set(xlabel=TIME, ylabel="distance from the gradient flow")
         axes.set_title(title or "Distance from the gradient flow")
     return axes
 
@@ -71,8 +69,7 @@ def central_flow(flow: Any, *, title: str = "") -> Figure:
             color = BLACK if number == 0 else CYCLE[number % len(CYCLE)]
             bottom.plot(time, values, color=color, label=f"{number + 1}")
         bottom.legend(title="rank")
-        bottom.set_ylabel("eigenvalue of the Hessian")
-        bottom.set_xlabel(TIME)
+        bottom.set(ylabel="eigenvalue of the Hessian", xlabel=TIME)
     return figure
 
 

@@ -81,8 +81,7 @@ def plane(dataset: Any, *, norm: Normalize | None = None, ax: Axes | None = None
             axes.pcolormesh(a, b, cost, norm=norm, cmap=COLORMAP)
         ratio = dataset.b.attrs["length"] / dataset.a.attrs["length"]
         axes.set_aspect(ratio if np.isfinite(ratio) and ratio > 0 else "auto")
-        axes.set_xlabel(_label(dataset.a))
-        axes.set_ylabel(_label(dataset.b))
+        axes.set(xlabel=_label(dataset.a), ylabel=_label(dataset.b))
         if ax is None:
             cost_colorbar(norm, ax=axes)
     return axes
@@ -125,8 +124,7 @@ def descent_costs(dataset: Any, *, ax: Axes | None = None) -> Axes:
         axes.plot(step, projected, color=VERMILLION, linestyle=dashes, label="of its projection")
         if log_scale(axes, np.append(cost, projected), ratio=LOG_FROM):
             label_log_axis(axes.yaxis)
-        axes.set_xlabel(dataset.snapshot_step.attrs.get("long_name", "step"))
-        axes.set_ylabel("cost")
+        axes.set(xlabel=dataset.snapshot_step.attrs.get("long_name", "step"), ylabel="cost")
     return axes
 
 
@@ -362,8 +360,7 @@ def lines(
                     label=f"parabola of curvature {curvatures[name]:.3g}",
                 )  # fmt: skip
         axes.axvline(0, color=GREY, linewidth=1)
-        axes.set_xlabel("distance from the point, in the space of all parameters")
-        axes.set_ylabel(COST)
+        axes.set(xlabel="distance from the point, in the space of all parameters", ylabel=COST)
         if ax is None:
             figure_of(axes).legend(loc="outside lower center", ncols=2)
         else:

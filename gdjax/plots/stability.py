@@ -1,12 +1,22 @@
-"""Failures and final costs of descents against the learning rate."""
+"""Costs and failures by learning rate, and changes of activations by width."""
 
 from typing import Any
 
 import numpy as np
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import NullFormatter, PercentFormatter
 
 from gdjax.plots.axes import note_if_empty
-from gdjax.plots.style import BLACK, BLUE, GREY, ORANGE, VERMILLION, Figure, label_log_axis, style
+from gdjax.plots.style import (
+    BLACK,
+    BLUE,
+    CYCLE,
+    GREY,
+    ORANGE,
+    VERMILLION,
+    Figure,
+    label_log_axis,
+    style,
+)
 from gdjax.plots.sweeps import quantiles
 
 
@@ -42,9 +52,7 @@ def learning_rates(result: Any, *, title: str = "") -> Figure:
         costs.plot(repeated, shown.ravel(), "o", color=BLUE, alpha=0.5, label="each start")
         costs.plot(rates, quantiles(shown, (0.5,))[0], color=BLUE, label="median")
         note_if_empty(costs, shown)
-        costs.set_yscale("log")
-        costs.set_ylabel("final cost")
-        costs.set_xlabel("learning rate")
+        costs.set(yscale="log", ylabel="final cost", xlabel="learning rate")
         label_log_axis(costs.yaxis)
         for axes in panels:
             axes.set_xscale("log")
@@ -82,3 +90,39 @@ def _draw_shares(axes, result):
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.set_ylabel("share of failed starts")
     axes.legend(loc="upper left")
+
+
+def coordinate_check(result: Any, *, title: str = "") -> Figure:
+    """Draw the change of activations against the width, one panel per layer.
+
+    Lines are medians over seeds and bands are quartiles, in which a diverged run counts as +inf.
+
+    Args:
+        result: Dataset of `coordinate_check`.
+        title: figure title.
+    """
+    change = result.change.transpose("seed", "layer", "step", "width").fillna(np.inf).values
+    low, middle, high = (np.where(np.isfinite(q[0]), q[0], np.nan) for q in quantiles(change[None]))
+    slope = result.slope.transpose("layer", "step").values
+    width = result.width.values
+    with style():
+        figure = Figure(figsize=(1 + 4 * len(slope), 4.8))
+        panels = figure.subplots(1, len(slope), sharey=True, squeeze=False)[0]
+        for layer, axes in enumerate(panels):
+            for i, step in enumerate(result.step.values):
+                color = CYCLE[i % len(CYCLE)]
+                name = f"{step} step{'s' if step > 1 else ''}"
+                if np.isfinite(slope[layer, i]):
+                    name += f", slope {slope[layer, i]:.2f}"
+                axes.plot(width, middle[layer, i], "o-", color=color, label=name)
+                band = low[layer, i], high[layer, i]
+                axes.fill_between(width, *band, color=color, alpha=0.2, linewidth=0)
+            axes.set(xscale="log", yscale="log")
+            axes.set_xticks(width, [str(n) for n in width])
+            axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.set(xlabel="width", title=str(result.layer.values[layer]))
+            axes.legend()
+        panels[0].set_ylabel("change of the activations, rms")
+        if title:
+            figure.suptitle(title)
+    return figure

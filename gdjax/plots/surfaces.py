@@ -57,9 +57,7 @@ def contours(surface: Surface, *, color: str = GREY, ax: Axes | None = None) -> 
         axes.set_aspect("equal")
         axes.set_xlim(surface.x[0], surface.x[-1])
         axes.set_ylim(surface.y[0], surface.y[-1])
-        axes.set_title(surface.title)
-        axes.set_xlabel("parameter x")
-        axes.set_ylabel("parameter y")
+        axes.set(title=surface.title, xlabel="parameter x", ylabel="parameter y")
     return axes
 
 
@@ -207,8 +205,7 @@ def basin_maps(
                 _mark_critical_points(axes, surface, palette, sizes=(17, 9))
             axes.set_aspect("equal")
             axes.set_title(_setting_name(dataset, *setting), fontsize=12)
-            axes.set_xlabel("parameter x")
-            axes.set_ylabel("parameter y")
+            axes.set(xlabel="parameter x", ylabel="parameter y")
             axes.label_outer()
         for axes in panels.ravel()[len(settings) :]:
             axes.set_visible(False)

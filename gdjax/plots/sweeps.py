@@ -297,9 +297,7 @@ def _curves(step, cost, *, baseline, label, title):
         note_if_empty(axes, cost)
         if baseline is not None:
             axes.axhline(baseline, color="black", linestyle=":", linewidth=1.5, label=BASELINE)
-        axes.set_title(title or _final_range(cost[:, -1]))
-        axes.set_xlabel("step")
-        axes.set_ylabel("training cost")
+        axes.set(title=title or _final_range(cost[:, -1]), xlabel="step", ylabel="training cost")
         if len(axes.lines) > 1:
             axes.legend()
     return axes
@@ -492,8 +490,7 @@ def curves_by_setting(
             width = 4 if number == lowest else 1.5
             axes.plot(time, _finite(medians[number]), color=colors(norm(value)), linewidth=width)
         axes.set_title(f"Lowest final value at {setting_label} {setting[lowest]:.3g}")
-        axes.set_xlabel("epoch")
-        axes.set_ylabel("training cost, median over seeds")
+        axes.set(xlabel="epoch", ylabel="training cost, median over seeds")
         log_scale(axes, values)
         bar = figure_of(axes).colorbar(ScalarMappable(norm, colors), ax=axes, label=setting_label)
         bar.ax.minorticks_off()
@@ -534,8 +531,7 @@ def tuning_curves(result: Any, *, title: str = "", ax: Axes | None = None) -> Ax
         axes.set_xscale("log", base=2)
         axes.set_xticks(trials, [f"{k:,}" for k in trials])
         axes.minorticks_off()
-        axes.set_xlabel("number of random settings")
-        axes.set_ylabel(f"median best {metric}")
+        axes.set(xlabel="number of random settings", ylabel=f"median best {metric}")
         best = f"median {metric} {curves[0, 0, -1]:.3g}"
         if len(curves) > 1:
             axes.legend()

@@ -30,44 +30,30 @@ from gdjax.plots.sweeps import BASELINE
 MAX_EXAMPLES = 24  # maximum number of misclassified images in a figure
 
 
-def training_figures(
-    *,
-    epoch: Float[np.ndarray, " records"],
-    cost: Float[np.ndarray, " records"],
-    accuracy: Float[np.ndarray, " records"],
-    baseline: float | None,
-    inputs: Num[np.ndarray, "samples pixels"],
-    labels: Integer[np.ndarray, " samples"],
-    before: Float[np.ndarray, "samples classes"],
-    after: Float[np.ndarray, "samples classes"],
-    weights: Float[np.ndarray, "neurons pixels"],
-    test_cost: Float[np.ndarray, " records"] | None = None,
-) -> dict[str, Figure]:
+def training_figures(dataset: Any) -> dict[str, Figure]:
     """Return all figures of a training run, by name.
 
     Figures of images are included only if the test images and the rows of weights are square.
 
     Args:
-        epoch: epoch of each record.
-        cost: cost over the training set.
-        accuracy: accuracy on the test images, in [0, 1].
-        baseline: cost of the best constant prediction.
-        inputs: test images, one row of pixels each.
-        labels: classes of the test images.
-        before: outputs of the network for the test images before training.
-        after: outputs of the network for the test images after training.
-        weights: weights of the first layer after training.
-        test_cost: cost over the test set.
+        dataset: Dataset with the variables `epoch`, `cost`, `test_accuracy` and, if known,
+            `test_cost` of each record; `image` (test images, one row of pixels each), `label`
+            (their classes), `before` and `after` (outputs of the network for them before and after
+            training); `weight` (weights of the first layer, one row per neuron); and the attribute
+            `baseline`, as in `learning`.
     """
-    figures = {"learning": learning(epoch, cost, accuracy, baseline=baseline, test_cost=test_cost)}
+    outputs, labels = dataset.after.values, dataset.label.values
     matrices = {
-        stage: confusion_matrix(labels, np.argmax(outputs, axis=1), outputs.shape[1])
-        for stage, outputs in {"before": before, "after": after}.items()
+        stage: confusion_matrix(labels, np.argmax(values, axis=1), values.shape[1])
+        for stage, values in {"before": dataset.before.values, "after": outputs}.items()
     }
-    figures["confusion"] = confusion(matrices)
-    images, neurons = pixels.square_images(inputs), pixels.square_images(weights)
+    records = (dataset[name].values for name in ("epoch", "cost", "test_accuracy"))
+    test_cost = dataset.test_cost.values if "test_cost" in dataset else None
+    curves = learning(*records, baseline=dataset.attrs["baseline"], test_cost=test_cost)
+    figures = {"learning": curves, "confusion": confusion(matrices)}
+    images, neurons = (pixels.square_images(dataset[name].values) for name in ("image", "weight"))
     if images is not None and neurons is not None:
-        figures["wrong"] = misclassified(images, labels, after)
+        figures["wrong"] = misclassified(images, labels, outputs)
         unit = "weight of a pixel"
         if neurons.ndim == 4:
             neurons, unit = neurons.mean(axis=-1), f"{unit}, mean over its colors"
@@ -129,8 +115,7 @@ def learning(
         bottom.set_ylim(0, 1)
         bottom.grid(axis="y")
         bottom.yaxis.set_major_formatter(PercentFormatter(1))
-        bottom.set_ylabel("test accuracy")
-        bottom.set_xlabel("epoch, passes over the training images")
+        bottom.set(ylabel="test accuracy", xlabel="epoch, passes over the training images")
         ends = cost[np.flatnonzero(np.isfinite(cost))[[0, -1]]] if np.isfinite(cost).any() else []
         top.set_title("Cost: " + " to ".join(f"{value:.3g}" for value in ends) if len(ends) else "")
         if len(known):
@@ -199,8 +184,7 @@ def confusion(matrices: Mapping[str, Int[np.ndarray, "classes classes"]]) -> Fig
             axes.spines[:].set_visible(False)
             axes.tick_params(length=0)
             right = np.trace(matrix) / max(matrix.sum(), 1)
-            axes.set_title(f"{stage}: accuracy {right:.1%}")
-            axes.set_xlabel("predicted class")
+            axes.set(title=f"{stage}: accuracy {right:.1%}", xlabel="predicted class")
             axes.set_ylabel("true class")
     return figure
 

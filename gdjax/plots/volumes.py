@@ -28,8 +28,7 @@ def radii(volume: Any, *, title: str = "", ax: Axes | None = None) -> Axes:
             if log_scale(axes, finite, ratio=10, side="x"):
                 label_log_axis(axes.xaxis)
         unbounded = f"; no boundary in {open_directions} directions" if open_directions else ""
-        axes.set_xlabel(f"distance to the boundary{unbounded}")
-        axes.set_ylabel("number of directions")
+        axes.set(xlabel=f"distance to the boundary{unbounded}", ylabel="number of directions")
         axes.set_title(title or f"Log volume{bound} {float(volume.log_volume):.4g} ({interval})")
     return axes
 
@@ -53,8 +52,7 @@ def chain_coefficients(result: Any, *, title: str = "", ax: Axes | None = None) 
             axes.axhline(coefficient, color=VERMILLION, label=label)
         axes.plot(number, chains, "o", color=BLUE, label="each chain")
         axes.set_xticks(number)
-        axes.set_xlabel("chain")
-        axes.set_ylabel("learning coefficient")
+        axes.set(xlabel="chain", ylabel="learning coefficient")
         axes.legend()
         axes.set_title(title or f"Chains: {result.status_name}")
     return axes
@@ -87,8 +85,7 @@ def learning_coefficient(result: Any, *, title: str = "", ax: Axes | None = None
                 warning = ", uncertain: points still rise"
         axes.set_xscale("log")
         axes.axhline(0, color=GREY, linewidth=1)
-        axes.set_xlabel("inverse temperature")
-        axes.set_ylabel("learning coefficient")
+        axes.set(xlabel="inverse temperature", ylabel="learning coefficient")
         axes.legend()
         axes.set_title(title or f"Local learning coefficient{warning}")
     return axes

@@ -6,11 +6,6 @@ Copies are drawn once, before the descent, so that the cost remains a mean over 
 all runs of a sweep share their batches. If they are drawn at every step (`freshly_distorted`), a
 step of one network takes 1.7 times as long. A sweep slows down more, since its runs then share no
 images (experiment `accuracy`).
-
->>> import numpy as np
->>> images = np.zeros((2, 5, 5), np.uint8)
->>> distorted(images, Distortion(copies=3)).shape
-(6, 5, 5)
 """
 
 import dataclasses
@@ -79,6 +74,10 @@ def distorted(images: UInt8[np.ndarray, "n height width *channels"], distortion:
     Returns:
         Copies [copies * n, height, width, ...], uint8, with the first copies of all images before
         the second.
+
+    Examples:
+        >>> distorted(np.zeros((2, 5, 5), np.uint8), Distortion(copies=3)).shape
+        (6, 5, 5)
     """
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim < 3:
         raise InputError(

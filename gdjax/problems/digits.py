@@ -3,11 +3,7 @@
     minimize C = 1/n sum_i |network(image_i) - onehot(label_i)|^2
 
 A constant prediction of the class frequencies has the cost 0.9, the baseline of ten balanced
-classes:
-
->>> problem = digits("mnist5k")
->>> problem.network.parameter_count, problem.samples, round(problem.baseline, 3)
-(13002, 4000, 0.9)
+classes.
 """
 
 import dataclasses
@@ -63,6 +59,11 @@ def digits(
 
     Raises:
         DataError: if the data set is unavailable.
+
+    Examples:
+        >>> problem = digits("mnist5k")
+        >>> problem.network.parameter_count, problem.samples, round(problem.baseline, 3)
+        (13002, 4000, 0.9)
     """
     if not callable(loss):
         check_choice("digits: loss", loss, LOSSES)

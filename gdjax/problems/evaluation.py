@@ -1,17 +1,8 @@
 """Deterministic cost of a problem for records, curvature, landscapes and minima.
 
-    E(w) = evaluation(w)                 if the problem has an evaluation, else
-    E(w) = C(w)                          if the cost draws no random numbers, else
-    E(w) = 1/K sum_k C(w, key_k)         with K fixed keys
-
->>> import jax.numpy as jnp
->>> noisy = Problem(
-...     init=lambda key: jnp.ones(2),
-...     cost=lambda w, *, key: jnp.sum(w**2) + jax.random.normal(key),
-...     evaluation=lambda w: jnp.sum(w**2),
-... )
->>> float(deterministic_cost(noisy)(jnp.ones(2), None))
-2.0
+E(w) = evaluation(w)                 if the problem has an evaluation, else
+E(w) = C(w)                          if the cost draws no random numbers, else
+E(w) = 1/K sum_k C(w, key_k)         with K fixed keys
 """
 
 import dataclasses
@@ -27,7 +18,7 @@ from jaxtyping import Array, PyTree, ScalarLike
 from gdjax.errors import InputError
 from gdjax.problems.keywords import accepted, bind, declared, given_to
 from gdjax.problems.microbatches import cost_microbatch, in_microbatches, largest_microbatch
-from gdjax.problems.problem import Problem, as_problem, require_problem
+from gdjax.problems.problem import Problem, as_problem, map_functions, require_problem
 from gdjax.problems.validation import check_fixed, check_params, check_role
 
 KEYS = 8  # number of fixed keys over which a random cost without an evaluation is averaged
@@ -43,6 +34,15 @@ def deterministic_cost(
     """Return the deterministic cost as a function `(params, batch) -> scalar`.
 
     For a problem without data, batch is None.
+
+    Examples:
+        >>> noisy = Problem(
+        ...     init=lambda key: jnp.ones(2),
+        ...     cost=lambda w, *, key: jnp.sum(w**2) + jax.random.normal(key),
+        ...     evaluation=lambda w: jnp.sum(w**2),
+        ... )
+        >>> float(deterministic_cost(noisy)(jnp.ones(2), None))
+        2.0
     """
     require_problem(problem)
     function = problem.cost if problem.evaluation is None else problem.evaluation
@@ -94,6 +94,11 @@ def evaluate(
         problem: problem whose evaluation, or else cost, is used.
         params: parameters at which to evaluate.
         data: data used instead of the problem's data; None for the problem's data.
+
+    Examples:
+        >>> mean = Problem(lambda key: 0.0, lambda w, x: jnp.mean(w * x), jnp.arange(4.0))
+        >>> float(evaluate(mean, 2.0)), float(evaluate(mean, 2.0, data=jnp.ones(3)))
+        (3.0, 2.0)
     """
     require_problem(problem)
     problem = as_problem(problem, data)
@@ -138,23 +143,15 @@ def frozen(
     cost = deterministic_cost(problem, model_state=model_state, step=step, **settings)
     constants = dict(settings) | ({} if model_state is None else {"model_state": model_state})
 
-    def fixed(function):
-        return None if function is None else bind(function, constants)
-
     def init(key):
         return problem.begin(key)[0]
 
     return dataclasses.replace(
-        problem,
+        map_functions(problem, lambda name, function: bind(function, constants)),
         init=init,
         cost=cost if problem.data is not None else lambda params: cost(params, None),
         evaluation=None,
         couples_samples=evaluation_microbatch(problem) is None,
-        metrics={
-            name: dataclasses.replace(metric, function=fixed(metric.function))
-            for name, metric in problem.metrics.items()
-        },
-        predict=fixed(problem.predict),
         provenance=None,
     )
 

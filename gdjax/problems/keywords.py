@@ -3,8 +3,6 @@
     cost(w, batch, *, key, scale=1.0)     scale is a setting, key is supplied by the descent
 
 >>> def cost(w, batch, *, key, scale=1.0): return scale * w
->>> declared(cost), given_to(cost)
-({'scale': 1.0}, ('key',))
 >>> bind(cost, {"scale": 2.0, "activation": "tanh"}).keywords
 {'scale': 2.0}
 """
@@ -25,6 +23,10 @@ def declared(function: Callable) -> dict[str, Any]:
 
     Settings are the keyword-only arguments, and the other arguments that have a default. `key`,
     `step` and `model_state` are omitted, since a descent supplies them.
+
+    Examples:
+        >>> declared(lambda w, batch, *, key, scale=1.0: scale * w)
+        {'scale': 1.0}
     """
     check_callable("function", function)
     return {

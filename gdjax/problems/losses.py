@@ -2,14 +2,9 @@
 
     C = 1/n sum_i c(a_i, y_i)
 
-The default loss is the sum over outputs of (output - target)^2, *without* a factor 1/2:
-
->>> import jax.numpy as jnp
->>> float(quadratic(jnp.full((1, 10), 0.5), jnp.array([3]))[0])
-2.5
-
-A custom loss is any function of `(outputs, targets)` that returns one number per sample. It is
-passed as `digits(..., loss=loss)`.
+The default loss is the sum over outputs of (output - target)^2, *without* a factor 1/2. A custom
+loss is any function of `(outputs, targets)` that returns one number per sample. It is passed as
+`digits(..., loss=loss)`.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,8 +24,7 @@ def targets_for(
     outputs: Float[Array, "samples outputs"], targets: Num[Array, " samples *outputs"]
 ) -> Float[Array, "samples outputs"]:
     """Return target vectors: labels one-hot encoded, vectors unchanged."""
-    _check_outputs(outputs)
-    _check_targets("targets", targets, outputs.shape[:-1], outputs.shape)
+    _check_shape("targets", targets, outputs)
     if targets.ndim == outputs.ndim:
         return targets.astype(outputs.dtype)
     return jax.nn.one_hot(targets, outputs.shape[-1], dtype=outputs.dtype)
@@ -65,6 +59,10 @@ def quadratic(
         outputs: outputs of the network.
         targets: one label or one target vector per sample.
 
+    Examples:
+        >>> float(quadratic(jnp.full((1, 10), 0.5), jnp.array([3]))[0])
+        2.5
+
     Source: 3Blue1Brown, *Gradient descent, how neural networks learn*; twice Nielsen's cost.
     """
     return jnp.sum((outputs - targets_for(outputs, targets)) ** 2, axis=-1)
@@ -94,32 +92,24 @@ def accuracy(
     Args:
         outputs: outputs of the network.
         labels: one label per sample.
+
+    Examples:
+        >>> float(accuracy(jnp.array([[0.1, 0.9], [0.8, 0.3]]), jnp.array([1, 1])))
+        0.5
     """
-    _check_outputs(outputs)
-    _check_targets("labels", labels, outputs.shape[:-1])
+    _check_shape("labels", labels, outputs)
     return jnp.mean(jnp.argmax(outputs, axis=-1) == labels, dtype=outputs.dtype)
 
 
-def _check_outputs(outputs):
-    if not _is_numbers(outputs) or not outputs.ndim:
+def _check_shape(name, targets, outputs):
+    """Check that labels, or targets, have the shape of the outputs."""
+    if not getattr(outputs, "ndim", 0):
         raise InputError(f"outputs = {outputs!r:.80}, expected an array [samples, outputs]")
-
-
-def _check_targets(name, targets, *shapes):
-    """Check that labels or targets are an array of one of several shapes."""
-    if not _is_numbers(targets) or targets.shape not in shapes:
-        value = f"of shape {targets.shape}" if _is_numbers(targets) else f"= {targets!r:.80}"
+    shapes = [outputs.shape[:-1], outputs.shape][: 1 + (name == "targets")]
+    shape = getattr(targets, "shape", f"= {targets!r:.80}")
+    if shape not in shapes:
         valid = " or ".join(map(str, shapes))
-        raise InputError(
-            f"{name} {value}, expected an array of shape {valid}, to match the outputs"
-        )
-
-
-def _is_numbers(value):
-    """Return whether a value is an array of numbers; its values may be traced."""
-    if not (hasattr(value, "ndim") and hasattr(value, "dtype")):
-        return False
-    return any(jnp.issubdtype(value.dtype, kind) for kind in (jnp.number, jnp.bool_))
+        raise InputError(f"{name}: shape {shape}, expected {valid}, to match the outputs")
 
 
 LOSSES: Mapping[str, Callable[..., Shaped[Array, " samples"]]] = MappingProxyType(

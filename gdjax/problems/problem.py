@@ -334,6 +334,10 @@ def as_problem(problem: Problem | Callable[..., Scalar], data: PyTree = None) ->
     Args:
         problem: a Problem, or a cost `cost(params, batch)`, or `cost(params)` without data.
         data: data used instead of the problem's data; None for the problem's data.
+
+    Examples:
+        >>> as_problem(lambda w, x: ((w - x) ** 2).mean(), np.arange(4.0)).samples
+        4
     """
     if isinstance(problem, Problem):
         return problem if data is None else dataclasses.replace(problem, data=data)
@@ -346,6 +350,28 @@ def _no_start(key):
     raise InputError(
         "init: a cost function has no starting points; pass gd.Problem(init=..., cost=...)"
     )
+
+
+def map_functions(problem: Problem, change: Callable[[str, Callable], Callable]) -> Problem:
+    """Return a problem with `change(name, function)` in place of each function of a user.
+
+    Names are those of fields, and "metrics.accuracy" and "metrics.accuracy.init" for a metric.
+    """
+
+    def changed(name, function):
+        return None if function is None else change(name, function)
+
+    metrics = {
+        name: dataclasses.replace(
+            metric,
+            function=changed(f"metrics.{name}", metric.function),
+            init=changed(f"metrics.{name}.init", metric.init),
+        )
+        for name, metric in problem.metrics.items()
+    }
+    names = ("init", "cost", "evaluation", "predict")
+    fields = {name: changed(name, getattr(problem, name)) for name in names}
+    return dataclasses.replace(problem, metrics=metrics, **fields)
 
 
 def check_metric_names(name: str, metrics: Any) -> None:

@@ -2,11 +2,7 @@
 
     minimize f(x),   x in a box,   with all isolated solutions of grad f(x) = 0 known
 
-The functions can be plotted, and the end point of a descent can be compared with the known points:
-
->>> find("himmelblau").minima[0]
-CriticalPoint(x=(3.0, 2.0), value=0.0, kind='minimum')
-
+The functions can be plotted, and the end point of a descent can be compared with the known points.
 `from_function` returns a Problem for one of them, or for a custom function.
 """
 
@@ -227,7 +223,12 @@ def two_factors(w: Float[Array, "2"], *, target: ScalarLike = 1.0) -> Float[Arra
 
 
 def find(name: str) -> Function:
-    """Return the test function with a given name."""
+    """Return the test function with a given name.
+
+    Examples:
+        >>> find("himmelblau").minima[0]
+        CriticalPoint(x=(3.0, 2.0), value=0.0, kind='minimum')
+    """
     if not isinstance(name, str) or name not in FUNCTIONS:
         near = difflib.get_close_matches(str(name), FUNCTIONS, 1)
         guess = f" Did you mean {near[0]!r}?" if near else ""

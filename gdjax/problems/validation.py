@@ -4,9 +4,6 @@
 
 This equation is valid for a cost that is a mean over samples. The cost can then be evaluated in
 microbatches.
-
->>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
->>> check_problem(bowl, jnp.ones(2))
 """
 
 import contextlib
@@ -37,7 +34,7 @@ from gdjax.problems.keywords import (
 )
 from gdjax.problems.microbatches import cost_microbatch
 from gdjax.problems.problem import Metric, Problem, is_array, require_problem
-from gdjax.slabs import Program
+from gdjax.slabs import CompiledFunction
 
 # Costs that are known to be means, with their settings. Each is checked only once, since the check
 # needs a compilation.
@@ -58,6 +55,10 @@ def check_problem(
         params: starting point (arrays, or their shapes).
         settings: values of the cost's keywords; the defaults if not given.
         model_state: initial model state (arrays, or their shapes); that of `init` if None.
+
+    Examples:
+        >>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
+        >>> check_problem(bowl, jnp.ones(2))
     """
     require_problem(problem)
     check_shapes(problem, params, settings, model_state=model_state)()
@@ -69,9 +70,10 @@ def check_shapes(
     settings: Mapping[str, Any] | None = None,
     *,
     model_state: PyTree = None,
-) -> Callable[[], Any]:
+) -> Callable[[], bool]:
     """Check shapes and types now, and return a function that checks the values.
 
+    The function returns False if values are not finite, so that nothing can be concluded.
     The single program for the check is compiled in a thread. Without this program, each operation
     of the cost would be compiled for each of three numbers of samples: 61 programs and 6 times the
     processor time for the digit network, 21 programs for a network of two layers.
@@ -86,7 +88,7 @@ def check_shapes(
         whole = role == "cost" and cost_microbatch(problem) is None
         if problem.data is not None and problem.samples >= 2 and not whole:
             checks.append(_mean_check(role, problem, params, settings, model_state))
-    return lambda: [check() for check in checks if check is not None]
+    return lambda: False not in [check() for check in checks if check is not None]
 
 
 def check_role(
@@ -210,16 +212,6 @@ def check_runs(problem: Problem, params: PyTree) -> int:
             f"{wanted}, those of problem.init"
         )
     return shapes[0][0]
-
-
-def found_mean(problem: Problem, settings: Mapping[str, Any] | None = None) -> bool:
-    """Return whether cost and evaluation passed the mean check, where it applies."""
-    settings = dict(settings or {})
-    evaluation = problem.evaluation
-    return problem.data is None or (
-        (cost_microbatch(problem) is None or _seen(problem.cost, settings))
-        and (evaluation is None or _seen(evaluation, accepted(evaluation, settings)))
-    )
 
 
 def _seen(function, settings):
@@ -374,14 +366,15 @@ def _mean_check(role, problem, params, settings, model_state):
 
         return cost(0, count), cost(0, cut), cost(cut, count)
 
-    program = Program(values, once=True)
+    program = CompiledFunction(values, once=True)
     program.ahead(params, few, supplied)
 
     def compare():
-        values = program(params, few, supplied)
-        if _is_mean(role, values, count, cut):
+        is_mean = _is_mean(role, program(params, few, supplied), count, cut)
+        if is_mean:
             with contextlib.suppress(TypeError):  # not hashable, or without weak references
                 _MEANS.setdefault(function, set()).add(repr(sorted(settings.items())))
+        return is_mean
 
     return compare
 

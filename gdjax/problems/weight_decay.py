@@ -5,12 +5,6 @@
 The minima of a network that can fit its data are not isolated: zero error is attained on a manifold
 or only at infinity. Weight decay excludes both cases. It does not apply to biases, so that
 permutations and sign changes of hidden neurons do not change the cost.
-
-In `few_digits`, images are given by their coordinates in the span of the training images:
-
->>> problem = few_digits(samples=50, widths=(4,))
->>> problem.network.widths, problem.network.parameter_count
-((50, 4, 10), 254)
 """
 
 import dataclasses
@@ -49,6 +43,11 @@ def decayed(
         decay: coefficient of the squared weights, >= 0.
         test: pair `(inputs, labels)` for the metric `test_accuracy`; None for no metric.
         init: function `init(key) -> params` for the starting point; that of the network if None.
+
+    Examples:
+        >>> data = np.ones((3, 2), np.float32), np.zeros((3, 1), np.float32)
+        >>> decayed(Network((2, 4, 1)), data, decay=1e-3)
+        Problem(cost=cost, 3 samples, network 2-4-1)
     """
     if not isinstance(network, Network):
         raise InputError(
@@ -101,6 +100,11 @@ def few_digits(
 
     Raises:
         DataError: if the data set is unavailable.
+
+    Examples:
+        >>> problem = few_digits(samples=50, widths=(4,))
+        >>> problem.network.widths, problem.network.parameter_count
+        ((50, 4, 10), 254)
     """
     check_widths("few_digits: widths", widths)
     data = load(name)

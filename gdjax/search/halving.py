@@ -102,7 +102,7 @@ def successive_halving(
         direction=direction,
     )
     where = (store, storage_options, devices, max_param_bytes, None, allow_unverified)
-    plan = _with_search_variables(fit(check(spec, *where)), spec.num_brackets)
+    plan = _with_search_variables(fit(check(Plan(spec, *where))), spec.num_brackets)
     need, limit = nbytes(plan.layout, plan.layout.variables), machine.memory()
     if need > limit:
         raise InputError(

@@ -39,7 +39,6 @@ Carries = tuple[Runs, list[np.ndarray]]
 """Runs, and leaves of their carries, [runs, ...]."""
 
 _SAVED = "rung."  # prefix of the names of files with saved runs
-_UNFINISHED = f"{CHECKPOINTS}/{_SAVED}unfinished."  # prefix of files with states of slabs
 
 
 class RungResult(NamedTuple):
@@ -61,20 +60,6 @@ class RungResult(NamedTuple):
     def take(self, rows: Bool[np.ndarray, " runs"]) -> "RungResult":
         """Return the result for selected runs."""
         return RungResult(self.rung, *jax.tree.map(lambda array: array[rows], self[1:]))
-
-    def to_arrays(self) -> dict[str, np.ndarray]:
-        """Return the result as named arrays."""
-        arrays = {"runs": self.runs}
-        arrays |= {f"carry.{i}": leaf for i, leaf in enumerate(self.carry)}
-        return arrays | {f"variables.{name}": values for name, values in self.variables.items()}
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray], rung: int) -> "RungResult":
-        """Return the result of a rung from named arrays, which have been checked."""
-        carry = [arrays[f"carry.{i}"] for i in range(sum(n.startswith("carry.") for n in arrays))]
-        prefix = "variables."
-        variables = {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
-        return cls(rung, arrays["runs"], carry, variables)
 
 
 def run_rungs(plan: Plan, sink: Store | Memory) -> int:
@@ -342,9 +327,29 @@ class _Search:
 
     def save(self, result: RungResult) -> None:
         """Save runs that have reached a rung, from which an interrupted search continues."""
+        rung, runs, carry, variables = result
+        state = SlabCheckpoint(self.spec.rungs[rung], carry, variables, {})
+        self._save(f"{rung}.{runs[0]}", rung, runs, *TileCheckpoint([], state).to_stored())
+
+    def save_checkpoint(
+        self, key: tuple[int, Runs], arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]
+    ) -> None:
+        """Save the state of a slab on the way to a rung."""
+        rung, runs = key
+        self._save(f"unfinished.{runs[0]}", rung, runs, arrays, meta)
+
+    def _save(self, name, rung, runs, arrays, meta):
         if isinstance(self.sink, Store):
-            key = f"{CHECKPOINTS}/{_SAVED}{result.rung}.{result.runs[0]}"
-            self.sink.save_state(key, result.to_arrays(), {})
+            arrays, meta = {**arrays, "runs": runs}, {**meta, "rung": rung}
+            self.sink.save_state(f"{CHECKPOINTS}/{_SAVED}{name}", arrays, meta)
+
+    def _load(self, name, rung):
+        """Return saved runs on the way to a rung and their state; None if there is none."""
+        assert isinstance(self.sink, Store)
+        arrays, meta, _ = self.sink.load_state(f"{CHECKPOINTS}/{name}") or ({}, {}, ())
+        runs = arrays.pop("runs", np.zeros(0))
+        state = TileCheckpoint.from_stored((arrays, meta), {}, 0, 0).slab
+        return runs, state if meta.get("rung") == rung else None
 
     def load(self, rung: int) -> None:
         """Add the saved runs that have reached a rung."""
@@ -352,56 +357,43 @@ class _Search:
             return
         for name in sorted(self.sink.location.sizes(CHECKPOINTS)):
             if name.startswith(f"{_SAVED}{rung}."):
-                arrays, *_ = self.sink.load_state(f"{CHECKPOINTS}/{name}") or ({},)
-                if self._fits(arrays, rung):
-                    result = RungResult.from_arrays(arrays, rung)
-                    due = self.in_play[result.runs] & (self.reached[result.runs] < rung)
+                runs, state = self._load(name, rung)
+                if state is not None and self._fits(runs, state, rung):
+                    due = self.in_play[runs] & (self.reached[runs] < rung)
                     if due.any():
-                        self.add(result.take(due))
+                        self.add(RungResult(rung, runs, state.carry, state.records).take(due))
 
-    def _fits(self, arrays: Mapping[str, np.ndarray], rung: int) -> bool:
+    def _fits(self, runs: np.ndarray, state: SlabCheckpoint, rung: int) -> bool:
         """Return whether saved runs, which are untrusted input, match this search."""
-        runs = arrays.get("runs", np.zeros(0))
         if runs.ndim != 1 or runs.dtype != np.int64 or not len(runs):
             return False
         if runs.min() < 0 or runs.max() >= len(self.in_play) or len(np.unique(runs)) < len(runs):
             return False
         programs = np.unique(self.programs[runs])
         first, last = self.spec.steps_to(rung)
-        expected = {"runs": (runs.shape, runs.dtype)}
+        variables: dict[str, Any] = {}
         for name, variable in self.plan.layout.variables.items():
             if name not in SEARCH_VARIABLES:
                 shape, times = [len(runs), *self.arrays[name].shape[1:]], self._times(name)
                 if times is not None:
                     shape[1] = int(np.sum((times >= first) & (times <= last)))
-                expected[f"variables.{name}"] = tuple(shape), np.dtype(variable.dtype)
+                variables[name] = jax.ShapeDtypeStruct(shape, variable.dtype)
+        carry: list[Any] = []
         if rung + 1 < len(self.spec.rungs):
-            shapes = self.plan.programs[programs[0]].carry_shapes
-            for i, leaf in enumerate(dataset.number_leaves(shapes)):
-                expected[f"carry.{i}"] = (len(runs), *leaf.shape), np.dtype(leaf.dtype)
-        described = {name: (array.shape, array.dtype) for name, array in arrays.items()}
-        return len(programs) == 1 and described == expected
-
-    def save_checkpoint(
-        self, key: tuple[int, Runs], arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]
-    ) -> None:
-        """Save the state of a slab on the way to a rung."""
-        rung, slab = key
-        if isinstance(self.sink, Store):
-            arrays, meta = {**arrays, "slab": slab}, {**meta, "rung": rung}
-            self.sink.save_state(f"{_UNFINISHED}{slab[0]}", arrays, meta)
+            shapes = dataset.number_leaves(self.plan.programs[programs[0]].carry_shapes)
+            carry = [jax.ShapeDtypeStruct((len(runs), *a.shape), a.dtype) for a in shapes]
+        expected = SlabCheckpoint(last, carry, variables, {})
+        return len(programs) == 1 and state.described() == expected.described()
 
     def _load_unfinished(self, program, slab, rung) -> SlabCheckpoint | None:
         """Return the saved state of a slab between two rungs; None if there is none."""
         if not isinstance(self.sink, Store):
             return None
-        arrays, meta, _ = self.sink.load_state(f"{_UNFINISHED}{slab[0]}") or ({}, {}, ())
-        if meta.get("rung") != rung or not np.array_equal(arrays.pop("slab", []), slab):
-            return None
-        state = TileCheckpoint.from_stored((arrays, meta), {}, 0, 0).slab
+        runs, state = self._load(f"{_SAVED}unfinished.{slab[0]}", rung)
         first, last = self.spec.steps_to(rung)
         is_between = state is not None and first <= state.step < last
-        return state if is_between and program.fits(state, first) else None
+        is_own = is_between and np.array_equal(runs, slab) and program.fits(state, first)
+        return state if is_own else None
 
     def remove_saved(self) -> None:
         """Remove the saved runs of a finished search."""

@@ -52,11 +52,26 @@ def acquire_in_turn(location: Folder | Bucket, seconds: float) -> "FileLock | Le
 
 def is_held(location: Folder | Bucket, key: str) -> bool:
     """Return whether a process holds a lock; one that was killed holds a lease until it expires."""
+    if isinstance(location, Bucket):
+        return _read_lease(location, key)[0]["until"] > time.time()
     try:
         acquire(location, key).close()
     except InUseError:
         return True
     return False
+
+
+def _read_lease(location, key):
+    """Return a lease and its version; a lease that cannot be parsed never expires."""
+    raw, problem, version = location.read_version(key, _MAX_LEASE_BYTES)
+    if problem == MISSING:
+        return {"until": 0}, "create"
+    if problem is None and not raw:  # left by a writer that could not lock the file
+        return {"until": 0}, version
+    with contextlib.suppress(ValueError, TypeError):
+        lease = json.loads(raw)
+        return {**lease, "until": float(lease.get("until", math.inf))}, version
+    return {"until": math.inf}, version
 
 
 def _holder() -> str:
@@ -121,30 +136,17 @@ class Lease:
         lease = {"holder": _holder(), "until": time.time() + LEASE_SECONDS, "id": self._id}
         version = self.location.write_if(self.key, json.dumps(lease).encode(), condition)
         if version is None:  # the request may have been sent twice, with success the first time
-            lease, version = self._read()
+            lease, version = _read_lease(self.location, self.key)
             version = version if lease.get("id") == self._id else None
         return version
 
-    def _read(self):
-        """Return the lease and its version; a lease that cannot be parsed never expires."""
-        raw, problem, version = self.location.read_version(self.key, _MAX_LEASE_BYTES)
-        if problem == MISSING:
-            return {"until": 0}, "create"
-        if problem is None and not raw:  # left by a writer that could not lock the file
-            return {"until": 0}, version
-        with contextlib.suppress(ValueError):
-            if isinstance(lease := json.loads(raw), dict):
-                return lease, version
-        return {}, version
-
     def _take_over(self):
         """Take over an expired lease and return its new version."""
-        lease, version = self._read()
-        until = lease.get("until")
-        until = until if isinstance(until, int | float) else math.inf
+        lease, version = _read_lease(self.location, self.key)
+        until = lease["until"]
         if until <= time.time() and (version := self._write(version)) is not None:
             time.sleep(0.05)  # two processes may replace the lease in a folder; the last has it
-            if (lease := self._read()[0]).get("id") == self._id:
+            if (lease := _read_lease(self.location, self.key)[0]).get("id") == self._id:
                 return version
         expiry = ""
         if until < 1e11:

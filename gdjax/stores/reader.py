@@ -147,10 +147,6 @@ def read_root(
         arrays: names of the arrays of a sweep to store there; None for a reader.
         digest: digest of the identity of that sweep. If the location has the same digest, a damaged
             root gives None instead of an error.
-
-    Raises:
-        StoreError: if the location contains other files, a store of another format, or a store
-            whose root is damaged.
     """
     if isinstance(location, Folder) and location.path.exists() and not location.path.is_dir():
         raise StoreError(f"{location} is a file; expected a folder. Choose another store")

@@ -234,10 +234,6 @@ class Store(Tiles):
         shared: whether other processes may write other tiles at the same time. They then lock the
             tiles that they compute together (see `claim`), and not the store.
 
-    Raises:
-        StoreError: if the store is in use, contains other files or another sweep, or is damaged
-            beyond repair.
-
     Attributes:
         restored: damaged files that were restored on opening.
         num_skipped: number of tiles that were not computed since other processes compute them.
@@ -254,7 +250,7 @@ class Store(Tiles):
         shared: bool = False,
     ):
         self.location, self._shared, self.num_skipped = locate(store), shared, 0
-        self._claims: dict[tuple[int, ...], FileLock | Lease] = {}
+        self._claims: dict[tuple[int, ...], tuple[str, FileLock | Lease]] = {}
         recorded = layout.record(identity)
         seal(make_root(layout.schema, recorded))  # raises if the root is too large
         self._own_root(layout, recorded, allow_unverified)  # raises before any change
@@ -324,7 +320,7 @@ class Store(Tiles):
 
     def close(self) -> None:
         """Release the locks of the store and of its tiles."""
-        for lock in (*self._claims.values(), self._lock):
+        for lock in (*(lock for _, lock in self._claims.values()), self._lock):
             if lock is not None:
                 lock.close()
         self._claims, self._lock = {}, None
@@ -337,14 +333,15 @@ class Store(Tiles):
         """
         if not self._shared:
             return list(tiles)
+        key = f"{PARTS}/{tile_name(tiles[0])}"
         try:
-            lock = acquire(self.location, f"{PARTS}/{tile_name(tiles[0])}")
+            lock = acquire(self.location, key)
         except InUseError:
             self.num_skipped += len(tiles)
             return []
         unfinished = [tile for tile in tiles if self.record(tile) is None]
         if unfinished:
-            self._claims[unfinished[0]] = lock
+            self._claims[unfinished[0]] = key, lock
         else:
             lock.close()
         return unfinished
@@ -355,7 +352,9 @@ class Store(Tiles):
         """Write a tile as `Tiles.write_chunks` does, and release it if it is the first claimed."""
         super().write_chunks(tile, chunks, writers)
         if tile in self._claims:
-            self._claims.pop(tile).close()
+            key, lock = self._claims.pop(tile)
+            lock.close()
+            self.location.remove(key)  # whoever locks it later finds no tile to compute
 
     def repair(self) -> list[Damage]:
         """Verify every finished tile, and mark damaged ones as not finished.
@@ -447,7 +446,8 @@ def _listed(old, new, keys):
     """Return the entries that differ as text."""
 
     def of(values, key):
-        return f"{values[key]!r:.120}" if key in values else "nothing"
+        text = repr(values[key]) if key in values else "nothing"
+        return text if len(text) <= 120 else f"{text[:80]} ... {text[-40:]}"
 
     listed = [f"{key}: stored {of(old, key)}, expected {of(new, key)}" for key in keys]
     more = f"; and {len(listed) - 8} more" if len(listed) > 8 else ""

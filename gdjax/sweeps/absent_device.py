@@ -5,11 +5,13 @@
 JAX compiles for devices of which it knows only the properties. The compiled text shows how many
 kernels a step launches, which loops have a known number of iterations, and how much memory a slab
 needs. It shows no times. CUDA devices need the packages `jax-cuda12-plugin` and `jax-cuda12-pjrt`
-at the version of JAX, but no driver.
+at the version of JAX, but no driver; a TPU needs `libtpu`. The text for a TPU gives no number of
+iterations, since its loops need no host.
 """
 
 import dataclasses
 import math
+import os
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -30,6 +32,7 @@ CUDA_DEVICES = {
     "a100": (108, 1.41, 85_899_345_920, 2_039_000_000_000, 41_943_040, 166_912, 167_936, 64, 8),
     "h100": (132, 1.98, 84_942_979_072, 3_352_320_000_000, 52_428_800, 232_448, 233_472, 128, 9),
 }
+TPU_TOPOLOGIES = {"v5e": "v5e:2x2"}
 CUDA_PROPERTIES = """
 gpu_device_info {{
   threads_per_block_limit: 1024 threads_per_warp: 32 shared_memory_per_block: 49152
@@ -44,7 +47,8 @@ runtime_version {{ major: 12 minor: 8 }} device_description_str: "{9}"
 """
 COPIES = r"copy|copy-start|transpose|convert|broadcast|concatenate|dynamic-(?:update-)?slice|gather"
 KERNEL = re.compile(rf" (fusion|custom-call|reduce|reduce-window|sort|scatter|{COPIES})\(")
-SHAPE = re.compile(r"\b(pred|bf16|[suf]\d+)\[([\d,]*)\]")
+SHAPE = re.compile(r"\b(pred|bf16|[suf]\d+)\[([\d,]*)\](\{[^}]*\})?")
+PRODUCT = re.compile(r" (dot|convolution)\(")  # a TPU's compiler writes products as convolutions
 
 
 class Kernel(NamedTuple):
@@ -71,15 +75,22 @@ class Loop(NamedTuple):
 
 
 def absent_device(name: str) -> jax.Device:
-    """Return a device that JAX compiles for: "a100" or "h100"."""
-    check_choice("device", name, CUDA_DEVICES)
-    text = CUDA_PROPERTIES.format(*CUDA_DEVICES[name], name)
+    """Return a device that JAX compiles for: "a100", "h100", or the TPU "v5e"."""
+    check_choice("device", name, [*CUDA_DEVICES, *TPU_TOPOLOGIES])
     try:
-        topology = topologies.get_topology_desc(name, "cuda", target_config=text, topology="1x1x1")
+        if name in TPU_TOPOLOGIES:
+            packages = "libtpu"
+            os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # this machine is not in the cloud
+            topology = topologies.get_topology_desc(TPU_TOPOLOGIES[name], "tpu")
+        else:
+            packages = f"jax-cuda12-plugin and jax-cuda12-pjrt at version {jax.__version__} of JAX"
+            text = CUDA_PROPERTIES.format(*CUDA_DEVICES[name], name)
+            topology = topologies.get_topology_desc(
+                name, "cuda", target_config=text, topology="1x1x1"
+            )
     except (RuntimeError, NotImplementedError, ValueError) as error:
         raise InputError(
-            f"device = {name!r}: its compiler is missing; install jax-cuda12-plugin and "
-            f"jax-cuda12-pjrt at version {jax.__version__} of JAX"
+            f"device = {name!r}: its compiler is missing; install {packages}"
         ) from error
     return topology.devices[0]
 
@@ -141,11 +152,12 @@ def _computations(text: str) -> Mapping[str, dict[str, str]]:
 
 
 def _size(shape: str) -> int:
-    """Return the number of bytes of the arrays in the text of a shape."""
+    """Return the number of bytes of the arrays in main memory in the text of a shape."""
     return sum(
         math.prod(int(size) for size in filter(None, dims.split(",")))
         * max(1, int(re.sub(r"\D", "", kind) or 8) // 8)
-        for kind, dims in SHAPE.findall(shape)
+        for kind, dims, layout in SHAPE.findall(shape)
+        if "S(" not in layout  # the number of another memory, such as that on a TPU's chip
     )
 
 
@@ -174,18 +186,20 @@ def _kernel(name, body, computations):
         ):
             size = min(size, sum(_size(_shape(t)) for t in users))
         total += size
-    products = [t for t in inside.values() if " dot(" in t]
+    products = [t for t in inside.values() if PRODUCT.search(t)]
     return Kernel(name, total, sum(_product_operations(t, inside) for t in products))
 
 
 def _product_operations(line, inside):
     """Return the operations of a matrix product: 2, times its size, times the length of sums."""
-    left = _dims(inside[_operands(line)[0]])
+    left, right = (_dims(inside[operand]) for operand in _operands(line))
+    if labels := re.search(r"dim_labels=\w+?_(\w+)->", line):
+        return 2 * math.prod(_dims(line)) * right[labels[1].index("i")]
     summed = re.findall(r"\d+", line.split("lhs_contracting_dims={")[1].split("}")[0])
     return 2 * math.prod(_dims(line)) * math.prod(left[int(axis)] for axis in summed)
 
 
 def _dims(instruction):
     """Return the dimensions of the first array of an instruction's result."""
-    _, dims = SHAPE.findall(_shape(instruction))[0]
+    _, dims, _ = SHAPE.findall(_shape(instruction))[0]
     return [int(size) for size in filter(None, dims.split(","))]

@@ -30,7 +30,7 @@ from gdjax.stores.schema import check_name
 from gdjax.summaries import short
 
 PERTURBATION_SEED = "perturbation_seed"
-SEEDS = ("seed", "data_seed", "noise_seed", PERTURBATION_SEED)
+SEEDS = ("seed", "data_seed", "noise_seed", PERTURBATION_SEED)  # the last one is for branches
 BATCH_SIZE = "batch_size"
 BRANCH_STEP = "branch_step"  # step at which a branch leaves its trunk
 PERTURBATION = "perturbation"  # norm of the perturbation at that step

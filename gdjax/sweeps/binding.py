@@ -10,7 +10,6 @@
 {'init': {}, 'cost': {'a': 2.0}, 'optimizer': {'learning_rate': 0.1}}
 """
 
-import dataclasses
 import difflib
 import inspect
 import traceback
@@ -26,7 +25,7 @@ from jaxtyping import PyTree
 from gdjax.descent.functions import name_of, one_update
 from gdjax.errors import InputError
 from gdjax.problems.keywords import bind, declared
-from gdjax.problems.problem import Problem
+from gdjax.problems.problem import Problem, map_functions
 from gdjax.sweeps.axes import BATCH_SIZE, BRANCH_STEP, PERTURBATION, SEEDS, Axes
 
 ROLES = ("init", "cost", "optimizer")
@@ -65,7 +64,8 @@ def assign_roles(
         "cost": tuple(declared(problem.cost)),
         "optimizer": () if make_optimizer is None else tuple(factory_arguments(make_optimizer)),
     }
-    valid = [*SEEDS, BATCH_SIZE, *(name for names in taken.values() for name in names)]
+    settings = [*SEEDS, BATCH_SIZE] if BRANCH_STEP in grid.names else [*SEEDS[:-1], BATCH_SIZE]
+    valid = [*settings, *(name for names in taken.values() for name in names)]
     assigned: dict[str, Role] = {}
     static = grid.static
     for axis in grid.names:
@@ -160,20 +160,8 @@ def with_settings(
     """
     if not cost and not init:
         return problem
-
-    def fixed(function, settings=cost):
-        return None if function is None else bind(function, settings)
-
-    return dataclasses.replace(
-        problem,
-        init=fixed(problem.init, init),
-        cost=fixed(problem.cost),
-        evaluation=fixed(problem.evaluation),
-        metrics={
-            name: dataclasses.replace(metric, function=fixed(metric.function))
-            for name, metric in problem.metrics.items()
-        },
-        predict=fixed(problem.predict),
+    return map_functions(
+        problem, lambda name, function: bind(function, init if name == "init" else cost)
     )
 
 

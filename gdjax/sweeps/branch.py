@@ -29,7 +29,7 @@ from gdjax.sweeps.branch_spec import TRUNK_SETTINGS, BranchSpec, branch_axes
 from gdjax.sweeps.check import check
 from gdjax.sweeps.executor import execute
 from gdjax.sweeps.fit import fit
-from gdjax.sweeps.plans import MAX_PARAM_BYTES
+from gdjax.sweeps.plans import MAX_PARAM_BYTES, Plan
 from gdjax.sweeps.spec import Sweep
 from gdjax.sweeps.stored import open_sweep
 
@@ -118,4 +118,4 @@ def branch(
     trunk_settings = {n: v for n, v in before.items() if not np.array_equal(v, settings[n])}
     spec = BranchSpec(**settings, trunk=trunk, perturb=perturb, trunk_settings=trunk_settings)
     where = (to, to_storage_options, devices, max_param_bytes, client, allow_unverified)
-    return execute(fit(check(spec, *where)))
+    return execute(fit(check(Plan(spec, *where))))

@@ -1,12 +1,12 @@
 """Checks of a sweep before any computation.
 
-check(sweep, store, devices, ...) -> Plan     errors of arguments, functions, axes and memory
+check(plan) -> plan     errors of arguments, functions, axes and memory
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache, partial
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -22,39 +22,20 @@ from gdjax.descent.validation import check_eval_params_fn
 from gdjax.errors import InputError, warn
 from gdjax.machine import format_bytes
 from gdjax.problems.keywords import declared
-from gdjax.problems.validation import check_can_run, check_problem, check_shapes, found_mean
-from gdjax.stores.location import locate
+from gdjax.problems.validation import check_can_run, check_problem, check_shapes
 from gdjax.stores.reader import read_attributes
 from gdjax.stores.writer import check_continuable
 from gdjax.sweeps.binding import check_effect, check_factory, trace_axes
 from gdjax.sweeps.branch_spec import start_of
-from gdjax.sweeps.plans import MAX_PARAM_BYTES, Plan
-from gdjax.sweeps.program import Program, Start, programs_of, remembered, tree_nbytes
-from gdjax.sweeps.spec import Sweep
+from gdjax.sweeps.plans import Plan
+from gdjax.sweeps.program import Program, programs_of, remembered, tree_nbytes
 from gdjax.sweeps.stored import identity_of
 
 
-def check(
-    sweep: Sweep,
-    store: str | Path | None = None,
-    storage_options: Mapping[str, Any] | None = None,
-    devices: Sequence[jax.Device] | None = None,
-    max_param_bytes: int = MAX_PARAM_BYTES,
-    client: Any = None,
-    allow_unverified: bool = False,
-    *,
-    stored: Mapping[str, Any] | None = None,
-    start: Start | None = None,
-) -> Plan:
-    """Check whether a sweep can be computed, and return its plan without programs.
-
-    The arguments from `store` to `allow_unverified` are those of `gd.sweep`.
-
-    Args:
-        stored: identity of a store whose tiles are reused; None for that of `store`, if it exists.
-        start: states from which runs start; None for those of the sweep.
-    """
-    _check_place(store, storage_options, devices, max_param_bytes, client, allow_unverified)
+def check(plan: Plan) -> Plan:
+    """Check whether a sweep can be computed, and complete its plan except for programs."""
+    sweep, store, client = plan.sweep, plan.store, plan.client
+    _check_place(plan)
     if jax.process_count() > 1:
         raise InputError(
             f"sweep: this is one of {jax.process_count()} processes of jax.distributed, all of "
@@ -64,54 +45,44 @@ def check(
     check_can_run("sweep", sweep.problem.data)
     if client is None:
         mention_cores()
-    used = tuple(jax.local_devices() if devices is None else devices)
-    programs = programs_of(sweep, used)
+    devices = tuple(jax.local_devices() if plan.devices is None else plan.devices)
+    programs = programs_of(sweep, devices)
     for program in programs:
         check_program(program)
+    stored, keeps_carry = plan.stored, sweep.continuable
     if stored is None and store is not None:
-        attributes = read_attributes(store, storage_options=storage_options)
+        attributes = read_attributes(store, storage_options=plan.storage_options)
         if attributes is not None:
-            check_continuable(locate(store, storage_options), attributes["gdjax_format"])
+            check_continuable(plan.location, attributes["gdjax_format"])
             stored = identity_of(attributes, store)
-    keeps_carry = sweep.continuable
     if keeps_carry is None:
         keeps_carry = store is not None and (  # only a store can be extended
             all(map(_is_carry_small, programs))
             if stored is None
             else stored.get("continuable") is True
         )
-    return Plan(
-        sweep,
-        used,
-        start or start_of(sweep),
-        keeps_carry,
-        stored,
-        store,
-        storage_options,
-        max_param_bytes,
-        client,
-        allow_unverified,
-    )
+    start = plan.start or start_of(sweep)
+    return replace(plan, devices=devices, start=start, keeps_carry=keeps_carry, stored=stored)
 
 
-def _check_place(store, storage_options, devices, max_param_bytes, client, allow_unverified):
+def _check_place(plan):
     """Check where a sweep is to be computed and stored."""
-    check_flag("allow_unverified", allow_unverified)
-    if store is not None:
-        locate(store, storage_options)  # raises an error unless it is a path or a URL
-    elif storage_options is not None:
+    check_flag("allow_unverified", plan.allow_unverified)
+    if plan.store is not None:
+        plan.location  # noqa: B018 (raises an error unless it is a path or a URL)
+    elif plan.storage_options is not None:
         raise InputError("storage_options: requires a store; pass store=..., a URL")
     remedy = ", in bytes, such as 2**30"
-    check_whole("max_param_bytes", max_param_bytes, 0, math.inf, remedy=remedy)
-    if client is not None and (store is None or devices is not None):
+    check_whole("max_param_bytes", plan.max_param_bytes, 0, math.inf, remedy=remedy)
+    if plan.client is not None and (plan.store is None or plan.devices is not None):
         raise InputError(
             "client: requires a store that all workers can access (store=...) and uses the "
             "devices of the workers; leave devices out"
         )
-    if client is not None and not hasattr(client, "submit"):
-        raise InputError(f"client = {client!r:.80}, expected a dask.distributed.Client")
-    if devices is not None:
-        check_devices(devices)
+    if plan.client is not None and not hasattr(plan.client, "submit"):
+        raise InputError(f"client = {plan.client!r:.80}, expected a dask.distributed.Client")
+    if plan.devices is not None:
+        check_devices(plan.devices)
 
 
 def check_devices(devices: Any) -> None:
@@ -142,7 +113,7 @@ def check_program(program: Program) -> None:
     """Check a program independently of its slabs."""
     limit = min(map(slabs.memory_limit, program.devices))
     check_effect(program.initial.idle, "init")
-    check_params(program.params, limit)
+    check_params_fit(program.params, limit)
     _check_functions(program)
     need = tree_nbytes((program.initial_carry, program.params))  # the gradient has their size
     if need > limit:
@@ -176,8 +147,7 @@ def _check_functions(program: Program) -> None:
     check_factory(program.make_optimizer, roles, grid, params)
     check_eval_params_fn(program.eval_params_fn, program.opt_state, params)
     program.array_metrics  # noqa: B018 (raises if a metric is invalid)
-    check_mean()
-    if problem.data is not None and not found_mean(problem, settings["cost"]):
+    if not check_mean():
         begin = jax.jit(partial(problem.begin, **settings["init"]))
         start, model_state = begin(keys.run_keys(root_seed).init)
         check_problem(problem, start, settings["cost"], model_state=model_state)
@@ -191,7 +161,7 @@ def _random_params(params):
     )
 
 
-def check_params(params: PyTree, limit: int) -> None:
+def check_params_fit(params: PyTree, limit: int) -> None:
     """Check that no array is empty, and that parameters and gradient fit in memory."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         if 0 in leaf.shape:

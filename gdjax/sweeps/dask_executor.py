@@ -115,11 +115,6 @@ def on_workers(
     Yields:
         Layout and identity of the sweep on the devices of a worker; and a function that computes
         the missing tiles of a store and returns their number.
-
-    Raises:
-        GdjaxError: if workers are killed repeatedly while computing a tile, or the scheduler is
-            lost.
-        KeyboardInterrupt: on Ctrl-C, after all workers have saved their state.
     """
     client, location = plan.client, getattr(plan.location, "path", plan.location)
     plugin = Plugin(f"gdjax-{uuid.uuid4().hex}", cloudpickle.dumps(_portable(plan, str(location))))

@@ -50,7 +50,8 @@ def execute(
     """
     started = time.perf_counter()
     if plan.store is None:
-        return compute_in_memory(plan, compute_tiles or run_missing)
+        runs = compute_in_memory(plan, compute_tiles or run_missing)
+        return runs.assign_attrs(seconds=time.perf_counter() - started)
     if plan.client is None:
         compute = partial(compute_tiles or partial(run_missing, part=part), plan)
         shared = part is not None
@@ -66,7 +67,6 @@ def execute(
 
 def compute_in_memory(plan: Plan, compute_tiles: "Callable[[Plan, Memory], int]") -> xr.Dataset:
     """Compute a sweep in memory and return a Dataset with the attributes of a store."""
-    started = time.perf_counter()
     memory = Memory(plan.layout)
     compute_tiles(plan, memory)
     settings = {**described_settings(plan.sweep), "continuable": plan.keeps_carry}
@@ -77,7 +77,6 @@ def compute_in_memory(plan: Plan, compute_tiles: "Callable[[Plan, Memory], int]"
         {
             "identity": json.dumps(plain(settings, "identity")),
             "writers": json.dumps([[plain(writer(plan.devices[0]), "writer")]]),
-            "seconds": time.perf_counter() - started,
         },
     )
     return with_names(dataset)
@@ -150,7 +149,7 @@ def run_missing(plan: Plan, sink: "Store | Memory", part: tuple[int, int] | None
     if part is None:
         groups = plan.groups(tuple(tile) for tile in np.argwhere(missing).tolist())
     else:
-        mine = plan.groups(np.ndindex(*missing.shape), fill=False)[part[0] :: part[1]]
+        mine = plan.groups(np.ndindex(*missing.shape))[part[0] :: part[1]]
         groups = [tiles for tiles in mine if any(missing[tile] for tile in tiles)]
     num_tiles = sum(map(len, groups))
     num_runs = [sum(len(plan.positions(tile)[0]) for tile in tiles) for tiles in groups]
@@ -237,14 +236,10 @@ class Memory:
         """Return the tiles, since no other process has access to memory."""
         return tiles
 
-    def begin(self, _tiles: Any, _writers: Any) -> None:
-        """Do nothing, since writers are not recorded."""
+    def begin(self, *_: Any) -> None:
+        """Do nothing: neither writers nor checkpoints are kept in memory."""
 
-    def load_checkpoint(self, _tiles: Any) -> None:
-        """Return None, since no checkpoint is saved."""
-
-    def save_checkpoint(self, _tiles: Any, _arrays: Any, _meta: Any) -> None:
-        """Do nothing, since memory is lost when the process ends."""
+    save_checkpoint = load_checkpoint = begin
 
     def write(self, tile: tuple[int, ...], arrays: Mapping[str, Any]) -> None:
         """Keep the variables of a tile."""

@@ -38,6 +38,7 @@ from gdjax.sweeps.check import check
 from gdjax.sweeps.checkpoint import SlabCheckpoint
 from gdjax.sweeps.executor import execute
 from gdjax.sweeps.fit import fit
+from gdjax.sweeps.plans import Plan
 from gdjax.sweeps.program import Positions, Program, Start
 from gdjax.sweeps.stored import ELSEWHERE, open_sweep
 
@@ -106,7 +107,7 @@ def extend(
             f"runs start again from step 0, which takes "
             f"{spec.num_steps * spec.axes.runs:,} more run-steps"
         )
-    plan = check(
+    plan = Plan(
         larger,
         to,
         to_storage_options,
@@ -115,7 +116,7 @@ def extend(
         stored=stored.identity,
         start=earlier if has_more_steps else None,
     )
-    runs = execute(fit(plan), None if has_more_steps else earlier.copy)
+    runs = execute(fit(check(plan)), None if has_more_steps else earlier.copy)
     return sort_runs(runs, wider)
 
 

@@ -76,9 +76,14 @@ def describe(optimizer: Callable) -> dict[str, Any]:
         optimizer = optimizer.func
     name = _name(optimizer)
     if name is None:  # a user-defined factory; the name is informative only
-        module = getattr(optimizer, "__module__", "")
-        name = f"{module}.{getattr(optimizer, '__qualname__', type(optimizer).__qualname__)}"
+        name = qualified_name(optimizer)
     return {"name": name, "keywords": {k: _described(v) for k, v in fixed.items()}}
+
+
+def qualified_name(function: Callable) -> str:
+    """Return the module and the name of a function, or of the type of another callable."""
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    return f"{getattr(function, '__module__', '')}.{name}"
 
 
 def _name(optimizer):

@@ -146,21 +146,20 @@ def fit(plan: Plan, tile_shape: tuple[int, ...] | None = None) -> Plan:
     if plan.client is not None:
         return plan  # workers fit it to their devices
     sweep, devices = plan.sweep, plan.devices
-    programs = []  # a loop instead of a comprehension avoids a stack frame between sweep and cost
-    for program in programs_of(sweep, devices, plan.start, keeps_carry=plan.keeps_carry):
-        programs.append(fit_program(program))
+    unfitted = programs_of(sweep, devices, plan.start, keeps_carry=plan.keeps_carry)
+    programs = tuple(map(fit_program, unfitted))
     layout = _kept_layout(plan, programs, tile_shape or _tile_shape(plan, programs))
     _check_static_axes(programs)
     compiled = [program.compiled_block for program in programs]
     usable = slabs.concurrent_devices(compiled, devices)
     if devices[0].platform == "cpu":  # CPU devices share the memory of the host
-        slab_bytes = max(block.bytes.total for block in compiled)
+        slab_bytes = max(block.nbytes for block in compiled)
         usable = usable[: max(1, slabs.memory_limit(devices[0]) // max(slab_bytes, 1))]
     if plan.store is None:
         layout = _layout_in_memory(layout, plan.max_param_bytes)
     elif plan.stored is None and tile_shape is None and isinstance(plan.location, Folder):
         check_disk(plan.location.path, layout)
-    return dataclasses.replace(plan, programs=tuple(programs), layout=layout, devices=usable)
+    return dataclasses.replace(plan, programs=programs, layout=layout, devices=usable)
 
 
 def fit_program(program: Program) -> Program:
@@ -170,7 +169,7 @@ def fit_program(program: Program) -> Program:
     program.start_program.ahead(*program.start_example(device))
     program.block_program.ahead(*program.block_example(device))
     limit = min(map(slabs.memory_limit, program.devices))
-    need = program.compiled_block.bytes.total
+    need = program.compiled_block.nbytes
     if need > limit:
         raise InputError(
             f"sweep: the {program.width} runs that are computed together need "

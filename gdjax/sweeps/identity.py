@@ -28,7 +28,7 @@ from gdjax.problems.problem import Problem
 from gdjax.problems.traces import Traced, gradient
 from gdjax.sweeps.axes import Axes
 from gdjax.sweeps.binding import assign_roles
-from gdjax.sweeps.factories import describe
+from gdjax.sweeps.factories import describe, qualified_name
 from gdjax.sweeps.spec import Sweep, traced_box
 
 OPTIONAL = ("replacement", "trunk_settings")
@@ -47,7 +47,7 @@ def described_settings(spec: Sweep) -> dict[str, Any]:
             for dim, along in spec.axes.dimensions.items()
         },
         "make_optimizer": describe(spec.make_optimizer),
-        "eval_params_fn": spec.eval_params_fn and _qualified_name(spec.eval_params_fn),
+        "eval_params_fn": spec.eval_params_fn and qualified_name(spec.eval_params_fn),
         "metrics": {
             name: {"every": metric.every, "data_hash": hash_of(metric.data)}
             for name, metric in spec.recorded_metrics.items()
@@ -120,11 +120,6 @@ def _lowered(function, arguments):
         return traced.lower(lowering_platforms=("cpu",)).as_text()
     except NotImplementedError:  # a kernel for an accelerator only
         return traced.lower().as_text()
-
-
-def _qualified_name(function):
-    name = getattr(function, "__qualname__", type(function).__qualname__)
-    return f"{getattr(function, '__module__', '')}.{name}"
 
 
 def writer(device: jax.Device) -> dict[str, Any]:

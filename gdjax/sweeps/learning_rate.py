@@ -30,12 +30,13 @@ from gdjax.curvature.critical_sharpness import (
 from gdjax.descent.batches import check_replacement
 from gdjax.descent.functions import traced_functions, with_functions
 from gdjax.descent.outcome import Outcome
-from gdjax.descent.validation import check_counts
+from gdjax.descent.validation import validate_settings
 from gdjax.errors import InputError
 from gdjax.keys import run_keys
 from gdjax.problems.evaluation import evaluate, frozen
 from gdjax.problems.keywords import given_to
 from gdjax.problems.problem import Problem, require_problem
+from gdjax.summaries import fields
 from gdjax.sweeps.axes import axes, zip_axes
 from gdjax.sweeps.binding import ROLES, factory_arguments
 from gdjax.sweeps.sweep import sweep
@@ -112,6 +113,8 @@ class LearningRateResult:
     cost: Float[np.ndarray, " rates"]
     runs: tuple[Any, ...]
 
+    __repr__ = fields
+
     def __str__(self) -> str:
         return self.reason
 
@@ -169,7 +172,7 @@ def find_learning_rate(
     check_whole("find_learning_rate: num_starts", num_starts, 1, MAX_COUNT)
     check_whole("find_learning_rate: horizon", horizon, 1)
     check_whole("find_learning_rate: root_seed", root_seed, 0, 2**32 - 1)
-    check_counts(problem, horizon, batch_size, 1, None)
+    validate_settings(problem, num_steps=horizon, batch_size=batch_size)
     check_replacement(replacement, batch_size is not None)
     if "learning_rate" not in factory_arguments(make_optimizer):
         raise InputError(

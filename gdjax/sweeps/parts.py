@@ -17,26 +17,30 @@ computes it, so parts can be started twice, in any order, and with other numbers
 (3, 344, 600)
 """
 
+import itertools
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from gdjax.arguments import check_whole
 from gdjax.machine import format_bytes
+from gdjax.problems.problem import Problem
 from gdjax.stores.lock import is_held
 from gdjax.stores.schema import tile_name
 from gdjax.stores.writer import CHECKPOINTS, PARTS
 from gdjax.sweeps.check import check
 from gdjax.sweeps.dataset import nbytes
-from gdjax.sweeps.executor import Memory, complete_store
+from gdjax.sweeps.executor import complete_store
 from gdjax.sweeps.fit import fit
 from gdjax.sweeps.plans import Plan
-from gdjax.sweeps.program import Tile
-from gdjax.sweeps.slab_runner import SlabMonitor, run_tiles
+from gdjax.sweeps.program import Program
+from gdjax.sweeps.slab_runner import start_blocks
 from gdjax.sweeps.spec import Sweep, require_sweep
 from gdjax.sweeps.stored import open_sweep
 
@@ -49,8 +53,8 @@ class PlannedSweep:
         store: path or URL of the store.
         num_runs: number of runs.
         num_tiles: number of tiles.
-        num_parts: largest useful number of parts, each of which computes at least one slab.
-        nbytes: size of the arrays of the finished store, before compression, in bytes.
+        num_parts: largest useful number of parts.
+        nbytes: size of the arrays of the finished store, in bytes.
         seconds: estimated time of one process on this machine, from the first steps of one slab.
     """
 
@@ -88,59 +92,75 @@ def plan(
         Number of tiles and of useful parts, size, and estimated time.
     """
     require_sweep("plan: sweep", sweep)
-    fitted = fit(check(sweep, store, storage_options))
+    fitted = fit(check(Plan(sweep, store, storage_options)))
     complete_store(fitted, fitted.layout, fitted.identity, lambda _: 0)
     tiles = fitted.layout.schema.tiles
-    groups = fitted.groups(np.ndindex(*tiles), fill=False)
-    share = sum(len(fitted.positions(tile)[0]) for tile in groups[0]) / fitted.sweep.axes.runs
     return PlannedSweep(
         store=str(store),
         num_runs=fitted.sweep.axes.runs,
         num_tiles=math.prod(tiles),
-        num_parts=len(groups),
+        num_parts=len(fitted.groups(np.ndindex(*tiles))),
         nbytes=nbytes(fitted.layout, fitted.layout.variables),
-        seconds=_seconds(fitted, groups[0]) / share / len(fitted.devices),
+        seconds=sum(map(_seconds, fitted.programs)) / len(fitted.devices),
     )
 
 
-def _seconds(fitted: Plan, tiles: Sequence[Tile]) -> float:
-    """Return the estimated time of a group of tiles, from at most three blocks of its steps."""
-    shares, times = [0.0], [time.perf_counter()]
-
-    def show(share):
-        shares.append(share)
-        times.append(time.perf_counter())
-
-    monitor = SlabMonitor(Memory(fitted.layout), tiles, lambda: len(times) > 3, show)
-    run_tiles(fitted, tiles, fitted.devices[0], monitor)
-    if len(times) == 1:
-        show(1.0)
-    first = min(1, len(times) - 2)  # the first block includes the start of the program
-    return (times[-1] - times[first]) / max(shares[-1] - shares[first], 1e-9)
+def _seconds(program: Program) -> float:
+    """Return the estimated time of a program, from at most three blocks of its first slab."""
+    runs = (np.zeros(program.width, int),) * len(program.axes.shape)
+    clock = [(0, time.perf_counter())]
+    blocks = start_blocks(program, program.axes.values(runs), program.devices[0])
+    for block in itertools.islice(blocks, 3):
+        clock.append((block.num_steps, time.perf_counter()))
+    # The first block includes the start of the program.
+    pairs = [(now - then) / (b - a) for (a, then), (b, now) in itertools.pairwise(clock) if b > a]
+    num_slabs = -(-program.axes.runs // program.width)
+    return min(pairs, default=0) * program.sweep.num_steps * num_slabs
 
 
 def count_tiles(
-    store: str | Path, *, storage_options: Mapping[str, Any] | None = None
-) -> dict[str, int]:
-    """Count the tiles of a stored sweep by their state.
+    store: str | Path,
+    num_parts: int = 1,
+    *,
+    problem: Problem | None = None,
+    make_optimizer: Callable | None = None,
+    allow_unverified: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+) -> pd.DataFrame:
+    """Count the tiles of a stored sweep by their state, for each part.
 
     Args:
         store: path or URL of the store, which may be in use.
+        num_parts: number of parts.
+        problem: problem of the sweep; required for several parts if it was user-defined.
+        make_optimizer: optimizer factory of the sweep; required for several parts if it was
+            user-defined.
+        allow_unverified: whether to go on if programs cannot be compared, as in `resume`.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
 
     Returns:
-        Numbers of `tiles`, of `finished` ones, of groups of tiles that other processes compute now
-        (`computing`), and of groups with a checkpoint that nobody computes (`interrupted`).
+        DataFrame with one row per part: numbers of `tiles`, of `finished` ones, of groups of tiles
+        that a process computes now (`computing`), and of groups that were begun and that nobody
+        computes (`interrupted`).
     """
-    stored = open_sweep(store, storage_options=storage_options).stored
-    finished, location = stored.finished(), stored.location
-    names = {tile_name(tile) for tile in np.ndindex(*finished.shape)}
-    locked = names & location.sizes(PARTS).keys()
-    held = {name for name in locked if is_held(location, f"{PARTS}/{name}")}
-    interrupted = location.sizes(CHECKPOINTS).keys() & names - held
-    return {
-        "tiles": finished.size,
-        "finished": int(finished.sum()),
-        "computing": len(held),
-        "interrupted": len(interrupted),
+    check_whole("num_parts", num_parts, 1)
+    sweep = open_sweep(store, storage_options=storage_options)
+    finished, location = sweep.stored.finished(), sweep.location
+    part = np.zeros(finished.shape, int)
+    if num_parts > 1:
+        spec = sweep.spec(problem, make_optimizer, allow_unverified=allow_unverified)
+        groups = fit(check(Plan(spec, store, storage_options))).groups(np.ndindex(*finished.shape))
+        for number, tiles in enumerate(groups):
+            part[tuple(zip(*tiles, strict=True))] = number % num_parts
+    names = list(map(tile_name, np.ndindex(*finished.shape)))
+    locked, saved = location.sizes(PARTS), location.sizes(CHECKPOINTS)
+    is_begun = np.array([name in locked or name in saved for name in names])
+    computing = np.array([n in locked and is_held(location, f"{PARTS}/{n}") for n in names])
+    states = {
+        "tiles": 1,
+        "finished": finished.ravel(),
+        "computing": computing,
+        "interrupted": is_begun & ~computing & ~finished.ravel(),
     }
+    counts = pd.DataFrame(states).groupby(part.ravel()).sum()
+    return counts.reindex(pd.RangeIndex(num_parts, name="part"), fill_value=0)

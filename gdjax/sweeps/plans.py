@@ -1,6 +1,6 @@
 """Plan of a sweep: what is computed, where, and in which tiles.
 
-    check(sweep, store, ...) -> Plan      fit(plan) -> Plan with programs and layout
+    fit(check(Plan(sweep, store, ...))) -> Plan with devices, programs and layout
 
 Tiles are boxes of consecutive runs. Their size affects the number of files, but no result.
 """
@@ -12,7 +12,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from gdjax.stores.location import Bucket, Folder, locate
@@ -26,33 +25,30 @@ MAX_SHARED_TILES = 64  # maximum number of tiles whose runs share slabs
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Checked sweep, and where it is computed and stored.
+    """A sweep, and where it is computed and stored.
+
+    The arguments from `store` to `allow_unverified` are those of `gd.sweep`, which `check` checks.
 
     Args:
         sweep: the sweep.
-        devices: devices that compute slabs at the same time.
-        start: states from which runs start; None for their initial states.
+        stored: identity of a store whose tiles and arrays are reused; None for that of `store`, if
+            it exists.
+        start: states from which runs start; None for those of the sweep.
         keeps_carry: whether the state of runs for further steps is kept.
-        stored: identity of the store whose tiles and arrays are reused; None for a new store.
-        store: path or URL of the store; None keeps the results in memory.
-        storage_options: keywords for a URL.
-        max_param_bytes: maximum size of parameters in memory without a store.
-        client: Dask client whose workers fit and compute the plan.
-        allow_unverified: whether to go on if programs cannot be compared.
         programs: programs of the sweep, which `fit` compiles; empty before.
         layout: `Layout` of the arrays that all programs compute and that are kept; None before.
     """
 
     sweep: Sweep
-    devices: tuple[jax.Device, ...]
-    start: Start | None = None
-    keeps_carry: bool = False
-    stored: Mapping[str, Any] | None = None
     store: str | Path | None = None
     storage_options: Mapping[str, Any] | None = None
+    devices: Any = None
     max_param_bytes: int = MAX_PARAM_BYTES
     client: Any = None
     allow_unverified: bool = False
+    stored: Mapping[str, Any] | None = None
+    start: Start | None = None
+    keeps_carry: bool = False
     programs: tuple[Program, ...] = ()
     layout: Any = None
 
@@ -77,17 +73,16 @@ class Plan:
         along = np.meshgrid(*(np.arange(s.start, s.stop) for s in region), indexing="ij")
         return tuple(at.ravel() for at in along)
 
-    def groups(self, tiles: Iterable[Tile], *, fill: bool = True) -> list[list[Tile]]:
+    def groups(self, tiles: Iterable[Tile]) -> list[list[Tile]]:
         """Return tiles in order of computation, in groups whose runs share slabs.
 
-        Groups are as small as possible. If `fill`, only the last slab of a program is padded,
-        unless a group reaches `MAX_SHARED_TILES`; otherwise a group ends with its first full slab.
+        Groups are as small as possible such that only the last slab of a program is padded, unless
+        a group reaches `MAX_SHARED_TILES`.
         """
         groups: list[list[Tile]] = []
         last, runs = None, 0
         for number, tile in sorted((self.program_of(tile), tile) for tile in tiles):
-            width = self.programs[number].width
-            is_full = runs % width == 0 if fill else runs >= width
+            is_full = runs % self.programs[number].width == 0
             if number != last or is_full or len(groups[-1]) == MAX_SHARED_TILES:
                 groups.append([])
                 last, runs = number, 0

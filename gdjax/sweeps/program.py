@@ -231,7 +231,6 @@ class Program:
         return block.block_config(
             self.problem,
             self.make_optimizer,
-            self.problem.metrics,
             batch_size=self.batch_size,
             record_samples=sweep.record_samples,
             divergence_threshold=sweep.divergence_threshold,
@@ -273,7 +272,6 @@ class Program:
         """Arrays that all runs share, on the host."""
         return block.shared_arrays(
             self.problem,
-            self.problem.metrics,
             self.block_config,
             batch_size=self.batch_size,
             record_samples=self.sweep.record_samples,
@@ -371,14 +369,14 @@ class Program:
         )
 
     @cached_property
-    def start_program(self) -> slabs.Program:
+    def start_program(self) -> slabs.CompiledFunction:
         """Program that maps keys, settings and shared arrays to initial carries."""
         problem = self.problem
         inits = tuple(block.metric_inits(self.problem.metrics).items())
         return initial_carry_program(problem.init, problem.stateful, self.make_optimizer, inits)
 
     @cached_property
-    def block_program(self) -> slabs.Program:
+    def block_program(self) -> slabs.CompiledFunction:
         """Block of steps, compiled once for all slabs."""
         buffers, chunk_steps = tuple(self.capacity.buffers.items()), self.capacity.chunk_steps
         config = self.block_config._replace(
@@ -508,7 +506,7 @@ def program_arrays(program: Program, grid: Axes) -> dataset.Arrays:
             "units": metric.units if metric else "1",
         }
         variables[name] = Variable((*dims, "step"), np.dtype(cost_type(params)), attrs)
-    attrs = {"long_name": "outcome of the run", **flags(outcome.Outcome)}
+    attrs = {"long_name": "outcome of the run", **flags(outcome.Outcome, not_finished=-1)}
     variables["outcome"] = Variable(dims, np.int8, attrs, fill_value=-1)
     attrs = {"long_name": "step of divergence, -1 if the run did not diverge", "units": "1"}
     variables["diverged_at"] = Variable(dims, np.int32, attrs, fill_value=-2)
@@ -622,7 +620,7 @@ def initial_carry_program(
     stateful: bool,
     make_optimizer: Callable,
     metric_inits: tuple[tuple[str, Callable], ...],
-) -> slabs.Program:
+) -> slabs.CompiledFunction:
     """Return a program that maps keys, settings and shared arrays to initial carries."""
 
     def begin(key, settings, shared):
@@ -633,4 +631,4 @@ def initial_carry_program(
             make_optimizer, params, model_state, settings, inits, shared.metrics
         )
 
-    return slabs.Program(jax.vmap(begin, (0, 0, None)), once=True)
+    return slabs.CompiledFunction(jax.vmap(begin, (0, 0, None)), once=True)

@@ -34,6 +34,7 @@ from gdjax.sweeps.check import check, check_devices, check_program
 from gdjax.sweeps.dataset import pad_before
 from gdjax.sweeps.executor import execute
 from gdjax.sweeps.fit import fit, fit_program
+from gdjax.sweeps.plans import Plan
 from gdjax.sweeps.program import programs_of
 from gdjax.sweeps.slab_runner import run_slab
 from gdjax.sweeps.stored import open_sweep
@@ -167,8 +168,8 @@ def resume(
         _check_part(part, client)
     stored = open_sweep(store, storage_options=storage_options)
     spec = stored.spec(problem, make_optimizer, allow_unverified=allow_unverified)
-    plan = check(spec, store, storage_options, client=client, allow_unverified=allow_unverified)
-    return execute(fit(plan), part=part)
+    plan = Plan(spec, store, storage_options, client=client, allow_unverified=allow_unverified)
+    return execute(fit(check(plan)), part=part)
 
 
 def _check_part(part, client):

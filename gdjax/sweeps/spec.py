@@ -25,7 +25,7 @@ from jaxtyping import PyTree
 from gdjax.arguments import check_flag, check_whole
 from gdjax.descent.batches import check_replacement
 from gdjax.descent.functions import traced_functions
-from gdjax.descent.validation import check_counts, check_record_samples, validate_settings
+from gdjax.descent.validation import validate_settings
 from gdjax.errors import InputError
 from gdjax.problems.problem import Metric, Problem, check_metric_names, require_problem
 from gdjax.problems.traces import Traced
@@ -155,17 +155,17 @@ def validate_spec(spec: Sweep) -> None:
     require_problem(spec.problem)
     if not isinstance(spec.axes, Axes):
         raise InputError(f"axes = {spec.axes!r:.80}, expected gd.axes(learning_rate=[0.1, 1])")
-    validate_settings(
-        spec.problem,
-        num_steps=spec.num_steps,
-        batch_size=spec.batch_size,
-        record_every=spec.record_every,
-        record_samples=spec.record_samples,
-        snapshot_every=spec.snapshot_every,
-        eval_params_fn=spec.eval_params_fn,
-        divergence_threshold=spec.divergence_threshold,
-        gradient_tolerance=spec.gradient_tolerance,
-    )
+    for size in _batch_sizes(spec) or [spec.batch_size]:
+        validate_settings(
+            spec.problem,
+            num_steps=spec.num_steps,
+            batch_size=size,
+            record_every=spec.record_every,
+            record_samples=spec.record_samples,
+            snapshot_every=spec.snapshot_every,
+            divergence_threshold=spec.divergence_threshold,
+            gradient_tolerance=spec.gradient_tolerance,
+        )
     check_whole("root_seed", spec.root_seed, 0, 2**32 - 1)
     check_flag("stop_when_converged", spec.stop_when_converged)
     if spec.continuable is not None:
@@ -189,15 +189,16 @@ def validate_spec(spec: Sweep) -> None:
     _check_names(spec.axes, spec.recorded_metrics)
 
 
+def _batch_sizes(spec):
+    return spec.axes.by_name.get(BATCH_SIZE, np.zeros(0)).tolist()
+
+
 def _check_batches(spec):
-    sizes = spec.axes.by_name.get(BATCH_SIZE, np.zeros(0)).tolist()
-    for size in sizes:
-        if spec.batch_size not in (None, size):
-            raise InputError(
-                f"batch_size = {spec.batch_size}, but batch_size is also an axis; pass one of them"
-            )
-        check_counts(spec.problem, spec.num_steps, size, spec.record_every, spec.snapshot_every)
-        check_record_samples(spec.problem, spec.record_samples, size)
+    sizes = _batch_sizes(spec)
+    if any(spec.batch_size not in (None, size) for size in sizes):
+        raise InputError(
+            f"batch_size = {spec.batch_size}, but batch_size is also an axis; pass one of them"
+        )
     check_replacement(spec.replacement, spec.batch_size is not None or bool(sizes))
     if "data_seed" in spec.roles and spec.batch_size is None and not sizes:
         raise InputError(

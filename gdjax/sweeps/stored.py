@@ -55,19 +55,13 @@ from gdjax.sweeps.axes import (
 from gdjax.sweeps.binding import assign_roles, by_role, with_settings
 from gdjax.sweeps.branch_spec import BranchSpec
 from gdjax.sweeps.dataset import from_named
-from gdjax.sweeps.factories import optimizer_from, problem_from
+from gdjax.sweeps.factories import optimizer_from, problem_from, qualified_name
 from gdjax.sweeps.identity import hash_of, problem_identity
 from gdjax.sweeps.identity import identity as identity_now
 from gdjax.sweeps.spec import Sweep
 
 MAX_RECORDED_INTEGER = 2**32 - 1  # largest count or seed in a record
 ELSEWHERE = "restore the store from a copy"
-
-EVAL_PARAMS_FNS = {
-    f"{made.__module__}.{made.__qualname__}": made
-    for made in (optax.contrib.schedule_free_eval_params,)
-}
-"""Functions that a record may name in addition to those listed in `factories`."""
 
 
 class StoredSweep:
@@ -247,8 +241,9 @@ def axes_of(identity: Mapping[str, Any], where: Any) -> Axes:
 
 
 def _eval_params_fn(recorded, where):
-    if recorded is None or (isinstance(recorded, str) and recorded in EVAL_PARAMS_FNS):
-        return recorded and EVAL_PARAMS_FNS[recorded]
+    known = optax.contrib.schedule_free_eval_params
+    if recorded in (None, qualified_name(known)):
+        return recorded and known
     raise StoreError(
         f"{where}: its sweep used eval_params_fn {recorded!r:.80}, which cannot be rebuilt from a "
         f"record; to continue, call gdjax.sweep with the original arguments and this store"

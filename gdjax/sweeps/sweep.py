@@ -10,7 +10,7 @@ import optax
 import xarray as xr
 from jaxtyping import PyTree
 
-from gdjax.errors import InputError
+from gdjax.errors import InputError, warn
 from gdjax.problems.problem import Metric, Problem
 from gdjax.problems.validation import check_params
 from gdjax.sweeps.axes import Axes, AxisValue, positions
@@ -18,7 +18,7 @@ from gdjax.sweeps.check import check
 from gdjax.sweeps.dataset import from_named
 from gdjax.sweeps.executor import execute
 from gdjax.sweeps.fit import fit
-from gdjax.sweeps.plans import MAX_PARAM_BYTES
+from gdjax.sweeps.plans import MAX_PARAM_BYTES, Plan
 from gdjax.sweeps.spec import Sweep
 
 
@@ -106,8 +106,7 @@ def sweep(
         the last one.
 
     Raises:
-        InputError: if an argument has an invalid type or value, or memory or disk is insufficient.
-            All checks precede any computation.
+        InputError: before any computation, also if memory or disk is insufficient.
         StoreError: if the store is in use, damaged beyond repair, or contains another sweep.
         KeyboardInterrupt: on Ctrl-C, after the state has been saved in the store.
 
@@ -138,7 +137,10 @@ def sweep(
         continuable=continuable,
     )
     where = (store, storage_options, devices, max_param_bytes, client, allow_unverified)
-    return execute(fit(check(spec, *where)))
+    runs = execute(fit(check(Plan(spec, *where))))
+    if (runs["diverged_at"] == 0).all():
+        warn("sweep: the cost of every run is not finite or too large at its start; check init")
+    return runs
 
 
 def params_of(dataset: xr.Dataset, like: PyTree, at: Mapping[str, AxisValue]) -> PyTree:

@@ -148,12 +148,12 @@ def basin_volume(
         >>> bool(estimate.lower_bound)
         False
     """
-    check_number("basin_volume: level", level, above=0)
-    level = float(level) if isinstance(level, int) else level  # JAX's integers have 32 bits
     check_whole("basin_volume: directions", directions, 2, MAX_COUNT)
     check_key(key)
-    problem = problem_at(problem, params, data)
     flat, unravel = ravel_params(params)
+    check_number("basin_volume: level", level, above=0, most=float(jnp.finfo(flat.dtype).max))
+    level = jnp.asarray(level, flat.dtype)
+    problem = problem_at(problem, params, data)
     lowest = evaluate(problem, unravel(flat))
 
     def inside(w):

@@ -194,6 +194,17 @@ def local_learning_coefficient(
         for each temperature; coefficients of temperatures at which the chains disagree are NaN and
         are not used. With fewer than three other temperatures, the interval is NaN.
 
+    Examples:
+        A bowl in two dimensions, with few samples:
+
+        >>> few = {"num_chains": 4, "num_warmup": 50, "num_integration_steps": 4}
+        >>> key, temperatures = jax.random.key(0), [1e2, 1e3, 1e4]
+        >>> estimate = local_learning_coefficient(
+        ...     lambda w: w @ w / 2, jnp.zeros(2), key=key, inverse_temperatures=temperatures, **few
+        ... )
+        >>> bool(estimate.low < 1 < estimate.high)
+        True
+
     References: Watanabe 2009, theorem 6.7; Lau et al. 2023, arXiv 2308.12108.
     """
     problem = problem_at(problem, params, data)

@@ -41,11 +41,3 @@ def test_bash_completes_a_command_and_a_flag(capsys, tmp_path):
         [bash, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["sweep", "--learning-rate"], done.stderr
-
-
-@pytest.mark.parametrize("rest", [[], ["ksh"], ["bash", "zsh"]])
-def test_a_missing_unknown_or_second_shell_raises_an_error_that_lists_the_valid_ones(rest, capsys):
-    with pytest.raises(SystemExit) as end:
-        main(["--completion", *rest])
-    assert end.value.code == 2
-    assert "expected one of bash, zsh, fish" in capsys.readouterr().err

@@ -1,10 +1,5 @@
 """The command `gdjax data`: output and exit status."""
 
-import subprocess
-import sys
-
-import pytest
-
 from gdjax import data
 from gdjax.cli import main
 
@@ -30,12 +25,6 @@ def test_list_prints_every_data_set(tmp_path, capsys):
     assert str(tmp_path) in rows["kmnist"]
 
 
-def test_without_arguments_the_data_sets_are_listed(capsys):
-    status, out, _ = run(capsys=capsys)
-    assert (status, out) == run("list", capsys=capsys)[:2]
-    assert status == 0
-
-
 def test_prepare_passes_its_folders_to_the_library(tmp_path, capsys, monkeypatch):
     calls = []
 
@@ -59,26 +48,3 @@ def test_the_bundled_data_set_requires_no_preparation(capsys):
     status, out, _ = run("prepare", "mnist5k", capsys=capsys)
     assert status == 0
     assert "needs no preparation" in out
-
-
-def test_prepare_exits_with_a_one_line_error_for_an_unknown_name(tmp_path, capsys):
-    status, out, err = run("prepare", "nonsense", "--data-dir", tmp_path, capsys=capsys)
-    assert (status, out) == (2, "")
-    assert err.count("\n") == 1
-    assert err.startswith("gdjax: data set 'nonsense' is unknown")
-    assert "mnist, fashion_mnist, kmnist" in err
-
-
-@pytest.mark.parametrize("flag", ["--help", "list --help", "prepare --help"])
-def test_help_prints_the_usage(flag, capsys):
-    status, out, _ = run(*flag.split(), capsys=capsys)
-    assert status == 0
-    assert "usage: gdjax data" in out
-
-
-def test_importing_the_command_does_not_import_large_libraries():
-    code = (
-        "import sys, gdjax.cli.data\n"
-        "assert not {'jax', 'numpy', 'tensorflow_datasets'} & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)

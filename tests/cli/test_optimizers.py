@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from gdjax.cli.options import MOMENTUM, NetworkOptions, make_optimizer
+from gdjax.cli.options import MOMENTUM, make_optimizer
 
 
 def path(optimizer, steps=3):
@@ -34,9 +34,3 @@ def test_momentum_is_not_fixed_if_it_is_swept():
     created = make_optimizer("momentum", ("momentum",))
     np.testing.assert_allclose(path(created(0.5, momentum=0.0)), [-0.5, -1.0, -1.5])
     assert "momentum" in inspect.signature(created).parameters
-
-
-def test_optimizer_names_select_three_different_optimizers():
-    names = NetworkOptions.__dataclass_fields__["optimizer"].type.__args__
-    assert set(names) == {"sgd", "momentum", "adam"}
-    assert len({tuple(path(make_optimizer(name)(0.1))) for name in names}) == 3

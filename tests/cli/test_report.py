@@ -77,15 +77,15 @@ def test_a_report_is_printed_and_written(runs, accurate, tmp_path, capsys):
     assert {"ends.png", "curves.png"} <= {file.name for file in tmp_path.iterdir()}
 
 
+def test_the_first_axis_may_have_names(runs, tmp_path):
+    named = runs.assign_coords(learning_rate=["tanh", "relu"])
+    report.report_sweep(named, tmp_path, {}, tmp_path / "runs.zarr")
+    assert {file.name for file in tmp_path.iterdir()} == {"summary.json", "ends.png"}
+
+
 def test_the_printed_table_shows_only_finite_intervals(runs):
     assert "median cost, 95 %" in report.printed_table(report.table(runs))
     printed = report.printed_table(report.table(runs.isel(seed=[0])))
-    assert printed.splitlines()[0].split() == [
-        "learning",
-        "rate",
-        "median",
-        "cost",
-        "stalled",
-        "diverged",
-    ]
+    names = printed.splitlines()[0].split()
+    assert names == ["learning", "rate", "median", "cost", "stalled", "diverged"]
     assert "(" not in printed

@@ -1,9 +1,6 @@
 """The commands `gdjax sweep`, `resume` and `replay` on a small store."""
 
-import errno
-import io
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -72,17 +69,6 @@ def test_resume_of_a_finished_store_gives_an_equal_table(swept, tmp_path, capsys
     assert printed.endswith(f"\nnext: gdjax explore {swept}/runs.zarr\n")
 
 
-@pytest.mark.long
-def test_resume_computes_missing_tiles_and_gives_an_equal_table(swept, tmp_path):
-    store = tmp_path / "runs.zarr"
-    shutil.copytree(swept / "runs.zarr", store)
-    flags = sorted((store / ".gdjax/tiles").iterdir())
-    flags[0].unlink()
-    main(["resume", str(store), "--out", str(tmp_path)])
-    before = json.loads((swept / "summary.json").read_text())["table"]
-    assert json.loads((tmp_path / "summary.json").read_text())["table"] == before
-
-
 def test_resume_writes_only_into_a_folder_of_the_same_sweep(swept, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, content in (("alone", None), ("other", "another sweep"), ("same", "of this sweep")):
@@ -122,43 +108,6 @@ def test_replay_reports_equality_and_suggests_the_next_command(swept, capsys):
     assert "learning_rate=0.5 seed=2: bitwise equal" in printed
     flags = f"--store {swept}/runs.zarr --at learning_rate=0.5 seed=2"
     assert printed.endswith(f"\nnext: gdjax landscape {flags}\n")
-
-
-def broken(error):
-    """Return a stream that rejects output, like a closed pipe or a full disk."""
-
-    class Stream(io.StringIO):
-        def write(self, text):
-            raise error
-
-        def fileno(self):
-            return self.descriptor
-
-    return Stream()
-
-
-@pytest.mark.long
-@pytest.mark.parametrize(
-    ("error", "status"),
-    [
-        (BrokenPipeError(errno.EPIPE, "Broken pipe"), 141),
-        (OSError(errno.ENOSPC, "No space left on device"), 2),
-    ],
-)
-def test_files_are_written_even_if_nothing_can_be_printed(
-    error, status, swept, tmp_path, monkeypatch, capfd
-):
-    stream = broken(error)
-    stream.descriptor = os.dup(1)
-    monkeypatch.setattr("sys.stdout", stream)
-    with pytest.raises(SystemExit) as caught:
-        main(["resume", str(swept / "runs.zarr"), "--out", str(tmp_path)])
-    assert caught.value.code == status
-    expected = {"summary.json", "ends.png", "curves.png"}
-    assert {file.name for file in tmp_path.iterdir()} == expected
-    os.close(stream.descriptor)
-    message = "gdjax: standard output cannot be written: No space left on device\n"
-    assert capfd.readouterr().err == ("" if status == 141 else message)
 
 
 def test_resume_reports_no_accuracy_if_the_problem_defines_none(tmp_path, capsys):

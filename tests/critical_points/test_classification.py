@@ -22,26 +22,23 @@ def test_every_kind_has_a_label_and_classified_points_have_no_advice(kind):
     assert (one.advice == "") == (kind not in REFUSALS)
 
 
+FAR = {"gradient_norm": 0.25, "gradient_tolerance": 1e-5}
+NEAR = {"newton_distance": 0.5, "distance_tolerance": 0.1}
+
+
 @pytest.mark.parametrize(
-    ("numbers", "words"),
+    ("kind", "numbers", "words"),
     [
-        ({"gradient_norm": np.nan}, "not finite"),
-        ({"largest": np.nan}, "not finite"),
-        ({"kantorovich": 0.75}, "0.75, expected below 0.5"),
-        ({"nullity": 2, "resolution": 3e-9}, "2 of the eigenvalues are within 3e-09 of zero"),
+        (Kind.UNDECIDED, {"gradient_norm": np.nan}, "not finite"),
+        (Kind.UNDECIDED, {"largest": np.nan}, "not finite"),
+        (Kind.UNDECIDED, {"kantorovich": 0.75}, "0.75, expected below 0.5"),
+        (Kind.UNDECIDED, {"nullity": 2, "resolution": 3e-9}, "2 of the eigenvalues are within 3e"),
+        (Kind.NOT_STATIONARY, FAR, "the gradient is 0.25, expected at most 1e-05: find the near"),
+        (Kind.NOT_STATIONARY, NEAR, "a critical point seems to be 0.5 away"),
     ],
 )
-def test_advice_for_an_undecided_point_states_the_reason(numbers, words):
-    assert words in classification(Kind.UNDECIDED, **{"largest": 1.0} | numbers).advice
-
-
-def test_advice_for_a_point_that_is_not_stationary_names_the_distance_and_the_remedy():
-    one = classification(Kind.NOT_STATIONARY, gradient_norm=0.25, gradient_tolerance=1e-5)
-    assert one.advice.startswith("the gradient is 0.25, expected at most 1e-05")
-    near = one._replace(gradient_norm=0.0, newton_distance=0.5, distance_tolerance=0.1)
-    assert "0.5 away" in near.advice
-    for advice in (one.advice, near.advice):
-        assert "with gd.critical_points.polish(problem, params), or for the runs" in advice
+def test_advice_states_the_reason(kind, numbers, words):
+    assert words in classification(kind, **{"largest": 1.0} | numbers).advice
 
 
 def test_float64_is_recommended_only_for_float32_points():

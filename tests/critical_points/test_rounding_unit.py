@@ -142,10 +142,15 @@ def test_a_strict_saddle_close_to_a_strict_maximum_is_not_degenerate_in_float32(
     random = np.random.default_rng(0)
     strict = [[-1.06, 0.01776, 23250.0, offset] for offset in (0, 1, 10)]
     strict += [
-        [sign, 10.0 ** random.uniform(-3, -1), 10.0 ** random.uniform(3, 4), offset]
+        [
+            sign * 10.0 ** random.uniform(-2, 4),
+            10.0 ** random.uniform(-4, 0),
+            10.0 ** random.uniform(1, 6),
+            offset,
+        ]
         for sign in (-1, 1)
-        for offset in (0, 1, 10)
-        for _ in range(5)
+        for offset in (0, 1, 10, 100)
+        for _ in range(12)
     ]
     degenerate = [[sign, 0, 10.0 ** random.uniform(0, 4), 1] for sign in (-1, 1) for _ in range(3)]
 

@@ -12,7 +12,6 @@ from jax.flatten_util import ravel_pytree
 
 from gdjax import progress
 from gdjax.curvature import (
-    HessianOperator,
     eigenpairs,
     eigensolvers,
     extreme_eigenpairs,
@@ -39,17 +38,12 @@ def true_residuals(H, result):
     return np.linalg.norm(V @ H - values[:, None] * V, axis=1)
 
 
-@pytest.fixture(scope="module")
-def result(network):
-    cost, params, data, _ = network
-    return jax.jit(partial(extreme_eigenpairs, largest=10, smallest=3))(
+@pytest.mark.long
+def test_eigenpairs_of_a_network_are_those_of_its_dense_hessian_within_their_residuals(network):
+    cost, params, data, H = network
+    result = jax.jit(partial(extreme_eigenpairs, largest=10, smallest=3))(
         as_problem(cost, data), params, key=jax.random.key(0)
     )
-
-
-@pytest.mark.long
-def test_extreme_eigenvalues_of_a_network_equal_those_of_its_dense_hessian(network, result):
-    H = network[-1]
     exact = np.linalg.eigvalsh(H)
     assert H.shape == (2058, 2058)
     assert int(result.status) == eigenpairs.EigenpairsStatus.CONVERGED
@@ -59,18 +53,12 @@ def test_extreme_eigenvalues_of_a_network_equal_those_of_its_dense_hessian(netwo
     np.testing.assert_allclose(result.values[10:], exact[2::-1], atol=1e-3 * size)
     # Far fewer products than parameters are needed.
     assert int(result.num_hvps) < 400
-
-
-@pytest.mark.long
-def test_reported_residuals_bound_those_computed_in_float64(network, result):
-    H = network[-1]
     residuals = true_residuals(H, result)
     assert np.all(residuals <= result.residuals)
     assert np.all(result.residuals <= residuals + 2e-6 * result.norm)
     assert result.residuals.max() <= 1e-3 * result.norm
     np.testing.assert_allclose(np.linalg.norm(rows(result.vectors), axis=1), 1, rtol=1e-5)
     # Each value is within its residual of an eigenvalue.
-    exact = np.linalg.eigvalsh(H)
     nearest = np.abs(exact[:, None] - np.asarray(result.values, np.float64)).min(axis=0)
     assert np.all(nearest <= result.residuals)
 
@@ -179,12 +167,6 @@ def test_outside_jit_a_progress_bar_counts_the_products(monkeypatch, function):
     result = function(problem, jnp.ones(600), key=key)
     expected = result.num_hvps // 2 if function is extreme_eigenpairs else 64
     assert bar.update.call_count == expected
-
-
-def test_an_array_is_a_single_layer():
-    layers = HessianOperator(lambda w: jnp.sum(w**2), jnp.ones(3)).layers()
-    assert list(layers) == ["all"]
-    np.testing.assert_allclose(layers["all"].as_matrix(), 2 * np.eye(3))
 
 
 def test_eigenvalues_of_16_bit_parameters_have_single_precision():

@@ -1,6 +1,5 @@
 """Problems, data and invalid arguments of functions that differentiate a cost."""
 
-import types
 from functools import partial
 
 import jax
@@ -8,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gdjax import critical_points, curvature, flows, landscape, minima, volumes
+from gdjax import critical_points, curvature, flows, landscape, minima
 from gdjax.curvature import value_and_gradient
 from gdjax.errors import InputError
 from gdjax.landscape import directions
@@ -149,13 +148,3 @@ def test_a_frozen_cost_uses_one_model_state():
     problem, w = frozen(CARRIES, model_state=jnp.array(3.0)), jnp.ones(2)
     assert float(value_and_gradient(problem, w)[0]) == 8
     assert landscape.line(problem, w, w, [0.0, 2.0]).cost.values.tolist() == [8, 0]
-
-
-@pytest.mark.parametrize("package", [critical_points, curvature, flows, landscape, volumes])
-def test_completion_lists_public_names_but_no_modules(package):
-    members = {name: getattr(package, name) for name in dir(package)}
-    assert members
-    assert not [name for name, value in members.items() if isinstance(value, types.ModuleType)]
-    assert all(
-        value.__doc__ and value.__module__.startswith("gdjax.") for value in members.values()
-    )

@@ -1,7 +1,4 @@
-"""Eigenpairs by Jacobi rotations, compared with NumPy; a sweep on two devices."""
-
-import subprocess
-import sys
+"""Eigenpairs by Jacobi rotations, compared with NumPy."""
 
 import jax
 import jax.numpy as jnp
@@ -61,35 +58,3 @@ def test_jacobi_rotations_terminate_on_non_finite_matrices():
 def test_large_matrices_are_decomposed_by_jax():
     assert "custom_call" in jax.jit(eigensolvers.eigh).lower(jnp.eye(40)).as_text()
     assert "custom_call" not in jax.jit(eigensolvers.eigh).lower(jnp.eye(8)).as_text()
-
-
-SWEEP = """
-import jax
-jax.config.update("jax_num_cpu_devices", 2)
-import jax.numpy as jnp
-import gdjax as gd
-from gdjax.curvature import sharpness_metric
-
-problem = gd.Problem(
-    init=lambda key: jax.random.normal(key, (20,)),
-    cost=lambda w: jnp.sum(jnp.arange(1.0, 21) * w**2) / 2 + jnp.sum(w**4),
-)
-runs = gd.sweep(
-    problem,
-    gd.axes(seed=range(16)),
-    50,
-    make_optimizer=lambda: __import__("optax").sgd(0.01),
-    record_every=1,
-    metrics={"sharpness": sharpness_metric(problem)},
-)
-assert len(jax.local_devices()) == 2
-print(float(runs.sharpness.min()) > 0)
-"""
-
-
-@pytest.mark.long
-def test_a_sweep_with_sharpness_on_two_devices_does_not_deadlock():
-    done = subprocess.run(
-        [sys.executable, "-c", SWEEP], capture_output=True, text=True, timeout=240, check=True
-    )
-    assert done.stdout.strip() == "True"

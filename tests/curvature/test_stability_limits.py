@@ -110,27 +110,6 @@ def test_thresholds_can_be_vmapped_over_rates_and_momenta():
     np.testing.assert_allclose(result, (2 + 2 * momenta) / rates, rtol=1e-6)
 
 
-def test_rmsprop_oscillates_with_an_amplitude_of_half_the_learning_rate():
-    """w changes sign at every step and |g| is constant, so each step equals the rate."""
-    with jax.enable_x64(True):
-        rates = jnp.geomspace(1e-2, 10, 16)
-
-        def settle(rate):
-            fixed_rule = optax.rmsprop(rate, eps=0.0)
-
-            def step(carry, _):
-                w, memory = carry
-                updates, memory = fixed_rule.update(7.0 * w, memory, w)
-                return (w + updates, memory), w
-
-            start = jnp.array(1.0)
-            return jax.lax.scan(step, (start, fixed_rule.init(start)), length=3000)[1]
-
-        along = np.asarray(jax.jit(jax.vmap(settle))(rates))
-    assert np.abs(along[:, -2:]) == pytest.approx(np.stack([rates, rates], 1) / 2, rel=1e-6)
-    assert np.all(along[:, -1] * along[:, -2] < 0)
-
-
 def test_the_threshold_in_another_norm_is_that_of_the_generalized_sharpness():
     muon = partial(non_euclidean_descent, norm="spectral")
     assert float(stability_threshold(0.1, muon)) == pytest.approx(20)

@@ -28,13 +28,6 @@ def test_a_missing_network_connection_raises_an_error(data_dir, originals, monke
     assert not data_dir.exists()
 
 
-def test_a_missing_url_raises_an_error(data_dir, originals, monkeypatch):
-    Served(originals, status=404).install(monkeypatch)
-    with pytest.raises(DataError, match=r"could not be downloaded from http://digits\.invalid/"):
-        load("tiny", data_dir=data_dir)
-    assert not data_dir.exists()
-
-
 @pytest.mark.parametrize(
     "damage",
     [

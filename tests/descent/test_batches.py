@@ -14,8 +14,8 @@ from gdjax.problems.problem import Problem
 SIZES = st.integers(1, 30).flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n)))
 
 
-def order(samples, batch_size, *seeds):
-    return Order(jax.vmap(jax.random.key)(np.array(seeds or (0,))), samples, batch_size)
+def order(samples, batch_size, *seeds, **options):
+    return Order(jax.vmap(jax.random.key)(np.array(seeds or (0,))), samples, batch_size, **options)
 
 
 @pytest.mark.long
@@ -45,22 +45,16 @@ def test_any_range_of_rows_is_a_slice_of_the_sequence(sizes, data):
         )
 
 
-def test_each_stream_is_independent_of_the_number_of_streams():
-    together = order(17, 4, 5, 6, 7).rows(2, 9)
-    for i, seed in enumerate((5, 6, 7)):
-        np.testing.assert_array_equal(together[i], order(17, 4, seed).rows(2, 9)[0])
-
-
-def test_permutations_of_different_passes_and_streams_differ():
-    a, b = order(40, 40, 1, 2).rows(0, 3)
-    permutations = [tuple(row) for row in (*a, *b)]
-    assert len(set(permutations)) == 6
-
-
-def test_the_batch_size_does_not_change_the_stream_of_samples():
-    streams = [order(12, size, 4).rows(0, 24 // size).ravel() for size in (1, 3, 4, 12)]
-    for stream in streams[1:]:
-        np.testing.assert_array_equal(stream, streams[0])
+@pytest.mark.parametrize("replacement", [False, True])
+def test_a_stream_of_samples_depends_on_neither_other_streams_nor_the_batch_size(replacement):
+    kind = {"replacement": replacement}
+    together = order(7, 3, 5, 6, 7, **kind).rows(2, 9)
+    assert (together.min(), together.max()) == (0, 6)
+    for row, seed in zip(together, (5, 6, 7), strict=True):
+        np.testing.assert_array_equal(row, order(7, 3, seed, **kind).rows(2, 9)[0])
+    streams = [order(12, size, 4, **kind).rows(0, 24 // size).ravel() for size in (1, 3, 4, 12)]
+    assert all(np.array_equal(stream, streams[0]) for stream in streams)
+    assert (len(set(streams[0][:12])) < 12) == replacement  # otherwise it is a permutation
 
 
 def test_all_orders_are_equally_likely():
@@ -100,7 +94,6 @@ def test_epochs_are_converted_to_steps(epochs, samples, batch_size, steps):
 
 DATA = {"x": np.arange(40.0).reshape(20, 2), "y": np.arange(20)}
 PROBLEM = Problem(init=lambda key: np.zeros(2), cost=lambda w, batch: 0.0, data=DATA)
-ALONE = Problem(init=lambda key: np.zeros(2), cost=lambda w: 0.0)
 
 
 def test_record_samples_are_distinct_sorted_and_reproducible():
@@ -112,27 +105,10 @@ def test_record_samples_are_distinct_sorted_and_reproducible():
     np.testing.assert_array_equal(recorded_samples(PROBLEM, 20)["y"], DATA["y"])
 
 
-# -- with replacement
-
-
-def drawn(samples, batch_size, *seeds):
-    keys = jax.vmap(jax.random.key)(np.array(seeds or (0,)))
-    return Order(keys, samples, batch_size, replacement=True)
-
-
 def test_samples_with_replacement_are_uniform_and_independent():
     """The chi-squared statistic of the 16 pairs exceeds 44 with probability 0.01 %."""
-    stream = drawn(4, 2, *range(2000)).rows(0, 4)  # two passes
+    stream = order(4, 2, *range(2000), replacement=True).rows(0, 4)  # two passes
     for first, second in ((0, 1), (1, 2), (0, 2)):  # within a pass, and between passes
         pairs = 4 * stream[:, first, 0] + stream[:, second, 1]
         counts = np.bincount(pairs, minlength=16)
         assert np.sum((counts - 125) ** 2 / 125) < 44
-
-
-def test_streams_with_replacement_depend_on_neither_other_streams_nor_batch_size():
-    complete = drawn(7, 3, 1, 2).rows(0, 20)
-    assert (complete.min(), complete.max()) == (0, 6)
-    np.testing.assert_array_equal(drawn(7, 3, 2).rows(5, 9)[0], complete[1, 5:14])
-    streams = [drawn(12, size, 4).rows(0, 24 // size).ravel() for size in (1, 4, 12)]
-    assert all(np.array_equal(stream, streams[0]) for stream in streams)
-    assert len(set(streams[0][:12])) < 12  # not a permutation

@@ -20,10 +20,9 @@ def test_the_schedule_equals_that_of_optax(peak, start, end, warmup, total):
     np.testing.assert_allclose(result, jax.vmap(expected)(steps), rtol=1e-6, atol=1e-6 * peak)
 
 
-def test_the_schedule_equals_the_formula_in_float64():
-    with jax.enable_x64(True):
-        rate = WarmupCosine(3.0, 4, 11, start=0.5, end=0.25)
-        result = np.array([rate(step) for step in range(14)])
+def test_the_schedule_equals_the_formula_in_float64(float64):
+    rate = WarmupCosine(3.0, 4, 11, start=0.5, end=0.25)
+    result = np.array([rate(step) for step in range(14)])
     t = np.arange(14.0)
     fall = 0.25 + 2.75 * (1 + np.cos(np.pi * np.minimum((t - 4) / 7, 1))) / 2
     np.testing.assert_allclose(result, np.where(t < 4, 0.5 + 2.5 * t / 4, fall), rtol=1e-14)

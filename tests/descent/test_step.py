@@ -57,14 +57,6 @@ def test_a_diverged_run_keeps_its_state():
     assert all(m == memory[0] for m in memory)
 
 
-def test_the_divergence_threshold_is_the_largest_cost_that_does_not_diverge():
-    for bound, diverged in ((9.0, -1), (8.9, 7)):
-        result, _ = step(
-            lambda w: w**2, SGD, init(SGD, jnp.array(3.0)), at=7, divergence_threshold=bound
-        )
-        assert int(result.diverged_at) == diverged
-
-
 def test_a_step_passes_key_step_number_and_model_state_to_the_cost():
     def cost(w, x, *, key, step, model_state):
         observed = jax.random.normal(key) + 10 * step + 100 * model_state
@@ -131,22 +123,16 @@ def test_finite_requires_a_finite_gradient_norm_and_a_value_up_to_the_threshold(
 ):
     tree = {"a": jnp.array(gradient[:1]), "b": jnp.array(gradient[1:])}
     assert bool(jax.jit(finite)(jnp.float32(value), norm(tree), 1e12)) is expected
+    assert bool(finite(jnp.float32(value), norm(tree), INF)) is (expected or value == 1.01e12)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
 def test_finiteness_is_checked_without_overflow_in_half_precision(dtype):
-    one, many = (
-        jnp.ones((), dtype),
-        jnp.full(20_000, 10, dtype),
-    )  # the sum of their squares exceeds the largest float16, 65,504
+    # The sum of the squares exceeds the largest float16, 65,504.
+    one, many = jnp.ones((), dtype), jnp.full(20_000, 10, dtype)
     assert bool(finite(one, norm(many), 1e12))
     assert not bool(finite(one, norm(many.at[7].set(INF)), 1e12))
     assert not bool(finite(one * INF, norm(many), 1e12))
-
-
-def test_an_infinite_cost_diverges_even_at_an_infinite_threshold():
-    assert not bool(finite(jnp.float32(INF), jnp.zeros(()), INF))
-    assert bool(finite(jnp.float32(1e38), jnp.zeros(()), INF))
 
 
 @pytest.mark.parametrize("dtypes", [(jnp.float32,), (jnp.bfloat16,), (jnp.float16, jnp.bfloat16)])

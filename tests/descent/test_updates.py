@@ -18,18 +18,8 @@ START = {"w": jnp.array([[1.0, -2.0, 0.5], [0.3, 0.2, -1.0]]), "b": jnp.array([0
 WEIGHTS, BIASES = {"w": True, "b": False}, {"w": False, "b": True}
 
 WITH_A_RATE = (
-    *(
-        "adabelief",
-        "adadelta",
-        "adafactor",
-        "adagrad",
-        "adam",
-        "adamax",
-        "adamaxw",
-        "adamw",
-        "adan",
-    ),
-    *("amsgrad", "fromage", "lamb", "lars", "lion", "nadam", "nadamw", "novograd"),
+    *("adabelief", "adadelta", "adafactor", "adagrad", "adam", "adamax", "adamaxw", "adamw"),
+    *("adan", "amsgrad", "fromage", "lamb", "lars", "lion", "nadam", "nadamw", "novograd"),
     *("optimistic_adam_v2", "optimistic_gradient_descent", "radam", "rmsprop"),
     *("rprop", "sgd", "sign_sgd", "signum", "sm3", "yogi"),
     *("acprop", "ademamix", "adopt", "galore", "madgrad", "muon", "schedule_free_adamw"),
@@ -63,10 +53,8 @@ OTHER_OPTIMIZERS = {
     "apply_every": optax.chain(optax.apply_every(2), SGD),
 }
 REFUSED = {
-    "lookahead": (
-        optax.lookahead(SGD, 5, 0.5),
-        "has no attribute 'fast'",
-    ),  # it expects pairs of parameters
+    # It expects pairs of parameters.
+    "lookahead": (optax.lookahead(SGD, 5, 0.5), "has no attribute 'fast'"),
     "dpsgd": (
         optax.chain(contrib.differentially_private_aggregate(1.0, 0.1, key=0), SGD),
         "need a gradient per sample",
@@ -119,22 +107,13 @@ def test_an_unsupported_optimizer_raises_an_error_that_states_the_reason(name):
 
 
 EXTRA_ARGUMENTS = {
-    "sam": (),
     "sam, opaque": ("grad_fn",),
     "sophia": ("obj_fn",),
-    "lbfgs": ("value", "grad", "value_fn"),
-    "backtracking": ("value", "grad", "value_fn"),
-    "polyak_sgd": ("value",),
-    "reduce_on_plateau": ("value",),
-    "schedule_free_sgd": (),
-    "noisy_sgd": (),
-    "inject_hyperparams": (),
+    **dict.fromkeys(("lbfgs", "backtracking"), ("value", "grad", "value_fn")),
+    **dict.fromkeys(("polyak_sgd", "reduce_on_plateau"), ("value",)),
     **dict.fromkeys(("adam", "adamw", "adagrad", "rmsprop", "lion", "lamb", "adafactor"), ()),
-    "muon": (),
-    "prodigy": (),
-    "multi_transform": (),
-    "MultiSteps": (),
-    "masked": (),
+    **dict.fromkeys(("sam", "schedule_free_sgd", "noisy_sgd", "inject_hyperparams", "muon"), ()),
+    **dict.fromkeys(("prodigy", "multi_transform", "MultiSteps", "masked"), ()),
 }
 
 

@@ -58,38 +58,36 @@ def test_the_central_flow_in_a_narrowing_valley_equals_its_closed_form(x64, erro
 
 
 @pytest.mark.long
-def test_central_flow_equals_the_gradient_flow_below_the_edge():
-    with jax.enable_x64(True):
-        starts = jax.random.normal(jax.random.key(0), (RUNS, 2))
+def test_central_flow_equals_the_gradient_flow_below_the_edge(float64):
+    starts = jax.random.normal(jax.random.key(0), (RUNS, 2))
 
-        def cost(w):
-            return (2 - w[0] * w[1]) ** 2 / 2
+    def cost(w):
+        return (2 - w[0] * w[1]) ** 2 / 2
 
-        def both(w):
-            central = central_flow(cost, w, 1e-3, 2.0, eigenvectors=1, intervals=8)
-            plain = gradient_flow(cost, w, times=np.linspace(0, 2, 9))
-            return central, plain
+    def both(w):
+        central = central_flow(cost, w, 1e-3, 2.0, eigenvectors=1, intervals=8)
+        plain = gradient_flow(cost, w, times=np.linspace(0, 2, 9))
+        return central, plain
 
-        central, plain = jax.jit(jax.vmap(both))(starts)
-        np.testing.assert_allclose(central.params, plain.params, atol=1e-8)
-        np.testing.assert_allclose(central.cost, plain.cost, atol=1e-8)
-        np.testing.assert_array_equal(central.mean_cost, central.cost)
-        assert np.max(central.covariance) == 0
+    central, plain = jax.jit(jax.vmap(both))(starts)
+    np.testing.assert_allclose(central.params, plain.params, atol=1e-8)
+    np.testing.assert_allclose(central.cost, plain.cost, atol=1e-8)
+    np.testing.assert_array_equal(central.mean_cost, central.cost)
+    assert np.max(central.covariance) == 0
 
 
-def test_the_gradient_of_the_projected_hessian_is_a_third_derivative():
-    with jax.enable_x64(True):
-        rng = np.random.default_rng(0)
-        w, U = jnp.array(rng.normal(size=5)), jnp.array(rng.normal(size=(5, 3)))
-        A = jnp.array(rng.normal(size=(7, 5)))
-        problem = as_problem(lambda w: jnp.sum(jnp.tanh(A @ w) ** 2))
-        result = jax.jit(lambda w, U: _slopes(directional_derivatives(problem, lambda a: a), w, U))(
-            w, U
-        )
-        third = jax.jit(jax.jacfwd(jax.hessian(problem.cost)))(w)
-        known = np.einsum("ijl,ia,jb->lab", third, U, U)
-        for of_coordinate, row in zip(known, result.T, strict=True):
-            np.testing.assert_allclose(matrix(row), of_coordinate, rtol=1e-9, atol=1e-9)
+def test_the_gradient_of_the_projected_hessian_is_a_third_derivative(float64):
+    rng = np.random.default_rng(0)
+    w, U = jnp.array(rng.normal(size=5)), jnp.array(rng.normal(size=(5, 3)))
+    A = jnp.array(rng.normal(size=(7, 5)))
+    problem = as_problem(lambda w: jnp.sum(jnp.tanh(A @ w) ** 2))
+    result = jax.jit(lambda w, U: _slopes(directional_derivatives(problem, lambda a: a), w, U))(
+        w, U
+    )
+    third = jax.jit(jax.jacfwd(jax.hessian(problem.cost)))(w)
+    known = np.einsum("ijl,ia,jb->lab", third, U, U)
+    for of_coordinate, row in zip(known, result.T, strict=True):
+        np.testing.assert_allclose(matrix(row), of_coordinate, rtol=1e-9, atol=1e-9)
 
 
 def network(samples=128, widths=(8, 16, 16, 1)):

@@ -51,22 +51,21 @@ def test_center_and_half_difference_of_steps_obey_exact_recursions():
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", FLOWS)
-def test_on_a_quadratic_the_amplitude_grows_only_above_the_edge(name):
+def test_on_a_quadratic_the_amplitude_grows_only_above_the_edge(name, float64):
     """Center and amplitude change exponentially along the eigenvector of eigenvalue 3."""
-    with jax.enable_x64(True):
-        rates = np.linspace(0.4, 0.8, 5)
+    rates = np.linspace(0.4, 0.8, 5)
 
-        def one(rate):
-            return FLOWS[name](
-                lambda w: w @ (jnp.array([3.0, 1.0]) * w) / 2,
-                jnp.array([0.1, 0.0]),
-                rate,
-                2.0,
-                intervals=4,
-                noise=0.0,
-            )
+    def one(rate):
+        return FLOWS[name](
+            lambda w: w @ (jnp.array([3.0, 1.0]) * w) / 2,
+            jnp.array([0.1, 0.0]),
+            rate,
+            2.0,
+            intervals=4,
+            noise=0.0,
+        )
 
-        flow = jax.jit(jax.vmap(one))(rates)
+    flow = jax.jit(jax.vmap(one))(rates)
     eta, t = rates[:, None], np.asarray(flow.time)
     growth, decay = {
         "rod": (eta / 4 * 9 - 1 / eta, 3 * (1 + eta * 3 / 2)),
@@ -82,31 +81,29 @@ def test_on_a_quadratic_the_amplitude_grows_only_above_the_edge(name):
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", FLOWS)
-def test_the_direction_becomes_the_eigenvector_of_the_largest_eigenvalue(name):
-    with jax.enable_x64(True):
-        H = jnp.array(np.random.default_rng(0).normal(size=(4, 4)))
-        H = H @ H.T
-        values, vectors = np.linalg.eigh(H)
-        flow = jax.jit(
-            lambda w: FLOWS[name](
-                lambda w: w @ H @ w / 2, w, 2 / values[-1], 40 / values[-1], intervals=1
-            )
-        )(jnp.ones(4))
-        np.testing.assert_allclose(np.abs(flow.direction[-1] @ vectors[:, -1]), 1, atol=1e-6)
+def test_the_direction_becomes_the_eigenvector_of_the_largest_eigenvalue(name, float64):
+    H = jnp.array(np.random.default_rng(0).normal(size=(4, 4)))
+    H = H @ H.T
+    values, vectors = np.linalg.eigh(H)
+    flow = jax.jit(
+        lambda w: FLOWS[name](
+            lambda w: w @ H @ w / 2, w, 2 / values[-1], 40 / values[-1], intervals=1
+        )
+    )(jnp.ones(4))
+    np.testing.assert_allclose(np.abs(flow.direction[-1] @ vectors[:, -1]), 1, atol=1e-6)
 
 
 @pytest.mark.long
-def test_the_rod_flow_reaches_the_cycle_of_descent_on_a_quartic_cost():
+def test_the_rod_flow_reaches_the_cycle_of_descent_on_a_quartic_cost(float64):
     """Descent alternates between +-x with p - q x^2 = 2 / eta; the edge flow has no cycle."""
     p, q, rates = 3.0, 1.0, np.linspace(0.7, 0.85, 4)
-    with jax.enable_x64(True):
 
-        def one(rate, flow):
-            valley = as_problem(lambda w: jnp.sum(p * w**2 / 2 - q * w**4 / 4))
-            return flow(valley, jnp.array([0.1]), rate, 60.0, intervals=1)
+    def one(rate, flow):
+        valley = as_problem(lambda w: jnp.sum(p * w**2 / 2 - q * w**4 / 4))
+        return flow(valley, jnp.array([0.1]), rate, 60.0, intervals=1)
 
-        rod = jax.jit(jax.vmap(lambda rate: one(rate, rod_flow)))(rates)
-        edge = jax.jit(jax.vmap(lambda rate: one(rate, edge_flow)))(rates)
+    rod = jax.jit(jax.vmap(lambda rate: one(rate, rod_flow)))(rates)
+    edge = jax.jit(jax.vmap(lambda rate: one(rate, edge_flow)))(rates)
     cycles = [descend(lambda w: p * w - q * w**3, 0.1, rate, 4000)[-1] for rate in rates]
     np.testing.assert_allclose(np.abs(cycles), np.sqrt((p - 2 / rates) / q), rtol=1e-6)
     np.testing.assert_allclose(rod.amplitude[:, -1], np.abs(cycles), rtol=1e-5)
@@ -118,19 +115,18 @@ def test_the_rod_flow_reaches_the_cycle_of_descent_on_a_quartic_cost():
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", FLOWS)
-def test_in_a_narrowing_valley_the_cycles_of_the_flows_conserve_their_invariant(name):
+def test_in_a_narrowing_valley_the_cycles_of_the_flows_conserve_their_invariant(name, float64):
     """The invariant is x^2 / 4 - f log x + int G(1 + y) dy.
 
     It is constant since dy/dt = f - x^2 / 2 and d(log x)/dt = G(1 + y), with the growth rate G of
     the flow. The flows orbit around 1 + y = 2 / eta and x^2 = 2 f, the values of the central flow.
     """
     f, rate = 0.1, 0.5
-    with jax.enable_x64(True):
-        flow = jax.jit(
-            lambda w: FLOWS[name](
-                lambda w: (1 + w[1]) * w[0] ** 2 / 2 - f * w[1], w, rate, 60.0, noise=0.0
-            )
-        )(jnp.array([0.1, 2.0]))
+    flow = jax.jit(
+        lambda w: FLOWS[name](
+            lambda w: (1 + w[1]) * w[0] ** 2 / 2 - f * w[1], w, rate, 60.0, noise=0.0
+        )
+    )(jnp.array([0.1, 2.0]))
     s = 1 + np.asarray(flow.params[:, 1])
     x = np.asarray(flow.amplitude)
     integral = {"rod": rate / 12 * s**3 - s / rate, "edge": s**2 / 2 - 2 * s / rate}[name]
@@ -141,38 +137,37 @@ def test_in_a_narrowing_valley_the_cycles_of_the_flows_conserve_their_invariant(
     np.testing.assert_allclose(np.mean(x[settled] ** 2), 2 * f, rtol=0.2)
 
 
-def test_velocities_equal_their_definitions():
+def test_velocities_equal_their_definitions(float64):
     """The rod flow projects dS/dt onto the tangent space of rank-one matrices."""
-    with jax.enable_x64(True):
-        rng = np.random.default_rng(0)
-        A, c, u = (jnp.array(rng.normal(size=size)) for size in ((7, 5), 5, 5))
-        u, x, eta = u / jnp.linalg.norm(u), 0.3, 0.7
+    rng = np.random.default_rng(0)
+    A, c, u = (jnp.array(rng.normal(size=size)) for size in ((7, 5), 5, 5))
+    u, x, eta = u / jnp.linalg.norm(u), 0.3, 0.7
 
-        def cost(w):
-            return jnp.sum(jnp.tanh(A @ w) ** 2)
+    def cost(w):
+        return jnp.sum(jnp.tanh(A @ w) ** 2)
 
-        at = directional_derivatives(as_problem(cost), lambda w: w)
+    at = directional_derivatives(as_problem(cost), lambda w: w)
 
-        def average(c):
-            return (cost(c + x * u) + cost(c - x * u)) / 2
+    def average(c):
+        return (cost(c + x * u) + cost(c - x * u)) / 2
 
-        def corrected(c):
-            return average(c) + eta / 4 * jnp.sum(jax.grad(average)(c) ** 2)
+    def corrected(c):
+        return average(c) + eta / 4 * jnp.sum(jax.grad(average)(c) ** 2)
 
-        rod, edge, a, b, H, m, changed = jax.jit(
-            lambda c: (
-                _rod(at, eta, c, u, x),
-                _edge(at, eta, c, u, x),
-                jax.grad(cost)(c + x * u),
-                jax.grad(cost)(c - x * u),
-                jax.hessian(cost)(c),
-                jax.grad(average)(c),
-                jax.grad(corrected)(c),
-            )
-        )(c)
-        rod, edge, a, b, H, m, changed, u = jax.tree.map(
-            np.asarray, (rod, edge, a, b, H, m, changed, u)
+    rod, edge, a, b, H, m, changed = jax.jit(
+        lambda c: (
+            _rod(at, eta, c, u, x),
+            _edge(at, eta, c, u, x),
+            jax.grad(cost)(c + x * u),
+            jax.grad(cost)(c - x * u),
+            jax.hessian(cost)(c),
+            jax.grad(average)(c),
+            jax.grad(corrected)(c),
         )
+    )(c)
+    rod, edge, a, b, H, m, changed, u = jax.tree.map(
+        np.asarray, (rod, edge, a, b, H, m, changed, u)
+    )
     P = np.outer(u, u)
     S, D = x**2 * P, a - b
     Z = eta / 8 * np.outer(D, D) - 2 / eta * S
@@ -187,29 +182,27 @@ def test_velocities_equal_their_definitions():
 
 @pytest.mark.long
 @pytest.mark.parametrize(("name", "order"), [("rod", 2), ("edge", 1)])
-def test_the_error_of_the_center_has_the_order_of_the_flow(name, order):
+def test_the_error_of_the_center_has_the_order_of_the_flow(name, order, float64):
     """Away from the edge the rod flow is of second order in the rate, the edge flow of first."""
     rates = np.array([0.04, 0.02])
     known = [descend(product_gradient, [1.5, 0.2], r, round(1 / r))[-1] for r in rates]
-    with jax.enable_x64(True):
 
-        def one(rate):
-            return FLOWS[name](
-                lambda w: (1 - w[0] * w[1]) ** 2 / 2, jnp.array([1.5, 0.2]), rate, 1.0, intervals=1
-            ).params[-1]
+    def one(rate):
+        return FLOWS[name](
+            lambda w: (1 - w[0] * w[1]) ** 2 / 2, jnp.array([1.5, 0.2]), rate, 1.0, intervals=1
+        ).params[-1]
 
-        errors = np.linalg.norm(jax.jit(jax.vmap(one))(rates) - np.stack(known), axis=1)
+    errors = np.linalg.norm(jax.jit(jax.vmap(one))(rates) - np.stack(known), axis=1)
     assert abs(np.log2(errors[0] / errors[1]) - order) < 0.15
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", FLOWS)
-def test_below_the_edge_the_amplitude_approaches_its_equilibrium_with_noise(name):
+def test_below_the_edge_the_amplitude_approaches_its_equilibrium_with_noise(name, float64):
     """It is x^2 = e^2 / (2 eta |growth|), with d(log x)/dt = growth without noise."""
-    with jax.enable_x64(True):
-        flow = jax.jit(
-            lambda w: FLOWS[name](lambda w: w @ w / 2, w, 0.5, 30.0, intervals=1, noise=1e-3)
-        )(jnp.array([1.0]))
+    flow = jax.jit(
+        lambda w: FLOWS[name](lambda w: w @ w / 2, w, 0.5, 30.0, intervals=1, noise=1e-3)
+    )(jnp.array([1.0]))
     growth = {"rod": 0.5 / 4 - 2, "edge": 1 - 4}[name]
     np.testing.assert_allclose(flow.amplitude[-1], 1e-3 / np.sqrt(-2 * growth * 0.5), rtol=1e-6)
 

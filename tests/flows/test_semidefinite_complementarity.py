@@ -65,10 +65,9 @@ LONG = pytest.mark.long
     ("k", "rank"),
     [pytest.param(2, None, marks=LONG), (3, 2), pytest.param(5, None, marks=LONG), (5, 4)],
 )
-def test_solutions_agree_with_a_slow_reference(k, rank):
+def test_solutions_agree_with_a_slow_reference(k, rank, float64):
     M, Q = random_problems(k, 16, rank)
-    with jax.enable_x64(True):
-        result = jax.tree.map(np.asarray, many(jnp.array(M), jnp.array(Q)))
+    result = jax.tree.map(np.asarray, many(jnp.array(M), jnp.array(Q)))
     for one, X, residual in zip(zip(M, Q, strict=True), result.X, result.residual, strict=True):
         known = slow(*one)
         S = np.einsum("m,mij->ij", one[0] @ np.einsum("mij,ij->m", basis(k), X), basis(k)) + one[1]

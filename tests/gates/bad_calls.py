@@ -3,6 +3,7 @@
 A row contains a call or command and the text that its error names, usually the argument. In a call
 with `VALUE`, the third element lists the invalid values that replace it, separated by commas (in a
 command by spaces). Otherwise it is a part of the expected message: one sentence per class of error.
+A call with `KEYWORD` is followed by invalid keyword arguments, each of which its error names.
 
 Calls use the variables that `errors.py` defines, among them `bowl` and `net` (problems), `w` and
 `v` (their parameters), `ax` and `grid` (axes), `spec` (a `Sweep` of the bowl), `runs` (its
@@ -51,61 +52,56 @@ CALLS = (
     ),
     ("gd.search.successive_halving(gd.Sweep(bowl, gd.axes(rung=zipped), 8), [4])", "rung"),
     (
-        "gd.search.successive_halving(spec, [4], reduction_factor=VALUE)",
-        "reduction_factor",
-        "1, 2.5",
+        "gd.search.successive_halving(spec, [4], KEYWORD)",
+        "reduction_factor=1, reduction_factor=2.5, metric='accuracy', direction='up', store=3, "
+        "num_brackets=4",
     ),
     (
         "gd.search.successive_halving(spec, [4], reduction_factor=None, num_brackets=2)",
         "num_brackets",
     ),
-    ("gd.search.successive_halving(spec, [4], metric='accuracy')", "metric"),
-    ("gd.search.successive_halving(spec, [4], direction='up')", "direction"),
-    ("gd.search.successive_halving(spec, [4], store=3)", "store"),
-    ("gd.search.successive_halving(spec, [4], num_brackets=4)", "num_brackets"),
     # Trials of a study
     ("gd.search.optimize(bowl, 3, 4)", "sweep"),
     ("gd.search.optimize(spec, 3, 0)", "num_trials"),
     ("gd.search.optimize(spec, 3, 4)", "study"),
-    ("gd.search.optimize(spec, 3, 4, batch=0)", "batch"),
-    ("gd.search.optimize(spec, 3, 4, diverged='nan')", "diverged"),
-    ("gd.search.optimize(spec, 3, 4, rungs='12')", "rungs"),
-    ("gd.search.optimize(spec, 3, 4, metric='accuracy')", "metric"),
+    (
+        "gd.search.optimize(spec, 3, 4, KEYWORD)",
+        "batch=0, diverged='nan', rungs='12', metric='accuracy'",
+    ),
     ("gd.search.to_study(runs, 'accuracy')", "metric"),
-    ("gd.search.to_study(runs, direction='up')", "direction"),
-    ("gd.search.to_study(runs, diverged='nan')", "diverged"),
-    ("gd.search.to_study(runs, study=3)", "study"),
+    ("gd.search.to_study(runs, KEYWORD)", "direction='up', diverged='nan', study=3"),
     ("gd.export.arviz(3)", "result"),
     # Tuning curves and numbers of seeds
     ("gd.tuning_curve(3)", "runs"),
     ("gd.tuning_curve(damaged)", "cost"),
     ("gd.tuning_curve(runs, VALUE)", "metric", "'accuracy', zeros(2)"),
-    ("gd.tuning_curve(runs, trials=VALUE)", "trials", "2, [3], ['a']"),
-    ("gd.tuning_curve(runs, by=VALUE)", "by", "'seed', [[]]"),
-    ("gd.tuning_curve(runs, direction=1)", "direction"),
-    ("gd.tuning_curve(runs, worst_value='a')", "worst_value"),
-    ("gd.tuning_curve(runs, level=95)", "level"),
+    (
+        "gd.tuning_curve(runs, KEYWORD)",
+        "trials=2, trials=[3], trials=['a'], by='seed', by=[[]], direction=1, worst_value='a', "
+        "level=95",
+    ),
     ("gd.statistics.seeds_needed(VALUE, 1)", "difference", "0, 'a'"),
     ("gd.statistics.seeds_needed(1, -1)", "standard_deviation"),
     ("gd.statistics.seeds_needed(1, 1, power=1)", "power"),
     # Problems
     ("gd.Problem(init=None, cost=lambda w: w)", "init"),
     ("gd.Problem(init=lambda key: 0.0, cost=3)", "cost"),
-    ("gd.Problem(init=zero, cost=same, data=3)", "data"),
+    (
+        "gd.Problem(init=zero, cost=same, KEYWORD)",
+        "data=3, metrics=3, metrics={'a': 3}, baseline='x', baseline=inf, baseline=-inf, "
+        "couples_samples='x', evaluation=3, network=3, provenance=3",
+    ),
     (
         "gd.Problem(init=zero, cost=mean, data=VALUE)",
         "data",
         "(zeros(3), zeros(4)), zeros((0, 2)), ['a', 'b'], [[1.0], [2.0]]",
     ),
-    ("gd.Problem(init=zero, cost=same, metrics=VALUE)", "metrics", "3, {'a': 3}"),
-    ("gd.Problem(init=zero, cost=same, baseline=VALUE)", "baseline", "'x', inf, -inf"),
-    ("gd.Problem(init=zero, cost=same, couples_samples='x')", "couples_samples"),
-    ("gd.Problem(init=zero, cost=same, evaluation=3)", "evaluation"),
     ("gd.Problem(init=zero, cost=same, evaluation=lambda w, *, key: w)", "key"),
     ("gd.Metric(None)", "function"),
-    ("gd.Metric(lambda w, d: w, every=VALUE)", "every", "0, 1.5"),
-    ("gd.Metric(lambda w, d: w, dims=VALUE)", "dims", "'ab', ('a', 'a')"),
-    ("gd.Metric(lambda w, d: w, dtype='text')", "dtype"),
+    (
+        "gd.Metric(lambda w, d: w, KEYWORD)",
+        "every=0, every=1.5, dims='ab', dims=('a', 'a'), dtype='text', units=3, long_name=['a']",
+    ),
     ("gd.problems.bowl(VALUE)", "eigenvalues", "[], 'abc', [nan]"),
     ("gd.problems.bowl([1.0, 2.0], minimum=[1.0])", "minimum"),
     ("gd.problems.bowl([1.0, 2.0], basis=VALUE)", "basis", "[[1.0]], [[1.0, 1.0], [1.0, 1.0]]"),
@@ -115,19 +111,17 @@ CALLS = (
     ("gd.problems.from_function(lambda w: w[0])", "domain"),
     ("gd.problems.digits('mnis5k')", "mnis5k"),
     ("gd.problems.digits(3)", "name"),
-    ("gd.problems.digits(widths=VALUE)", "widths", "(0,), 16, (1.5,)"),
-    ("gd.problems.digits(activation='swish')", "activation"),
-    ("gd.problems.digits(initializer='zeros')", "initializer"),
+    (
+        "gd.problems.digits(KEYWORD)",
+        "widths=(0,), widths=16, widths=(1.5,), activation='swish', initializer='zeros', "
+        "loss='hinge', samples=0, samples=10 ** 9, distortion={'twist': 2}, distortion=3",
+    ),
     ("gd.problems.from_function(jnp.sum, VALUE)", "domain", "(2, -2), ((1, 2), (3,))"),
     ("gd.problems.Distortion(copies=101)", "copies"),
     ("gd.problems.Distortion(turn=nan)", "turn"),
     ("gd.problems.few_digits(samples=9, first=3999)", "first"),
     ("gd.problems.Network((3, 2), input_scale=0)", "input_scale"),
-    ("gd.problems.digits(loss='hinge')", "loss"),
-    ("gd.problems.digits(samples=VALUE)", "samples", "0, 10**9"),
-    ("gd.problems.digits(distortion=VALUE)", "distortion", "{'twist': 2}, 3"),
-    ("gd.problems.few_digits(samples=-1)", "samples"),
-    ("gd.problems.few_digits(decay='x')", "decay"),
+    ("gd.problems.few_digits(KEYWORD)", "samples=-1, decay='x', widths=3"),
     ("gd.problems.supervised(init, apply, loss, VALUE)", "data", "None, (zeros((3, 2)),)"),
     ("gd.problems.supervised(init, apply, 'mse', data)", "loss"),
     ("gd.problems.supervised(init, 3, loss, data)", "apply"),
@@ -137,6 +131,48 @@ CALLS = (
     ("gd.problems.Network((3, 2), activation='x')", "activation"),
     ("gd.problems.decayed(network, data, -1.0)", "decay"),
     ("gd.problems.decayed(net, data, 1.0)", "network"),
+    (
+        "gd.problems.check_problem(gd.Problem(zero, VALUE, jnp.arange(20.0)), w)",
+        "cost",
+        "lambda w, x: (w[0] + x) ** 2, lambda w, x: (w[0], x), lambda w, x: None, lambda w: w[0], "
+        "lambda w, x: w[0] + 0j, lambda w, x: jnp.sum(w > 0), lambda w, x: jnp.all(w > 0), "
+        "lambda w, x: jnp.sum(w[0] - x), lambda w, x: jnp.max(w[0] - x)",
+    ),
+    (
+        "gd.problems.check_problem(gd.Problem(zero, summed.cost, jnp.ones(2)), w[0])",
+        "cost",
+        "expected a mean over the batch",
+    ),
+    (
+        "gd.problems.check_problem(gd.Problem(zero, mean, zeros(3), evaluation=VALUE), w[0])",
+        "evaluation",
+        "lambda w, x: w * jnp.size(x), lambda w, x: x",
+    ),
+    (
+        "gd.problems.check_problem(gd.Problem(zero, lambda w, *, state: w), w[0])",
+        "give state a default",
+    ),
+    (
+        "gd.problems.check_problem(gd.Problem(counted.init, VALUE), w)",
+        "model_state",
+        "lambda w, *, model_state: w[0], lambda w, *, model_state: (w[0], zeros(2)), "
+        "lambda w, *, model_state: (w[0], {'mean': model_state})",
+    ),
+    ("gd.Problem(zero, counted.cost).begin(key)", "model_state"),
+    (
+        "gd.problems.check_problem(gd.Problem(zero, lambda p: p['w'][0]), {'a': [VALUE], 'w': w})",
+        "params['a'][0]",
+        "jnp.array([1, 2]), 3, True, 1 + 2j, key, jnp.tanh, 'relu'",
+    ),
+    ("gd.problems.as_problem(3)", "problem"),
+    ("gd.problems.as_problem(mean).init(key)", "init"),
+    (
+        "gd.problems.decayed(network, (zeros((3, 2)), numpy.array(VALUE)), 0.1)",
+        "data",
+        "[0, 1, 0], [0, -1, 0], [0.5, 0.0, 0.0], [nan, 0, 0], ['a', 'b', 'c'], zeros((3, 2))",
+    ),
+    ("gd.problems.digits(gd.data.load('mnist5k')._replace(classes=5))", "train_labels"),
+    ("gd.problems.freshly_distorted(net, (6, 4), gd.problems.Distortion())", "shape"),
     (
         "gd.data.load('nothing')",
         "nothing",
@@ -150,9 +186,17 @@ CALLS = (
     ("gd.sweep(bowl, {'learning_rate': [0.1]}, 5)", "axes"),
     ("gd.sweep(bowl, ax, VALUE)", "num_steps", "-1, 1.5, 'ten', None, 2**40"),
     (
-        "gd.sweep(bowl, ax, 5, store=VALUE)",
-        "store",
-        "'', 3, __file__, Path(__file__).parent, '/proc/no/such', folder / ('x' * 300)",
+        "gd.sweep(bowl, ax, 5, KEYWORD)",
+        "store='', store=3, store=__file__, store=Path(__file__).parent, store='/proc/no/such', "
+        "store=folder / ('x' * 300), step=1, learning_rate=0.1, make_optimizer=optax.sgd(0.1), "
+        "make_optimizer='adam', make_optimizer=lambda learning_rate: 3, batch_size=2, "
+        "record_every=0, record_every=None, snapshot_every=0, metrics=[3], metrics={'m': 3}, "
+        "eval_params_fn=3, eval_params_fn=lambda: 3, eval_params_fn=lambda s, p: zeros(7), "
+        "root_seed=-1, root_seed='a', divergence_threshold=nan, divergence_threshold='x', "
+        "gradient_tolerance=-1.0, stop_when_converged='yes', continuable=1, continuable='yes', "
+        "devices=[], devices='cpu', devices=[3], client=3, max_param_bytes=-1, "
+        "max_param_bytes='1 GB', extend=True, replacement=1, replacement='yes', "
+        "replacement=None, replacement=True, storage_options={'region': 'here'}",
     ),
     (
         "gd.sweep(bowl, gd.axes(learning_rate=VALUE), 5)",
@@ -167,8 +211,6 @@ CALLS = (
         RESERVED,
     ),
     ("gd.sweep(bowl, ax)", "num_steps", "missing 1 required positional argument: 'num_steps'"),
-    ("gd.sweep(bowl, ax, 5, step=1)", "step"),
-    ("gd.sweep(bowl, ax, 5, learning_rate=0.1)", "learning_rate"),
     ("gd.sweep(bowl, gd.axes(momentun=[0.5]), 5)", "momentun"),
     (
         "gd.sweep(bowl, gd.axes(learning_rate=[0.1], nesterov=VALUE), 5)",
@@ -179,21 +221,12 @@ CALLS = (
     ("gd.sweep(bowl, gd.axes(learning_rate=[0.1], noise_seed=[0, 1]), 5)", "noise_seed"),
     ("gd.sweep(bowl, gd.axes(branch_step=[0]), 5)", "branch_step"),
     ("gd.sweep(bowl, gd.axes(learning_rate=[0.1], cost=[0.0]), 5)", "cost"),
-    (
-        "gd.sweep(bowl, ax, 5, make_optimizer=VALUE)",
-        "make_optimizer",
-        "optax.sgd(0.1), 'adam', lambda learning_rate: 3",
-    ),
     ("gd.sweep(bowl, ax, 5, make_optimizer=lambda rate: optax.sgd(rate))", "learning_rate"),
     ("gd.sweep(bowl, gd.axes(seed=[0]), 5)", "learning_rate"),
-    ("gd.sweep(bowl, ax, 5, batch_size=2)", "batch_size"),
     ("gd.sweep(net, ax, 5, batch_size=VALUE)", "batch_size", "0, 10**6, 2.5"),
     ("gd.sweep(net, gd.axes(learning_rate=[0.1], batch_size=[2]), 5, batch_size=3)", "batch_size"),
-    ("gd.sweep(bowl, ax, 5, record_every=VALUE)", "record_every", "0, None"),
     ("gd.sweep(net, ax, 5, record_samples=VALUE)", "record_samples", "0, 10**6"),
     ("gd.sweep(bowl, ax, 6, record_every=2, snapshot_every=3)", "snapshot_every"),
-    ("gd.sweep(bowl, ax, 5, snapshot_every=0)", "snapshot_every"),
-    ("gd.sweep(bowl, ax, 5, metrics=VALUE)", "metrics", "[3], {'m': 3}"),
     ("gd.sweep(bowl, ax, 5, metrics={'cost': gd.Metric(lambda w, d: w[0])})", "cost"),
     (
         "gd.sweep(bowl, ax, 5, metrics={'m': gd.Metric(lambda w, d: w, dims=(VALUE,))})",
@@ -216,21 +249,7 @@ CALLS = (
         "m",
         "{'m': gd.Metric(lambda w, d: w)}, {'m': gd.Metric(lambda w: w[0])}",
     ),
-    (
-        "gd.sweep(bowl, ax, 5, eval_params_fn=VALUE)",
-        "eval_params_fn",
-        "3, lambda: 3, lambda s, p: zeros(7)",
-    ),
-    ("gd.sweep(bowl, ax, 5, root_seed=VALUE)", "root_seed", "-1, 'a'"),
-    ("gd.sweep(bowl, ax, 5, divergence_threshold=VALUE)", "divergence_threshold", "nan, 'x'"),
-    ("gd.sweep(bowl, ax, 5, gradient_tolerance=-1.0)", "gradient_tolerance"),
-    ("gd.sweep(bowl, ax, 5, stop_when_converged='yes')", "stop_when_converged"),
-    ("gd.sweep(bowl, ax, 5, continuable=VALUE)", "continuable", "1, 'yes'"),
-    ("gd.sweep(bowl, ax, 5, devices=VALUE)", "devices", "[], 'cpu', [3]"),
-    ("gd.sweep(bowl, ax, 5, client=3)", "client"),
     ("gd.sweep(bowl, ax, 5, client=3, store=folder / 's')", "client"),
-    ("gd.sweep(bowl, ax, 5, max_param_bytes=VALUE)", "max_param_bytes", "-1, '1 GB'"),
-    ("gd.sweep(bowl, ax, 5, extend=True)", "extend"),
     ("gd.sweep(bowl, ax, 4, store=store)", "axes"),
     ("gd.extend(store, grid, 1, to=folder / 's')", "num_steps"),
     ("gd.extend(store, ax, to=folder / 's')", "dimensions"),
@@ -265,10 +284,11 @@ CALLS = (
     ("gd.coordinate_check(pair, lambda w, b: w, learning_rate=0.1, steps=(10, 1))", "steps"),
     ("gd.coordinate_check(pair, lambda w, b: w, learning_rate=0.1, num_seeds=1)", "num_seeds"),
     ("gd.find_learning_rate(None)", "problem"),
-    ("gd.find_learning_rate(bowl, horizon=0)", "horizon"),
-    ("gd.find_learning_rate(bowl, num_starts=VALUE)", "num_starts", "0, 10**30"),
+    (
+        "gd.find_learning_rate(bowl, KEYWORD)",
+        "horizon=0, num_starts=0, num_starts=10 ** 30, batch_size=4, root_seed=-1",
+    ),
     ("gd.find_learning_rate(bowl, VALUE)", "make_optimizer", "optax.identity, 3"),
-    ("gd.find_learning_rate(bowl, batch_size=4)", "batch_size"),
     ("gd.table(VALUE)", "runs", "3, other"),
     ("gd.table(runs, record=VALUE)", "record", "'x', 99"),
     ("gd.params_of(3, w, {'seed': 0})", "dataset"),
@@ -296,14 +316,17 @@ CALLS = (
     ),
     ("gd.replay(store, {'learning_rate': 0.1})", "seed"),
     ("gd.replay(store, {'learning_rate': 0.1, 'seed': 0, 'momentum': 0.5})", "momentum"),
-    ("gd.replay(store, at, devices=[])", "devices"),
-    ("gd.replay(store, at, skip_damaged='yes')", "skip_damaged"),
+    (
+        "gd.replay(store, at, KEYWORD)",
+        "devices=[], skip_damaged='yes', make_optimizer=zeros(3), nearest='x'",
+    ),
     ("gd.replay(own, {'learning_rate': 0.1})", "problem"),
     ("gd.replay(damaged, at)", "damaged"),
     ("gd.branch(store, at, gd.axes(branch_step=[1], perturbation=[-1.0]))", "perturbation"),
     ("gd.branch(store, at, gd.axes(branch_step=[1], seed=[5]))", "seed"),
     ("gd.branch(store, at, 3)", "axes"),
     ("gd.plan(bowl, folder)", "sweep"),
+    ("gd.sweeps.count_tiles(store, VALUE)", "num_parts", "0, 1.5"),
     (
         "gd.branch(store, at, gd.axes(branch_step=[2]), stop_when_converged=zeros(2))",
         "stop_when_converged",
@@ -315,9 +338,12 @@ CALLS = (
     ("gd.sweeps.run_of(store, {'learning_rate': 0.1})", "seed"),
     ("gd.sweeps.problem_of(own)", "problem"),
     # One descent
-    ("gd.descend(bowl, sgd, w, 5, key=key, batch_size=2)", "batch_size"),
+    (
+        "gd.descend(bowl, sgd, w, 5, key=key, KEYWORD)",
+        "batch_size=2, record_samples=7, record_every=0, model_state=3, "
+        "eval_params_fn=lambda s, p: 3, metrics=3",
+    ),
     ("gd.descend(net, sgd, v, 5, key=key, record_samples=7)", "record_samples"),
-    ("gd.descend(bowl, sgd, w, 5, key=key, record_samples=7)", "record_samples"),
     ("gd.descend(bowl, optax.MultiSteps, w, 5, key=key)", "optimizer"),
     ("gd.descent.Recipe(0.1, 1, decay=-1.0)", "decay"),
     ("gd.descend(3, sgd, w, 5, key=key)", "problem"),
@@ -333,8 +359,24 @@ CALLS = (
     ("gd.descend(bowl, sgd, w, 5, key=VALUE)", "key", "None, 0, jax.random.split(key)"),
     ("gd.descend(bowl, sgd, w, 5)", "key"),
     ("gd.descend(net, sgd, v, 5, key=key, batch_size=10**6)", "batch_size"),
-    ("gd.descend(bowl, sgd, w, 5, key=key, record_every=0)", "record_every"),
-    ("gd.descend(bowl, sgd, w, 5, key=key, model_state=3)", "model_state"),
+    (
+        "gd.descend(bowl, sgd, w, 1, key=key, metrics={'m': VALUE})",
+        "'m'",
+        "gd.Metric(lambda w, d: w), gd.Metric(lambda w, d: w, dims=('a', 'b')), "
+        "gd.Metric(lambda w, d: w[:0], dims=('a',)), gd.Metric(lambda w, d: w[0], dtype='int8'), "
+        "gd.Metric(lambda w, d: jnp.sum(w > 0), dtype='int64'), gd.Metric(lambda w, d: (w, w)), "
+        "gd.Metric(lambda w, d: w[0] + 0j), gd.Metric(lambda w, d, *, model_state: w[0]), "
+        "gd.Metric(lambda w, d, s: s, init=first.function), "
+        "gd.Metric(lambda w, d, s: (s, s), init=lambda w, d: w)",
+    ),
+    ("gd.descend(counted, sgd, w, 5, key=key)", "model_state"),
+    (
+        "gd.descend(gd.Problem(zero, mean, zeros(9), couples_samples=True), sgd, 0.0, 1, key=key, "
+        "batch_size=8, record_samples=5)",
+        "record_samples",
+        "record_samples = 5, expected at least batch_size = 8",
+    ),
+    ("jax.jit(lambda: gd.sweep(bowl, ax, 1).cost.values)()", "sweep"),
     ("jax.jit(lambda w: gd.descend(bowl, sgd, w, 5, key=key).params)(w)", "descend"),
     ("jax.grad(lambda w: gd.descend(bowl, sgd, w, 5, key=key).params[0])(w)", "descend"),
     ("gd.descent.WarmupCosine(0.1, 10, 5)", "warmup_steps"),
@@ -357,7 +399,44 @@ CALLS = (
     ("gd.critical_points.polish(bowl, w, max_steps=-1)", "max_steps"),
     ("gd.critical_points.polish(bowl, w, atol=-1.0)", "atol"),
     ("gd.volumes.basin_volume(bowl, w, key=key, level=1.0, whitening=3)", "whitening"),
-    ("gd.landscape.line(bowl, w, VALUE, [0.0, 1.0])", "direction", "{'flat': flat}, zeros(2)"),
+    (
+        "gd.landscape.line(bowl, w, VALUE, [0.0, 1.0])",
+        "direction",
+        "{'flat': flat}, zeros(2), nan * flat",
+    ),
+    ("gd.landscape.line(same, w, flat, [0.0])", "cost", "expected one scalar"),
+    ("gd.landscape.line(bowl, w, flat, [0.0], metrics={'cost': first})", "cost", "already in use"),
+    (
+        "gd.landscape.line("
+        "bowl, w, flat, [0.0], metrics={'s': gd.curvature.sharpness_metric(bowl)})",
+        "s",
+        "is not a number of the parameters alone",
+    ),
+    (
+        "gd.landscape.trajectory_plane(bowl, VALUE)",
+        "snapshots",
+        "nan * jnp.eye(3), jnp.ones((3, 3))",
+    ),
+    ("gd.landscape.trajectory_plane(bowl, jnp.eye(3)[:, :2], points=1)", "points"),
+    ("gd.landscape.trajectory_plane(bowl, jnp.eye(3)[:, :2], margin=-1.0)", "margin"),
+    ("gd.landscape.trajectory_plane(jnp.sum, jnp.arange(5.0))", "plane", "a single parameter has"),
+    ("gd.landscape.descent_on_slice(bowl, w, {'d': flat}, jnp.eye(2), step=[1])", "step"),
+    ("gd.landscape.descent_on_slice(bowl, w, {'d': flat}, jnp.eye(3))", "snapshots"),
+    ("gd.landscape.filter_normalize(zeros(3), w)", "direction"),
+    ("gd.landscape.layer_normalize(zeros(3), w)", "direction"),
+    ("gd.landscape.direction_to(w, zeros(3))", "other"),
+    ("gd.landscape.project(w, w, {'d': flat})", "points"),
+    ("gd.landscape.principal_components((zeros((2, 3)), zeros(VALUE)))", "snapshots", "(), (3, 3)"),
+    ("gd.landscape.orthogonalize({'a': flat, 'b': VALUE})", "b", "2 * flat, zeros(2)"),
+    ("gd.landscape.by_name(['a', 'b', 'c'], jnp.eye(2))", "names"),
+    ("gd.landscape.plane_directions(bowl, w, 'sideways', key=key)", "kind"),
+    ("gd.landscape.plane_directions(jnp.square, 1.0, 'random', key=key)", "plane_directions"),
+    (
+        "gd.landscape.plane_directions("
+        "lambda w: jnp.sum(jnp.sqrt(w)), zeros(3), 'eigenvectors', key=key)",
+        "params",
+        "the Hessian is not finite",
+    ),
     ("gd.landscape.line(bowl, w, flat, VALUE)", "a", "[], [nan], 'x'"),
     ("gd.landscape.plane(bowl, w, {'flat': flat}, [0.0], [0.0])", "directions"),
     ("gd.landscape.plane(bowl, w, {'flat': flat, 'same': flat}, [0.0, 1.0], [0.0, 1.0])", "same"),
@@ -409,7 +488,7 @@ CALLS = (
         "inverse_temperatures",
         "[1, 2], [2, 1, 9], [0, 1, 2]",
     ),
-    ("gd.volumes.basin_volume(bowl, w, key=key, level=-1.0)", "level"),
+    ("gd.volumes.basin_volume(bowl, w, key=key, level=VALUE)", "level", "-1.0, 1e300, 10**400"),
     ("gd.curvature.HessianOperator(bowl, w).mv(VALUE)", "vector", "zeros(3), [w, w]"),
     ("gd.curvature.GaussNewtonOperator(net, v).mv([v, v])", "vector"),
     (
@@ -458,7 +537,7 @@ CALLS = (
         "critical_sharpness_metric",
         "schedule-free",
     ),
-    ("gd.curvature.locate_entries(v, jnp.array([0]), network=network)", "widths"),
+    ("gd.curvature.locate_entries(v, jnp.array([0]), network=network)", "params", "leave network"),
     (
         "gd.curvature.locate_entries("
         "network.init(key), jnp.array([0]), network=network, image_shape=(3, 3))",
@@ -486,6 +565,14 @@ CALLS = (
     ("gd.minima.count_minima(None, folder)", "empty"),
     ("gd.minima.count_minima(None, store, {'seeds': 1})", "seeds"),
     ("gd.minima.match(None, v, v, key=key)", "network"),
+    ("gd.minima.match(network, network.init(key), v, key=key)", "reference"),
+    (
+        "gd.minima.matching.match_activations("
+        "network, network.init(key), network.init(key), zeros((7, 4)))",
+        "inputs",
+    ),
+    ("gd.minima.symmetry.canonicalize(network, v)", "params"),
+    ("gd.minima.symmetry.apply_symmetry(network, network.init(key), (1,))", "symmetry"),
     ("gd.minima.pairwise_barriers(bowl, w, key=key)", "params"),
     ("gd.minima.linear_path_cost(bowl, w, zeros(3))", "b"),
     ("gd.minima.linear_path_cost(bowl, w, w, points=0)", "points"),
@@ -503,15 +590,14 @@ CALLS = (
     ("gd.plot(VALUE)", "result", "3, bowl, other"),
     ("gd.plot(folder)", "empty"),
     ("gd.explore(VALUE)", "runs", "3, other"),
-    ("gd.explore(runs, planes=3)", "planes"),
+    ("gd.explore(runs, planes=VALUE)", "planes", "3, {'one': runs}"),
     ("gd.explore(runs, numbers=-5)", "numbers"),
     ("gd.lesson(bowl, 3)", "problem"),
+    ("gd.lesson(gd.problems.digits('mnist5k', widths=()))", "problem"),
+    ("gd.lesson(gd.problems.digits('mnist5k', activation='tanh'))", "problem"),
     # Arguments replaced by values of other types
     ("network.init(key, init_scale=['a'])", "init_scale"),
     ("network.init(3)", "key"),
-    ("gd.Problem(init=zero, cost=same, network=3)", "network"),
-    ("gd.Metric(lambda w, d: w, units=3)", "units"),
-    ("gd.Metric(lambda w, d: w, long_name=['a'])", "long_name"),
     ("gd.explore(runs, name=3)", "name"),
     ("gd.plot(runs, title=3)", "title"),
     ("gd.lesson(digits, -1)", "networks"),
@@ -520,18 +606,14 @@ CALLS = (
     ("gd.problems.freshly_distorted(net, (2,), 3)", "distortion"),
     ("gd.problems.decayed(network, 3, 0.1)", "data"),
     ("gd.problems.decayed(network, data, 0.1, test=[1])", "test"),
-    ("gd.problems.few_digits(widths=3)", "widths"),
     ("gd.problems.evaluate(3, w)", "problem"),
     ("gd.problems.frozen(None)", "problem"),
     ("gd.problems.evaluate(net, v, data=3)", "data"),
-    ("gd.sweep(bowl, ax, 5, replacement=VALUE)", "replacement", "1, 'yes', None, True"),
-    ("gd.sweep(bowl, ax, 5, storage_options={'region': 'here'})", "storage_options"),
     ("gd.sweep(bowl, ax, 5, store=folder / 'o', storage_options=['region'])", "storage_options"),
     ("gd.open_dataset(store, storage_options=3)", "storage_options"),
     ("gd.verify(store, storage_options=[1])", "storage_options"),
     ("gd.open_dataset(store, skip_damaged='yes')", "skip_damaged"),
     ("gd.resume(store, make_optimizer=0)", "make_optimizer"),
-    ("gd.replay(store, at, make_optimizer=zeros(3))", "make_optimizer"),
     ("gd.branch(store, at, leave, num_steps='ten')", "num_steps"),
     ("gd.curvature.largest_entries('x', 1)", "gradient"),
     ("gd.curvature.largest_entries(w, 1.5)", "count"),
@@ -550,14 +632,9 @@ CALLS = (
     ("gd.flows.gradient_flow(bowl, 'x', times=[1.0])", "params"),
     ("gd.volumes.finite_temperature_coefficient(net, v, key=3)", "key"),
     # Other invalid values
-    ("gd.descend(bowl, sgd, w, 5, key=key, eval_params_fn=lambda s, p: 3)", "eval_params_fn"),
-    ("gd.descend(bowl, sgd, w, 5, key=key, metrics=3)", "metrics"),
-    ("gd.Problem(init=zero, cost=same, provenance=3)", "provenance"),
-    ("gd.find_learning_rate(bowl, root_seed=-1)", "root_seed"),
     ("gd.params_of(runs, 3, at)", "like"),
     ("gd.extend(store, 3, to=folder / 's')", "axes"),
     ("gd.extend(store, num_steps='x', to=folder / 's')", "num_steps"),
-    ("gd.replay(store, at, nearest='x')", "nearest"),
     ("gd.curvature.HessianOperator(bowl, zeros(3)).as_matrix()", "params"),
     ("gd.landscape.line(bowl, w, flat, [0.0], metrics=3)", "metrics"),
     ("gd.landscape.grid(bowl, w, {1: flat}, [[0.0]])", "directions"),
@@ -573,9 +650,7 @@ CALLS = (
     ("gd.descent.WarmupCosine(0.1, 1, 'x')", "total_steps"),
     # Parameters, settings and losses
     ("gd.problems.evaluate(bowl, VALUE)", "params", "None, 'x', zeros(3)"),
-    ("gd.problems.frozen(bowl, model_state=3)", "model_state"),
-    ("gd.problems.frozen(bowl, step=1)", "step"),
-    ("gd.problems.frozen(bowl, temperature=1.0)", "temperature"),
+    ("gd.problems.frozen(bowl, KEYWORD)", "model_state=3, step=1, temperature=1.0"),
     ("gd.curvature.extreme_eigenpairs(lambda w, *, t: t * w[0], w, key=key)", "t"),
     ("gd.problems.accuracy(3, zeros(3))", "outputs"),
     ("gd.problems.accuracy(zeros((3, 2)), zeros(4))", "labels"),
@@ -609,6 +684,7 @@ CALLS = (
     ("gd.minima.learning_rate_limits(3)", "name"),
     ("gd.problems.find(3)", "name"),
     ("gd.minima.estimate_unseen([-1])", "counts"),
+    ("gd.minima.counting.basin_shares([2, 2], 3)", "runs"),
     ("gd.minima.classify_end_points(3, w[None], key=key)", "problem"),
     ("gd.minima.linear_path('a', 'b')", "a"),
     ("gd.minima.path_cost(bowl, zeros((3, 2)), points=0)", "points"),

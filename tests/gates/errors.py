@@ -35,7 +35,7 @@ problem = gd.Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
 
 def calls() -> list[tuple[str, str, str]]:
     """Return all calls with the text that their error names and a part of its message."""
-    return cases(CALLS, lambda text: [*map(ast.unparse, ast.parse(f"[{text}]").body[0].value.elts)])
+    return cases(CALLS, _arguments)
 
 
 def commands() -> list[tuple[str, str, str]]:
@@ -44,11 +44,20 @@ def commands() -> list[tuple[str, str, str]]:
     return cases(expanded, str.split)
 
 
+def _arguments(text):
+    """Return the arguments of a call, from their text."""
+    call = ast.parse(f"call({text})").body[0].value
+    return [*map(ast.unparse, (*call.args, *call.keywords))]
+
+
 def cases(rows, split):
-    """Replace VALUE by each invalid value."""
+    """Replace VALUE by each invalid value, and KEYWORD by each invalid keyword argument."""
     result = []
     for call, argument, *rest in rows:
-        if "VALUE" in call:
+        if "KEYWORD" in call:
+            keywords = split(argument)
+            result += [(call.replace("KEYWORD", k), k.partition("=")[0], "") for k in keywords]
+        elif "VALUE" in call:
             result += [(call.replace("VALUE", value), argument, "") for value in split(*rest)]
         else:
             result.append((call, argument, *(rest or [""])))

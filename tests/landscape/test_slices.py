@@ -7,14 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import xarray as xr
 
 import gdjax as gd
 from gdjax import slabs
-from gdjax.errors import InputError
 from gdjax.landscape import directions, slices
 from gdjax.landscape.directions import at_coordinates
-from gdjax.problems import Metric, Problem, digits
+from gdjax.problems import digits
 
 
 @pytest.fixture(scope="module")
@@ -170,8 +168,7 @@ def test_slabs_are_narrower_if_memory_is_insufficient(problem, monkeypatch):
     np.testing.assert_allclose(after.cost, before.cost, rtol=1e-5)
 
 
-def test_grids_of_all_sizes_share_one_compilation(monkeypatch):
-    monkeypatch.setattr(slices, "WIDTH", 2)
+def test_grids_of_more_points_than_a_slab_share_one_compilation():
     traces = []
 
     def cost(w):
@@ -184,7 +181,8 @@ def test_grids_of_all_sizes_share_one_compilation(monkeypatch):
         slices.plane(cost, jnp.zeros(2), {"x": jnp.ones(2), "y": jnp.arange(2.0)}, axis, axis)
         return len(traces) - before
 
-    first, again, larger = look(3), look(3), look(40)
+    assert len(jax.local_devices()) * slices.WIDTH < 30**2
+    first, again, larger = look(30), look(30), look(40)
     # Each call may trace the cost to check its type and to see whether it has changed.
     assert max(again, larger) <= 2 < first
 
@@ -206,11 +204,6 @@ def test_matrix_products_use_full_precision(problem):
 # -- types of parameters, costs and data
 
 
-def test_params_may_be_a_scalar():
-    result = slices.line(lambda x: x**4 - x, 0.5, 1.0, [-0.5, 0.5])
-    np.testing.assert_allclose(result.cost, [0, 0], atol=1e-7)
-
-
 def test_slices_accept_dicts_and_float16(float64):
     tree = {"b": [jnp.ones(2)], "a": jnp.array(1.0, jnp.float16)}
     cost = lambda w: jnp.sum(w["b"][0]) + w["a"].astype(float)  # noqa: E731
@@ -228,60 +221,3 @@ def test_integer_data_are_accepted():
     result = slices.line(lambda w, x: jnp.mean(w * x), jnp.array(0.0), 1.0, [2.0], data=data)
     assert result.cost.values.tolist() == [9.0]
     assert result.attrs["samples"] == 10
-
-
-def test_a_dataset_is_stored_and_read_back(tmp_path):
-    units = {"x, seed 3": jnp.array([1.0, 0, 0]), "y": jnp.array([0, 1.0, 0])}
-    result = slices.plane(weighted, jnp.zeros(3), units, [0, 1], [0, 1, 2])
-    result.to_zarr(tmp_path / "plane.zarr", zarr_format=3, consolidated=False)
-    again = xr.open_zarr(tmp_path / "plane.zarr", consolidated=False).load()
-    xr.testing.assert_identical(again, result)
-
-
-# -- validation
-
-
-W = jnp.ones(3)
-D = {"d": jnp.ones(3)}
-A_SUM = Problem(init=lambda key: W, cost=lambda w, x: jnp.sum(w) * jnp.sum(x), data=jnp.ones(4))
-STATEFUL = Metric(lambda w, d, s: (jnp.sum(w), s), init=lambda w, d: 0.0)
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (
-            lambda: slices.plane(weighted, W, D, [0], [0]),
-            "directions = 'd', expected 2, one for each of a, b",
-        ),
-        (lambda: slices.line(weighted, W, W, [[0]]), "line: a = .*expected a vector"),
-        (lambda: slices.line(A_SUM, W, W, [0]), "mean over the batch"),
-        (lambda: slices.line(lambda w: w, W, W, [0]), "expected one scalar"),
-        (lambda: slices.line(weighted, jnp.ones(3, int), W, [0]), "expected a real float"),
-        (
-            lambda: slices.line(weighted, W, W, [0], metrics={"cost": Metric(weighted)}),
-            "the name 'cost' is already in use",
-        ),
-        (
-            lambda: slices.line(weighted, W, W, [0], metrics={"s": STATEFUL}),
-            "not a number of the pa",
-        ),
-    ],
-)
-def test_errors_for_invalid_arguments_state_the_reason(call, message):
-    with pytest.raises(InputError, match=message):
-        call()
-
-
-@pytest.mark.parametrize(
-    ("directions", "message"),
-    [
-        ({"none": jnp.zeros(2)}, "'none' has length 0, expected a nonzero direction"),
-        ({"nan": jnp.full(2, jnp.nan)}, "'nan' has length nan"),
-        ({"a": jnp.ones(2), "b": -2 * jnp.ones(2)}, r"'a' and 'b' are parallel \(cosine -1\)"),
-    ],
-)
-def test_zero_and_parallel_directions_are_rejected(directions, message):
-    grid = [np.linspace(-1, 1, 3)] * len(directions)
-    with pytest.raises(InputError, match=message):
-        slices.grid(jnp.sum, jnp.ones(2), directions, grid)

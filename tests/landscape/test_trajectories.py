@@ -8,9 +8,7 @@ import pytest
 import xarray as xr
 
 import gdjax as gd
-from gdjax.errors import InputError
 from gdjax.landscape import trajectories
-from gdjax.landscape.components import component_directions, principal_components
 from gdjax.landscape.trajectories import descent_on_slice
 from gdjax.problems import digits
 
@@ -129,47 +127,3 @@ def test_the_plane_of_a_straight_descent_has_a_nonzero_height(float64):
     assert float(result.explained[0]) == pytest.approx(1)
     assert np.all(np.diff(result.b) > 0)
     assert np.isfinite(result.cost).all()
-
-
-def test_components_of_a_descent_are_named_with_their_explained_share():
-    result = principal_components(
-        jnp.array([[3.0, 0.0], [0.0, 4.0], [0.0, 0.0]]), 2, center=jnp.zeros(2)
-    )
-    assert list(component_directions(result, 2)) == [
-        "principal component 1 (64.0%)",
-        "principal component 2 (36.0%)",
-    ]
-
-
-POINTS = {"w": np.random.default_rng(0).normal(size=(4, 8))}
-ONE = {"w": POINTS["w"][0]}
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (
-            lambda: trajectories.trajectory_plane(bowl, {"w": np.full((4, 8), np.nan)}),
-            "snapshots has 0 finite points, expected at least 3",
-        ),
-        (lambda: trajectories.trajectory_plane(bowl, {"w": np.ones((4, 8))}), "are all equal"),
-        (lambda: trajectories.trajectory_plane(bowl, POINTS, points=1), "points = 1"),
-        (lambda: trajectories.trajectory_plane(bowl, POINTS, margin=-1.0), "margin = -1"),
-        (
-            lambda: trajectories.trajectory_plane(jnp.sum, np.arange(5.0)),
-            "a single parameter has no plane",
-        ),
-        (lambda: trajectories.trajectory_plane(bowl, {"w": 1.0}), "leading axes"),
-        (
-            lambda: descent_on_slice(bowl, ONE, {"d": {"w": np.ones(8)}}, POINTS, step=[1]),
-            r"step has shape \(1,\), expected \(4,\)",
-        ),
-        (
-            lambda: descent_on_slice(bowl, {"w": np.ones(7)}, {"d": {"w": np.ones(7)}}, POINTS),
-            "snapshots, each has",
-        ),
-    ],
-)  # fmt: skip
-def test_invalid_arguments_are_rejected(call, message):
-    with pytest.raises(InputError, match=message):
-        call()

@@ -1,12 +1,13 @@
 """Networks for the tests of minima, and labels of kinds of end points."""
 
-from functools import cache
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gdjax.minima.end_points import EndPointKind
+from gdjax.minima.symmetry import apply_symmetry, random_symmetry
 from gdjax.problems.networks import Network
 from gdjax.problems.problem import Metric, Problem
 
@@ -19,15 +20,35 @@ def some_params(network, seed):
     return jax.tree.unflatten(tree, leaves_drawn)
 
 
+@partial(jax.jit, static_argnums=(0, 2, 3))
+def equivalents(network, params, count, seed=1):
+    """Return equivalent forms of a network, along a leading axis."""
+
+    def one(key):
+        return apply_symmetry(network, params, random_symmetry(network, key=key))
+
+    return jax.vmap(one)(jax.random.split(jax.random.key(seed), count))
+
+
+def flat(tree):
+    """Return the entries of a tree as a float64 vector."""
+    return np.concatenate([np.asarray(leaf, float).ravel() for leaf in jax.tree.leaves(tree)])
+
+
+def apart(a, b):
+    """Return the Euclidean distance of two trees."""
+    return float(np.linalg.norm(flat(a) - flat(b)))
+
+
 def named(codes):
     return [EndPointKind(code).label for code in np.asarray(codes).tolist()]
 
 
 @cache
-def xor(hidden=2, decay=1e-3, dark=0, activation="sigmoid"):
+def xor(hidden=2, decay=1e-3, dark=0):
     """Return XOR with targets 0.1 and 0.9, weight decay and `dark` zero inputs."""
     network = Network(
-        (2 + dark, hidden, 1), activation, output_activation="sigmoid", initializer="normal"
+        (2 + dark, hidden, 1), "sigmoid", output_activation="sigmoid", initializer="normal"
     )
     inputs = jnp.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     inputs = jnp.concatenate([inputs, jnp.zeros((4, dark))], axis=1)

@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from some_networks import equivalents
 
 import gdjax as gd
 from gdjax.minima.barriers import _is_loss_of_outputs, pairwise_barriers
 from gdjax.minima.matching import match
-from gdjax.minima.symmetry import apply_symmetry, random_symmetry
 from gdjax.problems.networks import Network
 
 KEY = jax.random.key(3)
@@ -121,14 +121,7 @@ def test_equivalent_networks_have_no_barrier_after_matching():
     one = of_run(some_runs(problem, 1), 0)
     x = problem.data[0]
     problem = dataclasses.replace(problem, data=(x, np.asarray(problem.predict(one, x))))
-    keys = jax.random.split(jax.random.key(5), 6)
-    copies = jax.jit(
-        jax.vmap(
-            lambda key: apply_symmetry(
-                problem.network, one, random_symmetry(problem.network, key=key)
-            )
-        )
-    )(keys)
+    copies = equivalents(problem.network, one, 6, seed=5)
     result = pairwise_barriers(problem, copies, key=KEY)
     off = ~np.eye(6, dtype=bool)
     assert result.barrier[off].min() > 1e-3
@@ -170,19 +163,6 @@ def test_barriers_are_computed_for_problems_without_a_network():
         assert np.isnan(matched).all()
     assert np.array_equal(result.smallest_distance, result.distance)
     assert "symmetries_known = False" in repr(result)
-
-
-@pytest.mark.long
-def test_a_model_with_unknown_symmetries_has_no_matched_barriers():
-    """Without the field `network`, barriers are the same, and matched ones are NaN."""
-    problem = some_problem()
-    unknown = dataclasses.replace(problem, network=None)
-    runs = some_runs(problem, 2)
-    known, result = (pairwise_barriers(one, runs, key=KEY, points=5) for one in (problem, unknown))
-    assert known.symmetries_known
-    assert np.isfinite(known.matched_barrier).all()
-    np.testing.assert_allclose(result.barrier, known.barrier, rtol=1e-4)
-    assert np.isnan(result.matched_barrier).all()
 
 
 @pytest.mark.long

@@ -8,7 +8,7 @@ import pytest
 from page_data import HOSTILE, census, plane, sweep
 
 import gdjax as gd
-from gdjax.errors import GdjaxError, InputError
+from gdjax.errors import GdjaxError
 from gdjax.pages.lesson import quantize
 from gdjax.pages.page import deflated, island
 from gdjax.problems.networks import Layer
@@ -73,35 +73,6 @@ def test_data_beyond_the_size_limit_are_omitted_with_a_message():
     assert [axis["whole"] for axis in displayed["axes"]] == [300, 400]
     small = json.loads(island(gd.pages.explorer._sweep(sweep(), 1000)))
     assert small["told"] == []
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"runs": 3}, "runs = int without 'outcome'"),
-        ({"runs": sweep().drop_vars("cost")}, "without 'cost'"),
-        ({"runs": sweep().isel(step=0)}, "has the dimensions"),
-        ({"planes": {"one": sweep()}}, r"planes\['one'\] has no cost with dimensions a and b"),
-        ({"minima": sweep()}, "minima is not a census"),
-    ],
-)
-def test_invalid_input_is_rejected(given, message):
-    with pytest.raises(InputError, match=message):
-        gd.explore(**given)
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        (lambda: gd.problems.from_function("himmelblau"), "square uint8 images"),
-        (lambda: gd.problems.digits("mnist5k", widths=()), "square uint8 images"),
-        (lambda: gd.problems.digits("mnist5k", activation="tanh"), "sigmoid activations"),
-        (lambda: gd.problems.digits("mnist5k", distortion={"copies": 2}), "at most 5,000"),
-    ],
-)
-def test_a_lesson_rejects_problems_that_a_page_cannot_train(given, message):
-    with pytest.raises(InputError, match=message):
-        gd.lesson(given())
 
 
 def test_images_are_compressed_without_loss():

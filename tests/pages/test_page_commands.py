@@ -117,7 +117,7 @@ def test_a_full_disk_is_reported_in_one_line_and_leaves_no_file(tmp_path, capsys
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(Path, "replace", full)
     summary = refused(capsys, "explore", "--out", str(tmp_path / "page.html"))
     assert "could not be written (No space left on device); free some space" in summary
     assert list(tmp_path.iterdir()) == []

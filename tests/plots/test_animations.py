@@ -3,7 +3,6 @@
 from itertools import pairwise
 
 import numpy as np
-import pytest
 import xarray as xr
 from PIL import Image
 from plane_of_a_bowl import plane
@@ -36,10 +35,3 @@ def test_frames_skip_the_part_where_a_descent_does_not_move():
     assert np.sum(indices < 20) > 10
     still = xr.Dataset({"path_a": ("t", np.zeros(5)), "path_b": ("t", np.zeros(5))})
     assert animations._frame_indices(still, 60).tolist() == [0, 1, 2, 3, 4]
-
-
-@pytest.mark.long
-def test_an_animation_is_embedded_in_a_page():
-    result = animations.animation(plane(path=True), frames=3)
-    assert result._repr_html_().startswith('<img alt="an animation" src="data:image/webp;base64,')
-    assert len(result.frames) == 3

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments.mode_connectivity.__main__ import barrier_distributions, profiles
+from experiments.mode_connectivity.__main__ import profiles
 from gdjax.plots.barriers import barrier_matrix, cluster_order
 
 T = np.linspace(0, 1, 5)
@@ -30,22 +30,6 @@ def test_paths_show_the_median_and_all_pairs():
         "wide (1 pair)",
     ]
     assert [t.get_text() for t in figure.legends[0].get_texts()] == ["straight", "curved"]
-    figure.canvas.draw()
-
-
-def test_distributions_show_every_pair_and_the_median():
-    barriers = {
-        "narrow": {"straight": np.array([0.9, 0.7, 0.8]), "curved": np.array([0.1])},
-        "wide": {"straight": np.array([0.2, 0.4])},
-    }
-    figure = barrier_distributions(barriers, title="Barriers")
-    (axes,) = figure.axes
-    dots = [line for line in axes.lines if line.get_marker() == "o"]
-    assert [sorted(line.get_ydata()) for line in dots] == [[0.7, 0.8, 0.9], [0.1], [0.2, 0.4]]
-    positions = [np.round(np.mean(line.get_xdata())) for line in dots]
-    assert positions == [0, 0, 1]
-    assert [text.get_text() for text in axes.texts] == ["0.8", "0.1", "0.3"]
-    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["narrow", "wide"]
     figure.canvas.draw()
 
 

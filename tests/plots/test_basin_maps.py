@@ -4,7 +4,6 @@ import numpy as np
 import xarray as xr
 from matplotlib.colors import to_rgb
 
-from experiments.basins.__main__ import shares_by_rate
 from gdjax.plots.style import BLACK
 from gdjax.plots.surfaces import Surface, basin_maps
 
@@ -91,35 +90,3 @@ def test_many_minima_have_neighbors_of_other_colors():
     cells = image[1::3, 1::3]
     assert np.all(np.abs(np.diff(cells, axis=0)).max(axis=-1) > 0.05)
     assert np.all(np.abs(np.diff(cells, axis=1)).max(axis=-1) > 0.05)
-
-
-def test_shares_are_drawn_with_dashed_lines_at_their_stability_limits():
-    share = np.array([[0.6, 0.4], [0.7, 0.3], [0.0, 0.2]])
-    dims = ("learning_rate", "momentum", "minimum")
-    none, diverged = np.zeros((3, 1)), np.array([[0], [0], [0.8]])
-    dataset = xr.Dataset(
-        {
-            "share": (dims, share[:, None]),
-            "limit": (("momentum", "minimum"), [[0.3, 0.5]]),
-            "minimum_cost": ("minimum", [0.0, 1.0]),
-            "position": (("minimum", "coordinate"), [[-1.0, 0], [1, 0]]),
-            "share_not_arrived": (dims[:2], none),
-            "share_diverged": (dims[:2], diverged),
-            "share_at_no_minimum": (dims[:2], none),
-        },
-        {"learning_rate": [0.1, 0.2, 0.4], "momentum": [0.0]},
-        {"formula": "toy"},
-    )
-    figure = shares_by_rate(dataset)
-    (axes,) = figure.axes
-    left, left_limit, right, right_limit, diverged = axes.lines
-    np.testing.assert_allclose(left.get_ydata(), share[:, 0])
-    np.testing.assert_allclose(right.get_ydata(), share[:, 1])
-    assert [line.get_xdata()[0] for line in (left_limit, right_limit)] == [0.3, 0.5]
-    assert left_limit.get_color() == left.get_color() != right.get_color()
-    assert {left_limit.get_linestyle(), right_limit.get_linestyle()} == {"--"}
-    np.testing.assert_allclose(diverged.get_ydata(), [0, 0, 0.8])
-    # Outcomes that do not occur have no line and no label.
-    names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert names == ["(-1, 0)", "(1, 0)", "diverged", "limit"]
-    figure.canvas.draw()

@@ -30,14 +30,6 @@ def test_images_of_all_neurons_share_a_color_scale_centered_on_zero():
     assert figure.axes[-1].get_xlabel() == "slope (1)"
 
 
-def test_images_are_titled_by_name_or_number():
-    pair = np.ones((2, 2, 2))
-    figure = images.signed(pair, title="", label="", names=["plain, 0", "best, 0"])
-    assert [axes.get_title() for axes in figure.axes[:2]] == ["plain, 0", "best, 0"]
-    figure = images.signed(pair, title="", label="")
-    assert [axes.get_title() for axes in figure.axes[:2]] == ["neuron 0", "neuron 1"]
-
-
 def test_positive_values_are_red_negative_ones_blue_and_exact_zeros_gray():
     (image,) = drawn(images.signed(np.array([[[1.0, -1.0, 0.0, 1e-9]]]), title="", label=""))
     red, _, blue, _ = color(image, 0, 0)
@@ -52,11 +44,3 @@ def test_positive_values_are_red_negative_ones_blue_and_exact_zeros_gray():
 def test_images_of_zeros_or_non_finite_values_are_gray(value):
     (image,) = drawn(images.signed(np.full((1, 2, 2), value), title="", label=""))
     assert tuple(color(image, 0, 0)) == to_rgba(images.ZERO)
-
-
-def test_rows_of_pixels_are_converted_to_images_and_back():
-    gray = np.arange(2 * 49).reshape(2, 49)
-    assert np.array_equal(images.square_images(gray)[1].ravel(), gray[1])
-    colors = np.arange(48).reshape(1, 48)
-    assert images.square_images(colors).shape == (1, 4, 4, 3)
-    assert images.square_images(np.zeros((3, 30))) is None

@@ -1,11 +1,10 @@
 """Figures of minima and their counts: the drawn values equal the arguments."""
 
 import numpy as np
-import pytest
 import xarray as xr
 from matplotlib.figure import Figure
 
-from experiments.local_minima.__main__ import accuracies, counts_by_tolerance
+from experiments.local_minima.__main__ import counts_by_tolerance
 from gdjax.plots import minima
 
 
@@ -89,18 +88,4 @@ def test_counts_are_drawn_as_steps_against_the_tolerance():
     assert a.get_drawstyle() == b.get_drawstyle() == "steps-post"
     assert chosen.get_xdata()[0] == 1e-1
     assert axes.get_xscale() == "log"
-    figure.canvas.draw()
-
-
-@pytest.mark.parametrize("networks", [1, 2])
-def test_accuracies_mark_the_minimum_of_lowest_cost(networks):
-    cost, right = np.array([0.3, 0.2, 0.4]), np.array([0.9, 0.8, 0.7])
-    columns = {"minimum_cost": cost, "test_accuracy": right, "count": [1, 2, 3]}
-    census = xr.Dataset({name: ("minimum", values) for name, values in columns.items()})
-    figure = accuracies({f"network {k}": census for k in range(networks)})
-    assert len(figure.axes) == networks
-    points, star = figure.axes[0].collections
-    np.testing.assert_allclose(points.get_offsets(), np.stack([cost, right], 1))
-    assert np.all(np.diff(points.get_sizes()) > 0)
-    np.testing.assert_allclose(star.get_offsets(), [[0.2, 0.8]])
     figure.canvas.draw()

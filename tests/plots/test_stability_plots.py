@@ -62,12 +62,6 @@ def test_limits_are_dashed_in_the_color_of_their_rate():
     assert bottom.get_yscale() == "log"
 
 
-def test_a_limit_far_above_the_sharpness_is_not_drawn():
-    """The limit 2 / 0.1 = 20 is far above the largest sharpness, 15."""
-    top, _ = edge({"plain": EDGE}).axes
-    assert 15 < top.get_ylim()[1] < 20
-
-
 def test_distances_from_the_flow_are_drawn_with_their_fitted_order():
     distances = np.array([[0.4], [0.2], [0.1]]) * TIME
     left, middle, right = from_flow(flow(distances)).axes[:3]
@@ -81,12 +75,6 @@ def test_distances_from_the_flow_are_drawn_with_their_fitted_order():
     np.testing.assert_allclose(np.diff(np.log(y)) / np.diff(np.log(x)), 1)
     np.testing.assert_allclose(y / x, 10)  # the line passes through the smallest distance
     assert right.get_title(loc="left") == "Fitted order 1.000 (2 smallest rates)"
-
-
-def test_distances_of_zero_are_not_drawn():
-    distance = np.zeros((3, 10)) + 1e-9 * TIME * (TIME > 5)
-    middle = from_flow(flow(distance)).axes[1]
-    np.testing.assert_array_equal(np.isnan(middle.lines[0].get_ydata()), TIME <= 5)
 
 
 def learning_rates(**changes):

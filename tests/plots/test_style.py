@@ -2,11 +2,9 @@
 
 import itertools
 
-import matplotlib
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 
 from gdjax.plots import style
 
@@ -41,32 +39,3 @@ def test_colors_of_lines_differ_for_color_blind_readers(kind):
         np.linalg.norm(seen(a) - seen(b)) for a, b in itertools.combinations(style.CYCLE[:5], 2)
     ]
     assert min(distances) > 10  # a difference of 2.3 is just noticeable
-
-
-def test_matplotlib_settings_are_restored_after_an_error():
-    before = dict(matplotlib.rcParams)
-    inside = []
-
-    def fails():
-        with style.style():
-            inside.append(matplotlib.rcParams["font.size"])
-            raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        fails()
-    assert inside == [12]
-    assert dict(matplotlib.rcParams) == before
-
-
-def test_a_figure_keeps_its_style_after_the_context():
-    with style.style():
-        figure = Figure()
-        axes = figure.subplots()
-    figure.draw_without_rendering()
-    assert [axes.spines[side].get_visible() for side in ("left", "top", "right")] == [
-        True,
-        False,
-        False,
-    ]
-    assert axes.xaxis.get_major_ticks()[0].label1.get_fontsize() == 12
-    assert figure.get_layout_engine() is not None

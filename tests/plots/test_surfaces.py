@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from experiments.steepest_descent import __main__ as steepest
 from gdjax.plots import surfaces
-from gdjax.plots.style import BLACK, CYCLE
+from gdjax.plots.style import CYCLE
 
 X, Y = np.linspace(-2, 2, 41), np.linspace(-1, 1, 31)
 XX, YY = np.meshgrid(X, Y)
@@ -20,7 +19,6 @@ TWO_WELLS = surfaces.Surface(
     saddles=np.zeros((1, 2)),
     maxima=np.zeros((0, 2)),
 )
-ENDS = np.where(XX > 0, 1, 0)
 
 
 def test_paths_have_the_color_of_their_minimum():
@@ -47,22 +45,6 @@ def test_contours_are_dense_where_the_cost_is_low():
     assert np.all(np.diff(levels, 2) > 0)
     assert levels[0] > TWO_WELLS.cost.min()
     assert levels[-1] < TWO_WELLS.cost.max()
-
-
-def test_minima_divergence_and_unfinished_runs_have_different_colors():
-    ends = ENDS.copy()
-    ends[0, :] = -2
-    ends[-1, :] = -1
-    figure = steepest.basins([TWO_WELLS], [np.array([ENDS, ends])], [np.array([0.1, 1.0])])
-    clean, mixed = (axes.images[0].get_array() for axes in figure.axes)
-    assert len(np.unique(clean.reshape(-1, 3), axis=0)) == 2
-    assert len(np.unique(mixed.reshape(-1, 3), axis=0)) == 4
-    np.testing.assert_allclose(mixed[0], [to_rgb(BLACK)] * len(X))
-    np.testing.assert_allclose(mixed[-1], 1.0)
-    entries = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert entries == ["minimum", "saddle", "maximum", "diverged", "not arrived"]
-    assert "0.1" in figure.axes[0].get_title(loc="left")
-    figure.canvas.draw()
 
 
 def test_the_longest_arrow_points_along_the_negative_gradient():

@@ -2,9 +2,7 @@
 
 import numpy as np
 import pytest
-import xarray as xr
 
-from experiments.learning_rates.__main__ import trained_sets
 from gdjax.plots import sweeps
 
 RATES = np.geomspace(0.1, 10, 4)
@@ -91,23 +89,3 @@ def test_the_lowest_curve_is_labeled_and_thicker():
     widths = [line.get_linewidth() for line in axes.lines]
     assert np.argmax(widths) == 1
     assert f"{RATES[1]:.3g}" in axes.get_title("left")
-
-
-def test_the_figure_of_trained_sets_shows_every_run_and_counts_alternating_starts():
-    trained = np.array([[True, True], [False, True], [True, False]])
-    dataset = xr.Dataset(
-        {
-            "fine_rate": (("activation", "fine"), [[1.0, 2.0, 4.0]]),
-            "trains": (("activation", "fine", "seed"), trained[None]),
-            "cost": (("activation", "learning_rate", "seed", "step"), np.ones((1, 1, 2, 1))),
-        },
-        {"learning_rate": [2.0]},
-        {"activations": ["a"]},
-    )
-    figure = trained_sets(dataset)
-    (axes,) = figure.axes
-    marks = {line.get_label(): sorted(line.get_xdata()) for line in axes.lines}
-    assert marks["trains"] == [1.0, 1.0, 2.0, 4.0]
-    assert marks["does not train"] == [2.0, 4.0]
-    assert axes.get_title("left") == "a: alternating outcomes for 1 of 2 starts"
-    figure.canvas.draw()

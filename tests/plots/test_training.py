@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from gdjax.plots import training
 
@@ -12,40 +13,43 @@ def one_hot_like(answers, surety=1.0):
     return surety * np.eye(10)[answers]
 
 
-def arguments(pixels=49, **changes):
-    """Return arguments for 40 images: 38 are classified correctly after training."""
+def run(pixels=49, **changes):
+    """Return a run with 40 test images: 38 are classified correctly after training."""
     labels = np.arange(40) % 10
     answers = np.where(np.arange(40) < 2, 9, labels)
-    return {
+    values = {
         "epoch": np.arange(4.0),
         "cost": np.array([2.5, 1.0, 0.4, 0.2]),
-        "accuracy": np.array([0.1, 0.5, np.nan, 0.95]),
-        "baseline": 0.9,
-        "inputs": RNG.integers(0, 256, size=(40, pixels)).astype(np.uint8),
-        "labels": labels,
+        "test_accuracy": np.array([0.1, 0.5, np.nan, 0.95]),
+        "image": RNG.integers(0, 256, size=(40, pixels)).astype(np.uint8),
+        "label": labels,
         "before": one_hot_like(np.full(40, 3)),
         "after": one_hot_like(answers),
-        "weights": RNG.normal(size=(16, pixels)),
-        **changes,
+        "weight": RNG.normal(size=(16, pixels)),
     }
+    baseline = changes.pop("baseline", 0.9)
+    dims = {"before": ("sample", "class"), "after": ("sample", "class"), "label": "sample"}
+    dims |= {"image": ("sample", "pixel"), "weight": ("neuron", "pixel")}
+    return xr.Dataset(
+        {name: (dims.get(name, "record"), value) for name, value in {**values, **changes}.items()},
+        attrs={"baseline": baseline},
+    )
 
 
 def test_all_figures_are_returned():
-    result = training.training_figures(**arguments())
+    result = training.training_figures(run())
     assert list(result) == ["learning", "confusion", "wrong", "weights"]
     for figure in result.values():
         figure.draw_without_rendering()
 
 
 def test_the_learning_figure_shows_costs_the_baseline_and_recorded_accuracies():
-    data = arguments()
-    figure = training.learning(
-        data["epoch"], data["cost"], data["accuracy"], baseline=0.9, test_cost=2 * data["cost"]
-    )
+    data = run()
+    figure = training.training_figures(data.assign(test_cost=2 * data.cost))["learning"]
     top, bottom = figure.axes
     trained, tested, baseline = top.lines
-    np.testing.assert_array_equal(trained.get_ydata(), data["cost"])
-    np.testing.assert_array_equal(tested.get_ydata(), 2 * data["cost"])
+    np.testing.assert_array_equal(trained.get_ydata(), data.cost)
+    np.testing.assert_array_equal(tested.get_ydata(), 2 * data.cost)
     assert set(baseline.get_ydata()) == {0.9}
     assert top.get_yscale() == "log"
     # Records with NaN are omitted.
@@ -57,21 +61,21 @@ def test_the_learning_figure_shows_costs_the_baseline_and_recorded_accuracies():
 @pytest.mark.parametrize(
     "changes",
     [
-        {"cost": np.array([2.5, np.inf, np.inf, np.inf]), "weights": np.full((16, 49), np.nan)},
-        {"cost": np.full(4, np.inf), "accuracy": np.full(4, np.nan)},
+        {"cost": np.array([2.5, np.inf, np.inf, np.inf]), "weight": np.full((16, 49), np.nan)},
+        {"cost": np.full(4, np.inf), "test_accuracy": np.full(4, np.nan)},
         {"cost": np.zeros(4), "baseline": None},
         {"after": np.full((40, 10), np.nan)},
-        {"epoch": np.zeros(1), "cost": np.ones(1), "accuracy": np.ones(1)},
+        {"epoch": np.zeros(1), "cost": np.ones(1), "test_accuracy": np.ones(1)},
     ],
     ids=["diverged", "diverged at once", "perfect", "answers NaN", "no steps"],
 )
 def test_runs_of_every_outcome_can_be_drawn(changes):
-    data = arguments(**changes)
-    figures = training.training_figures(**data)
+    data = run(**changes)
+    figures = training.training_figures(data)
     for figure in figures.values():
         figure.draw_without_rendering()
     curve = figures["learning"].axes[0].lines[0].get_ydata()
-    np.testing.assert_array_equal(curve, data["cost"][np.isfinite(data["cost"])])
+    np.testing.assert_array_equal(curve, data.cost.values[np.isfinite(data.cost)])
 
 
 def test_the_confusion_matrix_has_labels_as_rows_and_answers_as_columns():
@@ -104,12 +108,12 @@ def test_the_title_states_the_number_of_errors_if_not_all_are_shown():
 
 
 def test_image_figures_are_omitted_without_images():
-    assert list(training.training_figures(**arguments(pixels=30))) == ["learning", "confusion"]
+    assert list(training.training_figures(run(pixels=30))) == ["learning", "confusion"]
 
 
 def test_color_images_are_shown_in_color_and_weights_as_means_over_channels():
-    data = arguments(pixels=48)
-    result = training.training_figures(**data)
+    data = run(pixels=48)
+    result = training.training_figures(data)
     assert result["wrong"].axes[0].images[0].get_array().shape == (4, 4, 3)
     first = result["weights"].axes[0].images[0].get_array()
-    np.testing.assert_allclose(first, data["weights"][0].reshape(4, 4, 3).mean(axis=-1))
+    np.testing.assert_allclose(first, data.weight.values[0].reshape(4, 4, 3).mean(axis=-1))

@@ -63,14 +63,4 @@ def test_parameters_keep_their_precision():
     problem = bowl([1, 2], basis=rotation(2))
     assert problem.init(jax.random.key(0)).dtype == jnp.float64
     assert problem.cost(jnp.ones(2, jnp.float32)).dtype == jnp.float32
-
-
-def test_a_problem_is_rebuilt_from_its_record():
-    problem = bowl(np.array([1, 10]), minimum=(3, 4))
-    assert problem.provenance == {"problem": "bowl", "eigenvalues": [1, 10], "minimum": [3, 4]}
-    arguments = dict(problem.provenance or {})
-    del arguments["problem"]
-    again = bowl(**arguments)
-    w = jnp.array([0.5, 0.25])
-    assert float(again.cost(w)) == float(problem.cost(w))
-    assert bowl([1, 2], basis=np.eye(2)).provenance is None
+    assert problem.provenance is None  # it would need the basis

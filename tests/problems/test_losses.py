@@ -8,13 +8,9 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from gdjax.data import load
-from gdjax.errors import InputError
-from gdjax.problems import Network, decayed, digits
 from gdjax.problems.losses import (
     LOSSES,
     accuracy,
-    check_labels,
     cross_entropy,
     quadratic,
     targets_for,
@@ -78,29 +74,3 @@ def test_accuracy_is_the_share_of_samples_whose_label_has_the_largest_output(
 ):
     result = accuracy(jnp.array(outputs), jnp.array(labels, jnp.uint8))
     assert float(result) == pytest.approx(share)
-
-
-@pytest.mark.parametrize(
-    ("targets", "message"),
-    [
-        ([0, 1, 3], "data: the label of sample 2 is 3, expected whole numbers from 0 to 2"),
-        ([0, -1, 2], "data: the label of sample 1 is -1"),
-        ([0.5, 1.0], "data: the label of sample 0 is 0.5"),
-        ([np.nan], "data: the label of sample 0 is nan"),
-        (["a"], "data: the label of sample 0 is a"),
-        (np.zeros((4, 2)), r"data: targets of shape \(4, 2\), expected 3 numbers per sample"),
-    ],
-)
-def test_labels_without_an_output_are_rejected(targets, message):
-    with pytest.raises(InputError, match=message):
-        check_labels(targets, 3, "data")
-
-
-def test_problems_validate_their_labels():
-    digits5k = load("mnist5k")
-    few = digits5k._replace(classes=5)
-    with pytest.raises(InputError, match="digits: train_labels of mnist5k: the label of sample"):
-        digits(few)
-    inputs = np.zeros((2, 3), np.float32)
-    with pytest.raises(InputError, match="decayed: test: the label of sample 1 is 2"):
-        decayed(Network((3, 2)), (inputs, [0, 1]), 0.1, test=(inputs, [0, 2]))

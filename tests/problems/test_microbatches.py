@@ -35,19 +35,18 @@ def test_every_sample_has_equal_weight(samples, microbatch):
 
 
 @pytest.mark.parametrize("samples", CUTS)
-def test_value_and_gradient_equal_those_over_all_samples(samples):
+def test_value_and_gradient_equal_those_over_all_samples(samples, float64):
     rng = np.random.default_rng(samples)
     x, y, w = rng.normal(size=(samples, 3)), rng.normal(size=samples), rng.normal(size=3)
-    with jax.enable_x64(True):
-        split = in_microbatches(
-            jax.value_and_grad(lambda p, xy: jnp.mean((xy["x"] @ p["w"] + p["b"] - xy["y"]) ** 2)),
-            microbatch=4,
-        )
-        value, gradient = jax.jit(split)({"w": w, "b": 0.5}, {"x": x, "y": y})
-        r = x @ w + 0.5 - y
-        np.testing.assert_allclose(value, np.mean(r**2), rtol=1e-12)
-        np.testing.assert_allclose(gradient["w"], 2 * x.T @ r / samples, rtol=1e-12)
-        np.testing.assert_allclose(gradient["b"], 2 * np.mean(r), rtol=1e-12, atol=1e-14)
+    split = in_microbatches(
+        jax.value_and_grad(lambda p, xy: jnp.mean((xy["x"] @ p["w"] + p["b"] - xy["y"]) ** 2)),
+        microbatch=4,
+    )
+    value, gradient = jax.jit(split)({"w": w, "b": 0.5}, {"x": x, "y": y})
+    r = x @ w + 0.5 - y
+    np.testing.assert_allclose(value, np.mean(r**2), rtol=1e-12)
+    np.testing.assert_allclose(gradient["w"], 2 * x.T @ r / samples, rtol=1e-12)
+    np.testing.assert_allclose(gradient["b"], 2 * np.mean(r), rtol=1e-12, atol=1e-14)
 
 
 def test_without_data_the_function_is_called_directly():

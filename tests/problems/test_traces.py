@@ -7,7 +7,6 @@ first trace in eager calls, too ("as JAX").
 
 import dataclasses
 import functools
-import types
 from functools import partial
 
 import jax
@@ -50,13 +49,6 @@ def of_closure():
     return lambda w: scale * jnp.sum(w**2), change
 
 
-def of_default():
-    def cost(w, _scale=1.0):
-        return _scale * jnp.sum(w**2)
-
-    return cost, lambda: setattr(cost, "__defaults__", (2.0,))
-
-
 def of_partial():
     def cost(holder, w):
         return holder["s"] * jnp.sum(w**2)
@@ -89,19 +81,14 @@ def of_callable():
     return cost, lambda: setattr(cost, "scale", 2.0)
 
 
-Namespace = partial(types.SimpleNamespace, s=1.0)
 HOLDERS = {
-    "attribute": (Namespace, lambda h: h.s, lambda h: vars(h).update(s=2.0)),
     "list": (lambda: [1.0], lambda h: h[0], lambda h: h.__setitem__(0, 2.0)),
-    "dict": (lambda: {"s": 1.0}, lambda h: h["s"], lambda h: h.update(s=2.0)),
     "numpy": (lambda: np.ones(2, np.float32), lambda h: h, lambda h: h.fill(2.0)),
     "jax": (lambda: [jnp.ones(2)], lambda h: h[0], lambda h: h.__setitem__(0, jnp.full(2, 2.0))),
-    "branch": (lambda: [False], lambda h: 2.0 if h[0] else 1.0, lambda h: h.__setitem__(0, True)),
-    "helper": (lambda: [lambda: 1.0], lambda h: h[0](), lambda h: h.__setitem__(0, lambda: 2.0)),
 }
 CHANGES = {
     function.__name__.removeprefix("of_"): function
-    for function in (of_global, of_closure, of_default, of_partial, of_method, of_callable)
+    for function in (of_global, of_closure, of_partial, of_method, of_callable)
 } | {name: partial(of_holder, *functions) for name, functions in HOLDERS.items()}
 
 

@@ -27,7 +27,7 @@ def test_a_missing_platform_raises_an_error(monkeypatch, error):
 
 def test_disabled_compilation_raises_an_error():
     with jax.disable_jit(), pytest.raises(InputError, match="jax_disable_jit = True, expected Fal"):
-        slabs.Program(lambda x: 2 * x)(jnp.ones(2))
+        slabs.CompiledFunction(lambda x: 2 * x)(jnp.ones(2))
 
 
 def test_unrecorded_nan_raises_no_error_under_debug_nans():
@@ -47,10 +47,3 @@ def test_memory_is_determined_without_a_proc_file_system(monkeypatch):
     monkeypatch.setattr(psutil, "virtual_memory", fail)
     machine.memory.cache_clear()
     assert machine.memory() == pytest.approx(total, rel=0.01) or machine.memory() < total
-
-
-def test_an_invalid_number_of_cores_is_ignored(monkeypatch):
-    bowl, rates = gd.problems.bowl([1.0, 4.0]), gd.axes(learning_rate=[0.1])
-    usual = gd.sweep(bowl, rates, 1)
-    monkeypatch.setenv("NPROC", "abc")
-    assert gd.sweep(bowl, rates, 1).attrs["writers"] == usual.attrs["writers"]

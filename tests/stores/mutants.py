@@ -65,35 +65,56 @@ CODECS = (
 DTYPES = ("string", "object", "O", "r16", "complex64", "float128", "int128", "<U5", "datetime64",
           {"name": "numpy.datetime64", "configuration": {"unit": "s", "scale_factor": 1}},
           {"name": "struct", "configuration": {}}, "void", "float16", "int64", "bool")  # fmt: skip
-FACTORIES = (
+OPTIMIZERS = [
     {"module": "os", "name": "system", "keywords": {"command": "touch victim"}},
-    {"module": "subprocess", "name": "run", "keywords": {"args": "touch victim"}},
-    {"module": "builtins", "name": "exec", "keywords": {}},
-    {"module": "builtins", "name": "eval", "keywords": {"source": "open('victim', 'w')"}},
-    {"module": "optax", "name": "__loader__", "keywords": {}},
-    {"module": "optax", "name": "os.system", "keywords": {"command": "touch victim"}},
-    {"module": "optax.os", "name": "system", "keywords": {"command": "touch victim"}},
-    {"module": "optax", "name": "sgd", "keywords": {"nonsense": 1}},
-    {"module": "optax", "name": "sgd", "keywords": {"learning_rate": "touch victim"}},
-    {"module": "optax", "name": "sgd", "keywords": {"momentum": {"text": "lambda: 1"}}},
-    {"module": "antigravity", "name": "fly", "keywords": {}},
-    {"module": "optax", "name": "chain", "keywords": {}},
-)
-PROBLEMS = (
-    {"problem": "__loader__"},
-    {"problem": "open", "file": "victim", "mode": "w"},
-    {"problem": "os.system", "command": "touch victim"},
-    {"problem": "digits", "data": "../victim"},
-    {"problem": "digits", "data": "http://127.0.0.1/victim"},
-    {"problem": "bowl"},
-    {"problem": "bowl", "eigenvalues": "touch victim"},
-    {"problem": "bowl", "eigenvalues": [1.0] * 5},
-    {"problem": "bowl", "eigenvalues": [1.0, 9.0], "minimum": [0.0, 0.0], "__class__": "os"},
-    {"problem": "bowl", "eigenvalues": [1.0, float(2**60)]},
-    {"problem": "from_function", "name": "../victim"},
+    {"name": "os.system", "keywords": {"command": "touch victim"}},
+    {"name": "this.anything", "keywords": {}},
+    {"name": "builtins.eval", "keywords": {"source": "open('victim', 'w')"}},
+    {"name": "optax.__loader__", "keywords": {}},
+    {"name": "antigravity.fly", "keywords": {}},
+    {"name": "optax.chain", "keywords": {}},
+    {"name": "optax.sgd", "keywords": {"learning_rate": "touch victim"}},
+    {"name": "optax.sgd", "keywords": {"learning_rate": [1.0]}},
+    {"name": "optax.sgd", "keywords": {"learning_rate": 0.1, "unheard_of": 1}},
+    {"name": "optax.sgd", "keywords": {"accumulator_dtype": "object"}},
+    {"name": "optax.sgd", "keywords": {"learning_rate": {"name": "os.system", "keywords": {}}}},
+    {
+        "name": "optax.sgd",
+        "keywords": {
+            "learning_rate": {
+                "name": "gdjax.warmup_cosine",
+                "keywords": {"learning_rate": 1.0, "warmup_steps": 9, "total_steps": 2},
+            }
+        },
+    },
+    {"name": "optax.adamw", "keywords": {"mask": {"text": "<function>"}}},
+    {"name": ["optax.sgd"], "keywords": {}},
+    {"name": "optax.sgd", "keywords": []},
+    "optax.sgd",
+    None,
+]
+PROBLEMS = [
     "user's own",
+    None,
     3,
-)
+    {"problem": "datasets"},
+    {"problem": "__builtins__"},
+    {"problem": "open", "file": "victim", "mode": "w"},
+    {"problem": ["bowl"]},
+    {"problem": "bowl", "eigenvalues": "1.0"},
+    {"problem": "bowl", "eigenvalues": [1.0, True]},
+    {"problem": "bowl", "eigenvalues": [1.0, 4.0], "minimum": [0.0]},
+    {"problem": "bowl", "eigenvalues": [1.0, 4.0], "basis": [[1.0]]},
+    {"problem": "from_function", "name": "os.system"},
+    {"problem": "from_function", "name": ["himmelblau"]},
+    {"problem": "digits", "name": "../victim"},
+    {"problem": "digits", "name": "http://127.0.0.1/victim"},
+    {"problem": "digits", "name": "mnist5k", "data_dir": "../victim"},
+    {"problem": "digits", "name": "mnist5k", "widths": [10**12]},
+    {"problem": "digits", "name": "mnist5k", "widths": [1.5]},
+    {"problem": "digits", "name": "mnist5k", "activation": "__import__"},
+    {"problem": "few_digits", "name": "mnist5k", "samples": -1},
+]
 
 
 # Parts of a mutant
@@ -318,7 +339,7 @@ def attribute(files, rng):
 
 def optimizer(files, rng):
     root = files.root()
-    root["attributes"]["identity"]["make_optimizer"] = rng.choice(FACTORIES)
+    root["attributes"]["identity"]["make_optimizer"] = rng.choice(OPTIMIZERS)
     files.put_root(root)
 
 

@@ -130,17 +130,6 @@ def test_invalid_or_ambiguous_json_is_rejected(tmp_path, more):
         verify(tmp_path)
 
 
-def test_chunks_of_unfinished_tiles_are_not_reported_as_damage(tmp_path):
-    with open_store(tmp_path) as store:
-        store.write((0, 0), part(store, (0, 0)))
-        (tmp_path / ".gdjax/tiles/0.0").unlink()
-        (tmp_path / "cost" / "c.0.0.0").write_bytes(b"half of")
-        assert verify(tmp_path) == []
-        assert not store.finished().any()
-        store.write((0, 0), part(store, (0, 0)))
-    assert verify(tmp_path) == []
-
-
 def test_root_metadata_are_rewritten_only_by_the_same_sweep(tmp_path):
     fill(tmp_path)
     before = contents(tmp_path)

@@ -20,7 +20,12 @@ def folder(tmp_path):
     return Folder(tmp_path / "s")
 
 
-def test_the_error_for_a_locked_store_names_the_process_and_closing_releases_the_lock(folder):
+@pytest.mark.parametrize("missing", [[], ["O_NOFOLLOW"]])  # such as on Windows
+def test_the_error_for_a_locked_store_names_the_process_and_closing_releases_the_lock(
+    folder, monkeypatch, missing
+):
+    for flag in missing:
+        monkeypatch.delattr(os, flag)
     first = lock.acquire(folder)
     with pytest.raises(StoreError, match=f"is being written by process {os.getpid()} on "):
         lock.acquire(folder)

@@ -11,7 +11,7 @@ import xarray as xr
 from small_store import TILES, all_values, part
 
 from gdjax.errors import StoreError
-from gdjax.stores import Store, Tiles, lock, open_dataset, read_attributes, verify
+from gdjax.stores import Store, Tiles, lock, open_dataset, verify
 from gdjax.stores.location import MISSING, locate
 
 
@@ -83,18 +83,6 @@ def test_damaged_tiles_are_detected_and_rewritten(url, server):
         assert dataset.attrs["tiles_finished"] == 3
     assert fill(url, server) == [(0, 0), (1, 0), (2, 1)]
     assert verify(url, storage_options=server.options) == []
-
-
-def test_a_store_of_another_sweep_or_other_content_is_rejected(url, server):
-    bucket = locate(url, server.options)
-    bucket.write("thesis.tex", b"all of it")
-    with pytest.raises(StoreError, match="exists but is not a gdjax store"):
-        open_store(url, server)
-    bucket.remove("thesis.tex")
-    fill(url, server)
-    with pytest.raises(StoreError, match="contains another sweep: data_hash"):
-        open_store(url, server, data_hash="another")
-    assert read_attributes(f"{url}-none", storage_options=server.options) is None
 
 
 # The lease
@@ -189,19 +177,3 @@ def test_wrong_credentials_and_a_missing_bucket_raise_errors(server):
         with pytest.raises(StoreError, match=r"403 Forbidden.*check .* the credentials") as caught:
             open_store(f"{server.url}/s.zarr", wrong)
         assert "\n" not in str(caught.value)
-
-
-def test_an_object_deleted_during_the_sweep_is_restored(url, server):
-    with open_store(url, server) as store:
-        store.write((0, 0), part(store, (0, 0)))
-        store.save_checkpoint([(0, 1)], {"w": np.zeros(3)}, {"step": 1})
-        store.location.remove(".gdjax/checkpoints/0.1")
-        assert store.load_checkpoint([(0, 1)]) is None
-        store.location.remove(".gdjax/tiles/0.0")
-        assert not store.finished().any()
-    assert len(fill(url, server)) == 6
-    locate(url, server.options).remove("zarr.json")
-    with pytest.raises(StoreError, match=r"zarr.json is missing.*restores it"):
-        verify(url, storage_options=server.options)
-    assert fill(url, server) == []  # the root is restored
-    assert verify(url, storage_options=server.options) == []

@@ -1,14 +1,12 @@
 """Killed processes and full disks, after which finished tiles are intact."""
 
 import contextlib
-import errno
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -163,29 +161,6 @@ def test_an_interrupted_creation_is_repeated(tmp_path, monkeypatch):
 
 
 # A full disk
-
-
-@pytest.mark.parametrize("refused", ["cost", "params.0.weights", "finished"])
-def test_a_full_disk_raises_an_error_with_advice(tmp_path, monkeypatch, refused):
-    path = tmp_path / "s"
-    with open_store(path) as store:
-        store.write((0, 0), part(store, (0, 0)))
-        opened = Path.open
-
-        def full(self, *arguments, **options):
-            if self.parent.name == refused and self.suffix == ".partial":
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            return opened(self, *arguments, **options)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(Path, "open", full)
-            with pytest.raises(StoreError, match=r"No space left on device.*free some space"):
-                store.write((1, 0), part(store, (1, 0)))
-        assert np.argwhere(store.finished()).tolist() == [[0, 0]]
-        store.write((1, 0), part(store, (1, 0)))  # there is free space again
-    assert verify(path) == []
-    assert len(fill(path)) == 4
-    assert equals_all_values(path)
 
 
 @pytest.fixture

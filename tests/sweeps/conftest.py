@@ -1,7 +1,6 @@
 """Fixtures shared by the tests of sweeps."""
 
 import inspect
-from importlib import import_module
 
 import pytest
 from jax import monitoring
@@ -9,6 +8,7 @@ from small_problems import stored
 
 from gdjax.sweeps import Sweep, executor, fit, slab_runner
 from gdjax.sweeps.branch_spec import BranchSpec
+from gdjax.sweeps.plans import Plan
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -62,10 +62,8 @@ def first_steps(monkeypatch):
 @pytest.fixture
 def user_settings(monkeypatch, request):
     """Disable the suite's annotation checks, to test errors of the library itself."""
-    for kind in (Sweep, BranchSpec):
+    for kind in (Sweep, BranchSpec, Plan):
         monkeypatch.setattr(kind, "__init__", inspect.unwrap(kind.__init__))
-    module = import_module("gdjax.sweeps.sweep")
-    monkeypatch.setattr(module, "check", inspect.unwrap(module.check))
     if hasattr(request.module, "sweep"):
         monkeypatch.setattr(request.module, "sweep", inspect.unwrap(request.module.sweep))
 

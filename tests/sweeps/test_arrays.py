@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 import gdjax as gd
 from gdjax.problems.networks import Layer
-from gdjax.stores.schema import Layout
-from gdjax.sweeps import Sweep, axes, zip_axes
-from gdjax.sweeps.dataset import named_leaves, nbytes, storable
+from gdjax.sweeps import Sweep, axes
+from gdjax.sweeps.dataset import named_leaves, storable
 from gdjax.sweeps.program import programs_of
 
 
@@ -63,49 +62,10 @@ def test_names_are_escaped_if_they_are_invalid_or_ambiguous_as_file_names(tree, 
     assert list(named_leaves("", tree)) == [name.removeprefix("params.") for name in names]
 
 
-def test_16_bit_floats_are_stored_exactly():
-    values = jnp.array([1.0, 3.140625, -jnp.inf], jnp.bfloat16)
-    assert storable(values).dtype == np.float32
-    assert storable(values).tolist() == [1.0, 3.140625, -np.inf]
-    assert storable(jnp.ones(2, jnp.float16)).dtype == np.float16
-
-
 def arrays_of(problem, grid, num_steps, **settings):
     """Return the arrays of a sweep with one program."""
     (program,) = programs_of(Sweep(problem, grid, num_steps, **settings), jax.local_devices())
     return program.sweep_arrays
-
-
-def test_the_arrays_of_a_sweep_have_the_expected_dimensions_coordinates_and_types():
-    problem = gd.Problem(
-        init=lambda key: {"w": jnp.ones((3, 2), jnp.bfloat16)},
-        cost=lambda params, x, *, decay=0.0: jnp.mean(x) * jnp.sum(params["w"] ** 2) * (1 + decay),
-        data=jnp.ones(4),
-    )
-    grid = axes(pair=zip_axes(learning_rate=[0.1, 0.2], decay=[0.0, 1.0]), seed=range(6))
-    result = arrays_of(problem, grid, 10, batch_size=2, record_every=4, snapshot_every=8)
-    assert result.sizes == {
-        **{"pair": 2, "seed": 6, "step": 4, "snapshot_step": 3},
-        **{"w[0]": 3, "w[1]": 2},
-    }
-    layout = Layout(result.sizes, {"pair": 2, "seed": 3}, result.variables, result.coordinates)
-    assert layout.schema.tiles == (1, 2)
-    assert {n: c.values.tolist() for n, c in result.coordinates.items()} == {
-        "step": [0, 4, 8, 10],
-        "snapshot_step": [0, 8, 10],
-        "pair": [0, 1],
-        "learning_rate": [0.1, 0.2],
-        "decay": [0.0, 1.0],
-        "seed": list(range(6)),
-    }
-    dtypes = {name: np.dtype(v.dtype).name for name, v in result.variables.items()}
-    assert dtypes == {
-        **dict.fromkeys(("cost", "batch_cost", "gradient_norm"), "float32"),
-        **{"outcome": "int8", "diverged_at": "int32"},
-        **dict.fromkeys(("params.w", "snapshots.w"), "float32"),
-    }
-    assert result.variables["snapshots.w"].dims == ("pair", "seed", "snapshot_step", "w[0]", "w[1]")
-    assert nbytes(result, ("params.w",)) == 12 * 6 * 4
 
 
 def test_the_model_state_is_stored_with_the_parameters():

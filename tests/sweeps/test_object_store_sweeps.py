@@ -7,7 +7,6 @@ import pytest
 from small_problems import same_bits
 
 import gdjax as gd
-from gdjax.errors import StoreError
 from gdjax.sweeps import executor, problem_of, run_of
 from tests.stores import servers
 
@@ -67,10 +66,3 @@ def test_an_interrupted_sweep_resumes_from_an_object_store(server, tmp_path, mon
     result = gd.resume(url, storage_options=server.options).load()
     assert tiles == [(0, 0), (1, 0)]
     assert same_bits(result, sweep(tmp_path / "s").load())
-
-
-@pytest.mark.long
-def test_a_missing_bucket_raises_an_error(server):
-    url = server.url.replace("bucket", "none") + "/s.zarr"
-    with pytest.raises(StoreError, match="no such bucket or container"):
-        sweep(url, server.options)

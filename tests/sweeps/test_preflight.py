@@ -13,6 +13,7 @@ from gdjax.problems.problem import Problem
 from gdjax.sweeps import Sweep, axes, fit, zip_axes
 from gdjax.sweeps.check import check
 from gdjax.sweeps.fit import tile_shapes
+from gdjax.sweeps.plans import Plan
 from gdjax.sweeps.program import programs_of
 
 
@@ -47,7 +48,7 @@ def test_runs_of_several_tiles_share_slabs(grid, sizes):
     """Only the last slab of a program has fewer runs than its width, two."""
     spec = Sweep(network(), grid, 3, batch_size=None if "batch_size" in grid.names else 4)
     tile_shape = (*(1,) * (len(grid.shape) - 1), 3) if len(grid.shape) > 1 else None
-    plan = fit.fit(check(spec, devices=jax.local_devices()[:1]), tile_shape)
+    plan = fit.fit(check(Plan(spec, devices=jax.local_devices()[:1])), tile_shape)
     tiles = list(np.ndindex(plan.layout.schema.tiles))
     groups = plan.groups(tiles)
     assert sorted(tile for group in groups for tile in group) == tiles
@@ -125,6 +126,7 @@ CONSTANT = np.random.default_rng(0).normal(size=2)
 KEYS = jax.random.split(jax.random.key(0))
 
 
+@pytest.mark.filterwarnings("ignore:sweep. the cost of every run is not finite")
 @pytest.mark.parametrize(
     "init",
     [

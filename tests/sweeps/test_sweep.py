@@ -211,9 +211,15 @@ def test_a_diverged_run_has_records_up_to_divergence(spread):
     assert not np.isnan(spread.cost).any()
 
 
+def test_costs_that_are_nan_at_every_start_cause_a_warning():
+    nowhere = dataclasses.replace(BOWL, cost=lambda w: jnp.log(-1.5 - jnp.sum(w**2)))
+    with pytest.warns(UserWarning, match="cost of every run is not finite"):
+        assert (sweep(nowhere, axes(learning_rate=[0.1]), 1).outcome == 3).all()
+
+
 def test_outcomes_are_integers_with_flag_meanings(spread):
     meanings = spread.outcome.attrs["flag_meanings"].split()
-    assert spread.outcome.attrs["flag_values"] == [0, 1, 2, 3]
+    assert spread.outcome.attrs["flag_values"] == [0, 1, 2, 3, -1]
     ended = [meanings[code] for code in spread.outcome.isel(seed=0).values]
     assert ended == ["converged", "converged", "not_converged", "not_converged", "diverged"]
     stalled = sweep(

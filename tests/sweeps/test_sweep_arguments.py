@@ -2,10 +2,7 @@
 
 import dataclasses
 import inspect
-import re
-import traceback
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -18,17 +15,8 @@ from gdjax import slabs
 from gdjax.errors import InputError
 from gdjax.problems.networks import Network
 from gdjax.problems.problem import Metric, Problem
-from gdjax.sweeps import (
-    Sweep,
-    axes,
-    check,
-    extend,
-    params_of,
-    replay,
-    resume,
-    sweep,
-    table,
-)
+from gdjax.sweeps import Sweep, axes, check, sweep
+from gdjax.sweeps.plans import Plan
 
 pytestmark = pytest.mark.usefixtures("user_settings")
 
@@ -40,8 +28,6 @@ class DiskUsage(NamedTuple):
 
 
 NAN = float("nan")
-PLACE = ["store", "storage_options", "devices", "max_param_bytes", "client", "allow_unverified"]
-LIBRARY = Path(gdjax.__file__).parent
 BOWL = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
 
 
@@ -90,77 +76,12 @@ def test_an_axis_without_effect_is_rejected_unless_a_metric_uses_it():
     assert sweep(problem, grid, 1, metrics=watched).scaled.shape == (1, 2, 2)
 
 
-def test_every_argument_is_in_the_signature_and_in_the_docstring():
-    """Signatures are not synthesized, so that `help` and type checkers agree."""
-    spec = [field.name for field in dataclasses.fields(Sweep)]
-    assert list(inspect.signature(sweep).parameters) == spec + PLACE
-    for function in (sweep, extend, replay, resume, table, params_of):
-        unwrapped = inspect.unwrap(function)
-        signature = inspect.signature(unwrapped)
-        assert "__signature__" not in vars(unwrapped)
-        assert signature.return_annotation is not inspect.Signature.empty
-        assert signature.return_annotation is not Any
-        documented = re.findall(r"^    (\w+): ", inspect.getdoc(unwrapped), re.MULTILINE)
-        assert list(signature.parameters) == documented[: len(signature.parameters)], function
-        for parameter in signature.parameters.values():
-            assert parameter.kind is not inspect.Parameter.VAR_KEYWORD
-
-
-def test_defaults_equal_those_of_the_value_and_of_its_check():
-    """The signature repeats the defaults of `Sweep`, `check` and `Plan`."""
-    defaults = {field.name: field.default for field in dataclasses.fields(Sweep)}
-    signature = inspect.signature(sweep).parameters
-    for name, default in defaults.items():
-        assert default in (signature[name].default, dataclasses.MISSING), name
-    place = inspect.signature(check.check).parameters
-    assert [place[name].default for name in PLACE] == [signature[name].default for name in PLACE]
-
-
-def test_the_call_stack_between_sweep_and_a_traced_cost_is_short():
-    """At most 12 library frames lie between the user's call and the user's cost.
-
-    The frames of a mini-batch step are in five files, and one in the object that stands for all
-    costs with the same trace. A record adds the file that averages over microbatches.
-    """
-    stacks = []
-
-    def cost(w, batch):
-        files = [frame.filename for frame in traceback.extract_stack()]
-        stacks.append([Path(file).name for file in files if Path(file).is_relative_to(LIBRARY)])
-        return jnp.mean((batch @ w[:, None]) ** 2)
-
-    problem = Problem(init=lambda key: jnp.ones(2), cost=cost, data=jnp.ones((6, 2)))
-    grid = axes(learning_rate=[0.1, 0.2])
-    sweep(problem, grid, 2, batch_size=3, devices=jax.local_devices()[:1])
-    assert max(len(stack) for stack in stacks) <= 12
-    assert max(len(set(stack)) for stack in stacks) <= 7
-    (step,) = (set(stack) for stack in stacks if "step.py" in stack)
-    assert step == {
-        "sweep.py",
-        "fit.py",
-        "slabs.py",
-        "block.py",
-        "step.py",
-        "traces.py",
-    }
-
-
-def test_the_call_stack_between_sweep_and_a_slab_is_short(monkeypatch):
-    stacks, call = [], slabs.Program.__call__
-
-    def seen(self, *arguments):
-        frames = traceback.extract_stack()[:-1]
-        stacks.append([f for f in frames if Path(f.filename).is_relative_to(LIBRARY)])
-        return call(self, *arguments)
-
-    monkeypatch.setattr(slabs.Program, "__call__", seen)
-    sweep(BOWL, axes(learning_rate=[0.1]), 2)
-    (stack,) = (s for s in stacks if s[-1].name == "run_block")
-    assert len(stack) <= 12
-    assert len({frame.filename for frame in stack}) <= 5
-    names = [frame.name for frame in stack]
-    stages = ("sweep", "execute", "run_slab", "run_blocks")
-    assert [name for name in names if name in stages] == list(stages)
+def test_the_signature_repeats_the_fields_and_defaults_of_a_sweep_and_its_plan():
+    every = [*dataclasses.fields(Sweep), *dataclasses.fields(Plan)[1:7]]
+    parameters = inspect.signature(sweep).parameters.values()
+    for field, parameter in zip(every, parameters, strict=True):
+        assert field.name == parameter.name
+        assert field.default in (parameter.default, dataclasses.MISSING), field.name
 
 
 @pytest.mark.long

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import optax
 import pytest
-from mutants import reseal
+from mutants import OPTIMIZERS, PROBLEMS, reseal
 
 import gdjax as gd
 from gdjax.data import sets
@@ -52,33 +52,6 @@ def forbid_execution(monkeypatch):
     assert "this" not in set(sys.modules) - before
 
 
-OPTIMIZERS = [
-    {"module": "os", "name": "system", "keywords": {"command": "touch x"}},
-    {"name": "os.system", "keywords": {"command": "touch x"}},
-    {"name": "this.anything", "keywords": {}},
-    {"name": "optax.chain", "keywords": {}},
-    {"name": "optax.sgd", "keywords": {"learning_rate": "touch x"}},
-    {"name": "optax.sgd", "keywords": {"learning_rate": [1.0]}},
-    {"name": "optax.sgd", "keywords": {"learning_rate": 0.1, "unheard_of": 1}},
-    {"name": "optax.sgd", "keywords": {"accumulator_dtype": "object"}},
-    {"name": "optax.sgd", "keywords": {"learning_rate": {"name": "os.system", "keywords": {}}}},
-    {
-        "name": "optax.sgd",
-        "keywords": {
-            "learning_rate": {
-                "name": "gdjax.warmup_cosine",
-                "keywords": {"learning_rate": 1.0, "warmup_steps": 9, "total_steps": 2},
-            }
-        },
-    },
-    {"name": "optax.adamw", "keywords": {"mask": {"text": "<function>"}}},
-    {"name": ["optax.sgd"], "keywords": {}},
-    {"name": "optax.sgd", "keywords": []},
-    "optax.sgd",
-    None,
-]
-
-
 @pytest.mark.usefixtures("forbid_execution")
 @pytest.mark.parametrize("record", OPTIMIZERS, ids=str)
 def test_an_invalid_record_of_an_optimizer_is_rejected(altered, record):
@@ -87,28 +60,6 @@ def test_an_invalid_record_of_an_optimizer_is_rejected(altered, record):
         with pytest.raises(StoreError) as caught:
             call(path, AT)
         assert "\n" not in str(caught.value)
-
-
-PROBLEMS = [
-    "user's own",
-    None,
-    3,
-    {"problem": "datasets"},
-    {"problem": "__builtins__"},
-    {"problem": ["bowl"]},
-    {"problem": "bowl", "eigenvalues": "1.0"},
-    {"problem": "bowl", "eigenvalues": [1.0, True]},
-    {"problem": "bowl", "eigenvalues": [1.0, 4.0], "minimum": [0.0]},
-    {"problem": "bowl", "eigenvalues": [1.0, 4.0], "basis": [[1.0]]},
-    {"problem": "function", "name": "os.system"},
-    {"problem": "function", "name": ["himmelblau"]},
-    {"problem": "digits", "name": "../../x"},
-    {"problem": "digits", "name": "mnist5k", "data_dir": "/tmp/x"},
-    {"problem": "digits", "name": "mnist5k", "widths": [10**12]},
-    {"problem": "digits", "name": "mnist5k", "widths": [1.5]},
-    {"problem": "digits", "name": "mnist5k", "activation": "__import__"},
-    {"problem": "few_digits", "name": "mnist5k", "samples": -1},
-]
 
 
 @pytest.mark.usefixtures("forbid_execution")

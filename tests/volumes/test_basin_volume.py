@@ -25,7 +25,7 @@ def below(level, h):
     return d / 2 * math.log(2 * level) + ball(d) - np.sum(np.log(h)) / 2
 
 
-@pytest.mark.parametrize("d", [2, 30, 5000])
+@pytest.mark.parametrize("d", [30, 5000])
 def test_volumes_of_balls_are_exact(d):
     result = jax.jit(
         lambda w, key: basin_volume(lambda w: w @ w / 2, w, key=key, level=3.0, directions=16)
@@ -207,9 +207,8 @@ def test_open_valleys_have_infinite_volume():
     def valley(p, x):
         return jnp.mean(jax.nn.relu(p["a"] * x))
 
-    result = jax.jit(
-        lambda p, x, key: basin_volume(valley, p, data=x, key=key, level=1.0, directions=40)
-    )(
+    options = {"level": 1.0, "directions": 40, "whitening": Whitening(jnp.ones(2))}
+    result = jax.jit(lambda p, x, key: basin_volume(valley, p, data=x, key=key, **options))(
         {"a": np.zeros((), np.float32), "b": np.zeros((), np.float32)},
         np.ones(3, np.float32),
         jax.random.key(0),
@@ -220,25 +219,25 @@ def test_open_valleys_have_infinite_volume():
     assert result.status == VolumeStatus.OPEN
 
 
-@pytest.mark.parametrize("bend", [0.0, 1.0])
-def test_a_curved_valley_is_reported_as_a_lower_bound(bend):
+def test_a_curved_valley_is_reported_as_a_lower_bound():
     """The set 100 (y - x^2)^2 + x^2 / 100 <= 1 has the area pi of an ellipse."""
 
-    def valley(w):
-        return 100 * (w[1] - bend * w[0] ** 2) ** 2 + w[0] ** 2 / 100
+    def valley(w, bend):
+        return 100 * (w[1] - bend[0] * w[0] ** 2) ** 2 + w[0] ** 2 / 100
 
-    result = jax.jit(lambda w, key: basin_volume(valley, w, key=key, level=1.0, directions=200))(
-        np.zeros(2, np.float32), jax.random.key(0)
+    measure = jax.jit(
+        lambda bend, key: basin_volume(
+            valley, jnp.zeros(2), data=bend, key=key, level=1.0, directions=200
+        )
     )
-    assert result.effective_directions > 30
-    if bend:
-        assert result.status == VolumeStatus.CURVED
-        assert result.hidden > 0.1
-        assert result.low < math.log(math.pi) < result.high == math.inf
-        assert result.log_volume < math.log(math.pi) - 1
-    else:
-        assert (int(result.status), float(result.hidden)) == (VolumeStatus.ESTIMATE, 0)
-        assert float(result.log_volume) == pytest.approx(math.log(math.pi), abs=1e-4)
+    straight, curved = (measure(np.float32([b]), jax.random.key(0)) for b in (0, 1))
+    assert min(straight.effective_directions, curved.effective_directions) > 30
+    assert (int(straight.status), float(straight.hidden)) == (VolumeStatus.ESTIMATE, 0)
+    assert float(straight.log_volume) == pytest.approx(math.log(math.pi), abs=1e-4)
+    assert curved.status == VolumeStatus.CURVED
+    assert curved.hidden > 0.1
+    assert curved.low < math.log(math.pi) < curved.high == math.inf
+    assert curved.log_volume < math.log(math.pi) - 1
 
 
 @pytest.mark.long
