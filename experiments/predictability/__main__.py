@@ -47,14 +47,9 @@ def run(config: Config) -> xr.DataTree:
     return tree_of(parts)
 
 
-def finite(values: xr.DataArray, part: xr.Dataset) -> np.ndarray:
-    """Return the values of the runs that did not diverge."""
-    return values.values[np.isfinite(part.cost.values)]
-
-
 def exponent_of(part: xr.Dataset, name: str = "exponent") -> list[float]:
-    """Return the median exponent of the runs at one rate, with its interval."""
-    return list(median(finite(part[name], part))[:3])
+    """Return the median exponent, with its interval, of runs at one rate that did not diverge."""
+    return list(median(part[name].values[np.isfinite(part.cost.values)])[:3])
 
 
 def elsewhere(separation: xr.DataArray, part: xr.Dataset, threshold: float) -> xr.DataArray:
@@ -120,42 +115,38 @@ def numbers(tree: xr.DataTree) -> dict:
 
 
 def plot(tree: xr.DataTree) -> dict:
-    """Draw exponents, twins at the start and later twins against the rate, for each case."""
+    """Draw exponents, twins at the start and late twins against the rate, for each case."""
     parts = datasets(tree)
     with style():
         figure = Figure(figsize=(4.2 * len(parts) + 0.4, 9.0))
         rows = figure.subplots(3, len(parts), squeeze=False, sharex="col")
-        for column, (name, part) in zip(rows.T, parts.items(), strict=True):
+        for (top, center, bottom), (name, part) in zip(rows.T, parts.items(), strict=True):
             rates, limits = part.learning_rate.values, part.attrs["thresholds"]
-            middle = limits[len(limits) // 2]
             exponents = [exponent_of(part.isel(learning_rate=r)) for r in range(len(rates))]
             value, low, high = np.array(exponents).T
-            column[0].axhline(0, color=GREY, linewidth=1)
-            column[0].errorbar(rates, value, [value - low, high - value], fmt="o-", color=CYCLE[0])
-            known = [(r, k) for r in rates if (k := known_exponent(r)) is not None]
+            top.axhline(0, color=GREY, linewidth=1)
+            top.errorbar(rates, value, [value - low, high - value], fmt="o-", color=CYCLE[0])
             if name == "factors":
-                column[0].plot(*np.transpose(known), "x", color=CYCLE[3], label="exact")
-                column[0].legend()
-            column[0].set_title(TITLES[name])
-            shares = elsewhere(part.at_start, part, middle).mean(("seed", "twin"))
-            for k, distance in enumerate(d for d in part.distance.values if d > 0):
-                line = shares.sel(distance=distance)
-                column[1].plot(rates, line, "o-", color=CYCLE[k], label=f"{distance:g}")
-            later = elsewhere(part.late, part, middle).mean(("trunk", "late_twin"))
-            for k, step in enumerate(part.late_step.values):
-                line = later.sel(late_step=step)
-                column[2].plot(rates, line, "o-", color=CYCLE[k], label=f"{step}")
-            column[1].legend(title="distance at the start", fontsize="x-small")
-            column[2].legend(title="left at step", fontsize="x-small")
-            column[2].set_xlabel("learning rate")
-            if name != "factors":
-                column[0].set_xscale("log", base=2)
-            for axes in column[1:]:
+                known = np.array([known_exponent(rate) for rate in rates], float)
+                top.plot(rates, known, "x", color=CYCLE[3], label="exact")
+                top.legend()
+            else:
+                top.set_xscale("log", base=2)
+            top.set_title(TITLES[name])
+            middle = limits[len(limits) // 2]
+            at_start = elsewhere(part.at_start, part, middle).mean(("seed", "twin"))
+            late = elsewhere(part.late, part, middle).mean(("trunk", "late_twin"))
+            near = at_start.isel(distance=slice(1, None))
+            for axes, lines, dim in ((center, near, "distance"), (bottom, late, "late_step")):
+                for k, label in enumerate(lines[dim].values):
+                    line = lines.isel({dim: k})
+                    axes.plot(rates, line, "o-", color=CYCLE[k], label=f"{label:g}")
+                axes.legend(title=dim.replace("late_", "left at "), fontsize="x-small")
                 axes.set_ylim(-0.03, 1.03)
+            bottom.set_xlabel("learning rate")
         rows[0, 0].set_ylabel("Lyapunov exponent, second half")
         rows[1, 0].set_ylabel("share of twins at the start\nthat end elsewhere")
-        rows[2, 0].set_ylabel("share of later twins\nthat end elsewhere")
-        figure.suptitle("Exponents, and twins that end elsewhere, by learning rate")
+        rows[2, 0].set_ylabel("share of late twins\nthat end elsewhere")
     return {"twins": figure}
 
 

@@ -1,0 +1,236 @@
+"""Which learning-rate schedule would have been better?
+
+    knots <- knots - Adam(mean over starts of dC(w_T) / d knots),   rate_t = exp(interpolated knots)
+
+    python -m experiments.schedules           (about 2 min of processor time)
+
+A schedule with eight knots, found by descent along the gradient of the final cost, is compared with
+constant, cosine, linear and warm-up-stable-decay schedules whose peak rates are tuned by a grid
+search with as many runs (one gradient counts as four runs). All are evaluated on other starts and
+other orders of the mini-batches, at the horizon T of the tuning and, stretched, at 4 T.
+
+Hypotheses, written before the run:
+1. At T, the learned schedule ends at a lower cost than each of the others. Refuted for another
+   schedule if the paired difference is not established after Holm's correction for all comparisons.
+2. Its advantage is smaller at 4 T (short-horizon bias, arXiv 1803.02021). Refuted if the interval
+   of the change of the advantage, against the best other schedule at T, does not lie above 0.
+3. The shape of the learned schedule helps on a second network and cost, too, where only the peak of
+   each schedule is tuned. Refuted as in 1.
+"""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import xarray as xr
+from scipy import stats
+
+import gdjax as gd
+from experiments.shared import command
+from experiments.shared.images import image_regression, shrunk
+from gdjax.plots.style import CYCLE, Figure, style
+from gdjax.sensitivity import HypergradientStatus, hypergradient
+from gdjax.statistics import paired
+from gdjax.sweeps import Axes
+
+OTHERS = ("constant", "cosine", "linear", "warm-up-stable-decay")
+SHAPES = ("learned", *OTHERS)
+PROBLEMS = ("digits", "small images")
+GRADIENT_RUNS = 4  # runs that one gradient counts for
+
+
+@dataclass(frozen=True)
+class Config:
+    """Descents, the tuning of their schedules, and their evaluation."""
+
+    samples: int = 1000  # number of training images
+    widths: tuple[int, ...] = (16, 16)  # numbers of hidden neurons
+    batch_size: int = 32  # number of images per step
+    steps: int = 100  # horizon T of the tuning
+    knots: int = 8  # number of logarithms of rates of the learned schedule
+    iterations: int = 16  # number of steps along the gradient of the schedule
+    knot_rate: float = 0.15  # learning rate of Adam on the knots
+    # smallest and largest peak of the grid; the learned schedule starts at their geometric mean
+    peaks: tuple[float, float] = (0.3, 30.0)
+    # smallest and largest peak on the small images
+    small_peaks: tuple[float, float] = (0.003, 0.3)
+    tuning_starts: int = 4  # number of starting points of the tuning
+    pairs: int = 16  # number of starting points and orders of the evaluation
+
+
+def problems(config: Config) -> dict[str, gd.Problem]:
+    """Return both problems by name."""
+    small = shrunk("mnist5k", learned=config.samples)
+    return {
+        "digits": gd.problems.digits(samples=config.samples, widths=config.widths),
+        "small images": image_regression(small, config.widths, config.samples, init_scale=1.0),
+    }
+
+
+def shape_of(name: str, steps: int, knots: np.ndarray) -> np.ndarray:
+    """Return a schedule over a number of steps, in units of its largest rate."""
+    t = np.arange(steps) / steps
+    if name == "learned":
+        rates = np.exp(np.interp(np.linspace(0, 1, steps), np.linspace(0, 1, len(knots)), knots))
+        return rates / rates.max()
+    return {
+        "constant": np.ones(steps),
+        "cosine": (1 + np.cos(np.pi * t)) / 2,
+        "linear": 1 - t,
+        "warm-up-stable-decay": np.clip(np.minimum(10 * (t + 1 / steps), 5 * (1 - t)), 0, 1),
+    }[name]
+
+
+def learn(config: Config, problem: gd.Problem) -> xr.Dataset:
+    """Return the knots and the mean cost before each step along the gradient, and its checks."""
+    keys = gd.run_keys(0, seed=np.arange(config.tuning_starts))
+    starts = jax.vmap(problem.init)(keys.init)
+    order = gd.run_keys(0)  # the order of the mini-batches in the tuning of the others
+
+    def gradients(knots, check):
+        return jax.vmap(
+            lambda start: hypergradient(
+                problem,
+                optax.sgd,
+                start,
+                knots,
+                config.steps,
+                key=order,
+                knots=True,
+                batch_size=config.batch_size,
+                check=check,
+            )
+        )(starts)
+
+    rule = optax.adam(config.knot_rate)
+    knots = jnp.full(config.knots, np.log(config.peaks).mean())
+    state, path, costs = rule.init(knots), [knots], []
+    first = gradients(knots, True)
+    for _ in range(config.iterations):
+        found = gradients(knots, False)
+        updates, state = rule.update(jnp.mean(found.gradient, axis=0), state)
+        knots = optax.apply_updates(knots, updates)
+        path.append(knots)
+        costs.append(np.mean(found.cost))
+    statuses = [first.status, gradients(knots, True).status]
+    return xr.Dataset(
+        {
+            "knots": (("iteration", "knot"), np.array(path)),
+            "tuning_cost": ("step_along", costs),
+            "status": (("when", "start"), np.array(statuses)),
+        }
+    )
+
+
+def runs_of(config: Config, problem: gd.Problem, shapes: np.ndarray, axes: Axes) -> np.ndarray:
+    """Return final costs; `axes` contain `shape`, an index of `shapes`, and `peak`."""
+    table = jnp.asarray(shapes, jnp.float32)
+
+    def make_optimizer(shape, peak):
+        return optax.sgd(lambda step: peak * table[shape, step])
+
+    steps = shapes.shape[1]
+    settings = {"batch_size": config.batch_size, "record_every": steps, "metrics": {}}
+    runs = gd.sweep(problem, axes, steps, make_optimizer=make_optimizer, **settings)
+    return runs.cost.isel(step=-1).values
+
+
+def run(config: Config) -> xr.Dataset:
+    """Return the learned schedule, the tuned peaks, and costs of all schedules on other starts."""
+    of_problem = problems(config)
+    dataset = learn(config, of_problem["digits"])
+    knots = dataset.knots.values[-1]
+    count = GRADIENT_RUNS * config.iterations  # every peak has as many runs as there are starts
+    seeds = np.arange(1000, 1000 + config.pairs)
+    peaks, costs = [], []
+    for name, ends in zip(PROBLEMS, (config.peaks, config.small_peaks), strict=True):
+        grid = np.geomspace(*ends, count)
+        shapes = np.array([shape_of(shape, config.steps, knots) for shape in SHAPES])
+        axes = gd.axes(shape=range(len(SHAPES)), peak=grid, seed=range(config.tuning_starts))
+        tuned = grid[runs_of(config, of_problem[name], shapes, axes).mean(axis=2).argmin(axis=1)]
+        if name == "digits":
+            tuned[0] = np.exp(knots.max())  # the learned schedule has its own peak
+        peaks.append(tuned)
+        schedules = gd.zip_axes(shape=range(len(SHAPES)), peak=tuned)
+        pairs = gd.axes(schedule=schedules, pair=gd.zip_axes(seed=seeds, data_seed=seeds))
+        for steps in (config.steps, 4 * config.steps):
+            stretched = np.array([shape_of(shape, steps, knots) for shape in SHAPES])
+            costs.append(runs_of(config, of_problem[name], stretched, pairs))
+    shape = (len(PROBLEMS), 2, len(SHAPES), config.pairs)
+    return dataset.assign(
+        peak=(("problem", "schedule"), np.array(peaks)),
+        cost=(("problem", "horizon", "schedule", "pair"), np.reshape(costs, shape)),
+    ).assign_coords(
+        problem=list(PROBLEMS), schedule=list(SHAPES), horizon=[config.steps, 4 * config.steps]
+    )
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """Return p-values corrected for the number of comparisons by Holm's method."""
+    order = np.argsort(p)
+    scaled = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    return np.minimum(scaled, 1)[np.argsort(order)]
+
+
+def numbers(dataset: xr.Dataset) -> dict:
+    """Return median costs, and the advantages of the learned schedule as log ratios of costs."""
+    logs = np.log(dataset.cost)
+    rest = logs.sel(schedule=list(OTHERS)) - logs.sel(schedule="learned")
+    advantage = rest.transpose("problem", "horizon", "schedule", "pair").values
+    p = stats.ttest_1samp(advantage, 0, axis=-1).pvalue
+    corrected = holm(p.ravel()).reshape(p.shape)
+    summary: dict = {"comparisons": p.size, "schedules": list(OTHERS)}
+    for i, problem in enumerate(PROBLEMS):
+        name = problem.replace(" ", "_")
+        summary[f"{name}_peaks"] = dataset.peak.values[i]
+        for j, when in enumerate(("at_T", "at_4T")):
+            summary[f"{name}_cost_{when}"] = np.median(dataset.cost.values[i, j], axis=-1)
+            ratios = [paired(np.zeros(len(a)), a)[:3] for a in advantage[i, j]]
+            summary[f"{name}_advantage_{when}"] = ratios
+            summary[f"{name}_p_{when}"] = corrected[i, j]
+        best = int(np.argmin(summary[f"{name}_cost_at_T"][1:]))
+        summary[f"{name}_best_other"] = OTHERS[best]
+        summary[f"{name}_loss_of_advantage"] = paired(*advantage[i, ::-1, best])[:3]
+    statuses = dataset.status.values
+    return summary | {
+        "rates": np.exp(dataset.knots.values[-1]),
+        "tuning_cost": dataset.tuning_cost.values[[0, -1]],
+        "runs_of_each_tuning": GRADIENT_RUNS * dataset.tuning_cost.size * statuses.shape[1],
+        "reliable": (statuses == HypergradientStatus.RELIABLE).sum(axis=1),
+        "gradients_checked": statuses.shape[1],
+    }
+
+
+def plot(dataset: xr.Dataset) -> dict:
+    """Draw the learned schedule beside the tuned ones, and its advantage over each of them."""
+    summary = numbers(dataset)
+    steps, knots = int(dataset.horizon[0]), dataset.knots.values[-1]
+    with style():
+        figure = Figure(figsize=(12.0, 4.6))
+        left, right = figure.subplots(1, 2)
+        for color, name in zip(CYCLE, SHAPES, strict=False):
+            peak = float(dataset.peak.sel(problem="digits", schedule=name))
+            look = {"color": color, "linewidth": 3 if name == "learned" else 1.5}
+            left.plot(peak * shape_of(name, steps, knots), label=name, **look)
+        left.set(xlabel="step", ylabel="learning rate", title="Schedules, tuned for this horizon")
+        left.legend(fontsize="small")
+        place = np.arange(len(OTHERS))
+        labels = [(p, w) for p in PROBLEMS for w in ("at_T", "at_4T")]
+        for k, (problem, when) in enumerate(labels):
+            rows = np.array(summary[f"{problem.replace(' ', '_')}_advantage_{when}"])
+            value, low, high = rows.T
+            label = f"{problem}, {when.replace('at_', 'after ')} steps"
+            look = {"fmt": "o", "color": CYCLE[k], "label": label}
+            right.errorbar(place + 0.12 * (k - 1.5), value, [value - low, high - value], **look)
+        right.axhline(0, color="0.4", linewidth=1)
+        right.set_xticks(place, OTHERS, fontsize="small")
+        right.set_ylabel("log(cost / cost of the learned schedule)")
+        right.set_title("Advantage of the learned schedule, with 95 % intervals")
+        right.legend(fontsize="small")
+    return {"schedules": figure}
+
+
+if __name__ == "__main__":
+    command.main(Config, run, plot, numbers)
