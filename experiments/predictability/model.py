@@ -15,7 +15,7 @@ import optax
 import xarray as xr
 
 import gdjax as gd
-from experiments.local_minima.__main__ import xor
+from experiments.shared.regressions import xor
 from gdjax.minima import matching
 from gdjax.sensitivity import lyapunov_exponent, with_tangent
 from gdjax.sweeps.branch_spec import direction

@@ -85,24 +85,15 @@ def shape_of(name: str, steps: int, knots: np.ndarray) -> np.ndarray:
 
 def learn(config: Config, problem: gd.Problem) -> xr.Dataset:
     """Return the knots and the mean cost before each step along the gradient, and its checks."""
-    keys = gd.run_keys(0, seed=np.arange(config.tuning_starts))
-    starts = jax.vmap(problem.init)(keys.init)
+    starts = jax.vmap(problem.init)(gd.run_keys(0, seed=np.arange(config.tuning_starts)).init)
     order = gd.run_keys(0)  # the order of the mini-batches in the tuning of the others
 
     def gradients(knots, check):
-        return jax.vmap(
-            lambda start: hypergradient(
-                problem,
-                optax.sgd,
-                start,
-                knots,
-                config.steps,
-                key=order,
-                knots=True,
-                batch_size=config.batch_size,
-                check=check,
-            )
-        )(starts)
+        find = partial(
+            hypergradient, problem, optax.sgd, schedule=knots, num_steps=config.steps, key=order
+        )
+        settings = {"knots": True, "batch_size": config.batch_size, "check": check}
+        return jax.vmap(lambda start: find(params=start, **settings))(starts)
 
     rule = optax.adam(config.knot_rate)
     knots = jnp.full(config.knots, np.log(config.peaks).mean())
