@@ -32,12 +32,13 @@ from experiments.shared import command
 from experiments.shared.images import image_regression, shrunk
 from gdjax.plots.style import CYCLE, Figure, style
 from gdjax.sensitivity import HypergradientStatus, hypergradient
-from gdjax.statistics import paired
+from gdjax.statistics import mean, paired
 from gdjax.sweeps import Axes
 
 OTHERS = ("constant", "cosine", "linear", "warm-up-stable-decay")
 SHAPES = ("learned", *OTHERS)
-PROBLEMS = ("digits", "small images")
+PROBLEMS = ("digits", "small_images")
+HORIZONS = ("T", "4T")
 GRADIENT_RUNS = 4  # runs that one gradient counts for
 
 
@@ -65,7 +66,7 @@ def problems(config: Config) -> dict[str, gd.Problem]:
     small = shrunk("mnist5k", learned=config.samples)
     return {
         "digits": gd.problems.digits(samples=config.samples, widths=config.widths),
-        "small images": image_regression(small, config.widths, config.samples, init_scale=1.0),
+        "small_images": image_regression(small, config.widths, config.samples, init_scale=1.0),
     }
 
 
@@ -167,59 +168,53 @@ def holm(p: np.ndarray) -> np.ndarray:
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return median costs, and the advantages of the learned schedule as log ratios of costs."""
-    logs = np.log(dataset.cost)
-    rest = logs.sel(schedule=list(OTHERS)) - logs.sel(schedule="learned")
-    advantage = rest.transpose("problem", "horizon", "schedule", "pair").values
-    p = stats.ttest_1samp(advantage, 0, axis=-1).pvalue
+    logs = np.log(dataset.cost.values)
+    advantages = logs[:, :, 1:] - logs[:, :, :1]
+    p = stats.ttest_1samp(advantages, 0, axis=-1).pvalue
     corrected = holm(p.ravel()).reshape(p.shape)
-    summary: dict = {"comparisons": p.size, "schedules": list(OTHERS)}
-    for i, problem in enumerate(PROBLEMS):
-        name = problem.replace(" ", "_")
-        summary[f"{name}_peaks"] = dataset.peak.values[i]
-        for j, when in enumerate(("at_T", "at_4T")):
-            summary[f"{name}_cost_{when}"] = np.median(dataset.cost.values[i, j], axis=-1)
-            ratios = [paired(np.zeros(len(a)), a)[:3] for a in advantage[i, j]]
-            summary[f"{name}_advantage_{when}"] = ratios
-            summary[f"{name}_p_{when}"] = corrected[i, j]
-        best = int(np.argmin(summary[f"{name}_cost_at_T"][1:]))
-        summary[f"{name}_best_other"] = OTHERS[best]
-        summary[f"{name}_loss_of_advantage"] = paired(*advantage[i, ::-1, best])[:3]
     statuses = dataset.status.values
-    return summary | {
+    summary: dict = {
+        "comparisons": p.size,
+        "schedules": list(SHAPES),
         "rates": np.exp(dataset.knots.values[-1]),
         "tuning_cost": dataset.tuning_cost.values[[0, -1]],
         "runs_of_each_tuning": GRADIENT_RUNS * dataset.tuning_cost.size * statuses.shape[1],
-        "reliable": (statuses == HypergradientStatus.RELIABLE).sum(axis=1),
-        "gradients_checked": statuses.shape[1],
+        "gradients_checked": statuses.size,
+        "gradients_reliable": int(np.sum(statuses == HypergradientStatus.RELIABLE)),
     }
+    for i, name in enumerate(PROBLEMS):
+        summary[f"{name}_peaks"] = dataset.peak.values[i]
+        for j, horizon in enumerate(HORIZONS):
+            summary[f"{name}_cost_{horizon}"] = np.median(dataset.cost.values[i, j], axis=-1)
+            summary[f"{name}_advantage_{horizon}"] = [mean(a)[:3] for a in advantages[i, j]]
+            summary[f"{name}_p_{horizon}"] = corrected[i, j]
+        best = int(np.argmin(summary[f"{name}_cost_T"][1:]))
+        summary[f"{name}_best_other"] = OTHERS[best]
+        summary[f"{name}_loss_of_advantage"] = paired(*advantages[i, ::-1, best])[:3]
+    return summary
 
 
 def plot(dataset: xr.Dataset) -> dict:
     """Draw the learned schedule beside the tuned ones, and its advantage over each of them."""
-    summary = numbers(dataset)
-    steps, knots = int(dataset.horizon[0]), dataset.knots.values[-1]
+    summary, knots = numbers(dataset), dataset.knots.values[-1]
     with style():
         figure = Figure(figsize=(12.0, 4.6))
         left, right = figure.subplots(1, 2)
-        for color, name in zip(CYCLE, SHAPES, strict=False):
-            peak = float(dataset.peak.sel(problem="digits", schedule=name))
-            look = {"color": color, "linewidth": 3 if name == "learned" else 1.5}
-            left.plot(peak * shape_of(name, steps, knots), label=name, **look)
+        for color, name, peak in zip(CYCLE, SHAPES, dataset.peak.values[0], strict=False):
+            rates = peak * shape_of(name, int(dataset.horizon[0]), knots)
+            left.plot(rates, label=name, color=color, linewidth=3 if name == "learned" else 1.5)
         left.set(xlabel="step", ylabel="learning rate", title="Schedules, tuned for this horizon")
-        left.legend(fontsize="small")
-        place = np.arange(len(OTHERS))
-        labels = [(p, w) for p in PROBLEMS for w in ("at_T", "at_4T")]
-        for k, (problem, when) in enumerate(labels):
-            rows = np.array(summary[f"{problem.replace(' ', '_')}_advantage_{when}"])
-            value, low, high = rows.T
-            label = f"{problem}, {when.replace('at_', 'after ')} steps"
-            look = {"fmt": "o", "color": CYCLE[k], "label": label}
-            right.errorbar(place + 0.12 * (k - 1.5), value, [value - low, high - value], **look)
+        for k, (name, horizon) in enumerate(product(PROBLEMS, HORIZONS)):
+            value, low, high = np.transpose(summary[f"{name}_advantage_{horizon}"])
+            place = np.arange(len(OTHERS)) + 0.12 * (k - 1.5)
+            label = f"{name.replace('_', ' ')}, {horizon} steps"
+            right.errorbar(place, value, [value - low, high - value], fmt="o", label=label)
         right.axhline(0, color="0.4", linewidth=1)
-        right.set_xticks(place, OTHERS, fontsize="small")
+        right.set_xticks(range(len(OTHERS)), OTHERS, fontsize="small")
         right.set_ylabel("log(cost / cost of the learned schedule)")
         right.set_title("Advantage of the learned schedule, with 95 % intervals")
-        right.legend(fontsize="small")
+        for axes in (left, right):
+            axes.legend(fontsize="small")
     return {"schedules": figure}
 
 
