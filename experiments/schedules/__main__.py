@@ -49,14 +49,14 @@ class Config:
     samples: int = 1000  # number of training images
     widths: tuple[int, ...] = (16, 16)  # numbers of hidden neurons
     batch_size: int = 32  # number of images per step
-    steps: int = 100  # horizon T of the tuning
+    steps: int = 200  # horizon T of the tuning
     knots: int = 8  # number of logarithms of rates of the learned schedule
-    iterations: int = 16  # number of steps along the gradient of the schedule
-    knot_rate: float = 0.15  # learning rate of Adam on the knots
+    iterations: int = 12  # number of steps along the gradient of the schedule
+    knot_rate: float = 0.2  # learning rate of Adam on the knots
     # smallest and largest peak of the grid; the learned schedule starts at their geometric mean
     peaks: tuple[float, float] = (0.3, 30.0)
     # smallest and largest peak on the small images
-    small_peaks: tuple[float, float] = (0.003, 0.3)
+    small_peaks: tuple[float, float] = (0.01, 1.0)
     tuning_starts: int = 4  # number of starting points of the tuning
     pairs: int = 16  # number of starting points and orders of the evaluation
 
