@@ -60,12 +60,9 @@ def elsewhere(separation: xr.DataArray, part: xr.Dataset, threshold: float) -> x
 
 def known_exponent(rate: float) -> float | None:
     """Return the exponent of descent on (1 - x y)^2 / 2, where it is known."""
-    if rate < 1:
-        return 0.0
-    if rate < np.sqrt(5) - 1:
-        along, across = abs(9 - 2 * (1 + rate) ** 2), abs(3 - 2 * rate)
-        return float(np.log(max(along, across)) / 2)
-    return None
+    along, across = abs(9 - 2 * (1 + rate) ** 2), abs(3 - 2 * rate)
+    growth = max(along, across) if rate > 1 else 1.0
+    return float(np.log(growth) / 2) if rate < np.sqrt(5) - 1 else None
 
 
 def uncertainty_of(twins: xr.DataArray) -> list[float] | None:

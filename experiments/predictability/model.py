@@ -42,11 +42,9 @@ class Config:
     digit_bases: int = 8  # number of starting points of the digit network
     images: int = 128  # number of training images
     batch_size: int = 32  # number of images per step
-    # distances of end points above which two digit networks end elsewhere, relative to the median
-    # distance between independent starts at the same rate
+    # the same for distances of digit networks, relative to the median of independent starts
     digit_fractions: tuple[float, ...] = (0.1, 0.25, 0.5)
-    # distances of the twins at the start
-    distances: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+    distances: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of the twins at the start
     first_seed: int = 100  # seed of the first starting point; smaller seeds were used in a pilot
     twins: int = 3  # number of twins at the start, for each starting point and distance
     trunks: int = 2  # number of runs that twins leave at later steps
@@ -65,6 +63,7 @@ class Case(NamedTuple):
     thresholds: tuple[float, ...]
     separation: Callable  # (params, cost, first, second) -> separation of the ends of each pair
     batch_size: int | None = None
+    is_relative: bool = False  # whether thresholds are shares of the median of independent starts
 
 
 def cases(config: Config) -> dict[str, Case]:
@@ -74,10 +73,8 @@ def cases(config: Config) -> dict[str, Case]:
         cost=lambda w: (1 - w[0] * w[1]) ** 2 / 2,
     )
     digits = gd.problems.few_digits(samples=config.images, widths=(16, 16), decay=0.0)
-    seeds = [
-        range(config.first_seed, config.first_seed + count)
-        for count in (config.factor_bases, config.xor_bases, config.digit_bases)
-    ]
+    counts, first = (config.factor_bases, config.xor_bases, config.digit_bases), config.first_seed
+    seeds = [range(first, first + count) for count in counts]
     of_factors = config.factor_rates, config.factor_steps, seeds[0], (0.5,)
     of_xor = config.xor_rates, config.xor_steps, seeds[1], config.xor_tolerances
     of_digits = config.digit_rates, config.digit_steps, seeds[2], config.digit_fractions
@@ -85,7 +82,7 @@ def cases(config: Config) -> dict[str, Case]:
     return {
         "factors": Case(factors, *of_factors, in_other_quadrants),
         "xor": Case(xor(2, 1e-4, 3.0), *of_xor, cost_difference),
-        "digits": Case(digits, *of_digits, distance, config.batch_size),
+        "digits": Case(digits, *of_digits, distance, config.batch_size, True),
     }
 
 
@@ -129,6 +126,7 @@ def runs_of(config: Config, case: Case) -> xr.Dataset:
     )
     middle, end = runs.lyapunov.values[..., 1], runs.lyapunov.values[..., 2]
     sweep = partial(sweep, num_steps=case.steps, record_every=case.steps, metrics={})
+    distances = [0.0, *config.distances]
     late_steps = [round(share * case.steps) for share in config.late_shares]
     at_start, independent = twins_at_start(config, case, problem, sweep)
     late = late_twins(config, case, problem, sweep, late_steps)
@@ -141,16 +139,8 @@ def runs_of(config: Config, case: Case) -> xr.Dataset:
             "at_start": (("learning_rate", "seed", "distance", "twin"), at_start),
             "late": (("learning_rate", "trunk", "late_step", "late_twin"), late),
         },
-        {
-            "learning_rate": list(case.rates),
-            "distance": [0.0, *config.distances],
-            "late_step": late_steps,
-        },
-        {
-            "steps": case.steps,
-            "thresholds": case.thresholds,
-            "relative": case.batch_size is not None,  # thresholds are shares of `independent`
-        },
+        {"learning_rate": list(case.rates), "distance": distances, "late_step": late_steps},
+        {"steps": case.steps, "thresholds": case.thresholds, "relative": case.is_relative},
     )
 
 
@@ -182,11 +172,8 @@ def twins_at_start(config: Config, case: Case, problem: gd.Problem, sweep: Calla
 def late_twins(config: Config, case: Case, problem: gd.Problem, sweep: Callable, steps: list[int]):
     """Return the separations of twins that leave some runs at steps, for each rate and run."""
     seeds = case.seeds[: config.trunks]
-    leaving = gd.axes(
-        branch_step=steps,
-        perturbation=[config.late_distance],
-        perturbation_seed=range(config.late_twins),
-    )
+    sizes, twins = [config.late_distance], range(config.late_twins)
+    leaving = gd.axes(branch_step=steps, perturbation=sizes, perturbation_seed=twins)
     separation = []
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "trunks"
@@ -194,9 +181,9 @@ def late_twins(config: Config, case: Case, problem: gd.Problem, sweep: Callable,
         trunks = ends_of(problem, sweep(starts, store=store).load())
         for index, (rate, seed) in enumerate(product(case.rates, seeds)):
             at = {"learning_rate": rate, "seed": seed}
-            twins = ends_of(problem, gd.branch(store, at, leaving, problem=problem))
+            others = ends_of(problem, gd.branch(store, at, leaving, problem=problem))
             own = jax.tree.map(lambda a, i=index: a[i : i + 1], trunks)
-            ends = jax.tree.map(lambda a, b: np.concatenate([a, b]), own, twins)
+            ends = jax.tree.map(lambda a, b: np.concatenate([a, b]), own, others)
             second = np.arange(1, len(ends[1]))
             separation.append(case.separation(*ends, np.zeros_like(second), second))
     shape = (len(case.rates), len(seeds), len(steps), config.late_twins)

@@ -4,10 +4,9 @@
 
     python -m experiments.schedules           (about 2 min of processor time)
 
-A schedule with eight knots, found by descent along the gradient of the final cost, is compared with
-constant, cosine, linear and warm-up-stable-decay schedules whose peak rates are tuned by a grid
-search with as many runs (one gradient counts as four runs). All are evaluated on other starts and
-other orders of the mini-batches, at the horizon T of the tuning and, stretched, at 4 T.
+A schedule found by descent on its knots is compared with others whose peak rates are tuned with as
+many runs (a gradient counts as four). All are evaluated on other starts and other orders of the
+mini-batches, at the horizon T of the tuning and, stretched, at 4 T.
 
 Hypotheses, written before the run:
 1. At T, the learned schedule ends at a lower cost than each of the others. Refuted for another
@@ -19,6 +18,8 @@ Hypotheses, written before the run:
 """
 
 from dataclasses import dataclass
+from functools import partial
+from itertools import product
 
 import jax
 import jax.numpy as jnp
