@@ -67,7 +67,7 @@ def known_exponent(rate: float) -> float | None:
 
 def uncertainty_of(twins: xr.DataArray) -> list[float] | None:
     """Return the uncertainty exponent with its interval, if enough twins ended elsewhere."""
-    twins = twins.sel(distance=twins.distance > 0)
+    twins = twins.isel(distance=slice(1, None))  # without distance 0
     try:
         return list(uncertainty_exponent(twins.values, twins.distance.values).exponent[:3])
     except InputError:
@@ -100,9 +100,8 @@ def numbers(tree: xr.DataTree) -> dict:
         rates = part.learning_rate.values.tolist()
         by_rate = [summary_of(part.isel(learning_rate=r)) for r in range(len(rates))]
         summary |= {f"{name}_{key}": [one[key] for one in by_rate] for key in by_rate[0]}
-        summary |= {f"{name}_rates": rates, f"{name}_steps": part.attrs["steps"]}
-        summary[f"{name}_thresholds"] = part.attrs["thresholds"]
-        summary[f"{name}_late_step"] = part.late_step.values
+        summary |= {f"{name}_{key}": part.attrs[key] for key in ("steps", "thresholds")}
+        summary |= {f"{name}_rates": rates, f"{name}_late_step": part.late_step.values}
         nearest = [one["elsewhere"][0][1] for one in by_rate]  # entry 0 is distance 0
         chaotic = [rate for rate, share in zip(rates, nearest, strict=True) if share >= 0.1]
         summary[f"{name}_onset"] = min(chaotic, default=None)
@@ -141,9 +140,9 @@ def plot(tree: xr.DataTree) -> dict:
                 axes.legend(title=dim.replace("late_", "left at "), fontsize="x-small")
                 axes.set_ylim(-0.03, 1.03)
             bottom.set_xlabel("learning rate")
+        for axes, twins in zip(rows[1:, 0], ("twins at the start", "late twins"), strict=True):
+            axes.set_ylabel(f"share of {twins}\nthat end elsewhere")
         rows[0, 0].set_ylabel("Lyapunov exponent, second half")
-        rows[1, 0].set_ylabel("share of twins at the start\nthat end elsewhere")
-        rows[2, 0].set_ylabel("share of late twins\nthat end elsewhere")
     return {"twins": figure}
 
 

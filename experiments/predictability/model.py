@@ -34,15 +34,14 @@ class Config:
     xor_rates: tuple[float, ...] = (2.0, 8.0, 16.0, 32.0, 64.0)  # learning rates of the XOR network
     xor_steps: int = 3000  # number of steps of the XOR network
     xor_bases: int = 100  # number of starting points of the XOR network
-    # differences of the final costs above which two runs end elsewhere
-    xor_tolerances: tuple[float, ...] = (1e-4, 1e-3, 1e-2)
+    xor_tolerances: tuple[float, ...] = (1e-4, 1e-3, 1e-2)  # thresholds for final costs
     # learning rates of the digit network
     digit_rates: tuple[float, ...] = (1.0, 2.0, 4.0, 5.6, 8.0, 11.0, 16.0, 32.0)
     digit_steps: int = 400  # number of steps of the digit network
     digit_bases: int = 8  # number of starting points of the digit network
     images: int = 128  # number of training images
     batch_size: int = 32  # number of images per step
-    # the same for distances of digit networks, relative to the median of independent starts
+    # thresholds for distances, relative to the median of those between independent starts
     digit_fractions: tuple[float, ...] = (0.1, 0.25, 0.5)
     distances: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of the twins at the start
     first_seed: int = 100  # seed of the first starting point; smaller seeds were used in a pilot
@@ -153,15 +152,12 @@ def ends_of(problem: gd.Problem, runs: xr.Dataset) -> tuple[Any, np.ndarray]:
 
 
 def twins_at_start(config: Config, case: Case, problem: gd.Problem, sweep: Callable):
-    """Return the separations of twins that start at distances, and those of independent starts.
-
-    Twins at distance 0 are the runs themselves.
-    """
+    """Return the separations of twins that start at distances, and those of independent starts."""
     distances, twins = (0.0, *config.distances), range(config.twins)
     grid = gd.axes(learning_rate=case.rates, seed=case.seeds, distance=distances, twin=twins)
     ends = ends_of(problem, sweep(grid))
     index = np.arange(len(ends[1])).reshape(grid.shape)
-    own = index[:, :, :1, :1]
+    own = index[:, :, :1, :1]  # twins at distance 0 are the runs themselves
     separation = case.separation(*ends, np.broadcast_to(own, index.shape).ravel(), index.ravel())
     first, second = np.triu_indices(min(len(case.seeds), MAX_INDEPENDENT), 1)
     pairs = own[:, first, 0, 0], own[:, second, 0, 0]

@@ -20,6 +20,7 @@ Hypotheses, written before the run:
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -91,15 +92,14 @@ def learn(config: Config, problem: gd.Problem) -> xr.Dataset:
     order = gd.run_keys(0)  # the order of the mini-batches in the tuning of the others
 
     def gradients(knots, check):
-        find = partial(
-            hypergradient, problem, optax.sgd, schedule=knots, num_steps=config.steps, key=order
-        )
-        settings = {"knots": True, "batch_size": config.batch_size, "check": check}
-        return jax.vmap(lambda start: find(params=start, **settings))(starts)
+        find = partial(hypergradient, problem, optax.sgd, key=order, knots=True, check=check)
+        settings: dict[str, Any] = {"num_steps": config.steps, "batch_size": config.batch_size}
+        return jax.vmap(lambda start: find(params=start, schedule=knots, **settings))(starts)
 
     rule = optax.adam(config.knot_rate)
     knots = jnp.full(config.knots, np.log(config.peaks).mean())
-    state, path, costs = rule.init(knots), [knots], []
+    state, costs = rule.init(knots), []
+    path: list[Any] = [knots]
     first = gradients(knots, True)
     for _ in range(config.iterations):
         found = gradients(knots, False)
@@ -125,8 +125,8 @@ def runs_of(config: Config, problem: gd.Problem, shapes: np.ndarray, axes: Axes)
         return optax.sgd(lambda step: peak * table[shape, step])
 
     steps = shapes.shape[1]
-    settings = {"batch_size": config.batch_size, "record_every": steps, "metrics": {}}
-    runs = gd.sweep(problem, axes, steps, make_optimizer=make_optimizer, **settings)
+    sweep = partial(gd.sweep, batch_size=config.batch_size, record_every=steps, metrics={})
+    runs = sweep(problem, axes, steps, make_optimizer=make_optimizer)
     return runs.cost.isel(step=-1).values
 
 
@@ -214,8 +214,7 @@ def plot(dataset: xr.Dataset) -> dict:
         right.set_xticks(range(len(OTHERS)), OTHERS, fontsize="small")
         right.set_ylabel("log(cost / cost of the learned schedule)")
         right.set_title("Advantage of the learned schedule, with 95 % intervals")
-        for axes in (left, right):
-            axes.legend(fontsize="small")
+        figure.legend(fontsize="small", loc="outside right center")
     return {"schedules": figure}
 
 
