@@ -8,7 +8,8 @@ A schedule found by descent on its knots is compared with others whose peak rate
 many runs (a gradient counts as four). All are evaluated on other starts and other orders of the
 mini-batches, at the horizon T of the tuning and, stretched, at 4 T.
 
-Hypotheses, written before the run:
+Hypotheses, written before the run, of the schedule after the last step. Since the cost rose again
+along the way, the step with the lowest tuning cost is compared now, and the last one beside it:
 1. At T, the learned schedule ends at a lower cost than each of the others. Refuted for another
    schedule if the paired difference is not established after Holm's correction for all comparisons.
 2. Its advantage is smaller at 4 T (short-horizon bias, arXiv 1803.02021). Refuted if the interval
@@ -38,7 +39,7 @@ from gdjax.statistics import mean, paired
 from gdjax.sweeps import Axes
 
 OTHERS = ("constant", "cosine", "linear", "warm-up-stable-decay")
-SHAPES = ("learned", *OTHERS)
+SHAPES = ("learned", "last step", *OTHERS)
 PROBLEMS = ("digits", "small_images")
 HORIZONS = ("T", "4T")
 GRADIENT_RUNS = 4  # runs that one gradient counts for
@@ -72,12 +73,13 @@ def problems(config: Config) -> dict[str, gd.Problem]:
     }
 
 
-def shape_of(name: str, steps: int, knots: np.ndarray) -> np.ndarray:
+def shape_of(name: str, steps: int, learned: xr.Dataset) -> np.ndarray:
     """Return a schedule over a number of steps, in units of its largest rate."""
     t = np.arange(steps) / steps
-    if name == "learned":
-        rates = np.exp(np.interp(np.linspace(0, 1, steps), np.linspace(0, 1, len(knots)), knots))
-        return rates / rates.max()
+    if name not in OTHERS:
+        knots = learned.knots.values[-1 if name == "last step" else best_step(learned)]
+        logs = np.interp(np.linspace(0, 1, steps), np.linspace(0, 1, len(knots)), knots)
+        return np.exp(logs - knots.max())
     return {
         "constant": np.ones(steps),
         "cosine": (1 + np.cos(np.pi * t)) / 2,
@@ -86,8 +88,13 @@ def shape_of(name: str, steps: int, knots: np.ndarray) -> np.ndarray:
     }[name]
 
 
+def best_step(learned: xr.Dataset) -> int:
+    """Return the step along the gradient before which the tuning cost was lowest."""
+    return int(learned.tuning_cost.values[:-1].argmin())
+
+
 def learn(config: Config, problem: gd.Problem) -> xr.Dataset:
-    """Return the knots and the mean cost before each step along the gradient, and its checks."""
+    """Return the knots and the mean cost after each step along the gradient, and some checks."""
     starts = jax.vmap(problem.init)(gd.run_keys(0, seed=np.arange(config.tuning_starts)).init)
     order = gd.run_keys(0)  # the order of the mini-batches in the tuning of the others
 
@@ -107,12 +114,13 @@ def learn(config: Config, problem: gd.Problem) -> xr.Dataset:
         knots = optax.apply_updates(knots, updates)
         path.append(knots)
         costs.append(np.mean(found.cost))
-    statuses = [first.status, gradients(knots, True).status]
+    last, best = gradients(knots, True), gradients(path[int(np.argmin(costs))], True)
+    costs.append(np.mean(last.cost))
     return xr.Dataset(
         {
             "knots": (("iteration", "knot"), np.array(path)),
-            "tuning_cost": ("step_along", costs),
-            "status": (("when", "start"), np.array(statuses)),
+            "tuning_cost": ("iteration", costs),
+            "status": (("when", "start"), np.array([one.status for one in (first, best, last)])),
         }
     )
 
@@ -134,22 +142,22 @@ def run(config: Config) -> xr.Dataset:
     """Return the learned schedule, the tuned peaks, and costs of all schedules on other starts."""
     of_problem = problems(config)
     dataset = learn(config, of_problem["digits"])
-    knots = dataset.knots.values[-1]
     count = GRADIENT_RUNS * config.iterations  # every peak has as many runs as there are starts
     seeds = np.arange(1000, 1000 + config.pairs)
     peaks, costs = [], []
     for name, ends in zip(PROBLEMS, (config.peaks, config.small_peaks), strict=True):
         grid = np.geomspace(*ends, count)
-        shapes = np.array([shape_of(shape, config.steps, knots) for shape in SHAPES])
+        shapes = np.array([shape_of(shape, config.steps, dataset) for shape in SHAPES])
         axes = gd.axes(shape=range(len(SHAPES)), peak=grid, seed=range(config.tuning_starts))
         tuned = grid[runs_of(config, of_problem[name], shapes, axes).mean(axis=2).argmin(axis=1)]
         if name == "digits":
-            tuned[0] = np.exp(knots.max())  # the learned schedule has its own peak
+            # The learned schedules have their own peaks.
+            tuned[:2] = np.exp(dataset.knots.values.max(axis=1)[[best_step(dataset), -1]])
         peaks.append(tuned)
         schedules = gd.zip_axes(shape=range(len(SHAPES)), peak=tuned)
         pairs = gd.axes(schedule=schedules, pair=gd.zip_axes(seed=seeds, data_seed=seeds))
         for steps in (config.steps, 4 * config.steps):
-            stretched = np.array([shape_of(shape, steps, knots) for shape in SHAPES])
+            stretched = np.array([shape_of(shape, steps, dataset) for shape in SHAPES])
             costs.append(runs_of(config, of_problem[name], stretched, pairs))
     shape = (len(PROBLEMS), 2, len(SHAPES), config.pairs)
     return dataset.assign(
@@ -169,19 +177,21 @@ def holm(p: np.ndarray) -> np.ndarray:
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return median costs, and the advantages of the learned schedule as log ratios of costs."""
-    logs = np.log(dataset.cost.values)
-    advantages = logs[:, :, 1:] - logs[:, :, :1]
-    p = stats.ttest_1samp(advantages, 0, axis=-1).pvalue
+    costs = np.where(np.isfinite(dataset.cost), dataset.cost, np.nan)
+    advantages = np.log(costs[:, :, 1:] / costs[:, :, :1])
+    p = stats.ttest_1samp(advantages, 0, axis=-1, nan_policy="omit").pvalue
     corrected = holm(p.ravel()).reshape(p.shape)
     statuses = dataset.status.values
     summary: dict = {
         "comparisons": p.size,
         "schedules": list(SHAPES),
-        "rates": np.exp(dataset.knots.values[-1]),
-        "tuning_cost": dataset.tuning_cost.values[[0, -1]],
-        "runs_of_each_tuning": GRADIENT_RUNS * dataset.tuning_cost.size * statuses.shape[1],
-        "gradients_checked": statuses.size,
-        "gradients_reliable": int(np.sum(statuses == HypergradientStatus.RELIABLE)),
+        "best_step": best_step(dataset),
+        "rates": np.exp(dataset.knots.values[best_step(dataset)]),
+        "last_rates": np.exp(dataset.knots.values[-1]),
+        "tuning_cost": dataset.tuning_cost.values,
+        "runs_of_each_tuning": GRADIENT_RUNS * (dataset.sizes["iteration"] - 1) * statuses.shape[1],
+        "reliable": np.sum(statuses == HypergradientStatus.RELIABLE, axis=1),
+        "diverged": np.isinf(dataset.cost).sum("pair").values,
     }
     for i, name in enumerate(PROBLEMS):
         summary[f"{name}_peaks"] = dataset.peak.values[i]
@@ -189,32 +199,33 @@ def numbers(dataset: xr.Dataset) -> dict:
             summary[f"{name}_cost_{horizon}"] = np.median(dataset.cost.values[i, j], axis=-1)
             summary[f"{name}_advantage_{horizon}"] = [mean(a)[:3] for a in advantages[i, j]]
             summary[f"{name}_p_{horizon}"] = corrected[i, j]
-        best = int(np.argmin(summary[f"{name}_cost_T"][1:]))
-        summary[f"{name}_best_other"] = OTHERS[best]
-        summary[f"{name}_loss_of_advantage"] = paired(*advantages[i, ::-1, best])[:3]
+        best = 2 + int(np.argmin(summary[f"{name}_cost_T"][2:]))
+        summary[f"{name}_best_other"] = SHAPES[best]
+        summary[f"{name}_loss_of_advantage"] = paired(*advantages[i, ::-1, best - 1])[:3]
     return summary
 
 
 def plot(dataset: xr.Dataset) -> dict:
     """Draw the learned schedule beside the tuned ones, and its advantage over each of them."""
-    summary, knots = numbers(dataset), dataset.knots.values[-1]
+    summary = numbers(dataset)
     with style():
         figure = Figure(figsize=(12.0, 4.6))
         left, right = figure.subplots(1, 2)
         for color, name, peak in zip(CYCLE, SHAPES, dataset.peak.values[0], strict=False):
-            rates = peak * shape_of(name, int(dataset.horizon[0]), knots)
+            rates = peak * shape_of(name, int(dataset.horizon[0]), dataset)
             left.plot(rates, label=name, color=color, linewidth=3 if name == "learned" else 1.5)
         left.set(xlabel="step", ylabel="learning rate", title="Schedules, tuned for this horizon")
         for k, (name, horizon) in enumerate(product(PROBLEMS, HORIZONS)):
             value, low, high = np.transpose(summary[f"{name}_advantage_{horizon}"])
-            place = np.arange(len(OTHERS)) + 0.12 * (k - 1.5)
+            place = np.arange(1, len(SHAPES)) + 0.12 * (k - 1.5)
             label = f"{name.replace('_', ' ')}, {horizon} steps"
             right.errorbar(place, value, [value - low, high - value], fmt="o", label=label)
         right.axhline(0, color="0.4", linewidth=1)
-        right.set_xticks(range(len(OTHERS)), OTHERS, fontsize="small")
+        right.set_xticks(range(1, len(SHAPES)), SHAPES[1:], fontsize="small", rotation=10)
         right.set_ylabel("log(cost / cost of the learned schedule)")
         right.set_title("Advantage of the learned schedule, with 95 % intervals")
-        figure.legend(fontsize="small", loc="outside right center")
+        left.legend(fontsize="small")
+        right.legend(fontsize="small")
     return {"schedules": figure}
 
 

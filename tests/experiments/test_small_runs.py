@@ -646,9 +646,11 @@ def schedules(results, numbers):
     assert np.all(np.isfinite(results.cost))
     np.testing.assert_allclose(schedule_runs.holm(np.array([0.01, 0.04, 0.03])), [0.03, 0.06, 0.06])
     known = {"cosine": 0.75, "linear": 2 / 3, "warm-up-stable-decay": 1, "learned": np.sqrt(1 / 2)}
-    for name, value in known.items():  # at a third of 12 steps; the last one halves each 4 knots
-        knots = -np.log(2) * np.arange(12) / 8
-        assert schedule_runs.shape_of(name, 12, knots)[4] == pytest.approx(value)
+    knots = -np.log(2) * np.arange(12)[None] / 8
+    learned = xr.Dataset({"knots": (("iteration", "knot"), np.repeat(knots, 2, axis=0))})
+    learned["tuning_cost"] = "iteration", [1.0, 2.0]
+    for name, value in known.items():  # at a third of 12 steps
+        assert schedule_runs.shape_of(name, 12, learned)[4] == pytest.approx(value)
 
 
 @small(learned=200, widths=(8,), starts=4, orders=3, epochs=(1, 2), resamples=10)
