@@ -20,8 +20,6 @@ from gdjax.minima import matching
 from gdjax.sensitivity import lyapunov_exponent, with_tangent
 from gdjax.sweeps.branch_spec import direction
 
-MAX_INDEPENDENT = 8  # number of starting points whose ends are compared with each other
-
 
 @dataclass(frozen=True)
 class Config:
@@ -159,7 +157,7 @@ def twins_at_start(config: Config, case: Case, problem: gd.Problem, sweep: Calla
     index = np.arange(len(ends[1])).reshape(grid.shape)
     own = index[:, :, :1, :1]  # twins at distance 0 are the runs themselves
     separation = case.separation(*ends, np.broadcast_to(own, index.shape).ravel(), index.ravel())
-    first, second = np.triu_indices(min(len(case.seeds), MAX_INDEPENDENT), 1)
+    first, second = np.triu_indices(min(len(case.seeds), 8), 1)
     pairs = own[:, first, 0, 0], own[:, second, 0, 0]
     independent = case.separation(*ends, *(pair.ravel() for pair in pairs))
     return separation.reshape(index.shape), independent.reshape(pairs[0].shape)

@@ -2,7 +2,7 @@
 
     knots <- knots - Adam(mean over starts of dC(w_T) / d knots),   rate_t = exp(interpolated knots)
 
-    python -m experiments.schedules           (about 2 min of processor time)
+    python -m experiments.schedules           (about 45 s of processor time)
 
 A schedule found by descent on its knots is compared with others whose peak rates are tuned with as
 many runs (a gradient counts as four). All are evaluated on other starts and other orders of the
@@ -225,7 +225,8 @@ def plot(dataset: xr.Dataset) -> dict:
         right.set_ylabel("log(cost / cost of the learned schedule)")
         right.set_title("Advantage of the learned schedule, with 95 % intervals")
         left.legend(fontsize="small")
-        right.legend(fontsize="small")
+        right.margins(y=0.25)
+        right.legend(fontsize="small", ncols=2, loc="upper center")
     return {"schedules": figure}
 
 
