@@ -15,6 +15,7 @@ from experiments.initializations import __main__ as initializations
 from experiments.learning_rates import __main__ as learning_rates
 from experiments.roofline import __main__ as roofline
 from experiments.shared.images import pooled, shrunk
+from gdjax import slabs
 from gdjax.data import load
 from gdjax.sweeps.absent_device import Kernel, Loop, loops
 
@@ -122,8 +123,7 @@ TPU_TEXT = """
 
 
 def test_arrays_on_the_chip_of_a_tpu_are_not_transferred_and_its_products_are_convolutions():
-    program = SimpleNamespace(executable=SimpleNamespace(as_text=lambda: TPU_TEXT))
-    (step,) = loops(program)
+    (step,) = loops(slabs.Compiled(SimpleNamespace(as_text=lambda: TPU_TEXT)))
     assert step == Loop(
         None, [Kernel("fusion", 4 * 64 * 16 * 32 + 32 * 784, 2 * 64 * 16 * 32 * 784)], 0
     )
