@@ -297,12 +297,11 @@ def written_numbers(source: str, keys: Iterable[str]) -> list[str]:
             is_text = isinstance(node, nodes.TemplateData | nodes.Name)
             if not is_text and node.find(nodes.Name) is None:
                 written.append(str(node))
-    thresholds = [
-        inner
-        for assign in tree.find_all(nodes.Assign)
-        if is_expected(assign.target)
-        for inner in (assign, *assign.find_all(nodes.Node))
-    ]
+    thresholds = []  # and the `place`
+    for assign in tree.find_all(nodes.Assign):
+        name = assign.target.name if isinstance(assign.target, nodes.Name) else ""
+        if name.startswith(("expected", "place")):
+            thresholds += [assign, *assign.find_all(nodes.Node)]
     for parent in tree.find_all((nodes.Assign, nodes.List, nodes.Tuple, nodes.Dict, nodes.Pair)):
         if any(parent is inner for inner in thresholds):
             continue
@@ -314,11 +313,6 @@ def written_numbers(source: str, keys: Iterable[str]) -> list[str]:
         if isinstance(text, str) and not SPEC.fullmatch(text) and not any(text in k for k in keys):
             written += NUMBER.findall(ALLOWED.sub(" ", text))
     return written
-
-
-def is_expected(target: nodes.Node) -> bool:
-    """Return whether a variable of a template is an expected threshold or the `place`."""
-    return isinstance(target, nodes.Name) and target.name.startswith(("expected", "place"))
 
 
 def all_keys(value: Any) -> list[str]:

@@ -13,6 +13,7 @@ from . import pages as pages
 from . import plots as plots
 from . import problems as problems
 from . import search as search
+from . import sensitivity as sensitivity
 from . import statistics as statistics
 from . import stores as stores
 from . import sweeps as sweeps
@@ -26,6 +27,7 @@ from .plotting import plot as plot
 from .problems import Metric as Metric
 from .problems import Problem as Problem
 from .search import tuning_curve as tuning_curve
+from .sensitivity import hypergradient as hypergradient
 from .stores import open_dataset as open_dataset
 from .stores import verify as verify
 from .sweeps import Sweep as Sweep

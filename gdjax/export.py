@@ -122,8 +122,8 @@ def tensorboard(runs: xr.Dataset | str | Path, folder: str | Path) -> None:
         folder: folder for the runs, which `tensorboard --logdir` shows. The name of a run consists
             of its settings, such as "learning_rate=0.1,seed=1".
     """
-    from tensorboard.compat.proto.event_pb2 import Event
-    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.compat.proto.event_pb2 import Event  # ty: ignore[missing-module-member]
+    from tensorboard.compat.proto.summary_pb2 import Summary  # ty: ignore[missing-module-member]
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
     for run in histories(runs):

@@ -10,16 +10,28 @@ images, and more epochs on distorted copies another third; batches of 16, 32 and
 accuracies if the learning rate increases with the batch size.
 """
 
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import xarray as xr
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+from scipy import stats
 
 from experiments.shared import command
+from gdjax.plots import images as pixels
+from gdjax.plots import landscapes
+from gdjax.plots.style import BLACK, BLUE, GREY, ORANGE, VERMILLION, label_log_axis, style
 
-from . import figures
-from .model import Config, compared, price, read_after_few, tested
-from .summary import numbers
+from .model import BINS, Config, compared, price, read_after_few, tested
 from .training import Problems, ladder, single_changes
+
+LEVEL = 0.95  # confidence level of the intervals
+AVERAGED = "plain"  # variant with a constant rate, which should benefit most from averaging
+MAX_GAIN = 0.05  # largest |gain| that is drawn with an error bar
+COLORS = (ORANGE, BLUE)  # colors of the recipes
+LAYERS = ("pixels to 16", "16 to 16", "16 to 10")
 
 
 def run(config: Config) -> xr.Dataset:
@@ -41,13 +53,230 @@ def run(config: Config) -> xr.Dataset:
     ).assign_attrs(data=config.data, data_hash=problems.set.hash, **prices)
 
 
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """Return the mean over runs, and the half width of its Student's t interval."""
+    n = len(values)
+    half = (
+        stats.t.ppf((1 + LEVEL) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
+    )
+    return float(values.mean()), float(half)
+
+
+def gains(dataset: xr.Dataset) -> dict[str, tuple[float, float]]:
+    """Return paired gains in accuracy, and half widths of their intervals, by name."""
+    rungs = by_name(dataset, "ladder", "validation_accuracy")
+    averaged = by_name(dataset, "ladder", "averaged_accuracy")
+    gained = {name: interval(rungs[name] - rungs[before]) for before, name in pairwise(rungs)}
+    against = dataset.tried_against.values.tolist()
+    tried = by_name(dataset, "tried", "validation_accuracy")
+    for (name, values), base in zip(tried.items(), against, strict=True):
+        gained[name] = interval(values - rungs[base][: len(values)])
+    for rung in dict.fromkeys([AVERAGED, *against]):
+        if rung in rungs:
+            gained[f"weights averaged, {rung}"] = interval(averaged[rung] - rungs[rung])
+    return gained
+
+
+def by_name(dataset, part, metric):
+    """Return the accuracies of each variant for all starts from which it was trained."""
+    values = dataset[f"{part}_{metric}"].values
+    names = dataset[f"{part}_variant"].values.tolist()
+    return {name: row[np.isfinite(row)] for name, row in zip(names, values, strict=True)}
+
+
+def numbers(dataset: xr.Dataset) -> dict:
+    """Return accuracies and gains with intervals, and statistics of tested networks."""
+    summary: dict = {
+        name: dataset.attrs[name] for name in ("data_hash", "copies_seconds", "fresh_step")
+    }
+
+    def add(name, mean_and_half):
+        summary[name], summary[f"{name}_interval"] = mean_and_half
+
+    for name, values in by_name(dataset, "ladder", "validation_accuracy").items():
+        add(f"validation_{name}", interval(values))
+    for name, gain in gains(dataset).items():
+        add(f"gain_{name}", gain)
+    for name, values in by_name(dataset, "tried", "validation_accuracy").items():
+        summary[f"seeds_{name}"] = len(values)
+        summary[f"lowest_{name}"] = float(values.min())
+    for recipe in dataset.recipe.values:
+        one = dataset.sel(recipe=recipe)
+        accuracy = one.test_accuracy.values
+        # Share of slopes of sigmoids that are below 1 / 10, for each layer.
+        saturated = one.slope.isel(bin=slice(0, BINS // 10)).sum("bin").mean("seed").values
+        add(f"test_{recipe}", interval(accuracy))
+        summary |= {
+            f"test_{recipe}_deviation": float(accuracy.std(ddof=1)),
+            f"test_{recipe}_lowest": float(accuracy.min()),
+            f"test_{recipe}_highest": float(accuracy.max()),
+            f"sharpness_{recipe}": interval(one.sharpness.values),
+            f"norms_{recipe}": [round(float(x), 3) for x in one.norm.mean("seed")],
+            f"saturated_{recipe}": [round(float(x), 4) for x in saturated],
+            f"off_plane_{recipe}": float(one.path_off.max()),
+            f"distance_{recipe}": _distance(one),
+        }
+    test = dataset.test_accuracy.sel(recipe=["best", "plain"]).values
+    add("test_gain", interval(np.subtract(*test)))
+    for recipe in dataset.short.values:
+        add(f"bundled_{recipe}", interval(dataset.bundled_accuracy.sel(short=recipe).values))
+    bundled = dataset.bundled_accuracy.sel(short=["quick", "plain"]).values
+    add("bundled_gain", interval(np.subtract(*bundled)))
+    wrong = errors(dataset)
+    summary["errors_left"] = float(wrong[1].sum() / wrong[0].sum())
+    plain, best = wrong.sum(axis=1)
+    left = {int(k): best[k] / plain[k] for k in np.flatnonzero(plain)}
+    for extreme, choose in (("most", max), ("least", min)):
+        digit = choose(left, key=left.__getitem__)
+        summary[f"errors_left_{extreme}"] = f"{digit}: {left[digit]:.2f}"
+    return summary
+
+
+def _distance(one):
+    """Return the distance within the plane from the start to the end of a trajectory."""
+    end = one.dropna("snapshot_step", subset=["path_off"]).isel(snapshot_step=-1)
+    return float(np.hypot(end.path_a * one.a.attrs["length"], end.path_b * one.b.attrs["length"]))
+
+
+def errors(dataset: xr.Dataset) -> np.ndarray:
+    """Return the numbers of misclassified test images, [recipe, seed, class]."""
+    wrong = (dataset.answer != dataset.label).values
+    labels = dataset.label.values
+    return np.stack([wrong[..., labels == k].sum(axis=-1) for k in np.unique(labels)], axis=-1)
+
+
+def accuracies_and_gains(dataset: xr.Dataset) -> Figure:
+    """Draw the accuracy from every start with each training variant, and the gains."""
+    accuracy, gained = by_name(dataset, "ladder", "validation_accuracy"), gains(dataset)
+    names, values = list(accuracy), np.stack(list(accuracy.values()))
+    with style():
+        figure = Figure(figsize=(13, 2.4 + 0.34 * len(gained)))
+        left, right = figure.subplots(1, 2, width_ratios=(1, 1.1))
+        for seed in range(values.shape[1]):
+            left.plot(values[:, seed], np.arange(len(names)), color=GREY, linewidth=0.6, zorder=1)
+        rows = np.repeat(np.arange(len(names)), values.shape[1])
+        left.scatter(values.ravel(), rows, s=14, color=BLUE, zorder=2)
+        left.scatter(values.mean(axis=1), np.arange(len(names)), s=90, color=VERMILLION, marker="|")
+        left.set_yticks(range(len(names)), [("+ " if i else "") + n for i, n in enumerate(names)])
+        left.invert_yaxis()
+        left.xaxis.set_major_formatter(PercentFormatter(1, decimals=1))
+        left.set_xlabel("accuracy on held-out images")
+        left.set_title(f"{values.shape[1]} starts, cumulative changes")
+        for row, (name, (mean, half)) in enumerate(gained.items()):
+            color = BLUE if name in accuracy else ORANGE
+            if not abs(mean) <= MAX_GAIN:  # larger gains would compress the scale
+                right.text(0.03, row, f"{100 * mean:.0f} ± {100 * half:.0f}", color=color)
+                continue
+            right.errorbar(100 * mean, row, xerr=100 * half, fmt="o", color=color, capsize=4)
+        right.axvline(0, color=GREY, linewidth=1)
+        right.axhline(len(names) - 1.5, color=GREY, linestyle=":", linewidth=1)
+        right.set_yticks(range(len(gained)), list(gained))
+        right.invert_yaxis()
+        right.set_xlabel(f"gain in percentage points, with {LEVEL:.0%} intervals")
+        right.set_title("Cumulative changes (above), single changes (below)")
+    return figure
+
+
+def _recipes(dataset):
+    """Return name, results and test accuracy of the first start, by recipe."""
+    for name in dataset.recipe.values.tolist():
+        part = dataset.sel(recipe=name)
+        yield name, part, f"{float(part.test_accuracy[0]):.1%}"
+
+
+def first_layers(dataset: xr.Dataset) -> Figure:
+    """Draw the first-layer weights of two networks, one above the other."""
+    rows = np.concatenate(list(dataset.weight.values))
+    images = pixels.square_images(rows)
+    titles = (f"{name} (accuracy {accuracy})" for name, _, accuracy in _recipes(dataset))
+    recipes, neurons = dataset.recipe.values.tolist(), range(dataset.sizes["neuron"])
+    return pixels.signed(
+        images if images is not None else rows[:, None],
+        names=[f"{name}, {i}" for name in recipes for i in neurons],
+        title=f"First layers from one start: {' above, '.join(titles)} below",
+        label="weight of a pixel: red if positive, blue if negative",
+    )
+
+
+def differences(dataset: xr.Dataset) -> Figure:
+    """Draw errors by digit, and histograms of the slopes of the sigmoids."""
+    wrong = errors(dataset)
+    share = wrong / np.bincount(dataset.label.values)
+    recipes, digits = dataset.recipe.values.tolist(), np.arange(share.shape[-1])
+    with style():
+        figure = Figure(figsize=(11, 8))
+        grid = figure.subplots(2, len(LAYERS))
+        top = grid[0, 0].get_gridspec()
+        for axes in grid[0]:
+            axes.remove()
+        bars = figure.add_subplot(top[0, :])
+        for number, (name, shares, color) in enumerate(zip(recipes, share, COLORS, strict=True)):
+            at, error = digits + 0.4 * number - 0.2, shares.std(axis=0, ddof=1)
+            look: dict = {"color": color, "label": name, "error_kw": {"ecolor": GREY}}
+            bars.bar(at, shares.mean(axis=0), 0.38, yerr=error, **look)
+        bars.set_xticks(digits)
+        bars.yaxis.set_major_formatter(PercentFormatter(1))
+        bars.set(xlabel="digit", ylabel="misclassified test images")
+        first, second = recipes
+        left = wrong[1].sum() / wrong[0].sum()
+        bars.set_title(f"Number of errors: {second} has {left:.0%} of those of {first}")
+        bars.legend()
+        slopes = dataset.slope.mean("seed")
+        middle = (np.arange(slopes.sizes["bin"]) + 0.5) / slopes.sizes["bin"]
+        for layer, axes in enumerate(grid[1]):
+            for name, color in zip(recipes, COLORS, strict=True):
+                values = slopes.sel(recipe=name).isel(layer=layer)
+                axes.step(middle, values, where="mid", color=color, label=name)
+            axes.set(yscale="log", title=LAYERS[layer], xlabel="slope, at most 1")
+        grid[1, 0].set_ylabel("share of neurons and images")
+    return figure
+
+
+def trajectories(dataset: xr.Dataset) -> Figure:
+    """Draw two descents from one start, on the plane through it and both end points."""
+    ground = dataset[["plane_cost"]].rename(plane_cost="cost")
+    norm = landscapes.cost_scale([ground])
+    with style():
+        figure = Figure(figsize=(12, 6))
+        axes, side = figure.subplots(1, 2, width_ratios=(1.5, 1))
+        landscapes.plane(ground, norm=norm, ax=axes)
+        landscapes.cost_colorbar(norm, ax=axes, location="left", aspect=35, pad=0.02)
+        away = []
+        for (name, part, accuracy), color in zip(_recipes(dataset), COLORS, strict=True):
+            path = part.dropna("snapshot_step", subset=["path_off"])
+            away.append(f"{float(path.path_off.max()):.0f}")
+            a, b = path.path_a.values, path.path_b.values
+            axes.plot(a, b, color="white", linewidth=4, zorder=3)
+            axes.plot(a, b, ".-", color=color, linewidth=1.6, zorder=4)
+            axes.plot(a[-1], b[-1], "*", color=color, markeredgecolor="white", ms=22, zorder=5)
+            axes.annotate(
+                f"{name}: test accuracy {accuracy}", (a[-1], b[-1]), xytext=(0, 14),
+                zorder=6, textcoords="offset points", ha="center", fontsize=12,
+                bbox={"facecolor": "white", "alpha": 0.85, "linewidth": 0},
+            )  # fmt: skip
+            share = path.snapshot_step.values / path.snapshot_step.values[-1]
+            side.plot(share, path.path_cost.values, color=color, label=name)
+            side.plot(
+                share, path.path_cost_in_slice.values, color=color, linestyle=(0, (4, 1.5)),
+                label=f"{name}, its projection",
+            )  # fmt: skip
+        axes.plot(a[0], b[0], "o", color="white", markeredgecolor=BLACK, ms=12, zorder=5)
+        axes.set_title("Two descents from one start")
+        side.set_yscale("log")
+        label_log_axis(side.yaxis)
+        side.set(xlabel="share of the steps", ylabel="training cost")
+        side.set_title(f"Distance from the plane:\nat most {' and '.join(away)}")
+        side.legend()
+    return figure
+
+
 def plot(dataset: xr.Dataset) -> dict:
     """Draw accuracies by variant, first layers, errors, saturation and trajectories."""
     return {
-        "ladder": figures.ladder(dataset),
-        "weights": figures.first_layers(dataset),
-        "differences": figures.differences(dataset),
-        "ways": figures.trajectories(dataset),
+        "ladder": accuracies_and_gains(dataset),
+        "weights": first_layers(dataset),
+        "differences": differences(dataset),
+        "ways": trajectories(dataset),
     }
 
 

@@ -16,8 +16,9 @@ from gdjax import landscape
 from gdjax.descent import RECIPES
 from gdjax.sweeps.dataset import from_named
 
-from .summary import BINS
 from .training import Problems, Variant, trained
+
+BINS = 20  # number of bins of the histograms of slopes
 
 
 @dataclass(frozen=True)
@@ -25,21 +26,14 @@ class Config:
     """Training recipes to compare, with their starts and data."""
 
     data: str = "mnist"  # name of the data set
-    # number of training images, taken from the end of the set, that are held out for all
-    # comparisons and choices of settings
-    held_out: int = 10_000
+    held_out: int = 10_000  # number of last training images, held out for comparisons and choices
     epochs: int = 12  # number of passes over the training images in the comparison of variants
     seeds: int = 12  # number of starting points of each training variant, except the slow ones
-    # number of starting points of each slow variant (100 epochs, or fresh copies)
-    fewer_seeds: int = 4
-    # number of starting points for the evaluation on test images; seeds start at 100
-    test_seeds: int = 12
-    # number of training images on which the cost on the plane and the sharpness of trained networks
-    # are computed
-    some_images: int = 5000
+    fewer_seeds: int = 4  # number of starting points of slow variants (100 epochs, fresh copies)
+    test_seeds: int = 12  # number of starting points for the test images; seeds start at 100
+    some_images: int = 5000  # number of training images for the cost on the plane and the sharpness
     points: int = 61  # number of grid points along each side of the plane
-    # name of the small data set on which the plain and the quick recipe are compared
-    bundled: str = "mnist5k"
+    bundled: str = "mnist5k"  # small data set on which the plain and the quick recipe are compared
     store: Path = Path("runs/accuracy")  # folder of the stored sweeps
 
 
@@ -85,17 +79,9 @@ def price(problems: Problems, variant: Variant, steps: int = 2000) -> dict[str, 
     start = problem.init(streams.init)
 
     def seconds(problem):
-        run = gd.descend(
-            problem,
-            variant.recipe.optimizer(steps),
-            start,
-            steps,
-            key=streams,
-            batch_size=variant.recipe.batch_size,
-            record_every=steps,
-            record_samples=100,
-        )
-        return run.seconds["run"]
+        rule, size = variant.recipe.optimizer(steps), variant.recipe.batch_size
+        options: dict = {"batch_size": size, "record_every": steps, "record_samples": 100}
+        return gd.descend(problem, rule, start, steps, key=streams, **options).seconds["run"]
 
     pair = problem, problems.with_held_out_images(variant._replace(fresh=True))
     # Other processes may disturb a timing, so the shortest of three alternating timings is used.

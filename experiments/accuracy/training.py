@@ -145,15 +145,8 @@ def trained(problem: gd.Problem, variant: Variant, seeds: range, samples: int, s
     recipe = variant.recipe
     epoch = gd.descent.steps_for(1, samples, recipe.batch_size)
     steps, every = recipe.epochs * epoch, epoch * max(1, recipe.epochs // STORED_PARAMETERS)
-    return gd.sweep(
-        problem,
-        gd.axes(seed=seeds),
-        steps,
-        make_optimizer=lambda: recipe.optimizer(steps, variant.rule),
-        batch_size=recipe.batch_size,
-        record_every=every,
-        # Evaluating the cost on all distorted copies would take as long as many epochs.
-        record_samples=min(RECORDED, samples),
-        snapshot_every=every,
-        store=store,
-    )
+    options: dict = {"record_every": every, "snapshot_every": every, "store": store}
+    # Evaluating the cost on all distorted copies would take as long as many epochs.
+    options |= {"batch_size": recipe.batch_size, "record_samples": min(RECORDED, samples)}
+    rule, grid = recipe.optimizer(steps, variant.rule), gd.axes(seed=seeds)
+    return gd.sweep(problem, grid, steps, make_optimizer=lambda: rule, **options)

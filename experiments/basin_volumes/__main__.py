@@ -9,11 +9,8 @@ a comparison of Adam's moments with the identity: arXiv 2501.18812); all estimat
 This is refuted if the interval of a paired difference over the networks contains 0.
 """
 
-import gzip
-import importlib.util
 import itertools
 from dataclasses import dataclass
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -60,44 +57,31 @@ def problem_of(config: Config) -> gd.Problem:
 
 
 def digits8() -> tuple[np.ndarray, np.ndarray]:
-    """Return images [1797, 64] with pixels in [0, 1], and their labels.
+    """Return images [1797, 64] with pixels in [0, 1], and their labels."""
+    from sklearn.datasets import load_digits  # takes seconds
 
-    The data are read from a file of the scikit-learn package.
-    """
-    package = importlib.util.find_spec("sklearn")  # importing it would take seconds
-    if package is None or package.origin is None:
-        raise gd.errors.DataError(
-            "the 8x8 digits are part of scikit-learn, which is not installed; install scikit-learn"
-        )
-    file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
-    with gzip.open(file) as lines:
-        rows = np.loadtxt(lines, delimiter=",", dtype=np.float32)
-    return rows[:, :-1] / 16, rows[:, -1].astype(np.int64)
+    images, labels = load_digits(return_X_y=True)
+    return (images / 16).astype(np.float32), labels
 
 
-def volumes(config: Config, problem: gd.Problem, ends, name: str, key) -> dict[str, np.ndarray]:
+def volumes(config: Config, problem: gd.Problem, ends, name: str, key) -> xr.Dataset:
     """Return the volumes of the networks' basins in one kind of coordinates.
 
-    With the full Hessian, only the basins of the first `config.whole` networks are measured; all
-    other values are NaN.
+    With the full Hessian, only the basins of the first `config.whole` networks are measured.
     """
     few = config.whole if name == "Hessian" else config.seeds
-    keys = jax.random.split(key, config.seeds)[:few]
+    keys = jax.random.split(key, config.seeds)
 
     @jax.jit
-    def one(at, problem):
-        w, key = at
+    def one(w, key, problem):
         scale = coordinates(config, problem, w, name)
         options = {"level": config.level, "directions": config.directions}
         volume = basin_volume(problem, w, key=key, whitening=scale, **options)
-        return {field: getattr(volume, field) for field in FIELDS}
+        return jnp.stack([jnp.asarray(getattr(volume, field), float) for field in FIELDS])
 
-    each = [
-        jax.device_get(one((jax.tree.map(lambda a, i=i: a[i], ends), keys[i]), problem))
-        for i in range(few)
-    ]
-    missing = [dict.fromkeys(FIELDS, np.nan)] * (config.seeds - few)
-    return {field: np.array([one[field] for one in each + missing], float) for field in FIELDS}
+    rows = [one(jax.tree.map(lambda a, i=i: a[i], ends), keys[i], problem) for i in range(few)]
+    columns = zip(FIELDS, np.array(rows, float).T, strict=True)
+    return xr.Dataset({field: ("network", values) for field, values in columns})
 
 
 def coordinates(config: Config, problem: gd.Problem, w, name: str) -> Whitening:
@@ -159,29 +143,19 @@ def numbers(dataset: xr.Dataset) -> dict:
 def run(config: Config) -> xr.Dataset:
     """Return log volumes of all basins in all coordinates, NaN if not measured."""
     problem = problem_of(config)
-    falling = optax.cosine_decay_schedule(config.learning_rate, config.steps)
-    runs = gd.sweep(
-        problem,
-        gd.axes(seed=range(config.seeds)),
-        config.steps,
-        make_optimizer=lambda: optax.adam(falling),
-        record_every=config.steps,
-    )
+    steps, seeds = config.steps, gd.axes(seed=range(config.seeds))
+    adam = optax.adam(optax.cosine_decay_schedule(config.learning_rate, steps))
+    runs = gd.sweep(problem, seeds, steps, make_optimizer=lambda: adam, record_every=steps)
     like = jax.eval_shape(problem.init, jax.random.key(0))
     ends = jax.tree.map(jnp.asarray, gd.params_of(runs, like, {}))
     key = jax.random.key(config.key)
-    by_knowledge = [volumes(config, problem, ends, name, key) for name in KNOWN]
-    measured = {
-        field: (("known", "network"), np.stack([one[field] for one in by_knowledge]))
-        for field in FIELDS
-    }
-    trained = {
-        name: ("network", runs[name].isel(step=-1).values) for name in ("cost", "test_accuracy")
-    }
-    return xr.Dataset(
-        measured | trained,
-        {"known": list(KNOWN)},
-        {"parameters": problem.network.parameter_count, "directions": config.directions},
+    parts = [volumes(config, problem, ends, name, key) for name in KNOWN]
+    padded = [part.pad(network=(0, config.seeds - part.sizes["network"])) for part in parts]
+    trained = runs[["cost", "test_accuracy"]].isel(step=-1, drop=True).rename(seed="network")
+    return (
+        xr.concat(padded, xr.Variable("known", list(KNOWN)))
+        .merge(trained.drop_vars("network").drop_attrs())
+        .assign_attrs(parameters=problem.network.parameter_count, directions=config.directions)
     )
 
 

@@ -31,8 +31,7 @@ LINE_STYLES = {"not_arrived": (GREY, "-"), "diverged": (BLACK, "-"), "at_no_mini
 class Config:
     """Surfaces, grids of starts, learning rates and momenta."""
 
-    # names of 2-D test functions
-    functions: tuple[str, ...] = ("himmelblau", "six_hump_camel", "rastrigin")
+    functions: tuple[str, ...] = ("himmelblau", "six_hump_camel", "rastrigin")  # 2-D test functions
     side: int = 100  # number of starts along each side of the grid
     steps: int = 3000  # maximum number of steps of each descent
     # learning rates in units of 2 / (largest eigenvalue at the sharpest minimum)

@@ -21,7 +21,7 @@ from matplotlib.ticker import PercentFormatter
 
 import gdjax as gd
 from experiments.shared import command
-from experiments.shared.statistics import medians
+from experiments.shared.statistics import first_at, medians
 from gdjax.errors import InputError
 from gdjax.plots.style import CYCLE, style
 from gdjax.statistics import median
@@ -32,10 +32,8 @@ class Config:
     """Batch sizes to compare, and their numbers of epochs."""
 
     data: str = "mnist5k"  # name of the data set
-    # numbers of images per step; the last entry stands for the whole training set
-    batch_sizes: tuple[int, ...] = (8, 32, 128, 512, 4000)
-    # numbers of passes over the training set, one for each batch size
-    epochs: tuple[int, ...] = (60, 60, 60, 60, 300)
+    batch_sizes: tuple[int, ...] = (8, 32, 128, 512, 4000)  # images per step; the last means all
+    epochs: tuple[int, ...] = (60, 60, 60, 60, 300)  # number of epochs for each batch size
     lowest: float = 0.3  # smallest learning rate
     highest: float = 30.0  # largest learning rate
     rates: int = 7  # number of learning rates, geometrically spaced
@@ -91,10 +89,10 @@ def runs_at_best_rate(dataset: xr.Dataset, index: int, end: int) -> xr.Dataset:
 def epochs_to_half_baseline(dataset: xr.Dataset, index: int) -> float:
     """Return the first epoch at which some rate halves the baseline cost, or +inf.
 
-    The cost at a rate is the median over seeds."""
+    The cost at a rate is the median over seeds.
+    """
     half = medians(dataset.cost.isel(batch_size=index)) <= dataset.attrs["baseline"] / 2
-    indices = np.nonzero(half.any("learning_rate").values)[0]
-    return float(dataset.epoch[indices[0]]) if len(indices) else float("inf")
+    return float(first_at(dataset.epoch.values, half.any("learning_rate").values))
 
 
 def numbers(dataset: xr.Dataset) -> dict:

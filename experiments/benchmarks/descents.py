@@ -25,16 +25,9 @@ def sweep_seconds(problem, axes, steps, batch_size, **settings) -> Callable[[], 
     """Return a function, to be timed, that runs a sweep with two records."""
 
     def work():
-        runs = gd.sweep(
-            problem,
-            axes,
-            steps,
-            make_optimizer=partial(optax.sgd, learning_rate=1.0),
-            batch_size=batch_size,
-            record_every=max(steps, 1),
-            metrics={},
-            **settings,
-        )
+        options: dict = {"batch_size": batch_size, "record_every": max(steps, 1), "metrics": {}}
+        rule = partial(optax.sgd, learning_rate=1.0)
+        runs = gd.sweep(problem, axes, steps, make_optimizer=rule, **options, **settings)
         runs.cost.load()  # costs in a store are read
         return runs
 

@@ -12,7 +12,6 @@ Linux.
 
 import argparse
 import functools
-import itertools
 import json
 import math
 import sys
@@ -21,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+import optax
 from matplotlib.figure import Figure
 
 import gdjax as gd
@@ -37,22 +36,11 @@ LIMIT = 1.05  # largest exponent of a time that counts as linear
 
 @functools.cache  # so that each problem is compiled once
 def network(widths: tuple[int, ...], samples: int) -> gd.Problem:
-    """Return the problem of fitting random data with a tanh network without biases."""
+    """Return the problem of fitting random data with a tanh network."""
     random = np.random.default_rng(0)
     data = tuple(random.normal(size=(samples, n)).astype(np.float32) for n in (widths[0], 1))
-    shapes = [*itertools.pairwise(widths)]
-
-    def init(key):
-        keys = jax.random.split(key, len(shapes))
-        return [jax.random.normal(k, s) / s[0] ** 0.5 for k, s in zip(keys, shapes, strict=True)]
-
-    def cost(params, batch):
-        x, y = batch
-        for w in params[:-1]:
-            x = jnp.tanh(x @ w)
-        return jnp.mean((x @ params[-1] - y) ** 2)
-
-    return gd.Problem(init=init, cost=cost, data=data)
+    model = gd.problems.Network(widths, activation="tanh", output_activation="identity")
+    return gd.problems.supervised(model.init, model.apply, optax.losses.squared_error, data)
 
 
 def sweep(

@@ -13,21 +13,217 @@ few percent of training). This is refuted if no branch at step 0 ends in another
 least as many branches do so at the last step as at the first.
 """
 
-from itertools import product
+import dataclasses
+import tempfile
+from dataclasses import dataclass
+from itertools import cycle, product
+from pathlib import Path
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
+import gdjax as gd
 from experiments.shared import command
+from gdjax import minima
+from gdjax.errors import InputError
+from gdjax.minima import matching, symmetry
 from gdjax.plots.style import CYCLE, style
 from gdjax.statistics import share
-
-from .model import Config, barriers_of_starts
+from gdjax.sweeps.branch_spec import one_weight
 
 SPREAD = 0.3  # half of the distance between the first and the last column of a layer
 OTHER_VALLEY = 0.5  # threshold, in units of the barrier between independent starts
 THRESHOLDS = (0.01, 0.1, 0.25, OTHER_VALLEY, 1.0)  # thresholds of the counts, in these units
+SEEDS = 4_000  # number of seeds from which those that change a given layer are selected
+SEEDS_PER_CALL = 256  # number of seeds for which the changed weight is computed together
+
+
+@dataclass(frozen=True)
+class Config:
+    """Descents, the steps at which they branch, and the changes of single weights."""
+
+    data: str = "mnist5k"  # name of the data set
+    samples: int | None = None  # number of training images, from the start of the set; default all
+    width: int = 16  # number of neurons in each of the two hidden layers
+    initializers: tuple[str, ...] = ("fan_in", "normal")  # initializers of the starting weights
+    learning_rate: float = 3.0  # learning rate of plain gradient descent
+    batch_size: int = 32  # number of images per step
+    epochs: int = 15  # number of passes over the training set
+    branch_steps: tuple[int, ...] = (0, 30, 100, 300)  # steps at which branches start, if reached
+    perturbations: tuple[float, ...] = (0.03, 0.3, 1.0)  # sizes sigma of the changes
+    trunks: int = 8  # number of descents (trunks) from which branches start, for each initializer
+    changes: int = 2  # number of weights changed in each layer at each step and size, by trunk
+    points: int = 15  # number of points along each line, including its end points
+
+
+def barriers_of_starts(config: Config, initializer: str) -> xr.Dataset:
+    """Return the barriers of all branches and both references, for one initializer."""
+    widths = (config.width, config.width)
+    problem = gd.problems.digits(
+        config.data, widths=widths, samples=config.samples, initializer=initializer
+    )
+    steps = gd.descent.steps_for(config.epochs, problem.samples, config.batch_size)
+    settings: dict = {"batch_size": config.batch_size, "record_every": steps, "metrics": {}}
+    starts = gd.axes(learning_rate=[config.learning_rate], seed=range(config.trunks))
+    others = reversed_pixels(gd.sweep(reversed_inputs(problem), starts, steps, **settings), problem)
+    seeds = seeds_by_layer(problem, config.trunks * config.changes)
+    branch_steps = [step for step in config.branch_steps if step <= steps]
+    barriers = []
+    with tempfile.TemporaryDirectory() as folder:
+        store = Path(folder) / "trunks"
+        trunks = gd.sweep(problem, starts, steps, store=store, **settings).load()
+        ends = stacked(problem, trunks)
+        for trunk in range(config.trunks):
+            own = seeds[:, trunk * config.changes : (trunk + 1) * config.changes].ravel()
+            sizes = config.perturbations
+            grid = gd.axes(branch_step=branch_steps, perturbation=sizes, perturbation_seed=own)
+            at = {"learning_rate": config.learning_rate, "seed": trunk}
+            branches = gd.branch(store, at, grid, problem=problem, perturb="one_weight")
+            barriers.append(
+                _against(config, problem, _one(ends, trunk), stacked(problem, branches)).reshape(
+                    len(branch_steps), len(config.perturbations), len(seeds), config.changes
+                )
+            )
+    floor = [
+        _against(config, problem, _one(ends, k), _one(others, slice(k, k + 1)))
+        for k in range(config.trunks)
+    ]
+    first, second = np.triu_indices(config.trunks, 1)
+    return xr.Dataset(
+        {
+            "barrier": (("trunk", "branch_step", "perturbation", "layer", "change"), barriers),
+            "floor": ("trunk", np.ravel(floor)),
+            "independent": ("pair", barrier_between(problem, ends, first, second, config.points)),
+            "trunk_cost": ("trunk", trunks.cost.values[0, :, -1]),
+            "lit_share": float(lit(problem).mean()),
+        },
+        {
+            "branch_step": branch_steps,
+            "perturbation": list(config.perturbations),
+            "layer": np.arange(1, len(seeds) + 1),
+        },
+        {"steps": steps, "epoch": gd.descent.steps_for(1, problem.samples, config.batch_size)},
+    )
+
+
+def stacked(problem, runs):
+    """Return the parameters of all runs of a sweep, stacked along one leading axis."""
+    like = problem.init(jax.random.key(0))
+    ends = gd.params_of(runs, like, {})
+    return jax.tree.map(lambda leaf, one: np.asarray(leaf).reshape(-1, *np.shape(one)), ends, like)
+
+
+def lit(problem: gd.Problem) -> np.ndarray:
+    """Return, for each pixel, whether it is nonzero in some training image."""
+    return np.any(np.asarray(problem.data[0]), axis=0)
+
+
+def seeds_by_layer(problem: gd.Problem, count: int) -> Int[np.ndarray, "layers count"]:
+    """Return, for each layer, perturbation seeds that change one of its weights.
+
+    `one_weight` draws a parameter uniformly from all parameters. For each layer, the first `count`
+    seeds are returned whose parameter is in this layer, is not a bias, and is not the weight of a
+    pixel that is zero in all training images.
+    """
+    like = problem.init(jax.random.key(0))
+    zeros = jax.tree.map(jnp.zeros_like, like)
+    keys = gd.run_keys(0, perturbation_seed=np.arange(SEEDS)).perturbation
+
+    @jax.jit
+    def choose_weights(keys):
+        def choose_weight(key):
+            moved = one_weight(key, zeros, 1.0)
+            return jnp.argmax(jnp.concatenate([jnp.abs(a).ravel() for a in jax.tree.leaves(moved)]))
+
+        return jax.lax.map(choose_weight, keys, batch_size=SEEDS_PER_CALL)
+
+    layer_of_parameter = []
+    for k, w in enumerate(like):
+        usable = np.broadcast_to(lit(problem) if k == 0 else True, w.weights.shape)
+        layer_of_parameter += [np.where(usable, k, -1).ravel(), np.full(w.bias.shape, -1)]
+    layer_of = np.concatenate(layer_of_parameter)[np.asarray(choose_weights(keys))]
+    seeds = [np.flatnonzero(layer_of == k)[:count] for k in range(len(like))]
+    if min(map(len, seeds)) < count:
+        raise InputError(
+            f"trunks times changes = {count}, expected at most {min(map(len, seeds))}, the number "
+            f"of weights that the first {SEEDS} seeds select in some layer; use fewer trunks or "
+            "changes"
+        )
+    return np.stack(seeds)
+
+
+def reversed_inputs(problem: gd.Problem) -> gd.Problem:
+    """Return the problem with the pixels in reversed order.
+
+    Its descents differ from those of the original problem only in rounding errors.
+    """
+
+    def init(key):
+        first, *rest = problem.init(key)
+        return (first._replace(weights=first.weights[:, ::-1]), *rest)
+
+    images, labels = problem.data
+    return dataclasses.replace(
+        problem, init=init, data=(np.ascontiguousarray(images[:, ::-1]), labels), provenance=None
+    )
+
+
+def reversed_pixels(runs: xr.Dataset, problem: gd.Problem):
+    """Return the end points of a sweep of `reversed_inputs`, in original pixel order."""
+    first, *rest = stacked(problem, runs)
+    return (first._replace(weights=first.weights[:, :, ::-1]), *rest)
+
+
+def _one(ends, index):
+    return jax.tree.map(lambda leaf: leaf[index], ends)
+
+
+def _against(config, problem, end, others):
+    """Return the barriers between one end point and each of `others`."""
+    both = jax.tree.map(lambda one, many: np.concatenate([one[None], many]), end, others)
+    count = len(jax.tree.leaves(others)[0])
+    pairs = np.arange(1, count + 1), np.zeros(count, int)
+    return barrier_between(problem, both, *pairs, config.points)
+
+
+def barrier_between(
+    problem: gd.Problem,
+    ends: Any,
+    first: Int[np.ndarray, " pairs"],
+    second: Int[np.ndarray, " pairs"],
+    points: int,
+) -> Float[np.ndarray, " pairs"]:
+    """Return the lower of the barriers before and after matching, for each pair.
+
+    The end points are stacked along a leading axis, and a line has a number of points.
+    """
+    matched = matching.match_pairs(problem.network, ends, first, second, key=jax.random.key(1))
+    a, b = _one(ends, first), _one(ends, second)
+
+    @jax.jit
+    def lower(a, b, how, problem):
+        def one(pair):
+            a, b, how = pair
+            arranged = symmetry.apply_symmetry(problem.network, a, how)
+            lines = (minima.linear_path(start, b) for start in (a, arranged))
+            costs = (minima.path_cost(problem, line, points=points) for line in lines)
+            return jnp.minimum(*map(minima.path_barrier, costs))
+
+        return jax.lax.map(one, (a, b, how))
+
+    return np.asarray(lower(a, b, matched.symmetry, problem))
+
+
+def run(config: Config) -> xr.Dataset:
+    """Return the barriers between branches and their trunks, and both references."""
+    parts = [barriers_of_starts(config, name) for name in config.initializers]
+    joined = xr.concat(parts, "initializer", combine_attrs="identical")
+    return joined.assign_coords(initializer=list(config.initializers))
 
 
 def relative(dataset: xr.Dataset) -> xr.DataArray:
@@ -80,13 +276,6 @@ def _distribution(branches):
     }
 
 
-def run(config: Config) -> xr.Dataset:
-    """Return the barriers between branches and their trunks, and both references."""
-    parts = [barriers_of_starts(config, name) for name in config.initializers]
-    joined = xr.concat(parts, "initializer", combine_attrs="identical")
-    return joined.assign_coords(initializer=list(config.initializers))
-
-
 def plot(dataset: xr.Dataset) -> dict:
     """Draw the barrier of every branch, with one panel per step and initializer.
 
@@ -102,17 +291,12 @@ def plot(dataset: xr.Dataset) -> dict:
         for row, kind in zip(panels, kinds, strict=True):
             for axes, step in zip(row, steps, strict=True):
                 at = ratios.sel(initializer=kind, branch_step=step)
-                for number, (size, offset) in enumerate(zip(sizes, offsets, strict=True)):
+                for size, offset, color in zip(sizes, offsets, cycle(CYCLE), strict=False):
                     for layer in layers:
                         values = np.sort(at.sel(perturbation=size, layer=layer).values.ravel())
                         across = layer + offset + np.linspace(-0.1, 0.1, len(values))
-                        axes.plot(
-                            across,
-                            values,
-                            ".",
-                            color=CYCLE[number % len(CYCLE)],
-                            label=f"by {size:g}" if layer == layers[0] else None,
-                        )
+                        label = f"by {size:g}" if layer == layers[0] else None
+                        axes.plot(across, values, ".", color=color, label=label)
                 axes.axhline(OTHER_VALLEY, color="0.4", linestyle="--", label="another valley")
                 axes.axhline(1.0, color="0.7", linestyle=":", label="independent starts")
                 axes.set_yscale("symlog", linthresh=0.01)

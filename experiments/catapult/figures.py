@@ -62,14 +62,9 @@ def chaos(dataset: xr.Dataset, doublings: Mapping[str, float]) -> Figure:
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(5, 1))
         positive = np.where(density > 0, density, np.nan).T
         top.set_facecolor("#0b0724")
-        top.imshow(
-            positive,
-            origin="lower",
-            aspect="auto",
-            extent=tuple(bounds),
-            cmap="inferno",
-            norm=LogNorm(1, np.nanquantile(positive, 0.995)),
-        )
+        look: dict = {"origin": "lower", "aspect": "auto", "cmap": "inferno"}
+        norm = LogNorm(1, np.nanquantile(positive, 0.995))
+        top.imshow(positive, extent=tuple(bounds), norm=norm, **look)
         for name, at in doublings.items():
             top.axvline(at, color="white", linewidth=0.8, linestyle=":")
             text_position = (at - 0.006, bounds[2] + 0.03)

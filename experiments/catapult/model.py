@@ -20,22 +20,17 @@ COLUMNS, ROWS = 1800, 1000  # numbers of bins of the histogram of rate and x
 class Config:
     """Networks, including those with one weight per layer, and their learning rates."""
 
-    # smallest and largest learning rate times k at the start, and number of values
-    shares: tuple[float, float, int] = (0.25, 16.0, 64)
+    shares: tuple[float, float, int] = (0.25, 16.0, 64)  # smallest and largest eta k, and number
     widths: tuple[int, ...] = (64, 512)  # numbers of hidden neurons m
     starts: int = 12  # number of starting points of each network
-    # number of examples, and of inputs, in the second case; the first case has one of each
-    examples: int = 16
+    examples: int = 16  # number of examples and inputs of the second case; the first has one each
     steps: int = 150  # number of steps of each descent of a network
-    # rates times k of the descents to draw; the nearest values of the sweep are used
-    shown: tuple[float, ...] = (1.0, 2.5, 3.0, 3.5)
+    shown: tuple[float, ...] = (1.0, 2.5, 3.0, 3.5)  # rates times k to draw; the nearest are used
     # smallest and largest learning rate of the single weights, and number of rates
     rates: tuple[float, float, int] = (0.9, 2.0, 131_072)
     weight: float = 0.35  # starting value of the single weights
     weight_steps: int = 1300  # number of steps of the single weights
-    # number of steps of the single weights from one record to the next, a prime number, so that it
-    # is unlikely to be a multiple of their period
-    recorded: int = 11
+    recorded: int = 11  # steps between records of single weights, a prime to avoid their period
     kept: int = 100  # number of final records that are evaluated
 
 
@@ -77,12 +72,8 @@ def network(activation, width: int, examples: int) -> gd.Problem:
     def share(params, x, *, model_state):
         return curvature(activation, params, x) / model_state
 
-    return gd.Problem(
-        init=init,
-        cost=cost,
-        data=(inputs, targets),
-        metrics={"curvature": Metric(share, data=inputs, every=10)},
-    )
+    metrics = {"curvature": Metric(share, data=inputs, every=10)}
+    return gd.Problem(init=init, cost=cost, data=(inputs, targets), metrics=metrics)
 
 
 def two_numbers(f, k, share, width, steps):
@@ -129,13 +120,9 @@ def flights(config: Config) -> xr.Dataset:
     """
     shares = np.linspace(*config.shares)
     shown = [int(np.argmin(np.abs(shares - share))) for share in config.shown]
-    parts = []
+    parts, grid = [], gd.axes(learning_rate=shares, seed=range(config.starts))
     for examples, name, width in product((1, config.examples), ACTIVATIONS, config.widths):
-        runs = gd.sweep(
-            network(ACTIVATIONS[name], width, examples),
-            gd.axes(learning_rate=shares, seed=range(config.starts)),
-            config.steps,
-        )
+        runs = gd.sweep(network(ACTIVATIONS[name], width, examples), grid, config.steps)
         cost = runs.cost.transpose("learning_rate", "seed", "step")
         single = cost.isel(learning_rate=shown, seed=0, drop=True).rename(learning_rate="shown")
         flight = {

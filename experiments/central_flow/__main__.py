@@ -38,8 +38,7 @@ class Config:
     rates: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3)  # learning rates on the published case
     starts: int = 6  # number of starting points of the published case
     width: int = 16  # number of neurons in each hidden layer of the published network
-    # number of neurons in each hidden layer, for each of the other networks
-    widths: tuple[int, ...] = (4, 32)
+    widths: tuple[int, ...] = (4, 32)  # neurons in each hidden layer of each of the other networks
     width_rates: tuple[float, ...] = (0.1,)  # learning rates of the other networks
     width_starts: int = 6  # number of starting points of the other networks
     samples: int = 128  # number of random samples for the published and the other networks
@@ -201,8 +200,9 @@ def flows(run: xr.Dataset, average: np.ndarray, title: str) -> Figure:
 
 
 def run(config: Config) -> xr.DataTree:
-    """Return a tree with the results of each case."""
-    parts = {name: followed(config, *settings) for name, settings in cases(config).items()}
+    """Return a tree with the results of each case that has learning rates."""
+    chosen = {name: case for name, case in cases(config).items() if case[1]}
+    parts = {name: followed(config, *case) for name, case in chosen.items()}
     return tree_of(parts, smoothing=config.smoothing / config.stride)
 
 

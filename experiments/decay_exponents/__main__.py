@@ -9,6 +9,7 @@ exceeds this limit.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -29,12 +30,9 @@ class Config:
     """Power decays on power-law quadratics."""
 
     capacities: tuple[float, ...] = (1.5, 2.0)  # exponents beta of the eigenvalues
-    # exponent s of the distribution of the starting cost over the eigenvalues; the theory requires
-    # s >= 1 - 1 / beta
-    source: float = 1.0
+    source: float = 1.0  # exponent s of the starting cost over the eigenvalues, >= 1 - 1 / beta
     modes: int = 20_000  # number of eigenvalues
-    # ratios of the variance of the gradient noise to the eigenvalue
-    noises: tuple[float, ...] = (1.0, 0.1)
+    noises: tuple[float, ...] = (1.0, 0.1)  # variances of the gradient noise over the eigenvalue
     # exponents p of the decays
     exponents: tuple[float, ...] = tuple(float(p) for p in np.arange(0.5, 4.75, 0.25))
     # smallest and largest peak rate, in units of the power of N with which the best one falls, and
@@ -152,13 +150,9 @@ def best_exponent(exponents: np.ndarray, peaks: np.ndarray, costs: np.ndarray) -
 
 def best_exponents(dataset: xr.Dataset) -> xr.DataArray:
     """Return the best exponent for all capacities, noises and numbers of steps."""
-    return xr.apply_ufunc(
-        lambda peaks, costs: best_exponent(dataset.exponent.values, peaks, costs),
-        dataset.peak,
-        dataset.cost,
-        input_core_dims=[["scaled_peak"], ["exponent", "scaled_peak"]],
-        vectorize=True,
-    )
+    best = partial(best_exponent, dataset.exponent.values)
+    dims = [["scaled_peak"], ["exponent", "scaled_peak"]]
+    return xr.apply_ufunc(best, dataset.peak, dataset.cost, input_core_dims=dims, vectorize=True)
 
 
 def numbers(dataset: xr.Dataset) -> dict:

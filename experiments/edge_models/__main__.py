@@ -10,17 +10,29 @@ is refuted for a case if the interval of the ratio of its distance to that of th
 above 1, and not established if the interval contains 1.
 """
 
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Bool, Float
 from matplotlib.figure import Figure
 
+import gdjax as gd
 from experiments.shared import command
 from experiments.shared.edges import dots_per_start
+from experiments.shared.images import image_regression, strided
+from experiments.shared.regressions import random_targets
 from experiments.shared.trees import datasets
+from gdjax.curvature.gradient_summary import value_and_gradient
+from gdjax.flows import FlowStatus, central_flow, edge_flow, gradient_flow, rod_flow
 from gdjax.plots.style import BLACK, BLUE, GREEN, GREY, ORANGE, VERMILLION, style
 from gdjax.statistics import median
-
-from .model import Config, cases, followed
 
 LABELS = {
     "gradient": ("gradient flow", VERMILLION),
@@ -30,6 +42,218 @@ LABELS = {
     "moved": ("descent, start moved", GREY),
 }
 AT_EDGE = 1.99  # product of rate and curvature above which a run has reached the edge
+OSCILLATING = {"rod": rod_flow, "edge": edge_flow}
+FLOWS = ("gradient", "central", *OSCILLATING)
+MOVED = "moved"  # name of the descent from another starting point
+
+
+@dataclass(frozen=True)
+class Config:
+    """Descents to compare with the flows."""
+
+    rates: tuple[float, ...] = (0.2, 0.3)  # learning rates of the swish network
+    width: int = 16  # number of neurons in each hidden layer of the swish network
+    samples: int = 128  # number of random samples for the swish network
+    steps: int = 400  # number of steps of each descent of the swish network
+    digits: int = 100  # number of training images of digits
+    digit_rates: tuple[float, ...] = (3.5,)  # learning rates on the digits
+    digit_steps: int = 200  # number of steps of each descent on the digits
+    image_data: str = "fashion_mnist"  # name of the data set of images
+    images: int = 500  # number of training images of this data set
+    image_stride: int = 2  # distance between the pixels of these images that are used
+    image_widths: tuple[int, ...] = (16, 16)  # neurons in each hidden layer of the tanh network
+    image_init_scale: float = 0.5  # scale of starting weights; at 1, starts are far above the edge
+    image_rates: tuple[float, ...] = (0.2,)  # learning rates on these images
+    image_steps: int = 200  # number of steps of each descent on these images
+    starts: int = 8  # number of starting points for each rate
+    eigenvectors: int = 4  # maximum number of eigenvalues held at 2 / eta by the central flow
+    stride: int = 2  # number of steps between records, and in an interval of the central flow
+    window: int = 5  # records on both sides that are searched for the nearest center of descent
+    moved: float = 1e-6  # distance of the second start from the first, relative to its norm
+    tolerance: float = 1e-4  # relative tolerance of the solver of the flows
+    solver_steps: int = 10  # maximum number of solver steps of a rod or edge flow per step
+
+
+class Path(NamedTuple):
+    """Centers of runs of descent or of a flow; any leading axes index the runs."""
+
+    centers: Float[Array, "... times n"]  # as flat vectors
+    # amplitude of the oscillation around the center; 0 for the gradient flow
+    amplitude: Float[Array, "... times"]
+    # rate times the curvature that determines the growth of the oscillation; 0 for the gradient
+    # flow and NaN for descent
+    product: Float[Array, "... times"]
+    # whether all centers are finite and, for a flow, the solver reached the end
+    completed: Bool[Array, "..."]
+
+
+def cases(config: Config) -> dict[str, tuple]:
+    """Return the problem, rates and number of steps of each case."""
+    digits = gd.problems.digits("mnist5k", samples=config.digits)
+    pixels, scale = gd.data.load(config.image_data), config.image_init_scale
+    pixels = strided(pixels, config.image_stride)
+    images = image_regression(pixels, config.image_widths, config.images, init_scale=scale)
+    return {
+        "swish": (random_targets(config.width, config.samples), config.rates, config.steps),
+        "digits": (digits, config.digit_rates, config.digit_steps),
+        "Fashion-MNIST": (images, config.image_rates, config.image_steps),
+    }
+
+
+def followed(config: Config, problem: gd.Problem, rates, steps: int) -> xr.Dataset:
+    """Compare all models with descents, for all rates and starts.
+
+    Returns:
+        relative distances, amplitudes, products of rate and curvature, whether runs were completed,
+        and processor times.
+    """
+    keys = gd.run_keys(0, np.arange(config.starts))
+    lanes = (
+        jnp.repeat(jnp.asarray(rates), config.starts),
+        jnp.tile(keys.init, len(rates)),
+        jnp.tile(keys.probes, len(rates)),
+        jnp.zeros(len(rates) * config.starts),
+    )
+    outputs = {
+        name: compiled(flow(config, name, steps), problem, lanes)(lanes, problem) for name in FLOWS
+    }
+    descend = compiled(descent(config, steps), problem, lanes)
+    known, _ = descend(lanes, problem)
+    outputs[MOVED] = descend((*lanes[:3], jnp.full_like(lanes[3], config.moved)), problem)
+    dims, at = ("learning_rate", "seed"), ("learning_rate", "seed", "step")
+
+    def shaped(values):
+        values = np.asarray(values)
+        return values.reshape(len(rates), config.starts, *values.shape[1:])
+
+    variables: dict = {
+        "descent_amplitude": (at, shaped(known.amplitude)),
+        "bounded": (dims, shaped(known.completed)),
+    }
+    for name, (path, seconds) in outputs.items():
+        pairs = zip(path.centers, known.centers, path.completed, strict=True)
+        distances = [
+            np.where(completed, relative_distances(centers, reference, config.window), np.inf)
+            for centers, reference, completed in pairs
+        ]
+        variables |= {
+            f"{name}_distance": (at, shaped(distances)),
+            f"{name}_amplitude": (at, shaped(path.amplitude)),
+            f"{name}_product": (at, shaped(path.product)),
+            f"{name}_completed": (dims, shaped(path.completed)),
+            f"{name}_seconds": seconds,
+        }
+    steps_recorded = config.stride * np.arange(known.amplitude.shape[1])
+    return xr.Dataset(variables, {"learning_rate": list(rates), "step": steps_recorded})
+
+
+def compiled(one: Callable, problem: gd.Problem, lanes: tuple) -> Callable:
+    """Return a function that returns the paths of all lanes, and the processor time in seconds.
+
+    The lanes are computed one after another, since in a batch, runs would wait for the one whose
+    solver takes the most steps.
+    """
+
+    def every(lanes, problem):
+        return jax.lax.map(lambda lane: one(*lane, problem), lanes)
+
+    program = jax.jit(every).lower(lanes, problem).compile()
+
+    def timed(lanes, problem):
+        start = time.process_time()
+        paths = jax.block_until_ready(program(lanes, problem))
+        seconds = time.process_time() - start
+        return jax.tree.map(np.asarray, paths), seconds
+
+    return timed
+
+
+def descent(config: Config, steps: int) -> Callable:
+    """Return a function that returns the path of a descent, with NaN as products.
+
+    The amplitude is the length of the alternating part (w_{t-1} - 2 w_t + w_{t+1}) / 4.
+    """
+
+    def one(rate, key_init, key_probe, moved, problem):
+        w, unravel = ravel_pytree(problem.init(key_init))
+        u = jax.random.normal(key_probe, w.shape, w.dtype)
+        w += moved * jnp.linalg.norm(w) * u / jnp.linalg.norm(u)
+
+        def step(_number, points):
+            now = points[1]
+            g = ravel_pytree(value_and_gradient(problem, unravel(now))[1])[0]
+            return now, now - rate * g
+
+        def record(points, _):
+            before, now = points
+            _, after = step(0, points)
+            outputs = (before + 2 * now + after) / 4, jnp.linalg.norm(before - 2 * now + after) / 4
+            return jax.lax.fori_loop(0, config.stride, step, points), outputs
+
+        _, second = step(0, (w, w))
+        # The point before the start is chosen such that the center at step 0 is (w_0 + w_1) / 2.
+        length = steps // config.stride + 1
+        _, (centers, amplitudes) = jax.lax.scan(record, (second, w), length=length)
+        bounded = jnp.all(jnp.isfinite(centers))
+        return Path(centers, amplitudes, jnp.full(length, jnp.nan), bounded)
+
+    return one
+
+
+def flow(config: Config, name: str, steps: int) -> Callable:
+    """Return a function that returns the path of a flow."""
+    intervals, rtol = steps // config.stride, config.tolerance
+
+    def one(rate, key_init, _key_probe, _moved, problem):
+        w, end_time = problem.init(key_init), rate * steps
+        options = {"intervals": intervals, "rtol": rtol}
+        if name == "gradient":
+            times = end_time / intervals * jnp.arange(intervals + 1)
+            result = gradient_flow(problem, w, times=times, rtol=rtol)
+            amplitude = curvature = jnp.zeros(intervals + 1)
+        elif name == "central":
+            eigenvectors = config.eigenvectors
+            result = central_flow(problem, w, rate, end_time, eigenvectors=eigenvectors, **options)
+            amplitude = jnp.sqrt(jnp.trace(result.covariance, axis1=1, axis2=2))
+            curvature = result.eigenvalues[:, 0]
+        else:
+            oscillating, max_steps = OSCILLATING[name], config.solver_steps * steps
+            result = oscillating(problem, w, rate, end_time, max_steps=max_steps, **options)
+            amplitude, curvature = result.amplitude, result.curvature
+        centers = jax.vmap(lambda p: ravel_pytree(p)[0])(result.params)
+        completed = result.status == FlowStatus.COMPLETED
+        completed &= jnp.all(jnp.isfinite(centers))
+        return Path(centers, amplitude, rate * curvature, completed)
+
+    return one
+
+
+def relative_distances(
+    path: Float[np.ndarray, "times n"], reference: Float[np.ndarray, "times n"], window: int
+) -> Float[np.ndarray, " times"]:
+    """Return relative distances from the nearest reference points within a window.
+
+    Each distance is divided by the distance of the reference point at the same time from the first
+    reference point. The window makes the result tolerant to a difference in phase. The result is
+    NaN at the first time and at times without a complete window, and +inf where a point is not
+    finite.
+    """
+    inner = np.arange(max(window, 1), len(reference) - window)
+    apart = [
+        np.linalg.norm(path[inner] - reference[inner + shift], axis=1)
+        for shift in range(-window, window + 1)
+    ]
+    travelled = np.linalg.norm(reference[inner] - reference[0], axis=1)
+    nearest = np.min(apart, axis=0) / travelled
+    distances = np.full(len(reference), np.nan)
+    distances[inner] = np.where(np.isfinite(nearest), nearest, np.inf)
+    return distances
+
+
+def run(config: Config) -> xr.DataTree:
+    """Return a tree with the results of each case that has learning rates."""
+    chosen = {name: case for name, case in cases(config).items() if case[1]}
+    return xr.DataTree.from_dict({name: followed(config, *case) for name, case in chosen.items()})
 
 
 def typical(distance: xr.DataArray) -> np.ndarray:
@@ -81,13 +305,6 @@ def ratio(values: np.ndarray, reference: np.ndarray) -> list[float] | None:
     measured = np.isfinite(values) | np.isfinite(reference)
     ratios = values[measured] / reference[measured]
     return list(median(ratios)[:3]) if len(ratios) else None
-
-
-def run(config: Config) -> xr.DataTree:
-    """Return a tree with the results of each case."""
-    return xr.DataTree.from_dict(
-        {name: followed(config, *settings) for name, settings in cases(config).items()}
-    )
 
 
 def example(run: xr.Dataset, title: str) -> Figure:

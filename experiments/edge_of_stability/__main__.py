@@ -41,20 +41,16 @@ from gdjax.statistics import median, paired
 class Config:
     """Descents whose sharpness is recorded."""
 
-    # learning rates of plain descent on the Chebyshev points
-    rates: tuple[float, ...] = (0.025, 0.03, 0.04, 0.06)
+    rates: tuple[float, ...] = (0.025, 0.03, 0.04, 0.06)  # learning rates on the Chebyshev points
     steps: int = 40_000  # number of steps of plain descent on the Chebyshev points
-    # learning rates with heavy-ball momentum
-    heavy_rates: tuple[float, ...] = (0.03, 0.04, 0.05, 0.06)
-    # learning rates with Nesterov's momentum
-    nesterov_rates: tuple[float, ...] = (0.01, 0.015, 0.02, 0.03)
+    heavy_rates: tuple[float, ...] = (0.03, 0.04, 0.05, 0.06)  # rates with heavy-ball momentum
+    nesterov_rates: tuple[float, ...] = (0.01, 0.015, 0.02, 0.03)  # rates with Nesterov's momentum
     momentum: float = 0.9  # coefficient of both kinds of momentum
     momentum_steps: int = 12_000  # number of steps with both kinds of momentum
     seeds: int = 8  # number of starting points of each descent on the Chebyshev points
     data: str = "mnist5k"  # name of the data set of digits
     samples: int | None = 1000  # number of training images of digits; None uses all
-    # learning rates on the digits, with sigmoids and with their tangents as outputs
-    digit_rates: tuple[float, ...] = (1.0, 3.5, 5.0)
+    digit_rates: tuple[float, ...] = (1.0, 3.5, 5.0)  # learning rates on the digits, both outputs
     digit_steps: int = 1_500  # number of steps on the digits
     digit_seeds: int = 8  # number of starting points on the digits
     # approximate number of records of each descent. An odd number of steps between records resolves
@@ -81,14 +77,10 @@ def sharpness_records(
     config: Config, problem: gd.Problem, rates, seeds: int, steps: int, optimizer: Callable
 ) -> xr.Dataset:
     """Return cost, sharpness and stability threshold of descents, by rate and start."""
-    runs = gd.sweep(
-        problem,
-        gd.axes(learning_rate=rates, seed=range(seeds)),
-        steps,
-        record_every=max(1, steps // config.records),
-        metrics={"sharpness": sharpness_metric(problem, rtol=config.tolerance)},
-        make_optimizer=optimizer,
-    )
+    grid, every = gd.axes(learning_rate=rates, seed=range(seeds)), max(1, steps // config.records)
+    metrics = {"sharpness": sharpness_metric(problem, rtol=config.tolerance)}
+    options: dict = {"record_every": every, "metrics": metrics}
+    runs = gd.sweep(problem, grid, steps, make_optimizer=optimizer, **options)
     threshold = stability_threshold(runs.learning_rate.values, optimizer)
     records = runs[["cost", "sharpness", "outcome", "diverged_at"]].drop_attrs()
     return records.assign(threshold=("learning_rate", np.asarray(threshold))).transpose(
@@ -110,7 +102,7 @@ def run(config: Config) -> xr.DataTree:
         "digits": (digits, *of_digits),
         "tangent": (tangent_outputs(digits), *of_digits),
     }
-    records = {name: sharpness_records(config, *panel) for name, panel in panels.items()}
+    records: dict = {name: sharpness_records(config, *panel) for name, panel in panels.items()}
     return tree_of(records, momentum=config.momentum)
 
 
@@ -200,23 +192,15 @@ def edge(panels: Mapping[str, xr.Dataset]) -> Figure:
             bottom.yaxis.set_minor_formatter(NullFormatter())
             bottom.xaxis.set_major_locator(MaxNLocator(4))
             bottom.set_xlabel("step")
-            bottom.legend(
-                title="learning rate: limit",
-                ncols=2,
-                loc="upper right",
-                handlelength=1.2,
-                columnspacing=1,
-            )
+            look: dict = {"ncols": 2, "handlelength": 1.2, "columnspacing": 1}
+            bottom.legend(title="learning rate: limit", loc="upper right", **look)
         grid[0, 0].set_ylabel("sharpness, largest\neigenvalue of the Hessian")
         grid[1, 0].set_ylabel("cost")
-        figure.legend(
-            handles=[
-                Line2D([], [], color=BLACK, label="sharpness"),
-                Line2D([], [], color=BLACK, linestyle="--", label="stability limit"),
-            ],
-            loc="outside upper center",
-            ncols=2,
-        )
+        dashes = {"sharpness": "-", "stability limit": "--"}
+        handles = [
+            Line2D([], [], color=BLACK, ls=dash, label=name) for name, dash in dashes.items()
+        ]
+        figure.legend(handles=handles, loc="outside upper center", ncols=2)
     return figure
 
 

@@ -52,17 +52,14 @@ class Config:
     problems: tuple[str, ...] = tuple(PROBLEMS)  # names of the problems
     optimizers: tuple[str, ...] = tuple(OPTIMIZERS)  # names of the optimizers
     horizon: int = 192  # number of training steps
-    # numbers of steps over which the learning rate rises linearly; 1 means no warm-up. The finders
-    # run without warm-up
-    warmups: tuple[int, ...] = (1, 20)
+    warmups: tuple[int, ...] = (1, 20)  # numbers of warm-up steps; 1 means none, as for the finders
     lowest: float = 2.0**-15  # smallest rate of the reference sweep
     highest: float = 2.0**6.6  # largest rate of the reference sweep
     rates: int = 55  # number of rates of the reference sweep, geometrically spaced
     starts: int = 8  # number of starting points of the reference sweep
     seeds: int = 8  # number of seeds of each finder
     num_starts: int = 2  # number of starting points of a search with the full horizon
-    # number of steps per run of the short search, which has one starting point
-    short_horizon: int = 16
+    short_horizon: int = 16  # number of steps per run of the short search, from one starting point
 
 
 def truth(config: Config, case: Case, make_optimizer: Callable) -> xr.Dataset:
@@ -97,14 +94,9 @@ def recommended(config: Config, case: Case, make_optimizer: Callable) -> dict:
     searches = (config.horizon, config.num_starts), (config.short_horizon, 1)
     for seed in range(config.seeds):
         for column, (horizon, starts) in enumerate(searches):
-            result = gd.find_learning_rate(
-                case.problem,
-                make_optimizer,
-                root_seed=ROOT_SEED + seed,
-                num_starts=starts,
-                horizon=horizon,
-                batch_size=case.batch_size,
-            )
+            options: dict = {"horizon": horizon, "num_starts": starts}
+            options |= {"root_seed": ROOT_SEED + seed, "batch_size": case.batch_size}
+            result = gd.find_learning_rate(case.problem, make_optimizer, **options)
             rates[column, seed] = result.learning_rate, result.num_evaluations
     ramps = ramp_costs(case, make_optimizer, config.seeds, root_seed=ROOT_SEED)
     rates[2:, :, 0] = np.array([suggestions(costs) for costs in ramps]).T
@@ -199,16 +191,10 @@ def plot(dataset: xr.Dataset) -> dict:
         for i, (color, (method, label)) in enumerate(zip(COLORS, METHODS.items(), strict=True)):
             found = results.sel(finder=method)
             share, low, high = bootstrap(found.success)
-            left.errorbar(
-                # The factor separates points of equal cost.
-                float(dataset.evaluations.sel(finder=method).median()) * 1.03 ** (i - 1.5),
-                share,
-                [[share - low], [high - share]],
-                fmt="o",
-                color=color,
-                capsize=4,
-                label=label,
-            )
+            # The factor separates points of equal cost.
+            at = float(dataset.evaluations.sel(finder=method).median()) * 1.03 ** (i - 1.5)
+            look: dict = {"fmt": "o", "color": color, "capsize": 4, "label": label}
+            left.errorbar(at, share, [[share - low], [high - share]], **look)
             ratios = found.ratio.values[np.isfinite(found.ratio.values)]
             counts, _ = np.histogram(np.clip(ratios, -8, 8), edges)
             right.stairs(np.cumsum(counts) / found.ratio.size, edges, color=color, label=label)

@@ -62,16 +62,10 @@ def swept(
         warmup=np.asarray(warmup, float),
         growth=np.full(len(learning_rate), growth),
     )
-    runs = gd.sweep(
-        case.problem,
-        gd.axes(schedule=schedule, start=gd.zip_axes(**starts)),
-        steps,
-        make_optimizer=scheduled(make_optimizer),
-        batch_size=case.batch_size,
-        record_every=record_every,
-        metrics={},
-        root_seed=root_seed,
-    )
+    grid = gd.axes(schedule=schedule, start=gd.zip_axes(**starts))
+    options: dict = {"batch_size": case.batch_size, "record_every": record_every, "metrics": {}}
+    rule = scheduled(make_optimizer)
+    runs = gd.sweep(case.problem, grid, steps, make_optimizer=rule, root_seed=root_seed, **options)
     return runs.transpose("schedule", "start", ...)
 
 

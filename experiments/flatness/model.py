@@ -12,8 +12,8 @@ import xarray as xr
 from jaxtyping import PyTree
 
 import gdjax as gd
-from experiments.shared.crossed_runs import crossed_runs
 from experiments.shared.images import shrunk
+from experiments.shared.runs import crossed_runs
 from gdjax.curvature import FunctionOperator, HessianOperator, hessian_trace, sharpness_metric
 from gdjax.problems.evaluation import deterministic_cost
 
@@ -31,12 +31,10 @@ class Config:
     starts: int = 128  # number of starting points
     orders: int = 4  # number of orders of the mini-batches, each combined with every start
     batch_size: int = 32  # number of images per step
-    # numbers of passes of sigmoid networks over the training images, one per recipe
-    epochs: tuple[int, ...] = (20, 40)
+    epochs: tuple[int, ...] = (20, 40)  # number of epochs of sigmoid networks, one per recipe
     learning_rate: float = 5.0  # initial learning rate of sigmoid networks, with cosine decay to 0
     relu_epochs: int = 20  # number of passes of ReLU networks over the training images
-    # initial learning rate of ReLU networks, with cosine decay to 0
-    relu_learning_rate: float = 0.2
+    relu_learning_rate: float = 0.2  # initial learning rate of ReLU networks, with cosine decay
     probes: int = 32  # number of Hessian-vector products for each trace
     resamples: int = 10_000  # number of bootstrap resamples
     key: int = 0  # seed of the random probes
@@ -120,12 +118,9 @@ def _scaled_trace(problem, params, keys, *, probes):
 
 def measured(config: Config, recipe: Recipe) -> xr.Dataset:
     """Return costs, sharpness and correctly classified images of networks of one recipe."""
-    problem = gd.problems.digits(
-        shrunk(config.data, config.learned),
-        widths=config.widths,
-        activation=recipe.activation,
-        loss=recipe.loss,
-    )
+    images = shrunk(config.data, config.learned)
+    kind: dict = {"activation": recipe.activation, "loss": recipe.loss}
+    problem = gd.problems.digits(images, widths=config.widths, **kind)
     runs = crossed_runs(config, problem, recipe.epochs, recipe.learning_rate, metrics={})
     like = jax.eval_shape(problem.init, jax.random.key(0))
     params = gd.params_of(runs, like, {})
@@ -146,12 +141,6 @@ def measured(config: Config, recipe: Recipe) -> xr.Dataset:
     parts = [part(start) for start in range(0, len(rows), NETWORKS_PER_CALL)]
     shape = (config.starts, config.orders)
     columns = jax.tree.map(lambda *a: np.concatenate(a)[:count], *parts)
-    return xr.Dataset(
-        {
-            name: (
-                ("start", "order", "image")[: 1 + values.ndim],
-                values.reshape(*shape, *values.shape[1:]),
-            )
-            for name, values in columns.items()
-        }
-    )
+    arrays = {name: values.reshape(*shape, *values.shape[1:]) for name, values in columns.items()}
+    dims = ("start", "order", "image")
+    return xr.Dataset({name: (dims[: values.ndim], values) for name, values in arrays.items()})

@@ -42,11 +42,9 @@ class Config:
 
     data: str = "mnist5k"  # name of the data set
     widths: tuple[int, ...] = (16, 16)  # number of neurons in each hidden layer
-    # numbers of epochs after which the gradient is examined, ascending
-    epochs: tuple[int, ...] = (0, 30)
+    epochs: tuple[int, ...] = (0, 30)  # epochs after which the gradient is examined, ascending
     learning_rate: float = 1.0  # learning rate of the training between these epochs
-    # number of images per training step; the examined gradient is over all images
-    batch_size: int = 32
+    batch_size: int = 32  # images per training step; the examined gradient is over all images
     top: int = 20  # number of largest entries that are listed and checked
     seed: int = 0  # seed of the starting point in the figures
     seeds: int = 16  # number of starting points for the statistics
@@ -67,15 +65,8 @@ def one(config: Config, seed: int, problem: gd.Problem, rule, look: Callable) ->
     for epochs in config.epochs:
         steps = gd.descent.steps_for(epochs, problem.samples, config.batch_size)
         if steps > at:
-            descent = gd.descend(
-                problem,
-                rule,
-                descent,
-                steps - at,
-                key=streams.order,
-                batch_size=config.batch_size,
-                record_every=steps,
-            )
+            options: dict = {"batch_size": config.batch_size, "record_every": steps}
+            descent = gd.descend(problem, rule, descent, steps - at, key=streams.order, **options)
             at, params = steps, descent.params
         stages.append(jax.tree.map(np.asarray, look(problem, params)))
     summaries, nudges = jax.tree.map(lambda *a: np.stack(a), *stages)
@@ -247,14 +238,11 @@ def top_entries(dataset: xr.Dataset) -> Figure:
             axes.set_title(f"{name}:\n{of_last} of the {rows} largest entries in {last}")
             axes.set_xlabel(f"slope of the cost{unit_text}")
             axes.xaxis.set_major_locator(MaxNLocator(5))
-        figure.legend(
-            handles=[
-                Patch(color=VERMILLION, label="positive: descent decreases the parameter"),
-                Patch(color=BLUE, label="negative: descent increases the parameter"),
-            ],
-            loc="outside lower center",
-            ncols=2,
-        )
+        handles = [
+            Patch(color=VERMILLION, label="positive: descent decreases the parameter"),
+            Patch(color=BLUE, label="negative: descent increases the parameter"),
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
 
 

@@ -30,8 +30,7 @@ class Config:
 
     target: float = 2.0  # target s of the product of the two factors
     start: float = 0.1  # starting value of both factors
-    # second starting point, with unequal factors, to test the conserved quantity
-    unequal: tuple[float, float] = (0.3, 1.7)
+    unequal: tuple[float, float] = (0.3, 1.7)  # second start, to test the conserved quantity
     factor_rate: float = 0.16  # largest learning rate on the two factors
     factor_time: float = 3.2  # end time on the two factors
     data: str = "mnist5k"  # name of the data set
@@ -41,15 +40,8 @@ class Config:
     rates: int = 6  # number of learning rates, each half of the previous one
     times: int = 25  # approximate number of times at which descents and flow are compared
     fitted: int = 4  # number of the smallest learning rates, which are used to fit the order
-    # relative tolerance of the flow on the digits; on the factors it is the default for float64
-    tolerance: float = 1e-8
-    # second relative tolerance, used to estimate the error of the flow on the digits
-    check: float = 1e-6
-
-
-def halving(largest: float, count: int) -> np.ndarray:
-    """Return learning rates, each half of the previous one, so that all reach the same times."""
-    return largest / 2.0 ** np.arange(count)
+    tolerance: float = 1e-8  # relative tolerance of the flow on digits; default on the factors
+    check: float = 1e-6  # second relative tolerance, to estimate the error on the digits
 
 
 def compared(problem, start, rates, end_time, times, **options):
@@ -81,7 +73,7 @@ def factors(config: Config) -> tuple[xr.Dataset, xr.Dataset]:
     def cost(w):
         return gd.problems.find("two_factors").f(w, target=config.target)
 
-    rates = halving(config.factor_rate, config.rates)
+    rates = config.factor_rate / 2.0 ** np.arange(config.rates)
     options = (rates, config.factor_time, config.times)
     equal, descent, flow = compared(cost, jnp.full(2, config.start), *options)
     growth = np.exp(2 * config.target * equal.time)
@@ -99,7 +91,7 @@ def digits(config: Config) -> xr.Dataset:
     """Compare descents on digits with the flow, and flows with two tolerances."""
     problem = gd.problems.digits(config.data, samples=config.samples)
     start = problem.init(gd.run_keys(0).init)
-    rates = halving(config.digit_rate, config.rates)
+    rates = config.digit_rate / 2.0 ** np.arange(config.rates)
     costs, _, flow = compared(
         problem, start, rates, config.digit_time, config.times, rtol=config.tolerance
     )
@@ -193,9 +185,8 @@ def from_flow(tree: xr.DataTree) -> Figure:
             middle.set_ylim(top=high * (high / low) ** 0.4)  # for the legend
             middle.set(xlabel="time, learning rate · steps", ylabel="distance from the flow")
             middle.set_title("Distance from the flow")
-            middle.legend(
-                title="learning rate", ncols=3, loc="upper right", handlelength=1.2, columnspacing=1
-            )
+            look: dict = {"ncols": 3, "handlelength": 1.2, "columnspacing": 1}
+            middle.legend(title="learning rate", loc="upper right", **look)
             largest = largest_distances(case)
             right.scatter(rates, largest, c=colors, s=60, zorder=3)
             ends = np.array([rates.min() / 1.3, rates.max() * 1.3])

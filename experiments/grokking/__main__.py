@@ -25,6 +25,7 @@ from matplotlib.ticker import NullFormatter, NullLocator, PercentFormatter
 
 import gdjax as gd
 from experiments.shared import command
+from experiments.shared.statistics import first_at
 from gdjax import statistics
 from gdjax.plots.style import BLACK, CYCLE, GREY, style
 from gdjax.plots.sweeps import quantiles
@@ -38,13 +39,11 @@ class Config:
     part: float = 0.7  # share of the p^2 pairs that are in the training set
     width: int = 48  # number of hidden neurons
     learning_rate: float = 0.01  # learning rate of AdamW
-    # weight decays, ascending; a step multiplies the weights by 1 - learning_rate * decay
-    decays: tuple[float, ...] = (0.0, 0.3, 1.0, 3.0)
+    decays: tuple[float, ...] = (0.0, 0.3, 1.0, 3.0)  # weight decays of AdamW, ascending
     seeds: int = 24  # number of starting points, each with a different set of training pairs
     steps: int = 5000  # number of steps of each run
     record_every: int = 10  # number of steps from one record to the next
-    # smallest share of correctly predicted pairs at which a set counts as learned
-    known: float = 0.95
+    known: float = 0.95  # share of correctly predicted pairs from which a set counts as learned
 
 
 def addition(config: Config) -> gd.Problem:
@@ -109,25 +108,15 @@ def run(config: Config) -> xr.Dataset:
     def adamw(*, weight_decay):
         return optax.adamw(config.learning_rate, weight_decay=weight_decay)
 
-    runs = gd.sweep(
-        addition(config),
-        gd.axes(weight_decay=list(config.decays), run=gd.zip_axes(seed=seeds, pairs=seeds)),
-        config.steps,
-        make_optimizer=adamw,
-        record_every=config.record_every,
-    )
+    grid = gd.axes(weight_decay=list(config.decays), run=gd.zip_axes(seed=seeds, pairs=seeds))
+    options: dict = {"make_optimizer": adamw, "record_every": config.record_every}
+    runs = gd.sweep(addition(config), grid, config.steps, **options)
     return (
         runs[["cost", "train_accuracy", "test_accuracy"]]
         .swap_dims(run="seed")
         .drop_vars(["run", "pairs"])
         .assign_attrs(known=config.known)
     )
-
-
-def first_step_at(step: np.ndarray, accuracy: np.ndarray, known: float) -> np.ndarray:
-    """Return the first recorded step with an accuracy of at least `known`, or +inf."""
-    above = accuracy >= known
-    return np.where(above.any(-1), step[np.argmax(above, axis=-1)], np.inf)
 
 
 def delays(dataset: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
@@ -138,7 +127,7 @@ def delays(dataset: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
     """
     known = dataset.attrs["known"]
     memorized, generalized = (
-        first_step_at(dataset.step.values, dataset[name].values, known)
+        first_at(dataset.step.values, dataset[name].values >= known)
         for name in ("train_accuracy", "test_accuracy")
     )
     return memorized, np.where(np.isfinite(generalized), generalized - memorized, np.inf)

@@ -16,19 +16,38 @@ References: Cotter, Roberts, Stuart and White 2013, *MCMC methods for functions*
 *Estimation of small failure probabilities in high dimensions by subset simulation*.
 """
 
+from collections.abc import Mapping
+
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from jaxtyping import Float, Int
+from matplotlib.figure import Figure
 
 import gdjax as gd
 from experiments.shared import command
 from experiments.shared.images import SIDE, pooled
+from experiments.shared.statistics import with_ends
 from gdjax.errors import InputError
+from gdjax.plots.style import BLUE, GREEN, GREY, VERMILLION, style
 from gdjax.statistics import Interval, mean, paired
 
 from .conditioned_networks import sampled
-from .figures import guessed_and_trained
 from .model import Config, guess, speed
+
+# Descents that are compared with sampled networks.
+KINDS = ("trained", "trained_on", "trained_all")
+LATE = 20  # the slope is also computed for numbers of images from this one on
+SERIES = {
+    "sampled": ("sampled, given that they fit", GREY),
+    "trained": ("trained until they fit", BLUE),
+    "trained_on": ("trained to the last step", GREEN),
+}
+RATIOS = {
+    "ratio_trained": ("trained until they fit", BLUE),
+    "ratio_matched": ("trained until they fit, same margin", VERMILLION),
+    "ratio_trained_on": ("trained to the last step", GREEN),
+}
 
 
 def images(config: Config) -> tuple[np.ndarray, np.ndarray]:
@@ -63,9 +82,26 @@ def cut(config: Config, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return sets, unseen
 
 
-# Descents that are compared with sampled networks.
-KINDS = ("trained", "trained_on", "trained_all")
-LATE = 20  # the slope is also computed for numbers of images from this one on
+def run(config: Config) -> xr.Dataset:
+    """Return results of guesses, samples and descents for each set and k, and the speed."""
+    x, y = images(config)
+    chosen, unseen = cut(config, y)
+    sets, everything = (
+        (jnp.asarray(x[i], jnp.float32), jnp.asarray(y[i], jnp.float32)) for i in (chosen, ...)
+    )
+    unseen = jnp.asarray(unseen)
+    accepted, guessed, counts = guess(config, sets, everything, unseen)
+    columns = {"accepted": accepted, "guessed": guessed, "looked_at": counts}
+    guesses = xr.Dataset(
+        {name: (("set", "guessed_k"), values) for name, values in columns.items()},
+        {"guessed_k": np.arange(2, config.guessed + 1, 2)},
+        {
+            "guesses": 2 * config.blocks * config.guesses,
+            "unseen": int(unseen[0].sum()),
+            "speed": speed(config, sets, everything, unseen),
+        },
+    )
+    return guesses.merge(sampled(config, sets, everything, unseen))
 
 
 def by_set(dataset: xr.Dataset) -> dict[str, np.ndarray]:
@@ -138,12 +174,8 @@ def compared(dataset: xr.Dataset) -> dict[str, dict[int, Interval]]:
     rows["probability_ratio"] = (exponential_mean, difference)
     intervals: dict[str, dict[int, Interval]] = {}
     for name, (interval_of, *columns) in rows.items():
-        known = np.isfinite(sum(columns)).sum(axis=0) >= 2
-        of_k = {
-            k: interval_of(*(one[:, column] for one in columns))
-            for column, k in enumerate(ks)
-            if known[column]
-        }
+        known = np.flatnonzero(np.isfinite(sum(columns)).sum(axis=0) >= 2)
+        of_k = {ks[at]: interval_of(*(one[:, at] for one in columns)) for at in known}
         intervals |= {name: of_k} if of_k else {}
     return intervals
 
@@ -195,26 +227,57 @@ def numbers(dataset: xr.Dataset) -> dict:
     return summary
 
 
-def run(config: Config) -> xr.Dataset:
-    """Return results of guesses, samples and descents for each set and k, and the speed."""
-    x, y = images(config)
-    chosen, unseen = cut(config, y)
-    sets, everything = (
-        (jnp.asarray(x[i], jnp.float32), jnp.asarray(y[i], jnp.float32)) for i in (chosen, ...)
-    )
-    unseen = jnp.asarray(unseen)
-    accepted, guessed, counts = guess(config, sets, everything, unseen)
-    columns = {"accepted": accepted, "guessed": guessed, "looked_at": counts}
-    guesses = xr.Dataset(
-        {name: (("set", "guessed_k"), values) for name, values in columns.items()},
-        {"guessed_k": np.arange(2, config.guessed + 1, 2)},
-        {
-            "guesses": 2 * config.blocks * config.guesses,
-            "unseen": int(unseen[0].sum()),
-            "speed": speed(config, sets, everything, unseen),
-        },
-    )
-    return guesses.merge(sampled(config, sets, everything, unseen))
+def guessed_and_trained(
+    probability: Mapping[str, tuple[Int[np.ndarray, " ks"], Float[np.ndarray, "sets ks"]]],
+    intervals: Mapping[str, Mapping[int, Interval]],
+) -> Figure:
+    """Draw the probability of a fit, accuracies, and ratios of errors.
+
+    The probabilities are those for each number of images k and each set, by method; the intervals
+    are given by name and k.
+    """
+    with style():
+        figure = Figure(figsize=(13, 4.4))
+        rare, reads, errors = figure.subplots(1, 3)
+        k, share = probability["sampled"]
+        rare.plot(k, np.where(share > 0, share, np.nan).T, color=GREY, linewidth=0.8)
+        rare.plot(k, np.exp(np.mean(np.log(share), axis=0)), color=BLUE, label="sampled, mean")
+        rare.plot(k, 0.5**k, color="black", linestyle=":", label="random predictions")
+        k, share = probability["guessed"]
+        all_fit = (share > 0).all(axis=0)
+        mean = np.exp(np.mean(np.log(share[:, all_fit]), axis=0))
+        rare.plot(k[all_fit], mean, "o", color=VERMILLION, label="guessed, mean")
+        rare.set(yscale="log", ylabel="probability that a random network fits")
+        rare.legend()
+        for name, (label, color) in SERIES.items():
+            _by_k(reads, intervals[name], color, label, 100)
+        guessed = [100 * one.value for one in intervals["guessed"].values()]
+        look: dict = {"color": VERMILLION, "label": "guessed", "zorder": 3}
+        reads.plot(list(intervals["guessed"]), guessed, "x", **look)
+        reads.set_ylabel("accuracy on unseen images, %")
+        reads.legend(fontsize="x-small")
+        errors.axhline(1, color="black", linewidth=1)
+        for name, (label, color) in RATIOS.items():
+            _by_k(errors, intervals[name], color, label, 1)
+        errors.set_ylabel("error relative to sampled networks")
+        low, high = errors.get_ylim()
+        errors.set_ylim(top=high + 0.25 * (high - low))  # space for the legend
+        errors.legend(fontsize="x-small", loc="upper right")
+        for axes in (rare, reads, errors):
+            axes.set_xlabel("number of fitted images")
+        last, ratio = list(intervals["ratio_trained_on"].items())[-1]
+        figure.suptitle(
+            f"With {last} images, networks trained to the last step have "
+            f"{with_ends(ratio)} times the error of sampled networks"
+        )
+    return figure
+
+
+def _by_k(axes, intervals, color, label, scale):
+    k = np.array(list(intervals))
+    value, low, high = (scale * np.array([v[i] for v in intervals.values()]) for i in range(3))
+    axes.plot(k, value, color=color, marker="o", markersize=4, label=label)
+    axes.fill_between(k, low, high, color=color, alpha=0.2, linewidth=0)
 
 
 def plot(dataset: xr.Dataset) -> dict:

@@ -188,24 +188,13 @@ def compared(config, key, population: Population, k: int, sets, everything, unse
     """
     hidden = config.hidden
     key_train, key_return, key_margin = jax.random.split(key, 3)
-    trained = train(
-        key_train,
-        tuple(one[:, :k] for one in sets),
-        config.learning_rate,
-        count=config.trained,
-        hidden=hidden,
-        steps=config.steps,
-    )
+    first, rate, count = tuple(one[:, :k] for one in sets), config.learning_rate, config.trained
+    trained = train(key_train, first, rate, count=count, hidden=hidden, steps=config.steps)
+    keys, above = jax.random.split(key_return, config.sets), jnp.zeros(config.sets)
     returned = restrict_networks(
-        jax.random.split(key_return, config.sets),
-        as_points(trained.end),
-        population.step_size,
-        sets,
-        k,
-        jnp.zeros(config.sets),
-        hidden=hidden,
-        steps=config.return_moves,
-    )
+        keys, as_points(trained.end), population.step_size, sets, k, above,
+        hidden=hidden, steps=config.return_moves,
+    )  # fmt: skip
 
     def margins(network):
         return np.asarray(least_margins(as_points(network), sets, k, hidden=hidden))

@@ -20,7 +20,7 @@ from matplotlib.ticker import PercentFormatter
 
 import gdjax as gd
 from experiments.shared import command
-from experiments.shared.statistics import medians
+from experiments.shared.statistics import first_at, medians
 from gdjax.plots.style import CYCLE, style
 from gdjax.plots.sweeps import quantiles
 from gdjax.statistics import median
@@ -33,18 +33,14 @@ class Config:
     data: str = "mnist5k"  # name of the data set
     # names of the initializers
     initializers: tuple[str, ...] = ("normal", "uniform", "fan_in", "glorot", "he")
-    # smallest scale of starting weights, as a multiple of the initializer's default
-    smallest: float = 0.01
-    # largest scale of starting weights, as a multiple of the initializer's default
-    largest: float = 100.0
+    smallest: float = 0.01  # smallest scale of starting weights; 1 is the initializer's default
+    largest: float = 100.0  # largest scale of starting weights; 1 is the initializer's default
     scales: int = 13  # number of scales, geometrically spaced
-    # learning rates; results are reported for the rate with the lowest median training cost
-    learning_rates: tuple[float, ...] = (1.0, 3.0, 9.0)
+    learning_rates: tuple[float, ...] = (1.0, 3.0, 9.0)  # learning rates; the best one is reported
     seeds: int = 8  # number of starting points for each initializer and scale
     batch_size: int = 32  # number of images per step
     epochs: int = 10  # number of passes over the training set
-    # number of training images over which the slopes of the sigmoids are averaged
-    images: int = 500
+    images: int = 500  # number of training images over which slopes of sigmoids are averaged
 
 
 def slope_of_layer(network: gd.problems.Network, layer: int):
@@ -71,12 +67,6 @@ def with_slopes(problem: gd.Problem, images: int) -> dict[str, gd.Metric]:
         )
         for layer in range(1, len(problem.network.widths) - 1)
     }
-
-
-def epochs_to(cost: np.ndarray, epoch: np.ndarray, level: float) -> np.ndarray:
-    """Return the first epoch with a cost of at most `level`, or +inf."""
-    reached = cost <= level
-    return np.where(reached.any(axis=-1), epoch[np.argmax(reached, axis=-1)], np.inf)
 
 
 def numbers(dataset: xr.Dataset) -> dict:
@@ -124,7 +114,8 @@ def by_initializer(dataset: xr.Dataset) -> dict[str, xr.Dataset]:
         "initializer", "init_scale", "seed", "step"
     )
     before, after = (runs.isel(step=step, drop=True) for step in (0, -1))
-    epochs = epochs_to(runs.cost.values, dataset.epoch.values, dataset.attrs["baseline"] / 2)
+    is_half = runs.cost.values <= dataset.attrs["baseline"] / 2
+    epochs = first_at(dataset.epoch.values, is_half)
     results = xr.Dataset(
         {
             "accuracy_before": before.test_accuracy,
@@ -194,17 +185,11 @@ def run(config: Config) -> xr.Dataset:
         seed=range(config.seeds),
     )
     names = ["cost", "test_accuracy", "slope_1", "slope_2", "outcome"]
-    sweeps = [
-        gd.sweep(
-            problem,
-            axes,
-            config.epochs * epoch,
-            batch_size=config.batch_size,
-            record_every=epoch,
-            metrics=with_slopes(problem, config.images),
-        )[names]
-        for problem in problems.values()
-    ]
+    steps, sweeps = config.epochs * epoch, []
+    for problem in problems.values():
+        options: dict = {"record_every": epoch, "metrics": with_slopes(problem, config.images)}
+        runs = gd.sweep(problem, axes, steps, batch_size=config.batch_size, **options)
+        sweeps.append(runs[names])
     joined = xr.concat(sweeps, "initializer")
     return joined.assign_coords(epoch=("step", joined.step.values / epoch)).assign_attrs(
         initializers=list(problems), baseline=any_problem.baseline

@@ -34,16 +34,14 @@ class Config:
     """Networks, learning rates and starting points."""
 
     data: str = "mnist5k"  # name of the data set
-    # activation functions of the networks to compare
-    activations: tuple[str, ...] = ("sigmoid", "relu")
+    activations: tuple[str, ...] = ("sigmoid", "relu")  # activation functions to compare
     lowest: float = 0.0003  # smallest learning rate
     highest: float = 300.0  # largest learning rate
     rates: int = 13  # number of learning rates, geometrically spaced
     seeds: int = 12  # number of starting points
     batch_size: int = 32  # number of images per step
     epochs: int = 10  # number of passes over the training set
-    # smallest and largest rate of the fine grid, for each network
-    fine: tuple[tuple[float, float], ...] = ((8.0, 40.0), (0.1, 3.0))
+    fine: tuple[tuple[float, float], ...] = ((8.0, 40.0), (0.1, 3.0))  # fine range of each network
     fine_rates: int = 40  # number of rates of the fine grid, geometrically spaced
 
 

@@ -25,14 +25,13 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 import gdjax as gd
 from experiments.shared import command
+from experiments.shared.regressions import xor
 from experiments.shared.trees import datasets, tree_of
 from gdjax.minima import count_kinds, count_minima
 from gdjax.plots import minima
 from gdjax.plots.barriers import barrier_matrix
 from gdjax.plots.style import BLACK, CYCLE, GREY, Figure, style
 from gdjax.statistics import median, share
-
-XOR = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))
 
 
 @dataclass(frozen=True)
@@ -41,38 +40,20 @@ class Config:
 
     seeds: int = 32  # number of starting points of each digit network
     hidden: tuple[int, ...] = (2,)  # numbers of hidden neurons of the XOR networks
-    # weight decays of the XOR networks; each has a separate census
-    xor_decay: tuple[float, ...] = (0.0, 1e-4)
+    xor_decay: tuple[float, ...] = (0.0, 1e-4)  # weight decays of the XOR networks, a census each
     xor_steps: int = 5_000  # number of descent steps of the XOR networks
     xor_rate: float = 2.0  # learning rate of the XOR networks
     xor_scale: float = 3.0  # standard deviation of the starting weights and biases
     xor_seeds: int = 150  # number of starting points of each XOR network
     data: str = "mnist5k"  # name of the data set of the digits
     images: int = 100  # number of training images of 28x28 digits
-    # number of neurons in each hidden layer for the 28x28 digits
-    widths: tuple[int, ...] = (16, 16)
+    widths: tuple[int, ...] = (16, 16)  # neurons in each hidden layer, for the 28x28 digits
     decay: float = 1e-3  # weight decay of the digit networks
     steps: int = 5000  # number of descent steps of the digit networks
     learning_rate: float = 3.0  # learning rate of the digit networks, with momentum
     momentum: float = 0.9  # coefficient of heavy-ball momentum
     polishing: int = 100  # maximum number of Newton steps in polishing an end point
     key: int = 0  # seed of the random probes and of the matching of neurons
-
-
-def xor(hidden: int, decay: float, scale: float) -> gd.Problem:
-    """Return the XOR problem with targets 0.1 and 0.9, which finite weights can fit exactly."""
-    network = gd.problems.Network((2, hidden, 1), initializer="normal")
-    data = (np.array(XOR, np.float32), np.array([[0.1], [0.9], [0.9], [0.1]], np.float32))
-
-    def init(key):
-        key_weights, *keys = jax.random.split(key, 3)
-        layers = network.init(key_weights, init_scale=scale)
-        return tuple(
-            layer._replace(bias=scale * jax.random.normal(k, layer.bias.shape))
-            for layer, k in zip(layers, keys, strict=True)
-        )
-
-    return gd.problems.decayed(network, data, decay, init=init)
 
 
 def census(config: Config, problem: gd.Problem, steps: int, rule: Callable, seeds: int):
@@ -219,13 +200,7 @@ def accuracies(cases: Mapping[str, xr.Dataset]) -> Figure:
             look: dict = {"edgecolors": BLACK, "color": color, "alpha": 0.8}
             axes.scatter(cost, accuracy, s=45 * census["count"].values, **look)
             lowest = cost.argmin()
-            look: dict = {
-                "edgecolors": BLACK,
-                "color": CYCLE[3],
-                "zorder": 3,
-                "marker": "*",
-                "s": 330,
-            }
+            look |= {"color": CYCLE[3], "alpha": 1, "zorder": 3, "marker": "*", "s": 330}
             axes.scatter(cost[lowest], accuracy[lowest], label="lowest found", **look)
             axes.set_xlabel("cost of the minimum, with weight decay")
             axes.set_title(

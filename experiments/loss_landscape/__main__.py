@@ -21,7 +21,8 @@ import xarray as xr
 
 import gdjax as gd
 from experiments.shared import command
-from experiments.shared.single_runs import with_snapshots
+from experiments.shared.runs import with_snapshots
+from experiments.shared.trees import datasets
 from gdjax import landscape
 from gdjax.plots import animations, landscapes
 from gdjax.statistics import median
@@ -32,8 +33,7 @@ class Config:
     """Settings of the descents, and of the lines and planes around their end points."""
 
     data: str = "mnist5k"  # name of the data set
-    # a learning rate that is far too small, a good one, and one far too large
-    learning_rates: tuple[float, float, float] = (0.03, 2.0, 30.0)
+    learning_rates: tuple[float, float, float] = (0.03, 2.0, 30.0)  # too small, good and too large
     epochs: int = 20  # number of passes over the training set
     batch_size: int = 32  # number of images per step
     seed: int = 0  # seed of the starting point and of the order of mini-batches in the figures
@@ -42,8 +42,7 @@ class Config:
     snapshots: int = 100  # approximate number of snapshots of the parameters along the descent
     points: int = 51  # number of grid points along each side of a plane
     reach: float = 15.0  # half the side length of the planes around the end point
-    # number of training images, taken from the start of the set; by default all
-    samples: int | None = None
+    samples: int | None = None  # number of training images, from the start of the set; default all
 
 
 VIEWS = {
@@ -102,12 +101,9 @@ def run(config: Config) -> xr.DataTree:
         run, parts = trajectory_and_lines(config, problem, rule, config.seed, full, config.points)
         for name, records in (parts | planes(config, problem, run)).items():
             tree[f"{branch}/{name}"] = records.assign_attrs(learning_rate=rate)
-        rows.append(
-            [
-                statistics_of_end(trajectory_and_lines(config, problem, rule, seed, few, 5)[1])
-                for seed in range(config.seeds)
-            ]
-        )
+        starts = range(config.seeds)
+        ways = [trajectory_and_lines(config, problem, rule, k, few, 5)[1] for k in starts]
+        rows.append([statistics_of_end(way) for way in ways])
     seeds = xr.Dataset(
         {
             name: (("branch", "seed"), [[row[name] for row in branch] for branch in rows])
@@ -117,11 +113,6 @@ def run(config: Config) -> xr.DataTree:
     )
     seeds = seeds.assign_coords(branch=seeds.branch.astype(object))
     return xr.DataTree.from_dict({**tree, "seeds": seeds})
-
-
-def dataset_of(tree, branch, name) -> xr.Dataset:
-    """Return one Dataset of a descent, such as its trajectory or the cost on a plane."""
-    return tree[f"{branch}/{name}"].to_dataset()
 
 
 def curvature(line) -> float:
@@ -161,9 +152,7 @@ def numbers(tree) -> dict:
     summary = {}
     seeds = tree["seeds"].to_dataset()
     for branch in BRANCHES:
-        prefix = branch.replace(" ", "_")
-        names = ("way", *VIEWS, *(f"line_{view}" for view in VIEWS))
-        parts = {name: dataset_of(tree, branch, name) for name in names}
+        prefix, parts = branch.replace(" ", "_"), datasets(tree[branch])
         entries = {name: parts["way"].attrs[name] for name in ("learning_rate", "outcome")}
         entries |= statistics_of_end(parts)
         entries |= {f"plane_{view}_lowest": float(parts[view].cost.min()) for view in VIEWS}
@@ -174,26 +163,18 @@ def numbers(tree) -> dict:
     return summary | {"seeds": seeds.sizes["seed"]}
 
 
-def title(tree, branch) -> str:
-    """Return the title of one descent in figures."""
-    attributes = dataset_of(tree, branch, "way").attrs
-    rate, share = attributes["learning_rate"], attributes["test_accuracy"]
-    return f"learning rate {rate:g}, {branch}: test accuracy {share:.1%}"
-
-
 def plot(tree) -> dict:
     """Draw trajectories, planes, a surface, lines, and an animation of the descent."""
-    titles = {branch: title(tree, branch) for branch in BRANCHES}
-    ways = {titles[branch]: dataset_of(tree, branch, "way") for branch in BRANCHES}
-    ends = {
-        titles[branch]: {text: dataset_of(tree, branch, view) for view, text in VIEWS.items()}
-        for branch in BRANCHES
-    }
-    good = titles["good"]
-    lines = {}
-    for view in VIEWS:
-        line = dataset_of(tree, "good", f"line_{view}")
-        lines[line.a.attrs["long_name"]] = line
+    ways, ends = {}, {}
+    for branch in BRANCHES:
+        parts = datasets(tree[branch])
+        rate, share = (parts["way"].attrs[name] for name in ("learning_rate", "test_accuracy"))
+        title = f"learning rate {rate:g}, {branch}: test accuracy {share:.1%}"
+        ways[title] = parts["way"]
+        ends[title] = {text: parts[view] for view, text in VIEWS.items()}
+    good, of_good = [*ways][BRANCHES.index("good")], datasets(tree["good"])
+    of_views = [of_good[f"line_{view}"] for view in VIEWS]
+    lines = {line.a.attrs["long_name"]: line for line in of_views}
     *_, leading = lines
     return {
         "descents": landscapes.descents(

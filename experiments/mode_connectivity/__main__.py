@@ -10,15 +10,111 @@ width 256 (published for 784-512-512-512-10: 0.742 before, 0.088 after). The bar
 almost zero: 0.02 at width 16, 0.0005 at width 64 and zero at width 256.
 """
 
-import numpy as np
-import xarray as xr
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 
+import jax
+import numpy as np
+import optax
+import xarray as xr
+from jaxtyping import Float
+from matplotlib.ticker import PercentFormatter
+
+import gdjax as gd
 from experiments.shared import command
 from gdjax import minima
+from gdjax.minima import matching, symmetry
 from gdjax.plots.barriers import barrier_matrix
+from gdjax.plots.style import BLACK, CYCLE, GREY, Figure, style
 
-from .figures import barrier_distributions, profiles
-from .model import KINDS, Config, paths_of_width
+KINDS = ("straight", "matched by weights", "matched by activations", "curved")
+Profiles = Mapping[str, Float[np.ndarray, "pairs points"]]
+
+
+@dataclass(frozen=True)
+class Config:
+    """Networks, and the paths between them."""
+
+    data: str = "mnist5k"  # name of the data set
+    samples: int | None = None  # number of training images, from the start of the set; default all
+    widths: tuple[int, ...] = (16, 64, 256)  # number of neurons in each of the two hidden layers
+    networks: tuple[int, ...] = (12, 12, 6)  # number of networks of each width
+    epochs: int = 15  # number of passes over the training set for the networks
+    curve_epochs: int = 15  # number of passes over the training set for the curves
+    learning_rate: float = 0.003  # learning rate of Adam, for networks and curves
+    batch_size: int = 32  # number of images per step
+    points: int = 25  # number of points along each path, including its end points
+    nodes: int = 5  # number of quadrature nodes of the mean cost along a curve
+    images: int = 1000  # number of training images for the matching by activations
+
+
+def paths_of_width(config: Config, width: int, count: int) -> xr.Dataset:
+    """Return costs, accuracies, barriers and distances of networks of one width."""
+    problem = gd.problems.digits(config.data, widths=(width, width), samples=config.samples)
+    pairs = gd.zip_axes(seed=range(count), data_seed=range(count))
+    runs, ends = train(config, problem, gd.axes(run=pairs), config.epochs)
+    between = minima.pairwise_barriers(problem, ends, key=jax.random.key(1), points=config.points)
+    first, second = np.arange(0, count - 1, 2), np.arange(1, count, 2)
+    cost, accuracy = along_paths(config, problem, ends, first, second)
+    matrices = ("barrier", "matched_barrier", "distance", "matched_distance")
+    return xr.Dataset(
+        {
+            "cost": ("run", runs.cost.values[:, -1]),
+            "test_accuracy": ("run", runs.test_accuracy.values[:, -1]),
+            **{name: (("run", "other"), getattr(between, name)) for name in matrices},
+            "cost_along": (("pair", "kind", "t"), cost),
+            "accuracy_along": (("pair", "kind", "t"), accuracy),
+        },
+        {
+            "run": np.arange(count),
+            "other": np.arange(count),
+            "pair": np.arange(len(first)),
+            "kind": np.array(KINDS, object),  # Zarr stores only variable-length strings
+            "t": between.t,
+        },
+        {"baseline": problem.baseline},
+    )
+
+
+def train(config: Config, problem: gd.Problem, axes, epochs: int):
+    """Return runs of Adam and their final parameters."""
+    steps = gd.descent.steps_for(epochs, problem.samples, config.batch_size)
+    adam = optax.adam(config.learning_rate)
+    options: dict = {"batch_size": config.batch_size, "record_every": steps}
+    runs = gd.sweep(problem, axes, steps, make_optimizer=lambda: adam, **options)
+    return runs, gd.params_of(runs, problem.init(jax.random.key(0)), {})
+
+
+def along_paths(config: Config, problem, ends, first, second):
+    """Return cost and accuracy along four paths for each given pair, [pair, kind, t]."""
+    a, b = (jax.tree.map(lambda leaf, k=k: leaf[k], ends) for k in (first, second))
+    network, inputs = problem.network, problem.data[0][: config.images]
+    matched = matching.match_pairs(network, ends, first, second, key=jax.random.key(1))
+    by_weights = jax.vmap(partial(symmetry.apply_symmetry, network))(a, matched.symmetry)
+    by_activations = []
+    for pair in range(len(first)):
+        one, other = (jax.tree.map(lambda leaf, k=pair: leaf[k], end) for end in (a, b))
+        by_activations.append(matching.match_activations(network, one, other, inputs).params)
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *by_activations)
+    straight = [jax.vmap(minima.linear_path)(start, b) for start in (a, by_weights, stacked)]
+    # The control polygons of quadratic Bezier curves are trained in one sweep.
+    path = minima.curve(problem, a, b, nodes=config.nodes)
+    _, curved = train(config, path, gd.axes(pair=range(len(first))), config.curve_epochs)
+    test = problem.metrics["test_accuracy"]
+
+    @jax.jit
+    def evaluated(control, problem, test_data):
+        def one(control):
+            return (
+                minima.path_cost(problem, control, points=config.points),
+                minima.path_cost(test.function, control, data=test_data, points=config.points),
+            )
+
+        return jax.lax.map(one, control)
+
+    paths = [evaluated(control, problem, test.data) for control in (*straight, curved)]
+    return (np.stack([np.asarray(one[k]) for one in paths], 1) for k in (0, 1))
 
 
 def run(config: Config) -> xr.Dataset:
@@ -86,6 +182,90 @@ def numbers(dataset: xr.Dataset) -> dict:
             entries[f"lowest_accuracy_{kind.replace(' ', '_')}"] = lowest
         summary |= {f"width_{width}_{name}": value for name, value in entries.items()}
     return summary
+
+
+def profiles(
+    t: Float[np.ndarray, " points"],
+    cost: Mapping[str, Profiles],
+    accuracy: Mapping[str, Profiles],
+    *,
+    baseline: float,
+    title: str,
+) -> Figure:
+    """Draw cost and accuracy along paths, with one column per network architecture.
+
+    Each kind of path has one color. The line is the median over pairs; the band spans all pairs.
+
+    Args:
+        t: position on the path, from one network (0) to the other (1).
+        cost: for each architecture and kind of path, the cost along the path of each pair.
+        accuracy: test accuracy along these paths, in [0, 1].
+        baseline: cost of the best constant prediction.
+        title: title of the figure.
+    """
+    with style():
+        figure = Figure(figsize=(4.2 * len(cost) + 0.8, 7.8))
+        panels = figure.subplots(2, len(cost), squeeze=False, sharex=True, sharey="row")
+        for (top, bottom), name in zip(panels.T, cost, strict=True):
+            for axes, kinds in ((top, cost[name]), (bottom, accuracy[name])):
+                for color, (kind, values) in zip(CYCLE, kinds.items(), strict=False):
+                    ends = values.min(0), values.max(0)
+                    axes.fill_between(t, *ends, color=color, alpha=0.2, linewidth=0)
+                    axes.plot(t, np.median(values, axis=0), color=color, label=kind)
+            pairs = len(next(iter(cost[name].values())))
+            top.set_title(f"{name} ({pairs} pair{'s' * (pairs != 1)})")
+            top.axhline(baseline, color=BLACK, linestyle=":", linewidth=1.5)
+            bottom.set_xlabel("position on the path")
+            bottom.set_xticks([0, 0.5, 1], ["first\nnetwork", "middle", "second\nnetwork"])
+        top, bottom = panels[:, 0]
+        look: dict = {"ha": "center", "va": "bottom", "fontsize": 11}
+        top.text(0.5, baseline, "best constant prediction", **look)
+        top.set_ylim(0, max(top.get_ylim()[1], 1.12 * baseline))
+        top.set_ylabel("training cost")
+        bottom.set(ylabel="test accuracy", ylim=(0, 1))
+        bottom.yaxis.set_major_formatter(PercentFormatter(1.0))
+        handles, labels = top.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+        figure.suptitle(title, x=0.02, ha="left")
+    return figure
+
+
+def barrier_distributions(
+    barriers: Mapping[str, Mapping[str, Float[np.ndarray, " pairs"]]], *, title: str
+) -> Figure:
+    """Draw the barrier of every pair by architecture and kind of path, with medians.
+
+    Args:
+        barriers: for each architecture and kind of path, the barrier of each pair, >= 0.
+        title: title of the figure.
+    """
+    with style():
+        figure = Figure(figsize=(9.6, 5))
+        axes = figure.subplots()
+        kinds = list(dict.fromkeys(kind for by_kind in barriers.values() for kind in by_kind))
+        rng = np.random.default_rng(0)  # for horizontal offsets, so that all points are visible
+        width = 0.8 / len(kinds)
+        for group, by_kind in enumerate(barriers.values()):
+            for number, kind in enumerate(kinds):
+                if kind not in by_kind:
+                    continue
+                position, values = group + (number - (len(kinds) - 1) / 2) * width, by_kind[kind]
+                color, half = CYCLE[number % len(CYCLE)], float(np.median(values))
+                x = position + rng.uniform(-0.3, 0.3, len(values)) * width
+                axes.plot(x, values, "o", color=color, alpha=0.45, markersize=5, markeredgewidth=0)
+                look: dict = {"color": color, "linewidth": 3.5, "solid_capstyle": "butt"}
+                ends = position + np.array([-0.42, 0.42]) * width
+                axes.plot(ends, [half, half], label=kind if group == 0 else None, **look)
+                look: dict = {"textcoords": "offset points", "ha": "center", "fontsize": 11}
+                top = (position, max(float(values.max()), half))
+                axes.annotate(f"{half:.2g}", top, xytext=(0, 5), **look)
+        axes.set_xticks(range(len(barriers)), list(barriers))
+        axes.set_ylabel("barrier in training cost")
+        axes.set_ylim(bottom=-0.01 * axes.get_ylim()[1])
+        axes.axhline(0, color=GREY, linewidth=1, zorder=0)
+        axes.legend(title="path (bar and number: median)", loc="best")
+        axes.set_title(title)
+    return figure
 
 
 def plot(dataset: xr.Dataset) -> dict:

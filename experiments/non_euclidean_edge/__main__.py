@@ -46,14 +46,10 @@ TITLES = {
 class Config:
     """Descents whose generalized sharpness is recorded."""
 
-    # learning rates of sign descent, with steps scaled by the dual norm
-    sign_scaled_rates: tuple[float, ...] = (0.0003, 0.0005, 0.001)
-    # learning rates of sign descent; each rate is the length of a step
-    sign_plain_rates: tuple[float, ...] = (0.001, 0.003, 0.01)
-    # learning rates of Muon without momentum, with scaled steps
-    muon_scaled_rates: tuple[float, ...] = (0.003, 0.01, 0.03)
-    # learning rates of Muon without momentum; each is the length of a step
-    muon_plain_rates: tuple[float, ...] = (0.003, 0.01, 0.03)
+    sign_scaled_rates: tuple[float, ...] = (0.0003, 0.0005, 0.001)  # rates of scaled sign descent
+    sign_plain_rates: tuple[float, ...] = (0.001, 0.003, 0.01)  # step lengths of plain sign descent
+    muon_scaled_rates: tuple[float, ...] = (0.003, 0.01, 0.03)  # rates of Muon with scaled steps
+    muon_plain_rates: tuple[float, ...] = (0.003, 0.01, 0.03)  # step lengths of Muon
     width: int = 16  # number of neurons in each hidden layer
     samples: int = 128  # number of training samples
     steps: int = 1600  # number of steps of each descent
@@ -69,22 +65,15 @@ def recorded(config: Config, problem: gd.Problem, case: str, rates) -> xr.Datase
         "step_curvature": step_curvature_metric,
         "dual_norm": dual_gradient_norm_metric,
     }
-    runs = gd.sweep(
-        problem,
-        gd.axes(learning_rate=rates, seed=range(config.starts)),
-        config.steps,
-        make_optimizer=partial(non_euclidean_descent, norm=norm, scaled=scaled),
-        record_every=config.steps // config.records,
-        metrics={name: metric(problem, norm) for name, metric in metrics.items()},
-    ).drop_attrs()
+    grid = gd.axes(learning_rate=rates, seed=range(config.starts))
+    records: dict = {
+        "record_every": config.steps // config.records,
+        "metrics": {name: metric(problem, norm) for name, metric in metrics.items()},
+    }
+    rule = partial(non_euclidean_descent, norm=norm, scaled=scaled)
+    runs = gd.sweep(problem, grid, config.steps, make_optimizer=rule, **records).drop_attrs()
     limit = 2 / runs.learning_rate * (1 if scaled else runs.dual_norm)
-    result = xr.Dataset(
-        {
-            "cost": runs.cost,
-            "sharpness": runs.sharpness / limit,
-            "step_curvature": runs.step_curvature / limit,
-        }
-    )
+    result = (runs[["sharpness", "step_curvature"]] / limit).assign(cost=runs.cost)
     result = result.where(np.isfinite(runs.cost)).transpose("learning_rate", "seed", "step")
     return result.assign(limit=1.0)
 

@@ -51,13 +51,9 @@ class Config:
     branch_steps: tuple[int, ...] = (300, 600, 900)  # steps at which branches leave a trunk
     decay_steps: int = 300  # number of steps of a decay
     snapshot_every: int = 20  # number of steps between snapshots, whose weights are averaged
-    # numbers k of eigenvectors that span the subspace of steep directions
-    directions: tuple[int, ...] = (5, 10)
-    # exponents p of the power decays on digits
-    exponents: tuple[float, ...] = (0.0, 0.125, 0.25, 0.5, 1.0, 2.0)
-    # smallest and largest peak rate on digits, and number of peak rates, which are spaced
-    # geometrically
-    peaks: tuple[float, float, int] = (1.5, 24.0, 5)
+    directions: tuple[int, ...] = (5, 10)  # numbers k of eigenvectors of the steep subspace
+    exponents: tuple[float, ...] = (0.0, 0.125, 0.25, 0.5, 1.0, 2.0)  # exponents p of power decays
+    peaks: tuple[float, float, int] = (1.5, 24.0, 5)  # smallest and largest peak rate, and number
     steps: int = 4000  # number of steps N of a power decay on digits
 
 
@@ -170,24 +166,15 @@ def split_change(
     return Changes(total, second_order, rest, total - expansion, line, line_rest)
 
 
-def paired_starts(config: Config):
-    """Return the axis of starts, each with its own order of mini-batches."""
-    return gd.zip_axes(seed=range(config.starts), data_seed=range(config.starts))
-
-
-def shapes(problem: gd.Problem) -> PyTree:
-    """Return the shapes of the parameters of a problem."""
-    return jax.eval_shape(problem.init, jax.random.key(0))
-
-
 def unraveled(problem: gd.Problem):
     """Return the function from flat vectors to parameters, the inverse of `ravel_pytree`."""
-    return ravel_pytree(jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes(problem)))[1]
+    return ravel_pytree(problem.init(jax.random.key(0)))[1]
 
 
 def snapshots(problem: gd.Problem, runs: xr.Dataset) -> Float[np.ndarray, "runs steps n"]:
     """Return the snapshots of runs as flat vectors, in the order of `ravel_pytree`."""
-    leaves = map(np.asarray, jax.tree.leaves(from_named("snapshots", shapes(problem), runs)))
+    like = problem.init(jax.random.key(0))
+    leaves = map(np.asarray, jax.tree.leaves(from_named("snapshots", like, runs)))
     return np.concatenate([a.reshape(*a.shape[:2], -1) for a in leaves], axis=-1)
 
 
@@ -204,14 +191,13 @@ def trunks_and_decays(
         leaving=gd.zip_axes(branch_step=steps, decay_start=steps),
         decay_steps=[config.decay_steps],
     )
+    starts = gd.zip_axes(seed=range(config.starts), data_seed=range(config.starts))
     decays = []
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "trunks"
         trunks = gd.sweep(
             problem,
-            gd.axes(
-                learning_rate=[rate], decay_start=[0], decay_steps=[0], start=paired_starts(config)
-            ),
+            gd.axes(learning_rate=[rate], decay_start=[0], decay_steps=[0], start=starts),
             max(steps) + config.decay_steps,
             make_optimizer=make_optimizer,
             batch_size=config.batch_size,
@@ -342,15 +328,8 @@ def valleys(config: Config, problem: gd.Problem, rate: float) -> xr.Dataset:
         name: ((*at, *dims.get(name, ())), np.reshape(a, (config.starts, len(steps), *a.shape[1:])))
         for name, a in of_branches.items()
     }
-    columns |= {
-        name: (at, costs(vectors))
-        for name, vectors in (
-            ("begin", begin),
-            ("end", end),
-            ("continued", continued),
-            ("averaged", average),
-        )
-    }
+    points_of = {"begin": begin, "end": end, "continued": continued, "averaged": average}
+    columns |= {name: (at, costs(vectors)) for name, vectors in points_of.items()}
     trunk_cost = costs(trunk[0, ::spacing])
     branch_cost = np.stack([costs(branch[0, i, n + records]) for i, n in enumerate(own)])
     return xr.Dataset(
@@ -378,17 +357,9 @@ def exponent_costs(config: Config, problem: gd.Problem) -> xr.DataArray:
     def power_decay(learning_rate, exponent):
         return optax.sgd(optax.polynomial_schedule(learning_rate, 0.0, exponent, config.steps))
 
-    runs = gd.sweep(
-        problem,
-        gd.axes(
-            exponent=config.exponents,
-            learning_rate=np.geomspace(*config.peaks),
-            start=paired_starts(config),
-        ),
-        config.steps,
-        make_optimizer=power_decay,
-        batch_size=config.batch_size,
-        record_every=config.steps,
-        metrics={},
-    )
+    starts = gd.zip_axes(seed=range(config.starts), data_seed=range(config.starts))
+    peaks = np.geomspace(*config.peaks)
+    grid = gd.axes(exponent=config.exponents, learning_rate=peaks, start=starts)
+    options: dict = {"batch_size": config.batch_size, "record_every": config.steps, "metrics": {}}
+    runs = gd.sweep(problem, grid, config.steps, make_optimizer=power_decay, **options)
     return runs.cost.isel(step=-1).transpose("exponent", "learning_rate", "start").load()

@@ -61,10 +61,8 @@ class Config:
     record_every: int = 32  # number of steps between records
     peak: float = 66.9e12  # operations per second in float32 without tensor cores
     bandwidth: float = 3.352e12  # memory bandwidth in bytes per second
-    # shortest and longest time of a kernel in microseconds
-    floors: tuple[float, float] = (1.5, 5.0)
-    # shortest and longest wait for the host in microseconds
-    waits: tuple[float, float] = (10.0, 30.0)
+    floors: tuple[float, float] = (1.5, 5.0)  # shortest and longest time of a kernel, microseconds
+    waits: tuple[float, float] = (10.0, 30.0)  # shortest and longest wait for host, microseconds
 
 
 def compiled_sweep(

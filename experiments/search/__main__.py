@@ -57,11 +57,9 @@ class Config:
     learning_rates: tuple[float, float] = (0.05, 20.0)  # smallest and largest learning rate
     rates: int = 8  # number of learning rates, geometrically spaced
     momenta: tuple[float, ...] = (0.0, 0.5, 0.8, 0.95)  # momentum coefficients
-    # scales of the starting weights, relative to the initializer's default
-    init_scales: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
+    init_scales: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)  # relative scales of the starting weights
     batch_sizes: tuple[int, ...] = (16, 64)  # numbers of images per step
-    # numbers of steps after which searches compare runs; the last is the length of a full run
-    rungs: tuple[int, ...] = (125, 500, 2000)
+    rungs: tuple[int, ...] = (125, 500, 2000)  # steps at which runs are compared; last: the end
     trials: int = 256  # number of trials of Hyperband
     batch: int = 64  # number of trials that are computed together
     single_trials: int = 32  # number of trials that are computed one by one to measure their time

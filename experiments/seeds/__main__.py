@@ -22,10 +22,9 @@ from scipy import stats
 
 import gdjax as gd
 from experiments.shared import command
-from experiments.shared.crossed_runs import crossed_runs
 from experiments.shared.images import shrunk
-from experiments.shared.labels import with_ends
-from experiments.shared.statistics import halves, shares
+from experiments.shared.runs import crossed_runs
+from experiments.shared.statistics import halves, shares, with_ends
 from gdjax.plots.style import BLUE, GREEN, GREY, VERMILLION, Figure, style
 from gdjax.statistics import Interval, mean
 
@@ -41,8 +40,7 @@ class Config:
     orders: int = 32  # number of orders of the mini-batches, each combined with every start
     learning_rate: float = 5.0  # initial learning rate, with cosine decay to 0
     batch_size: int = 32  # number of images per step
-    # numbers of passes over the training images, one for each length of training
-    epochs: tuple[int, ...] = (10, 20, 40)
+    epochs: tuple[int, ...] = (10, 20, 40)  # numbers of epochs, one for each length of training
     resamples: int = 400  # number of bootstrap resamples
 
 

@@ -59,11 +59,8 @@ def image_regression(
     images = image_set.train_images[:samples].reshape(samples, -1).astype(np.float32)
     images = (images - images.mean()) / images.std()
     targets = np.eye(image_set.classes, dtype=np.float32)[image_set.train_labels[:samples]]
-    network = Network(
-        (images.shape[1], *widths, image_set.classes),
-        activation="tanh",
-        output_activation="identity",
-    )
+    layers = (images.shape[1], *widths, image_set.classes)
+    network = Network(layers, activation="tanh", output_activation="identity")
 
     def cost(params, batch):
         errors = network.apply(params, batch[0]) - batch[1]

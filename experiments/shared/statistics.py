@@ -1,4 +1,4 @@
-"""Statistics of runs for summaries."""
+"""Statistics of runs for summaries, and their texts in figures."""
 
 import numpy as np
 import xarray as xr
@@ -62,3 +62,17 @@ def partial_correlation(
     """Return the partial correlation of x and y given z, from the three correlations."""
     rest = np.sqrt(np.clip(1 - xz**2, 0, None) * np.clip(1 - yz**2, 0, None))
     return (xy - xz * yz) / np.where(rest > ROUNDING, rest, np.nan)
+
+
+def first_at(at: np.ndarray, reached: np.ndarray) -> np.ndarray:
+    """Return the first entry of `at` whose flag on the last axis is set, or +inf."""
+    return np.where(reached.any(axis=-1), at[np.argmax(reached, axis=-1)], np.inf)
+
+
+def with_ends(interval: Interval) -> str:
+    """Return an estimate with the ends of its interval.
+
+    >>> with_ends(Interval(0.5, 0.25, 1.0, 0.95, 8))
+    '0.50 (0.25 to 1.00)'
+    """
+    return f"{interval.value:.2f} ({interval.low:.2f} to {interval.high:.2f})"

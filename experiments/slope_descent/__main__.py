@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import xarray as xr
 
 import gdjax as gd
 from experiments.shared import command
+from experiments.shared.runs import paths
 from experiments.shared.trees import datasets
 from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, VERMILLION, Figure, style
 
@@ -30,26 +30,10 @@ DRAWN = 21  # approximate number of paths drawn on each curve
 class Config:
     """Curves, and settings of the descents on them."""
 
-    # names of 1-D test functions
-    functions: tuple[str, ...] = ("quartic", "sine_bowl", "two_sines")
+    functions: tuple[str, ...] = ("quartic", "sine_bowl", "two_sines")  # names of 1-D functions
     starts: int = 200  # number of starts, evenly spaced over each domain
     steps: int = 400  # number of steps of each descent
     caution: float = 0.5  # learning rate as a share of 1 / max |f''| over the domain; at most 1
-
-
-def descend(f, learning_rate, starts, steps):
-    """Return position, slope and cost at every step, [starts, steps + 1]."""
-
-    def path(start):
-        optimizer = optax.sgd(learning_rate)
-
-        def advance(state, _):
-            state_next, info = gd.descent.step(f, optimizer, state)
-            return state_next, (state.params, info.gradient, info.cost)
-
-        return jax.lax.scan(advance, gd.descent.init(optimizer, start), length=steps + 1)[1]
-
-    return jax.jit(jax.vmap(path))(starts)
 
 
 def one(config: Config, name: str) -> xr.Dataset:
@@ -61,18 +45,18 @@ def one(config: Config, name: str) -> xr.Dataset:
     learning_rate = config.caution / float(jnp.max(jnp.abs(bend(jnp.asarray(grid)))))
     # Starts are at midpoints, so that each represents an equal share of the domain.
     starts = lo + (hi - lo) * (np.arange(config.starts) + 0.5) / config.starts
-    paths = descend(known.f, learning_rate, jnp.asarray(starts), config.steps)
+    descents = paths(known.f, learning_rate, jnp.asarray(starts), config.steps)
     minima, maxima = (
         np.array(sorted(p.x for p in known.critical_points if p.kind == kind))
         for kind in ("minimum", "maximum")
     )
     # The minimum nearest to the end point, and the one between the same two maxima as the start.
-    valley = np.argmin(np.abs(np.asarray(paths[0])[:, -1:] - minima), axis=1)
+    valley = np.argmin(np.abs(np.asarray(descents[0])[:, -1:] - minima), axis=1)
     predicted = np.searchsorted(maxima, starts)
     at = jnp.asarray(minima)
     columns = {
         ("grid",): {"curve_x": grid, "curve_cost": f(jnp.asarray(grid))},
-        ("start", "step"): dict(zip(("position", "slope", "cost"), paths, strict=True)),
+        ("start", "step"): dict(zip(("position", "slope", "cost"), descents, strict=True)),
         ("start",): {"valley": valley, "predicted_valley": predicted},
         ("minimum",): {
             "minimum_x": minima,

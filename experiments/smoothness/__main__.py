@@ -38,19 +38,15 @@ class Config:
     temperatures: tuple[float, ...] = (*(2.0**-k for k in range(7)), 2.0**-8, 2.0**-10, 0.0)
     # learning rates to try at every temperature
     learning_rates: tuple[float, ...] = tuple(float(10 ** (k / 2)) for k in range(-8, 3))
-    # learning rate of the scaled starts, in units of temperature squared
-    scaled_rate: float = 3.0
+    scaled_rate: float = 3.0  # learning rate of the scaled starts, in units of temperature squared
     seeds: int = 8  # number of starting points
     epochs: int = 5  # number of passes over the training set
     batch_size: int = 32  # number of images per step
     # temperatures at which gradients are computed before training
     looked_at: tuple[float, ...] = (*(float(10 ** (-k / 4)) for k in range(-4, 21)), 0.0)
     images: int = 500  # number of single images whose gradients are computed
-    # temperatures at which the cost along one weight is computed
-    drawn: tuple[float, ...] = (1.0, 0.3, 0.1, 0.03, 0.0)
-    # number of images over which the cost along one weight is averaged; with few images, its single
-    # steps are visible
-    along: int = 30
+    drawn: tuple[float, ...] = (1.0, 0.3, 0.1, 0.03, 0.0)  # temperatures of the drawn cost curves
+    along: int = 30  # number of images of the cost along one weight; few, to show single steps
 
 
 def at_start(config: Config, problem) -> xr.Dataset:
@@ -217,12 +213,8 @@ def cooling(dataset: xr.Dataset, accuracy: xr.DataArray) -> Figure:
         axes.legend(loc="center right", bbox_to_anchor=(0.9, 0.5))
         for name in ("still", "learnt"):
             panels[name].yaxis.set_major_formatter(PercentFormatter(1.0))
-        for name, values in {
-            "gradient": temperature,
-            "still": temperature,
-            "learnt": trained,
-        }.items():
-            set_falling_axis(panels[name], values)
+        for name in ("gradient", "still", "learnt"):
+            set_falling_axis(panels[name], trained if name == "learnt" else temperature)
     return figure
 
 

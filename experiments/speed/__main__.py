@@ -28,11 +28,9 @@ class Config:
     """Settings of the measurements."""
 
     runs: int = 64  # number of runs in each sweep
-    # number of repetitions; the fastest, or the median or mean of all of them, is reported
-    repeats: int = 3
+    repeats: int = 3  # number of repetitions; their fastest, median or mean is reported
     pairs: int = 5  # number of pairs of new processes in which first calls are timed
-    # factor for the numbers of steps; smaller values give faster, less precise measurements
-    scale: float = 1.0
+    scale: float = 1.0  # factor for the numbers of steps; small values are fast and imprecise
 
 
 def run(config: Config) -> xr.Dataset:

@@ -11,29 +11,163 @@ refuted by intervals outside 0.9 to 1.1 at the majority of the rates at which th
 become stationary, or by intervals of the two ways of sampling that overlap.
 """
 
+import dataclasses
+from collections.abc import Callable, Iterable
 from itertools import product
 
+import jax
 import numpy as np
 import xarray as xr
 
+import gdjax as gd
 from experiments.shared import command
+from experiments.shared.regressions import random_targets
+from gdjax.curvature import batch_sharpness_metric, sharpness_metric
 from gdjax.plots.style import CYCLE, GREY, Figure, style
 from gdjax.statistics import median
+from gdjax.sweeps.axes import Axes
 
-from . import model as methods
-from .oscillation import Config, constrained_path
+from .oscillation import AVERAGES, Config, constrained_path, oscillation
 
 PARTS = ("net", "image", "gradual", "noisy", "flow")  # prefixes of the variables
-AVERAGES = (
-    "path_batch",
-    "stationary",
-    "additive",
-    "center",
-    "curvature_variance",
-    "drift",
-    "limit_shuffled",
-    "limit_replacement",
-)
+SAMPLINGS = ("shuffled", "replacement")
+
+
+def late_sharpness(
+    config: Config,
+    problem: gd.Problem,
+    grid: Axes,
+    sampling: str,
+    size: int,
+    *,
+    length: tuple[int, int] | None = None,
+    measured: gd.Problem | None = None,
+) -> tuple[xr.Dataset, xr.Dataset]:
+    """Return the sharpness at the end of descents, and the descents.
+
+    Each sharpness is that of the problem `measured`, by default that of the descents, in units of
+    2 / eta. It is the median over the last quarter of the records; NaN if the descent diverged.
+    """
+    measured = measured or problem
+    steps, records = length or (config.steps, config.records)
+    metrics = {
+        "sharpness": sharpness_metric(measured, rtol=config.tolerance),
+        "batch": batch_sharpness_metric(measured, batch_size=size, batches=config.batches),
+    }
+    options: dict = {"record_every": steps // records, "metrics": metrics, "batch_size": size}
+    is_random = sampling == "replacement"
+    runs = gd.sweep(problem, grid, steps, replacement=is_random, **options)
+    late = runs.isel(step=slice(-(records // 4), None)).drop_attrs()
+    bounded = late.diverged_at < 0
+
+    def middle(values):
+        """Return the median over late records, in units of 2 / eta; NaN if diverged."""
+        return (values * late.learning_rate / 2).median("step").where(bounded)
+
+    result = {
+        "batch": middle(late.batch.isel(estimate=0)),
+        "error": middle(late.batch.isel(estimate=1)),
+        "ratios": middle(late.batch.isel(estimate=2)),
+        "whole": middle(late.sharpness),
+        "cost": late.cost.isel(step=-1, drop=True),
+        "diverged": ~bounded,
+    }
+    return xr.Dataset(result), runs
+
+
+def networks(config: Config) -> xr.Dataset:
+    """Return the late sharpness of swish networks, and their oscillation at one rate."""
+    problem = random_targets(config.width, config.samples)
+    like = jax.eval_shape(problem.init, jax.random.key(0))
+    grid = gd.axes(learning_rate=config.rates, **_starts(config))
+
+    def of(sampling, size):
+        late, runs = late_sharpness(config, problem, grid, sampling, size)
+        ends = gd.params_of(runs, like, {"learning_rate": config.rate, "data_seed": 0})
+        return xr.merge([late, oscillation(config, problem, ends, sampling, size)])
+
+    return _over_samplings(config.batch_sizes, "batch_size", of)
+
+
+def gradual(config: Config) -> xr.Dataset:
+    """Return the late sharpness by number of copies of each sample per pass."""
+    problem = random_targets(config.width, config.samples)
+    grid = gd.axes(learning_rate=[config.rate], **_starts(config))
+
+    def of(copies, size):
+        data = jax.tree.map(lambda a: np.tile(a, (copies, 1)), problem.data)
+        several = dataclasses.replace(problem, data=data)
+        return late_sharpness(config, several, grid, "shuffled", size, measured=problem)[0]
+
+    return _over("copies", config.copies, lambda n: _over("size", config.sizes, lambda b: of(n, b)))
+
+
+def noisy(config: Config) -> xr.Dataset:
+    """Return the late sharpness of descents with new noise in the targets at every step."""
+    problem = random_targets(config.width, config.samples)
+
+    def cost(params, batch, *, key, label_noise=0.0):
+        x, y = batch
+        return problem.cost(params, (x, y + label_noise * jax.random.normal(key, y.shape)))
+
+    noisy = dataclasses.replace(problem, cost=cost, evaluation=problem.cost)
+    grid = gd.axes(learning_rate=[config.rate], label_noise=config.noises, **_starts(config))
+
+    def of(sampling, size):
+        return late_sharpness(config, noisy, grid, sampling, size, measured=problem)[0]
+
+    return _over_samplings(config.sizes, "size", of)
+
+
+def images(config: Config) -> xr.Dataset:
+    """Return the late sharpness of a tanh network on images."""
+    problem = gd.problems.digits(
+        config.image_data, widths=config.image_widths, activation="tanh", samples=config.images
+    )
+    starts = range(config.starts)
+    pairs = gd.zip_axes(seed=starts, data_seed=starts)
+    grid = gd.axes(learning_rate=[config.image_rate], start=pairs)
+
+    length = config.image_steps, config.image_records
+
+    def of(sampling, size):
+        return late_sharpness(config, problem, grid, sampling, size, length=length)[0]
+
+    return _over_samplings(config.image_sizes, "image_size", of)
+
+
+def _starts(config):
+    return {"seed": range(config.starts), "data_seed": range(config.orders)}
+
+
+def _over_samplings(sizes, dim, make: Callable[[str, int], xr.Dataset]) -> xr.Dataset:
+    return _over("sampling", SAMPLINGS, lambda s: _over(dim, sizes, lambda b: make(s, b)))
+
+
+def _over(dim: str, values: Iterable, make: Callable[..., xr.Dataset]) -> xr.Dataset:
+    """Return the results for several values, along a new dimension."""
+    values = list(values)
+    return xr.concat([make(value) for value in values], xr.Variable(dim, values)).assign_coords(
+        {dim: values}
+    )
+
+
+def run(config: Config) -> xr.Dataset:
+    """Return all measurements, with names prefixed by their part."""
+    parts = {
+        "net": networks(config),
+        "gradual": gradual(config).squeeze("learning_rate", drop=True),
+        "noisy": noisy(config).squeeze("learning_rate", drop=True),
+        "flow": constrained_path(config),
+        "image": images(config).squeeze("learning_rate", drop=True),
+    }
+    named = [
+        part.drop_vars(["seed", "data_seed"], errors="ignore").rename(
+            {str(n): f"{name}_{n}" for n in part.data_vars}
+        )
+        for name, part in parts.items()
+    ]
+    return xr.merge(named, join="exact").assign_attrs(rate=config.rate)
 
 
 def within(dataset: xr.Dataset, part: str) -> xr.Dataset:
@@ -102,7 +236,7 @@ def numbers(dataset: xr.Dataset) -> dict:
         sign = -1 if sampling == "shuffled" else 1
         entries = {
             **{name: triples(part[name], "learning_rate") for name in ("batch", "ratios", "whole")},
-            **{name: triple(part[name]) for name in AVERAGES},
+            **{name: triple(part[name]) for name in AVERAGES if "hessian" not in name},
             "error": np.nanmedian(part.error),
             "diverged": int(part.diverged.sum()),
             "cost": part.cost.median(["seed", "data_seed"]).values,
@@ -145,24 +279,6 @@ def numbers(dataset: xr.Dataset) -> dict:
     return summary
 
 
-def run(config: Config) -> xr.Dataset:
-    """Return all measurements, with names prefixed by their part."""
-    parts = {
-        "net": methods.networks(config),
-        "gradual": methods.gradual(config).squeeze("learning_rate", drop=True),
-        "noisy": methods.noisy(config).squeeze("learning_rate", drop=True),
-        "flow": constrained_path(config),
-        "image": methods.images(config).squeeze("learning_rate", drop=True),
-    }
-    named = [
-        part.drop_vars(["seed", "data_seed"], errors="ignore").rename(
-            {str(n): f"{name}_{n}" for n in part.data_vars}
-        )
-        for name, part in parts.items()
-    ]
-    return xr.merge(named, join="exact").assign_attrs(rate=config.rate)
-
-
 def plot(dataset: xr.Dataset) -> dict:
     """Draw the effect of sampling, of copies and of noise, and the batch sharpness.
 
@@ -176,41 +292,26 @@ def plot(dataset: xr.Dataset) -> dict:
     def lines(values):
         return {f"{way}": values.sel(sampling=way) for way in ways}
 
-    # For each panel: title, dimension, label, and the lines with their predictions.
+    labels = {
+        "batch_size": "samples per step",
+        "copies": "copies of each sample",
+        "label_noise": "standard deviation of the noise",
+    }
+    limits = {f"{way}": here[f"limit_{way}"].sel(sampling=way) for way in ways}
+    copies = {"shuffled": gradual.whole.sel(size=largest)}
+    noise = lines(noisy.whole.sel(size=largest))
+    of_noise = {"replacement": xr.concat([predicted(gap) for gap in gaps], "label_noise")}
+    # For each panel: title, dimension, and the lines with their predictions.
     panels = [
-        (
-            "Full-batch cost",
-            "batch_size",
-            "samples per step",
-            lines(here.whole),
-            {f"{way}": here[f"limit_{way}"].sel(sampling=way) for way in ways},
-        ),
-        (
-            "Batch sharpness along the path",
-            "batch_size",
-            "samples per step",
-            lines(here.path_batch),
-            {},
-        ),
-        (
-            f"Several copies per pass, {largest} per step",
-            "copies",
-            "copies of each sample",
-            {"shuffled": gradual.whole.sel(size=largest)},
-            {},
-        ),
-        (
-            f"Noise in the targets, {largest} per step",
-            "label_noise",
-            "standard deviation of the noise",
-            lines(noisy.whole.sel(size=largest)),
-            {"replacement": xr.concat([predicted(gap) for gap in gaps], "label_noise")},
-        ),
+        ("Full-batch cost", "batch_size", lines(here.whole), limits),
+        ("Batch sharpness along the path", "batch_size", lines(here.path_batch), {}),
+        (f"Several copies per pass, {largest} per step", "copies", copies, {}),
+        (f"Noise in the targets, {largest} per step", "label_noise", noise, of_noise),
     ]
     with style():
         figure = Figure(figsize=(13, 4.6 * 2))
         grid = figure.subplots(2, 2)
-        for axes, (title, dim, label, measured, theory) in zip(grid.flat, panels, strict=True):
+        for axes, (title, dim, measured, theory) in zip(grid.flat, panels, strict=True):
             place = np.arange(dataset.sizes[dim])
             for (name, values), color in zip(measured.items(), CYCLE, strict=False):
                 starts = middle_of_orders(values).transpose(dim, "seed").values
@@ -221,7 +322,7 @@ def plot(dataset: xr.Dataset) -> dict:
                     axes.plot(place, middle, "x", color=color, markersize=9, label="predicted")
             axes.axhline(1, color=GREY, linestyle="--")
             axes.set_xticks(place, [f"{value:g}" for value in dataset[dim].values])
-            axes.set(xlabel=label, title=title)
+            axes.set(xlabel=labels[dim], title=title)
             axes.legend()
         for axes in grid[:, 0]:
             axes.set_ylabel("sharpness, in units of 2 / rate")

@@ -57,18 +57,15 @@ class Config:
     batches: int = 16  # number of mini-batches for each estimate of the batch sharpness
     tolerance: float = 0.02  # relative tolerance of the computed sharpness
     rate: float = 0.13  # learning rate of all other measurements on these networks, one of `rates`
-    # number of consecutive steps over which the oscillation is averaged, for one order
-    window: int = 512
-    # numbers of samples per step of descents with copies or with noise in the targets
-    sizes: tuple[int, ...] = (64,)
+    window: int = 512  # number of steps over which the oscillation is averaged, for one order
+    sizes: tuple[int, ...] = (64,)  # samples per step with copies or with noise in the targets
     copies: tuple[int, ...] = (1, 2, 8)  # numbers of copies of each sample in a pass
     noises: tuple[float, ...] = (0.0, 0.03, 0.1)  # standard deviations of the noise in the targets
     stride: int = 4  # number of steps of descent per interval of the central flow
     points: int = 4  # number of points of the central flow at which forces are computed
     image_data: str = "fashion_mnist"  # name of the data set of images
     images: int = 5000  # number of training images
-    # number of neurons in each hidden layer of the network on images
-    image_widths: tuple[int, ...] = (16,)
+    image_widths: tuple[int, ...] = (16,)  # neurons in each hidden layer of the network on images
     image_sizes: tuple[int, ...] = (250, 1000, 2500)  # numbers of images per step
     image_rate: float = 0.05  # learning rate on images
     image_steps: int = 1000  # number of steps of each descent on images

@@ -10,20 +10,29 @@ interval of one of these two factors lies on the other side of 2. With plain des
 change is smaller, and no expectation is stated for 250 steps.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
+from matplotlib import colormaps
+from matplotlib.axes import Axes
 
 import gdjax as gd
 from experiments.shared import command
 from experiments.shared.images import strided
 from gdjax import statistics
+from gdjax.plots.style import BLACK, CYCLE, SEQUENTIAL, Figure, label_log_axis, style
 
-from . import figures as plots
 from . import parametrizations
+
+GOOD = 1.1  # a rate is good if its median cost is at most this multiple of the lowest median
+RESAMPLES = 1000  # number of bootstrap resamples
+SLOPES = ("slope", "slope_low", "slope_high")
+TITLES = {"standard": "standard", "ntp": "neural tangent", "mup": "maximal update"}
+OPTIMIZERS = {"descent": "plain descent", "adam": "Adam"}
 
 
 @dataclass(frozen=True)
@@ -32,28 +41,19 @@ class Config:
 
     data: str = "mnist5k"  # name of the data set
     pixel_stride: int = 2  # interval between the pixels that are used, along rows and columns
-    # number of neurons in each hidden layer; the first is the base width
-    widths: tuple[int, ...] = (16, 64, 256)
+    widths: tuple[int, ...] = (16, 64, 256)  # neurons in each hidden layer; first: the base width
     hidden_layers: int = 2  # number of hidden layers
-    # smallest and largest learning rate of plain descent
-    descent_rates: tuple[float, float] = (0.0625, 4.0)
-    # smallest and largest learning rate of Adam
-    adam_rates: tuple[float, float] = (2.0**-10, 2.0**-4)
+    descent_rates: tuple[float, float] = (0.0625, 4.0)  # smallest and largest rate of plain descent
+    adam_rates: tuple[float, float] = (2.0**-10, 2.0**-4)  # smallest and largest rate of Adam
     rates: int = 7  # number of learning rates, geometrically spaced
     seeds: int = 8  # number of starting points
     steps: int = 250  # number of steps of each run
     batch_size: int = 32  # number of images per step
     record_samples: int = 1000  # number of images over which a recorded cost is averaged
     checked_widths: tuple[int, ...] = (32, 256)  # widths of the coordinate check
-    # numbers of steps after which the change of each layer is measured
-    checked_steps: tuple[int, ...] = (1, 10)
+    checked_steps: tuple[int, ...] = (1, 10)  # steps after which changes of layers are measured
     descent_checked: float = 0.05  # learning rate of the coordinate check with plain descent
     adam_checked: float = 0.001  # learning rate of the coordinate check with Adam
-
-
-GOOD = 1.1  # a rate is good if its median cost is at most this multiple of the lowest median
-RESAMPLES = 1000  # number of bootstrap resamples
-SLOPES = ("slope", "slope_low", "slope_high")
 
 
 def problems(config: Config, parametrization: str, optimizer: str, widths) -> dict[str, tuple]:
@@ -77,20 +77,13 @@ def recorded(config: Config, optimizer: str) -> xr.Dataset:
     if optimizer == "adam":
         ends, checked = config.adam_rates, config.adam_checked
     grid = gd.axes(learning_rate=np.geomspace(*ends, config.rates), seed=range(config.seeds))
+    records: dict = {"record_every": config.steps, "record_samples": config.record_samples}
+    records["batch_size"] = config.batch_size
     costs, checks = [], []
     for name in parametrizations.PARAMETRIZATIONS:
         print(f"{optimizer}, {name} ...", flush=True)
         sweeps = {
-            width: gd.sweep(
-                problem,
-                grid,
-                config.steps,
-                batch_size=config.batch_size,
-                record_every=config.steps,
-                record_samples=config.record_samples,
-                metrics={},
-                **options,
-            )
+            width: gd.sweep(problem, grid, config.steps, metrics={}, **options, **records)
             for width, (problem, options) in problems(
                 config, name, optimizer, config.widths
             ).items()
@@ -215,9 +208,74 @@ def numbers(dataset: xr.Dataset) -> dict:
     return summary
 
 
+def panels(dataset: xr.Dataset, figure: Figure, label: str) -> Iterator[tuple[str, int, Axes]]:
+    """Yield optimizer, index of the parametrization, and axes of each panel.
+
+    Each optimizer has one row of panels with a common vertical axis.
+    """
+    names, optimizers = dataset.attrs["parametrizations"], dataset.attrs["optimizers"]
+    grid = figure.subplots(len(optimizers), len(names), sharey="row", squeeze=False)
+    for row, optimizer in zip(grid, optimizers, strict=True):
+        for index, (axes, name) in enumerate(zip(row, names, strict=True)):
+            axes.set_title(f"{TITLES[name]}, {OPTIMIZERS[optimizer]}")
+            axes.set_xscale("log", base=2)
+            axes.set_yscale("log")
+            yield optimizer, index, axes
+        row[0].set_ylabel(label)
+        label_log_axis(row[0].yaxis)
+
+
+def costs(dataset: xr.Dataset) -> Figure:
+    """Draw the final cost against the learning rate, with one curve per width.
+
+    The lowest cost of each curve is marked. Bands are the 95 % intervals of the medians.
+    """
+    widths = dataset.width.values
+    colors = colormaps[SEQUENTIAL](np.linspace(0.9, 0.0, len(widths)))
+    with style():
+        figure = Figure(figsize=(14, 4.4 * len(dataset.attrs["optimizers"])))
+        for optimizer, index, axes in panels(dataset, figure, "final cost"):
+            rates = dataset[f"{optimizer}.learning_rate"].values
+            values = dataset[f"{optimizer}.cost"].transpose("parametrization", "width", ..., "seed")
+            bands = statistics.medians(values.values)
+            for width, color, *band in zip(widths, colors, *(b[index] for b in bands), strict=True):
+                middle, low, high = band
+                axes.plot(rates, middle, color=color, label=f"{width}")
+                axes.fill_between(rates, low, high, color=color, alpha=0.15, linewidth=0)
+                best = np.argmin(middle)
+                look: dict = {"color": color, "markeredgecolor": BLACK, "zorder": 4}
+                axes.plot(rates[best], middle[best], "o", **look)
+            axes.set_xlabel("learning rate at the base width")
+            finite = bands[0][np.isfinite(bands[0])]
+            axes.set_ylim(0.8 * finite.min(), min(1.2 * finite.max(), 12 * finite.min()))
+        top = figure.axes[len(dataset.attrs["parametrizations"]) - 1]
+        top.legend(title="width", title_fontsize=12)
+    return figure
+
+
+def changes(dataset: xr.Dataset) -> Figure:
+    """Draw the change of each layer's preactivations in the first step against the width."""
+    widths = dataset.checked_width.values
+    with style():
+        figure = Figure(figsize=(14, 4.2 * len(dataset.attrs["optimizers"])))
+        for optimizer, index, axes in panels(dataset, figure, "rms change in one step"):
+            first = dataset.isel(step=0, parametrization=index)
+            layers = first[f"{optimizer}.change"].transpose("layer", "checked_width", "seed").values
+            slopes = first[f"{optimizer}.slope"].values
+            bands = zip(slopes, CYCLE, *statistics.medians(layers), strict=False)
+            for number, (slope, color, middle, low, high) in enumerate(bands, start=1):
+                label = "outputs" if number == len(layers) else f"layer {number}"
+                axes.plot(widths, middle, "o-", color=color, label=f"{label}: {slope:.2f}")
+                axes.fill_between(widths, low, high, color=color, alpha=0.2, linewidth=0)
+            axes.set_xticks(widths, [f"{n}" for n in widths])
+            axes.set_xlabel("width")
+            axes.legend(title="slope", title_fontsize=12)
+    return figure
+
+
 def plot(dataset: xr.Dataset) -> dict:
     """Draw the final cost against the rate at each width, and the coordinate checks."""
-    return {"transfer": plots.costs(dataset), "coordinates": plots.changes(dataset)}
+    return {"transfer": costs(dataset), "coordinates": changes(dataset)}
 
 
 if __name__ == "__main__":

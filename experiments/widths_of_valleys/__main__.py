@@ -23,8 +23,7 @@ from jaxtyping import Float
 from scipy import stats
 
 from experiments.shared import command
-from experiments.shared.labels import with_ends
-from experiments.shared.statistics import partial_correlation
+from experiments.shared.statistics import partial_correlation, with_ends
 from gdjax.errors import InputError
 from gdjax.plots.style import BLUE, GREEN, GREY, Figure, style
 from gdjax.statistics import Interval

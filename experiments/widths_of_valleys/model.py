@@ -38,11 +38,9 @@ class Config:
     level: float = 0.002  # rise of the cost at the boundary of a basin
     directions: int = 200  # number of directions in which the boundary is searched
     inverse_temperature: float = 10_000.0  # inverse temperature of the Markov chains
-    # precision of the Gaussian prior that keeps the chains near their minimum
-    localization: float = 100.0
+    localization: float = 100.0  # precision of the prior that keeps the chains near their minimum
     num_samples: int = 200  # number of samples of each chain
-    # number of discarded trajectories of each chain, in which its step size is tuned
-    num_warmup: int = 100
+    num_warmup: int = 100  # number of discarded trajectories per chain, which tune its step size
     num_integration_steps: int = 16  # number of integration steps of each Hamiltonian trajectory
     resamples: int = 2000  # number of bootstrap resamples
     key: int = 0  # seed of the random probes, directions and chains
@@ -139,14 +137,8 @@ def _measure(config, problem, minima, keys):
         basin = hessian_whitening(problem, w, damping=decay)
         floor = config.localization / config.inverse_temperature
         prior = basin._replace(scale=(basin.scale**-2 - decay + floor) ** -0.5)
-        room = basin_volume(
-            problem,
-            w,
-            key=key_volume,
-            level=config.level,
-            directions=config.directions,
-            whitening=basin,
-        )
+        search: dict = {"level": config.level, "directions": config.directions}
+        room = basin_volume(problem, w, key=key_volume, whitening=basin, **search)
         chains = finite_temperature_coefficient(
             problem,
             w,

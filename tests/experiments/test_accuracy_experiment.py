@@ -5,14 +5,12 @@ from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
-import pytest
 import xarray as xr
 from scipy import stats
 
 import gdjax as gd
 from experiments.accuracy import __main__ as accuracy
 from experiments.accuracy import model as methods
-from experiments.accuracy import summary as summaries
 from experiments.accuracy import training
 from experiments.accuracy.training import quadratic_with_targets, single_changes
 from gdjax.problems import quadratic
@@ -48,7 +46,7 @@ def study():
             "label": ("test", np.array([0, 1, 2, 2], np.uint8)),
             "test_accuracy": (("recipe", "seed"), np.array([[0.5, 0.5], [0.75, 1.0]])),
             "bundled_accuracy": (("short", "seed"), np.array([[0.8, 0.9], [0.9, 0.9]])),
-            "slope": (("recipe", "seed", "layer", "bin"), np.full((2, 2, 3, summaries.BINS), 0.05)),
+            "slope": (("recipe", "seed", "layer", "bin"), np.full((2, 2, 3, methods.BINS), 0.05)),
             "norm": (("recipe", "seed", "layer"), np.ones((2, 2, 3))),
             "sharpness": (("recipe", "seed"), np.array([[1.0, 2.0], [3.0, 4.0]])),
             "weight": (("recipe", "neuron", "pixel"), generator.normal(size=(2, 4, 9))),
@@ -66,7 +64,7 @@ def study():
 
 
 def test_gains_are_paired_by_start():
-    gains = summaries.gains(study())
+    gains = accuracy.gains(study())
     difference = np.array([0.01, 0.02, 0.01])
     expected = stats.ttest_1samp(difference, 0).confidence_interval(0.95)
     mean, half = gains["distorted copies"]
@@ -87,7 +85,7 @@ def test_trajectories_lie_in_the_plane_of_their_end_points():
 
 def test_the_summary_equals_values_computed_by_hand():
     result = accuracy.numbers(study())
-    assert summaries.errors(study()).tolist() == [[[0, 0, 2], [0, 1, 1]], [[0, 0, 1], [0, 0, 0]]]
+    assert accuracy.errors(study()).tolist() == [[[0, 0, 2], [0, 1, 1]], [[0, 0, 1], [0, 0, 0]]]
     assert result["errors_left"] == 1 / 4
     assert (result["test_best"], result["test_best_lowest"]) == (0.875, 0.75)
     assert result["test_gain"] == 0.375
@@ -114,7 +112,6 @@ def test_the_quadratic_loss_accepts_soft_targets():
 EACH_WAY = ("targets 0.05 and 0.95", "Adam", "fresh copies", "100 epochs")
 
 
-@pytest.mark.long
 def test_a_small_study(tmp_path, monkeypatch):
     """The numbers of epochs, variants and timed steps are reduced."""
     fewer = {k: dataclasses.replace(recipe, epochs=6) for k, recipe in methods.RECIPES.items()}

@@ -1,12 +1,9 @@
 """The batch size experiment: mini-batches and full batches at equal budgets."""
 
 import numpy as np
-import pytest
 import xarray as xr
 
 from experiments.batch_sizes import __main__ as batch_sizes
-from experiments.batch_sizes.__main__ import Config
-from gdjax.errors import InputError
 
 
 def small(seconds):
@@ -36,23 +33,3 @@ def test_the_best_rate_is_selected_at_the_epoch_of_the_comparison():
     assert float(batch_sizes.runs_at_best_rate(dataset, 0, 2).learning_rate) == 1.0
     assert batch_sizes.epochs_to_half_baseline(dataset, 0) == 1
     assert batch_sizes.epochs_to_half_baseline(dataset, 1) == np.inf
-
-
-def test_a_missing_number_of_epochs_raises_input_error():
-    with pytest.raises(InputError, match="one number for each"):
-        batch_sizes.run(Config(batch_sizes=(8, 4000), epochs=(1,)))
-
-
-def test_curves_are_medians_and_thinner_after_the_record_of_the_comparison():
-    figure = batch_sizes.plot(small([1.0, 0.6]))["budgets"]
-    thick, thin, mark = figure.axes[0].lines[:3]
-    np.testing.assert_allclose(thick.get_ydata(), [2, 0])
-    np.testing.assert_allclose(thin.get_ydata(), [0])
-    assert (mark.get_xdata()[0], mark.get_ydata()[0]) == (2, 0)
-    assert thin.get_linewidth() < thick.get_linewidth()
-    names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-    assert names == ["1  (rate 1)", "all 4  (rate 1)"]
-    assert figure.axes[3].get_xlabel() == "computation time per run, s"
-    assert figure.get_suptitle() == (
-        "Lowest cost (dots): 1 images per step for equal epochs, 1 for equal time"
-    )

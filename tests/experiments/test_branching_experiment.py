@@ -10,7 +10,6 @@ import xarray as xr
 
 import gdjax as gd
 from experiments.branching import __main__ as branching
-from experiments.branching import model as methods
 from gdjax import minima
 from gdjax.errors import InputError
 from gdjax.problems.networks import Network
@@ -29,11 +28,10 @@ def test_barriers_of_a_double_well_are_1_between_and_0_within_wells():
     ends = jax.tree.map(lambda leaf: np.repeat(np.asarray(leaf)[None], 3, axis=0), start)
     ends = (ends[0], ends[1]._replace(bias=np.array([[-1.0], [1.0], [1.0]], np.float32)))
     first, second = np.array([0, 1, 0]), np.array([1, 2, 0])
-    barriers = methods.barrier_between(problem, ends, first, second, 5)
+    barriers = branching.barrier_between(problem, ends, first, second, 5)
     np.testing.assert_allclose(barriers, [1, 0, 0], atol=1e-6)
 
 
-@pytest.mark.long
 def test_a_barrier_that_matching_removes_is_zero():
     network = Network((2, 4, 1), activation="tanh", output_activation="identity")
     key, key_x, key_other = jax.random.split(jax.random.key(0), 3)
@@ -53,7 +51,7 @@ def test_a_barrier_that_matching_removes_is_zero():
         minima.path_cost(problem, minima.linear_path(start, renamed), points=9)
     )
     pairs = np.array([0, 0]), np.array([1, 2])
-    same, other = methods.barrier_between(problem, ends, *pairs, 9)
+    same, other = branching.barrier_between(problem, ends, *pairs, 9)
     assert straight > 0.01
     assert same < 1e-6
     matched = minima.match(network, start, jax.tree.map(lambda a: a[2], ends), key=key).params
@@ -89,10 +87,9 @@ def test_a_barrier_of_at_least_half_the_median_of_independent_starts_is_another_
     assert not branching.in_another_valley(above).any()
 
 
-@pytest.mark.long
 def test_each_seed_changes_one_weight_with_nonzero_input_in_its_layer():
     problem = gd.problems.digits("mnist5k", widths=(4, 4), samples=300)
-    seeds = methods.seeds_by_layer(problem, 3)
+    seeds = branching.seeds_by_layer(problem, 3)
     assert seeds.shape == (3, 3)
     assert len(np.unique(seeds)) == 9
     params = problem.init(jax.random.key(0))
@@ -104,20 +101,19 @@ def test_each_seed_changes_one_weight_with_nonzero_input_in_its_layer():
             if layer == 0:
                 assert np.asarray(problem.data[0])[:, np.argwhere(moved[0].weights)[0, 1]].any()
     with pytest.raises(InputError, match="trunks times changes = 1000, expected at most"):
-        methods.seeds_by_layer(problem, 1000)
+        branching.seeds_by_layer(problem, 1000)
 
 
-@pytest.mark.long
 def test_reversed_pixels_give_the_same_descent_up_to_rounding():
     problem = gd.problems.digits("mnist5k", widths=(4, 4), samples=300)
     grid, settings = gd.axes(learning_rate=[3.0], seed=[0]), {"batch_size": 30, "metrics": {}}
     runs, backward = (
         gd.sweep(one, grid, 20, record_every=20, **settings)
-        for one in (problem, methods.reversed_inputs(problem))
+        for one in (problem, branching.reversed_inputs(problem))
     )
     np.testing.assert_allclose(backward.cost, runs.cost, rtol=1e-5)
-    ends = methods.stacked(problem, runs)
-    forward = methods.reversed_pixels(backward, problem)
+    ends = branching.stacked(problem, runs)
+    forward = branching.reversed_pixels(backward, problem)
     for a, b in zip(jax.tree.leaves(ends), jax.tree.leaves(forward), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)
     assert not np.array_equal(ends[0].weights, forward[0].weights)

@@ -34,7 +34,6 @@ def test_expected_costs_on_a_quadratic_are_close_to_those_of_the_exact_recursion
     np.testing.assert_allclose(costs, squares @ values / 2, rtol=0.03)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("capacity", [1.5, 2.0])
 def test_the_best_exponent_on_a_quadratic_approaches_2_beta_minus_1(capacity):
     """It rises slowly from below, since the theory holds for many steps."""

@@ -3,8 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from experiments.edge_models.__main__ import numbers, ratio
-from experiments.edge_models.model import relative_distances
+from experiments.edge_models.__main__ import numbers, ratio, relative_distances
 
 
 def test_relative_distances_from_a_straight_path_have_closed_forms():

@@ -26,7 +26,6 @@ def test_data_and_starts_are_those_of_the_published_code():
     assert float(jnp.max(jnp.abs(params[0].weights))) > 0.9
 
 
-@pytest.mark.long
 def test_the_tangent_network_differs_only_in_its_unbounded_outputs():
     problem = gd.problems.digits("mnist5k", samples=20)
     params = problem.init(jax.random.key(0))

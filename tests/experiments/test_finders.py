@@ -5,7 +5,6 @@ import xarray as xr
 
 from experiments.finders import ramp
 from experiments.finders.__main__ import METHODS, evaluate_recommendations, numbers
-from experiments.finders.problems import PROBLEMS
 
 
 def test_a_ramp_suggests_a_tenth_of_the_rate_at_its_lowest_smoothed_cost():
@@ -55,7 +54,3 @@ def test_the_summary_has_an_interval_for_each_difference():
     assert summary["search_share"] == [1, 1, 1]
     assert summary["search_minus_ramp_minimum"] == [1, 1, 1]
     assert summary["short_search_share"][0] == 0.5
-
-
-def test_the_experiment_has_twelve_problems():
-    assert len(PROBLEMS) == 12

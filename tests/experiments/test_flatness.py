@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import gdjax as gd
+from experiments.flatness.__main__ import fisher, rank_matrix, reliability, two_way_bootstrap
 from experiments.flatness.model import scaled_hessian
-from experiments.flatness.summary import fisher, rank_matrix, reliability, two_way_bootstrap
 from experiments.shared.images import strided
 from experiments.shared.statistics import partial_correlation
 from gdjax.curvature import HessianOperator
@@ -58,7 +58,6 @@ def test_the_variance_of_two_way_resamples_of_a_mean_has_a_closed_form():
     assert drawn.mean() == pytest.approx(x.mean(), abs=0.03)
 
 
-@pytest.mark.long
 def test_two_way_intervals_cover_the_correlation_of_a_crossed_design():
     """Starts, orders and remainders contribute to both variables with correlation 0.4.
 

@@ -1,7 +1,6 @@
 """The grokking experiment: known delays, and its cost."""
 
 import jax
-import matplotlib
 import numpy as np
 import xarray as xr
 
@@ -53,17 +52,6 @@ def test_a_delay_inversely_proportional_to_the_decay_has_slope_minus_one():
     decay = np.array([0.0, 0.1, 0.3, 1.0])
     delay = np.array([[np.inf] * 3, [10.0, 20, np.inf], [10 / 3, 20 / 3, 5], [1.0, 2, 3]])
     np.testing.assert_allclose(grokking.exponents(decay, delay), [-1, -1], rtol=1e-12)
-
-
-def test_the_figure_shows_how_many_runs_do_not_generalize():
-    before = dict(matplotlib.rcParams)
-    figure = grokking.plot(built())["delays"]
-    figure.canvas.draw()
-    left, right = figure.axes
-    assert "without decay: never in 6 of 6 runs" in right.get_title("left")
-    assert "never" in [text.get_text() for text in right.texts]
-    assert [text.get_text() for text in left.get_legend().get_texts()][:3] == ["0", "0.1", "1"]
-    assert dict(matplotlib.rcParams) == before
 
 
 def test_the_cost_depends_only_on_the_training_pairs():

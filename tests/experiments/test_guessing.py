@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from experiments.guessing import __main__ as guessing
-from experiments.guessing import __main__ as summaries
 from experiments.guessing import model as methods
 from experiments.guessing.model import Config
 from gdjax.errors import InputError
@@ -75,9 +74,9 @@ def test_slopes_and_ratios_are_those_of_simulated_errors():
     k = np.array([2, 4, 8, 16, 32])
     rng = np.random.default_rng(0)
     log_ratio = np.log(0.8) - 0.2 * np.log(k) + 0.01 * rng.normal(size=(16, 5))
-    slope = summaries.slopes(log_ratio, k)
+    slope = guessing.slopes(log_ratio, k)
     assert slope.low < -0.2 * np.log(2) < slope.high
     assert slope.high - slope.low < 0.01
-    ratio = summaries.exponential_mean(np.log([1.0, 2.0, 4.0]))
+    ratio = guessing.exponential_mean(np.log([1.0, 2.0, 4.0]))
     assert ratio.value == pytest.approx(2)
     assert ratio.low * ratio.high == pytest.approx(4)

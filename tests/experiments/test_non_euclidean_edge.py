@@ -1,7 +1,6 @@
 """Generalized sharpness in units of its limit: known values, and a small run."""
 
 import numpy as np
-import pytest
 import xarray as xr
 
 from experiments.non_euclidean_edge import __main__ as non_euclidean_edge
@@ -31,7 +30,6 @@ def test_the_summary_contains_known_late_values_and_the_figure_shows_all_cases()
     assert len(figure.axes) == len(CASES)
 
 
-@pytest.mark.long
 def test_curvature_along_a_step_is_at_most_the_generalized_sharpness():
     config = Config(width=3, samples=6, steps=20, records=5, starts=2)
     result = non_euclidean_edge.recorded(config, random_targets(3, 6), "sign_plain", (0.01,))

@@ -5,7 +5,6 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 import xarray as xr
 
 import gdjax as gd
@@ -47,7 +46,6 @@ def test_both_parts_of_a_gradient_have_separate_rates():
         np.testing.assert_allclose(np.concatenate([update["a"], update["b"]]), expected, rtol=1e-5)
 
 
-@pytest.mark.long
 def test_parts_of_the_change_of_a_cubic_have_closed_forms():
     """C = w^T H w / 2 + c w_0^3: the remainder is c d_0^3, and the line integral is exact."""
     H, c = np.diag([4.0, 1.0, 0.5]), 0.3
@@ -69,7 +67,6 @@ def test_parts_of_the_change_of_a_cubic_have_closed_forms():
     np.testing.assert_allclose(parts.total, expected.sum() + cubic, rtol=1e-5)
 
 
-@pytest.mark.long
 def test_parts_of_the_fall_in_a_noisy_quadratic_valley_have_the_computed_means():
     """Two steep directions at the stationary variance, and two flat ones far from it."""
     values, deviation, rate, steps = np.array([1.0, 0.7, 0.004, 0.002]), 0.5, 0.5, 100

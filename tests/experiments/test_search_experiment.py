@@ -44,7 +44,7 @@ def test_replayed_halving_stops_settings_at_the_rungs_of_the_search(accuracy):
     np.testing.assert_array_equal(runs.rung.values.ravel(), replays.halving(accuracy))
 
 
-@pytest.mark.parametrize("batch", [pytest.param(1, marks=pytest.mark.long), 8])
+@pytest.mark.parametrize("batch", [1, 8])
 def test_replayed_trials_equal_those_of_hyperband(accuracy, batch):
     study = search.hyperband(LINE, GRID, RUNGS, 16, seed=0, batch=batch)
     replay = replays.new_study(RUNGS, seed=0)

@@ -20,7 +20,6 @@ def summary(dataset):
     return slope_descent.numbers(dataset)
 
 
-@pytest.mark.long
 def test_recorded_slopes_equal_the_derivatives(dataset):
     x, slope = dataset["quartic"].position.values, dataset["quartic"].slope.values
     np.testing.assert_allclose(slope, 4 * x**3 - 8 * x + 1, atol=1e-12)

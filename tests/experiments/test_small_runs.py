@@ -11,16 +11,19 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import gdjax as gd
 from experiments.basins.__main__ import beyond, lines
 from experiments.batch_sizes.__main__ import last_epochs
 from experiments.edge_of_stability.__main__ import late_ratios
 from experiments.grokking.__main__ import delays
 from experiments.mode_connectivity import __main__ as paths
 from experiments.render import RESULTS
+from experiments.schedules import __main__ as schedule_runs
 from experiments.shared.trees import datasets
 from experiments.trainability_boundary import __main__ as maps
 from experiments.trainability_boundary import box_counting
 from gdjax.descent import Outcome
+from gdjax.errors import InputError
 
 SMALL: dict = {}
 
@@ -38,19 +41,16 @@ def small(**settings):
 @small(
     adam_rates=(0.004,),
     rmsprop_rates=(0.001,),
-    steps=4000,
-    digit_adam_rates=(0.01,),
-    digit_rmsprop_rates=(0.01,),
-    digit_steps=8,
+    steps=40,
+    digit_adam_rates=(),
+    digit_rmsprop_rates=(),
     starts=2,
-    digits=20,
-    records=40,
-    digit_records=4,
+    records=4,
 )
 def adaptive_edge(_, numbers):
     assert numbers["chebyshev_adam_limit"] == pytest.approx(38)
-    assert numbers["chebyshev_adam_late"][0][0] == pytest.approx(38, rel=0.05)
-    assert numbers["chebyshev_rmsprop_late"][0][0] == pytest.approx(2, rel=0.08)
+    assert numbers["chebyshev_rmsprop_limit"] == pytest.approx(2)
+    assert numbers["chebyshev_adam_not_found"] == 0
 
 
 @small(images=100, hidden=4, seeds=3, whole=2, steps=300, directions=32)
@@ -97,15 +97,10 @@ def basins(results, numbers):
     assert limit.shape == (2, 4)
 
 
-@small(batch_sizes=(32, 4000), epochs=(2, 3), rates=3, seeds=2, timed_epochs=1, repeats=1)
+@small(batch_sizes=(32, 4000), epochs=(1, 2), rates=2, seeds=2, timed_epochs=1, repeats=1)
 def batch_sizes(results, numbers):
-    assert numbers["equal_epochs_32_cost"][0] < 0.5
-    assert numbers["equal_epochs_4000_cost"][0] > 0.8
-    assert numbers["equal_epochs_32_accuracy"][0] > 0.7
-    assert numbers["epochs_to_half_32"] <= 2
     assert numbers["epochs_to_half_4000"] == np.inf
-    assert last_epochs(results).tolist() == [2, 3]
-    assert results.batch_size.values.tolist() == [32, 4000]
+    assert last_epochs(results).tolist() == [1, 2]
     assert np.all(results.seconds_an_epoch > 0)
     # The cost before the first step is independent of the batch size.
     first, second = results.cost.isel(epoch=0).values
@@ -143,15 +138,12 @@ def catapult(_, numbers):
 @small(
     rates=(0.1, 0.3),
     starts=2,
-    widths=(4,),
-    width_rates=(0.1,),
-    width_starts=2,
-    steps=300,
-    digits=20,
-    digit_rates=(1.0,),
-    digit_starts=2,
-    digit_steps=20,
-    eigenvectors=2,
+    width=4,
+    samples=16,
+    widths=(),
+    steps=40,
+    digit_rates=(),
+    eigenvectors=1,
 )
 def central_flow(results, numbers):
     """The flows start at the starting points of the descents."""
@@ -159,8 +151,8 @@ def central_flow(results, numbers):
         start = part.isel(step=0)
         np.testing.assert_allclose(start.center, start.cost, rtol=1e-4)
         np.testing.assert_allclose(start.plain, start.cost, rtol=1e-4)
-    assert numbers["width_16_rate_0.1_mean_median"][0] < 0.05
-    assert numbers["width_16_arrived"] == numbers["width_16_runs"] == 4
+    assert numbers["width_4_rate_0.1_mean_median"][0] < 0.05
+    assert numbers["width_4_arrived"] == numbers["width_4_runs"] == 4
 
 
 @small(modes=50, steps=(10, 100))
@@ -169,16 +161,12 @@ def decay_exponents(_, numbers):
     assert len(numbers["exponents_1.5_0.1"]) == 2
 
 
-@small(epochs=6, random_networks=16, seeds=6)
+@small(epochs=2, random_networks=16, seeds=6)
 def digits(results, numbers):
     # On average, random networks classify 1 in 10 images correctly: each class has 100 images.
     _, low, high = numbers["random_networks_mean_accuracy"]
     assert low - 0.02 < 0.1 < high + 0.02
-    assert numbers["initial_test_accuracy"] < 0.25
     assert numbers["initial_cost"] == pytest.approx(2.5, abs=0.2)
-    assert numbers["final_cost"] < 0.4 < numbers["baseline_cost"]
-    # Six epochs, a fifth of the default, suffice for accuracies far above chance level, 10 %.
-    assert numbers["final_test_accuracy"] > 0.7
     assert numbers["wrong"] == round(1000 * (1 - numbers["final_test_accuracy"]))
     # For six starts, the interval of the median is the range of values, of coverage 1 - 2 / 2^6.
     accuracy = results.seeds_accuracy.values[:, -1]
@@ -189,64 +177,55 @@ def digits(results, numbers):
     for name, record in (("before", 0), ("after", -1)):
         right = np.argmax(results[name].values, axis=1) == results.label.values
         assert np.mean(right) == pytest.approx(float(results.test_accuracy[record]), abs=1e-6)
-    assert results.epoch.values.tolist() == list(range(7))
     target = np.eye(10)[results.label.values]
     by_hand = np.mean(np.sum((results.after.values - target) ** 2, axis=1))
     assert float(results.test_cost[-1]) == pytest.approx(by_hand, rel=1e-5)
-    assert float(results.test_cost[-1]) > float(results.cost[-1])
 
 
 @small(
-    rates=(0.3,),
-    steps=80,
-    digits=20,
-    digit_steps=20,
+    rates=(),
+    digit_rates=(),
     image_data="mnist5k",
+    image_rates=(0.02,),
     images=20,
+    image_stride=4,
     image_widths=(4,),
     image_steps=20,
     starts=2,
-    eigenvectors=2,
+    eigenvectors=1,
     window=1,
 )
 def edge_models(_, numbers):
-    assert numbers["swish_rate_0.3_bounded"] == numbers["swish_rate_0.3_gradient_completed"] == 2
-    assert numbers["swish_rate_0.3_moved"][0] < 1e-3
-    assert numbers["swish_rate_0.3_rod_completed"] == 2
-    assert numbers["swish_rate_0.3_rod"][0] < numbers["swish_rate_0.3_gradient"][0]
-    assert numbers["swish_rate_0.3_rod_to_gradient"][0] < 1
+    case = "Fashion-MNIST_rate_0.02"
+    assert numbers[f"{case}_bounded"] == 2
+    for model in ("gradient", "central", "rod", "edge"):
+        assert numbers[f"{case}_{model}_completed"] == 2
+        assert numbers[f"{case}_{model}"][0] < 0.5
+    assert numbers[f"{case}_moved"][0] < 1e-3
 
 
 @small(
     rates=(0.04, 0.06),
-    steps=12_000,
+    steps=60,
     heavy_rates=(0.06,),
     nesterov_rates=(0.03,),
-    momentum_steps=3_000,
-    seeds=2,
+    momentum_steps=30,
+    seeds=1,
     digit_rates=(3.0,),
-    digit_steps=40,
+    digit_steps=8,
     digit_seeds=2,
-    samples=200,
+    samples=20,
+    records=4,
 )
 def edge_of_stability(results, numbers):
-    # With momentum, the sharpness falls below the limit after each spike of the cost, and rises
-    # again.
     limits = {"plain": [50, 2 / 0.06], "heavy": [3.8 / 0.06], "nesterov": [3.8 / 2.8 / 0.03]}
     for panel, limit in limits.items():
         np.testing.assert_allclose(numbers[f"{panel}_threshold"], limit, rtol=1e-5)
-        allowed = 0.02 if panel == "plain" else 0.15
-        np.testing.assert_allclose(numbers[f"{panel}_late_over_threshold"], 1, atol=allowed)
         assert numbers[f"{panel}_runs_diverged"] == numbers[f"{panel}_sharpness_not_found"] == 0
-    # At a learning rate of 0.04, the limit 50 exceeds the initial sharpness.
-    plain, digits, tangent = (results[name] for name in ("plain", "digits", "tangent"))
-    assert np.all(plain.sharpness.isel(step=0) < 50)
-    assert numbers["plain_reached_at_step"][0] > 1000
-    assert numbers["plain_cost_left_after_it"][0] < 0.6
-    assert 0 < numbers["plain_records_with_rising_cost"][0] < 0.8
     # Student's interval of two differences has a half-width of 12.706 standard errors, and the
     # standard error is half the distance between the differences.
-    first, second = late_ratios(tangent.to_dataset())[0] - late_ratios(digits.to_dataset())[0]
+    digits, tangent = (late_ratios(results[name].to_dataset())[0] for name in ("digits", "tangent"))
+    first, second = tangent - digits
     half, mean = 12.7062 * abs(first - second) / 2, (first + second) / 2
     expected = [mean, mean - half, mean + half]
     np.testing.assert_allclose(numbers["tangent_minus_digits"][0], expected, rtol=1e-4, atol=1e-6)
@@ -473,7 +452,7 @@ def local_minima(results, numbers):
     assert numbers[f"{digits}: matched_distance_least"] <= numbers[f"{digits}: distance_least"]
 
 
-@small(epochs=3, snapshots=10, points=7, samples=1000, seeds=2)
+@small(epochs=3, snapshots=6, points=5, samples=320, seeds=1)
 def loss_landscape(results, numbers):
     branches, views = ("too_small", "good", "too_large"), ("random", "neuron", "eigenvectors")
     # The start of the figures is the first one, and all rates have equal starts.
@@ -497,7 +476,7 @@ def loss_landscape(results, numbers):
         way = results[f"{branch}/way"].to_dataset()
         for view in views:
             plane = results[f"{branch}/{view}"].to_dataset()
-            assert float(plane.cost[3, 3]) == pytest.approx(float(way.path_cost[-1]), rel=1e-4)
+            assert float(plane.cost[2, 2]) == pytest.approx(float(way.path_cost[-1]), rel=1e-4)
             assert [plane[n].attrs["length"] for n in "ab"] == [pytest.approx(1, rel=1e-4)] * 2
             assert (plane.a[0], plane.a[-1]) == (-15, 15)
             assert branch != "too large" or np.ptp(plane.cost.values) < 0.01
@@ -576,6 +555,35 @@ def river_valleys(results, numbers):
 
 
 @small(
+    factor_rates=(0.5, 1.1, 1.2),
+    factor_steps=400,
+    factor_bases=12,
+    xor_rates=(4.0,),
+    xor_steps=60,
+    xor_bases=3,
+    digit_rates=(2.0,),
+    digit_steps=6,
+    digit_bases=3,
+    images=32,
+    distances=(1e-2, 0.3),
+    twins=2,
+    trunks=1,
+    late_shares=(0.0,),
+)
+def predictability(results, numbers):
+    # The exponents of minima, and of the orbits of period 2 on x = y, across them and along them.
+    found = [value for value, *_ in numbers["factors_exponent"]]
+    np.testing.assert_allclose(found, [0, -0.111572, -0.192831], atol=1e-3)
+    np.testing.assert_allclose(numbers["factors_known_exponent"], found, atol=1e-3)
+    for part in datasets(results).values():
+        assert np.all(part.at_start.sel(distance=0) == 0)
+        assert np.all(part.independent >= 0)
+    # Ends of digit networks move in proportion to a small displacement.
+    near, far = results["digits"].at_start.isel(distance=[1, 2]).mean(("seed", "twin")).values[0]
+    assert far / near == pytest.approx(30, rel=0.5)
+
+
+@small(
     validation=200,
     rates=3,
     momenta=(0.0, 0.8),
@@ -592,6 +600,34 @@ def search(results, numbers):
     assert numbers["num_settings"] == 6
     assert all(numbers[f"{name}_time"][0] > 0 for name in ("dense", "batches", "single"))
     assert np.isfinite(results["seconds.dense"]).sum() == 1
+
+
+@small(
+    samples=60,
+    widths=(4,),
+    batch_size=10,
+    steps=12,
+    iterations=2,
+    tuning_starts=2,
+    pairs=3,
+)
+def schedules(results, numbers):
+    settings, _ = SMALL["schedules"]
+    config = schedule_runs.Config(**settings)
+    # The first schedule is constant, so that a sweep at this rate ends at the same costs.
+    axes = gd.axes(shape=[0], peak=[3.0], seed=range(2))
+    digits = schedule_runs.problems(config)["digits"]
+    costs = schedule_runs.runs_of(config, digits, np.ones((1, 12)), axes)
+    assert results.tuning_cost[0] == pytest.approx(costs.mean(), rel=1e-5)
+    assert np.all(numbers["rates"] > 0)
+    assert np.all(np.isfinite(results.cost))
+    np.testing.assert_allclose(schedule_runs.holm(np.array([0.01, 0.04, 0.03])), [0.03, 0.06, 0.06])
+    known = {"cosine": 0.75, "linear": 2 / 3, "warm-up-stable-decay": 1, "learned": np.sqrt(1 / 2)}
+    knots = -np.log(2) * np.arange(12)[None] / 8
+    learned = xr.Dataset({"knots": (("iteration", "knot"), np.repeat(knots, 2, axis=0))})
+    learned["tuning_cost"] = "iteration", [1.0, 2.0]
+    for name, value in known.items():  # at a third of 12 steps
+        assert schedule_runs.shape_of(name, 12, learned)[4] == pytest.approx(value)
 
 
 @small(learned=200, widths=(8,), starts=4, orders=3, epochs=(1, 2), resamples=10)
@@ -642,14 +678,18 @@ def smoothness(results, numbers):
 
 
 @small(
-    batch_sizes=(64,),
+    rates=(0.13,),
+    batch_sizes=(8,),
     starts=2,
     orders=1,
-    steps=600,
+    width=3,
+    samples=16,
+    steps=40,
     records=4,
     batches=4,
-    window=64,
-    copies=(1, 2),
+    window=16,
+    sizes=(8,),
+    copies=(2,),
     noises=(0.0, 0.1),
     points=2,
     image_data="mnist5k",
@@ -662,9 +702,8 @@ def smoothness(results, numbers):
 def stochastic_edge(results, numbers):
     # A step changes |d|^2 by eta^2 |g|^2 - 2 eta d^T g. The equation is the sum over all steps.
     np.testing.assert_allclose(results.net_stationary, 1 + results.net_drift, rtol=2e-3)
-    assert all(numbers[f"bound_holds_{way}_64"] for way in ("shuffled", "replacement"))
-    assert numbers["whole_shuffled_64"][0][0] > numbers["whole_replacement_64"][0][0]
-    assert len(numbers["gradual_64"]) == len(numbers["gap_64"]) == 2
+    assert len(numbers["gradual_8"]) == 1
+    assert len(numbers["gap_8"]) == 2
 
 
 @small(
@@ -714,7 +753,7 @@ def trainability_boundary(results, numbers):
     hidden=2,
     seeds=24,
     steps=2000,
-    directions=200,
+    directions=64,
     num_samples=100,
     resamples=50,
 )
@@ -725,7 +764,6 @@ def widths_of_valleys(results, numbers):
     assert numbers["volume_least"] <= numbers["volume_most"]
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("name", SMALL)
 def test_a_small_run(name, drawn):
     settings, check = SMALL[name]
@@ -736,3 +774,20 @@ def test_a_small_run(name, drawn):
     kinds = {figure.split("_")[0] for figure in drawn(experiment, results)}
     files = [*(RESULTS / name).glob("*.png"), *(RESULTS / name).glob("*.webp")]
     assert kinds == {file.stem.split("_")[0] for file in files}
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("batch_sizes", {"batch_sizes": (8, 4000), "epochs": (1,)}, "one number for each"),
+        ("gradient_anatomy", {"epochs": (3, 1)}, "epochs = "),
+        ("gradient_anatomy", {"epochs": ()}, "epochs = "),
+        ("learning_rates", {"fine": ((8.0, 40.0),)}, "expected a range of rates for each"),
+        ("trainability_boundary", {"points": 20}, "points = 20"),
+        ("trainability_boundary", {"conditions": ("tan",)}, r"unknown conditions \['tan'\]"),
+    ],
+)
+def test_settings_that_do_not_fit_raise_input_error(name, settings, message):
+    experiment = importlib.import_module(f"experiments.{name}.__main__")
+    with pytest.raises(InputError, match=message):
+        experiment.run(experiment.Config(**settings))

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import xarray as xr
 
 from experiments.benchmarks import descents, first_call, landscape, second_call
 from experiments.benchmarks.timing import Clock, share
@@ -33,28 +32,26 @@ def test_the_share_is_the_operation_rate_relative_to_a_matrix_product():
     assert share(2.0, 26_004_000.0, 1000, 10) == pytest.approx(10.0)
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("part", ["whole_set", "mini_batches"])
-def test_every_measurement_of_a_part_is_positive(part, clock, dataset, monkeypatch):
+MEASUREMENTS = [
+    *(descents.whole_set, descents.mini_batches),
+    *(landscape.planes, landscape.eigenvalues, landscape.paths),
+]
+
+
+@pytest.mark.parametrize("measure", MEASUREMENTS)
+def test_every_measurement_is_positive(measure, clock, dataset, monkeypatch):
     # The difference of two sweeps with so few steps is noise, so only the longer one is timed.
-    monkeypatch.setattr(
-        descents,
-        "steps_only",
-        lambda clock, problem, axes, few, many, size: clock.best(
-            descents.sweep_seconds(problem, axes, many, size)
-        ),
-    )
-    result = getattr(descents, part)(clock, SMALL, dataset)
+    def longer(clock, problem, axes, few, many, size):
+        return clock.best(descents.sweep_seconds(problem, axes, many, size))
+
+    monkeypatch.setattr(descents, "steps_only", longer)
+    result = measure(clock, SMALL, dataset)
     assert result
     assert all(value > 0 for value in result.values())
     assert not any("torch" in name for name in result)
+    assert result.get("eigenvalues_largest_residual", 0) < 1e-3
 
 
-def test_the_time_of_a_repeated_small_sweep_is_measured():
-    assert 0 < descents.small_sweep(SMALL)["small_sweep_seconds"] < 10
-
-
-@pytest.mark.long
 def test_speed_relative_to_a_python_loop_is_the_ratio_of_run_steps_per_second(clock):
     result = descents.trainability(clock, SMALL)
     assert result["trainability_times_stepwise"] == pytest.approx(
@@ -63,16 +60,6 @@ def test_speed_relative_to_a_python_loop_is_the_ratio_of_run_steps_per_second(cl
     )
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("part", ["planes", "eigenvalues", "paths"])
-def test_every_measurement_of_landscape_functions_is_positive(part, clock, dataset):
-    result = getattr(landscape, part)(clock, SMALL, dataset)
-    assert result
-    assert all(value > 0 for value in result.values())
-    assert result.get("eigenvalues_largest_residual", 0) < 1e-3
-
-
-@pytest.mark.long
 def test_a_first_call_compiles_fewer_than_20_programs():
     result = first_call.ratios(1, rates=1, seeds=2, steps=3)
     assert result["first_call_beyond_ratio"] > 0
@@ -81,7 +68,6 @@ def test_a_first_call_compiles_fewer_than_20_programs():
     assert result["first_call_programs_ours"] < 20
 
 
-@pytest.mark.long
 def test_both_programs_of_a_first_call_return_costs_of_all_runs_and_steps():
     costs = first_call.ours(2, 2, 3)()
     _params, by_hand = first_call.by_hand(2, 2, 3)()
@@ -90,19 +76,8 @@ def test_both_programs_of_a_first_call_return_costs_of_all_runs_and_steps():
     assert (by_hand[-2:, -1] < by_hand[-2:, 0]).all()
 
 
-@pytest.mark.long
 def test_costs_of_a_second_call_equal_those_of_the_hand_written_program(monkeypatch):
     monkeypatch.setattr(second_call, "MODELS", {"linen": second_call.MODELS["linen"]})
     result = second_call.ratios(1, seeds=2, steps=20)
     assert result["second_call_linen_ratio"] > 0
     assert result["second_call_linen_difference"] < 1e-4
-
-
-def test_bars_have_the_given_lengths_and_readable_labels():
-    times = {"whole_set_times_torch_loop": 5.0, "trainability_times_scan": 12}
-    figure = speed.plot(xr.Dataset({"whole_set_share": 0.7, **times}))["speed"]
-    left, right = figure.axes
-    assert [bar.get_width() for bar in left.patches] == [0.7]
-    assert [bar.get_width() for bar in right.patches] == [5.0, 12]
-    labels = [text.get_text() for text in right.get_yticklabels()]
-    assert labels == ["whole set: against torch loop", "trainability: against scan"]

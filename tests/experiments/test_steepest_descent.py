@@ -19,7 +19,6 @@ def summary(tree):
     return steepest_descent.numbers(tree)
 
 
-@pytest.mark.long
 def test_gradients_of_himmelblau_equal_the_formula(tree):
     x, y = tree["himmelblau"].point.values.T
     first, second = x**2 + y - 11, x + y**2 - 7
@@ -67,7 +66,6 @@ def test_a_large_rate_changes_the_end_points(summary):
     assert summary["six_hump_camel_diverged_0.9"] > 0.1  # the term x^6 makes large x unstable
 
 
-@pytest.mark.long
 def test_above_its_stability_limit_no_start_ends_in_the_sharpest_minimum():
     result = steepest_descent.run(
         Config(functions=("himmelblau",), side=30, steps=600, rates=(0.1, 1.05), paths=2, points=2)

@@ -56,7 +56,6 @@ def test_updates_and_initial_weights_are_scaled_by_the_tabulated_factors():
     assert moved == [(-2.0, -2.0), (-0.5, -2.0), (-0.125, -0.5)]
 
 
-@pytest.mark.long
 def test_the_summary_and_figures_of_a_small_run_are_complete(monkeypatch, drawn):
     monkeypatch.setattr(parametrizations, "PARAMETRIZATIONS", ("standard", "mup"))
     monkeypatch.delitem(parametrizations.OPTIMIZERS, "descent")

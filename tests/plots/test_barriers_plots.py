@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments.mode_connectivity.figures import profiles
+from experiments.mode_connectivity.__main__ import profiles
 from gdjax.plots.barriers import barrier_matrix, cluster_order
 
 T = np.linspace(0, 1, 5)

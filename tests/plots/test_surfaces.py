@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from experiments.steepest_descent import figures as steepest
+from experiments.steepest_descent import __main__ as steepest
 from gdjax.plots import surfaces
 from gdjax.plots.style import CYCLE
 

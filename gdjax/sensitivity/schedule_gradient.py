@@ -1,0 +1,408 @@
+"""Gradient of the cost at the end of a descent with respect to its learning rates.
+
+    w_{t+1} = w_t + u_t(grad C(w_t); eta_t),   h_t = d E(w_T) / d eta_t
+
+E is the cost over all data, or that of a validation problem. For the cost sum lambda w^2 / 2,
+h_t = -sum lambda^2 w_T^2 / (1 - eta_t lambda):
+
+>>> rates = jnp.array([0.5, 0.2])
+>>> key = jax.random.key(0)
+>>> found = hypergradient(lambda w: w**2 / 2, optax.sgd, jnp.ones(()), rates, 2, key=key)
+>>> [round(float(h), 4) for h in found.gradient], HypergradientStatus(int(found.status)).name
+([-0.32, -0.2], 'RELIABLE')
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from enum import IntEnum
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, ArrayLike, Float, Int, Key, PyTree
+
+from gdjax.arguments import check_numbers, check_whole
+from gdjax.descent.batches import Order, check_replacement
+from gdjax.descent.block import strip_weak_types
+from gdjax.descent.step import cost_type, objective, update
+from gdjax.descent.validation import descent_keys, initial_model_state
+from gdjax.errors import InputError
+from gdjax.keys import Streams
+from gdjax.problems.evaluation import deterministic_cost, evaluation_microbatch
+from gdjax.problems.microbatches import cost_microbatch, in_microbatches
+from gdjax.problems.problem import Problem, as_problem
+from gdjax.problems.traces import problem_at
+from gdjax.problems.validation import check_params
+from gdjax.sensitivity.tangents import with_tangent
+from gdjax.summaries import fields_with
+
+MAX_KNOTS = 16
+FORWARD_KNOTS = 4  # up to this number of knots, forward mode needs less time and memory
+
+
+class HypergradientStatus(IntEnum):
+    """Whether the gradient says how the cost changes.
+
+    - RELIABLE: all three checks of `hypergradient` passed.
+    - CHAOTIC: rounding errors grow so much, or the cost is so rough, that the gradient does not
+      predict the change of the cost.
+    - NOT_FINITE: the descent diverged, or the derivative does not exist.
+    - UNCHECKED: the gradient is finite, and the checks were not made.
+    """
+
+    RELIABLE = 0
+    CHAOTIC = 1
+    NOT_FINITE = 2
+    UNCHECKED = 3
+
+
+class Hypergradient(NamedTuple):
+    """Gradient of the final cost with respect to a schedule.
+
+    Args:
+        cost: cost at the end of the descent.
+        gradient: derivative with respect to each entry of the schedule.
+        sample_gradient: derivative with respect to each sample's weight; None without weights.
+        status: a `HypergradientStatus`.
+        growth: largest growth of a displacement between two steps; NaN if unchecked.
+        rounding_change: relative change of the gradient if the start moves by a few units in the
+            last place; NaN if unchecked.
+        predicted_ratio: change of the cost for a change of the schedule by 1 % along the gradient,
+            relative to the change that the gradient predicts; NaN if unchecked.
+    """
+
+    cost: Float[Array, ""]
+    gradient: Float[Array, " entries"]
+    sample_gradient: Float[Array, " samples"] | None
+    status: Int[Array, ""]
+    growth: Float[Array, ""]
+    rounding_change: Float[Array, ""]
+    predicted_ratio: Float[Array, ""]
+
+    __repr__ = fields_with(status=HypergradientStatus)
+
+
+def hypergradient(
+    problem: Problem | Callable,
+    make_optimizer: Callable[..., optax.GradientTransformation],
+    params: PyTree,
+    schedule: Sequence | ArrayLike,
+    num_steps: int,
+    *,
+    key: Key[Array, ""] | Streams,
+    knots: bool = False,
+    validation: Problem | Callable | None = None,
+    sample_weights: Sequence | ArrayLike | None = None,
+    model_state: PyTree = None,
+    batch_size: int | None = None,
+    replacement: bool = False,
+    check: bool = True,
+) -> Hypergradient:
+    """Return the gradient of a descent's final cost with respect to its learning rates.
+
+        h = d E(w_T) / d schedule
+
+    Reverse mode keeps the states at the ends of sqrt(T) segments and, within one segment, of each
+    step: 2 sqrt(T) states. It takes the time of about four descents, and the checks take that of
+    eight more. At most four knots are differentiated in forward mode. The function can be mapped
+    over starting points with `jax.vmap`.
+
+    The status is CHAOTIC if one of three checks fails: the largest growth of a displacement between
+    two steps, times the rounding unit, is at most 0.01; gradients from starts that differ by a few
+    units in the last place differ by at most 10 %; and a change of the schedule by 1 % along the
+    gradient, to both sides, changes the cost by between half of and twice what the gradient
+    predicts. A positive Lyapunov exponent alone is no reason: a chaotic transient can end in
+    convergence.
+
+    Args:
+        problem: a Problem, or a cost `cost(params)` without data.
+        make_optimizer: factory that accepts a `learning_rate`, such as `optax.sgd`. Its update must
+            be differentiable: Adam needs an `eps_root` above 0, and optimizers that use signs are
+            refused.
+        params: starting point.
+        schedule: learning rate of each step; with `knots`, logarithms of rates at equal distances
+            from the first step to the last, between which they are interpolated linearly.
+        num_steps: number of steps T.
+        key: random key of the mini-batches and of a random cost, as for `gd.descend`.
+        knots: whether the schedule consists of 2 to 16 knots.
+        validation: problem whose cost at the end is differentiated; None means `problem`.
+        sample_weights: weight of each sample's cost in the training; None means that all are 1 and
+            that no derivative is computed.
+        model_state: initial model state, for a cost that has one.
+        batch_size: number of samples per step; None uses the whole training set.
+        replacement: whether mini-batches are drawn with replacement.
+        check: whether the three checks are made.
+
+    Returns:
+        Cost, gradient, status, and the values of the three checks.
+
+    References: Maclaurin et al. 2015, arXiv 1502.03492; Metz et al. 2021, arXiv 2111.05803
+    (gradients of chaotic programs); Wu et al. 2018, arXiv 1803.02021 (short-horizon bias).
+    """
+    check_params(params)
+    check_whole("hypergradient: num_steps", num_steps, 1)
+    check_numbers("hypergradient: schedule", schedule)
+    params = strip_weak_types(params)
+    schedule = jnp.asarray(schedule, cost_type(params))
+    low, high = (2, MAX_KNOTS) if knots else (num_steps, num_steps)
+    if schedule.ndim != 1 or not low <= len(schedule) <= high:
+        expected = f"{low} to {high} knots" if knots else f"num_steps = {num_steps} rates"
+        raise InputError(f"hypergradient: schedule has shape {schedule.shape}, expected {expected}")
+    _check_differentiable(make_optimizer, params)
+    check_replacement(replacement, batch_size is not None)
+    model_state = initial_model_state(as_problem(problem), model_state)
+    order_key, noise, _ = descent_keys(key, random=as_problem(problem).random, probing=False)
+    problem = problem_at(problem, params) if model_state is None else as_problem(problem)
+    rows = None
+    if batch_size is not None:
+        order = Order((order_key,), problem.samples, batch_size, replacement=replacement)
+        rows = jnp.asarray(order.rows(0, num_steps)[0])
+    if sample_weights is not None:
+        sample_weights = jnp.asarray(sample_weights, schedule.dtype)
+        if problem.data is None or sample_weights.shape != (problem.samples,):
+            raise InputError(
+                f"hypergradient: sample_weights has shape {sample_weights.shape}, expected one "
+                f"weight for each sample of the problem's data"
+            )
+    return _hypergradient(
+        problem,
+        problem if validation is None else problem_at(validation, params),
+        params,
+        model_state,
+        schedule,
+        sample_weights,
+        rows,
+        noise,
+        make_optimizer=make_optimizer,
+        num_steps=num_steps,
+        knots=knots,
+        check=check,
+    )
+
+
+@partial(jax.jit, static_argnames=("make_optimizer", "num_steps", "knots", "check"))
+def _hypergradient(
+    problem,
+    validation,
+    params,
+    model_state,
+    schedule,
+    weights,
+    rows,
+    noise,
+    *,
+    make_optimizer,
+    num_steps,
+    knots,
+    check,
+):
+    numbers = jnp.arange(num_steps)
+
+    def rates_of(schedule):
+        if not knots:
+            return schedule
+        places = jnp.linspace(0, num_steps - 1, len(schedule), dtype=schedule.dtype)
+        return jnp.exp(jnp.interp(numbers.astype(schedule.dtype), places, schedule))
+
+    def final_cost(params, schedule, weights):
+        step = partial(_step, problem, make_optimizer, noise, weights)
+        rates = rates_of(schedule)
+        start = (params, make_optimizer(learning_rate=rates[0]).init(params), model_state)
+        w, _, final_state = _checkpointed(step, start, (rates, numbers, rows))
+        cost = deterministic_cost(validation, model_state=final_state, step=num_steps)
+        return in_microbatches(cost, evaluation_microbatch(validation))(w, validation.data)
+
+    def gradient_at(params):
+        if knots and len(schedule) <= FORWARD_KNOTS and weights is None:
+
+            def twice(schedule):
+                value = final_cost(params, schedule, None)
+                return value, value
+
+            gradient, value = jax.jacfwd(twice, has_aux=True)(schedule)
+            return value, (gradient, None)
+        arguments = (1,) if weights is None else (1, 2)
+        value, gradients = jax.value_and_grad(final_cost, arguments)(params, schedule, weights)
+        return value, (*gradients, None)[:2]
+
+    cost, (gradient, sample_gradient) = gradient_at(params)
+    finite = jnp.isfinite(cost) & jnp.isfinite(gradient).all()
+    nan = jnp.full((), jnp.nan, schedule.dtype)
+    growth, rounding_change, ratio, status = nan, nan, nan, HypergradientStatus.UNCHECKED
+    if check:
+        growth = _largest_growth(
+            partial(_step, problem, with_tangent(make_optimizer, key=jax.random.key(0)), noise),
+            make_optimizer,
+            (params, model_state),
+            weights,
+            (rates_of(schedule), numbers, rows),
+        )
+        moved = _moved_by_rounding(params)
+        length = jnp.linalg.norm(gradient)
+        rounding_change = jnp.linalg.norm(gradient_at(moved)[1][0] - gradient) / length
+        reach = math.sqrt(len(schedule)) if knots else jnp.linalg.norm(schedule)
+        change = 0.01 * reach * gradient / length
+        above = final_cost(params, schedule + change, weights)
+        below = final_cost(params, schedule - change, weights)
+        predicted = 0.01 * reach * length
+        ratio = (above - below) / 2 / predicted
+        eps = jnp.finfo(schedule.dtype).eps
+        # Where the predicted change is lost in the rounding of the cost, the schedule is optimal.
+        is_flat = predicted <= 100 * eps * jnp.abs(cost)
+        reliable = (growth * eps <= 0.01) & (
+            is_flat | ((rounding_change <= 0.1) & (ratio >= 0.5) & (ratio <= 2))
+        )
+        status = jnp.where(
+            reliable, int(HypergradientStatus.RELIABLE), int(HypergradientStatus.CHAOTIC)
+        )
+    status = jnp.where(finite, status, int(HypergradientStatus.NOT_FINITE)).astype(jnp.int32)
+    return Hypergradient(
+        cost,
+        gradient,
+        sample_gradient,
+        status,
+        growth,
+        rounding_change,
+        ratio.astype(schedule.dtype),
+    )
+
+
+def _step(problem, make_optimizer, noise, weights, state, inputs):
+    """Return parameters, optimizer state and model state after one step."""
+    params, opt_state, model_state = state
+    rate, number, rows = inputs
+
+    def taken(tree):
+        return tree if rows is None else jax.tree.map(lambda a: a[rows], tree)
+
+    cost, batch = problem.cost, taken(problem.data)
+    if weights is not None:
+        cost = partial(_weighted, problem.cost)
+        batch = (batch, taken(weights))
+    minimized = objective(
+        cost,
+        batch,
+        key=None if noise is None else jax.random.fold_in(noise, number),
+        step=number,
+        model_state=model_state,
+        microbatch=cost_microbatch(problem) if rows is None and weights is None else None,
+    )
+    value, gradient, model_state = minimized.evaluate(params)
+    updates, opt_state = update(
+        make_optimizer(learning_rate=rate),
+        gradient,
+        opt_state,
+        params,
+        value=value,
+        value_fn=minimized.value,
+        grad_fn=minimized.gradient,
+    )
+    return optax.apply_updates(params, updates), opt_state, model_state
+
+
+def _weighted(cost, params, batch, **keywords):
+    """Return the mean of the samples' costs times their weights."""
+    samples, weights = batch
+    costs = jax.vmap(lambda one: cost(params, jax.tree.map(lambda a: a[None], one), **keywords))(
+        samples
+    )
+    return jnp.mean(weights * costs)
+
+
+def _checkpointed(step, start, inputs):
+    """Return the state after all steps, with two levels of checkpoints for reverse mode."""
+    num_steps = len(inputs[0])
+    length = math.isqrt(num_steps - 1) + 1
+    count = -(-num_steps // length)
+
+    def in_segments(a):
+        padding = [(0, count * length - num_steps)] + [(0, 0)] * (a.ndim - 1)
+        return jnp.pad(a, padding, mode="edge").reshape(count, length, *a.shape[1:])
+
+    is_step = jnp.arange(count * length).reshape(count, length) < num_steps
+
+    @jax.checkpoint
+    def one(state, inputs):
+        inputs, moves = inputs
+        return jax.tree.map(partial(jnp.where, moves), step(state, inputs), state), None
+
+    @jax.checkpoint
+    def segment(state, inputs):
+        return jax.lax.scan(one, state, inputs)
+
+    return jax.lax.scan(segment, start, (jax.tree.map(in_segments, inputs), is_step))[0]
+
+
+def _largest_growth(step, make_optimizer, start, weights, inputs):
+    """Return the largest growth of a displacement from one step to a later one."""
+    params, model_state = start
+    first = with_tangent(make_optimizer, key=jax.random.key(0))(learning_rate=inputs[0][0])
+
+    def logarithm(state, inputs):
+        state = step(weights, state, inputs)
+        return state, state[1].log_growth
+
+    logs = jax.lax.scan(logarithm, (params, first.init(params), model_state), inputs)[1]
+    lowest = jax.lax.cummin(jnp.concatenate([jnp.zeros(1, logs.dtype), logs]))
+    return jnp.exp(jnp.max(logs - lowest[:-1]))
+
+
+def _moved_by_rounding(params):
+    """Return a start that differs in the last places; one unit alone may be lost in a step."""
+    leaves, structure = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    moved = [
+        a * (1 + 4 * jnp.finfo(a.dtype).eps * jax.random.normal(k, a.shape, a.dtype))
+        for k, a in zip(keys, leaves, strict=True)
+    ]
+    return jax.tree.unflatten(structure, moved)
+
+
+def _check_differentiable(make_optimizer, params):
+    """Check that the first update has a derivative that is a number, and not 0 everywhere."""
+    name = f"make_optimizer = {make_optimizer!r:.80}"
+    shapes = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), params)
+    with jax.ensure_compile_time_eval():
+        try:
+            optimizer = make_optimizer(learning_rate=1.0)
+        except TypeError as error:
+            raise InputError(
+                f"hypergradient: {name} takes no learning_rate, expected a factory such as "
+                f"optax.adam, not optax.adam(0.1)"
+            ) from error
+
+        def first(gradient):
+            nothing = jnp.zeros((), cost_type(shapes))
+            return update(
+                optimizer,
+                gradient,
+                optimizer.init(shapes),
+                shapes,
+                value=nothing,
+                value_fn=lambda w: nothing,
+                grad_fn=lambda w: gradient,
+            )[0]
+
+        # All entries of the gradient differ, and the last is 0, as that of a dead coordinate.
+        gradient = jax.tree.map(
+            lambda a: jnp.linspace(1, 0, max(a.size, 2), dtype=a.dtype)[-a.size :].reshape(a.shape),
+            shapes,
+        )
+        ones = jax.tree.map(jnp.ones_like, shapes)
+        derivative = jax.tree.leaves(jax.jvp(first, (gradient,), (ones,))[1])
+        has_nan = any(bool(jnp.isnan(a).any()) for a in derivative)
+        is_zero = all(bool((a == 0).all()) for a in derivative)
+    if has_nan:
+        raise InputError(
+            f"hypergradient: {name} has no derivative where an entry of the gradient is 0; for "
+            f"Adam, pass an eps_root above 0: lambda learning_rate: optax.adam(learning_rate, "
+            f"eps_root=1e-8)"
+        )
+    if is_zero:
+        raise InputError(
+            f"hypergradient: {name} moves by the sign of the gradient, whose derivative is 0, so "
+            f"that the rates of earlier steps would have no effect; pass an optimizer with a "
+            f"differentiable update, such as optax.sgd"
+        )

@@ -1,0 +1,167 @@
+"""Growth of a small displacement along a run: the finite-time Lyapunov exponent.
+
+    z_t = (w_t, optimizer state),   z_{t+1} = F_t(z_t),   v_{t+1} = F_t'(z_t) v_t
+    lambda_T = 1/T sum_t log(|v_{t+1}| / |v_t|)
+
+F_t is a step on the mini-batch of step t, so that two runs with the same order of mini-batches are
+compared. On the quadratic cost a w^2 / 2, plain descent multiplies a displacement by |1 - eta a|.
+Where the eigenvalues differ, the exponent tends to the largest of log|1 - eta a|. On a floor of
+minima it tends to 0 as 1/T, so that the sign alone does not tell whether a run is chaotic.
+
+>>> from gdjax import Problem, axes, sweep
+>>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: w @ w / 2)
+>>> watched = with_tangent(optax.sgd, key=jax.random.key(0))
+>>> metrics = {"lyapunov": lyapunov_exponent()}
+>>> runs = sweep(bowl, axes(learning_rate=[0.5]), 4, make_optimizer=watched, metrics=metrics)
+>>> bool(jnp.allclose(runs.lyapunov[0, 1:].values, jnp.log(0.5)))
+True
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, Key, PyTree
+
+from gdjax.descent.step import cost_type, update
+from gdjax.errors import InputError
+from gdjax.keys import check_key
+from gdjax.problems.problem import Metric
+
+
+class TangentState(NamedTuple):
+    """State of an optimizer and of a tangent vector of its runs.
+
+    Args:
+        inner: state of the optimizer.
+        tangent: displacement of the parameters, and of the real arrays of `inner`, of length 1.
+        log_growth: sum of the logarithms of the growth of all steps.
+        steps: number of steps.
+    """
+
+    inner: PyTree
+    tangent: tuple[PyTree, list[Array]]
+    log_growth: Float[Array, ""]
+    steps: Int[Array, ""]
+
+
+def with_tangent(
+    make_optimizer: Callable[..., optax.GradientTransformation], *, key: Key[Array, ""]
+) -> Callable[..., optax.GradientTransformationExtraArgs]:
+    """Return an optimizer that also moves a tangent vector along each run.
+
+        v_{t+1} = F_t'(z_t) v_t / |F_t'(z_t) v_t|
+
+    The runs themselves do not change. The first tangent vector is random in the parameters and 0 in
+    the optimizer's state. A step takes one product with the Hessian of its mini-batch more. The
+    exponent is recorded by the metric `lyapunov_exponent`.
+
+    Args:
+        make_optimizer: factory of an optimizer with a differentiable update, such as `optax.sgd`.
+            Of optimizers that divide by a root, such as Adam, pass an `eps_root` above 0, since the
+            root of 0 has no derivative. Updates that use signs have the derivative 0.
+        key: random key of the first tangent vector.
+
+    Returns:
+        A factory with the arguments of `make_optimizer`, for a sweep, or for `gd.descend` if it is
+        called.
+    """
+    check_key(key)
+
+    @functools.wraps(make_optimizer)
+    def make(*args: Any, **settings: Any) -> optax.GradientTransformationExtraArgs:
+        optimizer = make_optimizer(*args, **settings)
+
+        def init(params):
+            inner = optimizer.init(params)
+            leaves, structure = jax.tree.flatten(params)
+            keys = jax.random.split(key, len(leaves))
+            drawn = [
+                jax.random.normal(k, a.shape, a.dtype) for k, a in zip(keys, leaves, strict=True)
+            ]
+            start = jax.tree.unflatten(structure, drawn), [0 * a for a in _split(inner)[0]]
+            tangent, _ = _normalized(start, start)
+            dtype = cost_type(params)
+            return TangentState(inner, tangent, jnp.zeros((), dtype), jnp.zeros((), jnp.int32))
+
+        def advance(updates, state, params=None, *, value, value_fn, grad_fn, **_):
+            direction, of_inner = state.tangent
+            real, merge = _split(state.inner)
+
+            def step(value, gradient, real, params):
+                updates, inner = update(
+                    optimizer,
+                    gradient,
+                    merge(real),
+                    params,
+                    value=value,
+                    value_fn=value_fn,
+                    grad_fn=grad_fn,
+                )
+                return (optax.apply_updates(params, updates), _split(inner)[0]), (updates, inner)
+
+            change = jax.jvp(value_fn, (params,), (direction,))[1].astype(value.dtype)
+            of_gradient = jax.jvp(grad_fn, (params,), (direction,))[1]
+            _, moved, (updates, inner) = jax.jvp(
+                step,
+                (value, updates, real, params),
+                (change, of_gradient, of_inner, direction),
+                has_aux=True,
+            )
+            tangent, growth = _normalized(moved, state.tangent)
+            log_growth = state.log_growth + jnp.log(growth).astype(state.log_growth.dtype)
+            return updates, TangentState(inner, tangent, log_growth, state.steps + 1)
+
+        return optax.GradientTransformationExtraArgs(init, advance)  # ty: ignore
+
+    return make
+
+
+def lyapunov_exponent(*, every: int = 1) -> Metric:
+    """Return a metric for the finite-time Lyapunov exponent of each run.
+
+        lambda_t = 1/t log(|v_t| / |v_0|)
+
+    It is the mean over the steps so far; the exponent from step s to step t is
+    (t lambda_t - s lambda_s) / (t - s). It is NaN at step 0. The optimizer must be one of
+    `with_tangent`.
+
+    Args:
+        every: number of records between values.
+
+    References: Pikovsky and Politi 2016, *Lyapunov Exponents*, chapter 3.
+    """
+    return Metric(_exponent, every=every, long_name="finite-time Lyapunov exponent")
+
+
+def _exponent(params, data, *, opt_state):
+    if not isinstance(opt_state, TangentState):
+        raise InputError(
+            f"lyapunov_exponent: the optimizer's state is a {type(opt_state).__name__}, expected "
+            f"that of with_tangent; pass make_optimizer=with_tangent(optax.sgd, key=...)"
+        )
+    return opt_state.log_growth / opt_state.steps
+
+
+def _split(state):
+    """Return the real arrays of an optimizer's state, and the function that puts others back."""
+    leaves, structure = jax.tree.flatten(state)
+    is_real = [jnp.issubdtype(jnp.result_type(a), jnp.floating) for a in leaves]
+
+    def merge(real):
+        remaining = iter(real)
+        return jax.tree.unflatten(
+            structure, [next(remaining) if r else a for r, a in zip(is_real, leaves, strict=True)]
+        )
+
+    return [jnp.asarray(a) for a, real in zip(leaves, is_real, strict=True) if real], merge
+
+
+def _normalized(vector, previous):
+    """Return a vector of length 1 and the length before; the previous direction for length 0."""
+    length = optax.tree.norm(vector)
+    scaled = jax.tree.map(lambda a: (a / length).astype(a.dtype), vector)
+    return jax.tree.map(lambda a, b: jnp.where(length > 0, a, b), scaled, previous), length
