@@ -64,7 +64,7 @@ def histories(
     Examples:
         >>> from gdjax import problems
         >>> from gdjax.sweeps import axes, sweep
-        >>> runs = sweep(problems.bowl([1.0, 9.0]), axes(learning_rate=[0.1, 9.0]), 500)
+        >>> runs = sweep(problems.bowl([1.0, 9.0]), axes(learning_rate=[0.1, 9.0]), 200)
         >>> [(run.at, run.outcome.name) for run in histories(runs)]
         [({'learning_rate': 0.1}, 'CONVERGED'), ({'learning_rate': 9.0}, 'DIVERGED')]
     """
