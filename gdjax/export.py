@@ -8,7 +8,7 @@ log with another one, such as W&B. Each run of a sweep becomes one run of the tr
 """
 
 import datetime
-import importlib.util
+import importlib
 import time
 from collections.abc import Iterator, Mapping
 from importlib import metadata
@@ -64,7 +64,7 @@ def histories(
     Examples:
         >>> from gdjax import problems
         >>> from gdjax.sweeps import axes, sweep
-        >>> runs = sweep(problems.bowl([1.0, 9.0]), axes(learning_rate=[0.1, 9.0]), 500)
+        >>> runs = sweep(problems.bowl([1.0, 9.0]), axes(learning_rate=[0.1, 9.0]), 200)
         >>> [(run.at, run.outcome.name) for run in histories(runs)]
         [({'learning_rate': 0.1}, 'CONVERGED'), ({'learning_rate': 9.0}, 'DIVERGED')]
     """
@@ -239,7 +239,7 @@ def arviz(result: FiniteTemperatureCoefficient | LocalLearningCoefficient) -> An
     tree = xr.DataTree.from_dict(
         {name: xr.Dataset(group, coordinates, attributes) for name, group in groups.items()}
     )
-    if importlib.util.find_spec("arviz") and metadata.version("arviz").startswith("0."):
+    if any(found.version.startswith("0.") for found in metadata.distributions(name="arviz")):
         return importlib.import_module("arviz").from_datatree(tree)
     return tree
 
