@@ -145,12 +145,8 @@ def trained(problem: gd.Problem, variant: Variant, seeds: range, samples: int, s
     recipe = variant.recipe
     epoch = gd.descent.steps_for(1, samples, recipe.batch_size)
     steps, every = recipe.epochs * epoch, epoch * max(1, recipe.epochs // STORED_PARAMETERS)
-    options: dict = {
-        "batch_size": recipe.batch_size,
-        "record_every": every,
-        "snapshot_every": every,
-    }
+    options: dict = {"record_every": every, "snapshot_every": every, "store": store}
     # Evaluating the cost on all distorted copies would take as long as many epochs.
-    options["record_samples"] = min(RECORDED, samples)
+    options |= {"batch_size": recipe.batch_size, "record_samples": min(RECORDED, samples)}
     rule, grid = recipe.optimizer(steps, variant.rule), gd.axes(seed=seeds)
     return gd.sweep(problem, grid, steps, make_optimizer=lambda: rule, **options)

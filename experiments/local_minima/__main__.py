@@ -25,14 +25,13 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 import gdjax as gd
 from experiments.shared import command
+from experiments.shared.regressions import xor
 from experiments.shared.trees import datasets, tree_of
 from gdjax.minima import count_kinds, count_minima
 from gdjax.plots import minima
 from gdjax.plots.barriers import barrier_matrix
 from gdjax.plots.style import BLACK, CYCLE, GREY, Figure, style
 from gdjax.statistics import median, share
-
-XOR = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))
 
 
 @dataclass(frozen=True)
@@ -55,22 +54,6 @@ class Config:
     momentum: float = 0.9  # coefficient of heavy-ball momentum
     polishing: int = 100  # maximum number of Newton steps in polishing an end point
     key: int = 0  # seed of the random probes and of the matching of neurons
-
-
-def xor(hidden: int, decay: float, scale: float) -> gd.Problem:
-    """Return the XOR problem with targets 0.1 and 0.9, which finite weights can fit exactly."""
-    network = gd.problems.Network((2, hidden, 1), initializer="normal")
-    data = (np.array(XOR, np.float32), np.array([[0.1], [0.9], [0.9], [0.1]], np.float32))
-
-    def init(key):
-        key_weights, *keys = jax.random.split(key, 3)
-        layers = network.init(key_weights, init_scale=scale)
-        return tuple(
-            layer._replace(bias=scale * jax.random.normal(k, layer.bias.shape))
-            for layer, k in zip(layers, keys, strict=True)
-        )
-
-    return gd.problems.decayed(network, data, decay, init=init)
 
 
 def census(config: Config, problem: gd.Problem, steps: int, rule: Callable, seeds: int):

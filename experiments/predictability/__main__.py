@@ -3,7 +3,7 @@
     lambda = 1/T log(|v_T| / |v_0|),   P(a twin at distance eps ends elsewhere) = c eps^alpha
     decided step: from this step on, none of at least 59 twins ends elsewhere
 
-    python -m experiments.predictability           (about 4 min of processor time)
+    python -m experiments.predictability           (about 2 min of processor time)
 
 Hypotheses, written before the run (a pilot with other starting points chose sizes and the onset):
 1. On (1 - x y)^2 / 2, the median exponent of the second half of the steps is that of the attractor:
@@ -27,7 +27,7 @@ import numpy as np
 import xarray as xr
 
 from experiments.shared import command
-from experiments.shared.trees import datasets, tree_of
+from experiments.shared.trees import tree_of
 from gdjax.errors import InputError
 from gdjax.plots.style import CYCLE, GREY, Figure, style
 from gdjax.sensitivity import decided_step, uncertainty_exponent
@@ -47,14 +47,9 @@ def run(config: Config) -> xr.DataTree:
     return tree_of(parts)
 
 
-def finite(values: xr.DataArray, part: xr.Dataset) -> np.ndarray:
-    """Return the values of the runs that did not diverge."""
-    return values.values[np.isfinite(part.cost.values)]
-
-
 def exponent_of(part: xr.Dataset, name: str = "exponent") -> list[float]:
-    """Return the median exponent of the runs at one rate, with its interval."""
-    return list(median(finite(part[name], part))[:3])
+    """Return the median exponent, with its interval, of runs at one rate that did not diverge."""
+    return list(median(part[name].values[np.isfinite(part.cost.values)])[:3])
 
 
 def elsewhere(separation: xr.DataArray, part: xr.Dataset, threshold: float) -> xr.DataArray:
@@ -65,17 +60,14 @@ def elsewhere(separation: xr.DataArray, part: xr.Dataset, threshold: float) -> x
 
 def known_exponent(rate: float) -> float | None:
     """Return the exponent of descent on (1 - x y)^2 / 2, where it is known."""
-    if rate < 1:
-        return 0.0
-    if rate < np.sqrt(5) - 1:
-        along, across = abs(9 - 2 * (1 + rate) ** 2), abs(3 - 2 * rate)
-        return float(np.log(max(along, across)) / 2)
-    return None
+    along, across = abs(9 - 2 * (1 + rate) ** 2), abs(3 - 2 * rate)
+    growth = max(along, across) if rate > 1 else 1.0
+    return float(np.log(growth) / 2) if rate < np.sqrt(5) - 1 else None
 
 
 def uncertainty_of(twins: xr.DataArray) -> list[float] | None:
     """Return the uncertainty exponent with its interval, if enough twins ended elsewhere."""
-    twins = twins.sel(distance=twins.distance > 0)
+    twins = twins.isel(distance=slice(1, None))  # without distance 0
     try:
         return list(uncertainty_exponent(twins.values, twins.distance.values).exponent[:3])
     except InputError:
@@ -93,6 +85,7 @@ def summary_of(part: xr.Dataset) -> dict:
         "whole_exponent": exponent_of(part, "whole_exponent"),
         "cost": float(np.median(part.cost)),
         "diverged": int(np.isinf(part.cost).sum()),
+        "trunks_diverged": int(np.isinf(part.cost[: part.sizes["trunk"]]).sum()),
         "independent": float(part.independent.median("pair")),
         "elsewhere": [one.mean(("seed", "twin")).values.tolist() for one in at_start],
         "uncertainty": [uncertainty_of(one) for one in at_start],
@@ -104,13 +97,14 @@ def summary_of(part: xr.Dataset) -> dict:
 def numbers(tree: xr.DataTree) -> dict:
     """Return the summary of each case and rate, and what the hypotheses are about."""
     summary: dict = {}
-    for name, part in datasets(tree).items():
+    for name in TITLES:
+        part = tree[name].to_dataset()
         rates = part.learning_rate.values.tolist()
         by_rate = [summary_of(part.isel(learning_rate=r)) for r in range(len(rates))]
         summary |= {f"{name}_{key}": [one[key] for one in by_rate] for key in by_rate[0]}
-        summary |= {f"{name}_rates": rates, f"{name}_steps": part.attrs["steps"]}
-        summary[f"{name}_thresholds"] = part.attrs["thresholds"]
-        summary[f"{name}_late_step"] = part.late_step.values
+        summary |= {f"{name}_{key}": part.attrs[key] for key in ("steps", "thresholds")}
+        summary |= {f"{name}_rates": rates, f"{name}_late_step": part.late_step.values}
+        summary[f"{name}_late_totals"] = np.sum([one["elsewhere_later"] for one in by_rate], axis=0)
         nearest = [one["elsewhere"][0][1] for one in by_rate]  # entry 0 is distance 0
         chaotic = [rate for rate, share in zip(rates, nearest, strict=True) if share >= 0.1]
         summary[f"{name}_onset"] = min(chaotic, default=None)
@@ -120,42 +114,39 @@ def numbers(tree: xr.DataTree) -> dict:
 
 
 def plot(tree: xr.DataTree) -> dict:
-    """Draw exponents, twins at the start and later twins against the rate, for each case."""
-    parts = datasets(tree)
+    """Draw exponents, twins at the start and late twins against the rate, for each case."""
     with style():
-        figure = Figure(figsize=(4.2 * len(parts) + 0.4, 9.0))
-        rows = figure.subplots(3, len(parts), squeeze=False, sharex="col")
-        for column, (name, part) in zip(rows.T, parts.items(), strict=True):
+        figure = Figure(figsize=(13.0, 9.0))
+        rows = figure.subplots(3, len(TITLES), sharex="col")
+        for (top, center, bottom), (name, title) in zip(rows.T, TITLES.items(), strict=True):
+            part = tree[name].to_dataset()
             rates, limits = part.learning_rate.values, part.attrs["thresholds"]
-            middle = limits[len(limits) // 2]
             exponents = [exponent_of(part.isel(learning_rate=r)) for r in range(len(rates))]
             value, low, high = np.array(exponents).T
-            column[0].axhline(0, color=GREY, linewidth=1)
-            column[0].errorbar(rates, value, [value - low, high - value], fmt="o-", color=CYCLE[0])
-            known = [(r, k) for r in rates if (k := known_exponent(r)) is not None]
+            top.axhline(0, color=GREY, linewidth=1)
+            top.errorbar(rates, value, [value - low, high - value], fmt="o-", color=CYCLE[0])
             if name == "factors":
-                column[0].plot(*np.transpose(known), "x", color=CYCLE[3], label="exact")
-                column[0].legend()
-            column[0].set_title(TITLES[name])
-            shares = elsewhere(part.at_start, part, middle).mean(("seed", "twin"))
-            for k, distance in enumerate(d for d in part.distance.values if d > 0):
-                line = shares.sel(distance=distance)
-                column[1].plot(rates, line, "o-", color=CYCLE[k], label=f"{distance:g}")
-            later = elsewhere(part.late, part, middle).mean(("trunk", "late_twin"))
-            for k, step in enumerate(part.late_step.values):
-                line = later.sel(late_step=step)
-                column[2].plot(rates, line, "o-", color=CYCLE[k], label=f"{step}")
-            column[1].legend(title="distance at the start", fontsize="x-small")
-            column[2].legend(title="left at step", fontsize="x-small")
-            column[2].set_xlabel("learning rate")
-            if name != "factors":
-                column[0].set_xscale("log", base=2)
-            for axes in column[1:]:
+                known = np.array([known_exponent(rate) for rate in rates], float)
+                top.plot(rates, known, "x", color=CYCLE[3], label="exact", markersize=12, zorder=5)
+                top.legend()
+            else:
+                top.set_xscale("log", base=2)
+            top.set_title(title)
+            middle = limits[len(limits) // 2]
+            at_start = elsewhere(part.at_start, part, middle).mean(("seed", "twin"))
+            late = elsewhere(part.late, part, middle).mean(("trunk", "late_twin"))
+            near = at_start.isel(distance=slice(1, None))
+            for axes, lines, dim in ((center, near, "distance"), (bottom, late, "late_step")):
+                for k, label in enumerate(lines[dim].values):
+                    line = lines.isel({dim: k})
+                    axes.plot(rates, line, "o-", color=CYCLE[k], label=f"{label:g}")
+                heading = dim.replace("late_", "left at ")
+                axes.legend(title=heading, fontsize="x-small", title_fontsize="x-small")
                 axes.set_ylim(-0.03, 1.03)
-        rows[0, 0].set_ylabel("Lyapunov exponent, second half")
-        rows[1, 0].set_ylabel("share of twins at the start\nthat end elsewhere")
-        rows[2, 0].set_ylabel("share of later twins\nthat end elsewhere")
-        figure.suptitle("Exponents, and twins that end elsewhere, by learning rate")
+            bottom.set_xlabel("learning rate")
+        for axes, twins in zip(rows[1:, 0], ("twins at the start", "late twins"), strict=True):
+            axes.set_ylabel(f"share of {twins}\nthat end elsewhere")
+        rows[0, 0].set_ylabel("Lyapunov exponent,\nsecond half of the steps")
     return {"twins": figure}
 
 

@@ -15,12 +15,10 @@ import optax
 import xarray as xr
 
 import gdjax as gd
-from experiments.local_minima.__main__ import xor
+from experiments.shared.regressions import xor
 from gdjax.minima import matching
 from gdjax.sensitivity import lyapunov_exponent, with_tangent
 from gdjax.sweeps.branch_spec import direction
-
-MAX_INDEPENDENT = 8  # number of starting points whose ends are compared with each other
 
 
 @dataclass(frozen=True)
@@ -34,19 +32,16 @@ class Config:
     xor_rates: tuple[float, ...] = (2.0, 8.0, 16.0, 32.0, 64.0)  # learning rates of the XOR network
     xor_steps: int = 3000  # number of steps of the XOR network
     xor_bases: int = 100  # number of starting points of the XOR network
-    # differences of the final costs above which two runs end elsewhere
-    xor_tolerances: tuple[float, ...] = (1e-4, 1e-3, 1e-2)
+    xor_tolerances: tuple[float, ...] = (1e-4, 1e-3, 1e-2)  # thresholds for final costs
     # learning rates of the digit network
     digit_rates: tuple[float, ...] = (1.0, 2.0, 4.0, 5.6, 8.0, 11.0, 16.0, 32.0)
     digit_steps: int = 400  # number of steps of the digit network
     digit_bases: int = 8  # number of starting points of the digit network
     images: int = 128  # number of training images
     batch_size: int = 32  # number of images per step
-    # distances of end points above which two digit networks end elsewhere, relative to the median
-    # distance between independent starts at the same rate
+    # thresholds for distances, relative to the median of those between independent starts
     digit_fractions: tuple[float, ...] = (0.1, 0.25, 0.5)
-    # distances of the twins at the start
-    distances: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+    distances: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of the twins at the start
     first_seed: int = 100  # seed of the first starting point; smaller seeds were used in a pilot
     twins: int = 3  # number of twins at the start, for each starting point and distance
     trunks: int = 2  # number of runs that twins leave at later steps
@@ -61,10 +56,11 @@ class Case(NamedTuple):
     problem: gd.Problem
     rates: tuple[float, ...]
     steps: int
-    bases: int
+    seeds: range  # seeds of the starting points
     thresholds: tuple[float, ...]
     separation: Callable  # (params, cost, first, second) -> separation of the ends of each pair
     batch_size: int | None = None
+    is_relative: bool = False  # whether thresholds are shares of the median of independent starts
 
 
 def cases(config: Config) -> dict[str, Case]:
@@ -74,14 +70,16 @@ def cases(config: Config) -> dict[str, Case]:
         cost=lambda w: (1 - w[0] * w[1]) ** 2 / 2,
     )
     digits = gd.problems.few_digits(samples=config.images, widths=(16, 16), decay=0.0)
-    of_factors = config.factor_rates, config.factor_steps, config.factor_bases, (0.5,)
-    of_xor = config.xor_rates, config.xor_steps, config.xor_bases, config.xor_tolerances
-    of_digits = config.digit_rates, config.digit_steps, config.digit_bases, config.digit_fractions
+    counts, first = (config.factor_bases, config.xor_bases, config.digit_bases), config.first_seed
+    seeds = [range(first, first + count) for count in counts]
+    of_factors = config.factor_rates, config.factor_steps, seeds[0], (0.5,)
+    of_xor = config.xor_rates, config.xor_steps, seeds[1], config.xor_tolerances
+    of_digits = config.digit_rates, config.digit_steps, seeds[2], config.digit_fractions
     distance = partial(matched_distance, digits.network)
     return {
         "factors": Case(factors, *of_factors, in_other_quadrants),
         "xor": Case(xor(2, 1e-4, 3.0), *of_xor, cost_difference),
-        "digits": Case(digits, *of_digits, distance, config.batch_size),
+        "digits": Case(digits, *of_digits, distance, config.batch_size, True),
     }
 
 
@@ -115,20 +113,20 @@ def with_twins(problem: gd.Problem) -> gd.Problem:
 def runs_of(config: Config, case: Case) -> xr.Dataset:
     """Return exponents and costs of a case, and the separations of all twins from their runs."""
     problem, half = with_twins(case.problem), case.steps // 2
-    starts = gd.axes(learning_rate=case.rates, seed=seeds_of(config, case.bases))
-    runs = gd.sweep(
-        problem,
-        starts,
+    sweep = partial(gd.sweep, problem, batch_size=case.batch_size)
+    runs = sweep(
+        gd.axes(learning_rate=case.rates, seed=case.seeds),
         2 * half,
-        batch_size=case.batch_size,
         record_every=half,
         make_optimizer=with_tangent(optax.sgd, key=jax.random.key(0)),
         metrics={"lyapunov": lyapunov_exponent()},
     )
     middle, end = runs.lyapunov.values[..., 1], runs.lyapunov.values[..., 2]
+    sweep = partial(sweep, num_steps=case.steps, record_every=case.steps, metrics={})
+    distances = [0.0, *config.distances]
     late_steps = [round(share * case.steps) for share in config.late_shares]
-    at_start, independent = twins_at_start(config, case, problem)
-    late = twins_from_later_steps(config, case, problem, late_steps)
+    at_start, independent = twins_at_start(config, case, problem, sweep)
+    late = late_twins(config, case, problem, sweep, late_steps)
     return xr.Dataset(
         {
             "exponent": (("learning_rate", "seed"), 2 * end - middle),  # second half of the steps
@@ -138,22 +136,9 @@ def runs_of(config: Config, case: Case) -> xr.Dataset:
             "at_start": (("learning_rate", "seed", "distance", "twin"), at_start),
             "late": (("learning_rate", "trunk", "late_step", "late_twin"), late),
         },
-        {
-            "learning_rate": list(case.rates),
-            "distance": [0.0, *config.distances],
-            "late_step": late_steps,
-        },
-        {
-            "steps": case.steps,
-            "thresholds": case.thresholds,
-            "relative": case.batch_size is not None,  # thresholds are shares of `independent`
-        },
+        {"learning_rate": list(case.rates), "distance": distances, "late_step": late_steps},
+        {"steps": case.steps, "thresholds": case.thresholds, "relative": case.is_relative},
     )
-
-
-def seeds_of(config: Config, count: int) -> range:
-    """Return the seeds of the first `count` starting points."""
-    return range(config.first_seed, config.first_seed + count)
 
 
 def ends_of(problem: gd.Problem, runs: xr.Dataset) -> tuple[Any, np.ndarray]:
@@ -164,52 +149,36 @@ def ends_of(problem: gd.Problem, runs: xr.Dataset) -> tuple[Any, np.ndarray]:
     return flat, runs.cost.isel(step=-1).values.ravel()
 
 
-def twins_at_start(config: Config, case: Case, problem: gd.Problem):
-    """Return the separations of twins that start at distances, and those of independent starts.
-
-    Twins at distance 0 are the runs themselves.
-    """
-    grid = gd.axes(
-        learning_rate=case.rates,
-        seed=seeds_of(config, case.bases),
-        distance=(0.0, *config.distances),
-        twin=range(config.twins),
-    )
-    settings: dict[str, Any] = {"batch_size": case.batch_size, "record_every": case.steps}
-    ends = ends_of(problem, gd.sweep(problem, grid, case.steps, metrics={}, **settings))
-    index = np.arange(len(ends[1])).reshape(
-        len(case.rates), case.bases, 1 + len(config.distances), config.twins
-    )
-    own = index[:, :, :1, :1]
+def twins_at_start(config: Config, case: Case, problem: gd.Problem, sweep: Callable):
+    """Return the separations of twins that start at distances, and those of independent starts."""
+    distances, twins = (0.0, *config.distances), range(config.twins)
+    grid = gd.axes(learning_rate=case.rates, seed=case.seeds, distance=distances, twin=twins)
+    ends = ends_of(problem, sweep(grid))
+    index = np.arange(len(ends[1])).reshape(grid.shape)
+    own = index[:, :, :1, :1]  # twins at distance 0 are the runs themselves
     separation = case.separation(*ends, np.broadcast_to(own, index.shape).ravel(), index.ravel())
-    first, second = np.triu_indices(min(case.bases, MAX_INDEPENDENT), 1)
+    first, second = np.triu_indices(min(len(case.seeds), 8), 1)
     pairs = own[:, first, 0, 0], own[:, second, 0, 0]
     independent = case.separation(*ends, *(pair.ravel() for pair in pairs))
     return separation.reshape(index.shape), independent.reshape(pairs[0].shape)
 
 
-def twins_from_later_steps(config: Config, case: Case, problem: gd.Problem, steps: list[int]):
+def late_twins(config: Config, case: Case, problem: gd.Problem, sweep: Callable, steps: list[int]):
     """Return the separations of twins that leave some runs at steps, for each rate and run."""
-    settings: dict[str, Any] = {"batch_size": case.batch_size, "record_every": case.steps}
-    seeds = seeds_of(config, config.trunks)
-    starts = gd.axes(learning_rate=case.rates, seed=seeds)
-    leaving = gd.axes(
-        branch_step=steps,
-        perturbation=[config.late_distance],
-        perturbation_seed=range(config.late_twins),
-    )
-    separation = np.empty((len(case.rates), config.trunks, len(steps), config.late_twins))
+    seeds = case.seeds[: config.trunks]
+    sizes, twins = [config.late_distance], range(config.late_twins)
+    leaving = gd.axes(branch_step=steps, perturbation=sizes, perturbation_seed=twins)
+    separation = []
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "trunks"
-        trunks = gd.sweep(problem, starts, case.steps, metrics={}, store=store, **settings).load()
-        of_trunks = ends_of(problem, trunks)
+        starts = gd.axes(learning_rate=case.rates, seed=seeds)
+        trunks = ends_of(problem, sweep(starts, store=store).load())
         for index, (rate, seed) in enumerate(product(case.rates, seeds)):
             at = {"learning_rate": rate, "seed": seed}
-            twins = ends_of(problem, gd.branch(store, at, leaving, problem=problem))
-            both = jax.tree.map(
-                lambda a, b, i=index: np.concatenate([a[i : i + 1], b]), of_trunks, twins
-            )
-            second = np.arange(1, len(both[1]))
-            values = case.separation(*both, np.zeros_like(second), second)
-            separation[divmod(index, len(seeds))] = values.reshape(len(steps), -1)
-    return separation
+            others = ends_of(problem, gd.branch(store, at, leaving, problem=problem))
+            own = jax.tree.map(lambda a, i=index: a[i : i + 1], trunks)
+            ends = jax.tree.map(lambda a, b: np.concatenate([a, b]), own, others)
+            second = np.arange(1, len(ends[1]))
+            separation.append(case.separation(*ends, np.zeros_like(second), second))
+    shape = (len(case.rates), len(seeds), len(steps), config.late_twins)
+    return np.reshape(separation, shape)

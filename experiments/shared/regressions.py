@@ -1,4 +1,4 @@
-"""Small regression problems on which descent reaches the edge of stability.
+"""Small regression problems on which descent reaches the edge of stability, and XOR.
 
     C = 1/n sum_i |f(x_i) - y_i|^2,   f a network with one or two hidden layers
 
@@ -14,6 +14,8 @@ import numpy as np
 
 import gdjax as gd
 from gdjax.problems import Layer, Network
+
+XOR = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))
 
 
 def chebyshev(points: int = 20, degree: int = 5, width: int = 100) -> gd.Problem:
@@ -69,3 +71,19 @@ def random_targets(width: int, samples: int, inputs: int = 8) -> gd.Problem:
         return jnp.mean((a @ W.T + b[None] - batch[1]) ** 2)
 
     return gd.Problem(init=init, cost=cost, data=data)
+
+
+def xor(hidden: int, decay: float, scale: float) -> gd.Problem:
+    """Return the XOR problem with targets 0.1 and 0.9, which finite weights can fit exactly."""
+    network = gd.problems.Network((2, hidden, 1), initializer="normal")
+    data = (np.array(XOR, np.float32), np.array([[0.1], [0.9], [0.9], [0.1]], np.float32))
+
+    def init(key):
+        key_weights, *keys = jax.random.split(key, 3)
+        layers = network.init(key_weights, init_scale=scale)
+        return tuple(
+            layer._replace(bias=scale * jax.random.normal(k, layer.bias.shape))
+            for layer, k in zip(layers, keys, strict=True)
+        )
+
+    return gd.problems.decayed(network, data, decay, init=init)

@@ -230,7 +230,7 @@ def locate_entries(
     """Return the location of each entry: array and index, and neurons in a network.
 
     Args:
-        params: parameters, or any pytree with their shapes, such as a gradient.
+        params: parameters, or any pytree like them, such as a gradient.
         position: positions of the entries, as returned by `largest_entries`.
         network: network with these parameters, such as `Problem.network`.
         image_shape: rows and columns of the images whose pixels are the network's inputs.

@@ -157,10 +157,7 @@ def extreme_inertia(
     """Return the extreme eigenpairs of an operator, from products with vectors.
 
     Args:
-        operator: Hessian, as an operator on flat vectors.
-        mask: 1 at live coordinates, 0 at dead ones.
-        perturbation: change of products with the operator, as for `dense_inertia`.
-        eps: rounding unit of products with the operator.
+        operator, mask, perturbation, eps: as for `dense_inertia`.
         key: key for the random starts.
         rtol: tolerance of the residuals, relative to the largest |eigenvalue|.
         max_restarts: maximum number of restarts of block Lanczos.

@@ -150,18 +150,15 @@ def _relaxation(H, groups):
     objective = -np.inf
     for _ in range(SWEEPS):
         for rows in members:
-            ascent = H[rows] @ V + shift * V[rows] if len(rows) > 1 else _others(H, V, rows[0])
+            # The optimal direction of a single v_i is that of sum_{j != i} H_ij v_j.
+            own = -np.diag(H)[rows] if len(rows) == 1 else shift
+            ascent = H[rows] @ V + own * V[rows]
             if np.any(ascent):
                 V[rows] = unit(ascent)
         before, objective = objective, float(np.sum(V * (H @ V)))
         if objective - before <= RTOL * abs(objective):
             break
     return V
-
-
-def _others(H, V, i):
-    """Return sum_{j != i} H_ij v_j, whose direction is that of the optimal v_i."""
-    return (H[i] @ V - H[i, i] * V[i])[None]
 
 
 def change_signs(

@@ -129,7 +129,7 @@ def solve(M: Float[Array, "m m"], Q: Float[Array, "k k"]) -> ComplementaritySolu
         nearest = vectors @ (jnp.maximum(values, 0)[:, None] * vectors.T)
     distance = jnp.linalg.norm(X - nearest)
     residual = distance / (1 + jnp.linalg.norm(X) + jnp.linalg.norm(S))
-    is_zero = _is_positive_definite(Q)
+    is_zero = _lowest_pivot(Q) > 0
     X, residual = jax.tree.map(lambda a: jnp.where(is_zero, 0, a), (X, residual))
     return ComplementaritySolution(X * (size_Q / size_M), residual, iteration)
 
@@ -137,14 +137,20 @@ def solve(M: Float[Array, "m m"], Q: Float[Array, "k k"]) -> ComplementaritySolu
 def _max_step(A, step):
     """Return a step length t for which A + t step is positive definite.
 
-    t is BACK times the largest of 1, 0.8, 0.64, ... for which the matrix is positive definite. A
-    itself is positive definite.
+    t is BACK times the largest of 1, 0.8, 0.64, ... for which the matrix is positive definite, as
+    shown by the pivots of an elimination. A itself is positive definite.
     """
     step_lengths = jnp.asarray(BACK * 0.8 ** np.arange(40), A.dtype)
-    is_inside = jax.vmap(lambda t: _is_positive_definite(A + t / BACK * step))(step_lengths)
-    return jnp.max(jnp.where(is_inside, step_lengths, 0))
+    lowest = jax.vmap(lambda t: _lowest_pivot(A + t / BACK * step))(step_lengths)
+    return jnp.max(jnp.where(lowest > 0, step_lengths, 0))
 
 
-def _is_positive_definite(A):
-    """Return whether a symmetric matrix has a Cholesky factor, which is NaN otherwise."""
-    return jnp.all(jnp.isfinite(jnp.linalg.cholesky(A)))
+def _lowest_pivot(A):
+    """Return the lowest pivot of an elimination, above 0 iff A is positive definite."""
+    pivots = []
+    for _ in range(len(A)):
+        pivot = A[0, 0]
+        pivots.append(pivot)
+        safe = jnp.where(pivot > 0, pivot, 1)
+        A = A[1:, 1:] - A[1:, :1] * A[:1, 1:] / safe
+    return jnp.min(jnp.stack(pivots))

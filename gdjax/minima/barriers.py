@@ -135,7 +135,8 @@ def pairwise_barriers(
     network = problem.network
     if network is not None:
         check_layers("pairwise_barriers", network, jax.tree.map(lambda a: a[0], params))
-    identity = None if network is None else _identity_symmetries(network, len(first))
+    hidden = () if network is None else network.widths[1:-1]
+    identity = jax.vmap(lambda _: tuple(map(identity_symmetry, hidden)))(first)
     with progress.bar(total=len(first) * (1 if network is None else 2), unit="path") as bar:
         measure = partial(
             _costs, problem, params, first, second, points=points, devices=tuple(devices), bar=bar
@@ -272,10 +273,3 @@ def _is_loss_of_outputs(problem):
 
     cost, loss = costs(params, jax.tree.map(lambda a: jnp.asarray(a[:CHECK_SAMPLES]), data))
     return abs(float(loss) - float(cost)) <= 1e-5 * abs(float(cost))
-
-
-def _identity_symmetries(network, pairs):
-    return tuple(
-        jax.tree.map(lambda a: np.broadcast_to(a, (pairs, *a.shape)), identity_symmetry(width))
-        for width in network.widths[1:-1]
-    )

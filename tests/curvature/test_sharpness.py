@@ -241,22 +241,6 @@ def test_continued_descents_start_from_the_last_eigenvector():
 
 
 @pytest.mark.long
-def test_stores_record_the_sharpness_of_every_run(tmp_path):
-    problem = regression()
-    grid = gd.axes(learning_rate=[0.01, 0.1], seed=range(2))
-    options: dict = {"record_every": 5, "metrics": {"sharpness": sharpness_metric(problem)}}
-    stored = gd.sweep(problem, grid, 10, store=tmp_path / "runs.zarr", **options)
-    in_memory = gd.sweep(problem, grid, 10, **options)
-    np.testing.assert_array_equal(stored.sharpness, in_memory.sharpness)
-    assert np.all(stored.sharpness > 0)
-    assert gd.verify(tmp_path / "runs.zarr") == []
-    # The stored identity contains no module name, so the function may move to another module.
-    record = str(stored.attrs["identity"])
-    assert "'sharpness'" in record.replace('"', "'")
-    assert "curvature" not in record
-
-
-@pytest.mark.long
 def test_the_metric_switches_to_the_eigenvector_of_a_new_largest_eigenvalue(float64):
     """The curvature decreases along coordinate 0 and increases along coordinate 29."""
     sinking, rising = np.ones(40), np.ones(40)

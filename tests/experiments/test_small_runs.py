@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import gdjax as gd
 from experiments.basins.__main__ import beyond, lines
 from experiments.batch_sizes.__main__ import last_epochs
 from experiments.edge_of_stability.__main__ import late_ratios
 from experiments.grokking.__main__ import delays
 from experiments.mode_connectivity import __main__ as paths
 from experiments.render import RESULTS
+from experiments.schedules import __main__ as schedule_runs
 from experiments.shared.trees import datasets
 from experiments.trainability_boundary import __main__ as maps
 from experiments.trainability_boundary import box_counting
@@ -184,7 +186,7 @@ def digits(results, numbers):
     rates=(),
     digit_rates=(),
     image_data="mnist5k",
-    image_rates=(0.2,),
+    image_rates=(0.02,),
     images=20,
     image_stride=4,
     image_widths=(4,),
@@ -194,7 +196,7 @@ def digits(results, numbers):
     window=1,
 )
 def edge_models(_, numbers):
-    case = "Fashion-MNIST_rate_0.2"
+    case = "Fashion-MNIST_rate_0.02"
     assert numbers[f"{case}_bounded"] == 2
     for model in ("gradient", "central", "rod", "edge"):
         assert numbers[f"{case}_{model}_completed"] == 2
@@ -416,14 +418,14 @@ def learning_rates(results, numbers):
 
 
 @small(
-    seeds=8,
-    xor_seeds=8,
+    seeds=12,
+    xor_seeds=12,
     xor_decay=(1e-3,),
-    xor_steps=500,
+    xor_steps=1000,
     images=20,
     widths=(3,),
     decay=2e-3,
-    steps=500,
+    steps=1000,
 )
 def local_minima(results, numbers):
     xor, digits = "XOR 2-2-1, decay 0.001", "digits 784-3-10"
@@ -474,7 +476,7 @@ def loss_landscape(results, numbers):
         way = results[f"{branch}/way"].to_dataset()
         for view in views:
             plane = results[f"{branch}/{view}"].to_dataset()
-            assert float(plane.cost[3, 3]) == pytest.approx(float(way.path_cost[-1]), rel=1e-4)
+            assert float(plane.cost[2, 2]) == pytest.approx(float(way.path_cost[-1]), rel=1e-4)
             assert [plane[n].attrs["length"] for n in "ab"] == [pytest.approx(1, rel=1e-4)] * 2
             assert (plane.a[0], plane.a[-1]) == (-15, 15)
             assert branch != "too large" or np.ptp(plane.cost.values) < 0.01
@@ -553,6 +555,35 @@ def river_valleys(results, numbers):
 
 
 @small(
+    factor_rates=(0.5, 1.1, 1.2),
+    factor_steps=400,
+    factor_bases=12,
+    xor_rates=(4.0,),
+    xor_steps=60,
+    xor_bases=3,
+    digit_rates=(2.0,),
+    digit_steps=6,
+    digit_bases=3,
+    images=32,
+    distances=(1e-2, 0.3),
+    twins=2,
+    trunks=1,
+    late_shares=(0.0,),
+)
+def predictability(results, numbers):
+    # The exponents of minima, and of the orbits of period 2 on x = y, across them and along them.
+    found = [value for value, *_ in numbers["factors_exponent"]]
+    np.testing.assert_allclose(found, [0, -0.111572, -0.192831], atol=1e-3)
+    np.testing.assert_allclose(numbers["factors_known_exponent"], found, atol=1e-3)
+    for part in datasets(results).values():
+        assert np.all(part.at_start.sel(distance=0) == 0)
+        assert np.all(part.independent >= 0)
+    # Ends of digit networks move in proportion to a small displacement.
+    near, far = results["digits"].at_start.isel(distance=[1, 2]).mean(("seed", "twin")).values[0]
+    assert far / near == pytest.approx(30, rel=0.5)
+
+
+@small(
     validation=200,
     rates=3,
     momenta=(0.0, 0.8),
@@ -569,6 +600,34 @@ def search(results, numbers):
     assert numbers["num_settings"] == 6
     assert all(numbers[f"{name}_time"][0] > 0 for name in ("dense", "batches", "single"))
     assert np.isfinite(results["seconds.dense"]).sum() == 1
+
+
+@small(
+    samples=60,
+    widths=(4,),
+    batch_size=10,
+    steps=12,
+    iterations=2,
+    tuning_starts=2,
+    pairs=3,
+)
+def schedules(results, numbers):
+    settings, _ = SMALL["schedules"]
+    config = schedule_runs.Config(**settings)
+    # The first schedule is constant, so that a sweep at this rate ends at the same costs.
+    axes = gd.axes(shape=[0], peak=[3.0], seed=range(2))
+    digits = schedule_runs.problems(config)["digits"]
+    costs = schedule_runs.runs_of(config, digits, np.ones((1, 12)), axes)
+    assert results.tuning_cost[0] == pytest.approx(costs.mean(), rel=1e-5)
+    assert np.all(numbers["rates"] > 0)
+    assert np.all(np.isfinite(results.cost))
+    np.testing.assert_allclose(schedule_runs.holm(np.array([0.01, 0.04, 0.03])), [0.03, 0.06, 0.06])
+    known = {"cosine": 0.75, "linear": 2 / 3, "warm-up-stable-decay": 1, "learned": np.sqrt(1 / 2)}
+    knots = -np.log(2) * np.arange(12)[None] / 8
+    learned = xr.Dataset({"knots": (("iteration", "knot"), np.repeat(knots, 2, axis=0))})
+    learned["tuning_cost"] = "iteration", [1.0, 2.0]
+    for name, value in known.items():  # at a third of 12 steps
+        assert schedule_runs.shape_of(name, 12, learned)[4] == pytest.approx(value)
 
 
 @small(learned=200, widths=(8,), starts=4, orders=3, epochs=(1, 2), resamples=10)
@@ -692,12 +751,10 @@ def trainability_boundary(results, numbers):
     sets=2,
     images=20,
     hidden=2,
-    seeds=16,
-    steps=500,
-    directions=32,
-    num_samples=20,
-    num_warmup=10,
-    num_integration_steps=4,
+    seeds=24,
+    steps=2000,
+    directions=64,
+    num_samples=100,
     resamples=50,
 )
 def widths_of_valleys(results, numbers):

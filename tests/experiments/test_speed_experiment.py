@@ -32,20 +32,24 @@ def test_the_share_is_the_operation_rate_relative_to_a_matrix_product():
     assert share(2.0, 26_004_000.0, 1000, 10) == pytest.approx(10.0)
 
 
-@pytest.mark.parametrize("part", ["whole_set", "mini_batches"])
-def test_every_measurement_of_a_part_is_positive(part, clock, dataset, monkeypatch):
+MEASUREMENTS = [
+    *(descents.whole_set, descents.mini_batches),
+    *(landscape.planes, landscape.eigenvalues, landscape.paths),
+]
+
+
+@pytest.mark.parametrize("measure", MEASUREMENTS)
+def test_every_measurement_is_positive(measure, clock, dataset, monkeypatch):
     # The difference of two sweeps with so few steps is noise, so only the longer one is timed.
-    monkeypatch.setattr(
-        descents,
-        "steps_only",
-        lambda clock, problem, axes, few, many, size: clock.best(
-            descents.sweep_seconds(problem, axes, many, size)
-        ),
-    )
-    result = getattr(descents, part)(clock, SMALL, dataset)
+    def longer(clock, problem, axes, few, many, size):
+        return clock.best(descents.sweep_seconds(problem, axes, many, size))
+
+    monkeypatch.setattr(descents, "steps_only", longer)
+    result = measure(clock, SMALL, dataset)
     assert result
     assert all(value > 0 for value in result.values())
     assert not any("torch" in name for name in result)
+    assert result.get("eigenvalues_largest_residual", 0) < 1e-3
 
 
 def test_speed_relative_to_a_python_loop_is_the_ratio_of_run_steps_per_second(clock):
@@ -54,14 +58,6 @@ def test_speed_relative_to_a_python_loop_is_the_ratio_of_run_steps_per_second(cl
         result["trainability_run_steps_a_second"]
         / result["trainability_stepwise_run_steps_a_second"]
     )
-
-
-@pytest.mark.parametrize("part", ["planes", "eigenvalues", "paths"])
-def test_every_measurement_of_landscape_functions_is_positive(part, clock, dataset):
-    result = getattr(landscape, part)(clock, SMALL, dataset)
-    assert result
-    assert all(value > 0 for value in result.values())
-    assert result.get("eigenvalues_largest_residual", 0) < 1e-3
 
 
 def test_a_first_call_compiles_fewer_than_20_programs():

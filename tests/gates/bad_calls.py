@@ -537,7 +537,7 @@ CALLS = (
         "critical_sharpness_metric",
         "schedule-free",
     ),
-    ("gd.curvature.locate_entries(v, jnp.array([0]), network=network)", "params", "leave network"),
+    ("gd.curvature.locate_entries(v, jnp.array([0]), network=network)", "params"),
     (
         "gd.curvature.locate_entries("
         "network.init(key), jnp.array([0]), network=network, image_shape=(3, 3))",

@@ -1,12 +1,13 @@
 """Networks for the tests of minima, and labels of kinds of end points."""
 
-from functools import cache
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gdjax.minima.end_points import EndPointKind
+from gdjax.minima.symmetry import apply_symmetry, random_symmetry
 from gdjax.problems.networks import Network
 from gdjax.problems.problem import Metric, Problem
 
@@ -17,6 +18,16 @@ def some_params(network, seed):
     rng = np.random.default_rng(seed)
     leaves_drawn = [jnp.array(rng.normal(size=a.shape), a.dtype) for a in leaves]
     return jax.tree.unflatten(tree, leaves_drawn)
+
+
+@partial(jax.jit, static_argnums=(0, 2, 3))
+def equivalents(network, params, count, seed=1):
+    """Return equivalent forms of a network, along a leading axis."""
+
+    def one(key):
+        return apply_symmetry(network, params, random_symmetry(network, key=key))
+
+    return jax.vmap(one)(jax.random.split(jax.random.key(seed), count))
 
 
 def flat(tree):
@@ -34,10 +45,10 @@ def named(codes):
 
 
 @cache
-def xor(hidden=2, decay=1e-3, dark=0, activation="sigmoid"):
+def xor(hidden=2, decay=1e-3, dark=0):
     """Return XOR with targets 0.1 and 0.9, weight decay and `dark` zero inputs."""
     network = Network(
-        (2 + dark, hidden, 1), activation, output_activation="sigmoid", initializer="normal"
+        (2 + dark, hidden, 1), "sigmoid", output_activation="sigmoid", initializer="normal"
     )
     inputs = jnp.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     inputs = jnp.concatenate([inputs, jnp.zeros((4, dark))], axis=1)

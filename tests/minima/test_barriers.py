@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from some_networks import equivalents
 
 import gdjax as gd
 from gdjax.minima.barriers import _is_loss_of_outputs, pairwise_barriers
 from gdjax.minima.matching import match
-from gdjax.minima.symmetry import apply_symmetry, random_symmetry
 from gdjax.problems.networks import Network
 
 KEY = jax.random.key(3)
@@ -121,14 +121,7 @@ def test_equivalent_networks_have_no_barrier_after_matching():
     one = of_run(some_runs(problem, 1), 0)
     x = problem.data[0]
     problem = dataclasses.replace(problem, data=(x, np.asarray(problem.predict(one, x))))
-    keys = jax.random.split(jax.random.key(5), 6)
-    copies = jax.jit(
-        jax.vmap(
-            lambda key: apply_symmetry(
-                problem.network, one, random_symmetry(problem.network, key=key)
-            )
-        )
-    )(keys)
+    copies = equivalents(problem.network, one, 6, seed=5)
     result = pairwise_barriers(problem, copies, key=KEY)
     off = ~np.eye(6, dtype=bool)
     assert result.barrier[off].min() > 1e-3

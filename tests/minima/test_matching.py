@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from some_networks import apart, flat, some_params
+from some_networks import apart, equivalents, flat, some_params
 
 from gdjax.minima.matching import match, match_activations, match_pairs
 from gdjax.minima.symmetry import apply_symmetry, coordinates, random_symmetry
@@ -53,14 +53,8 @@ def least_distance(network, a, b):
 def test_a_thousand_equivalent_networks_are_matched_up_to_rounding(activation):
     network = Network((20, 16, 16, 10), activation=activation)
     params = some_params(network, 0)
-    keys = jax.random.split(jax.random.key(1), 1000)
-
-    @jax.jit
-    @jax.vmap
-    def written_anew(key):
-        return apply_symmetry(network, params, random_symmetry(network, key=key))
-
-    stack = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), params, written_anew(keys))
+    others = equivalents(network, params, 1000)
+    stack = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), params, others)
     first, second = np.arange(1, 1001), np.zeros(1000, int)
     result = match_pairs(network, stack, first, second, key=KEY, num_starts=0)
     size = np.linalg.norm(flat(coordinates(network, params)))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.flatten_util import ravel_pytree
-from some_networks import apart, some_params
+from some_networks import apart, equivalents, some_params
 
 from gdjax.minima.clustering import cluster_points
 from gdjax.minima.symmetry import (
@@ -79,17 +79,8 @@ def test_symmetries_change_parameters_but_not_outputs(widths, activation, output
 def test_a_thousand_equivalent_networks_have_one_canonical_form(activation):
     network = Network((20, 16, 16, 10), activation=activation)
     params = some_params(network, 0)
-    keys = jax.random.split(jax.random.key(1), 1000)
-
-    @jax.jit
-    def forms(params, keys):
-        def one(key):
-            other = apply_symmetry(network, params, random_symmetry(network, key=key))
-            return other, canonicalize(network, other)
-
-        return jax.vmap(one)(keys)
-
-    others, result = forms(params, keys)
+    others = equivalents(network, params, 1000)
+    result = jax.jit(jax.vmap(lambda one: canonicalize(network, one)))(others)
     assert float(canonical_symmetry(network, params)[1]) > 1e-5  # without ties
     for leaf in map(np.asarray, jax.tree.leaves(result)):
         assert np.ptp(leaf, axis=0).max() < 3e-6 * max(10, np.abs(leaf).max())

@@ -207,9 +207,8 @@ def test_open_valleys_have_infinite_volume():
     def valley(p, x):
         return jnp.mean(jax.nn.relu(p["a"] * x))
 
-    result = jax.jit(
-        lambda p, x, key: basin_volume(valley, p, data=x, key=key, level=1.0, directions=40)
-    )(
+    options = {"level": 1.0, "directions": 40, "whitening": Whitening(jnp.ones(2))}
+    result = jax.jit(lambda p, x, key: basin_volume(valley, p, data=x, key=key, **options))(
         {"a": np.zeros((), np.float32), "b": np.zeros((), np.float32)},
         np.ones(3, np.float32),
         jax.random.key(0),

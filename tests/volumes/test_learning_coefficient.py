@@ -468,6 +468,7 @@ def test_a_progress_bar_counts_trajectories_except_in_traced_calls(monkeypatch):
         return finite_temperature_coefficient(
             lambda w: w @ w, jnp.zeros(2), key=key, inverse_temperature=10.0,
             num_chains=2, num_samples=8, num_warmup=4, num_integration_steps=2,
+            whitening=Whitening(jnp.ones(2)),
         )  # fmt: skip
 
     monkeypatch.setattr(progress, "bar", bar)

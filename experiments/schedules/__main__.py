@@ -1,0 +1,234 @@
+"""Which learning-rate schedule would have been better?
+
+    knots <- knots - Adam(mean over starts of dC(w_T) / d knots),   rate_t = exp(interpolated knots)
+
+    python -m experiments.schedules           (about 45 s of processor time)
+
+A schedule found by descent on its knots is compared with others whose peak rates are tuned with as
+many runs (a gradient counts as four). All are evaluated on other starts and other orders of the
+mini-batches, at the horizon T of the tuning and, stretched, at 4 T.
+
+Hypotheses, written before the run, of the schedule after the last step. Since the cost rose again
+along the way, the step with the lowest tuning cost is compared now, and the last one beside it:
+1. At T, the learned schedule ends at a lower cost than each of the others. Refuted for another
+   schedule if the paired difference is not established after Holm's correction for all comparisons.
+2. Its advantage is smaller at 4 T (short-horizon bias, arXiv 1803.02021). Refuted if the interval
+   of the change of the advantage, against the best other schedule at T, does not lie above 0.
+3. The shape of the learned schedule helps on a second network and cost, too, where only the peak of
+   each schedule is tuned. Refuted as in 1.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import xarray as xr
+from scipy import stats
+
+import gdjax as gd
+from experiments.shared import command
+from experiments.shared.images import image_regression, shrunk
+from gdjax.plots.style import CYCLE, Figure, style
+from gdjax.sensitivity import HypergradientStatus, hypergradient
+from gdjax.statistics import mean, paired
+from gdjax.sweeps import Axes
+
+OTHERS = ("constant", "cosine", "linear", "warm-up-stable-decay")
+SHAPES = ("learned", "last step", *OTHERS)
+PROBLEMS = ("digits", "small_images")
+HORIZONS = ("T", "4T")
+GRADIENT_RUNS = 4  # runs that one gradient counts for
+
+
+@dataclass(frozen=True)
+class Config:
+    """Descents, the tuning of their schedules, and their evaluation."""
+
+    samples: int = 1000  # number of training images
+    widths: tuple[int, ...] = (16, 16)  # numbers of hidden neurons
+    batch_size: int = 32  # number of images per step
+    steps: int = 200  # horizon T of the tuning
+    knots: int = 8  # number of logarithms of rates of the learned schedule
+    iterations: int = 12  # number of steps along the gradient of the schedule
+    knot_rate: float = 0.2  # learning rate of Adam on the knots
+    # smallest and largest peak of the grid; the learned schedule starts at their geometric mean
+    peaks: tuple[float, float] = (0.3, 30.0)
+    # smallest and largest peak on the small images
+    small_peaks: tuple[float, float] = (0.01, 1.0)
+    tuning_starts: int = 4  # number of starting points of the tuning
+    pairs: int = 16  # number of starting points and orders of the evaluation
+
+
+def problems(config: Config) -> dict[str, gd.Problem]:
+    """Return both problems by name."""
+    small = shrunk("mnist5k", learned=config.samples)
+    return {
+        "digits": gd.problems.digits(samples=config.samples, widths=config.widths),
+        "small_images": image_regression(small, config.widths, config.samples, init_scale=1.0),
+    }
+
+
+def shape_of(name: str, steps: int, learned: xr.Dataset) -> np.ndarray:
+    """Return a schedule over a number of steps, in units of its largest rate."""
+    t = np.arange(steps) / steps
+    if name not in OTHERS:
+        knots = learned.knots.values[-1 if name == "last step" else best_step(learned)]
+        logs = np.interp(np.linspace(0, 1, steps), np.linspace(0, 1, len(knots)), knots)
+        return np.exp(logs - knots.max())
+    return {
+        "constant": np.ones(steps),
+        "cosine": (1 + np.cos(np.pi * t)) / 2,
+        "linear": 1 - t,
+        "warm-up-stable-decay": np.clip(np.minimum(10 * (t + 1 / steps), 5 * (1 - t)), 0, 1),
+    }[name]
+
+
+def best_step(learned: xr.Dataset) -> int:
+    """Return the step along the gradient before which the tuning cost was lowest."""
+    return int(learned.tuning_cost.values[:-1].argmin())
+
+
+def learn(config: Config, problem: gd.Problem) -> xr.Dataset:
+    """Return the knots and the mean cost after each step along the gradient, and some checks."""
+    starts = jax.vmap(problem.init)(gd.run_keys(0, seed=np.arange(config.tuning_starts)).init)
+    order = gd.run_keys(0)  # the order of the mini-batches in the tuning of the others
+
+    def gradients(knots, check):
+        find = partial(hypergradient, problem, optax.sgd, key=order, knots=True, check=check)
+        settings: dict[str, Any] = {"num_steps": config.steps, "batch_size": config.batch_size}
+        return jax.vmap(lambda start: find(params=start, schedule=knots, **settings))(starts)
+
+    rule = optax.adam(config.knot_rate)
+    knots = jnp.full(config.knots, np.log(config.peaks).mean())
+    state, costs = rule.init(knots), []
+    path: list[Any] = [knots]
+    first = gradients(knots, True)
+    for _ in range(config.iterations):
+        found = gradients(knots, False)
+        updates, state = rule.update(jnp.mean(found.gradient, axis=0), state)
+        knots = optax.apply_updates(knots, updates)
+        path.append(knots)
+        costs.append(np.mean(found.cost))
+    last, best = gradients(knots, True), gradients(path[int(np.argmin(costs))], True)
+    costs.append(np.mean(last.cost))
+    return xr.Dataset(
+        {
+            "knots": (("iteration", "knot"), np.array(path)),
+            "tuning_cost": ("iteration", costs),
+            "status": (("when", "start"), np.array([one.status for one in (first, best, last)])),
+        }
+    )
+
+
+def runs_of(config: Config, problem: gd.Problem, shapes: np.ndarray, axes: Axes) -> np.ndarray:
+    """Return final costs; `axes` contain `shape`, an index of `shapes`, and `peak`."""
+    table = jnp.asarray(shapes, jnp.float32)
+
+    def make_optimizer(shape, peak):
+        return optax.sgd(lambda step: peak * table[shape, step])
+
+    steps = shapes.shape[1]
+    sweep = partial(gd.sweep, batch_size=config.batch_size, record_every=steps, metrics={})
+    runs = sweep(problem, axes, steps, make_optimizer=make_optimizer)
+    return runs.cost.isel(step=-1).values
+
+
+def run(config: Config) -> xr.Dataset:
+    """Return the learned schedule, the tuned peaks, and costs of all schedules on other starts."""
+    of_problem = problems(config)
+    dataset = learn(config, of_problem["digits"])
+    count = GRADIENT_RUNS * config.iterations  # every peak has as many runs as there are starts
+    seeds = np.arange(1000, 1000 + config.pairs)
+    peaks, costs = [], []
+    for name, ends in zip(PROBLEMS, (config.peaks, config.small_peaks), strict=True):
+        grid = np.geomspace(*ends, count)
+        shapes = np.array([shape_of(shape, config.steps, dataset) for shape in SHAPES])
+        axes = gd.axes(shape=range(len(SHAPES)), peak=grid, seed=range(config.tuning_starts))
+        tuned = grid[runs_of(config, of_problem[name], shapes, axes).mean(axis=2).argmin(axis=1)]
+        if name == "digits":
+            # The learned schedules have their own peaks.
+            tuned[:2] = np.exp(dataset.knots.values.max(axis=1)[[best_step(dataset), -1]])
+        peaks.append(tuned)
+        schedules = gd.zip_axes(shape=range(len(SHAPES)), peak=tuned)
+        pairs = gd.axes(schedule=schedules, pair=gd.zip_axes(seed=seeds, data_seed=seeds))
+        for steps in (config.steps, 4 * config.steps):
+            stretched = np.array([shape_of(shape, steps, dataset) for shape in SHAPES])
+            costs.append(runs_of(config, of_problem[name], stretched, pairs))
+    shape = (len(PROBLEMS), 2, len(SHAPES), config.pairs)
+    return dataset.assign(
+        peak=(("problem", "schedule"), np.array(peaks)),
+        cost=(("problem", "horizon", "schedule", "pair"), np.reshape(costs, shape)),
+    ).assign_coords(
+        problem=list(PROBLEMS), schedule=list(SHAPES), horizon=[config.steps, 4 * config.steps]
+    )
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """Return p-values corrected for the number of comparisons by Holm's method."""
+    order = np.argsort(p)
+    scaled = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    return np.minimum(scaled, 1)[np.argsort(order)]
+
+
+def numbers(dataset: xr.Dataset) -> dict:
+    """Return median costs, and the advantages of the learned schedule as log ratios of costs."""
+    costs = np.where(np.isfinite(dataset.cost), dataset.cost, np.nan)
+    advantages = np.log(costs[:, :, 1:] / costs[:, :, :1])
+    p = stats.ttest_1samp(advantages, 0, axis=-1, nan_policy="omit").pvalue
+    corrected = holm(p.ravel()).reshape(p.shape)
+    statuses = dataset.status.values
+    summary: dict = {
+        "comparisons": p.size,
+        "schedules": list(SHAPES),
+        "best_step": best_step(dataset),
+        "rates": np.exp(dataset.knots.values[best_step(dataset)]),
+        "last_rates": np.exp(dataset.knots.values[-1]),
+        "tuning_cost": dataset.tuning_cost.values,
+        "runs_of_each_tuning": GRADIENT_RUNS * (dataset.sizes["iteration"] - 1) * statuses.shape[1],
+        "reliable": np.sum(statuses == HypergradientStatus.RELIABLE, axis=1),
+        "diverged": np.isinf(dataset.cost).sum("pair").values,
+    }
+    for i, name in enumerate(PROBLEMS):
+        summary[f"{name}_peaks"] = dataset.peak.values[i]
+        for j, horizon in enumerate(HORIZONS):
+            summary[f"{name}_cost_{horizon}"] = np.median(dataset.cost.values[i, j], axis=-1)
+            summary[f"{name}_advantage_{horizon}"] = [mean(a)[:3] for a in advantages[i, j]]
+            summary[f"{name}_p_{horizon}"] = corrected[i, j]
+        best = 2 + int(np.argmin(summary[f"{name}_cost_T"][2:]))
+        summary[f"{name}_best_other"] = SHAPES[best]
+        summary[f"{name}_loss_of_advantage"] = paired(*advantages[i, ::-1, best - 1])[:3]
+    return summary
+
+
+def plot(dataset: xr.Dataset) -> dict:
+    """Draw the learned schedule beside the tuned ones, and its advantage over each of them."""
+    summary = numbers(dataset)
+    with style():
+        figure = Figure(figsize=(12.0, 4.6))
+        left, right = figure.subplots(1, 2)
+        for color, name, peak in zip(CYCLE, SHAPES, dataset.peak.values[0], strict=False):
+            rates = peak * shape_of(name, int(dataset.horizon[0]), dataset)
+            left.plot(rates, label=name, color=color, linewidth=3 if name == "learned" else 1.5)
+        left.set(xlabel="step", ylabel="learning rate", title="Schedules, tuned for this horizon")
+        for k, (name, horizon) in enumerate(product(PROBLEMS, HORIZONS)):
+            value, low, high = np.transpose(summary[f"{name}_advantage_{horizon}"])
+            place = np.arange(1, len(SHAPES)) + 0.12 * (k - 1.5)
+            label = f"{name.replace('_', ' ')}, {horizon} steps"
+            right.errorbar(place, value, [value - low, high - value], fmt="o", label=label)
+        right.axhline(0, color="0.4", linewidth=1)
+        right.set_xticks(range(1, len(SHAPES)), SHAPES[1:], fontsize="small", rotation=10)
+        right.set_ylabel("log(cost / cost of the learned schedule)")
+        right.set_title("Advantage of the learned schedule, with 95 % intervals")
+        left.legend(fontsize="small")
+        right.margins(y=0.25)
+        right.legend(fontsize="small", ncols=2, loc="upper center")
+    return {"schedules": figure}
+
+
+if __name__ == "__main__":
+    command.main(Config, run, plot, numbers)
