@@ -229,7 +229,7 @@ def test_a_lost_scheduler_is_reported_and_the_sweep_resumes(tmp_path):
         processes_of(tmp_path, "one") as (file, processes),
         dask.config.set({"distributed.comm.timeouts.connect": "2s"}),
     ):
-        client = Client(scheduler_file=file, timeout=60)
+        client = Client(scheduler_file=file, timeout=10)  # also that of a new connection
         client.wait_for_workers(1, timeout=60)
         threading.Thread(target=kill, daemon=True).start()
         with pytest.raises(GdjaxError, match=r"scheduler at tcp.* does not respond; "):

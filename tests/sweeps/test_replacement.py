@@ -11,6 +11,7 @@ from small_problems import network, same_bits, stored
 import gdjax as gd
 from gdjax.descent import descend
 from gdjax.errors import StoreError
+from gdjax.sweeps import fit
 
 AT = {"learning_rate": 0.1, "seed": 1, "scale": 1.0}
 BENDS = np.array([1.6, 3.0], np.float32)  # curvatures H - A and H + A of complementary halves
@@ -29,11 +30,12 @@ def store(tmp_path_factory):
     return path
 
 
-def test_complementary_halves_contract_as_in_their_closed_form():
+def test_complementary_halves_contract_as_in_their_closed_form(monkeypatch):
     """A shuffled pass multiplies w by (1 - eta H)^2 - eta^2 A^2.
 
     An independent step multiplies the mean of w^2 by (1 - eta H)^2 + eta^2 A^2.
     """
+    monkeypatch.setattr(fit, "CPU_WIDTHS", ((500, 2**60),))
     grid = gd.axes(learning_rate=[0.5], data_seed=range(500))
     options = {"batch_size": 1, "snapshot_every": 1}
     shuffled, drawn = (
