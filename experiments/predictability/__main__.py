@@ -39,11 +39,12 @@ TITLES = {"factors": "(1 - xy)²/2", "xor": "XOR, 2-2-1", "digits": "digits, 784
 
 
 def run(config: Config) -> xr.DataTree:
-    """Return a tree with the runs and twins of each case; only the digits are in float32."""
+    """Return a tree with the runs and twins of each case with rates; digits are in float32."""
     parts = {}
     for name in TITLES:
         with jax.enable_x64(name != "digits"):
-            parts[name] = runs_of(config, cases(config)[name])
+            case = cases(config)[name]
+            parts |= {name: runs_of(config, case)} if case.rates else {}
     return tree_of(parts)
 
 
@@ -97,7 +98,7 @@ def summary_of(part: xr.Dataset) -> dict:
 def numbers(tree: xr.DataTree) -> dict:
     """Return the summary of each case and rate, and what the hypotheses are about."""
     summary: dict = {}
-    for name in TITLES:
+    for name in sorted(tree.children, key=[*TITLES].index):
         part = tree[name].to_dataset()
         rates = part.learning_rate.values.tolist()
         by_rate = [summary_of(part.isel(learning_rate=r)) for r in range(len(rates))]
@@ -117,8 +118,9 @@ def plot(tree: xr.DataTree) -> dict:
     """Draw exponents, twins at the start and late twins against the rate, for each case."""
     with style():
         figure = Figure(figsize=(13.0, 9.0))
-        rows = figure.subplots(3, len(TITLES), sharex="col")
-        for (top, center, bottom), (name, title) in zip(rows.T, TITLES.items(), strict=True):
+        names = sorted(tree.children, key=[*TITLES].index)  # a store sorts them by name
+        rows = figure.subplots(3, len(names), squeeze=False, sharex="col")
+        for (top, center, bottom), name in zip(rows.T, names, strict=True):
             part = tree[name].to_dataset()
             rates, limits = part.learning_rate.values, part.attrs["thresholds"]
             exponents = [exponent_of(part.isel(learning_rate=r)) for r in range(len(rates))]
@@ -131,7 +133,7 @@ def plot(tree: xr.DataTree) -> dict:
                 top.legend()
             else:
                 top.set_xscale("log", base=2)
-            top.set_title(title)
+            top.set_title(TITLES[name])
             middle = limits[len(limits) // 2]
             at_start = elsewhere(part.at_start, part, middle).mean(("seed", "twin"))
             late = elsewhere(part.late, part, middle).mean(("trunk", "late_twin"))

@@ -25,10 +25,10 @@ from gdjax.sweeps.branch_spec import direction
 class Config:
     """Runs, twins, and thresholds for the distance between their ends."""
 
-    # learning rates on (1 - x y)^2 / 2
+    # learning rates of the factors x and y, whose cost is (1 - x y)^2 / 2
     factor_rates: tuple[float, ...] = (0.5, 0.9, 1.1, 1.2, 1.3, 1.5, 1.65, 1.9)
-    factor_steps: int = 1000  # number of steps on (1 - x y)^2 / 2
-    factor_bases: int = 600  # number of starting points on (1 - x y)^2 / 2
+    factor_steps: int = 1000  # number of steps of the factors
+    factor_bases: int = 600  # number of starting points of the factors
     xor_rates: tuple[float, ...] = (2.0, 8.0, 16.0, 32.0, 64.0)  # learning rates of the XOR network
     xor_steps: int = 3000  # number of steps of the XOR network
     xor_bases: int = 100  # number of starting points of the XOR network

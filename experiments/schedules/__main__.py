@@ -58,8 +58,7 @@ class Config:
     knot_rate: float = 0.2  # learning rate of Adam on the knots
     # smallest and largest peak of the grid; the learned schedule starts at their geometric mean
     peaks: tuple[float, float] = (0.3, 30.0)
-    # smallest and largest peak on the small images
-    small_peaks: tuple[float, float] = (0.01, 1.0)
+    small_peaks: tuple[float, float] = (0.01, 1.0)  # the same for the small images
     tuning_starts: int = 4  # number of starting points of the tuning
     pairs: int = 16  # number of starting points and orders of the evaluation
 
