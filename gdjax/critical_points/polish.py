@@ -191,13 +191,9 @@ def _polish(problem, params, *, max_steps, atol):
             2 * state.radius,
             jnp.where(better & (ratio > 0.25), state.radius, length / 4),
         )
-        return _State(
-            jnp.where(better, state.w + p, state.w),
-            jnp.where(better, cost, state.cost),
-            jnp.where(better, g, state.g),
-            radius,
-            state.num_steps + 1,
-        )
+        moved = _State(state.w + p, cost, g, radius, state.num_steps)
+        kept = jax.tree.map(partial(jnp.where, better), moved, state)
+        return kept._replace(radius=radius, num_steps=state.num_steps + 1)
 
     radius, zero = jnp.full_like(first, FIRST_RADIUS), jnp.zeros((), jnp.int32)
     start = _State(flat, cost, g, radius, zero)
@@ -210,14 +206,10 @@ _compiled = jax.jit(_polish, static_argnames="max_steps")
 
 def _polished(params, cost, g, num_steps, max_steps, atol):
     size = jnp.linalg.norm(g)
+    holds = [~jnp.isfinite(size), size <= atol, num_steps >= max_steps]
+    reasons = PolishStatus.NOT_FINITE, PolishStatus.CONVERGED, PolishStatus.MAX_STEPS_REACHED
     status = jnp.select(
-        [~jnp.isfinite(size), size <= atol, num_steps >= max_steps],
-        [
-            int(PolishStatus.NOT_FINITE),
-            int(PolishStatus.CONVERGED),
-            int(PolishStatus.MAX_STEPS_REACHED),
-        ],
-        int(PolishStatus.LIMITED_BY_ROUNDING),
+        holds, [jnp.int32(reason) for reason in reasons], int(PolishStatus.LIMITED_BY_ROUNDING)
     )
     return Polished(params, cost, size, num_steps, status.astype(jnp.int32))
 
@@ -280,13 +272,9 @@ def find_critical_point(
             p = -vectors @ (values / jnp.where(damped > 0, damped, 1) * (vectors.T @ g))
         cost_next, g_next = at.gradient(w + p)
         better = jnp.linalg.norm(g_next) < jnp.linalg.norm(g)
-        return (
-            jnp.where(better, w + p, w),
-            jnp.where(better, cost_next, cost),
-            jnp.where(better, g_next, g),
-            damping * jnp.where(better, 0.1, 10),
-            num_steps + 1,
-        )
+        moved = w + p, cost_next, g_next
+        kept = jax.tree.map(partial(jnp.where, better), moved, (w, cost, g))
+        return *kept, damping * jnp.where(better, 0.1, 10), num_steps + 1
 
     cost, g = at.gradient(flat)
     first = (flat, cost, g, jnp.full_like(cost, 1e-3), jnp.zeros((), jnp.int32))
