@@ -107,7 +107,7 @@ def hypergradient(
     Reverse mode keeps the states at the ends of sqrt(T) segments and, within one segment, of each
     step: 2 sqrt(T) states. It takes the time of about four descents, and the checks take that of
     eight more. At most four knots are differentiated in forward mode. The function can be mapped
-    over starting points with `jax.vmap`.
+    over starting points with `jax.vmap`; these runs share the order of mini-batches.
 
     The status is CHAOTIC if one of three checks fails: the largest growth of a displacement between
     two steps, times the rounding unit, is at most 0.01; gradients from starts that differ by a few

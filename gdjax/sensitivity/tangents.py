@@ -126,8 +126,8 @@ def lyapunov_exponent(*, every: int = 1) -> Metric:
         lambda_t = 1/t log(|v_t| / |v_0|)
 
     It is the mean over the steps so far; the exponent from step s to step t is
-    (t lambda_t - s lambda_s) / (t - s). It is NaN at step 0. The optimizer must be one of
-    `with_tangent`.
+    (t lambda_t - s lambda_s) / (t - s). It is NaN at step 0, and says nothing of a run that has
+    diverged. The optimizer must be one of `with_tangent`.
 
     Args:
         every: number of records between values.
