@@ -36,6 +36,7 @@ def successive_halving(
     num_brackets: int | None = 1,
     metric: str = "cost",
     direction: str = "minimize",
+    median_over: str | None = None,
     store: str | Path | None = None,
     storage_options: Mapping[str, Any] | None = None,
     devices: Sequence[jax.Device] | None = None,
@@ -55,16 +56,18 @@ def successive_halving(
         sweep: the runs: `gd.Sweep(problem, axes, num_steps, record_every=100)`.
         rungs: increasing numbers of steps after which runs are compared. Runs that are not ended
             early take `sweep.num_steps`, which is the last rung and may be left out.
-        reduction_factor: number k; the best 1/k of the runs of a rung continue. Each run is
-            compared separately: the seeds of a setting are not averaged. None compares no runs: all
-            continue that have not converged, diverged or stalled, so that a large grid takes no
-            time for runs that have stopped.
+        reduction_factor: number k; the best 1/k of the runs of a rung continue. None compares no
+            runs: all continue that have not converged, diverged or stalled, so that a large grid
+            takes no time for runs that have stopped.
         num_brackets: number of brackets into which the runs are divided at random (Hyperband). The
             runs of bracket b are compared for the first time at rung b, so that runs that improve
             late are not all ended early. Their number is n_b ~ k^s / (s + 1), with s rungs after
             rung b. None for as many brackets as rungs.
         metric: "cost" or a recorded metric, by which runs are compared.
         direction: "minimize" or "maximize".
+        median_over: dimension over which the median is compared, such as "seed": the runs of a
+            setting then continue or end together, and a run that has ended counts as the worst.
+            None compares each run separately.
         store: path or URL of a Zarr store, as in `sweep`; None keeps the result in memory. An
             interrupted search continues when the call is repeated. A tile is kept in memory until
             all of its runs have ended, and then written.
@@ -100,6 +103,7 @@ def successive_halving(
         num_brackets=num_brackets,
         metric=metric,
         direction=direction,
+        median_over=median_over,
     )
     where = (store, storage_options, devices, max_param_bytes, None, allow_unverified)
     plan = _with_search_variables(fit(check(Plan(spec, *where))), spec.num_brackets)

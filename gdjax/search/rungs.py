@@ -265,7 +265,8 @@ class _Search:
         self.live[rung, runs] = ~ended & ~np.isnan(self.values[rung, runs])
         if result.carry:
             self.waiting[self.programs[runs[0]]].append((runs, result.carry))
-            self._drop(self._survivors(rung))
+            if self.spec.median_over is None:  # medians are known at the end of the rung
+                self._drop(self._survivors(rung))
 
     def _classify(self, runs, last):
         """Set the outcome of runs at a step from all of their records."""
@@ -302,6 +303,7 @@ class _Search:
         self.arrays["ended_at"][ended] = self.spec.rungs[rung]
         self.arrays["rung"][ended] = rung
         self.in_play = survive
+        self._drop(survive)
         for number, parts in self.waiting.items():
             if parts:
                 runs, leaves = jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)

@@ -44,6 +44,7 @@ class SearchSpec(Sweep):
     metric: str = "cost"
     direction: str = "minimize"
     num_brackets: int = 1
+    median_over: str | None = None
 
     def __post_init__(self):
         if self.reduction_factor is not None:
@@ -56,6 +57,8 @@ class SearchSpec(Sweep):
             )
         check_choice("direction", self.direction, DIRECTIONS)
         validate_spec(self)
+        if self.median_over is not None:
+            check_choice("median_over", self.median_over, self.axes.dimensions)
         _check_metric(self)
         taken = {*self.axes.names, *self.axes.dimensions, *self.recorded_metrics}
         for name in SEARCH_VARIABLES:
@@ -76,32 +79,46 @@ class SearchSpec(Sweep):
         return (0, *self.rungs)[rung], self.rungs[rung]
 
     @cached_property
+    def runs_of_settings(self) -> Int[np.ndarray, "settings runs"]:
+        """Runs that continue or end together: one each, or those along `median_over`."""
+        runs = np.arange(self.axes.runs)
+        if self.median_over is None:
+            return runs[:, None]
+        axis = list(self.axes.dimensions).index(self.median_over)
+        runs = np.moveaxis(runs.reshape(self.axes.shape), axis, -1)
+        return runs.reshape(-1, runs.shape[-1])
+
+    @cached_property
     def bracket_of_runs(self) -> Int[np.ndarray, " runs"]:
         """Bracket of each run.
 
         The sizes of brackets have the ratios of Hyperband, n_b ~ reduction_factor^s / (s + 1) with
-        s rungs after rung b, and runs are assigned at random.
+        s rungs after rung b, and settings are assigned at random.
         """
         if self.reduction_factor is None:
             return np.zeros(self.axes.runs, int)
+        settings = len(self.runs_of_settings)
         after = len(self.rungs) - 1 - np.arange(self.num_brackets)
         sizes = float(self.reduction_factor) ** after / (after + 1)
-        last_runs = np.round(np.cumsum(sizes) / sizes.sum() * self.axes.runs)
-        order = np.random.default_rng(self.root_seed).permutation(self.axes.runs)
+        last = np.round(np.cumsum(sizes) / sizes.sum() * settings)
+        order = np.random.default_rng(self.root_seed).permutation(settings)
         brackets = np.empty(self.axes.runs, int)
-        brackets[order] = np.searchsorted(last_runs, np.arange(self.axes.runs), side="right")
+        own = np.searchsorted(last, np.arange(settings), side="right")
+        brackets[self.runs_of_settings[order]] = own[:, None]
         return brackets
 
-    def num_survivors(self, runs: int, rung: int, bracket: int = 0) -> int:
-        """Return the number of runs of a bracket that continue after a rung (at least 1)."""
+    def num_survivors(self, settings: int, rung: int, bracket: int = 0) -> int:
+        """Return the number of settings of a bracket that continue after a rung (at least 1)."""
         if self.reduction_factor is None:
-            return runs
-        return max(1, runs // self.reduction_factor ** (rung - bracket + 1))
+            return settings
+        return max(1, settings // self.reduction_factor ** (rung - bracket + 1))
 
     def expected_runs(self, rung: int) -> int:
         """Return the number of runs that reach a rung if none diverges or stalls."""
-        sizes = np.bincount(self.bracket_of_runs, minlength=self.num_brackets).tolist()
-        return sum(
+        together = self.runs_of_settings
+        brackets = self.bracket_of_runs[together[:, 0]]
+        sizes = np.bincount(brackets, minlength=self.num_brackets).tolist()
+        return together.shape[1] * sum(
             size if rung <= bracket else min(size, self.num_survivors(size, rung - 1, bracket))
             for bracket, size in enumerate(sizes)
         )
@@ -114,22 +131,29 @@ class SearchSpec(Sweep):
     ) -> Bool[np.ndarray, " runs"]:
         """Return which runs continue after a rung.
 
-        Runs with equal values are ordered by their position in the grid.
+        Settings with equal values are ordered by their position in the grid. In the median of a
+        setting, a run that may not continue counts as the worst.
 
         Args:
             values: metric of each run at the rung.
             candidates: whether each run may continue.
             rung: number of the rung.
         """
-        brackets = self.bracket_of_runs
-        survive = candidates & (brackets > rung)
+        together = self.runs_of_settings
+        brackets = self.bracket_of_runs[together[:, 0]]
+        sign = 1 if self.direction == "minimize" else -1
+        scores = np.median(np.where(candidates, sign * values, np.inf)[together], axis=1)
+        remaining = candidates[together].any(axis=1)
+        survive = remaining & (brackets > rung)
         for bracket in range(min(rung + 1, self.num_brackets)):
             members = brackets == bracket
-            runs = np.flatnonzero(members & candidates)
-            sign = 1 if self.direction == "minimize" else -1
-            order = np.argsort(sign * values[runs], kind="stable")
-            survive[runs[order[: self.num_survivors(int(members.sum()), rung, bracket)]]] = True
-        return survive
+            settings = np.flatnonzero(members & remaining)
+            order = np.argsort(scores[settings], kind="stable")
+            best = order[: self.num_survivors(int(members.sum()), rung, bracket)]
+            survive[settings[best]] = True
+        runs = np.zeros(len(values), bool)
+        runs[together[survive]] = True
+        return runs & candidates
 
 
 def search_spec(

@@ -54,7 +54,7 @@ CALLS = (
     (
         "gd.search.successive_halving(spec, [4], KEYWORD)",
         "reduction_factor=1, reduction_factor=2.5, metric='accuracy', direction='up', store=3, "
-        "num_brackets=4",
+        "num_brackets=4, median_over='depth'",
     ),
     (
         "gd.search.successive_halving(spec, [4], reduction_factor=None, num_brackets=2)",

@@ -20,7 +20,7 @@ from gdjax.search.rungs import _Search
 
 ONE = jax.local_devices()[:1]
 BOWL = gd.problems.bowl([1.0, 9.0])
-SEARCH = {"reduction_factor", "num_brackets", "metric", "direction", "store"}
+SEARCH = {"reduction_factor", "num_brackets", "metric", "direction", "median_over", "store"}
 
 
 def halved(problem, axes, rungs, **settings):
@@ -141,6 +141,36 @@ def test_ties_are_resolved_by_position():
     for direction in ("minimize", "maximize"):
         runs = halved(flat, grid, rungs=(2, 4), reduction_factor=3, direction=direction)
         assert runs.rung.values.ravel().tolist() == [1, 1, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("num_brackets", [1, None])
+def test_settings_are_compared_by_their_median_over_seeds(num_brackets):
+    """Of each setting, one of five seeds starts so far away that it diverges."""
+
+    def init(key):
+        return jnp.where(jax.random.uniform(key) < 0.2, 1e9, 1.0) * jax.random.normal(key, (2,))
+
+    problem = gd.Problem(init=init, cost=BOWL.cost)
+    grid = gd.axes(seed=range(5), learning_rate=np.linspace(0.01, 0.21, 16))
+    search = {"median_over": "seed", "num_brackets": num_brackets}
+    runs = halved(problem, grid, rungs=(4, 16), **search)
+    full = gd.sweep(problem, grid, 16, record_every=4, devices=ONE)
+    cost = (
+        full.cost.sel(step=4).where(full.outcome != Outcome.DIVERGED, np.inf).transpose("seed", ...)
+    )
+    diverged = (runs.outcome == Outcome.DIVERGED).transpose("seed", ...).values
+    assert 0 < diverged.sum() < 40
+    medians = np.median(cost, axis=0)
+    reached = (runs.rung == 1).transpose("seed", ...).values
+    first = np.ones(16, bool)
+    if num_brackets is None:
+        bracket = runs.bracket.transpose("seed", ...).values
+        assert (bracket == bracket[0]).all()
+        first = bracket[0] == 0
+        assert reached[:, ~first][~diverged[:, ~first]].all()
+    best = np.flatnonzero(first)[np.argsort(medians[first])[: first.sum() // 4]]
+    expected = np.isin(np.arange(16), best) & ~diverged
+    np.testing.assert_array_equal(reached[:, first], expected[:, first])
 
 
 @pytest.mark.long
