@@ -241,7 +241,7 @@ def test_an_array_of_jobs_of_slurm_computes_the_store_of_a_single_process(tmp_pa
         f"cd {tmp_path}; {sys.executable} -m gdjax resume {many} --part auto\n"
     )
     number = output("sbatch", "--parsable", "-o", f"{tmp_path}/%a.log", str(job))
-    deadline, disturbed = time.monotonic() + 100, 0
+    deadline, disturbed = time.monotonic() + 300, 0
     while queued := output("squeue", "-h", "-r", "-o", "%K %T").splitlines():
         assert time.monotonic() < deadline, queued
         running = [line.split()[0] for line in queued if line.endswith(" RUNNING")]
