@@ -66,8 +66,9 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 jax.config.update("jax_traceback_in_locations_limit", 0)  # source locations are not needed
 
-_hook = install_import_hook("gdjax", "beartype.beartype")
-_hook.__enter__()  # not closed, since modules of gdjax are imported lazily
+if os.environ.get("CHECK_ANNOTATIONS"):  # takes a quarter more time; `.ci/run` does it once
+    _hook = install_import_hook("gdjax", "beartype.beartype")
+    _hook.__enter__()  # not closed, since modules of gdjax are imported lazily
 
 
 def pytest_ignore_collect(collection_path, config):

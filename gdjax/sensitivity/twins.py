@@ -123,7 +123,7 @@ def uncertainty_exponent(
 
 
 def decided_step(
-    elsewhere: Bool[np.ndarray, "steps twins"],
+    elsewhere: Sequence | Bool[np.ndarray, "steps twins"],
     steps: Sequence | ArrayLike,
     *,
     share: float = 0.05,
