@@ -19,7 +19,7 @@ FORMER_NAMES = {"descending": "not_converged", "dead": "stalled"}
 
 
 class Status(IntEnum):
-    """Status, kind or other code with a name in words."""
+    """Integer code, such as a status or a kind, that is shown by its name in words."""
 
     @property
     def label(self) -> str:

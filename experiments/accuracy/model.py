@@ -26,7 +26,7 @@ class Config:
     """Training recipes to compare, with their starts and data."""
 
     data: str = "mnist"  # name of the data set
-    held_out: int = 10_000  # number of last training images, held out for comparisons and choices
+    held_out: int = 10_000  # number of images, the last ones, held out to compare variants
     epochs: int = 12  # number of passes over the training images in the comparison of variants
     seeds: int = 12  # number of starting points of each training variant, except the slow ones
     fewer_seeds: int = 4  # number of starting points of slow variants (100 epochs, fresh copies)

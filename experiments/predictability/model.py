@@ -95,7 +95,7 @@ def cost_difference(params, cost, first, second) -> np.ndarray:
 
 
 def matched_distance(network, params, cost, first, second) -> np.ndarray:
-    """Return the distances modulo symmetry."""
+    """Return the distances between pairs of networks after matching their neurons."""
     match = matching.match_pairs(network, params, first, second, key=jax.random.key(0))
     return np.asarray(match.matched_distance)
 

@@ -13,9 +13,9 @@ the times are ranges too. Nothing is measured: this is a prediction.
     python -m experiments.roofline --device v5e --peak 197e12 --bandwidth 819e9 --floors 0.3 1.5 \\
         --waits 0 0 --batch-sizes 32 --networks 64 --out results/roofline/v5e    (needs `libtpu`)
 
-Expected: at most 1.25 times the kernels of the program by hand, one loop of unknown length, and
-times dominated by the launches of kernels for mini-batches. This is refuted by a measured time of a
-step outside of the predicted range.
+Expected: at most 1.25 times as many kernels as the handwritten program, one loop of unknown trip
+count, and, with mini-batches, times dominated by launches of kernels. This is refuted if a measured
+time of a step is outside of the predicted range.
 """
 
 import re

@@ -231,7 +231,7 @@ def directions(
     downhill: Float[np.ndarray, " points"],
     slopes: Float[np.ndarray, "points directions"],
 ) -> Figure:
-    """Draw slopes along some directions at one point, and all slopes at all points.
+    """Draw the slopes along all directions at one point, and at all points by their angle.
 
     Args:
         surface: surface on which the arrows are drawn.

@@ -265,7 +265,7 @@ def higher_order_evidence(
     # In float32, far from 0, a change of the last digits can exceed the distance tolerance.
     resolved_distance = jnp.maximum(distance, 2 * gradient.displacement)
     dominates = cubic * resolved_distance > 3 * DOMINANT * jnp.max(orders.second_bound)
-    # Next to a degenerate point there is a curvature, but also between two points of other kinds.
+    # The curvature is not zero close to a degenerate point, nor between two nondegenerate points.
     # The rounding of w explains it only if the Hessian does not change faster than its own size.
     slope = jnp.where(any_positive | any_negative, jnp.minimum(cubic, curvature.norm), cubic)
     max_second = orders.second_rounding + DIGITS * eps * slope * lengths(w)

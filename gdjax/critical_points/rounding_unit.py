@@ -87,7 +87,7 @@ def _own_unit(equation, dtype):
 
 
 def _unit_of_operands(precision, dtype):
-    """Return the unit to which a product rounds its operands, beyond their own types."""
+    """Return the unit to which a product rounds its operands; 0 if it does not round them."""
     name = getattr(precision, "name", "DEFAULT").split("_")[0]
     if name != "DEFAULT":
         return OPERANDS[name]

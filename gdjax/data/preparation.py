@@ -182,8 +182,8 @@ def _unknown(name: str, folder: Path) -> DataError:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else "."
     return DataError(
-        f"data set {name!r} is unknown{hint} Expected {', '.join(known)}, or any image "
-        f"classification that TFDS has prepared as array_record in {folder}"
+        f"data set {name!r} is unknown{hint} Expected {', '.join(known)}, or any image data "
+        f"set with class labels that TFDS has prepared as array_record in {folder}"
     )
 
 

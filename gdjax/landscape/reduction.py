@@ -133,7 +133,7 @@ def _check_same(problem, params, directions, small, remedy):
             small_cost = float(cost(point, few_products))
             if not np.isclose(full_cost, small_cost, rtol=1e-3, atol=1e-9, equal_nan=True):
                 raise InputError(
-                    f"reduced: at coordinates {corner.tolist()} the cost is {full_cost:.6g}, but "
-                    f"that of the smaller network {small_cost:.6g}; expected inputs that are at "
-                    f"most scaled before the first layer, and a cost of the outputs alone; {remedy}"
+                    f"reduced: at coordinates {corner.tolist()} the cost is {full_cost:.6g}, and "
+                    f"{small_cost:.6g} for the smaller network; expected a cost of the outputs "
+                    f"alone, and inputs that are at most multiplied by a number; {remedy}"
                 )

@@ -82,8 +82,8 @@ def count_minima(
 
     Args:
         problem: problem whose cost over all its data was minimized. If it has a network, minima are
-            compared up to its symmetries; if it has `predict`, also by their outputs. It is
-            compared with the problem of a store, for which None means the recorded problem.
+            compared up to its symmetries; if it has `predict`, also by their outputs. None
+            means the problem that a store records; another must agree with it.
         runs: parameters at which the runs stopped, in arrays whose leading axis indexes the runs,
             NaN for runs that diverged; or a sweep: its Dataset, or the path or URL of its store, to
             which it may still be writing. Unfinished runs are omitted.

@@ -24,8 +24,8 @@ TOLERANCES = np.geomspace(1e-9, 1e3, 121)  # tolerances for which clusters are c
 SHARES = {
     "count": "number of runs that ended there",
     "share": "share of the runs",
-    "share_low": "lower end of the interval",
-    "share_high": "upper end of the interval",
+    "share_low": "lower end of the confidence interval of the share",
+    "share_high": "upper end of the confidence interval of the share",
     "first": "representative run",
 }
 QUANTITIES = {

@@ -7,8 +7,8 @@ h_t = -sum lambda^2 w_T^2 / (1 - eta_t lambda):
 
 >>> rates = jnp.array([0.5, 0.2])
 >>> key = jax.random.key(0)
->>> found = hypergradient(lambda w: w**2 / 2, optax.sgd, jnp.ones(()), rates, 2, key=key)
->>> [round(float(h), 4) for h in found.gradient], HypergradientStatus(int(found.status)).name
+>>> result = hypergradient(lambda w: w**2 / 2, optax.sgd, jnp.ones(()), rates, 2, key=key)
+>>> [round(float(h), 4) for h in result.gradient], HypergradientStatus(int(result.status)).name
 ([-0.32, -0.2], 'RELIABLE')
 """
 
@@ -45,10 +45,10 @@ FORWARD_KNOTS = 4  # up to this number of knots, forward mode needs less time an
 class HypergradientStatus(IntEnum):
     """Whether the gradient says how the cost changes.
 
-    - RELIABLE: all three checks of `hypergradient` passed.
+    - RELIABLE: the checks of `hypergradient` that apply passed.
     - CHAOTIC: rounding errors grow so much, or the cost is so rough, that the gradient does not
       predict the change of the cost.
-    - NOT_FINITE: the descent diverged, or the derivative does not exist.
+    - NOT_FINITE: the cost or a derivative is not finite, for example since the descent diverged.
     - UNCHECKED: the gradient is finite, and the checks were not made.
     """
 
@@ -66,7 +66,7 @@ class Hypergradient(NamedTuple):
         gradient: derivative with respect to each entry of the schedule.
         sample_gradient: derivative with respect to each sample's weight; None without weights.
         status: a `HypergradientStatus`.
-        growth: largest growth of a displacement between two steps; NaN if unchecked.
+        growth: largest growth of one random displacement between two steps; NaN if unchecked.
         rounding_change: relative change of the gradient if the start moves by a few units in the
             last place; NaN if unchecked.
         predicted_ratio: change of the cost for a change of the schedule by 1 % along the gradient,
@@ -106,21 +106,21 @@ def hypergradient(
 
     Reverse mode keeps the states at the ends of sqrt(T) segments and, within one segment, of each
     step: 2 sqrt(T) states. It takes the time of about four descents, and the checks take that of
-    eight more. At most four knots are differentiated in forward mode. The function can be mapped
+    eight more. Up to four knots are differentiated in forward mode. The function can be mapped
     over starting points with `jax.vmap`; these runs share the order of mini-batches.
 
-    The status is CHAOTIC if one of three checks fails: the largest growth of a displacement between
-    two steps, times the rounding unit, is at most 0.01; gradients from starts that differ by a few
-    units in the last place differ by at most 10 %; and a change of the schedule by 1 % along the
-    gradient, to both sides, changes the cost by between half of and twice what the gradient
-    predicts. A positive Lyapunov exponent alone is no reason: a chaotic transient can end in
-    convergence.
+    The status is RELIABLE if the largest growth of a random displacement, times the rounding unit,
+    is at most 0.01; if gradients from starts that differ by a few units in the last place differ by
+    at most 10 %; and if a change of the schedule by 1 % along the gradient, to both sides, changes
+    the cost by between half of and twice what the gradient predicts. Only the first is required
+    where the predicted change is lost in the rounding of the cost. Otherwise the status is CHAOTIC.
+    A positive Lyapunov exponent alone is no reason: a chaotic transient can end in convergence.
 
     Args:
         problem: a Problem, or a cost `cost(params)` without data.
         make_optimizer: factory that accepts a `learning_rate`, such as `optax.sgd`. Its update must
-            be differentiable: Adam needs an `eps_root` above 0, and optimizers that use signs are
-            refused.
+            be differentiable: Adam without an `eps_root` above 0, and optimizers that use signs,
+            are refused.
         params: starting point.
         schedule: learning rate of each step; with `knots`, logarithms of rates at equal distances
             from the first step to the last, between which they are interpolated linearly.
@@ -229,6 +229,8 @@ def _hypergradient(
 
     cost, (gradient, sample_gradient) = gradient_at(params)
     finite = jnp.isfinite(cost) & jnp.isfinite(gradient).all()
+    if weights is not None:
+        finite &= jnp.isfinite(sample_gradient).all()
     nan = jnp.full((), jnp.nan, schedule.dtype)
     growth, rounding_change, ratio, status = nan, nan, nan, HypergradientStatus.UNCHECKED
     if check:
@@ -239,9 +241,9 @@ def _hypergradient(
             weights,
             (rates_of(schedule), numbers, rows),
         )
-        moved = _moved_by_rounding(params)
+        perturbed = _perturbed_by_rounding(params)
         length = jnp.linalg.norm(gradient)
-        rounding_change = jnp.linalg.norm(gradient_at(moved)[1][0] - gradient) / length
+        rounding_change = jnp.linalg.norm(gradient_at(perturbed)[1][0] - gradient) / length
         reach = math.sqrt(len(schedule)) if knots else jnp.linalg.norm(schedule)
         change = 0.01 * reach * gradient / length
         above = final_cost(params, schedule + change, weights)
@@ -249,7 +251,7 @@ def _hypergradient(
         predicted = 0.01 * reach * length
         ratio = (above - below) / 2 / predicted
         eps = jnp.finfo(schedule.dtype).eps
-        # Where the predicted change is lost in the rounding of the cost, the schedule is optimal.
+        # The predicted change is lost in the rounding of the cost.
         is_flat = predicted <= 100 * eps * jnp.abs(cost)
         reliable = (growth * eps <= 0.01) & (
             is_flat | ((rounding_change <= 0.1) & (ratio >= 0.5) & (ratio <= 2))
@@ -274,13 +276,13 @@ def _step(problem, make_optimizer, noise, weights, state, inputs):
     params, opt_state, model_state = state
     rate, number, rows = inputs
 
-    def taken(tree):
+    def take_rows(tree):
         return tree if rows is None else jax.tree.map(lambda a: a[rows], tree)
 
-    cost, batch = problem.cost, taken(problem.data)
+    cost, batch = problem.cost, take_rows(problem.data)
     if weights is not None:
         cost = partial(_weighted, problem.cost)
-        batch = (batch, taken(weights))
+        batch = (batch, take_rows(weights))
     minimized = objective(
         cost,
         batch,
@@ -325,8 +327,8 @@ def _checkpointed(step, start, inputs):
 
     @jax.checkpoint
     def one(state, inputs):
-        inputs, moves = inputs
-        return jax.tree.map(partial(jnp.where, moves), step(state, inputs), state), None
+        inputs, is_step = inputs
+        return jax.tree.map(partial(jnp.where, is_step), step(state, inputs), state), None
 
     @jax.checkpoint
     def segment(state, inputs):
@@ -336,7 +338,7 @@ def _checkpointed(step, start, inputs):
 
 
 def _largest_growth(step, make_optimizer, start, weights, inputs):
-    """Return the largest growth of a displacement from one step to a later one."""
+    """Return the largest growth of one random displacement from one step to a later one."""
     params, model_state = start
     first = with_tangent(make_optimizer, key=jax.random.key(0))(learning_rate=inputs[0][0])
 
@@ -349,15 +351,15 @@ def _largest_growth(step, make_optimizer, start, weights, inputs):
     return jnp.exp(jnp.max(logs - lowest[:-1]))
 
 
-def _moved_by_rounding(params):
+def _perturbed_by_rounding(params):
     """Return a start that differs in the last places; one unit alone may be lost in a step."""
     leaves, structure = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.key(1), len(leaves))
-    moved = [
+    perturbed = [
         a * (1 + 4 * jnp.finfo(a.dtype).eps * jax.random.normal(k, a.shape, a.dtype))
         for k, a in zip(keys, leaves, strict=True)
     ]
-    return jax.tree.unflatten(structure, moved)
+    return jax.tree.unflatten(structure, perturbed)
 
 
 def _check_differentiable(make_optimizer, params):

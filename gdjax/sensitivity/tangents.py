@@ -5,7 +5,7 @@
 
 F_t is a step on the mini-batch of step t, so that two runs with the same order of mini-batches are
 compared. On the quadratic cost a w^2 / 2, plain descent multiplies a displacement by |1 - eta a|.
-Where the eigenvalues differ, the exponent tends to the largest of log|1 - eta a|. On a floor of
+With several eigenvalues a, the exponent tends to the largest log|1 - eta a|. On a floor of
 minima it tends to 0 as 1/T, so that the sign alone does not tell whether a run is chaotic.
 
 >>> from gdjax import Problem, axes, sweep
@@ -56,13 +56,13 @@ def with_tangent(
         v_{t+1} = F_t'(z_t) v_t / |F_t'(z_t) v_t|
 
     The runs themselves do not change. The first tangent vector is random in the parameters and 0 in
-    the optimizer's state. A step takes one product with the Hessian of its mini-batch more. The
+    the optimizer's state. Each step computes one more product with the Hessian of its batch. The
     exponent is recorded by the metric `lyapunov_exponent`.
 
     Args:
         make_optimizer: factory of an optimizer with a differentiable update, such as `optax.sgd`.
-            Of optimizers that divide by a root, such as Adam, pass an `eps_root` above 0, since the
-            root of 0 has no derivative. Updates that use signs have the derivative 0.
+            For an optimizer that divides by a root, such as Adam, pass an `eps_root` above 0, since
+            the root of 0 has no derivative. Updates that use signs have the derivative 0.
         key: random key of the first tangent vector.
 
     Returns:
@@ -105,13 +105,13 @@ def with_tangent(
 
             change = jax.jvp(value_fn, (params,), (direction,))[1].astype(value.dtype)
             of_gradient = jax.jvp(grad_fn, (params,), (direction,))[1]
-            _, moved, (updates, inner) = jax.jvp(
+            _, product, (updates, inner) = jax.jvp(
                 step,
                 (value, updates, real, params),
                 (change, of_gradient, of_inner, direction),
                 has_aux=True,
             )
-            tangent, growth = _normalized(moved, state.tangent)
+            tangent, growth = _normalized(product, state.tangent)
             log_growth = state.log_growth + jnp.log(growth).astype(state.log_growth.dtype)
             return updates, TangentState(inner, tangent, log_growth, state.steps + 1)
 
@@ -123,7 +123,7 @@ def with_tangent(
 def lyapunov_exponent(*, every: int = 1) -> Metric:
     """Return a metric for the finite-time Lyapunov exponent of each run.
 
-        lambda_t = 1/t log(|v_t| / |v_0|)
+        lambda_t = 1/t sum_{s<t} log |F_s'(z_s) v_s|,   v_s of length 1
 
     It is the mean over the steps so far; the exponent from step s to step t is
     (t lambda_t - s lambda_s) / (t - s). It is NaN at step 0, and says nothing of a run that has

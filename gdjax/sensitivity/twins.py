@@ -5,13 +5,13 @@
 A twin starts, or continues, at a distance eps from its base point (`gd.branch` with the axes
 `perturbation` and `perturbation_seed`). The uncertainty exponent alpha is 1 where a smooth boundary
 separates the basins. The smaller it is, the less a more exact start helps to predict the end. If a
-power of 10 less displacement leaves half of the differences, alpha is log10(2):
+displacement that is ten times smaller halves the probability, alpha is log10(2):
 
->>> elsewhere = np.zeros((2, 3, 400), bool)  # two base points, three distances, 400 twins
+>>> ends_elsewhere = np.zeros((2, 3, 400), bool)  # two base points, three distances, 400 twins
 >>> for k in range(3):
-...     elsewhere[:, k, : 80 // 2**k] = True
->>> found = uncertainty_exponent(elsewhere, [1e-1, 1e-2, 1e-3])
->>> round(found.exponent.value, 4)
+...     ends_elsewhere[:, k, : 80 // 2**k] = True
+>>> result = uncertainty_exponent(ends_elsewhere, [1e-1, 1e-2, 1e-3])
+>>> round(result.exponent.value, 4)
 0.301
 >>> decided_step([[True] * 60, [False] * 60, [False] * 60], [0, 100, 200])
 100
@@ -30,7 +30,7 @@ from gdjax.errors import InputError
 from gdjax.statistics import LEVEL, Interval
 
 MIN_EVENTS = 5  # twins that end elsewhere, for a distance to be used
-SATURATION = 0.25  # largest share of twins that end elsewhere, of a distance that is used
+MAX_SHARE = 0.25  # largest share of twins that end elsewhere, of a distance that is used
 
 
 class Uncertainty(NamedTuple):
@@ -50,7 +50,7 @@ class Uncertainty(NamedTuple):
 
 
 def uncertainty_exponent(
-    elsewhere: Bool[np.ndarray, "bases distances twins"],
+    ends_elsewhere: Bool[np.ndarray, "bases distances twins"],
     distances: Sequence | ArrayLike,
     *,
     level: float = LEVEL,
@@ -64,11 +64,11 @@ def uncertainty_exponent(
     that the interval comes from the scatter between base points (the sandwich estimate with a
     quantile of Student's t).
 
-    A power law that is fitted over the distances between floating-point numbers is biased for
-    riddled basins, whose exponents are close to 0.
+    For riddled basins, whose exponents are close to 0, a power law that is fitted over the
+    distances that floating-point numbers can represent is biased.
 
     Args:
-        elsewhere: whether each twin ended elsewhere than its base point, modulo symmetry.
+        ends_elsewhere: whether each twin ended elsewhere than its base point, modulo symmetry.
         distances: distance of the twins for each entry of the second axis, > 0.
         level: nominal coverage of the interval.
 
@@ -78,25 +78,26 @@ def uncertainty_exponent(
     References: McDonald, Grebogi, Ott and Yorke 1985, Physica D 17, 125; Liang and Zeger 1986,
     Biometrika 73, 13 (clusters).
     """
-    elsewhere, distances = np.asarray(elsewhere, bool), np.asarray(distances, float)
-    if elsewhere.ndim != 3 or distances.shape != elsewhere.shape[1:2]:
+    ends_elsewhere, distances = np.asarray(ends_elsewhere, bool), np.asarray(distances, float)
+    if ends_elsewhere.ndim != 3 or distances.shape != ends_elsewhere.shape[1:2]:
         raise InputError(
-            f"uncertainty_exponent: elsewhere has shape {elsewhere.shape} for "
+            f"uncertainty_exponent: ends_elsewhere has shape {ends_elsewhere.shape} for "
             f"{distances.size} distances, expected [bases, distances, twins]"
         )
     if not (np.isfinite(distances) & (distances > 0)).all():
         raise InputError(f"uncertainty_exponent: distances = {distances}, expected numbers above 0")
     check_number("uncertainty_exponent: level", level, above=0, below=1)
-    events, twins = elsewhere.sum(axis=(0, 2)), elsewhere.shape[0] * elsewhere.shape[2]
-    used = np.flatnonzero((events >= MIN_EVENTS) & (events <= SATURATION * twins))
+    events = ends_elsewhere.sum(axis=(0, 2))
+    twins = ends_elsewhere.shape[0] * ends_elsewhere.shape[2]
+    used = np.flatnonzero((events >= MIN_EVENTS) & (events <= MAX_SHARE * twins))
     used = used[np.argsort(distances[used])]
-    bases = elsewhere.shape[0]
+    bases = ends_elsewhere.shape[0]
     if len(used) < 2 or bases < 2:
         raise InputError(
-            f"uncertainty_exponent: {len(used)} of {distances.size} distances have between "
-            f"{MIN_EVENTS} twins and a quarter of them that ended elsewhere, of {bases} base "
-            f"points; expected at least 2 of each: the numbers of twins are {events.tolist()} of "
-            f"{twins}"
+            f"uncertainty_exponent: {len(used)} of {distances.size} distances can be used (at "
+            f"least {MIN_EVENTS} twins, and at most a quarter, end elsewhere), with {bases} base "
+            f"points; expected at least 2 of both; the numbers that end elsewhere are "
+            f"{events.tolist()} of {twins}"
         )
     x = np.stack([np.ones(len(used)), np.log(distances[used])], axis=1)
     k = events[used]
@@ -112,8 +113,8 @@ def uncertainty_exponent(
     options = {"xatol": 1e-10, "fatol": 1e-10, "maxiter": 10_000}
     fit = optimize.minimize(negative, start, method="Nelder-Mead", options=options).x
     p = np.exp(x @ fit)
-    of_base = elsewhere[:, used].sum(axis=2) - elsewhere.shape[2] * p
-    scores = (of_base / (1 - p)) @ x
+    residuals = ends_elsewhere[:, used].sum(axis=2) - ends_elsewhere.shape[2] * p
+    scores = (residuals / (1 - p)) @ x
     inverse = np.linalg.inv((x.T * (twins * p / (1 - p))) @ x)
     variance = inverse @ (scores.T @ scores * bases / (bases - 1)) @ inverse
     reach = stats.t.isf((1 - level) / 2, bases - 1) * math.sqrt(variance[1, 1])
@@ -123,13 +124,13 @@ def uncertainty_exponent(
 
 
 def decided_step(
-    elsewhere: Sequence | Bool[np.ndarray, "steps twins"],
+    ends_elsewhere: Sequence | Bool[np.ndarray, "steps twins"],
     steps: Sequence | ArrayLike,
     *,
     share: float = 0.05,
     level: float = LEVEL,
 ) -> int | None:
-    """Return the step from which on no twin of a run ends elsewhere; None if there is none.
+    """Return the first step from which on no twin of a run ends elsewhere, or None.
 
         (1 - share)^twins <= 1 - level
 
@@ -137,22 +138,27 @@ def decided_step(
     that does is below `share` with the given confidence (one-sided).
 
     Args:
-        elsewhere: whether each twin that leaves the run at a step ended elsewhere than the run.
+        ends_elsewhere: whether each twin that leaves a run at a step ended elsewhere than the run.
         steps: number of each step, ascending.
         share: share of twins that may end elsewhere.
         level: confidence, one-sided.
     """
-    elsewhere, steps = np.asarray(elsewhere, bool), np.asarray(steps)
+    ends_elsewhere, steps = np.asarray(ends_elsewhere, bool), np.asarray(steps)
     for name, value in (("share", share), ("level", level)):
         check_number(f"decided_step: {name}", value, above=0, below=1)
     least = math.ceil(math.log1p(-level) / math.log1p(-share))
-    if elsewhere.ndim != 2 or steps.shape != elsewhere.shape[:1] or elsewhere.shape[1] < least:
+    if (
+        ends_elsewhere.ndim != 2
+        or steps.shape != ends_elsewhere.shape[:1]
+        or ends_elsewhere.shape[1] < least
+    ):
         raise InputError(
-            f"decided_step: elsewhere has shape {elsewhere.shape} for {steps.size} steps, expected "
-            f"[steps, twins] with at least {least} twins for a share of {share:g} at {level:g}"
+            f"decided_step: ends_elsewhere has shape {ends_elsewhere.shape} for {steps.size} "
+            f"steps, expected [steps, twins] with at least {least} twins for a share of "
+            f"{share:g} at {level:g}"
         )
     if (np.diff(steps) <= 0).any():
         raise InputError(f"decided_step: steps = {steps}, expected ascending numbers")
-    undecided = np.flatnonzero(elsewhere.any(axis=1))
+    undecided = np.flatnonzero(ends_elsewhere.any(axis=1))
     first = undecided[-1] + 1 if len(undecided) else 0
     return int(steps[first]) if first < len(steps) else None

@@ -55,8 +55,8 @@ class LearningRateStatus(IntEnum):
     """Status of a recommended learning rate.
 
     FOUND: a rate is recommended. NO_WORKING_RATE: at each rate of the last round, a start diverged,
-    stalled or did not lower its cost. NO_MINIMUM: the cost seems to be unbounded below. From no
-    start does it have a minimum along the first step, and one of the following holds as well: no
+    stalled or did not lower its cost. NO_MINIMUM: the cost seems to be unbounded below. It has
+    no minimum along the first step from any start, and one of the following holds as well: no
     rate works, the largest tested rate is the best, or the cost at the best rate decreases without
     slowing down. NOT_A_DESCENT_DIRECTION: the optimizer's first step is not a descent direction at
     more than half of the starts. COST_NOT_FINITE, UPDATE_NOT_FINITE: cost or gradient, or the
@@ -143,7 +143,7 @@ def find_learning_rate(
     The longest descents of the search take half of the horizon, but at least 4 steps. The best rate
     of longer descents may differ. For optimizers whose steps do not shrink with the gradient (Lion,
     Muon, sign descent), the final distance from the minimum is proportional to the rate, and the
-    best rate of twice as many steps is often half as large; `reason` compares the best rates of
+    best rate for twice as many steps is often half as large; `reason` compares the best rates of
     two numbers of steps. At the recommended rate, descents from other starts may diverge or stall.
 
     Args:

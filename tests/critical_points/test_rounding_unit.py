@@ -102,7 +102,7 @@ POLYNOMIALS = {  # coefficients of a^2, b^2, b^3 and b^4, the kind, and whether 
     ],
 )
 def test_no_point_is_misnamed_if_the_cost_computes_in_lower_precision(dtype, inner, must_name):
-    """(a, b) is w rotated by (.6, .8), or by five other angles."""
+    """(a, b) is w rotated by arctan(4/3), or by one of five other angles."""
 
     def cost(w, case):
         c, (cosine, sine) = case[:4].astype(inner), case[4:].astype(inner)

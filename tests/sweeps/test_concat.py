@@ -1,4 +1,4 @@
-"""Concatenated comparisons: common records and metrics, without parameters."""
+"""Concatenation of sweeps: common records and metrics are kept, parameters are not."""
 
 import jax.numpy as jnp
 import numpy as np
