@@ -478,4 +478,5 @@ def test_a_progress_bar_counts_trajectories_except_in_traced_calls(monkeypatch):
     disabled = True
     without = coefficient(key)
     assert counts == [12, 0, 0]
-    np.testing.assert_array_equal(with_bar.samples, without.samples)
+    # Two programs, whose rounding errors differ.
+    np.testing.assert_allclose(with_bar.samples, without.samples, rtol=1e-3)
