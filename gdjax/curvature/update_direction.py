@@ -12,6 +12,7 @@ from jaxtyping import PyTree
 
 from gdjax.curvature.directional_derivatives import averaged
 from gdjax.descent.step import update
+from gdjax.descent.validation import optimizer_at_rate_one
 from gdjax.errors import InputError
 from gdjax.problems.problem import Problem
 from gdjax.problems.traces import problem_at
@@ -46,13 +47,7 @@ def update_direction(
     """
     check_params(params)
     problem = problem_at(problem, params)
-    try:
-        optimizer = make_optimizer(learning_rate=1.0)
-    except TypeError as error:
-        raise InputError(
-            f"update_direction: make_optimizer = {make_optimizer!r:.80} takes no learning_rate, "
-            f"expected a factory such as optax.adam, not optax.adam(0.1)"
-        ) from error
+    optimizer = optimizer_at_rate_one("update_direction", make_optimizer)
     first = optimizer.init(params)
     if opt_state is None:
         opt_state = first

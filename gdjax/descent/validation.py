@@ -1,8 +1,10 @@
 """Validation of the arguments of a descent."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
+import optax
 from jaxtyping import PyTree
 
 from gdjax.arguments import check_number, check_whole
@@ -85,6 +87,19 @@ def check_eval_params_fn(function: Any, opt_state: PyTree, params: PyTree) -> No
     with explained(failure, "expected a function of these two", function, unchanged=()):
         point = jax.eval_shape(function, opt_state, params)
     check_like("eval_params_fn: the returned tree", point, params)
+
+
+def optimizer_at_rate_one(
+    caller: str, make_optimizer: Callable[..., optax.GradientTransformation]
+) -> optax.GradientTransformation:
+    """Return the optimizer of a factory at the learning rate 1."""
+    try:
+        return make_optimizer(learning_rate=1.0)
+    except TypeError as error:
+        raise InputError(
+            f"{caller}: make_optimizer = {make_optimizer!r:.80} takes no learning_rate, expected a "
+            f"factory such as optax.adam, not optax.adam(0.1)"
+        ) from error
 
 
 def initial_model_state(problem: Problem, model_state: PyTree) -> PyTree:

@@ -27,7 +27,11 @@ from gdjax.arguments import check_numbers, check_whole
 from gdjax.descent.batches import Order, check_replacement
 from gdjax.descent.block import strip_weak_types
 from gdjax.descent.step import cost_type, objective, update
-from gdjax.descent.validation import descent_keys, initial_model_state
+from gdjax.descent.validation import (
+    descent_keys,
+    initial_model_state,
+    optimizer_at_rate_one,
+)
 from gdjax.errors import InputError
 from gdjax.keys import Streams
 from gdjax.problems.evaluation import deterministic_cost, evaluation_microbatch
@@ -234,11 +238,10 @@ def _hypergradient(
     nan = jnp.full((), jnp.nan, schedule.dtype)
     growth, rounding_change, ratio, status = nan, nan, nan, HypergradientStatus.UNCHECKED
     if check:
+        make_watched = with_tangent(make_optimizer, key=jax.random.key(0))
         growth = _largest_growth(
-            partial(_step, problem, with_tangent(make_optimizer, key=jax.random.key(0)), noise),
-            make_optimizer,
-            (params, model_state),
-            weights,
+            partial(_step, problem, make_watched, noise, weights),
+            (params, make_watched(learning_rate=rates_of(schedule)[0]).init(params), model_state),
             (rates_of(schedule), numbers, rows),
         )
         perturbed = _perturbed_by_rounding(params)
@@ -337,16 +340,14 @@ def _checkpointed(step, start, inputs):
     return jax.lax.scan(segment, start, (jax.tree.map(in_segments, inputs), is_step))[0]
 
 
-def _largest_growth(step, make_optimizer, start, weights, inputs):
+def _largest_growth(step, start, inputs):
     """Return the largest growth of one random displacement from one step to a later one."""
-    params, model_state = start
-    first = with_tangent(make_optimizer, key=jax.random.key(0))(learning_rate=inputs[0][0])
 
     def logarithm(state, inputs):
-        state = step(weights, state, inputs)
+        state = step(state, inputs)
         return state, state[1].log_growth
 
-    logs = jax.lax.scan(logarithm, (params, first.init(params), model_state), inputs)[1]
+    logs = jax.lax.scan(logarithm, start, inputs)[1]
     lowest = jax.lax.cummin(jnp.concatenate([jnp.zeros(1, logs.dtype), logs]))
     return jnp.exp(jnp.max(logs - lowest[:-1]))
 
@@ -367,13 +368,7 @@ def _check_differentiable(make_optimizer, params):
     name = f"make_optimizer = {make_optimizer!r:.80}"
     shapes = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), params)
     with jax.ensure_compile_time_eval():
-        try:
-            optimizer = make_optimizer(learning_rate=1.0)
-        except TypeError as error:
-            raise InputError(
-                f"hypergradient: {name} takes no learning_rate, expected a factory such as "
-                f"optax.adam, not optax.adam(0.1)"
-            ) from error
+        optimizer = optimizer_at_rate_one("hypergradient", make_optimizer)
 
         def first(gradient):
             nothing = jnp.zeros((), cost_type(shapes))
