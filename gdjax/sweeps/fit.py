@@ -50,10 +50,10 @@ FEWER = "choose a larger record_every or snapshot_every, or fewer runs"
 # with 4 runs the position of a run in the slab changed its bits. Microseconds per run-step on two
 # cores, at widths 16 and 64: digits at batch size 32 in a shared order (130 KB per run) 13.4 and
 # 10.3, in separate orders (230 KB) 17.5 and 23.8, on the whole set 664 and 653; under load, widths
-# 16, 32 and 64 differed by 5 % in a shared order. Seconds for 10,000 runs with two parameters and
-# 1,000 steps, at widths 16, 64, 256 and 1,024: 3.44, 3.58, 0.28 and 0.12. Widths of accelerators
-# have not been measured.
-CPU_WIDTHS = ((256, 2**10), (32, 5 * 2**15), (16, 2**26))
+# 16, 32 and 64 differed by 5 % in a shared order. Milliseconds for 8,000 runs with two parameters and
+# 1,000 steps, at widths 128, 256, 512, 1,024 and 2,048: 150, 93, 68, 52 and 71; for 8 runs and 10,000
+# steps: 18, 20, 29, 42 and 135. Widths of accelerators have not been measured.
+CPU_WIDTHS = ((512, 2**10), (32, 5 * 2**15), (16, 2**26))
 ACCELERATOR_WIDTHS = ((4096, 2**10), (512, 5 * 2**15), (64, 2**26))
 MAX_RECORD_NBYTES = 2**28  # size of a run while it is recorded, above which its width is 1
 
@@ -63,7 +63,7 @@ def width_for(run_nbytes: int, widths: Sequence[tuple[int, int]]) -> int:
 
     Examples:
         >>> width_for(50, CPU_WIDTHS), width_for(10**5, CPU_WIDTHS), width_for(10**9, CPU_WIDTHS)
-        (256, 32, 1)
+        (512, 32, 1)
     """
     return next((width for width, most in widths if run_nbytes <= most), 1)
 
