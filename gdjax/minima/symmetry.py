@@ -149,33 +149,20 @@ def canonicalize(network: Network, params: Params) -> Params:
     The result is an equivalent form of `params` and is not rounded to a grid, so different networks
     never become equal, and are never nearer than after `match`. Ties are not resolved: if two sums,
     or a form and 0, differ only by rounding, two equivalent forms may have different canonical
-    forms (`canonical_symmetry` returns the margin). Ties of identical neurons have no effect. The
-    activation "identity" has more symmetries than these.
-    """
-    layers = tuple(check_layers("canonicalize", network, params))
-    return apply_symmetry(network, layers, canonical_symmetry(network, layers)[0])
-
-
-@_jit_of_network
-def canonical_symmetry(
-    network: Network, params: Params
-) -> tuple[tuple[NeuronSymmetry, ...], Float[Array, ""]]:
-    """Return the symmetry that `canonicalize` applies, and its margin.
-
-    Returns:
-        The symmetry, and the margin: the smallest distance of a form to 0 (for signs) or of a sum
-        to the next one (for order), relative to the largest absolute value in its layer. Equivalent
-        forms have the same canonical form if the margin is well above rounding, such as 1e-5 in
-        float32. The margin is infinite if no sign or order had to be chosen.
+    forms. Ties of identical neurons have no effect. The activation "identity" has more symmetries
+    than these.
 
     Examples:
         >>> network = Network((2, 3, 1))
-        >>> (symmetry,), margin = canonical_symmetry(network, network.init(jax.random.key(0)))
-        >>> sorted(symmetry.order.tolist()), bool(margin > 1e-5)
-        ([0, 1, 2], True)
+        >>> params = network.init(jax.random.key(0))
+        >>> other = apply_symmetry(network, params, random_symmetry(network, key=jax.random.key(1)))
+        >>> forms = canonicalize(network, params), canonicalize(network, other)
+        >>> bool(jnp.allclose(forms[0][0].weights, forms[1][0].weights, atol=1e-5))
+        True
     """
-    layers, scales = normalize_scales(network, check_layers("canonical_symmetry", network, params))
-    symmetries, margins = [], [jnp.full((), jnp.inf, layers[0].bias.dtype)]
+    original = check_layers("canonicalize", network, params)
+    layers, scales = normalize_scales(network, original)
+    symmetries = []
     for number, (width, scale) in enumerate(zip(network.widths[1:-1], scales, strict=True)):
         row = jnp.concatenate([layers[number].weights, layers[number].bias[:, None]], axis=1)
         probe = jax.random.normal(jax.random.key(number), row.shape[1:], row.dtype)
@@ -184,16 +171,13 @@ def canonical_symmetry(
         sign = jnp.ones(width, row.dtype)
         if network.activation in FLIPS:
             sign = jnp.where(form < 0, -sign, sign)
-            margins.append(_relative_minimum(jnp.abs(form), form))
             form = jnp.abs(form)
             layers[number : number + 2] = _flip(network, *layers[number : number + 2], sign)
         # Without this norm, neurons that differ only in their outgoing weights would tie.
-        form = form + jnp.linalg.norm(layers[number + 1].weights, axis=0)
-        order = jnp.argsort(form)
-        margins.append(_relative_minimum(jnp.diff(form[order]), form))
+        order = jnp.argsort(form + jnp.linalg.norm(layers[number + 1].weights, axis=0))
         layers[number : number + 2] = _permute(*layers[number : number + 2], order)
         symmetries.append(NeuronSymmetry(order, sign[order], scale[order]))
-    return tuple(symmetries), jnp.min(jnp.stack(margins))
+    return apply_symmetry(network, tuple(original), tuple(symmetries))
 
 
 @_jit_of_network
@@ -215,9 +199,9 @@ def coordinates(network: Network, params: Params) -> Params:
         >>> coordinates(network, layers)[1].bias.tolist()
         [0.5]
     """
-    (first, *others), _ = normalize_scales(network, check_layers("coordinates", network, params))
+    (first, *later), _ = normalize_scales(network, check_layers("coordinates", network, params))
     shift = FLIPS.get(network.activation, 0.0) / 2
-    return (first, *(Layer(w, b + shift * jnp.sum(w, axis=1)) for w, b in others))
+    return (first, *(Layer(w, b + shift * jnp.sum(w, axis=1)) for w, b in later))
 
 
 def normalize_scales(
@@ -263,13 +247,6 @@ def _scale(layer, next_layer, scale):
         Layer(layer.weights * scale[:, None], layer.bias * scale),
         next_layer._replace(weights=next_layer.weights / scale[None]),
     )
-
-
-def _relative_minimum(distances, form):
-    """Return the smallest distance relative to the largest absolute value of a form."""
-    largest = jnp.max(jnp.abs(form))
-    smallest = jnp.min(distances, initial=jnp.inf)
-    return smallest / jnp.where(largest > 0, largest, 1)
 
 
 def check_layers(

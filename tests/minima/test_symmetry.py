@@ -16,7 +16,6 @@ from gdjax.minima.clustering import cluster_points
 from gdjax.minima.symmetry import (
     NeuronSymmetry,
     apply_symmetry,
-    canonical_symmetry,
     canonicalize,
     coordinates,
     count_symmetries,
@@ -81,7 +80,6 @@ def test_a_thousand_equivalent_networks_have_one_canonical_form(activation):
     params = some_params(network, 0)
     others = equivalents(network, params, 1000)
     result = jax.jit(jax.vmap(lambda one: canonicalize(network, one)))(others)
-    assert float(canonical_symmetry(network, params)[1]) > 1e-5  # without ties
     for leaf in map(np.asarray, jax.tree.leaves(result)):
         assert np.ptp(leaf, axis=0).max() < 3e-6 * max(10, np.abs(leaf).max())
     points = jax.vmap(lambda one: ravel_pytree(coordinates(network, one))[0])(result)
@@ -106,12 +104,9 @@ def test_the_canonical_form_is_idempotent_and_invariant_under_symmetries(widths,
         def forms(params, key):
             form = canonicalize(network, params)
             other = apply_symmetry(network, params, random_symmetry(network, key=key))
-            margin = canonical_symmetry(network, params)[1]
-            return margin, form, canonicalize(network, form), canonicalize(network, other)
+            return form, canonicalize(network, form), canonicalize(network, other)
 
-        margin, form, again, of_other = forms(params, jax.random.key(seed))
-        if float(margin) < 1e-9:
-            return
+        form, again, of_other = forms(params, jax.random.key(seed))
         assert apart(again, form) < 1e-9
         size = np.sqrt(sum(np.sum(np.asarray(a) ** 2) for a in jax.tree.leaves(form)))
         assert apart(of_other, form) < 1e-9 * (1 + size)
@@ -141,18 +136,6 @@ def test_canonical_forms_of_different_networks_differ_despite_near_ties(gap):
             assert result > change / 2
 
 
-@pytest.mark.parametrize("gap", [1e-2, 1e-4, 1e-7])
-def test_the_margin_is_of_the_order_of_the_distance_from_a_tie(gap):
-    with jax.enable_x64(True):
-        network = Network((2, 2, 1), activation="tanh")
-        ours = near_twins(gap)
-        alike = (ours[0], Layer(jnp.array([[1.0, 1.0]]), jnp.zeros(1)))
-        margin = float(canonical_symmetry(network, alike)[1])
-        assert gap / 10 < margin < 10 * gap
-        # A difference in outgoing weights resolves the tie.
-        assert float(canonical_symmetry(network, ours)[1]) > 0.01
-
-
 @pytest.mark.long
 def test_networks_with_equal_neurons_have_one_canonical_form():
     """Networks with equal neurons are invariant under permutations."""
@@ -179,7 +162,6 @@ def test_neurons_without_incoming_weights_are_unchanged():
         assert all(
             np.all(np.asarray(leaf) == 0) for leaf in jax.tree.leaves((form, own_coordinates))
         )
-        assert float(canonical_symmetry(network, params)[1]) == 0
 
 
 @pytest.mark.long
