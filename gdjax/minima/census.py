@@ -26,6 +26,7 @@ import numpy as np
 from jaxtyping import Array, Key, PyTree
 from scipy.sparse.csgraph import connected_components
 
+from gdjax.arguments import check_number
 from gdjax.errors import InputError, StoreError
 from gdjax.keys import check_key, run_keys
 from gdjax.minima.barriers import pairwise_barriers
@@ -37,7 +38,6 @@ from gdjax.minima.end_points import (
     ISOLATED_MINIMA,
     MAX_STEPS,
     EndPointKind,
-    check_options,
     classify_end_points,
 )
 from gdjax.minima.matching import select_rows
@@ -137,21 +137,13 @@ def count_minima(
         >>> result.sizes["run"], result.sizes["minimum"], sorted(result.coords)
         (10, 2, ['learning_rate', 'seed', 'tolerance'])
     """
-    check_options(
-        "count_minima",
-        max_steps,
-        distance_tolerance=distance_tolerance,
-        output_tolerance=output_tolerance,
-        gradient_tolerance=gradient_tolerance,
-    )
+    check_number("output_tolerance", output_tolerance, least=0)
     along, attributes = {}, {}
     if isinstance(runs, str | Path):
         stored = open_sweep(runs, skip_damaged=skip_damaged, storage_options=storage_options)
-        chosen = positions(stored.axes, at or {}, nearest=nearest)
         problem = stored.problem(problem, allow_unverified=allow_unverified)
         attributes = {"store": str(runs), "problem": stored.identity["problem"]}
-        key = run_keys(stored.identity["root_seed"]).probes if key is None else key
-        problem, runs, along = _end_points(problem, stored.dataset, stored.axes, chosen)
+        runs = stored.dataset
     require_problem(problem)
     assert isinstance(problem, Problem)
     if hasattr(runs, "data_vars"):
@@ -160,7 +152,7 @@ def count_minima(
         dataset, grid = _with_grid(runs)
         chosen = positions(grid, at or {}, nearest=nearest)
         problem, runs, along = _end_points(problem, dataset, grid, chosen)
-    elif at is not None and not along:
+    elif at is not None:
         raise InputError(f"count_minima: at = {at!r:.80}, expected None for runs without axes")
     check_key(key)
     assert key is not None
@@ -237,9 +229,9 @@ def _end_points(problem, dataset, grid, chosen):
             "problem: the cost has a model state, which differs between runs; count the minima of "
             "one state by count_minima(gdjax.problems.frozen(problem, model_state=...), params)"
         )
-    like = jax.eval_shape(problem.init, jax.random.key(0))
-    arrays = {name: dataset[name].values[indices] for name in named_leaves("params", like)}
-    params = jax.tree.map(np.asarray, from_named("params", like, arrays))
+    shapes = jax.eval_shape(problem.init, jax.random.key(0))
+    arrays = {name: dataset[name].values[indices] for name in named_leaves("params", shapes)}
+    params = jax.tree.map(np.asarray, from_named("params", shapes, arrays))
     # The point at which a diverged run was stopped is unrelated to minima.
     diverged = dataset["diverged_at"].values[indices] >= 0
     params = select_rows(diverged, jax.tree.map(lambda a: np.full_like(a, np.nan), params), params)

@@ -164,12 +164,9 @@ def classify_end_points(
         True
     """
     require_problem(problem)
-    check_options(
-        "classify_end_points",
-        max_steps,
-        distance_tolerance=distance_tolerance,
-        gradient_tolerance=gradient_tolerance,
-    )
+    check_number("distance_tolerance", distance_tolerance, above=0)
+    check_number("gradient_tolerance", gradient_tolerance, above=0)
+    check_whole("max_steps", max_steps)
     check_key(key)
     runs = check_runs(problem, params)
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(params)]
@@ -209,16 +206,6 @@ def classify_end_points(
         **{name: getattr(classification, name) for name in names},
     }
     return EndPoints(as_dataset(RUNS, values), polished, live)
-
-
-def check_options(
-    caller: str, max_steps: int, *, output_tolerance: float = 0.0, **tolerances: float
-) -> None:
-    """Check arguments of `classify_end_points` and of a census, for the given caller."""
-    for name, value in tolerances.items():
-        check_number(f"{caller}: {name}", value, above=0)
-    check_whole(f"{caller}: max_steps", max_steps)
-    check_number(f"{caller}: output_tolerance", output_tolerance, least=0)
 
 
 class _Classify(NamedTuple):

@@ -192,7 +192,7 @@ def match_activations(
     symmetry, before, after = [], 0.0, 0.0
     for number in range(len(network.widths) - 2):
         a, b = (_activations(network, one, inputs, number) for one in pair)
-        (order,), (sign,), _ = solve_assignment((b @ a.T)[None], network.activation in FLIPS)
+        (order,), (sign,), _ = _solve_assignment((b @ a.T)[None], network.activation in FLIPS)
         before += float(np.sum((a - b) ** 2))
         after += float(np.sum((a[order] * sign[:, None] - b) ** 2))
         scale = scales[0][number][order] / scales[1][number]
@@ -261,13 +261,13 @@ class _Aligned(NamedTuple):
         sign: signs of the neurons of each hidden layer.
         first: inner products of the rows of the first layers, for each neuron of the reference and
             of the network.
-        others: weights and bias of the other layers.
+        later: weights and biases of the later layers.
     """
 
     order: tuple[Int[np.ndarray, "pairs neurons"], ...]
     sign: tuple[Float[np.ndarray, "pairs neurons"], ...]
     first: Float[np.ndarray, "pairs neurons neurons"]
-    others: tuple[Float[np.ndarray, "pairs outputs inputs"], ...]
+    later: tuple[Float[np.ndarray, "pairs outputs inputs"], ...]
 
 
 def _starts(network, key, num_starts):
@@ -329,38 +329,38 @@ def select_rows(condition: Bool[np.ndarray, " rows"], a: PyTree, b: PyTree) -> P
 def _inner_product(aligned, reference):
     """Return the inner product of all weights with those of the references."""
     total = np.trace(aligned.first, axis1=1, axis2=2)
-    for ours, theirs in zip(aligned.others, reference, strict=True):
+    for ours, theirs in zip(aligned.later, reference, strict=True):
         total = total + np.sum(ours * theirs, axis=(1, 2))
     return total
 
 
 def _rearrange_layer(aligned, number, order, sign):
     """Permute and flip the neurons of one hidden layer."""
-    first, others = aligned.first, list(aligned.others)
+    first, later = aligned.first, list(aligned.later)
     if number:
-        layer = others[number - 1]
-        others[number - 1] = np.take_along_axis(layer, order[..., None], 1) * sign[..., None]
+        layer = later[number - 1]
+        later[number - 1] = np.take_along_axis(layer, order[..., None], 1) * sign[..., None]
     else:
         first = np.take_along_axis(first, order[:, None], 2) * sign[:, None]
-    layer = others[number]
+    layer = later[number]
     weights = np.take_along_axis(layer[..., :-1], order[:, None], 2) * sign[:, None]
-    others[number] = np.concatenate([weights, layer[..., -1:]], axis=2)
+    later[number] = np.concatenate([weights, layer[..., -1:]], axis=2)
     orders, signs = list(aligned.order), list(aligned.sign)
     orders[number] = np.take_along_axis(orders[number], order, 1)
     signs[number] = np.take_along_axis(signs[number], order, 1) * sign
-    return _Aligned(tuple(orders), tuple(signs), first, tuple(others))
+    return _Aligned(tuple(orders), tuple(signs), first, tuple(later))
 
 
 def _incoming(aligned, reference, number):
     """Return the inner products of the weights into neuron i of b and neuron j of a."""
     if number == 0:
         return aligned.first
-    return reference[number - 1] @ aligned.others[number - 1].swapaxes(1, 2)
+    return reference[number - 1] @ aligned.later[number - 1].swapaxes(1, 2)
 
 
 def _outgoing(aligned, reference, number):
     """Return the inner products of the weights out of neurons, without biases."""
-    ours, theirs = aligned.others[number], reference[number]
+    ours, theirs = aligned.later[number], reference[number]
     return theirs[..., :-1].swapaxes(1, 2) @ ours[..., :-1]
 
 
@@ -374,7 +374,7 @@ def _ascend(aligned, reference, *, flips, forward):
             S = _incoming(part, target, number)
             if not (forward and turn == 0):
                 S = S + _outgoing(part, target, number)
-            order, sign, total = solve_assignment(S, flips)
+            order, sign, total = _solve_assignment(S, flips)
             # An improvement within rounding is ignored, so equal alignments cannot alternate.
             size = np.max(np.abs(S), axis=(1, 2)) * S.shape[1]
             better = total > np.trace(S, axis1=1, axis2=2) + 1e-12 * size
@@ -394,23 +394,8 @@ def _put(rows, array, values):
     return array
 
 
-def solve_assignment(
-    S: Float[np.ndarray, "pairs n n"], flips: bool
-) -> tuple[Int[np.ndarray, "pairs n"], Float[np.ndarray, "pairs n"], Float[np.ndarray, " pairs"]]:
-    """Return the order and signs that maximize the sum of products, and this sum.
-
-        max_P sum_i |S_{i P(i)}|   (max_P sum_i S_{i P(i)} without signs)
-
-    Args:
-        S: inner products of neuron i of one network and neuron j of the other.
-        flips: whether the activation allows sign flips.
-
-    Examples:
-        >>> S = np.array([[[0.0, -3.0], [2.0, 0.0]]])
-        >>> order, sign, total = solve_assignment(S, flips=True)
-        >>> order.tolist(), sign.tolist(), total.tolist()
-        ([[1, 0]], [[-1.0, 1.0]], [5.0])
-    """
+def _solve_assignment(S, flips):
+    """Return the order P and signs that maximize sum_i sign_i S_{i P(i)}, and this sum."""
     gain = np.abs(S) if flips else S
     order = np.array([linear_sum_assignment(matrix, maximize=True)[1] for matrix in gain])
     chosen = np.take_along_axis(S, order[..., None], 2)[..., 0]
