@@ -18,7 +18,6 @@ each point.
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
@@ -34,7 +33,7 @@ from gdjax.curvature.directional_derivatives import averaged
 from gdjax.curvature.gradient_summary import value_and_gradient
 from gdjax.errors import InputError
 from gdjax.landscape.directions import DIMENSIONS, check_directions, displaced
-from gdjax.landscape.reduction import reduced, reduces_inputs
+from gdjax.landscape.reduction import reduced
 from gdjax.problems.evaluation import evaluation_part, with_data, without_data
 from gdjax.problems.problem import Metric, Problem, as_problem, check_metric_names
 from gdjax.problems.traces import canonical, problem_at
@@ -304,10 +303,7 @@ def on_slice(
     The cost is a function of coordinates, [points, directions]. If it depends on the first layer
     other than through its products, the network is evaluated directly.
     """
-    small = None
-    if reduces_inputs(problem, directions):
-        with suppress(InputError):
-            small = reduced(problem, params, directions)
+    small = reduced(problem, params, directions)
     shared = (params, tuple(directions.values())), evaluation_part(problem)
     if small is not None:
         shared = (small.params, tuple(small.directions.values())), evaluation_part(small.problem)
