@@ -89,7 +89,6 @@ def pairwise_barriers(
     params: PyTree,
     *,
     key: Key[Array, ""],
-    data: PyTree = None,
     points: int = POINTS,
     num_starts: int = NUM_STARTS,
     devices: Sequence[jax.Device] | None = None,
@@ -108,7 +107,6 @@ def pairwise_barriers(
         params: parameters of all runs, in arrays whose leading axis indexes the runs. Parameters
             that are not finite give NaN.
         key: random key for the starts of matching.
-        data: data used instead of the problem's data.
         points: number of evenly spaced points along each path, both end points included, >= 2.
         num_starts: number of random starts of matching (see `match`).
         devices: devices that compute the paths; None means all local devices.
@@ -128,7 +126,7 @@ def pairwise_barriers(
     check_key(key)
     require_problem(problem)
     runs = check_runs(problem, params)
-    problem = problem_at(problem, jax.tree.map(lambda a: a[0], params), data)
+    problem = problem_at(problem, jax.tree.map(lambda a: a[0], params))
     first, second = np.triu_indices(runs, 1)  # in the order of SciPy's condensed matrices
     devices = tuple(jax.local_devices()) if devices is None else devices
     check_devices(devices)

@@ -165,20 +165,6 @@ def test_barriers_are_computed_for_problems_without_a_network():
     assert "symmetries_known = False" in repr(result)
 
 
-@pytest.mark.long
-def test_barriers_are_evaluated_on_the_passed_data():
-    problem = gd.problems.digits("mnist5k", widths=(4,), samples=200)
-    images, labels = problem.data
-    runs = jax.jit(jax.vmap(problem.init))(jax.random.split(KEY, 3))
-    assert _is_loss_of_outputs(problem)
-    result = pairwise_barriers(problem, runs, key=KEY, points=3, data=(images[:50], labels[:50]))
-    a, b = of_run(runs, 0), of_run(runs, 2)
-    middle = jax.tree.map(lambda x, y: (x + y) / 2, a, b)
-    k = int(np.argmax((result.first == 0) & (result.second == 2)))
-    expected = [problem.cost(p, (images[:50], labels[:50])) for p in (a, middle, b)]
-    np.testing.assert_allclose(result.cost[k], expected, rtol=1e-5)
-
-
 def test_runs_with_nan_parameters_have_nan_barriers():
     problem = some_problem()
     runs = some_runs(problem, 3)

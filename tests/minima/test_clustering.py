@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse.csgraph import connected_components
 
 from gdjax.critical_points.polish import polish
 from gdjax.minima.clustering import (
@@ -22,29 +23,14 @@ from gdjax.problems.weight_decay import decayed
 KEY = jax.random.key(0)
 
 
-def components(points, tolerance):
-    """Return cluster labels by flood fill over all pairs within the tolerance."""
-    near = np.linalg.norm(points[:, None] - points, axis=-1) <= tolerance
-    label = np.full(len(points), -1)
-    for start in range(len(points)):
-        if label[start] < 0:
-            todo, number = [start], label.max() + 1
-            while todo:
-                at = todo.pop()
-                if label[at] < 0:
-                    label[at] = number
-                    todo += np.nonzero(near[at])[0].tolist()
-    return label
-
-
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.floats(0.01, 2.0))
 def test_clusters_are_connected_by_chains_of_near_points(seed, count, tolerance):
     points = np.random.default_rng(seed).normal(size=(count, 2))
     result = cluster_points(points, tolerance)
-    assert result.labels.tolist() == components(points, tolerance).tolist()
-    assert result.gap > tolerance
     distance = np.linalg.norm(points[:, None] - points, axis=-1)
+    assert result.labels.tolist() == connected_components(distance <= tolerance)[1].tolist()
+    assert result.gap > tolerance
     for number, width in enumerate(result.diameters):
         mine = result.labels == number
         assert width == pytest.approx(distance[np.ix_(mine, mine)].max(), abs=1e-12)

@@ -86,7 +86,7 @@ def test_the_mean_estimate_is_below_the_number_of_unseen_minima_if_shares_differ
     assert np.mean([e.number for e, _, _ in result]) < np.mean([k for _, _, k in result])
 
 
-@pytest.mark.parametrize("n", [2, 5, 23, 63])
+@pytest.mark.parametrize("n", [1, 2, 5, 23, 63])
 def test_the_bound_for_distinct_draws_is_the_birthday_bound(n):
     def chance(total):
         return math.prod(1 - i / total for i in range(1, n))
@@ -108,13 +108,6 @@ def test_the_chao_estimate_equals_the_value_computed_by_hand():
     factor = math.exp(stats.norm.ppf(0.95) * math.sqrt(math.log(1 + variance / 1.9**2)))
     assert result.number_low == math.floor(1.9 / factor)
     assert (result.draws, result.observed, result.once, result.twice) == (20, 7, 4, 2)
-
-
-def test_a_single_run_gives_no_estimate_of_the_number_of_minima():
-    result = estimate_unseen([1])
-    assert result.mass == 1
-    assert result.number_low == 0
-    assert math.isnan(result.number)
 
 
 def test_confidence_limits_of_shares_invert_the_binomial_test_at_level_alpha_p():

@@ -1,12 +1,11 @@
 """Barriers, compared with closed forms, and curves between minima."""
 
-from math import comb
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from scipy.interpolate import BPoly
 
 import gdjax as gd
 from gdjax.minima.paths import (
@@ -40,15 +39,12 @@ def hills(w):
 
 class TestShapes:
     def test_bezier_equals_the_sum_of_bernstein_polynomials(self):
-        rng = np.random.default_rng(0)
         for n in (1, 2, 5):
-            control = {"a": rng.normal(size=(n + 1, 3)), "b": rng.normal(size=n + 1)}
+            control = np.random.default_rng(n).normal(size=(n + 1, 3))
             for t in (0.0, 0.3, 1.0):
-                weights = np.array([comb(n, k) * (1 - t) ** (n - k) * t**k for k in range(n + 1)])
-                np.testing.assert_allclose(bezier(n + 1, t), weights, atol=1e-6)
-                result = evaluate_path(jax.tree.map(jnp.asarray, control), bezier(n + 1, t))
-                np.testing.assert_allclose(result["a"], weights @ control["a"], atol=1e-6)
-                np.testing.assert_allclose(result["b"], weights @ control["b"], atol=1e-6)
+                expected = BPoly(control[:, None], [0, 1])(t)
+                result = evaluate_path({"a": jnp.array(control)}, bezier(n + 1, t))
+                np.testing.assert_allclose(result["a"], expected, atol=1e-6)
 
     def test_polyline_equals_numpy_interpolation(self):
         values = np.array([0.0, 2.0, -1.0, 4.0])
@@ -75,11 +71,6 @@ class TestBarrier:
         cost = linear_path_cost(tilted, jnp.array(-1.0), jnp.array(1.0))
         np.testing.assert_allclose(cost[jnp.array([0, -1])], [0, 2], atol=1e-6)
         np.testing.assert_allclose(path_barrier(cost), 1, atol=1e-6)
-
-    def test_the_barrier_does_not_decrease_on_a_refined_grid(self):
-        a, b = jnp.array(-1.2), jnp.array(0.9)
-        coarse, fine = (path_barrier(linear_path_cost(well, a, b, points=n)) for n in (3, 257))
-        assert float(coarse) <= float(fine)
 
     def test_a_barrier_is_computed_for_each_path(self):
         costs = jnp.array([[[0.0, 1.0, 0.0], [0.0, 0.5, 1.0]], [[2.0, 1.0, 0.0], [0.0, 3.0, 2.0]]])
