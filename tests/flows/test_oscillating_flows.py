@@ -27,28 +27,6 @@ def descend(gradient, w, rate, steps):
     return np.stack(points)
 
 
-def test_center_and_half_difference_of_steps_obey_exact_recursions():
-    """Two equivalent forms of the change of d d^T are tested."""
-    rate = 0.42
-    w = descend(product_gradient, [2.3, 0.4], rate, 60)
-    c, d = (w[:-1] + w[1:]) / 2, (w[:-1] - w[1:]) / 2
-    a, b = (np.stack([product_gradient(p) for p in points]) for points in (c + d, c - d))
-
-    def outer(p, q):
-        return p[:, :, None] * q[:, None, :]
-
-    D, change = a - b, outer(d, d)[1:] - outer(d, d)[:-1]
-    close = {"rtol": 1e-13, "atol": 1e-13}
-    np.testing.assert_allclose(c[1:], (c - rate * (a + b) / 2)[:-1], **close)
-    np.testing.assert_allclose(d[1:], (d - rate * D / 2)[:-1], **close)
-    relaxing = rate**2 / 4 * (outer(a, a) + outer(b, b)) - 2 * outer(d, d)
-    np.testing.assert_allclose(change, relaxing[:-1], **close)
-    expanded = -rate / 2 * (outer(d, D) + outer(D, d)) + rate**2 / 4 * outer(D, D)
-    np.testing.assert_allclose(change, expanded[:-1], **close)
-    alternating = (w[:-2] - 2 * w[1:-1] + w[2:]) / 4
-    np.testing.assert_allclose(alternating, rate / 4 * D[:-1], **close)
-
-
 @pytest.mark.long
 @pytest.mark.parametrize("name", FLOWS)
 def test_on_a_quadratic_the_amplitude_grows_only_above_the_edge(name, float64):

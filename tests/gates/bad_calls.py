@@ -455,6 +455,18 @@ CALLS = (
     ("gd.flows.edge_flow(bowl, w, 0.1, 1.0, max_steps=0)", "max_steps"),
     ("gd.flows.edge_flow(bowl, w, 0.1, 1.0, intervals=0)", "intervals"),
     (
+        "gd.hypergradient(bowl, VALUE, w, [0.1], 1, key=key)",
+        "make_optimizer",
+        "optax.lion, lambda: optax.sgd(0.1)",
+    ),
+    ("gd.hypergradient(bowl, optax.sgd, w, [0.1], 5, key=key)", "num_steps = 5"),
+    ("gd.hypergradient(bowl, optax.sgd, w, [0.1], 5, key=key, knots=True)", "2 to 16 knots"),
+    (
+        "gd.descend(bowl, optax.sgd(0.1), w, 2, key=key, "
+        "metrics={'exponent': gd.sensitivity.lyapunov_exponent()})",
+        "with_tangent",
+    ),
+    (
         "gd.curvature.stability_threshold(VALUE)",
         "learning_rate",
         "-1.0, optax.constant_schedule(0.1)",

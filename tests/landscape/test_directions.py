@@ -30,16 +30,6 @@ def test_random_entries_are_standard_normal_and_independent_between_arrays():
     assert abs(a @ b / a.size) < 4 / np.sqrt(a.size)
 
 
-def test_the_key_determines_the_direction():
-    params = (jnp.zeros(3), 0.0, np.zeros((2, 2), np.float32))
-    one, same, other = (
-        directions.random_direction(params, key=jax.random.key(k)) for k in (1, 1, 2)
-    )
-    assert jax.tree.all(jax.tree.map(lambda a, b: bool(jnp.all(a == b)), one, same))
-    assert not jax.tree.all(jax.tree.map(lambda a, b: bool(jnp.all(a == b)), one, other))
-    assert [jnp.shape(a) for a in jax.tree.leaves(one)] == [(3,), (), (2, 2)]
-
-
 def test_directions_have_the_type_of_the_parameters(float64):
     params = {"single": jnp.zeros(2, jnp.float32), "double": jnp.zeros((2, 2))}
     result = directions.random_direction(params, key=jax.random.key(0))
@@ -57,23 +47,22 @@ def test_directions_have_the_type_of_the_parameters(float64):
 # -- normalization
 
 
-def test_filter_normalize_gives_each_neuron_the_norm_of_its_weights():
+def test_normalized_directions_have_the_norms_of_neurons_filters_and_arrays():
     params = some_params(Network((7, 5, 3)), 0)
-    result = directions.filter_normalize(
-        directions.random_direction(params, key=jax.random.key(0)), params
-    )
-    for layer, direction in zip(params, result, strict=True):
+    d = directions.random_direction(params, key=jax.random.key(0))
+    for layer, direction in zip(params, directions.filter_normalize(d, params), strict=True):
         np.testing.assert_allclose(
             row_norms(direction.weights), row_norms(layer.weights), rtol=1e-5
         )
         assert np.linalg.norm(direction.bias) == pytest.approx(np.linalg.norm(layer.bias), rel=1e-5)
-
-
-def test_filter_normalize_gives_each_convolution_filter_the_norm_of_its_weights():
-    rng = np.random.default_rng(0)
-    filters, direction = (jnp.array(rng.normal(size=(4, 3, 2, 2)), jnp.float32) for _ in "wd")
-    result = directions.filter_normalize(direction, filters)
+    filters, noise = (jax.random.normal(jax.random.key(k), (4, 3, 2, 2)) for k in range(2))
+    result = directions.filter_normalize(noise, filters)
     np.testing.assert_allclose(row_norms(result), row_norms(filters), rtol=1e-5)
+    lengths = [
+        [np.linalg.norm(leaf) for leaf in jax.tree.leaves(tree)]
+        for tree in (directions.layer_normalize(d, params), params)
+    ]
+    np.testing.assert_allclose(*lengths, rtol=1e-5)
 
 
 def test_with_axis_minus_1_neurons_are_the_columns_of_the_weights():
@@ -84,19 +73,6 @@ def test_with_axis_minus_1_neurons_are_the_columns_of_the_weights():
         directions.filter_normalize(d, w).T,
         rtol=1e-6,
     )
-
-
-def test_filter_normalize_is_equivariant_under_rescaling_of_neurons():
-    """Scaling d and w of a neuron scales the normalized direction by the same factor."""
-    rng = np.random.default_rng(0)
-    w, d = (jnp.array(rng.normal(size=(5, 6)), jnp.float32) for _ in "wd")
-    scale = jnp.array(rng.uniform(0.1, 10, size=(5, 1)), jnp.float32)
-    before = directions.filter_normalize(d, w)
-    np.testing.assert_allclose(
-        directions.filter_normalize(d * scale, w * scale), before * scale, rtol=1e-5
-    )
-    # The result does not depend on the length of d.
-    np.testing.assert_allclose(directions.filter_normalize(d * scale, w), before, rtol=1e-5)
 
 
 @pytest.mark.long
@@ -135,15 +111,6 @@ def test_slices_of_equivalent_relu_networks_are_equal_only_for_normalized_direct
         )
 
     assert np.allclose(curve(params), curve(scaled), rtol=1e-10) == same
-
-
-def test_layer_normalize_gives_each_array_the_norm_of_its_weights():
-    params = some_params(Network((7, 5, 3)), 0)
-    result = directions.layer_normalize(
-        directions.random_direction(params, key=jax.random.key(0)), params
-    )
-    for w, d in zip(jax.tree.leaves(params), jax.tree.leaves(result), strict=True):
-        assert np.linalg.norm(d) == pytest.approx(np.linalg.norm(w), rel=1e-5)
 
 
 def test_normalized_directions_of_zero_weights_are_zero():
@@ -206,16 +173,6 @@ def test_principal_components_equal_the_svd_of_numpy(float64, end):
     np.testing.assert_allclose(ours, v[:4] * signs[:, None], atol=1e-10)
     np.testing.assert_allclose(result.coordinates, (u * s)[:, :4] * signs, atol=1e-10)
     assert np.all(result.coordinates[0] >= 0)
-
-
-def test_all_components_explain_all_variance_and_reconstruct_the_points(float64):
-    tree, rows = snapshots(7)
-    result = components.principal_components(tree, 7)
-    assert float(result.explained.sum()) == pytest.approx(1, abs=1e-12)
-    assert np.all(np.diff(result.explained) <= 0)
-    vectors = jax.vmap(lambda d: ravel_pytree(d)[0])(result.directions)
-    rebuilt = ravel_pytree(result.center)[0][None] + result.coordinates @ vectors
-    np.testing.assert_allclose(rebuilt, rows, atol=1e-12)
 
 
 def test_equal_points_have_no_explained_variance():

@@ -10,7 +10,7 @@ import pytest
 
 import gdjax as gd
 from gdjax import slabs
-from gdjax.landscape import directions, slices
+from gdjax.landscape import slices
 from gdjax.landscape.directions import at_coordinates
 from gdjax.problems import digits
 
@@ -101,18 +101,6 @@ def test_slices_of_a_network_agree_with_direct_evaluation(problem, whole):
         assert float(result.cost[i, j]) == pytest.approx(direct, rel=2e-6)
 
 
-def test_a_plane_through_three_networks_has_their_exact_costs(problem):
-    one, two, three = (
-        jax.jit(problem.init)(jax.random.key(seed), init_scale=3.0) for seed in range(3)
-    )
-    ds = {"to 2": directions.direction_to(one, two), "to 3": directions.direction_to(one, three)}
-    result = slices.plane(problem, one, ds, [0, 1], [0, 1])
-    cost = jax.jit(problem.cost)
-    for at, w in (((0, 0), one), ((1, 0), two), ((0, 1), three)):
-        exact = float(cost(w, problem.data))
-        assert float(result.cost[at]) == pytest.approx(exact, rel=2e-6)
-
-
 @pytest.mark.long
 def test_slices_record_metrics_in_addition_to_the_cost(problem):
     w, d = (jax.jit(problem.init)(jax.random.key(seed)) for seed in range(2))
@@ -139,17 +127,6 @@ def test_the_gradient_norm_on_a_bowl_equals_its_closed_form(float64):
 
 
 # -- computation
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("width", [1, 3, 50])
-def test_the_slab_width_changes_only_rounding(problem, width, monkeypatch):
-    w, d = (jax.jit(problem.init)(jax.random.key(seed)) for seed in range(2))
-    a = np.linspace(-1, 1, 23)
-    observed = partial(slices.line, problem.cost, w, d, a, data=problem.data)
-    usual = observed().cost
-    monkeypatch.setattr(slices, "WIDTH", width)
-    np.testing.assert_allclose(observed().cost, usual, rtol=1e-5)
 
 
 def test_slabs_are_narrower_if_memory_is_insufficient(problem, monkeypatch):

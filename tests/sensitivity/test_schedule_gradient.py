@@ -147,15 +147,6 @@ def test_a_chaotic_descent_is_reported_beside_one_that_is_not(float64):
     ]
 
 
-def test_optimizers_without_a_derivative_and_schedules_of_other_lengths_are_refused():
-    for make_optimizer, message in ((optax.lion, "sign"), (lambda: optax.sgd(0.1), "factory")):
-        with pytest.raises(InputError, match=message):
-            hypergradient(bowl, make_optimizer, jnp.ones(2), [0.1], 1, key=KEY)
-    for knots, expected in ((False, "num_steps = 5"), (True, "2 to 16 knots")):
-        with pytest.raises(InputError, match=expected):
-            hypergradient(bowl, optax.sgd, jnp.ones(2), [0.1], 5, key=KEY, knots=knots)
-
-
 def test_reverse_mode_keeps_about_twice_the_root_of_the_number_of_states():
     """Without checkpoints, 1,024 steps keep 4,099 states; with them, 2 sqrt(1024) + 4 or 5."""
     size, num_steps = 20_000, 1024

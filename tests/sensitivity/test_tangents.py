@@ -7,7 +7,6 @@ import optax
 import pytest
 
 import gdjax as gd
-from gdjax.errors import InputError
 from gdjax.sensitivity import lyapunov_exponent, with_tangent
 
 KEY = jax.random.key(3)
@@ -113,16 +112,3 @@ def test_the_exponent_of_mini_batches_is_that_of_their_matrices(float64):
         tangent = tangent - 0.3 * rows[batch].T @ rows[batch] @ tangent / 3
     known = np.log(np.linalg.norm(tangent)) / 9
     assert run.metrics["lyapunov"][-1] == pytest.approx(known, abs=1e-12)
-
-
-def test_the_metric_needs_an_optimizer_with_a_tangent():
-    problem = gd.Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
-    with pytest.raises(InputError, match="with_tangent"):
-        gd.descend(
-            problem,
-            optax.sgd(0.1),
-            jnp.ones(2),
-            2,
-            key=KEY,
-            metrics={"lyapunov": lyapunov_exponent()},
-        )

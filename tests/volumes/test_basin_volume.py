@@ -99,19 +99,6 @@ def test_a_box_in_100_dimensions_is_reported_as_a_lower_bound():
     assert (result.low <= exact).all()
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("directions", [200, 1000])
-def test_intervals_that_are_not_lower_bounds_cover_the_exact_volume(directions):
-    covered = []
-    for d in (5, 10, 15, 20, 25, 30, 40, 60):
-        result, exact = boxes(d, 40, directions, seed=d)
-        trusted = ~np.asarray(result.lower_bound)
-        covered += [((result.low <= exact) & (exact <= result.high))[trusted]]
-        assert np.mean(result.low <= exact) > 0.85  # 0.95 minus 3 standard errors
-    assert np.mean(np.concatenate(covered)) > 0.88
-    assert trusted.sum() == 0  # in 60 dimensions, all results are lower bounds
-
-
 def ellipsoid(n, condition):
     """Return n, the function n log r(z) of an ellipsoid, and the exact log E[r^n]."""
     h = np.geomspace(1, condition, n).astype(np.float32)
@@ -166,16 +153,14 @@ def test_intervals_near_the_thresholds_have_nominal_coverage(name, directions):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("shape", ["bowl", "quartic"])
-def test_the_default_estimate_for_forty_parameters_is_not_a_lower_bound(shape):
+def test_the_default_estimate_for_forty_parameters_is_not_a_lower_bound():
     """Curvatures are 1 to 1e4; without preconditioning, few directions contribute."""
     h = np.geomspace(1, 1e4, 40)
     axes = np.linalg.qr(np.random.default_rng(0).normal(size=(40, 40)))[0]
 
     def cost(w):
         z = axes.T @ w
-        y = h * z**2 / 2
-        return jnp.sum(y) + (jnp.sum(h**2 * z**4) if shape == "quartic" else 0)
+        return jnp.sum(h * z**2 / 2 + h**2 * z**4)
 
     with jax.enable_x64(True):
         plain = Whitening(jnp.ones(40))
@@ -188,8 +173,6 @@ def test_the_default_estimate_for_forty_parameters_is_not_a_lower_bound(shape):
     assert before.effective_directions < 5
     assert not default.lower_bound
     assert default.effective_directions > 50
-    if shape == "bowl":
-        assert default.log_volume == pytest.approx(below(0.5, h), abs=1e-6)
 
 
 @pytest.mark.long
@@ -238,14 +221,6 @@ def test_a_curved_valley_is_reported_as_a_lower_bound():
     assert curved.hidden > 0.1
     assert curved.low < math.log(math.pi) < curved.high == math.inf
     assert curved.log_volume < math.log(math.pi) - 1
-
-
-@pytest.mark.long
-def test_the_volume_includes_the_determinant_of_a_diagonal_preconditioner():
-    h = jnp.array([1.0, 1e4])
-    ask = {"key": jax.random.key(0), "directions": 16, "whitening": Whitening(h**-0.5)}
-    result = basin_volume(lambda w: w @ (h * w) / 2, jnp.zeros(2), level=0.5, **ask)
-    assert float(result.log_volume) == pytest.approx(below(0.5, np.array(h)), abs=1e-4)
 
 
 def test_the_tail_index_of_a_pareto_distribution_is_recovered():
