@@ -155,9 +155,9 @@ def test_the_coefficient_of_a_power_is_the_inverse_of_its_exponent(k):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("b", "leaps"), [(1e6, 1000), (1e8, 8000)])
-def test_sampled_coefficients_of_a_cross_agree_with_its_closed_form(b, leaps):
-    """The arms are 1e-4 wide and 1 long; at 1e8 chains that do not mix are rejected."""
+def test_sampled_coefficients_of_a_cross_agree_with_its_closed_form():
+    """At this temperature, the arms are 1e-3 wide and 1 long."""
+    b = 1e6
 
     def one(key):
         return finite_temperature_coefficient(
@@ -167,17 +167,15 @@ def test_sampled_coefficients_of_a_cross_agree_with_its_closed_form(b, leaps):
             inverse_temperature=b,
             num_samples=1000,
             num_warmup=300,
-            num_integration_steps=leaps,
+            num_integration_steps=1000,
         )
 
     with jax.enable_x64(True):
         runs = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0)))
     result = jax.tree.map(np.asarray, runs)
-    agreed = result.status == SamplingStatus.AGREED
-    assert agreed.all() or b == 1e8
+    assert (result.status == SamplingStatus.AGREED).all()
     z = (result.coefficient - cross(b)) / result.standard_error
-    assert np.all(np.abs(z[agreed]) < 4)
-    # Chains are independent whether or not they agree.
+    assert np.all(np.abs(z) < 4)
     chains = np.ravel(result.chain_coefficients)
     error = np.std(chains, ddof=1) / np.sqrt(len(chains))
     assert abs(chains.mean() - cross(b)) < 4 * error < 0.5 - cross(b)
@@ -272,58 +270,28 @@ def test_extrapolation_is_accurate_in_float32_and_with_four_temperatures_and_nan
     assert np.isnan(run(*(a.astype(np.float32) for a in (b, y, error))).llc)
 
 
-def theory(widths, rank):
-    """Return llc and multiplicity of a deep linear network, given the product's rank.
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("widths", "rank", "llc", "multiplicity"),
+    [
+        ((3, 2, 3), 1, 3.5, 2),
+        ((4, 2, 3), 0, 3.0, 2),
+        ((4, 3, 4), 2, 7.0, 2),
+        ((2, 2, 2, 2), 0, 1.5, 3),
+        ((2, 2, 2, 2), 1, 2.0, 3),
+        ((2, 1, 2, 2), 0, 1.0, 3),
+    ],
+)
+def test_linear_networks_have_the_published_coefficient(widths, rank, llc, multiplicity):
+    """Test reduced-rank regressions and three-layer networks with default sampling.
 
     References: Aoyagi and Watanabe 2005 for two layers; Aoyagi 2024, *Consideration on the learning
     efficiency of multiple-layered neural networks with linear units*.
     """
-    excess = [width - rank for width in widths]
-    for count in range(2, len(widths) + 1):
-        for chosen in itertools.combinations(range(len(widths)), count):
-            subset = [excess[i] for i in chosen]
-            rest = [excess[i] for i in range(len(widths)) if i not in chosen]
-            mean = sum(subset) / (count - 1)
-            if max(subset) < mean and all(mean <= other for other in rest):
-                layers = count - 1
-                a = sum(subset) - (math.ceil(mean) - 1) * layers
-                pairs = sum(m * n for m, n in itertools.combinations(subset, 2))
-                llc = (
-                    (rank * (widths[0] + widths[-1]) - rank**2) / 2
-                    + a * (layers - a) / (4 * layers)
-                    - layers * (layers - 1) / 4 * mean**2
-                    + pairs / 2
-                )
-                return llc, a * (layers - a) + 1
-    raise AssertionError
-
-
-def test_the_theory_of_two_layers_equals_the_formula_of_aoyagi_and_watanabe():
-    for M, N, H, r in [(3, 3, 2, 1), (4, 3, 2, 0), (4, 4, 3, 2), (5, 4, 3, 1)]:
-        odd = (M + N + H + r) % 2
-        llc = (2 * (H + r) * (M + N) - (M - N) ** 2 - (H + r) ** 2 + odd) / 8
-        assert theory((M, H, N), r) == (pytest.approx(llc), 1 + odd)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize(
-    ("widths", "rank"),
-    [
-        ((3, 2, 3), 1),
-        ((4, 2, 3), 0),
-        ((4, 3, 4), 2),
-        ((2, 2, 2, 2), 0),
-        ((2, 2, 2, 2), 1),
-        ((2, 1, 2, 2), 0),
-    ],
-)
-def test_linear_networks_have_the_published_coefficient(widths, rank):
-    """Test reduced-rank regressions and three-layer networks with default sampling."""
 
     def product(layers):
         return functools.reduce(lambda out, layer: layer @ out, layers, jnp.eye(widths[0]))
 
-    llc, multiplicity = theory(widths, rank)
     with jax.enable_x64(True):
         layers = tuple(
             jnp.asarray(np.diag(np.arange(max(m, n)) < rank)[:n, :m].astype(float))
