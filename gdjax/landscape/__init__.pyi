@@ -2,7 +2,6 @@ from .components import component_directions as component_directions
 from .components import principal_components as principal_components
 from .components import project as project
 from .directions import at_coordinates as at_coordinates
-from .directions import by_name as by_name
 from .directions import direction_to as direction_to
 from .directions import filter_normalize as filter_normalize
 from .directions import gradient_direction as gradient_direction

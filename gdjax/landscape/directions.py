@@ -5,8 +5,8 @@
 A direction is a pytree like the parameters: a `random_direction`, scaled to the weights by
 `filter_normalize` or `layer_normalize`; the gradient; the difference from another network; a
 principal component of a descent; or an eigenvector. Planes and grids take a dict of directions by
-name, as `orthogonalize`, `by_name` and `plane_directions` return it. All other functions are pure
-functions of arrays that can be jitted and mapped.
+name, as `orthogonalize` and `plane_directions` return it. All other functions are pure functions of
+arrays that can be jitted and mapped.
 """
 
 import string
@@ -207,21 +207,7 @@ def orthogonalize(directions: Mapping[str, PyTree]) -> dict[str, PyTree]:
 
 
 def by_name(names: Sequence[str], stacked: PyTree) -> dict[str, PyTree]:
-    """Return directions by name from a pytree whose leading axis indexes them.
-
-    Examples:
-        >>> {name: d.tolist() for name, d in by_name(["up", "right"], jnp.eye(2)).items()}
-        {'up': [1.0, 0.0], 'right': [0.0, 1.0]}
-    """
-    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
-        raise InputError(f"by_name: names = {names!r:.80}, expected a list of names")
-    check_points("by_name: stacked", stacked)
-    count = min((jnp.shape(leaf)[0] for leaf in jax.tree.leaves(stacked)), default=0)
-    if len(names) > count:
-        raise InputError(
-            f"by_name: names = {', '.join(names)}, but the leading axis of stacked has {count} "
-            f"directions; give at most {count} names"
-        )
+    """Return directions by name from a pytree whose leading axis indexes them."""
     return {name: jax.tree.map(lambda a, i=i: a[i], stacked) for i, name in enumerate(names)}
 
 

@@ -428,7 +428,6 @@ CALLS = (
     ("gd.landscape.project(w, w, {'d': flat})", "points"),
     ("gd.landscape.principal_components((zeros((2, 3)), zeros(VALUE)))", "snapshots", "(), (3, 3)"),
     ("gd.landscape.orthogonalize({'a': flat, 'b': VALUE})", "b", "2 * flat, zeros(2)"),
-    ("gd.landscape.by_name(['a', 'b', 'c'], jnp.eye(2))", "names"),
     ("gd.landscape.plane_directions(bowl, w, 'sideways', key=key)", "kind"),
     ("gd.landscape.plane_directions(jnp.square, 1.0, 'random', key=key)", "plane_directions"),
     (
@@ -704,8 +703,6 @@ CALLS = (
     ("gd.minima.polyline_weights(0, 0.5)", "count"),
     ("gd.minima.polyline_weights(3, 'x')", "t"),
     # Slices
-    ("gd.landscape.by_name(3, w)", "names"),
-    ("gd.landscape.by_name(['a'], 'x')", "stacked"),
     ("gd.landscape.component_directions(3, 1)", "components"),
     ("gd.landscape.component_directions(components, -1)", "count"),
     ("gd.landscape.filter_normalize(w, w, axis='x')", "axis"),
