@@ -42,7 +42,7 @@ def params_at(census, number):
 def test_params_of_returns_the_minima_of_a_census(census):
     problem, counted = census
     stacked = gd.params_of(counted, jax.eval_shape(problem.init, KEY), {})
-    expected = counted["params.0.weights"].values
+    expected = counted["params.0.weights"].values.astype(np.float32)
     assert stacked[0].weights.tolist() == expected.tolist()
     assert params_at(counted, 1)[0].weights.tolist() == expected[1].tolist()
 
