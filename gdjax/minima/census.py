@@ -282,14 +282,11 @@ def _canonical_points(problem, ends):
     Coordinates on which no run's cost depends are set to 0, since they keep their initial values.
     """
     finite = ends.kind != EndPointKind.DIVERGED
-    used = ends.live[finite].any(axis=0) if finite.any() else np.ones(ends.live.shape[1], bool)
-    leaves, structure = jax.tree.flatten(ends.params)
-    cuts = np.cumsum([leaf[0].size for leaf in leaves])[:-1]
-    masks = [
-        m.reshape(leaf.shape[1:]) for m, leaf in zip(np.split(used, cuts), leaves, strict=True)
-    ]
-    masked = [np.where(mask, leaf, 0) for mask, leaf in zip(masks, leaves, strict=True)]
-    params = points = jax.tree.unflatten(structure, masked)
+
+    def without_dead(leaf, live):
+        return np.where(live[finite].any(axis=0) | ~finite.any(), leaf, 0)
+
+    params = points = jax.tree.map(without_dead, ends.params, ends.live)
     if problem.network is not None:
         form = jax.jit(jax.vmap(lambda one: canonicalize(problem.network, one)))
         params = jax.tree.map(np.asarray, form(params))

@@ -168,8 +168,7 @@ def classical_mds(
     largest = np.argmax(np.abs(vectors), axis=0)
     vectors = vectors * np.where(vectors[largest, np.arange(n)] < 0, -1, 1)
     position = np.zeros((n, 2))
-    for axis, number in enumerate(range(n - 1, max(n - 3, -1), -1)):
-        position[:, axis] = vectors[:, number] * np.sqrt(max(values[number], 0))
+    position[:, :n] = (vectors * np.sqrt(np.maximum(values, 0)))[:, :-3:-1]
     total = np.sum(np.abs(values))
     share = np.sum(np.maximum(values[-2:], 0))
     return position, float(share / total) if total > 0 else 1.0

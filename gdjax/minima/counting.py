@@ -15,6 +15,7 @@ tests.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -189,13 +190,10 @@ def birthday_lower_bound(draws: int, *, level: float = LEVEL) -> int:
     def is_likely(total):
         return np.sum(np.log1p(-missing / total)) >= math.log1p(-level)
 
-    low, high = draws - 1, max(draws, 1)  # unlikely at `low`, possibly likely at `high`
+    high = draws
     while not is_likely(high):
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if is_likely(middle) else (middle, high)
-    return high
+        high *= 2
+    return bisect_left(range(high), True, lo=draws, key=is_likely)
 
 
 def basin_shares(

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Bool, Int, Key, PyTree
+from jaxtyping import Array, Int, Key, PyTree
 
 from gdjax.arguments import check_number, check_whole
 from gdjax.critical_points.classify import Kind, classify
@@ -108,12 +108,12 @@ class EndPoints(NamedTuple):
     Args:
         runs: Dataset of the quantities that `classify_end_points` lists.
         params: parameters after polishing; zeros for runs that diverged.
-        live: mask of the flat parameters on which the cost depends.
+        live: masks of the parameters on which the cost depends, a pytree like `params`.
     """
 
     runs: Any
     params: PyTree
-    live: Bool[np.ndarray, "runs parameters"]
+    live: PyTree
 
     __repr__ = fields
 
@@ -240,9 +240,10 @@ class _Classify(NamedTuple):
         probes = jax.random.normal(key, (TIP_DIRECTIONS, flat.size), flat.dtype)
         near = jnp.stack([flat, w, w + probes[0] / 10, w + probes[1] / 10])
         costs, slopes = jax.vmap(at.gradient)(near)
+        live = jnp.any(slopes != 0, axis=0)
         return (
             unravel(w),
-            jnp.any(slopes != 0, axis=0),
+            jax.tree.map(lambda a: a > 0, unravel(live.astype(flat.dtype))),
             (costs[0], jnp.linalg.norm(slopes[0])),
             (costs[1], jnp.linalg.norm(slopes[1])),
             jnp.linalg.norm(w - flat),

@@ -354,13 +354,8 @@ def _largest_growth(step, start, inputs):
 
 def _perturbed_by_rounding(params):
     """Return a start that differs in the last places; one unit alone may be lost in a step."""
-    leaves, structure = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(1), len(leaves))
-    perturbed = [
-        a * (1 + 4 * jnp.finfo(a.dtype).eps * jax.random.normal(k, a.shape, a.dtype))
-        for k, a in zip(keys, leaves, strict=True)
-    ]
-    return jax.tree.unflatten(structure, perturbed)
+    noise = optax.tree.random_like(jax.random.key(1), params)
+    return jax.tree.map(lambda a, z: a * (1 + 4 * jnp.finfo(a.dtype).eps * z), params, noise)
 
 
 def _check_differentiable(make_optimizer, params):

@@ -77,12 +77,7 @@ def with_tangent(
 
         def init(params):
             inner = optimizer.init(params)
-            leaves, structure = jax.tree.flatten(params)
-            keys = jax.random.split(key, len(leaves))
-            drawn = [
-                jax.random.normal(k, a.shape, a.dtype) for k, a in zip(keys, leaves, strict=True)
-            ]
-            start = jax.tree.unflatten(structure, drawn), [0 * a for a in _split(inner)[0]]
+            start = optax.tree.random_like(key, params), [0 * a for a in _split(inner)[0]]
             tangent, _ = _normalized(start, start)
             dtype = cost_type(params)
             return TangentState(inner, tangent, jnp.zeros((), dtype), jnp.zeros((), jnp.int32))

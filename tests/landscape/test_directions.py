@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from jax.flatten_util import ravel_pytree
 from some_networks import some_params
@@ -18,16 +17,6 @@ def row_norms(a):
 
 
 # -- random directions
-
-
-def test_random_entries_are_standard_normal_and_independent_between_arrays():
-    params = {"a": jnp.zeros((200, 100)), "b": jnp.zeros((200, 100))}
-    result = directions.random_direction(params, key=jax.random.key(3))
-    a, b = (np.asarray(result[n]).ravel() for n in "ab")
-    for entries in (a, b):
-        assert abs(entries.mean()) < 4 / np.sqrt(entries.size)
-        assert abs(entries.var() - 1) < 4 * np.sqrt(2 / entries.size)
-    assert abs(a @ b / a.size) < 4 / np.sqrt(a.size)
 
 
 def test_directions_have_the_type_of_the_parameters(float64):
@@ -126,12 +115,6 @@ def test_normalized_directions_of_zero_weights_are_zero():
 
 
 # -- gradient, differences, orthogonalization
-
-
-def test_direction_to_points_from_one_network_to_the_other():
-    one, other = some_params(Network((3, 4, 2)), 0), some_params(Network((3, 4, 2)), 1)
-    there = at_coordinates(one, {"to the other": directions.direction_to(one, other)}, [1.0])
-    assert float(optax.tree.norm(optax.tree.sub(there, other))) < 1e-5
 
 
 def test_orthogonalized_directions_keep_their_lengths_and_are_named():

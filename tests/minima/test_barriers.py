@@ -12,6 +12,7 @@ from some_networks import equivalents
 import gdjax as gd
 from gdjax.minima.barriers import _is_loss_of_outputs, pairwise_barriers
 from gdjax.minima.matching import match
+from gdjax.minima.paths import linear_path_cost, path_barrier
 from gdjax.problems.networks import Network
 
 KEY = jax.random.key(3)
@@ -51,28 +52,6 @@ def of_run(runs, k):
     return jax.tree.map(lambda a: np.asarray(a)[k], runs)
 
 
-def rise(cost):
-    line = np.linspace(cost[0], cost[-1], len(cost))
-    return max(np.max(cost - line), 0)
-
-
-def directly(problem, a, b, points):
-    """Return the costs at points of the line from a to b, evaluated one by one."""
-    a, b = (jax.tree.map(np.asarray, end) for end in (a, b))
-    cost = jax.jit(problem.cost)
-    return np.array(
-        [
-            float(
-                cost(
-                    jax.tree.map(lambda x, y, t=t: np.float32((1 - t) * x + t * y), a, b),
-                    problem.data,
-                )
-            )
-            for t in np.linspace(0, 1, points)
-        ]
-    )
-
-
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("activation", "cost", "widths", "scale"),
@@ -92,13 +71,13 @@ def test_matrices_of_barriers_agree_with_barriers_of_single_pairs(activation, co
     assert _is_loss_of_outputs(problem) == (len(widths) > 2)
     for k, (i, j) in enumerate(zip(result.first, result.second, strict=True)):
         a, b = of_run(runs, i), of_run(runs, j)
-        plain = directly(problem, a, b, 9)
+        plain = linear_path_cost(problem, a, b, points=9)
         np.testing.assert_allclose(result.cost[k], plain, rtol=2e-5, atol=1e-6)
-        np.testing.assert_allclose(result.barrier[i, j], rise(plain), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(result.barrier[i, j], path_barrier(plain), rtol=1e-4, atol=1e-5)
         one = match(problem.network, a, b, key=KEY)
-        matched = directly(problem, one.params, b, 9)
+        matched = linear_path_cost(problem, one.params, b, points=9)
         np.testing.assert_allclose(result.matched_cost[k], matched, rtol=2e-5, atol=1e-6)
-        np.testing.assert_allclose(result.matched_barrier[i, j], rise(matched), atol=1e-5)
+        np.testing.assert_allclose(result.matched_barrier[i, j], path_barrier(matched), atol=1e-5)
         np.testing.assert_allclose(result.matched_distance[i, j], one.matched_distance, rtol=1e-6)
         np.testing.assert_allclose(result.distance[i, j], one.distance, rtol=1e-6)
     for matrix in (
@@ -137,7 +116,9 @@ def test_barriers_do_not_depend_on_microbatches_devices_and_slabs(monkeypatch):
     expected = pairwise_barriers(problem, runs, key=KEY, points=5)
     k = 2
     a, b = of_run(runs, expected.first[k]), of_run(runs, expected.second[k])
-    np.testing.assert_allclose(expected.cost[k], directly(problem, a, b, 5), rtol=2e-5)
+    np.testing.assert_allclose(
+        expected.cost[k], linear_path_cost(problem, a, b, points=5), rtol=2e-5
+    )
     module = importlib.import_module(
         "gdjax.minima.barriers"
     )  # `gdjax.minima.barriers` is the function
