@@ -52,7 +52,8 @@ class PairwiseBarriers(NamedTuple):
     Args:
         barrier: barrier of the straight line; 0 on the diagonal.
         matched_barrier: barrier after the first network is matched to the second. This and the
-            other matched fields are NaN if the symmetries of the problem are unknown.
+            other matched fields are NaN if the problem has no `network`, so that its symmetries are
+            unknown.
         distance: Euclidean distance before matching, between `coordinates` if the problem has a
             network, and between parameters otherwise.
         matched_distance: distance after matching, at most `distance`.
@@ -61,8 +62,6 @@ class PairwiseBarriers(NamedTuple):
         t: position in [0, 1] of the points along each path.
         cost: cost along each straight line.
         matched_cost: cost along each straight line after matching.
-        symmetries_known: whether pairs could be matched, that is, whether the problem has a
-            `network`. Other models may have symmetries that are not known to gdjax.
     """
 
     barrier: Float[np.ndarray, "runs runs"]
@@ -74,14 +73,13 @@ class PairwiseBarriers(NamedTuple):
     t: Float[np.ndarray, " points"]
     cost: Float[np.ndarray, "pairs points"]
     matched_cost: Float[np.ndarray, "pairs points"]
-    symmetries_known: bool
 
     __repr__ = fields
 
     @property
     def smallest_distance(self) -> Float[np.ndarray, "runs runs"]:
         """Distances after matching, or before it if the symmetries are unknown."""
-        return self.matched_distance if self.symmetries_known else self.distance
+        return np.fmin(self.distance, self.matched_distance)
 
 
 def pairwise_barriers(
@@ -160,7 +158,6 @@ def pairwise_barriers(
         t=np.linspace(0, 1, points),
         cost=cost,
         matched_cost=matched_cost,
-        symmetries_known=network is not None,
     )
 
 

@@ -13,7 +13,6 @@ Flips and permutations are isometries of the parameters if biases are measured f
 sigmoid (`coordinates`), so a symmetry applied to both networks leaves their distance unchanged.
 """
 
-import math
 from collections.abc import Mapping
 from functools import partial
 from types import MappingProxyType
@@ -54,19 +53,6 @@ class NeuronSymmetry(NamedTuple):
     scale: Float[Array, " neurons"]
 
     __repr__ = fields
-
-
-def count_symmetries(network: Network) -> int:
-    """Return the number of equivalent forms of a network, not counting scales.
-
-        prod over hidden layers of n! (2^n n! with sign flips)
-
-    Examples:
-        >>> f"{count_symmetries(Network((784, 16, 16, 10))):.2g}"
-        '1.9e+36'
-    """
-    flips = 2 if network.activation in FLIPS else 1
-    return math.prod(math.factorial(n) * flips**n for n in network.widths[1:-1])
 
 
 @_jit_of_network

@@ -139,11 +139,9 @@ def test_barriers_are_computed_for_problems_without_a_network():
     np.testing.assert_allclose(
         result.distance, [[0, 2, np.sqrt(20)], [2, 0, 4], [np.sqrt(20), 4, 0]], rtol=1e-6
     )
-    assert not result.symmetries_known
     for matched in (result.matched_barrier, result.matched_distance, result.matched_cost):
         assert np.isnan(matched).all()
     assert np.array_equal(result.smallest_distance, result.distance)
-    assert "symmetries_known = False" in repr(result)
 
 
 def test_runs_with_nan_parameters_have_nan_barriers():

@@ -395,13 +395,13 @@ def test_barriers_are_drawn_as_matrices_before_and_after_matching():
     pairs = np.triu_indices(3, 1)
     cost = np.zeros((3, 2))
     pairwise = PairwiseBarriers(
-        matrix, matrix / 2, matrix, matrix, *pairs, np.linspace(0, 1, 2), cost, cost, True
+        matrix, matrix / 2, matrix, matrix, *pairs, np.linspace(0, 1, 2), cost, cost
     )
     figure = figure_of(pairwise)
     before, after = (axes.images[0].get_array() for axes in figure.axes[:2])
     np.testing.assert_allclose(np.sort(np.ravel(before)), np.sort(np.ravel(matrix)))
     np.testing.assert_allclose(after, before / 2)
-    unknown = pairwise._replace(matched_barrier=np.full((3, 3), np.nan), symmetries_known=False)
+    unknown = pairwise._replace(matched_barrier=np.full((3, 3), np.nan))
     assert [axes.get_title(loc="left") for axes in figure_of(unknown).axes[:1]] == [
         "straight\nmedian 0.5"
     ]
