@@ -21,7 +21,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, Key, PyTree
 
-from gdjax.arguments import MAX_WHOLE, check_choice, check_whole, is_traced, real_array
+from gdjax.arguments import MAX_WHOLE, check_choice, check_numbers, check_whole
 from gdjax.curvature.eigenpairs import EigenpairsStatus, extreme_eigenpairs
 from gdjax.curvature.gradient_summary import value_and_gradient
 from gdjax.errors import InputError
@@ -138,9 +138,7 @@ def gradient_direction(
         >>> gradient_direction(lambda w: 3 * w[0] + 4 * w[1], jnp.zeros(2)).round(3).tolist()
         [0.6, 0.8]
     """
-    gradient = value_and_gradient(as_problem(problem, data), params)[1]
-    length = optax.tree.norm(gradient)
-    return jax.tree.map(lambda g: jnp.where(length > 0, g / length, 0).astype(g.dtype), gradient)
+    return _unit(value_and_gradient(as_problem(problem, data), params)[1])
 
 
 def direction_to(params: PyTree, other: PyTree) -> PyTree:
@@ -230,12 +228,7 @@ def at_coordinates(
     """
     check_params(params)
     check_named("at_coordinates", params, directions)
-    values = real_array(coordinates)
-    if not is_traced(coordinates) and (values is None or values.shape != (len(directions),)):
-        raise InputError(
-            f"at_coordinates: coordinates = {coordinates!r:.80}, expected one number per "
-            f"direction, {len(directions)}"
-        )
+    check_numbers("at_coordinates: coordinates", coordinates, shape=(len(directions),))
     return displaced(params, tuple(directions.values()), jnp.asarray(coordinates))
 
 
@@ -321,7 +314,7 @@ def _largest_two(problem, params, key):
 @jax.jit
 def _unit(direction):
     length = optax.tree.norm(direction)
-    return jax.tree.map(lambda d: jnp.where(length > 0, d / length, d), direction)
+    return jax.tree.map(lambda d: jnp.where(length > 0, d / length, 0).astype(d.dtype), direction)
 
 
 def check_points(argument: str, points: PyTree, one: PyTree = None) -> None:
