@@ -135,20 +135,3 @@ def test_the_compared_descent_equals_that_of_descend():
         apart = np.sqrt(sum(jax.tree.leaves(squares)))
         assert result.distance[0, j] == pytest.approx(apart, rel=1e-3, abs=1e-6)
     assert result.distance[0, 0] == 0
-
-
-@pytest.mark.parametrize("condition", [10, 40, 160])
-def test_descent_needs_steps_in_proportion_to_the_condition_number(condition, float64):
-    """At the best rate, 2 / (1 + kappa), both extreme components shrink equally fast.
-
-    They are below 1e-3 after log(1e-3) / log((kappa - 1) / (kappa + 1)) steps, about 3.45 kappa.
-    """
-    cost = quadratic(jnp.diag(jnp.array([1.0, float(condition)])))
-    problem = gd.Problem(init=lambda key: jnp.ones(2), cost=cost)
-    steps = 4 * condition
-    rate = 2 / (1 + condition)
-    run = gd.descend(problem, optax.sgd(rate), jnp.ones(2), steps, key=KEY, snapshot_every=1)
-    left = np.linalg.norm(run.snapshots, axis=1) / np.sqrt(2)
-    needed = int(np.argmax(left <= 1e-3))
-    assert needed == np.ceil(np.log(1e-3) / np.log((condition - 1) / (condition + 1)))
-    assert needed == pytest.approx(np.log(1e3) / 2 * condition, rel=0.02)

@@ -192,30 +192,5 @@ class TestCurve:
         # Each descent traces the cost in its validation; only the first also traces the program.
         assert counts[2] - counts[1] < counts[0]
 
-    @pytest.mark.long
-    def test_a_trained_curve_between_two_networks_has_a_lower_barrier(self):
-        network = Network((2, 6, 1), output_activation="identity")
-        x = np.random.default_rng(0).uniform(-2, 2, (200, 2)).astype(np.float32)
-        y = np.sin(2 * x[:, :1]) * x[:, 1:]
-        problem = gd.Problem(
-            init=network.init,
-            cost=lambda params, batch: jnp.mean((network.apply(params, batch[0]) - batch[1]) ** 2),
-            data=(x, y),
-        )
-        ends = [
-            gd.descend(
-                problem, optax.adam(0.02), jax.jit(problem.init)(jax.random.key(k)), 600, key=KEY
-            ).params
-            for k in range(2)
-        ]
-        path = curve(problem, *ends)
-        start = jax.jit(path.init)(KEY)
-        run = gd.descend(path, optax.adam(0.02), start, 300, key=KEY, batch_size=50)
-        before, after = (
-            path_barrier(path_cost(problem, control)) for control in (start, run.params)
-        )
-        assert float(before) > 0.01
-        assert float(after) < 0.5 * float(before)
-
 
 PLAIN = optax.sgd(0.1)
