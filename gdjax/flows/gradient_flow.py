@@ -301,9 +301,9 @@ def _counts(learning_rates, times):
         )
     steps = end_times / rates[:, None]
     rounded = np.round(steps)
-    wrong = np.argwhere(np.abs(steps - rounded) > 1e-6 * np.maximum(rounded, 1))
-    if len(wrong):
-        i, j = wrong[0]
+    fractional = np.argwhere(np.abs(steps - rounded) > 1e-6 * np.maximum(rounded, 1))
+    if len(fractional):
+        i, j = fractional[0]
         raise InputError(
             f"distance_from_flow: times has {end_times[j]:g}, which is {steps[i, j]:g} steps of "
             f"learning rate {rates[i]:g}, expected a whole number; choose times that are multiples "

@@ -158,9 +158,9 @@ def _projected(points, params, directions):
         along = offsets @ q
         coordinates = jax.scipy.linalg.solve_triangular(r, along.T).T
         # The projection is repeated, since rounding of the first pass can dominate small distances.
-        off = offsets - along @ q.T
-        off = off - (off @ q) @ q.T
-    return Projection(coordinates, jnp.linalg.norm(off, axis=1))
+        across = offsets - along @ q.T
+        across = across - (across @ q) @ q.T
+    return Projection(coordinates, jnp.linalg.norm(across, axis=1))
 
 
 def _offsets(points, center):

@@ -9,7 +9,7 @@ accounts for 97 % of the arithmetic of the digit network, is then not evaluated 
 paths.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -39,7 +39,6 @@ from gdjax.problems.problem import Problem, require_problem
 from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import check_runs
 from gdjax.summaries import fields
-from gdjax.sweeps.check import check_devices
 
 SLAB_BYTES = {"cpu": 2**20}  # maximum size of a layer's activations, about a core's cache
 DEFAULT_SLAB_BYTES = 2**28  # the same maximum on other devices
@@ -89,7 +88,6 @@ def pairwise_barriers(
     key: Key[Array, ""],
     points: int = POINTS,
     num_starts: int = NUM_STARTS,
-    devices: Sequence[jax.Device] | None = None,
 ) -> PairwiseBarriers:
     """Return the barriers between all pairs of runs, before and after matching.
 
@@ -107,7 +105,6 @@ def pairwise_barriers(
         key: random key for the starts of matching.
         points: number of evenly spaced points along each path, both end points included, >= 2.
         num_starts: number of random starts of matching (see `match`).
-        devices: devices that compute the paths; None means all local devices.
 
     Returns:
         Matrices over runs, and the costs along each path.
@@ -126,17 +123,13 @@ def pairwise_barriers(
     runs = check_runs(problem, params)
     problem = problem_at(problem, jax.tree.map(lambda a: a[0], params))
     first, second = np.triu_indices(runs, 1)  # in the order of SciPy's condensed matrices
-    devices = tuple(jax.local_devices()) if devices is None else devices
-    check_devices(devices)
     network = problem.network
     if network is not None:
         check_layers("pairwise_barriers", network, jax.tree.map(lambda a: a[0], params))
     hidden = () if network is None else network.widths[1:-1]
     identity = jax.vmap(lambda _: tuple(map(identity_symmetry, hidden)))(first)
     with progress.bar(total=len(first) * (1 if network is None else 2), unit="path") as bar:
-        measure = partial(
-            _costs, problem, params, first, second, points=points, devices=tuple(devices), bar=bar
-        )
+        measure = partial(_costs, problem, params, first, second, points=points, bar=bar)
         cost = measure(identity)
         if network is None:
             leaves = [np.asarray(leaf, float) for leaf in jax.tree.leaves(params)]
@@ -161,7 +154,7 @@ def pairwise_barriers(
     )
 
 
-def _costs(problem, params, first, second, symmetry, *, points, devices, bar):
+def _costs(problem, params, first, second, symmetry, *, points, bar):
     """Return the cost along every pair's path, [pairs, points]."""
     params = jax.tree.map(jnp.asarray, params)
     dtype = jnp.result_type(*jax.tree.leaves(params))
@@ -183,11 +176,9 @@ def _costs(problem, params, first, second, symmetry, *, points, devices, bar):
             shared = (sums, _without_inputs(params), jnp.asarray(targets))
             share = len(inputs) / samples
             size = max(problem.network.widths[1:]) * len(inputs) * dtype.itemsize
-        max_bytes = SLAB_BYTES.get(devices[0].platform, DEFAULT_SLAB_BYTES)
+        max_bytes = SLAB_BYTES.get(jax.local_devices()[0].platform, DEFAULT_SLAB_BYTES)
         width = int(np.clip(max_bytes // size, 1, 64))
-        total += share * over_rows(
-            evaluate, pairs, (shared, t), width=width, devices=devices, unit="pair"
-        )
+        total += share * over_rows(evaluate, pairs, (shared, t), width=width, unit="pair")
         bar.update(len(first) * share)
     return total.astype(dtype)
 
@@ -246,8 +237,8 @@ def _first_sums(weights, inputs, scale):
 
 def _without_inputs(params):
     """Return the parameters with a single column of zeros as first-layer weights."""
-    (weights, bias), *others = params
-    return (Layer(jnp.zeros_like(weights[..., :1]), bias), *others)
+    (weights, bias), *later = params
+    return (Layer(jnp.zeros_like(weights[..., :1]), bias), *later)
 
 
 def _is_loss_of_outputs(problem):

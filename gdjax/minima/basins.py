@@ -133,11 +133,11 @@ def basins_of_attraction(
         ends, outcome, arrived_at = _descend(
             problem.cost, grid, rates, momenta, num_steps, gradient_tolerance
         )
-        arrived = outcome == Outcome.CONVERGED
+        converged = outcome == Outcome.CONVERGED
         critical = (
             _registered_points(known)
             if known
-            else _classified_points(problem.cost, ends[arrived], distance_tolerance)
+            else _classified_points(problem.cost, ends[converged], distance_tolerance)
         )
         sharpness = _eigenvalues(problem.cost, critical.position)[:, -1]
         cost = jax.jit(jax.vmap(problem.cost))(
@@ -146,7 +146,7 @@ def basins_of_attraction(
         # The limits at other critical points, where the largest eigenvalue may be negative, are not
         # in the Dataset.
         limit = np.stack([(2 + 2 * b) / np.asarray(sharpness) for b in momenta])
-    end = _label_ends(ends, arrived, outcome, critical, distance_tolerance)
+    end = _label_ends(ends, converged, outcome, critical, distance_tolerance)
     axes = {"learning_rate": rates, "momentum": momenta, **_coordinate_axes(grid)}
     return _dataset(
         axes, end, arrived_at, critical, sharpness, limit, np.asarray(cost)
@@ -232,11 +232,11 @@ def _descend(cost, grid, rates, momenta, num_steps, gradient_tolerance):
             stop_when_converged=True,
             gradient_tolerance=gradient_tolerance,
         ).isel(learning_rate=0, momentum=0)
-        arrived = runs["outcome"].values == Outcome.CONVERGED
+        converged = runs["outcome"].values == Outcome.CONVERGED
         first = np.argmax(runs["gradient_norm"].values <= gradient_tolerance, axis=-1)
-        ends.append(runs["params"].values.reshape(*arrived.shape, len(grid)))
+        ends.append(runs["params"].values.reshape(*converged.shape, len(grid)))
         outcomes.append(runs["outcome"].values)
-        arrivals.append(np.where(arrived, runs["step"].values[first], -1).astype(np.int32))
+        arrivals.append(np.where(converged, runs["step"].values[first], -1).astype(np.int32))
 
     def by_setting(values):
         return np.stack(values).reshape(len(rates), len(momenta), *values[0].shape)
@@ -290,15 +290,15 @@ def _eigenvalues(cost, position):
     return np.linalg.eigvalsh(np.asarray(hessian).reshape(-1, size, size))
 
 
-def _label_ends(ends, arrived, outcome, critical, distance_tolerance):
+def _label_ends(ends, converged, outcome, critical, distance_tolerance):
     """Return the number of each start's minimum, or a code of `NoMinimum`."""
     minima = critical.position[critical.kind == MINIMUM]
-    end = np.full(arrived.shape, NoMinimum.NOT_ARRIVED, np.int16)
+    end = np.full(converged.shape, NoMinimum.NOT_ARRIVED, np.int16)
     end[outcome == Outcome.DIVERGED] = NoMinimum.DIVERGED
-    end[arrived] = NoMinimum.AT_NO_MINIMUM
+    end[converged] = NoMinimum.AT_NO_MINIMUM
     if len(minima):
-        distance, number = KDTree(minima).query(ends[arrived])
-        end[arrived] = np.where(distance <= distance_tolerance, number, NoMinimum.AT_NO_MINIMUM)
+        distance, number = KDTree(minima).query(ends[converged])
+        end[converged] = np.where(distance <= distance_tolerance, number, NoMinimum.AT_NO_MINIMUM)
     return end
 
 
@@ -329,7 +329,7 @@ def _dataset(axes, end, arrived_at, critical, sharpness, limit, cost):
     area = tuple(range(2, end.ndim))
     codes = [*range(count), *NoMinimum]
     shares = np.stack([np.mean(end == code, axis=area) for code in codes], axis=-1)
-    others = [OtherKind[kind.upper()] for kind in critical.kind[~is_minimum]]
+    other_kinds = [OtherKind[kind.upper()] for kind in critical.kind[~is_minimum]]
     values = {
         "end": end,
         "arrived_at": arrived_at,
@@ -341,6 +341,6 @@ def _dataset(axes, end, arrived_at, critical, sharpness, limit, cost):
         "sharpness": sharpness[is_minimum],
         "limit": limit[:, is_minimum],
         "other": critical.position[~is_minimum],
-        "other_kind": np.array(others, np.int8),
+        "other_kind": np.array(other_kinds, np.int8),
     }
     return as_dataset(_quantities([*axes][2:]), values, axes)

@@ -221,10 +221,10 @@ def cluster_manifolds(
             unlabeled = np.flatnonzero(labels < 0)
             if not len(unlabeled):
                 break
-            first, others = unlabeled[0], unlabeled[1:]
+            first, candidates = unlabeled[0], unlabeled[1:]
             labels[first] = number
-            others = others[_equal_cost(costs[others], costs[first])]
-            labels[others[connected(np.full(len(others), first), others)]] = number
+            candidates = candidates[_equal_cost(costs[candidates], costs[first])]
+            labels[candidates[connected(np.full(len(candidates), first), candidates)]] = number
         a, b = _nearest_pairs(params, costs, labels)
         paths = connected(a, b)
     count = labels.max(initial=-1) + 1

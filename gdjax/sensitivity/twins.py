@@ -146,15 +146,15 @@ def decided_step(
     ends_elsewhere, steps = np.asarray(ends_elsewhere, bool), np.asarray(steps)
     for name, value in (("share", share), ("level", level)):
         check_number(f"decided_step: {name}", value, above=0, below=1)
-    least = math.ceil(math.log1p(-level) / math.log1p(-share))
+    min_twins = math.ceil(math.log1p(-level) / math.log1p(-share))
     if (
         ends_elsewhere.ndim != 2
         or steps.shape != ends_elsewhere.shape[:1]
-        or ends_elsewhere.shape[1] < least
+        or ends_elsewhere.shape[1] < min_twins
     ):
         raise InputError(
             f"decided_step: ends_elsewhere has shape {ends_elsewhere.shape} for {steps.size} "
-            f"steps, expected [steps, twins] with at least {least} twins for a share of "
+            f"steps, expected [steps, twins] with at least {min_twins} twins for a share of "
             f"{share:g} at {level:g}"
         )
     if (np.diff(steps) <= 0).any():

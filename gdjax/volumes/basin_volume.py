@@ -38,7 +38,7 @@ from gdjax.problems.problem import Problem
 from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import ravel_params
 from gdjax.summaries import fields_with
-from gdjax.volumes.mcmc import Whitening
+from gdjax.volumes.mcmc import MAX_WHITENED, Whitening
 
 DIRECTIONS = 1000
 TOGETHER = 64  # number of directions whose costs are computed together
@@ -51,7 +51,6 @@ DOUBT = math.log(20)  # largest excess of a mean over its expectation, in nats, 
 # Tail probabilities of Student's distribution beyond the ends of the interval. The upper one is
 # smaller, since the standard error is too small if rare large terms are missing.
 LOW_TAIL, HIGH_TAIL = 0.025, 0.0025
-MAX_WHITENED = 500  # maximum number of parameters for a decomposition by default
 ALIKE = 1e4  # largest difference of numbers that count as equal, in units of rounding
 WALKERS, WALKS, STRIDES = 16, 16, 4  # numbers of walks, checks per walk, steps between checks
 TRIES = 30  # maximum number of points on a line for one step of a walk

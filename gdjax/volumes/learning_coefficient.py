@@ -44,6 +44,7 @@ from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import check_params, ravel_params
 from gdjax.summaries import fields, fields_with
 from gdjax.volumes.mcmc import (
+    MAX_WHITENED,
     ChainState,
     Whitening,
     effective_sample_size,
@@ -61,7 +62,6 @@ MAX_RHAT = 1.05  # largest R-hat of the cost for chains that agree
 # the cost. The R-hat of chains in separate wells is well above this limit.
 MAX_DISTANCE_RHAT = 1.2
 MIN_SAMPLE_SIZE = 100  # effective sample size below which the coefficient is NaN
-MAX_WHITENED = 500  # maximum number of parameters for a decomposition by default
 
 SMALLEST_COUNTS = {"num_chains": 2, "num_samples": 8, "num_warmup": 1, "num_integration_steps": 1}
 TEMPERATURE_FACTORS = (0.1, 10**-0.5, 1.0, 10**0.5, 10.0)
@@ -387,8 +387,8 @@ class _Sampling:
         check_params(params)
         check_key(key)
         check_number(f"{caller}: localization", self.localization, above=0)
-        for name, least in SMALLEST_COUNTS.items():
-            check_whole(f"{caller}: {name}", getattr(self, name), least, MAX_COUNT)
+        for name, smallest in SMALLEST_COUNTS.items():
+            check_whole(f"{caller}: {name}", getattr(self, name), smallest, MAX_COUNT)
 
     @contextlib.contextmanager
     def progress(self, arguments):
@@ -447,8 +447,7 @@ def _summary(values, squared, acceptance_rate, step_size, b, lowest):
     effective = effective_sample_size(values)
     cost_rhat, distance_rhat = rhat(values), rhat(squared)
     agree = (cost_rhat <= MAX_RHAT) & (distance_rhat <= MAX_DISTANCE_RHAT)
-    enough = effective >= MIN_SAMPLE_SIZE
-    status = jnp.where(enough, SamplingStatus.AGREED, SamplingStatus.TOO_FEW)
+    status = jnp.where(effective >= MIN_SAMPLE_SIZE, SamplingStatus.AGREED, SamplingStatus.TOO_FEW)
     status = jnp.where(agree, status, SamplingStatus.DISAGREED)
     finite = jnp.isfinite(lowest) & (acceptance_rate != 0)
     status = jnp.where(finite, status, SamplingStatus.NOT_FINITE).astype(jnp.int32)

@@ -30,6 +30,7 @@ from gdjax.summaries import fields
 Samples = Float[Array, "chains samples"]
 
 TARGET_ACCEPTANCE = 0.8
+MAX_WHITENED = 500  # maximum number of parameters for a decomposition by default
 
 
 class Whitening(NamedTuple):
@@ -284,12 +285,12 @@ def hamiltonian_monte_carlo(
 
     def warm(carry, key):
         states, tuning = carry
-        states, accepted = advance(states, key, jnp.exp(tuning.log_step))
-        return (states, _update_tuning(tuning, accepted)), None
+        states, acceptance = advance(states, key, jnp.exp(tuning.log_step))
+        return (states, _update_tuning(tuning, acceptance)), None
 
     def draw(states, key):
-        states, accepted = advance(states, key, step_size)
-        return states, (states.excess, states.squared, jnp.mean(accepted))
+        states, acceptance = advance(states, key, step_size)
+        return states, (states.excess, states.squared, jnp.mean(acceptance))
 
     key_warmup, key_samples = jax.random.split(key)
     zero = jnp.zeros((), starts.dtype)
@@ -298,8 +299,8 @@ def hamiltonian_monte_carlo(
     (states, tuning), _ = jax.lax.scan(warm, (states, tuning), keys)
     step_size = jnp.exp(tuning.averaged)
     keys = jax.random.split(key_samples, num_samples)
-    _, (excess, squared, accepted) = jax.lax.scan(draw, states, keys)
-    return excess.T, squared.T, jnp.mean(accepted), step_size
+    _, (excess, squared, acceptance) = jax.lax.scan(draw, states, keys)
+    return excess.T, squared.T, jnp.mean(acceptance), step_size
 
 
 def _trajectory(potential, state, key, step_size, num_integration_steps):
@@ -325,15 +326,15 @@ def _trajectory(potential, state, key, step_size, num_integration_steps):
     return jax.tree.map(lambda new, old: jnp.where(accept, new, old), proposed, state), probability
 
 
-def _update_tuning(tuning, accepted):
+def _update_tuning(tuning, acceptance):
     """Update the step size by one step of dual averaging.
 
     The harmonic mean over chains is small if one of the chains is stuck.
 
     References: Hoffman and Gelman 2014, *The No-U-Turn sampler*, 3.2.
     """
-    t = tuning.step.astype(accepted.dtype)
-    mean = 1 / jnp.mean(1 / jnp.maximum(accepted, 0.1))
+    t = tuning.step.astype(acceptance.dtype)
+    mean = 1 / jnp.mean(1 / jnp.maximum(acceptance, 0.1))
     weight = 1 / (t + 10)
     error = (1 - weight) * tuning.error + weight * (TARGET_ACCEPTANCE - mean)
     log_step = math.log(10) - jnp.sqrt(t) / 0.05 * error

@@ -592,7 +592,6 @@ CALLS = (
     ("gd.minima.linear_path_cost(net, v, v, data=zeros(3))", "problem"),
     ("gd.minima.path_cost(bowl, w[None] * w[:, None], shape=3)", "shape"),
     ("gd.minima.pairwise_barriers(3, w, key=key)", "problem"),
-    ("gd.minima.pairwise_barriers(bowl, w[None], key=key, devices=3)", "devices"),
     ("gd.minima.path_barrier(VALUE)", "cost", "'a', zeros((2, 0)), masked"),
     ("gd.minima.polyline_weights(2, 2**63)", "t"),
     ("gd.minima.basins_of_attraction('himmelblau', 0.01, side=0)", "side"),

@@ -38,12 +38,12 @@ def smallest_distance(network, a, b):
     flips = network.activation in ("sigmoid", "tanh")
     best = np.inf
     for choice in product(*(signed_orders(n, flips) for n in network.widths[1:-1])):
-        total, came, turned = 0.0, np.arange(network.widths[0]), np.ones(network.widths[0])
+        total, inputs, input_signs = 0.0, np.arange(network.widths[0]), np.ones(network.widths[0])
         ends = (np.arange(network.widths[-1]), np.ones(network.widths[-1]))
         for (w, c), (v, d), (order, sign) in zip(a, b, (*choice, ends), strict=True):
-            moved = sign[:, None] * w[order][:, came] * turned
-            total += np.sum((moved - v) ** 2) + np.sum((sign * c[order] - d) ** 2)
-            came, turned = order, sign
+            transformed = sign[:, None] * w[order][:, inputs] * input_signs
+            total += np.sum((transformed - v) ** 2) + np.sum((sign * c[order] - d) ** 2)
+            inputs, input_signs = order, sign
         best = min(best, total)
     return np.sqrt(best)
 

@@ -46,11 +46,11 @@ def adam(learning_rate):
     ],
 )
 def test_the_gradient_on_a_quadratic_is_its_closed_form(float64, rates, cost, known):
-    found = hypergradient(bowl, optax.sgd, jnp.ones(2), rates, 5, key=KEY)
-    np.testing.assert_allclose(found.gradient, known, rtol=5e-6)
-    assert cost is None or float(found.cost) == pytest.approx(cost, abs=1e-6)
-    assert int(found.status) == HypergradientStatus.RELIABLE
-    assert float(found.growth) < 1
+    result = hypergradient(bowl, optax.sgd, jnp.ones(2), rates, 5, key=KEY)
+    np.testing.assert_allclose(result.gradient, known, rtol=5e-6)
+    assert cost is None or float(result.cost) == pytest.approx(cost, abs=1e-6)
+    assert int(result.status) == HypergradientStatus.RELIABLE
+    assert float(result.growth) < 1
 
 
 def test_the_best_constant_rate_is_stationary(float64):
@@ -59,10 +59,10 @@ def test_the_best_constant_rate_is_stationary(float64):
     rate = (1 + rho) / (10 + rho)
     assert rate == pytest.approx(0.173449, abs=1e-6)
     rates = jnp.full(20, rate)
-    found = hypergradient(bowl, optax.sgd, jnp.ones(2), rates, 20, key=KEY, check=False)
-    assert abs(float(jnp.sum(found.gradient))) < 1e-12
-    assert np.ptp(found.gradient) == pytest.approx(0, abs=1e-12)  # its entries stay equal
-    assert int(found.status) == HypergradientStatus.UNCHECKED
+    result = hypergradient(bowl, optax.sgd, jnp.ones(2), rates, 20, key=KEY, check=False)
+    assert abs(float(jnp.sum(result.gradient))) < 1e-12
+    assert np.ptp(result.gradient) == pytest.approx(0, abs=1e-12)  # its entries stay equal
+    assert int(result.status) == HypergradientStatus.UNCHECKED
 
 
 def test_adam_with_a_dead_coordinate(float64):
@@ -74,8 +74,8 @@ def test_adam_with_a_dead_coordinate(float64):
         data=data,
     )
     start, rates = jnp.array([0.1, 0.2]), jnp.full(3, 0.1)
-    found = hypergradient(problem, adam, start, rates, 3, key=KEY)
-    np.testing.assert_allclose(found.gradient, [-0.188155, -0.191849, -0.193851], atol=2e-6)
+    result = hypergradient(problem, adam, start, rates, 3, key=KEY)
+    np.testing.assert_allclose(result.gradient, [-0.188155, -0.191849, -0.193851], atol=2e-6)
     with pytest.raises(InputError, match="eps_root"):
         hypergradient(problem, optax.adam, start, rates, 3, key=KEY)
 
@@ -92,20 +92,20 @@ def test_gradients_of_knots_equal_finite_differences(float64, knots, make_optimi
             problem, make_optimizer, start, logs, 7, key=KEY, knots=True, batch_size=2, **more
         )
 
-    found = run(logs)
+    result = run(logs)
     for i in range(knots):
         ahead, behind = (run(logs.at[i].add(h), check=False).cost for h in (1e-5, -1e-5))
-        assert float(found.gradient[i]) == pytest.approx(float(ahead - behind) / 2e-5, abs=1e-8)
-    assert int(found.status) == HypergradientStatus.RELIABLE
-    assert float(found.predicted_ratio) == pytest.approx(1, abs=0.01)
+        assert float(result.gradient[i]) == pytest.approx(float(ahead - behind) / 2e-5, abs=1e-8)
+    assert int(result.status) == HypergradientStatus.RELIABLE
+    assert float(result.predicted_ratio) == pytest.approx(1, abs=0.01)
 
 
 def test_the_final_cost_is_that_of_the_descent_with_this_schedule(float64):
     problem, start, rates = regression(), jnp.array([0.3, -0.2, 0.5]), np.linspace(0.3, 0.1, 8)
     schedule = lambda step: jnp.asarray(rates)[step]  # noqa: E731
     run = gd.descend(problem, optax.sgd(schedule), start, 8, key=KEY, batch_size=2)
-    found = hypergradient(problem, optax.sgd, start, rates, 8, key=KEY, batch_size=2, check=False)
-    assert float(found.cost) == pytest.approx(run.cost[-1], rel=1e-12)
+    result = hypergradient(problem, optax.sgd, start, rates, 8, key=KEY, batch_size=2, check=False)
+    assert float(result.cost) == pytest.approx(run.cost[-1], rel=1e-12)
 
 
 def test_gradients_of_weights_and_of_another_cost_equal_finite_differences(float64):
@@ -125,22 +125,22 @@ def test_gradients_of_weights_and_of_another_cost_equal_finite_differences(float
             check=False,
         )
 
-    found = run(weights)
+    result = run(weights)
     known = [
         float(run(weights.at[i].add(1e-5)).cost - run(weights.at[i].add(-1e-5)).cost) / 2e-5
         for i in range(6)
     ]
-    np.testing.assert_allclose(found.sample_gradient, known, atol=1e-9)
+    np.testing.assert_allclose(result.sample_gradient, known, atol=1e-9)
 
 
 def test_a_chaotic_descent_is_reported_beside_one_that_is_not(float64):
     """At rate 2 the step on (1 - xy)^2 / 2 triples an angle; at rate 1.1 it converges."""
     cost = lambda w: (1 - w[0] * w[1]) ** 2 / 2  # noqa: E731
     start = jnp.full(2, np.sqrt(2) * np.sin(0.4))
-    found = jax.vmap(
+    result = jax.vmap(
         lambda rate: hypergradient(cost, optax.sgd, start, jnp.full(40, rate), 40, key=KEY)
     )(jnp.array([1.1, 2.0, 30.0]))
-    assert found.status.tolist() == [
+    assert result.status.tolist() == [
         HypergradientStatus.RELIABLE,
         HypergradientStatus.CHAOTIC,
         HypergradientStatus.NOT_FINITE,

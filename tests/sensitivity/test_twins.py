@@ -32,24 +32,24 @@ def test_the_exponent_of_a_fractal_boundary_and_the_coverage_of_its_interval():
     """The exponent is 1 - ln 3 / ln 5 = .317394; each base point has two twins."""
     assert pytest.approx(0.317394, abs=1e-6) == EXPONENT
     rng, powers = np.random.default_rng(0), range(3, 9)
-    found = [
+    result = [
         uncertainty_exponent(
             ends_elsewhere(rng, 300, powers, 2), [5.0**-k for k in powers]
         ).exponent
         for _ in range(100)
     ]
-    assert np.mean([e.value for e in found]) == pytest.approx(EXPONENT, abs=0.02)
-    assert 0.89 <= np.mean([e.low <= EXPONENT <= e.high for e in found]) <= 0.99
+    assert np.mean([e.value for e in result]) == pytest.approx(EXPONENT, abs=0.02)
+    assert 0.89 <= np.mean([e.low <= EXPONENT <= e.high for e in result]) <= 0.99
 
 
 def test_a_smooth_boundary_has_the_exponent_one():
     rng, distances = np.random.default_rng(1), [1e-3, 3e-3, 1e-2, 3e-2]
     base = rng.uniform(-1, 1, (20_000, 1, 1))
     moved = base + np.array(distances)[:, None] * rng.choice([-1, 1], (20_000, 4, 1))
-    found = uncertainty_exponent((moved > 0) != (base > 0), distances)
-    assert found.exponent.low < 1 < found.exponent.high
-    assert found.exponent.high - found.exponent.low < 0.3
-    np.testing.assert_allclose(found.shares, np.array(found.distances) / 2, rtol=0.5)
+    result = uncertainty_exponent((moved > 0) != (base > 0), distances)
+    assert result.exponent.low < 1 < result.exponent.high
+    assert result.exponent.high - result.exponent.low < 0.3
+    np.testing.assert_allclose(result.shares, np.array(result.distances) / 2, rtol=0.5)
 
 
 def test_distances_with_few_events_or_many_are_left_out():
@@ -57,8 +57,8 @@ def test_distances_with_few_events_or_many_are_left_out():
     for k, count in enumerate([45, 10, 4, 0]):
         elsewhere[:, k, :count] = True
     elsewhere[0, 3, :4] = True
-    found = uncertainty_exponent(elsewhere, [1e-1, 1e-2, 1e-3, 1e-4])
-    assert found.distances.tolist() == [1e-3, 1e-2]
+    result = uncertainty_exponent(elsewhere, [1e-1, 1e-2, 1e-3, 1e-4])
+    assert result.distances.tolist() == [1e-3, 1e-2]
     with pytest.raises(InputError, match=r"1 of 2 distances .* are \[40, 4\] of 500"):
         uncertainty_exponent(elsewhere[:, 2:], [1e-3, 1e-4])
 
