@@ -39,8 +39,8 @@ from gdjax.minima.end_points import (
     MAX_STEPS,
     EndPointKind,
     classify_end_points,
+    select_rows,
 )
-from gdjax.minima.matching import select_rows
 from gdjax.minima.symmetry import canonicalize, coordinates
 from gdjax.problems.evaluation import deterministic_cost
 from gdjax.problems.problem import Problem, require_problem

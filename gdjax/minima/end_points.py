@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Int, Key, PyTree
+from jaxtyping import Array, Bool, Int, Key, PyTree
 
 from gdjax.arguments import check_number, check_whole
 from gdjax.critical_points.classify import Kind, classify
@@ -28,7 +28,6 @@ from gdjax.errors import InputError
 from gdjax.flags import Status
 from gdjax.keys import check_key
 from gdjax.landscape.slices import over_rows
-from gdjax.minima.matching import select_rows
 from gdjax.problems.problem import Problem, require_problem
 from gdjax.problems.validation import check_runs
 from gdjax.results import Quantity, as_dataset, document, quantities
@@ -206,6 +205,13 @@ def classify_end_points(
         **{name: getattr(classification, name) for name in names},
     }
     return EndPoints(as_dataset(RUNS, values), polished, live)
+
+
+def select_rows(condition: Bool[np.ndarray, " rows"], a: PyTree, b: PyTree) -> PyTree:
+    """Return the rows of `a` that satisfy a condition, and the other rows of `b`."""
+    return jax.tree.map(
+        lambda x, y: np.where(condition.reshape(-1, *[1] * (x.ndim - 1)), x, y), a, b
+    )
 
 
 class _Classify(NamedTuple):

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key, Num, PyTree
+from jaxtyping import Array, Float, Int, Key, Num, PyTree
 from scipy.optimize import linear_sum_assignment
 
 from gdjax.arguments import check_whole
@@ -43,7 +43,6 @@ from gdjax.problems.networks import Network
 from gdjax.summaries import fields
 
 NUM_STARTS = 2
-MAX_GATHERED = 2**24  # maximum number of weights gathered at a time
 MAX_ROUNDS = 100  # safeguard, since every round increases the sum and the loop ends much earlier
 
 
@@ -125,27 +124,29 @@ def match_pairs(
         num_starts: number of random starts (see `match`).
     """
     rows, scales = _host_coordinates(network, params)
+    finite = np.all([np.isfinite(layer).all(axis=(1, 2)) for layer in rows], axis=0)
+    rows = [np.where(finite[:, None, None], layer, 0) for layer in rows]
+    square = sum(np.sum(layer**2, axis=(1, 2)) for layer in rows)
     starts = _starts(network, key, num_starts)
-    inner = zip(network.widths[1:-1], network.widths[2:], strict=True)
-    gathered = network.widths[1] ** 2 + sum(n_in * n_out for n_in, n_out in inner)
-    length = max(1, MAX_GATHERED // gathered)
-    before, after = np.empty(len(first)), np.empty(len(first))
-    hidden = network.widths[1:-1]
-    order = [np.empty((len(first), n), np.int32) for n in hidden]
-    sign, scale = ([np.empty((len(first), n)) for n in hidden] for _ in range(2))
-    for begin in range(0, len(first), length):
-        chosen = slice(begin, begin + length)
-        i, j = first[chosen], second[chosen]
-        best, before[chosen], after[chosen] = _match_rows(network, rows, i, j, starts)
-        for number, (o, s, factor) in enumerate(zip(best.order, best.sign, scales, strict=True)):
-            order[number][chosen], sign[number][chosen] = o, s
-            scale[number][chosen] = np.take_along_axis(factor[i], o, 1) / factor[j]
+    alignments, products = [], np.zeros((len(first), 2))
+    for pair, (i, j) in enumerate(zip(first, second, strict=True)):
+        a, b = ([layer[k] for layer in rows] for k in (i, j))
+        alignment, *products[pair] = _align(a, b, starts, network.activation in FLIPS)
+        alignments.append(alignment)
+    distances = np.sqrt(np.maximum((square[first] + square[second])[:, None] - 2 * products, 0))
+    distances[~(finite[first] & finite[second])] = np.nan
     dtype = jax.tree.leaves(params)[0].dtype
-    symmetry = tuple(
-        NeuronSymmetry(jnp.asarray(o), jnp.asarray(s, dtype), jnp.asarray(a, dtype))
-        for o, s, a in zip(order, sign, scale, strict=True)
-    )
-    return Match(None, symmetry, before, after)
+    symmetry = []
+    for number, (width, scale) in enumerate(zip(network.widths[1:-1], scales, strict=True)):
+        order, sign = (
+            np.reshape([alignment[number][k] for alignment in alignments], (-1, width))
+            for k in range(2)
+        )
+        order = order.astype(np.int32)
+        ratio = np.take_along_axis(scale[first], order, 1) / scale[second]
+        arrays = order, sign.astype(dtype), ratio.astype(dtype)
+        symmetry.append(NeuronSymmetry(*map(jnp.asarray, arrays)))
+    return Match(None, tuple(symmetry), *distances.T)
 
 
 def match_activations(
@@ -192,7 +193,7 @@ def match_activations(
     symmetry, before, after = [], 0.0, 0.0
     for number in range(len(network.widths) - 2):
         a, b = (_activations(network, one, inputs, number) for one in pair)
-        (order,), (sign,), _ = _solve_assignment((b @ a.T)[None], network.activation in FLIPS)
+        order, sign, _ = _solve_assignment(b @ a.T, network.activation in FLIPS)
         before += float(np.sum((a - b) ** 2))
         after += float(np.sum((a[order] * sign[:, None] - b) ** 2))
         scale = scales[0][number][order] / scales[1][number]
@@ -253,151 +254,85 @@ def _activations(network, params, inputs, number):
 # -- coordinate ascent over the layers
 
 
-class _Aligned(NamedTuple):
-    """Networks with permuted and flipped neurons, and inner products with references.
-
-    Args:
-        order: order of the neurons of each hidden layer.
-        sign: signs of the neurons of each hidden layer.
-        first: inner products of the rows of the first layers, for each neuron of the reference and
-            of the network.
-        later: weights and biases of the later layers.
-    """
-
-    order: tuple[Int[np.ndarray, "pairs neurons"], ...]
-    sign: tuple[Float[np.ndarray, "pairs neurons"], ...]
-    first: Float[np.ndarray, "pairs neurons neurons"]
-    later: tuple[Float[np.ndarray, "pairs outputs inputs"], ...]
+# Layers `a` are aligned to layers `b`, whose last columns are the biases. An alignment lists the
+# order and the signs of the neurons of each layer, including those of the outputs, which are fixed.
 
 
 def _starts(network, key, num_starts):
     """Return the starts; one for a single hidden layer, where all are equivalent.
 
-    A start is a symmetry (empty for the original network), and whether the first round of ascent
-    uses only the weights into each layer.
+    A start is an alignment, and whether the first round of ascent uses only the weights into each
+    layer.
     """
-    original = ()
+    original = [(np.arange(n), np.ones(n)) for n in network.widths[1:]]
     if len(network.widths) <= 3:
         return [(original, False)]
-    random = [random_symmetry(network, key=k) for k in jax.random.split(key, num_starts)]
-    return [(original, False), (original, True), *((symmetry, False) for symmetry in random)]
+    starts = [(original, False), (original, True)]
+    for start_key in jax.random.split(key, num_starts):
+        hidden = random_symmetry(network, key=start_key)
+        drawn = [(np.asarray(layer.order), np.asarray(layer.sign, float)) for layer in hidden]
+        starts.append(([*drawn, original[-1]], False))
+    return starts
 
 
-def _match_rows(network, rows, i, j, starts):
-    """Return the best alignment over the starts, and the distances before and after."""
-    finite = np.all([np.isfinite(layer).all(axis=(1, 2)) for layer in rows], axis=0)
-    rows = [np.where(finite[:, None, None], layer, 0) for layer in rows]
-    square = sum(np.sum(layer**2, axis=(1, 2)) for layer in rows)
+def _align(a, b, starts, flips):
+    """Return the best alignment over the starts, and the inner products before and after."""
     # The inputs of the first layer are not permuted, so its inner products are computed once.
-    first = np.array([rows[0][m] @ rows[0][k].T for k, m in zip(i, j, strict=True)])
-    reference = tuple(layer[j] for layer in rows[1:])
-    widths = network.widths[1:-1]
-    unmatched = _Aligned(
-        tuple(np.tile(np.arange(n), (len(i), 1)) for n in widths),
-        tuple(np.ones((len(i), n)) for n in widths),
-        first,
-        tuple(layer[i] for layer in rows[1:]),
-    )
-    best, product = unmatched, _inner_product(unmatched, reference)
-    unmatched_product = product
-    for symmetry, forward in starts:
-        aligned = unmatched
-        for number, layer in enumerate(symmetry):
-            order, sign = np.asarray(layer.order)[None], np.asarray(layer.sign, float)[None]
-            aligned = _rearrange_layer(
-                aligned, number, np.repeat(order, len(i), 0), np.repeat(sign, len(i), 0)
-            )
-        aligned = _ascend(aligned, reference, flips=network.activation in FLIPS, forward=forward)
-        new_product = _inner_product(aligned, reference)
-        better = new_product > product
-        best, product = select_rows(better, (aligned, new_product), (best, product))
-    nan = np.where(finite[i] & finite[j], 0, np.nan)
-    before, after = (
-        np.sqrt(np.maximum(square[i] + square[j] - 2 * inner, 0)) + nan
-        for inner in (unmatched_product, product)
-    )
-    return best, before, after
+    first = b[0] @ a[0].T
+    best = starts[0][0]
+    before = product = _inner_product(a, b, first, best)
+    for start, forward in starts:
+        alignment = _ascend(a, b, first, start, flips=flips, forward=forward)
+        new_product = _inner_product(a, b, first, alignment)
+        if new_product > product:
+            best, product = alignment, new_product
+    return best, before, product
 
 
-def select_rows(condition: Bool[np.ndarray, " rows"], a: PyTree, b: PyTree) -> PyTree:
-    """Return the rows of `a` that satisfy a condition, and the other rows of `b`."""
-    return jax.tree.map(
-        lambda x, y: np.where(condition.reshape(-1, *[1] * (x.ndim - 1)), x, y), a, b
-    )
-
-
-def _inner_product(aligned, reference):
-    """Return the inner product of all weights with those of the references."""
-    total = np.trace(aligned.first, axis1=1, axis2=2)
-    for ours, theirs in zip(aligned.later, reference, strict=True):
-        total = total + np.sum(ours * theirs, axis=(1, 2))
+def _inner_product(a, b, first, alignment):
+    """Return the inner product of all aligned weights with those of the reference."""
+    total = _aligned_trace(first, *alignment[0])
+    for number in range(1, len(a)):
+        order, sign = alignment[number]
+        aligned = _align_inputs(a[number], *alignment[number - 1])[order] * sign[:, None]
+        total += np.sum(aligned * b[number])
     return total
 
 
-def _rearrange_layer(aligned, number, order, sign):
-    """Permute and flip the neurons of one hidden layer."""
-    first, later = aligned.first, list(aligned.later)
-    if number:
-        layer = later[number - 1]
-        later[number - 1] = np.take_along_axis(layer, order[..., None], 1) * sign[..., None]
-    else:
-        first = np.take_along_axis(first, order[:, None], 2) * sign[:, None]
-    layer = later[number]
-    weights = np.take_along_axis(layer[..., :-1], order[:, None], 2) * sign[:, None]
-    later[number] = np.concatenate([weights, layer[..., -1:]], axis=2)
-    orders, signs = list(aligned.order), list(aligned.sign)
-    orders[number] = np.take_along_axis(orders[number], order, 1)
-    signs[number] = np.take_along_axis(signs[number], order, 1) * sign
-    return _Aligned(tuple(orders), tuple(signs), first, tuple(later))
+def _aligned_trace(S, order, sign):
+    return np.sum(S[np.arange(len(S)), order] * sign)
 
 
-def _incoming(aligned, reference, number):
-    """Return the inner products of the weights into neuron i of b and neuron j of a."""
-    if number == 0:
-        return aligned.first
-    return reference[number - 1] @ aligned.later[number - 1].swapaxes(1, 2)
+def _align_inputs(layer, order, sign):
+    """Permute and flip the columns of a layer, except its biases."""
+    return layer[:, np.append(order, -1)] * np.append(sign, 1)
 
 
-def _outgoing(aligned, reference, number):
-    """Return the inner products of the weights out of neurons, without biases."""
-    ours, theirs = aligned.later[number], reference[number]
-    return theirs[..., :-1].swapaxes(1, 2) @ ours[..., :-1]
-
-
-def _ascend(aligned, reference, *, flips, forward):
+def _ascend(a, b, first, start, *, flips, forward):
     """Improve the layers in turn until no layer changes."""
-    active = np.arange(len(aligned.first))
+    alignment = list(start)
     for turn in range(MAX_ROUNDS):
-        part, target = jax.tree.map(lambda a, rows=active: a[rows], (aligned, reference))
-        changed = np.zeros(len(active), bool)
-        for number in range(len(part.order)):
-            S = _incoming(part, target, number)
+        is_changed = False
+        for number in range(len(alignment) - 1):
+            S = first
+            if number:
+                S = b[number] @ _align_inputs(a[number], *alignment[number - 1]).T
             if not (forward and turn == 0):
-                S = S + _outgoing(part, target, number)
+                order, sign = alignment[number + 1]
+                S = S + b[number + 1][:, :-1].T @ (a[number + 1][order, :-1] * sign[:, None])
             order, sign, total = _solve_assignment(S, flips)
             # An improvement within rounding is ignored, so equal alignments cannot alternate.
-            size = np.max(np.abs(S), axis=(1, 2)) * S.shape[1]
-            better = total > np.trace(S, axis1=1, axis2=2) + 1e-12 * size
-            part = select_rows(better, _rearrange_layer(part, number, order, sign), part)
-            changed |= better
-        aligned = jax.tree.map(partial(_put, active), aligned, part)
-        active = active[changed]
-        if not len(active):
+            rounding = 1e-12 * np.max(np.abs(S)) * len(S)
+            if total > _aligned_trace(S, *alignment[number]) + rounding:
+                alignment[number] = order, sign
+                is_changed = True
+        if not is_changed:
             break
-    return aligned
-
-
-def _put(rows, array, values):
-    """Return a copy of an array with some of its rows replaced."""
-    array = array.copy()
-    array[rows] = values
-    return array
+    return alignment
 
 
 def _solve_assignment(S, flips):
     """Return the order P and signs that maximize sum_i sign_i S_{i P(i)}, and this sum."""
-    gain = np.abs(S) if flips else S
-    order = np.array([linear_sum_assignment(matrix, maximize=True)[1] for matrix in gain])
-    chosen = np.take_along_axis(S, order[..., None], 2)[..., 0]
-    sign = np.where(flips & (chosen < 0), -1.0, 1.0)
-    return order, sign, np.sum(chosen * sign, axis=1)
+    order = linear_sum_assignment(np.abs(S) if flips else S, maximize=True)[1]
+    sign = np.where(flips & (S[np.arange(len(S)), order] < 0), -1.0, 1.0)
+    return order, sign, _aligned_trace(S, order, sign)
