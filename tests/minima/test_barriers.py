@@ -1,7 +1,6 @@
 """Matrices of barriers, compared with barriers of single pairs."""
 
 import dataclasses
-import importlib
 
 import jax
 import jax.numpy as jnp
@@ -10,12 +9,14 @@ import pytest
 from some_networks import equivalents
 
 import gdjax as gd
+from gdjax.minima import barriers
 from gdjax.minima.barriers import _is_loss_of_outputs, pairwise_barriers
 from gdjax.minima.matching import match
 from gdjax.minima.paths import linear_path_cost, path_barrier
 from gdjax.problems.networks import Network
 
 KEY = jax.random.key(3)
+MATRICES = ("barrier", "matched_barrier", "distance", "matched_distance")
 RNG = np.random.default_rng(0)
 
 
@@ -80,12 +81,8 @@ def test_matrices_of_barriers_agree_with_barriers_of_single_pairs(activation, co
         np.testing.assert_allclose(result.matched_barrier[i, j], path_barrier(matched), atol=1e-5)
         np.testing.assert_allclose(result.matched_distance[i, j], one.matched_distance, rtol=1e-6)
         np.testing.assert_allclose(result.distance[i, j], one.distance, rtol=1e-6)
-    for matrix in (
-        result.barrier,
-        result.matched_barrier,
-        result.distance,
-        result.matched_distance,
-    ):
+    for name in MATRICES:
+        matrix = getattr(result, name)
         assert np.array_equal(matrix, matrix.T)
         assert not np.any(np.diag(matrix))
     assert np.all(result.matched_distance <= result.distance)
@@ -119,10 +116,7 @@ def test_barriers_do_not_depend_on_microbatches_and_slabs(monkeypatch):
     np.testing.assert_allclose(
         expected.cost[k], linear_path_cost(problem, a, b, points=5), rtol=2e-5
     )
-    module = importlib.import_module(
-        "gdjax.minima.barriers"
-    )  # `gdjax.minima.barriers` is the function
-    monkeypatch.setattr(module, "SLAB_BYTES", {"cpu": 1})  # one pair at a time
+    monkeypatch.setattr(barriers, "SLAB_BYTES", {"cpu": 1})  # one pair at a time
     one = pairwise_barriers(problem, runs, key=KEY, points=5)
     np.testing.assert_allclose(one.cost, expected.cost, rtol=1e-5)
     np.testing.assert_allclose(one.matched_cost, expected.matched_cost, rtol=1e-5)
@@ -151,10 +145,6 @@ def test_runs_with_nan_parameters_have_nan_barriers():
     runs = jax.tree.map(lambda a: a + np.expand_dims(spoiled, tuple(range(1, a.ndim))), runs)
     result = pairwise_barriers(problem, runs, key=KEY, points=5)
     bad = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], bool)
-    for matrix in (
-        result.barrier,
-        result.matched_barrier,
-        result.distance,
-        result.matched_distance,
-    ):
+    for name in MATRICES:
+        matrix = getattr(result, name)
         assert np.array_equal(np.isnan(matrix), bad)
