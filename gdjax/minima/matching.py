@@ -16,6 +16,7 @@ References:
 """
 
 import dataclasses
+import math
 from functools import partial
 from typing import NamedTuple
 
@@ -101,7 +102,9 @@ def match(
     matches = match_pairs(
         network, stacked, np.array([0]), np.array([1]), key=key, num_starts=num_starts
     )
-    return _first_match(network, params, matches)
+    symmetry = jax.tree.map(lambda a: a[0], matches.symmetry)
+    distances = (np.asarray(d).item() for d in (matches.distance, matches.matched_distance))
+    return Match(apply_symmetry(network, params, symmetry), symmetry, *distances)
 
 
 def match_pairs(
@@ -197,9 +200,10 @@ def match_activations(
         before += float(np.sum((a - b) ** 2))
         after += float(np.sum((a[order] * sign[:, None] - b) ** 2))
         scale = scales[0][number][order] / scales[1][number]
-        symmetry.append(NeuronSymmetry(*(jnp.asarray(x)[None] for x in (order, sign, scale))))
-    matches = Match(None, tuple(symmetry), np.sqrt([before]), np.sqrt([after]))
-    return _first_match(network, params, matches)
+        symmetry.append(NeuronSymmetry(*map(jnp.asarray, (order, sign, scale))))
+    symmetry = tuple(symmetry)
+    matched = apply_symmetry(network, params, symmetry)
+    return Match(matched, symmetry, math.sqrt(before), math.sqrt(after))
 
 
 def _check_pair(caller, network, params, reference):
@@ -208,16 +212,6 @@ def _check_pair(caller, network, params, reference):
         tuple(check_layers(caller, network, layers, argument))
         for argument, layers in arguments.items()
     ]
-
-
-def _first_match(network, params, matches):
-    symmetry = jax.tree.map(lambda a: a[0], matches.symmetry)
-    return Match(
-        apply_symmetry(network, params, symmetry),
-        symmetry,
-        float(matches.distance[0]),
-        float(matches.matched_distance[0]),
-    )
 
 
 @partial(jax.jit, static_argnums=0)
