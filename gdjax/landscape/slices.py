@@ -31,10 +31,11 @@ from gdjax import slabs
 from gdjax.arguments import check_text, real_array
 from gdjax.curvature.directional_derivatives import averaged
 from gdjax.curvature.gradient_summary import value_and_gradient
+from gdjax.curvature.problem_metric import problem_metric
 from gdjax.errors import InputError
 from gdjax.landscape.directions import DIMENSIONS, check_directions, displaced
 from gdjax.landscape.reduction import reduced
-from gdjax.problems.evaluation import evaluation_part, with_data, without_data
+from gdjax.problems.evaluation import evaluation_part
 from gdjax.problems.problem import Metric, Problem, as_problem, check_metric_names
 from gdjax.problems.traces import canonical, problem_at
 from gdjax.problems.validation import check_like, check_metrics, check_problem
@@ -224,12 +225,11 @@ def gradient_norm(problem: Problem | Callable, *, data: PyTree = None) -> Metric
         [0.0, 2.0, 4.0]
     """
     problem = as_problem(problem, data)
-    function = partial(_gradient_norm, without_data(problem))
-    return Metric(function, problem.data, long_name="norm of the gradient")
+    return problem_metric(problem, _gradient_norm, long_name="norm of the gradient")
 
 
-def _gradient_norm(tree, params, data):
-    return optax.tree.norm(value_and_gradient(with_data(tree, data), params)[1])
+def _gradient_norm(problem, params):
+    return optax.tree.norm(value_and_gradient(problem, params)[1])
 
 
 # -- evaluation
