@@ -177,9 +177,12 @@ def count_minima(
                 pairs = _barriers_between(problem, canonical, minima, key_pairs)
         manifolds = _cluster_manifolds(problem, ends, canonical, key_manifolds)
         minimum_params = jax.tree.map(lambda leaf: leaf[minima.first], ends.params)
-        metrics = _metrics(problem, minimum_params, len(minima.first))
-        first = np.concatenate([minima.first, manifolds.first])
-        outputs = _outputs(problem, jax.tree.map(lambda leaf: leaf[first], ends.params), len(first))
+        representatives = [
+            jax.tree.map(lambda leaf, run=run: leaf[run], ends.params)
+            for run in (*minima.first, *manifolds.first)
+        ]
+        metrics = _metrics(problem, representatives[: len(minima.first)])
+        outputs = _outputs(problem, representatives)
     census = build_dataset(
         ends, minima, manifolds, pairs, minimum_params, metrics, outputs, output_tolerance
     )
@@ -352,28 +355,25 @@ def _barriers_between(problem, params, minima, key):
     return pairwise_barriers(problem, lowest, key=key)
 
 
-def _metrics(problem, params, count):
-    """Return the metrics of the parameters at each minimum, with their declarations."""
+def _metrics(problem, points):
+    """Return the metrics at each point, with their declarations."""
     metrics = {}
     for name, metric in problem.metrics.items():
         if metric.is_of_a_point:
             evaluate = jax.jit(lambda one, data, f=metric.function: f(one, data))
             data = jax.tree.map(jnp.asarray, metric.data)
-            each = [evaluate(jax.tree.map(lambda a, i=i: a[i], params), data) for i in range(count)]
+            each = [evaluate(params, data) for params in points]
             declared = Quantity(metric.long_name or name, ("minimum",), metric.units)
             metrics[name] = (np.array(each, float), declared)
     return metrics
 
 
-def _outputs(problem, params, count):
-    """Return the outputs of each minimum, scaled to make distances RMS differences."""
-    if problem.predict is None or problem.data is None or not count:
+def _outputs(problem, points):
+    """Return the outputs at each point, scaled to make distances RMS differences."""
+    if problem.predict is None or problem.data is None or not points:
         return None
     test = problem.metrics.get("test_accuracy")
     inputs = jax.tree.leaves(problem.data if test is None else test.data)[0][:OUTPUT_SAMPLES]
     predict = jax.jit(problem.predict)
-    rows = [
-        np.ravel(predict(jax.tree.map(lambda a, i=i: a[i], params), jnp.asarray(inputs)))
-        for i in range(count)
-    ]
+    rows = [np.ravel(predict(params, jnp.asarray(inputs))) for params in points]
     return np.stack(rows) / np.sqrt(rows[0].size)
