@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int, PyTree
 
 from gdjax.minima.barriers import PairwiseBarriers
-from gdjax.minima.clustering import Clusters, classical_mds, cluster_counts, cluster_points
+from gdjax.minima.clustering import Clusters, classical_mds, cluster_points
 from gdjax.minima.counting import BasinShares, basin_shares, estimate_unseen
 from gdjax.minima.end_points import RUNS, EndPoints
 from gdjax.results import Quantity, as_dataset, quantities
@@ -138,7 +138,7 @@ def build_dataset(
         values |= {
             "same_outputs": same.labels[: len(on_minima)],
             "manifold_same_outputs": same.labels[len(on_minima) :],
-            "output_clusters": cluster_counts(same.heights, TOLERANCES),
+            "output_clusters": same.counts_at(TOLERANCES),
             "functions": int(same.labels.max()) + 1,
             "output_gap": same.gap,
         }
@@ -190,7 +190,7 @@ def _distances(minima, pairs):
     labels = minima.labels[minima.labels >= 0]
     np.maximum.at(diameters, labels, clusters.diameters[clusters.labels])
     return values | {
-        "clusters": cluster_counts(clusters.heights, TOLERANCES).astype(int),
+        "clusters": clusters.counts_at(TOLERANCES).astype(int),
         "diameter": diameters,
         "gap": gap,
         "stable_from": clusters.stable_from,

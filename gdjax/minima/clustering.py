@@ -71,6 +71,10 @@ class Clusters(NamedTuple):
 
     __repr__ = fields
 
+    def counts_at(self, tolerances: Sequence | ArrayLike) -> Int[np.ndarray, " tolerances"]:
+        """Return the number of clusters at each of several tolerances."""
+        return len(self.heights) + 1 - np.searchsorted(self.heights, tolerances, side="right")
+
 
 def cluster_points(points: Float[np.ndarray, "points coordinates"], tolerance: float) -> Clusters:
     """Cluster points so that different clusters are farther apart than a tolerance.
@@ -83,6 +87,8 @@ def cluster_points(points: Float[np.ndarray, "points coordinates"], tolerance: f
         >>> result = cluster_points(np.array([[0.0], [1e-6], [1.0]]), tolerance=1e-3)
         >>> result.labels.tolist(), result.diameters.tolist(), round(result.gap, 3)
         ([0, 0, 1], [1e-06, 0.0], 1.0)
+        >>> result.counts_at([1e-9, 1e-3, 10.0]).tolist()
+        [3, 2, 1]
     """
     points = np.asarray(points)
     if points.ndim != 2 or len(points) == 0 or not np.isfinite(points).all():
@@ -117,23 +123,6 @@ def _number_by_first(labels):
     rank = np.empty(len(first), int)
     rank[np.argsort(first)] = np.arange(len(first))
     return rank[inverse]
-
-
-def cluster_counts(
-    heights: Float[np.ndarray, " joins"], tolerances: Sequence | ArrayLike
-) -> Int[np.ndarray, " tolerances"]:
-    """Return the number of clusters at each of several tolerances.
-
-    Args:
-        heights: distances at which clusters join (see `Clusters`).
-        tolerances: longest steps within a cluster, in the units of the points.
-
-    Examples:
-        >>> heights = cluster_points(np.array([[0.0], [1e-6], [1.0]]), tolerance=1e-3).heights
-        >>> cluster_counts(heights, [1e-9, 1e-3, 10.0]).tolist()
-        [3, 2, 1]
-    """
-    return len(heights) + 1 - np.searchsorted(heights, np.asarray(tolerances), side="right")
 
 
 def classical_mds(

@@ -11,7 +11,6 @@ from scipy.sparse.csgraph import connected_components
 from gdjax.critical_points.polish import polish
 from gdjax.minima.clustering import (
     classical_mds,
-    cluster_counts,
     cluster_manifolds,
     cluster_points,
 )
@@ -39,9 +38,9 @@ def test_clusters_are_connected_by_chains_of_near_points(seed, count, tolerance)
 def test_counts_agree_with_clustering_at_every_tolerance():
     points = np.random.default_rng(1).normal(size=(30, 3))
     tolerances = np.geomspace(1e-3, 10, 50)
-    heights = cluster_points(points, 0.1).heights
+    clusters = cluster_points(points, 0.1)
     again = [cluster_points(points, t).labels.max() + 1 for t in tolerances]
-    assert cluster_counts(heights, tolerances).tolist() == again
+    assert clusters.counts_at(tolerances).tolist() == again
 
 
 def test_the_range_of_tolerances_that_give_the_same_clusters_is_returned():
@@ -54,7 +53,7 @@ def test_the_range_of_tolerances_that_give_the_same_clusters_is_returned():
 def test_a_single_point_is_one_cluster():
     result = cluster_points(np.zeros((1, 3)), 0.0)
     assert result.labels.tolist() == [0]
-    assert cluster_counts(result.heights, [1.0]).tolist() == [1]
+    assert result.counts_at([1.0]).tolist() == [1]
 
 
 def test_classical_mds_reproduces_distances_of_points_in_a_plane():
