@@ -1,4 +1,3 @@
-from .components import component_directions as component_directions
 from .components import principal_components as principal_components
 from .components import project as project
 from .directions import at_coordinates as at_coordinates

@@ -15,7 +15,6 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 from gdjax.arguments import check_whole
-from gdjax.errors import InputError
 from gdjax.landscape.directions import by_name, check_named, check_points
 from gdjax.summaries import fields
 
@@ -37,6 +36,17 @@ class Components(NamedTuple):
     coordinates: Float[Array, "points components"]
 
     __repr__ = fields
+
+    def named_directions(self, count: int) -> dict[str, PyTree]:
+        """Return the first directions by name; names include explained shares."""
+        explained = np.asarray(self.explained)
+        remedy = ", the number of components"
+        check_whole("named_directions: count", count, 1, len(explained), remedy=remedy)
+        names = [
+            f"principal component {i} ({share:.1%})"
+            for i, share in enumerate(explained[:count], start=1)
+        ]
+        return by_name(names, self.directions)
 
 
 class Projection(NamedTuple):
@@ -72,8 +82,11 @@ def principal_components(
 
     Examples:
         >>> snapshots = jnp.array([[4.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
-        >>> principal_components(snapshots, center=jnp.zeros(2)).explained.round(3).tolist()
+        >>> components = principal_components(snapshots, center=jnp.zeros(2))
+        >>> components.explained.round(3).tolist()
         [0.889, 0.111]
+        >>> list(components.named_directions(2))
+        ['principal component 1 (88.9%)', 'principal component 2 (11.1%)']
 
     References: Li et al. 2018, arXiv 1712.09913, section 7.
     """
@@ -101,32 +114,6 @@ def _components(points, center, count):
         explained=jnp.where(total > 0, s**2 / jnp.where(total > 0, total, 1), 0)[:count],
         coordinates=(coordinates * sign[None])[:, :count],
     )
-
-
-def component_directions(components: Components, count: int) -> dict[str, PyTree]:
-    """Return the first principal components by name; names include explained shares.
-
-    Args:
-        components: result of `principal_components`.
-        count: number of components.
-
-    Examples:
-        >>> snapshots = jnp.array([[4.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
-        >>> components = principal_components(snapshots, center=jnp.zeros(2))
-        >>> list(component_directions(components, 2))
-        ['principal component 1 (88.9%)', 'principal component 2 (11.1%)']
-    """
-    if not isinstance(components, Components):
-        raise InputError(
-            f"components = {components!r:.80}, expected the result of principal_components"
-        )
-    most = len(np.asarray(components.explained))
-    check_whole("component_directions: count", count, 1, most, remedy=", the number of components")
-    names = [
-        f"principal component {i} ({share:.1%})"
-        for i, share in enumerate(np.asarray(components.explained)[:count], start=1)
-    ]
-    return by_name(names, components.directions)
 
 
 def project(points: PyTree, params: PyTree, directions: Mapping[str, PyTree]) -> Projection:

@@ -17,7 +17,7 @@ from jaxtyping import ArrayLike, PyTree
 
 from gdjax.arguments import MAX_COUNT, check_number, check_numbers, check_whole
 from gdjax.errors import InputError
-from gdjax.landscape.components import component_directions, principal_components, project
+from gdjax.landscape.components import principal_components, project
 from gdjax.landscape.directions import DIMENSIONS, check_directions, check_points
 from gdjax.landscape.slices import checked_problem, cost_of, on_slice, over_rows, plane
 from gdjax.problems.evaluation import evaluation_part
@@ -156,7 +156,7 @@ def trajectory_plane(
         raise InputError(
             "trajectory_plane: snapshots are all equal, expected snapshots that differ"
         )
-    directions = component_directions(components, 2)
+    directions = components.named_directions(2)
     problem = as_problem(problem, data)
     descent = descent_on_slice(problem, origin, directions, snapshots, step=steps[finite])
     descent.snapshot_step.attrs.update(_step_quantity(step).attributes)

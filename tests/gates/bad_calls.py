@@ -702,8 +702,7 @@ CALLS = (
     ("gd.minima.polyline_weights(0, 0.5)", "count"),
     ("gd.minima.polyline_weights(3, 'x')", "t"),
     # Slices
-    ("gd.landscape.component_directions(3, 1)", "components"),
-    ("gd.landscape.component_directions(components, -1)", "count"),
+    ("components.named_directions(-1)", "count"),
     ("gd.landscape.filter_normalize(w, w, axis='x')", "axis"),
     ("gd.landscape.project(w[None], w, {})", "directions"),
     ("gd.landscape.grid(bowl, w, {'flat': flat}, 3)", "coordinates"),
