@@ -46,6 +46,8 @@ class Kind(Status):
       `newton_point`, is longer than `distance_rtol * max(1, |w|)` plus the rounding error of the
       step.
     - UNDECIDED: none of these kinds can be established beyond rounding.
+    - SLIDING, DIVERGED: end points of runs that are near no critical point (see
+      `gdjax.minima.classify_end_points`).
     """
 
     UNDECIDED = 0
@@ -59,6 +61,8 @@ class Kind(Status):
     MANIFOLD_OF_MINIMA = 8
     FLAT = 9
     NO_DERIVATIVE = 10
+    SLIDING = 11
+    DIVERGED = 12
 
 
 class Classification(NamedTuple):

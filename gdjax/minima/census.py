@@ -2,7 +2,7 @@
 
     end points -> polished -> classified -> in canonical form -> clusters -> Dataset of minima
 
-Only classified minima are counted. Other end points are reported by their `EndPointKind`, such as
+Only classified minima are counted. Other end points are reported by their `Kind`, such as
 SADDLE, NO_DERIVATIVE, SLIDING or DIVERGED.
 
 Two end points are considered the same minimum if a chain of end points leads from one to the other
@@ -27,6 +27,7 @@ from jaxtyping import Array, Key, PyTree
 from scipy.sparse.csgraph import connected_components
 
 from gdjax.arguments import check_number
+from gdjax.critical_points.classification import Kind
 from gdjax.errors import InputError, StoreError
 from gdjax.keys import check_key, run_keys
 from gdjax.minima.barriers import pairwise_barriers
@@ -37,7 +38,6 @@ from gdjax.minima.end_points import (
     GRADIENT_TOLERANCE,
     ISOLATED_MINIMA,
     MAX_STEPS,
-    EndPointKind,
     classify_end_points,
     select_rows,
 )
@@ -284,7 +284,7 @@ def _canonical_points(problem, ends):
 
     Coordinates on which no run's cost depends are set to 0, since they keep their initial values.
     """
-    finite = ends.kind != EndPointKind.DIVERGED
+    finite = ends.kind != Kind.DIVERGED
 
     def without_dead(leaf, live):
         return np.where(live[finite].any(axis=0) | ~finite.any(), leaf, 0)
@@ -309,7 +309,7 @@ def _cluster_minima(ends, points, tolerance):
 
 def _cluster_manifolds(problem, ends, canonical, key):
     """Return the connected manifolds of classified minima."""
-    runs = np.flatnonzero(ends.kind == EndPointKind.MANIFOLD_OF_MINIMA)
+    runs = np.flatnonzero(ends.kind == Kind.MANIFOLD_OF_MINIMA)
     if not len(runs):
         return Minima(np.full(len(ends.kind), -1), np.zeros(0, int))
     points = jax.tree.map(lambda leaf: np.asarray(leaf)[runs], canonical)

@@ -25,7 +25,6 @@ from gdjax.critical_points.classify import Kind, classify
 from gdjax.critical_points.polish import polish
 from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.errors import InputError
-from gdjax.flags import Status
 from gdjax.keys import check_key
 from gdjax.landscape.slices import over_rows
 from gdjax.problems.problem import Problem, require_problem
@@ -37,36 +36,9 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
-class EndPointKind(Status):
-    """Kind of point at which a run ended; extends `gdjax.critical_points.Kind`.
-
-    - SLIDING: polishing does not converge, since the lowest point is at infinity or far away.
-    - DIVERGED: the run's parameters are not finite.
-    - NO_DERIVATIVE: the gradient is discontinuous at the end point, or the cost rises in proportion
-      to the distance in all directions that were probed.
-    - STRICT_MINIMUM: the minimum is strict in the coordinates on which the cost depends. If other
-      coordinates are dead, `classify` returns a manifold of minima, but here minima that differ
-      only in dead coordinates count as one.
-    """
-
-    UNDECIDED = Kind.UNDECIDED
-    NOT_STATIONARY = Kind.NOT_STATIONARY
-    STRICT_MINIMUM = Kind.STRICT_MINIMUM
-    STRICT_MAXIMUM = Kind.STRICT_MAXIMUM
-    SADDLE = Kind.SADDLE
-    DEGENERATE_MINIMUM = Kind.DEGENERATE_MINIMUM
-    DEGENERATE_MAXIMUM = Kind.DEGENERATE_MAXIMUM
-    DEGENERATE_SADDLE = Kind.DEGENERATE_SADDLE
-    MANIFOLD_OF_MINIMA = Kind.MANIFOLD_OF_MINIMA
-    FLAT = Kind.FLAT
-    NO_DERIVATIVE = Kind.NO_DERIVATIVE
-    SLIDING = 11
-    DIVERGED = 12
-
-
-ISOLATED_MINIMA = (EndPointKind.STRICT_MINIMUM, EndPointKind.DEGENERATE_MINIMUM)
-CAN_SLIDE = (*ISOLATED_MINIMA, EndPointKind.MANIFOLD_OF_MINIMA, EndPointKind.UNDECIDED)
-CAN_BE_TIPS = (EndPointKind.NOT_STATIONARY, EndPointKind.UNDECIDED)
+ISOLATED_MINIMA = (Kind.STRICT_MINIMUM, Kind.DEGENERATE_MINIMUM)
+CAN_SLIDE = (*ISOLATED_MINIMA, Kind.MANIFOLD_OF_MINIMA, Kind.UNDECIDED)
+CAN_BE_TIPS = (Kind.NOT_STATIONARY, Kind.UNDECIDED)
 
 GRADIENT_TOLERANCE = 1e-8
 MAX_STEPS = 200  # maximum number of polishing steps
@@ -79,7 +51,7 @@ MAX_HESSIAN_ENTRIES = 2**20  # maximum number of entries of Hessians that a devi
 
 
 RUNS = {
-    "kind": Quantity("kind of critical point", ("run",), codes=EndPointKind),
+    "kind": Quantity("kind of critical point", ("run",), codes=Kind),
     **quantities(
         "run",
         cost_before="cost before polishing; +inf for diverged runs",
@@ -118,7 +90,7 @@ class EndPoints(NamedTuple):
 
     @property
     def kind(self) -> Int[np.ndarray, " runs"]:
-        """Values of `EndPointKind`."""
+        """Values of `gdjax.critical_points.Kind`."""
         return self.runs["kind"].values
 
 
@@ -133,6 +105,16 @@ def classify_end_points(
     max_steps: int = MAX_STEPS,
 ) -> EndPoints:
     """Polish the end points of many runs, and classify them.
+
+    The kinds are those of `gdjax.critical_points.classify`, with these differences:
+
+    - STRICT_MINIMUM: the minimum is strict in the coordinates on which the cost depends. If other
+      coordinates are dead, `classify` returns a manifold of minima, but here minima that differ
+      only in dead coordinates count as one.
+    - NO_DERIVATIVE: the gradient is discontinuous at the end point, or the cost rises in proportion
+      to the distance in all directions that were probed.
+    - SLIDING: polishing does not converge, since the lowest point is at infinity or far away.
+    - DIVERGED: the run's parameters are not finite.
 
     Args:
         problem: problem whose cost over all its data is evaluated.
@@ -157,7 +139,7 @@ def classify_end_points(
         >>> problem = bowl([1.0, 10.0])
         >>> starts = jax.vmap(problem.init)(jax.random.split(jax.random.key(0), 10))
         >>> ends = classify_end_points(problem, starts, key=jax.random.key(1))
-        >>> [EndPointKind(kind).label for kind in np.unique(ends.kind)]
+        >>> [Kind(kind).label for kind in np.unique(ends.kind)]
         ['strict minimum']
         >>> bool(np.all(np.abs(ends.params) < 1e-9))
         True
@@ -187,14 +169,14 @@ def classify_end_points(
     # converge.
     small_gradient = classification.gradient_norm <= classification.gradient_tolerance
     can_slide = np.isin(kind, CAN_SLIDE) | ((kind == Kind.NOT_STATIONARY) & small_gradient)
-    kind = np.where(can_slide & ~(slid <= distance_tolerance), EndPointKind.SLIDING, kind)
+    kind = np.where(can_slide & ~(slid <= distance_tolerance), Kind.SLIDING, kind)
     tip = np.isin(classification.kind, CAN_BE_TIPS) & (slope > gradient_tolerance)
-    kind = np.where(tip, EndPointKind.NO_DERIVATIVE, kind)
+    kind = np.where(tip, Kind.NO_DERIVATIVE, kind)
     polished = select_rows(tip, tips, polished)
     infinite = np.where(finite, 0.0, np.inf)
     names = ("smallest", "largest", "nullity", "resolution", "kantorovich", "flat_length", "dead")
     values = {
-        "kind": np.where(finite, kind, EndPointKind.DIVERGED).astype(np.int8),
+        "kind": np.where(finite, kind, Kind.DIVERGED).astype(np.int8),
         "cost_before": before[0] + infinite,
         "cost": after[0] + infinite,
         "gradient_norm_before": before[1] + infinite,
@@ -306,5 +288,5 @@ def count_kinds(dataset: "xr.Dataset") -> dict[str, int]:
             f"dataset = {type(dataset).__name__} without `kind`, expected the result of "
             f"count_minima"
         )
-    counts = {kind.label: int(np.sum(kinds.values == kind)) for kind in EndPointKind}
+    counts = {kind.label: int(np.sum(kinds.values == kind)) for kind in Kind}
     return {label: count for label, count in counts.items() if count}

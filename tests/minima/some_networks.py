@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gdjax.minima.end_points import EndPointKind
+from gdjax.critical_points import Kind
 from gdjax.minima.symmetry import apply_symmetry, random_symmetry
 from gdjax.problems.networks import Network
 from gdjax.problems.problem import Metric, Problem
@@ -41,7 +41,7 @@ def apart(a, b):
 
 
 def named(codes):
-    return [EndPointKind(code).label for code in np.asarray(codes).tolist()]
+    return [Kind(code).label for code in np.asarray(codes).tolist()]
 
 
 @cache

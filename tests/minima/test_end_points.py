@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from some_networks import named
 
-from gdjax.critical_points.classify import Kind
-from gdjax.minima.end_points import EndPointKind, classify_end_points
+from gdjax.minima.end_points import classify_end_points
 from gdjax.problems.problem import Problem
 
 KEY = jax.random.key(0)
@@ -52,11 +51,3 @@ def test_end_points_have_their_known_kinds():
         np.testing.assert_allclose(parabola[name], value, err_msg=name)
     assert (int(parabola.dead), int(parabola.nullity)) == (1, 0)
     assert ends.runs.cost_before[-2] == np.inf
-
-
-def test_end_point_kinds_extend_kinds_of_critical_points():
-    assert {kind.name for kind in EndPointKind} == {kind.name for kind in Kind} | {
-        "SLIDING",
-        "DIVERGED",
-    }
-    assert all(EndPointKind[kind.name] == kind for kind in Kind)
