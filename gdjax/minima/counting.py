@@ -88,7 +88,11 @@ def estimate_unseen(counts: Sequence | ArrayLike, *, level: float = LEVEL) -> Un
     variance is evaluated at each mass, and F2 = f2 + 1 + z sqrt(f2 + 1) is an upper bound on the
     expectation of f2. The result is the union with the exact binomial interval for f1 of n. The
     number is Chao's bias-corrected estimate, and its lower bound is the lower end of his log-normal
-    interval, rounded down. If all end points differ, the bound is that of `birthday_lower_bound`.
+    interval, rounded down. If all end points differ, the lower bound on the number S of all minima
+    is that of the birthday problem, which is valid for any shares, since the probability that all
+    runs differ is largest for equal shares:
+
+        the smallest S with  prod (1 - i / S) >= 1 - level,   i = 1, ..., n - 1
 
     Args:
         counts: number of runs that ended at each minimum, >= 1.
@@ -117,7 +121,8 @@ def estimate_unseen(counts: Sequence | ArrayLike, *, level: float = LEVEL) -> Un
     References:
         Good 1953, Biometrika 40, 237; Esty 1983, Annals of Statistics 11, 905; Chao 1987,
         Biometrics 43, 783; the bias-corrected variance as in Chao 2005, Encyclopedia of Statistical
-        Sciences 12, 7907.
+        Sciences 12, 7907; Munford 1977, The American Statistician 31, 119, on birthdays with
+        unequal probabilities.
     """
     counts = _check_counts("estimate_unseen", counts, level)
     n, observed = int(counts.sum()), len(counts)
@@ -127,7 +132,7 @@ def estimate_unseen(counts: Sequence | ArrayLike, *, level: float = LEVEL) -> Un
     score_low, score_high = _missing_mass(n, once, twice, z)
     exact = statistics.share(once, n, level=level)
     if once == n:
-        number, low = math.nan, birthday_lower_bound(n, level=level) - n
+        number, low = math.nan, _birthday_lower_bound(n, level) - n
     else:
         number, low = _chao(n, once, twice, float(stats.norm.isf(1 - level)))
     return Unseen(
@@ -166,25 +171,8 @@ def _chao(n, once, twice, z):
     return number, math.floor(number / math.exp(z * math.sqrt(math.log1p(variance / number**2))))
 
 
-def birthday_lower_bound(draws: int, *, level: float = LEVEL) -> int:
-    """Return a lower bound on the number of minima if n runs found n different ones.
-
-        the smallest S with  prod (1 - i / S) >= 1 - level,   i = 1, ..., n - 1
-
-    The probability that all runs differ is largest for equal shares, so the bound is valid for any
-    shares.
-
-    Args:
-        draws: number n of runs, at least 1.
-        level: confidence level.
-
-    Examples:
-        >>> birthday_lower_bound(63), birthday_lower_bound(23, level=0.5)
-        (674, 373)
-
-    References:
-        Munford 1977, The American Statistician 31, 119, on birthdays with unequal probabilities.
-    """
+def _birthday_lower_bound(draws, level):
+    """Return the smallest S for which the probability that all draws differ is >= 1 - level."""
     missing = np.arange(1, draws)
 
     def is_likely(total):

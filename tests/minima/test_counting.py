@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import gdjax as gd
-from gdjax.minima.counting import basin_shares, birthday_lower_bound, estimate_unseen
+from gdjax.minima.counting import basin_shares, estimate_unseen
 
 
 def rastrigin_shares():
@@ -91,13 +91,13 @@ def test_the_bound_for_distinct_draws_is_the_birthday_bound(n):
     def chance(total):
         return math.prod(1 - i / total for i in range(1, n))
 
-    result = birthday_lower_bound(n)
-    assert chance(result) >= 0.05
-    assert result == n or chance(result - 1) < 0.05
-    assert birthday_lower_bound(63) == 674
     estimate = estimate_unseen([1] * n)
+    bound = n + estimate.number_low
+    assert chance(bound) >= 0.05
+    assert bound == n or chance(bound - 1) < 0.05
     assert math.isnan(estimate.number)
-    assert estimate.number_low == result - n
+    assert 63 + estimate_unseen([1] * 63).number_low == 674
+    assert 23 + estimate_unseen([1] * 23, level=0.5).number_low == 373
 
 
 def test_the_chao_estimate_equals_the_value_computed_by_hand():
