@@ -41,20 +41,20 @@ from gdjax.summaries import fields_with
 from gdjax.volumes.mcmc import MAX_WHITENED, Whitening
 
 DIRECTIONS = 1000
-TOGETHER = 64  # number of directions whose costs are computed together
+BATCH = 64  # number of directions whose costs are computed together
 GROWTH = math.sqrt(2)  # factor of the distance per step of the search for the boundary
-TURNS = 64  # maximum number of steps of this search; basins that are larger count as open
-FEW = 30  # number of effective directions below which a volume is a lower bound
-ROUND = 0.999  # share of effective directions above which radii differ only by rounding
-HEAVY = 0.7  # Pareto index of r^n above which a mean over directions is unreliable
-DOUBT = math.log(20)  # largest excess of a mean over its expectation, in nats, with 95 % confidence
+MAX_STEPS = 64  # maximum number of steps of this search; basins that are larger count as open
+MIN_EFFECTIVE = 30  # number of effective directions below which a volume is a lower bound
+EQUAL_SHARE = 0.999  # share of effective directions above which radii differ only by rounding
+MAX_INDEX = 0.7  # Pareto index of r^n above which a mean over directions is unreliable
+MAX_EXCESS = math.log(20)  # largest excess of a mean over its expectation, in nats, at 95 %
 # Tail probabilities of Student's distribution beyond the ends of the interval. The upper one is
 # smaller, since the standard error is too small if rare large terms are missing.
 LOW_TAIL, HIGH_TAIL = 0.025, 0.0025
-ALIKE = 1e4  # largest difference of numbers that count as equal, in units of rounding
+EQUAL_ULPS = 1e4  # largest difference of numbers that count as equal, in units of rounding
 WALKERS, WALKS, STRIDES = 16, 16, 4  # numbers of walks, checks per walk, steps between checks
-TRIES = 30  # maximum number of points on a line for one step of a walk
-BEGIN = 0.9  # distance at which a walk starts, as a fraction of that to the boundary
+MAX_TRIES = 30  # maximum number of points on a line for one step of a walk
+START = 0.9  # distance at which a walk starts, as a fraction of that to the boundary
 SEGMENTS = 8  # number of segments between checked points, from the minimum to a point of a walk
 
 
@@ -173,7 +173,7 @@ def basin_volume(
         return u / jnp.linalg.norm(u)
 
     keys = jax.random.split(key, directions)
-    reached, radii = jax.lax.map(lambda key: basin.reach(direction(key)), keys, batch_size=TOGETHER)
+    reached, radii = jax.lax.map(lambda key: basin.reach(direction(key)), keys, batch_size=BATCH)
     estimate = log_mean(flat.size * jnp.log(reached))
     # Points that no straight line reaches are likely near the largest distances.
     _, indices = jax.lax.top_k(jnp.where(jnp.isfinite(radii), radii, 0), min(WALKERS, radii.size))
@@ -232,7 +232,7 @@ class _Basin(NamedTuple):
 
             def cond_fun(state):
                 *_, inside, tries = state
-                return ~inside & (tries < TRIES)
+                return ~inside & (tries < MAX_TRIES)
 
             def body_fun(state):
                 low, high, _, _, tries = state
@@ -252,7 +252,7 @@ class _Basin(NamedTuple):
                 points = self.center[None] + shares[:, None] * (w - self.center)[None]
                 return w, ~jnp.all(jax.vmap(self.inside)(points))
 
-            start = self.center + BEGIN * reached * self.scale.apply(u)
+            start = self.center + START * reached * self.scale.apply(u)
             return jax.lax.scan(strides, start, jax.random.split(key, WALKS))[1]
 
         return jnp.mean(jax.vmap(walk)(u, reached, jax.random.split(key, len(u))))
@@ -273,7 +273,7 @@ def _extent(problem, params, flat, inside):
     def mean_distance(axis):
         return jnp.sqrt(distance(axis)) * jnp.sqrt(distance(-axis))
 
-    extent = jax.lax.map(mean_distance, axes.T, batch_size=TOGETHER)
+    extent = jax.lax.map(mean_distance, axes.T, batch_size=BATCH)
     longest = jnp.max(extent, where=jnp.isfinite(extent), initial=0)
     # The extent of an open direction, which never leaves the basin, is set to the largest of all.
     extent = jnp.where(jnp.isfinite(extent), extent, jnp.where(longest > 0, longest, 1))
@@ -310,14 +310,14 @@ def log_mean(logs: Float[Array, " n"]) -> BasinVolume:
     value = top + jnp.log(total / logs.size)
     error = jnp.sqrt(jnp.maximum(1 / effective - 1 / logs.size, 0))
     freedom = student_t.effective_freedom(weights / (total / logs.size) - 1)
-    fall = jnp.minimum(student_t.quantile(LOW_TAIL, freedom) * error, DOUBT)
+    fall = jnp.minimum(student_t.quantile(LOW_TAIL, freedom) * error, MAX_EXCESS)
     rise = student_t.quantile(HIGH_TAIL, freedom) * error
-    heavy = (tail > HEAVY) & (effective < ROUND * logs.size)
-    below = (effective < min(FEW, 0.9 * logs.size)) | heavy | (open_directions > 0)
+    heavy = (tail > MAX_INDEX) & (effective < EQUAL_SHARE * logs.size)
+    below = (effective < min(MIN_EFFECTIVE, 0.9 * logs.size)) | heavy | (open_directions > 0)
     status = jnp.where(below, VolumeStatus.FEW_DIRECTIONS, VolumeStatus.ESTIMATE)
     return BasinVolume(
         log_volume=value,
-        low=value - jnp.where(below, DOUBT, fall),
+        low=value - jnp.where(below, MAX_EXCESS, fall),
         high=jnp.where(below, jnp.inf, value + rise),
         standard_error=error,
         effective_directions=effective,
@@ -333,12 +333,12 @@ def log_mean(logs: Float[Array, " n"]) -> BasinVolume:
 def _radius(inside, dtype):
     """Return the distance to the boundary by geometric search, then bisection."""
     start, _ = jax.lax.while_loop(
-        lambda state: ~inside(state[0]) & (state[1] < TURNS),
+        lambda state: ~inside(state[0]) & (state[1] < MAX_STEPS),
         lambda state: (state[0] / 4, state[1] + 1),
         (jnp.ones((), dtype), 0),
     )
     low, turns = jax.lax.while_loop(
-        lambda state: inside(state[0] * GROWTH) & (state[1] < TURNS),
+        lambda state: inside(state[0] * GROWTH) & (state[1] < MAX_STEPS),
         lambda state: (state[0] * GROWTH, state[1] + 1),
         (start, 0),
     )
@@ -351,7 +351,7 @@ def _radius(inside, dtype):
 
     halvings = jnp.finfo(dtype).nmant - 1
     low, high = jax.lax.fori_loop(0, halvings, halve, (low, low * GROWTH))
-    return jnp.where(turns < TURNS, (low + high) / 2, jnp.inf)
+    return jnp.where(turns < MAX_STEPS, (low + high) / 2, jnp.inf)
 
 
 def pareto_index(values: Float[Array, " n"]) -> Float[Array, ""]:
@@ -372,7 +372,7 @@ def pareto_index(values: Float[Array, " n"]) -> Float[Array, ""]:
         return jnp.full((), -jnp.inf, values.dtype)
     ordered = jnp.sort(values)
     excess = ordered[-n:] - ordered[-n - 1]
-    alike = excess[-1] <= ALIKE * jnp.finfo(values.dtype).eps * ordered[-1]
+    alike = excess[-1] <= EQUAL_ULPS * jnp.finfo(values.dtype).eps * ordered[-1]
     excess = jnp.where(alike, jnp.arange(1, n + 1, dtype=values.dtype), excess)
     grid = 30 + math.isqrt(n)
     j = jnp.arange(1, grid + 1, dtype=values.dtype)
