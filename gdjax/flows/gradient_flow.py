@@ -294,11 +294,8 @@ def _counts(learning_rates, times):
     _check_times("distance_from_flow", times)
     check_numbers("distance_from_flow: learning_rates", learning_rates, ndim=1)
     rates, end_times = np.asarray(learning_rates, float), np.asarray(times, float)
-    if not np.all((rates > 0) & np.isfinite(rates)):
-        raise InputError(
-            f"distance_from_flow: learning_rates = {learning_rates!r:.80}, expected a list of "
-            f"numbers above 0"
-        )
+    for rate in rates.tolist():
+        check_number("distance_from_flow: learning_rates", rate, above=0)
     steps = end_times / rates[:, None]
     rounded = np.round(steps)
     fractional = np.argwhere(np.abs(steps - rounded) > 1e-6 * np.maximum(rounded, 1))
