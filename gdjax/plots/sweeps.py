@@ -149,7 +149,8 @@ def sweep(runs: Any, *, title: str = "") -> Axes | Figure:
         f"{str(name).replace('_', ' ')} " + (f"{v:.3g}" if isinstance(v, float) else str(v))
         for name, v in ((name, c.item()) for name, c in runs.coords.items() if c.ndim == 0)
     ]
-    if final.sizes[RUN] > 1 and bool((final == final.isel({RUN: 0})).all()):
+    is_equal = np.isfinite(final) & (final == final.isel({RUN: 0}))
+    if final.sizes[RUN] > 1 and bool(is_equal.all()):
         constants.append("equal costs for all seeds")
     if finished < total:
         constants.append(f"{finished:,} of {total:,} runs finished")
