@@ -41,13 +41,7 @@ import xarray as xr
 from jaxtyping import Float, PyTree
 from scipy import stats
 
-from gdjax.arguments import (
-    MAX_COUNT,
-    check_callable,
-    check_increasing,
-    check_number,
-    check_whole,
-)
+from gdjax.arguments import MAX_COUNT, check_callable, check_increasing, check_whole
 from gdjax.errors import InputError
 from gdjax.problems.problem import Metric, Problem, require_problem
 from gdjax.statistics import LEVEL
@@ -100,7 +94,6 @@ def coordinate_check(
     """
     widths = _check_widths(problems)
     check_callable("coordinate_check: activations", activations, "activations(params, batch)")
-    check_number("coordinate_check: learning_rate", learning_rate)
     listed = check_increasing("coordinate_check: steps", steps)
     check_whole("coordinate_check: num_samples", num_samples, 1, MAX_COUNT)
     check_whole("coordinate_check: num_seeds", num_seeds, 2, MAX_COUNT)
