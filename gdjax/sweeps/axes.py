@@ -139,25 +139,19 @@ class Axes:
         """
         return (self.box(index) for index in itertools.product(*self.static_groups))
 
-    def box_position(self, index: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
-        """Return the index of the box that contains a run, and its position there.
-
-        Args:
-            index: position of the run in the grid; along dimensions without static axes, any
-                number, which is returned unchanged.
+    def box_number(self, index: tuple[int, ...]) -> int:
+        """Return the number of the box that contains the run at a position.
 
         Examples:
-            >>> axes(batch_size=[8, 32], rate=[0.1, 1.0, 2.0]).box_position((1, 2))
-            (1, (0, 2))
+            >>> axes(batch_size=[8, 32], rate=[0.1, 1.0, 2.0]).box_number((1, 2))
+            1
         """
-        numbers, inner = [], []
-        for position, groups in zip(index, self.static_groups, strict=True):
-            single = len(groups) == 1
-            number = 0 if single else next(i for i, g in enumerate(groups) if position in g)
-            numbers.append(number)
-            inner.append(position if single else groups[number].tolist().index(position))
         counts = [len(groups) for groups in self.static_groups]
-        return int(np.ravel_multi_index(numbers, counts)), tuple(inner)
+        numbers = [
+            0 if len(groups) == 1 else next(i for i, g in enumerate(groups) if position in g)
+            for position, groups in zip(index, self.static_groups, strict=True)
+        ]
+        return int(np.ravel_multi_index(numbers, counts))
 
     def values(self, index: tuple[np.ndarray, ...]) -> dict[str, np.ndarray]:
         """Return the value of each axis for runs at positions along each dimension."""
@@ -274,9 +268,7 @@ def _values(name, entries):
 def positions(grid: Axes, at: Mapping[str, AxisValue], *, nearest: bool = False) -> dict[str, int]:
     """Return the position of given values, for each dimension with a given value.
 
-    Numbers are considered equal within float32 rounding. If several values are given along one
-    dimension, the nearest position is that with the smallest sum of the differences, each divided
-    by the range of its axis.
+    Numbers are considered equal within float32 rounding.
 
     Args:
         grid: grid of runs.
@@ -333,40 +325,27 @@ def _is_comparable(values, value):
 
 def _position_along(along, wanted, nearest):
     """Return the position along one dimension with the given values of its axes."""
-    distance = sum(_distance(along[axis], value) for axis, value in wanted.items())
-    fits = np.isfinite(distance)
+    fits = np.ones(len(next(iter(along.values()))), bool)
     for axis, value in wanted.items():
         values, kind = along[axis], along[axis].dtype.kind
-        if nearest and kind in "if" and axis.split(".")[-1] not in SEEDS:
-            continue
-        if kind == "f":  # equal within float32 rounding
-            equal = np.abs(values - float(value)) <= np.finfo(np.float32).eps * np.abs(values)
-        else:
-            equal = values == value
-        fits &= equal
-        if not equal.any():
-            order = np.argsort(_distance(values, value), kind="stable")
+        distance = values != value if kind == "U" else np.abs(values.astype(float) - float(value))
+        order = np.argsort(distance, kind="stable")
+        closest = order[0]
+        tolerance = np.finfo(np.float32).eps * abs(values[closest]) if kind == "f" else 0
+        is_seed = axis.split(".")[-1] in SEEDS
+        if distance[closest] > tolerance and not (nearest and kind in "if" and not is_seed):
             raise InputError(
                 f"at: {axis} = {value!r:.80} is not in the grid; the nearest values are "
                 f"{_texts(values[order][:4], 9)}; pass one of them"
             )
+        fits &= values == values[closest]
     shown = ", ".join(f"{axis} = {value!r:.80}" for axis, value in wanted.items())
     if not fits.any():
         raise InputError(f"at: no run has {shown}; expected values that vary together in the grid")
-    first = int(np.argmin(np.where(fits, distance, np.inf)))
-    equal = [fits & (along[axis] == along[axis][first]) for axis in wanted]
-    if np.sum(np.logical_and.reduce(equal)) > 1:
+    if fits.sum() > 1:
         others = [axis for axis in along if axis not in wanted]
         raise InputError(f"at: several runs have {shown}; also pass {' or '.join(others)}")
-    return first
-
-
-def _distance(values, value):
-    """Return distances to a value in units of the range; 1 for names that differ."""
-    if values.dtype.kind == "U":
-        return np.where(values == value, 0.0, 1.0)
-    numbers = values.astype(np.float64)
-    return np.abs(numbers - float(value)) / (float(np.ptp(numbers)) or 1.0)
+    return int(np.argmax(fits))
 
 
 def _listed(grid):
@@ -428,18 +407,6 @@ def axes_along(runs: xr.Dataset) -> dict[str, list[str]]:
     recorded = json.loads(identity) if isinstance(identity, str) else identity
     dims = {str(dim): [str(dim)] for dim in runs["outcome"].dims}
     return dims | {dim: list(along) for dim, along in recorded.get("axes", {}).items()}
-
-
-def sort_runs(dataset: xr.Dataset, grid: Axes) -> xr.Dataset:
-    """Return a Dataset with its runs in the order of a grid."""
-    stored = {
-        dim: {axis: dataset.coords[axis].values for axis in along}
-        for dim, along in grid.dimensions.items()
-    }
-    order = dict(zip(grid.dimensions, subgrid_positions(Axes(stored), grid), strict=True))
-    if all(np.array_equal(at, np.arange(len(at))) for at in order.values()):
-        return dataset
-    return dataset.isel(order)
 
 
 def value_tuples(along: Mapping[str, np.ndarray]) -> list[tuple]:

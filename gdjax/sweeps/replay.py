@@ -103,7 +103,7 @@ def replay(
     stored_run = stored.run(index)
     devices = tuple(jax.local_devices() if devices is None else devices)
     programs = programs_of(sweep, devices, start_of(sweep), keeps_carry=bool(sweep.continuable))
-    program = programs[sweep.axes.box_position(index)[0]]
+    program = programs[sweep.axes.box_number(index)]
     check_program(program)
     program = fit_program(program)
     computed = run_slab(program, tuple(np.array([i]) for i in index), devices[0])
