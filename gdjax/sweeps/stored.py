@@ -308,25 +308,6 @@ class Run:
         return f"Run({at}: {self.outcome}; params: {short(self.params)}{count})"
 
 
-def problem_of(
-    store: str | Path,
-    problem: Problem | None = None,
-    *,
-    allow_unverified: bool = False,
-    storage_options: Mapping[str, Any] | None = None,
-) -> Problem:
-    """Return the problem of a stored sweep.
-
-    Args:
-        store: path or URL of the store.
-        problem: problem of the sweep; required if it was user-defined.
-        allow_unverified: whether to accept a problem that cannot be compared, as in `resume`.
-        storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
-    """
-    stored = open_sweep(store, storage_options=storage_options)
-    return stored.problem(problem, allow_unverified=allow_unverified)
-
-
 def run_of(
     store: str | Path,
     at: Mapping[str, AxisValue],

@@ -336,7 +336,7 @@ CALLS = (
     ("gd.branch(store, {'seed': 0}, leave)", "learning_rate"),
     ("gd.branch(store, at, leave, perturb='up')", "perturb"),
     ("gd.sweeps.run_of(store, {'learning_rate': 0.1})", "seed"),
-    ("gd.sweeps.problem_of(own)", "problem"),
+    ("gd.sweeps.run_of(own, {'learning_rate': 0.1})", "problem"),
     # One descent
     (
         "gd.descend(bowl, sgd, w, 5, key=key, KEYWORD)",
