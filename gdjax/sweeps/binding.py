@@ -82,7 +82,8 @@ def assign_roles(
                 f"axes: {axis} is a keyword of {' and of '.join(homes)}; qualify it: {choices}"
             )
         elif not homes:
-            near = [name for name in valid if _initials(name) == axis]
+            # Initials, such as lr for learning_rate, or a similar name
+            near = [n for n in valid if axis == "".join(word[:1] for word in n.split("_"))]
             near += difflib.get_close_matches(axis, valid, n=1)
             hint = f" Did you mean {near[0]}?" if near else ""
             raise InputError(
@@ -94,11 +95,6 @@ def assign_roles(
         else:
             assigned[axis] = Role(homes[0], keyword, axis in static)
     return assigned
-
-
-def _initials(name):
-    """Return the initials of a name, such as lr for learning_rate."""
-    return "".join(word[:1] for word in name.split("_"))
 
 
 def by_role(

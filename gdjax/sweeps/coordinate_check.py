@@ -154,13 +154,13 @@ def _layers(problem, activations, batch, width):
     def start(key, batch):
         return activations(problem.begin(key)[0], batch)
 
-    made = named_leaves("", jax.eval_shape(start, jax.random.key(0), batch))
-    if not made or not all(getattr(array, "size", 0) for array in made.values()):
+    layers = named_leaves("", jax.eval_shape(start, jax.random.key(0), batch))
+    if not layers or not all(getattr(array, "size", 0) for array in layers.values()):
         raise InputError(
-            f"coordinate_check: activations returned {made!r:.80} for {width!r}, expected one "
+            f"coordinate_check: activations returned {layers!r:.80} for {width!r}, expected one "
             f"array per layer, such as a dict of arrays [samples, neurons]"
         )
-    return list(made)
+    return list(layers)
 
 
 def _change(activations):

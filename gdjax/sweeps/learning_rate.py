@@ -382,8 +382,8 @@ def _center(first):
     rates = np.stack([first.sharpness.line_minimizer, first.sharpness.quadratic_minimizer])
     usable = np.where(np.isfinite(rates) & (rates > 0), rates, np.nan)
     rates = np.where(np.isnan(usable[0]), usable[1], usable[0])
-    known = rates[np.isfinite(rates)]
-    return float(np.exp(np.median(np.log(known)))) if known.size else 1.0
+    finite = rates[np.isfinite(rates)]
+    return float(np.exp(np.median(np.log(finite)))) if finite.size else 1.0
 
 
 def _result(spec, first, rounds, refusal):

@@ -118,10 +118,10 @@ class StoredSweep:
             here = problem_identity(problem, self.axes, self.identity["batch_size"])
         here["data_hash"] = hash_of(problem.data)
         recorded = {name: self.identity[name] for name in here}
-        for name, value in recorded.items():
-            if name in ("functions", "callbacks"):
-                kept = [n for n in ("init", "cost", "evaluation") if n in value]
-                recorded[name] = {n: value[n] for n in kept} if name == "functions" else kept
+        if "functions" in here:
+            names, hashes = ("init", "cost", "evaluation"), recorded["functions"]
+            recorded["functions"] = {name: hashes[name] for name in names if name in hashes}
+            recorded["callbacks"] = [name for name in recorded["callbacks"] if name in names]
         require_same(self.location, recorded, plain(here), allow_unverified)
         return problem
 
@@ -241,9 +241,9 @@ def axes_of(identity: Mapping[str, Any], where: Any) -> Axes:
 
 
 def _eval_params_fn(recorded, where):
-    known = optax.contrib.schedule_free_eval_params
-    if recorded in (None, qualified_name(known)):
-        return recorded and known
+    default = optax.contrib.schedule_free_eval_params
+    if recorded in (None, qualified_name(default)):
+        return recorded and default
     raise StoreError(
         f"{where}: its sweep used eval_params_fn {recorded!r:.80}, which cannot be rebuilt from a "
         f"record; to continue, call gdjax.sweep with the original arguments and this store"
