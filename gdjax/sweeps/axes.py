@@ -24,7 +24,6 @@ import numpy as np
 import xarray as xr
 from jaxtyping import ScalarLike
 
-from gdjax.arguments import check_flag
 from gdjax.errors import InputError
 from gdjax.stores.schema import check_name
 from gdjax.summaries import short
@@ -265,7 +264,7 @@ def _values(name, entries):
     return values if kind in "bU" else values.astype(np.float64 if kind == "f" else np.int64)
 
 
-def positions(grid: Axes, at: Mapping[str, AxisValue], *, nearest: bool = False) -> dict[str, int]:
+def positions(grid: Axes, at: Mapping[str, AxisValue]) -> dict[str, int]:
     """Return the position of given values, for each dimension with a given value.
 
     Numbers are considered equal within float32 rounding.
@@ -273,18 +272,13 @@ def positions(grid: Axes, at: Mapping[str, AxisValue], *, nearest: bool = False)
     Args:
         grid: grid of runs.
         at: values by axis name.
-        nearest: whether to select the nearest value along numeric axes. Seeds, booleans and names
-            must be in the grid.
 
     Examples:
         >>> grid = axes(learning_rate=[0.1, 1.0], seed=range(3))
         >>> positions(grid, {"learning_rate": np.float32(0.1)})
         {'learning_rate': 0}
-        >>> positions(grid, {"learning_rate": 0.9}, nearest=True)
-        {'learning_rate': 1}
     """
     known = grid.by_name
-    check_flag("nearest", nearest)
     if not isinstance(at, Mapping):
         raise InputError(
             f"at = {at!r:.80}, expected a mapping of axis names to values of a run; the axes are "
@@ -299,13 +293,13 @@ def positions(grid: Axes, at: Mapping[str, AxisValue], *, nearest: bool = False)
     indices = {}
     for dim, along in grid.dimensions.items():
         if along_axis := {axis: at[axis] for axis in along if axis in at}:
-            indices[dim] = _position_along(along, along_axis, nearest)
+            indices[dim] = _position_along(along, along_axis)
     return indices
 
 
-def position(grid: Axes, at: Mapping[str, AxisValue], *, nearest: bool = False) -> tuple[int, ...]:
+def position(grid: Axes, at: Mapping[str, AxisValue]) -> tuple[int, ...]:
     """Return the position of one run along each dimension (see `positions`)."""
-    indices = positions(grid, at, nearest=nearest)
+    indices = positions(grid, at)
     for dim, along in grid.dimensions.items():
         if dim not in indices:
             raise InputError(
@@ -323,7 +317,7 @@ def _is_comparable(values, value):
     return number.ndim == 0 and number.dtype.kind in "biuf" and bool(np.isfinite(number))
 
 
-def _position_along(along, wanted, nearest):
+def _position_along(along, wanted):
     """Return the position along one dimension with the given values of its axes."""
     fits = np.ones(len(next(iter(along.values()))), bool)
     for axis, value in wanted.items():
@@ -332,8 +326,7 @@ def _position_along(along, wanted, nearest):
         order = np.argsort(distance, kind="stable")
         closest = order[0]
         tolerance = np.finfo(np.float32).eps * abs(values[closest]) if kind == "f" else 0
-        is_seed = axis.split(".")[-1] in SEEDS
-        if distance[closest] > tolerance and not (nearest and kind in "if" and not is_seed):
+        if distance[closest] > tolerance:
             raise InputError(
                 f"at: {axis} = {value!r:.80} is not in the grid; the nearest values are "
                 f"{_texts(values[order][:4], 9)}; pass one of them"

@@ -60,7 +60,6 @@ def coordinate_check(
     learning_rate: float,
     make_optimizer: Callable[..., optax.GradientTransformation] = optax.sgd,
     batch_size: int | None = None,
-    replacement: bool = False,
     steps: Sequence[int] = (1, 10, 100),
     num_samples: int = 64,
     num_seeds: int = 8,
@@ -78,7 +77,6 @@ def coordinate_check(
         learning_rate: learning rate at all widths.
         make_optimizer: optimizer factory, as in `sweep`.
         batch_size: number of samples per step; None for the whole training set.
-        replacement: whether samples are drawn with replacement, as in `sweep`.
         steps: steps after which to measure the change, ascending.
         num_samples: number of samples at which activations are evaluated; the first ones in the
             data are used.
@@ -100,7 +98,6 @@ def coordinate_check(
     shared = {
         "make_optimizer": make_optimizer,
         "batch_size": batch_size,
-        "replacement": replacement,
         "record_every": math.gcd(*listed),
         "root_seed": root_seed,
     }

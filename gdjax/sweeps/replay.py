@@ -77,7 +77,6 @@ def replay(
     devices: Sequence[jax.Device] | None = None,
     allow_unverified: bool = False,
     skip_damaged: bool = False,
-    nearest: bool = False,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Replay:
     """Recompute one run of a stored sweep and compare it with the stored run.
@@ -91,14 +90,12 @@ def replay(
         devices: devices, of which the first computes the run; None for the local ones.
         allow_unverified: whether to go on if programs cannot be compared, as in `resume`.
         skip_damaged: whether damaged tiles count as unfinished.
-        nearest: whether to select the run with the nearest numeric values. Seeds, booleans and
-            names must be in the grid.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
     """
     if devices is not None:
         check_devices(devices)
     stored = open_sweep(store, skip_damaged=skip_damaged, storage_options=storage_options)
-    index = position(stored.axes, at, nearest=nearest)
+    index = position(stored.axes, at)
     sweep = stored.spec(problem, make_optimizer, allow_unverified=allow_unverified)
     stored_run = stored.run(index)
     devices = tuple(jax.local_devices() if devices is None else devices)

@@ -315,7 +315,6 @@ def run_of(
     *,
     allow_unverified: bool = False,
     skip_damaged: bool = False,
-    nearest: bool = False,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Run:
     """Return one run of a stored sweep, with its final parameters and snapshots.
@@ -327,13 +326,11 @@ def run_of(
         problem: problem of the sweep; required if it was user-defined.
         allow_unverified: whether to accept a problem that cannot be compared, as in `resume`.
         skip_damaged: whether damaged tiles count as unfinished.
-        nearest: whether to select the run with the nearest numeric values. Seeds, booleans and
-            names must be in the grid.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
     """
     stored = open_sweep(store, skip_damaged=skip_damaged, storage_options=storage_options)
     identity, grid = stored.identity, stored.axes
-    index = position(grid, at, nearest=nearest)
+    index = position(grid, at)
     problem = stored.problem(problem, allow_unverified=allow_unverified)
     run = stored.run(index)
     outcome = int(run["outcome"])

@@ -318,7 +318,7 @@ CALLS = (
     ("gd.replay(store, {'learning_rate': 0.1, 'seed': 0, 'momentum': 0.5})", "momentum"),
     (
         "gd.replay(store, at, KEYWORD)",
-        "devices=[], skip_damaged='yes', make_optimizer=zeros(3), nearest='x'",
+        "devices=[], skip_damaged='yes', make_optimizer=zeros(3)",
     ),
     ("gd.replay(own, {'learning_rate': 0.1})", "problem"),
     ("gd.replay(damaged, at)", "damaged"),

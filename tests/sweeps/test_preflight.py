@@ -126,8 +126,6 @@ KEYS = jax.random.split(jax.random.key(0))
     [
         lambda key: jnp.asarray(CONSTANT),
         lambda key: CONSTANT,
-        lambda key: np.ones(2),
-        lambda key: jnp.full(2, np.nan),
         lambda key: np.full(2, np.nan),
         lambda key: jax.random.normal(KEYS[1], (2,)),
         lambda key: jax.nn.silu(jax.nn.relu(jnp.ones(2))),  # functions that define a derivative

@@ -149,21 +149,12 @@ def test_stop_when_converged_takes_no_step_after_the_last_run_has_stopped():
         cost=cost,
         metrics={"size": Metric(lambda w, _: jnp.max(jnp.abs(w)), every=3)},
     )
-    options = {
-        "record_every": 1,
-        "stop_when_converged": True,
-        "divergence_threshold": 100.0,
-    }
-    runs = runs_of(axes(learning_rate=[0.5, 2.0]), 2000, problem=problem, **options)
+    grid = axes(learning_rate=[0.5, 2.0])
+    options = {"problem": problem, "record_every": 1, "divergence_threshold": 100.0}
+    runs = runs_of(grid, 2000, stop_when_converged=True, **options)
     assert len(work_done) < 100
-    plain = runs_of(
-        axes(learning_rate=[0.5, 2.0]),
-        2000,
-        problem=problem,
-        **{**options, "stop_when_converged": False},
-    )
+    assert same_bits(runs, runs_of(grid, 2000, **options))
     assert len(work_done) > 2000
-    assert same_bits(runs, plain)
     assert runs.outcome.values.tolist() == [1, 3]
     assert np.isfinite(runs["size"].isel(step=slice(None, None, 3))).all()
 
