@@ -30,7 +30,7 @@ from gdjax.stores.reader import without_carry
 from gdjax.sweeps import identity
 from gdjax.sweeps.axes import AxisValue, position
 from gdjax.sweeps.branch_spec import start_of
-from gdjax.sweeps.check import check, check_devices, check_program
+from gdjax.sweeps.check import check, check_program
 from gdjax.sweeps.dataset import pad_before
 from gdjax.sweeps.executor import execute
 from gdjax.sweeps.fit import fit, fit_program
@@ -74,7 +74,6 @@ def replay(
     *,
     problem: Problem | None = None,
     make_optimizer: Callable | None = None,
-    devices: Sequence[jax.Device] | None = None,
     allow_unverified: bool = False,
     skip_damaged: bool = False,
     storage_options: Mapping[str, Any] | None = None,
@@ -87,18 +86,15 @@ def replay(
             dimension of the grid.
         problem: problem of the sweep; required if it was user-defined.
         make_optimizer: optimizer factory of the sweep; required if it was user-defined.
-        devices: devices, of which the first computes the run; None for the local ones.
         allow_unverified: whether to go on if programs cannot be compared, as in `resume`.
         skip_damaged: whether damaged tiles count as unfinished.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
     """
-    if devices is not None:
-        check_devices(devices)
     stored = open_sweep(store, skip_damaged=skip_damaged, storage_options=storage_options)
     index = position(stored.axes, at)
     sweep = stored.spec(problem, make_optimizer, allow_unverified=allow_unverified)
     stored_run = stored.run(index)
-    devices = tuple(jax.local_devices() if devices is None else devices)
+    devices = jax.local_devices()
     programs = programs_of(sweep, devices, start_of(sweep), keeps_carry=bool(sweep.continuable))
     program = programs[sweep.axes.box_number(index)]
     check_program(program)

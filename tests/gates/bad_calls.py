@@ -316,10 +316,7 @@ CALLS = (
     ),
     ("gd.replay(store, {'learning_rate': 0.1})", "seed"),
     ("gd.replay(store, {'learning_rate': 0.1, 'seed': 0, 'momentum': 0.5})", "momentum"),
-    (
-        "gd.replay(store, at, KEYWORD)",
-        "devices=[], skip_damaged='yes', make_optimizer=zeros(3)",
-    ),
+    ("gd.replay(store, at, KEYWORD)", "skip_damaged='yes', make_optimizer=zeros(3)"),
     ("gd.replay(own, {'learning_rate': 0.1})", "problem"),
     ("gd.replay(damaged, at)", "damaged"),
     ("gd.branch(store, at, gd.axes(branch_step=[1], perturbation=[-1.0]))", "perturbation"),
