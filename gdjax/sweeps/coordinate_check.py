@@ -163,15 +163,12 @@ def _layers(problem, activations, batch, width):
 def _change(activations):
     """Return the metric `(params, batch, start) -> (change of each layer, start)`."""
 
+    def rms(now, then):
+        return jnp.sqrt(jnp.mean(jnp.square(now - then)))
+
     def change(params, batch, start):
-        return jnp.stack(
-            [
-                jnp.sqrt(jnp.mean(jnp.square(now - then)))
-                for now, then in zip(
-                    jax.tree.leaves(activations(params, batch)), jax.tree.leaves(start), strict=True
-                )
-            ]
-        ), start
+        changes = jax.tree.map(rms, activations(params, batch), start)
+        return jnp.stack(jax.tree.leaves(changes)), start
 
     return change
 

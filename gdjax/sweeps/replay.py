@@ -99,21 +99,21 @@ def replay(
     program = programs[sweep.axes.box_number(index)]
     check_program(program)
     program = fit_program(program)
-    computed = run_slab(program, tuple(np.array([i]) for i in index), devices[0])
+    positions = tuple(np.array([i]) for i in index)
+    computed = run_slab(program, positions, devices[0])
     assert computed is not None  # without a monitor, no slab is stopped
+    variables = program.sweep_arrays.variables
     names = [str(name) for name in stored_run.data_vars if name != "finished"]
-    fills = {name: variable.fill_value for name, variable in program.sweep_arrays.variables.items()}
-    arrays = {name: np.asarray(computed[name][0]) for name in names}
-    arrays = {
-        name: pad_before(a, stored_run[name].shape, fills[name]) for name, a in arrays.items()
-    }
+    arrays = {}
+    for name in names:
+        array, shape = np.asarray(computed[name][0]), stored_run[name].shape
+        arrays[name] = pad_before(array, shape, variables[name].fill_value)
     again = stored_run[names].copy(data=arrays)
-    values = stored.axes.values(tuple(np.array([i]) for i in index))
     # The outcome is derived from the numbers by a rule that may differ between versions.
     compared = again.drop_vars("outcome")
     first = _first_step(compared, stored_run)
     return Replay(
-        at={axis: value[0].item() for axis, value in values.items()},
+        at=stored.axes.box(positions).first_values,
         equal=first is None,
         largest_difference=max(
             _difference(compared[name].values, stored_run[name].values)
