@@ -5,11 +5,10 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
-from matplotlib.ticker import MaxNLocator
 
 from gdjax.plots.style import Figure, style
 
-NUMBERED = 16  # maximum number of rows that are labeled individually
+MAX_LABELS = 16  # maximum number of labeled rows
 
 
 def barrier_matrix(
@@ -31,6 +30,7 @@ def barrier_matrix(
         title: figure title.
     """
     order = cluster_order(list(matrices.values())[-1])
+    step = -(-len(order) // MAX_LABELS)
     highest = max((float(m[np.isfinite(m)].max(initial=0)) for m in matrices.values()), default=0)
     with style():
         figure = Figure(figsize=(4.6 * len(matrices) + 1.4, 5.9))
@@ -41,10 +41,7 @@ def barrier_matrix(
             median = np.median(pairs[np.isfinite(pairs)]) if np.isfinite(pairs).any() else np.nan
             axes.set(title=f"{name}\nmedian {median:.3g}", xlabel=f"{unit}, ordered by cluster")
             for axis in (axes.xaxis, axes.yaxis):
-                if len(matrix) <= NUMBERED:
-                    axis.set_ticks(range(len(matrix)), [str(k) for k in order])
-                else:
-                    axis.set_major_locator(MaxNLocator(6, integer=True))
+                axis.set_ticks(range(0, len(order), step), [str(k) for k in order[::step]])
         panels[0].set_ylabel(f"{unit}, ordered by cluster")
         figure.colorbar(image, ax=list(panels), shrink=0.85, label=label)
         if title:

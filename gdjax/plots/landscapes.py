@@ -122,8 +122,7 @@ def descent_costs(dataset: Any, *, ax: Axes | None = None) -> Axes:
         axes.plot(step, cost, color=BLACK, label="of the descent")
         dashes = (0, (4, 1.5))
         axes.plot(step, projected, color=VERMILLION, linestyle=dashes, label="of its projection")
-        if log_scale(axes, np.append(cost, projected), ratio=LOG_FROM):
-            label_log_axis(axes.yaxis)
+        log_scale(axes, np.append(cost, projected), ratio=LOG_FROM)
         axes.set(xlabel=dataset.snapshot_step.attrs.get("long_name", "step"), ylabel="cost")
     return axes
 
@@ -147,11 +146,6 @@ def line_or_plane(dataset: Any, *, title: str = "") -> Axes | Figure:
         f"the cost has dimensions {', '.join(map(str, dimensions))}, expected a line (a) or a "
         f"plane (a, b); choose one value of the others: dataset.sel(c=..., method='nearest')"
     )
-
-
-def tree_of_planes(tree: Any, *, title: str = "") -> Figure:
-    """Draw the planes of a DataTree side by side."""
-    return planes({"": {n: node.to_dataset() for n, node in tree.children.items()}}, title=title)
 
 
 def trajectory(dataset: Any, *, title: str = "") -> Figure:

@@ -180,9 +180,6 @@ def ranks(
         for axes in grid[:, 0]:
             axes.set_ylabel("eigenvalue")
         handles, labels = first.get_legend_handles_labels()
-        # Matplotlib lists lines before error bars; move the lines to the end.
-        lines = len(labels) - len(next(iter(panels.values())))
-        handles, labels = (a[lines:] + a[:lines] for a in (handles, labels))
         figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 4))
         if title:
             figure.suptitle(title)
