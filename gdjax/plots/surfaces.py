@@ -262,12 +262,11 @@ def _palette(minima: int) -> Float[np.ndarray, "minima rgb"]:
 
 def _arrival_rank(arrived_at):
     """Return the rank of each arrival step within a map, in [0, 1]; equal steps tie."""
-    steps, inverse = np.unique(arrived_at[arrived_at >= 0], return_inverse=True)
-    rank = np.zeros(arrived_at.shape)
-    if len(steps) > 1:
-        counts = np.bincount(inverse)
-        ranks = np.concatenate([[0], np.cumsum(counts)[:-1]]) / max(1, counts[:-1].sum())
-        rank[arrived_at >= 0] = ranks[inverse]
+    from scipy.stats import rankdata
+
+    rank, arrived = np.zeros(arrived_at.shape), arrived_at >= 0
+    num_earlier = rankdata(arrived_at[arrived], "min") - 1
+    rank[arrived] = num_earlier / num_earlier.max(initial=1)
     return rank
 
 

@@ -20,7 +20,7 @@ from gdjax.errors import InputError, StoreError
 from gdjax.minima.barriers import PairwiseBarriers
 from gdjax.plotting import plot
 from gdjax.problems.problem import Problem
-from gdjax.sweeps import axes, branch, sweep, zip_axes
+from gdjax.sweeps import axes, sweep, zip_axes
 
 RATES = np.geomspace(0.01, 1, 4)
 
@@ -228,21 +228,6 @@ def test_cells_of_unfinished_runs_are_neither_black_nor_marked_as_lowest():
     colors, *_ = cells(figure)
     np.testing.assert_allclose(colors[0], np.tile(to_rgba("#DDDDDD"), (2, 1)))
     assert figure.axes[0].get_title(loc="left") == "Lowest cost at learning rate 0.0464, momentum 0"
-
-
-@pytest.mark.long
-def test_branches_of_a_stored_run_are_drawn(tmp_path):
-    """The figures show results of `gd.branch`."""
-    bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
-    sweep(bowl, axes(learning_rate=[0.05, 0.5], seed=[0, 1]), 4, store=tmp_path / "runs")
-    grid = axes(branch_step=[1, 3], perturbation=[0.0, 0.1])
-    at = {"learning_rate": 0.05, "seed": 1}
-    figure = figure_of(branch(tmp_path / "runs", at, grid, problem=bowl))
-    assert figure.axes[0].get_xlabel() == "perturbation"
-    assert figure.axes[0].get_ylabel() == "branch step"
-    figure = figure_of(branch(tmp_path / "runs", at, axes(branch_step=[1, 3]), problem=bowl))
-    _, centers = bar_extents(figure.axes[-1])
-    np.testing.assert_allclose(centers, pixels(figure.axes[-1], [1, 3]), atol=0.5)
 
 
 def test_each_value_of_a_third_setting_has_a_map_with_a_common_color_bar():
