@@ -15,7 +15,6 @@ def barrier_matrix(
     matrices: Mapping[str, Float[np.ndarray, "runs runs"]],
     *,
     unit: str = "network",
-    label: str = "barrier in training cost",
     title: str = "",
 ) -> Figure:
     """Draw matrices of pairwise barriers side by side.
@@ -26,7 +25,6 @@ def barrier_matrix(
         matrices: matrices by name, such as before and after matching; symmetric, 0 on the
             diagonal, NaN where undefined.
         unit: name of the object that a row represents.
-        label: label of the color bar.
         title: figure title.
     """
     order = cluster_order(list(matrices.values())[-1])
@@ -43,7 +41,7 @@ def barrier_matrix(
             for axis in (axes.xaxis, axes.yaxis):
                 axis.set_ticks(range(0, len(order), step), [str(k) for k in order[::step]])
         panels[0].set_ylabel(f"{unit}, ordered by cluster")
-        figure.colorbar(image, ax=list(panels), shrink=0.85, label=label)
+        figure.colorbar(image, ax=list(panels), shrink=0.85, label="barrier in cost")
         if title:
             figure.suptitle(title, x=0.02, ha="left")
     return figure
@@ -61,7 +59,7 @@ def pairwise_barriers(result: Any, *, unit: str = "run", title: str = "") -> Fig
     matched = np.asarray(result.matched_barrier)
     if np.isfinite(matched).any():
         matrices["after matching"] = matched
-    return barrier_matrix(matrices, unit=unit, label="barrier in cost", title=title)
+    return barrier_matrix(matrices, unit=unit, title=title)
 
 
 def cluster_order(distances: Float[np.ndarray, "runs runs"]) -> Int[np.ndarray, " runs"]:

@@ -209,18 +209,17 @@ def _cost_range(cost):
     return f"cost {low} everywhere" if low == high else f"cost {low} to {high}"
 
 
-def cost_colorbar(norm: Normalize, *, ax: Any, cax: Axes | None = None, **placement: Any) -> None:
+def cost_colorbar(norm: Normalize, *, ax: Any, **placement: Any) -> None:
     """Add a color bar of costs, labeled with plain numbers.
 
     Args:
         norm: color scale.
         ax: axes beside which the color bar is placed.
-        cax: axes into which the color bar is drawn instead.
-        placement: keyword arguments of matplotlib's `Figure.colorbar`.
+        placement: keyword arguments of matplotlib's `Figure.colorbar`, such as `cax`, axes into
+            which the color bar is drawn instead.
     """
     figure = figure_of(np.ravel(np.array(ax, object))[0])
-    beside = {"cax": cax} if cax is not None else {"ax": ax}
-    bar = figure.colorbar(ScalarMappable(norm, COLORMAP), label=COST, **beside, **placement)
+    bar = figure.colorbar(ScalarMappable(norm, COLORMAP), ax=ax, label=COST, **placement)
     if isinstance(norm, LogNorm):
         label_log_axis(bar.ax.yaxis)
     bar.outline.set_visible(False)

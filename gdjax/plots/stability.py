@@ -14,7 +14,7 @@ def learning_rates(result: Any, *, title: str = "") -> Figure:
 
     Args:
         result: result of `find_learning_rate`.
-        title: figure title.
+        title: figure title; by default, the recommended rate.
 
     Raises:
         ValueError: if the search ended before any descent.
@@ -25,11 +25,12 @@ def learning_rates(result: Any, *, title: str = "") -> Figure:
             f"print(result) shows the reason"
         )
     recommended, critical = result.learning_rate, result.critical_rate
-    figure: Any = sweep(result.runs[-1], title=title)
+    label = f"recommended: {recommended:.3g}" if np.isfinite(recommended) else ""
+    figure: Any = sweep(result.runs[-1], title=title or label.capitalize())
     costs = figure.axes[0]
     with style():
-        if np.isfinite(recommended):
-            good, label = (result.low / 1.1, result.high * 1.1), f"recommended: {recommended:.3g}"
+        if label:
+            good = result.low / 1.1, result.high * 1.1
             costs.axvspan(*good, color=BLUE, alpha=0.15, linewidth=0, label="good rates")
             costs.axvline(recommended, color=BLUE, label=label)
         if np.isfinite(critical):

@@ -29,6 +29,7 @@ def test_the_figure_of_a_search_shows_costs_outcomes_and_the_recommended_rate():
     figure = stability.learning_rates(search())
     figure.canvas.draw()
     costs, outcomes = figure.axes
+    assert costs.get_title(loc="left") == "Recommended: 0.5"
     lines = {line.get_label(): line.get_xydata() for line in costs.lines}
     np.testing.assert_allclose(lines["median"][:, 1], 1.1 * np.linspace(1, 0.1, 7)[:-1])
     assert lines["recommended: 0.5"][0, 0] == 0.5
