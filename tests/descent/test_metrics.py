@@ -87,11 +87,6 @@ def test_the_noise_scale_is_the_noise_divided_by_the_squared_gradient():
     assert metric.units == "samples"
 
 
-def test_equal_samples_give_zero_noise():
-    same = gd.Problem(init=PROBLEM.init, cost=mean_square, data=(np.ones((8, 3)), np.ones(8)))
-    assert abs(taken(gradient_noise(same, key=KEY, batch_size=2, batches=4))) < 1e-9
-
-
 def test_settings_of_the_cost_are_passed_to_the_metric():
     """Weight decay adds no noise, since it is equal for all samples."""
     decay = 3.0
@@ -123,9 +118,6 @@ def test_noise_metrics_are_recorded_along_a_descent():
 
 
 def test_the_key_determines_the_sampled_batches():
-    a, b, c = (
-        gradient_noise(PROBLEM, key=key, batch_size=2, batches=5)
-        for key in (KEY, KEY, jax.random.key(9))
-    )
-    assert taken(a) == taken(b) != taken(c)
-    assert a.function == b.function  # equal functions share a compiled program
+    keys = KEY, KEY, jax.random.key(9)
+    a, b, c = (taken(gradient_noise(PROBLEM, key=key, batch_size=2, batches=5)) for key in keys)
+    assert a == b != c

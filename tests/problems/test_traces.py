@@ -106,22 +106,7 @@ def scanned(f):
     return lambda w: jax.lax.scan(body, w, None, length=1)[0]
 
 
-def looped(f):
-    def body(_, w):
-        return f(w)
-
-    return lambda w: jax.lax.fori_loop(0, 1, body, w)
-
-
-def branched(f):
-    def identity(w):
-        return w
-
-    return lambda w: jax.lax.cond(jnp.sum(w) > -1e9, f, identity, w)
-
-
-AS_JAX = {"jit": jax.jit, "scan": scanned, "fori_loop": looped, "cond": branched}
-AS_JAX["checkpoint"] = jax.checkpoint
+AS_JAX = {"jit": jax.jit, "scan": scanned}
 
 
 def swept(cost):
