@@ -17,7 +17,7 @@ from jaxtyping import PyTree
 
 from gdjax.descent.step import cost_type, update
 from gdjax.errors import InputError
-from gdjax.problems.keywords import GIVEN_TO_METRICS, accepted, given_to
+from gdjax.problems.keywords import GIVEN_TO_METRICS, given_to, settings_of
 from gdjax.problems.problem import Problem, map_functions
 from gdjax.problems.traces import Traced, canonical, key_shape, traced_costs
 
@@ -54,7 +54,7 @@ def traced_functions(
     supplied["opt_state"] = opt_state
     for name, metric in problem.metrics.items():
         given = {n: supplied[n] for n in given_to(metric.function, GIVEN_TO_METRICS)}
-        given |= accepted(metric.function, settings["cost"])
+        given |= settings_of(metric.function, settings["cost"])
         measure = partial(_measure, metric.init)
         traced[f"metrics.{name}"] = canonical(
             metric.function, (params, metric.data), given, measure

@@ -9,7 +9,6 @@ samples drawn without replacement.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -23,7 +22,7 @@ from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
 from gdjax.keys import check_key
 from gdjax.problems.evaluation import deterministic_cost, with_data, without_data
-from gdjax.problems.keywords import declared, given_to, signature
+from gdjax.problems.keywords import declare, declared, given_to
 from gdjax.problems.microbatches import in_microbatches
 from gdjax.problems.problem import Metric, Problem, require_problem
 
@@ -141,7 +140,14 @@ def _of_outputs(name, quantity, problem, data, **described):
             f"{name}: expected data (inputs, labels), where labels are whole numbers, one per "
             f"sample; pass data=..."
         )
-    return Metric(_OfOutputs(quantity, problem.predict), data=tuple(data), **described)
+    predict = problem.predict
+
+    def function(params, data, **keywords):
+        inputs, labels = data
+        return quantity(predict(params, inputs, **keywords), jnp.asarray(labels))
+
+    declare(function, ("params", "data"), given_to(predict), declared(predict))
+    return Metric(function, data=tuple(data), **described)
 
 
 def gradient_noise(
@@ -174,7 +180,7 @@ def gradient_noise(
     """
     few = _mini_batches("gradient_noise", problem, key, batch_size, batches)
     return Metric(
-        _OfCost(_noise, without_data(problem)),
+        _of_cost(_noise, problem),
         data=few,
         long_name="trace of the gradient's covariance",
     )
@@ -210,7 +216,7 @@ def noise_scale(
     """
     few = _mini_batches("noise_scale", problem, key, batch_size, batches)
     return Metric(
-        _OfCost(_scale, without_data(problem)),
+        _of_cost(_scale, problem),
         data=(few, problem.data),
         long_name="simple noise scale",
         units="samples",
@@ -257,39 +263,12 @@ def _mini_batches(name, problem, key, batch_size, batches):
     )
 
 
-@dataclass(frozen=True)
-class _OfOutputs:
-    """A metric `quantity(outputs, labels)` that declares the keywords of a `predict`."""
+def _of_cost(quantity, problem):
+    """Return the function of a metric `quantity(cost, params, data)` of the deterministic cost."""
+    bare = with_data(without_data(problem), None)  # does not keep the data in memory
 
-    quantity: Callable
-    predict: Callable
+    def function(params, data, **keywords):
+        return quantity(deterministic_cost(bare, **keywords), params, data)
 
-    def __call__(self, params, data, **keywords):
-        inputs, labels = data
-        return self.quantity(self.predict(params, inputs, **keywords), jnp.asarray(labels))
-
-    @property
-    def __signature__(self):
-        supplied = dict.fromkeys(given_to(self.predict))
-        return signature(("params", "data"), supplied | declared(self.predict))
-
-
-@dataclass(frozen=True)
-class _OfCost:
-    """A metric `quantity(cost, params, data)` with the keywords of a cost.
-
-    It uses the deterministic cost, so that the metric depends on the parameters only.
-    """
-
-    quantity: Callable
-    without_data: Any
-
-    def __call__(self, params, data, **keywords):
-        problem = with_data(self.without_data, None)
-        return self.quantity(deterministic_cost(problem, **keywords), params, data)
-
-    @property
-    def __signature__(self):
-        problem = with_data(self.without_data, None)
-        supplied = {"model_state": None} if problem.stateful else {}
-        return signature(("params", "data"), declared(problem.cost) | supplied)
+    supplied = ("model_state",) if bare.stateful else ()
+    return declare(function, ("params", "data"), supplied, declared(bare.cost))
