@@ -218,27 +218,6 @@ def test_a_descent_continued_on_another_problem_uses_its_gradient():
     np.testing.assert_allclose(complete.params, batched.params - 0.1 * slope, rtol=1e-5)
 
 
-# -- reproducibility
-
-
-@pytest.mark.parametrize("batch_size", [None, 7])
-def test_equal_seeds_give_bitwise_equal_results_and_different_seeds_do_not(batch_size):
-    problem = gd.Problem(
-        init=lambda key: jax.random.normal(key, (3,)), cost=mean_square, data=(X, Y)
-    )
-
-    def run(seed, data_seed):
-        stream = gd.run_keys(0, seed, data_seed)
-        start = problem.init(stream.init)
-        result = gd.descend(problem, ADAM, start, 40, key=stream, batch_size=batch_size)
-        return result.params, result.cost
-
-    one, again, seed, data_seed = run(1, 1), run(1, 1), run(2, 1), run(1, 2)
-    assert_same_bits(one, again)
-    assert not np.any(one[0] == seed[0])
-    assert np.any(one[0] != data_seed[0]) == (batch_size is not None)
-
-
 # -- unchanged arguments, and compilation
 
 
