@@ -286,7 +286,7 @@ def lowered(monkeypatch):
 
     def call(self, *arguments):
         texts.append(self.jitted.lower(*arguments).as_text())
-        return self.compile(*arguments)(*arguments)
+        return self.compile(*arguments).executable(*arguments)
 
     monkeypatch.setattr(slabs.CompiledFunction, "__call__", call)
     return texts
