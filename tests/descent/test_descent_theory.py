@@ -170,13 +170,3 @@ def test_the_flattest_minimum_is_stable_only_at_rates_below_one(rate, stays):
     offset = np.abs(w[:, 0] - 1)
     np.testing.assert_allclose(offset[1:] / offset[:-1], abs(1 - 2 * rate), rtol=1e-4)
     assert bool(offset[-1] < offset[0]) is stays
-
-
-# -- other optimizers and costs
-
-
-def test_the_first_step_of_adam_changes_each_parameter_by_the_learning_rate():
-    w = path(
-        lambda w: jnp.sum(jnp.array([1e-3, 5.0, -200.0]) * w), optax.adam(0.01), np.zeros(3), 1
-    )
-    np.testing.assert_allclose(w[1], [-0.01, -0.01, 0.01], rtol=1e-4)
