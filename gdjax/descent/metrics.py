@@ -178,10 +178,10 @@ def gradient_noise(
         >>> float(metric.function(jnp.zeros(()), metric.data))
         2.0
     """
-    few = _mini_batches("gradient_noise", problem, key, batch_size, batches)
+    samples = _mini_batches("gradient_noise", problem, key, batch_size, batches)
     return Metric(
         _of_cost(_noise, problem),
-        data=few,
+        data=samples,
         long_name="trace of the gradient's covariance",
     )
 
@@ -214,18 +214,18 @@ def noise_scale(
 
     Source: McCandlish et al. 2018, arXiv 1812.06162, equation 2.9.
     """
-    few = _mini_batches("noise_scale", problem, key, batch_size, batches)
+    samples = _mini_batches("noise_scale", problem, key, batch_size, batches)
     return Metric(
         _of_cost(_scale, problem),
-        data=(few, problem.data),
+        data=(samples, problem.data),
         long_name="simple noise scale",
         units="samples",
     )
 
 
-def _noise(cost: Callable, params: PyTree, few: PyTree) -> Float[Array, ""]:
+def _noise(cost: Callable, params: PyTree, samples: PyTree) -> Float[Array, ""]:
     """Return B/(K - 1) times the sum of squared deviations (Welford 1962)."""
-    count, size = jax.tree.leaves(few)[0].shape[:2]
+    count, size = jax.tree.leaves(samples)[0].shape[:2]
 
     def add(carry, numbered):
         mean, squares = carry
@@ -239,14 +239,14 @@ def _noise(cost: Callable, params: PyTree, few: PyTree) -> Float[Array, ""]:
 
     dtype = cost_type(params)
     start = jax.tree.map(lambda a: jnp.zeros(a.shape, dtype), params), jnp.zeros((), dtype)
-    (_, squares), _ = jax.lax.scan(add, start, (jnp.arange(1, count + 1, dtype=dtype), few))
+    (_, squares), _ = jax.lax.scan(add, start, (jnp.arange(1, count + 1, dtype=dtype), samples))
     return squares * (size / (count - 1))
 
 
 def _scale(cost, params, data):
-    few, whole = data
+    samples, whole = data
     gradient = in_microbatches(jax.grad(cost))(params, whole)
-    return _noise(cost, params, few) / optax.tree.norm(gradient, squared=True)
+    return _noise(cost, params, samples) / optax.tree.norm(gradient, squared=True)
 
 
 def _mini_batches(name, problem, key, batch_size, batches):

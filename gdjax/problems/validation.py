@@ -214,13 +214,6 @@ def check_runs(problem: Problem, params: PyTree) -> int:
     return shapes[0][0]
 
 
-def _seen(function, settings):
-    try:
-        return repr(sorted(settings.items())) in _MEANS.get(function, ())
-    except TypeError:  # not hashable
-        return False
-
-
 def check_metrics(
     metrics: Mapping[str, Metric],
     params: PyTree,
@@ -353,7 +346,10 @@ def _mean_check(role, problem, params, settings, model_state):
     known = all(
         isinstance(leaf, jax.Array | np.ndarray) and not isinstance(leaf, Tracer) for leaf in leaves
     )
-    if not known or _seen(function, settings):
+    means, key = set(), repr(sorted(settings.items()))
+    with contextlib.suppress(TypeError):  # not hashable, or without weak references
+        means = _MEANS.setdefault(function, means)
+    if not known or key in means:
         return None
     count = min(problem.samples, 12)
     cut = max(1, count // 3)
@@ -372,8 +368,7 @@ def _mean_check(role, problem, params, settings, model_state):
     def compare():
         is_mean = _is_mean(role, program(params, subset, supplied), count, cut)
         if is_mean:
-            with contextlib.suppress(TypeError):  # not hashable, or without weak references
-                _MEANS.setdefault(function, set()).add(repr(sorted(settings.items())))
+            means.add(key)
         return is_mean
 
     return compare
