@@ -176,11 +176,11 @@ def traced_costs(
     for name in ("cost", "evaluation"):
         function = getattr(problem, name)
         if function is not None:
-            given = {keyword: supplied[keyword] for keyword in given_to(function)}
+            keywords = {key: supplied[key] for key in given_to(function)}
             swept = settings if name == "cost" else settings_of(function, settings)
             is_batched = name == "cost" and data and batch_size is not None
             compute = partial(_with_batch, batch_size) if is_batched else call
-            traced[name] = canonical(function, (params, *data), {**given, **swept}, compute)
+            traced[name] = canonical(function, (params, *data), {**keywords, **swept}, compute)
     return traced
 
 

@@ -11,7 +11,6 @@ import pytest
 import gdjax as gd
 from gdjax.descent.batches import Order, recorded_rows, recorded_samples
 from gdjax.errors import InputError
-from gdjax.problems.evaluation import KEYS
 
 KEYS_OF = gd.run_keys(7, seed=3, data_seed=2, noise_seed=1)
 START, FIRST = jnp.array([1.0, -2.0]), {"mean": jnp.array(0.5), "batches": jnp.array(0)}
@@ -106,32 +105,6 @@ def test_a_continued_descent_equals_an_uninterrupted_one(batch_size):
         *zip(rest.recorded_steps, rest.cost, strict=True),
     }
     assert joined >= {*zip(complete.recorded_steps, complete.cost, strict=True)}
-
-
-# -- random costs without an evaluation
-
-
-def fresh(w, *, key):
-    """Return a cost over random points, which are drawn in every evaluation."""
-    x = jax.random.normal(key, (8,))
-    return jnp.mean((w[0] * x + w[1] - jnp.sin(x)) ** 2)
-
-
-@pytest.mark.long
-def test_a_cost_that_draws_its_samples_needs_no_data():
-    online = gd.Problem(init=lambda key: START, cost=fresh)
-    run = gd.descend(online, SGD, START, 15, key=KEYS_OF, record_every=5)
-    w, memory, costs = START, SGD.init(START), []
-    for t in range(15):
-        value, slope = jax.value_and_grad(fresh)(w, key=jax.random.fold_in(KEYS_OF.noise, t))
-        costs.append(value)
-        updates, memory = SGD.update(slope, memory)
-        w = optax.apply_updates(w, updates)
-    np.testing.assert_allclose(run.params, w, rtol=1e-4)
-    np.testing.assert_allclose(run.batch_cost[1:], np.reshape(costs, (3, 5)).mean(1), rtol=1e-4)
-    fixed = jax.random.split(jax.random.key(0), KEYS)
-    expected = np.mean([fresh(run.params, key=key) for key in fixed])
-    assert run.cost[-1] == pytest.approx(expected, rel=1e-5)
 
 
 # -- samples of a record
