@@ -7,14 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gdjax import machine
 from gdjax.slabs import (
     FAST_COMPILATION,
     CompiledFunction,
     compiled_config,
     concurrent_devices,
     in_slabs,
-    memory_limit,
     on_devices,
     place,
 )
@@ -141,10 +139,6 @@ def test_a_program_compiled_in_advance_is_compiled_once():
         assert program.compile(x) is program.compile(x)
     assert traced == [jnp.float64]
     assert program.seconds > 0
-
-
-def test_the_memory_limit_of_a_cpu_device_is_that_of_the_host():
-    assert memory_limit(jax.local_devices(backend="cpu")[0]) == machine.memory()
 
 
 @pytest.mark.long

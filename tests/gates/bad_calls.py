@@ -671,7 +671,9 @@ CALLS = (
     # Datasets and stores that are not those of a sweep
     ("gd.params_of(other, w, at)", "dataset"),
     ("gd.minima.count_kinds(runs)", "dataset"),
-    ("list(gd.export.histories(3))", "store"),
+    ("list(gd.export.histories(VALUE))", "store", "3, other"),
+    ("list(gd.export.histories(store, poll_seconds=0.0))", "poll_seconds"),
+    ("list(gd.export.histories(runs, poll_seconds=1.0))", "poll_seconds"),
     # Volumes
     ("gd.volumes.extrapolate(['a'], [1.0], [1.0])", "inverse_temperatures"),
     ("gd.volumes.extrapolate([1.0, 2.0], [1.0], [1.0])", "coefficients"),
