@@ -326,7 +326,7 @@ def check_params(params: PyTree, source: str = "") -> None:
                 if counts
                 else "pass its real and imaginary parts as two arrays, and combine them in the cost"
                 if jnp.issubdtype(dtype, jnp.complexfloating)
-                else f"use {name}.astype(float), or keep it out of params"
+                else f"use jax.numpy.asarray({name}, float), or keep it out of params"
             )
             raise InputError(
                 f"{source}{name} has type {dtype}, expected a real floating-point type; {remedy}"

@@ -151,9 +151,10 @@ def validate_branches(spec: BranchSpec) -> None:
     along = spec.axes.by_name
     steps = along.get(BRANCH_STEP, np.array([-1]))
     if steps.min() < 0 or steps.max() > spec.num_steps:
+        given = f"= {steps.tolist()!r:.80}" if BRANCH_STEP in along else "is missing"
         raise InputError(
-            f"axes: branch_step = {steps.tolist()!r:.80}, expected steps of the trunk, 0 to "
-            f"num_steps = {spec.num_steps}, as in axes(branch_step=[...])"
+            f"axes: branch_step {given}, expected the steps at which branches leave the stored "
+            f"run, from 0 to num_steps = {spec.num_steps}, as in axes(branch_step=[...])"
         )
     sizes = along.get(PERTURBATION, np.zeros(1))
     if sizes.dtype.kind not in "if" or np.any(sizes < 0):
