@@ -68,7 +68,7 @@ class Damage(NamedTuple):
 
 
 def read_attributes(
-    store: str | Path, *, storage_options: Mapping[str, Any] | None = None
+    store: str | Path | Folder | Bucket, *, storage_options: Mapping[str, Any] | None = None
 ) -> dict[str, Any] | None:
     """Read the attributes of a store, which may be in use.
 
@@ -83,7 +83,9 @@ def read_attributes(
     return None if root is None else root.document["attributes"]
 
 
-def verify(store: str | Path, *, storage_options: Mapping[str, Any] | None = None) -> list[Damage]:
+def verify(
+    store: str | Path | Folder | Bucket, *, storage_options: Mapping[str, Any] | None = None
+) -> list[Damage]:
     """Read the metadata and finished tiles of a store, and return the damaged files.
 
     The store is not changed.
@@ -105,7 +107,7 @@ def verify(store: str | Path, *, storage_options: Mapping[str, Any] | None = Non
 
 
 def open_dataset(
-    store: str | Path,
+    store: str | Path | Folder | Bucket,
     *,
     skip_damaged: bool = False,
     storage_options: Mapping[str, Any] | None = None,

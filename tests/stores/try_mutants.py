@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from mutants import KINDS, Files, as_files, checkpoint, harmless, link, write
+from mutants import KINDS, Files, as_files, checkpoint, harmless, write
 
 from gdjax.errors import StoreError
 
@@ -206,7 +206,7 @@ def main(count: int, seed: int = 17) -> list[str]:
             victim.write_text("precious")
             os.chdir(victims)
             with contextlib.suppress(FileNotFoundError):
-                kind(files, rng, victim) if kind is link else kind(files, rng)
+                kind(files, rng)
             write(files, mutant)
             valid = ("opens",) if kind is harmless else ("opens", "StoreError")
             for act in (use, complete):
