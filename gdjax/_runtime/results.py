@@ -109,11 +109,7 @@ def write_summary(path: Path, name: str, config: Any, numbers: Mapping[str, Any]
 
 @contextmanager
 def writing(file: Path) -> Generator[None]:
-    """Convert an `OSError` to an error that names the file and the remedy.
-
-    Raises:
-        GdjaxError: if `file` cannot be written, for example because the disk is full.
-    """
+    """Convert an `OSError` to an error that names the file and the remedy."""
     try:
         yield
     except OSError as error:

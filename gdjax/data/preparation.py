@@ -128,15 +128,6 @@ def prepared(
 
     The set is written to a scratch folder and renamed when complete, so an incomplete preparation
     is never read. If two processes prepare the same set, the result of the first is kept.
-
-    Args:
-        name: name of the set.
-        data_dir: folder of prepared sets; by default `TFDS_DATA_DIR` or `~/tensorflow_datasets`.
-        manual_dir: folder with the original `.gz` files; None to download them.
-
-    Raises:
-        DataError: if the name is unknown, if there is no network, disk space or write permission,
-            or if original files are missing or wrong.
     """
     if folder := find(name, data_dir):
         return folder
@@ -148,17 +139,10 @@ def prepared(
             f"{name} is not in {home.parent}, which is not writable; set data_dir or TFDS_DATA_DIR "
             f"to another folder. mnist5k needs no preparation"
         )
-    if manual_dir is not None and not Path(manual_dir).expanduser().is_dir():
-        raise DataError(
-            f"manual_dir = {str(manual_dir)!r} is not a folder; expected a folder with the "
-            f"original files of {name}"
-        )
     made = [folder for folder in (home, *home.parents) if not folder.exists()]
     scratch = home / f".preparing-{uuid.uuid4().hex}"
     try:
         scratch.mkdir(parents=True)
-        if shutil.disk_usage(home).free < NEEDED:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         _clear(home)
         with quiet():
             whole = _prepare(name, scratch, manual_dir)

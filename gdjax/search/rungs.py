@@ -115,7 +115,7 @@ class _Search:
         self.plan, self.sink, self.spec = plan, sink, plan.sweep
         self.memory = sink if isinstance(sink, Memory) else Memory(plan.layout)
         for name, variable in plan.layout.variables.items():
-            self.memory.arrays[name].fill(_fill_value(variable))
+            self.memory.arrays[name].fill(variable.fill)
         grid = self.spec.axes
         self.arrays = {
             name: array.reshape(grid.runs, *array.shape[len(grid.shape) :])
@@ -183,13 +183,6 @@ class _Search:
         device: jax.Device,
     ) -> RungResult | None:
         """Run a slab from the previous rung to a rung.
-
-        Args:
-            program: program of the runs.
-            rung: number of the rung.
-            should_stop: function that returns whether to stop as soon as possible.
-            slab: runs of the slab.
-            device: device that computes the slab.
 
         Returns:
             The result; None if `should_stop` returned True, after the state has been saved.
@@ -403,10 +396,3 @@ class _Search:
             for name in self.sink.location.sizes(CHECKPOINTS):
                 if name.startswith(_SAVED):
                     self.sink.location.remove(f"{CHECKPOINTS}/{name}")
-
-
-def _fill_value(variable):
-    """Return the value of a variable before it is computed."""
-    if variable.fill_value is not None:
-        return variable.fill_value
-    return False if np.dtype(variable.dtype).kind == "b" else np.nan

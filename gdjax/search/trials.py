@@ -120,7 +120,7 @@ def optimize(
             groups = _groups(trials, corners, used)
             for rung in spec.rungs:
                 for group in groups:
-                    group.advance(rung, metric, stop.is_set)
+                    group.advance(rung, stop.is_set)
                 _tell(groups, study, rung, diverged, worst)
         bar.update(max(0, num_trials - bar.n))
 
@@ -252,7 +252,6 @@ class _Group:
         trials: unfinished trials by the position of their run in the axes of the program. Trials
             with equal settings have one run.
         state: state of the runs at the last rung, in the order of `trials`; None at the start.
-        values: metric at each record so far, in the order of `trials`.
         diverged: whether each run has diverged.
         outcome: outcome of each run; None before the last rung.
     """
@@ -260,23 +259,22 @@ class _Group:
     program: Program
     trials: dict[int, list[Any]]
     state: SlabCheckpoint | None = None
-    values: np.ndarray | None = None
     diverged: np.ndarray | None = None
     outcome: np.ndarray | None = None
 
-    def advance(self, rung: int, metric: str, should_stop: Callable[[], bool]) -> None:
+    def advance(self, rung: int, should_stop: Callable[[], bool]) -> None:
         """Advance the runs to a rung, in as few slabs as possible, unless the search is stopped."""
         firsts = range(0, len(self.trials), self.program.width)
-        advance = partial(self._advance_slab, rung, metric, should_stop)
+        advance = partial(self._advance_slab, rung, should_stop)
         compiled = [self.program.compiled_block]
         devices = slabs.concurrent_devices(compiled, self.program.devices)
         advanced = list(slabs.on_devices(advance, firsts, devices[: max(1, len(firsts))]))
         if advanced:
-            states, *numbers = zip(*advanced, strict=True)
+            states, *ends = zip(*advanced, strict=True)
             self.state = _joined(states)
-            self.values, self.diverged, self.outcome = map(np.concatenate, numbers)
+            self.diverged, self.outcome = map(np.concatenate, ends)
 
-    def _advance_slab(self, rung, metric, should_stop, first, device):
+    def _advance_slab(self, rung, should_stop, first, device):
         program, state, positions = self.program, self.state, np.array(list(self.trials))
         rows = slabs.rows_of(np.arange(len(positions)), first, program.width)
         own = slice(len(positions) - first)
@@ -292,11 +290,10 @@ class _Group:
                 raise KeyboardInterrupt
             if result.num_steps == pause_at and not result.is_last:
                 break
-        numbers = records.records if rung < last else slab_variables(program, records)
         diverged = np.asarray(records.carry.state.diverged_at) >= 0
-        outcome = numbers.get("outcome", np.full(len(rows), -1))
-        reached = _rows(records.checkpoint(), own)
-        return reached, numbers[metric][own], diverged[own], outcome[own]
+        is_last = rung == last
+        outcome = slab_variables(program, records)["outcome"] if is_last else np.full(len(rows), -1)
+        return _rows(records.checkpoint(), own), diverged[own], outcome[own]
 
     def keep(self, trials: dict[int, list[Any]]) -> None:
         """Keep the runs of unfinished trials."""
@@ -391,7 +388,8 @@ def _continues(trial, group, row, rung, study, diverged, worst):
     """Report a trial, and finish it if it ends here; return whether it continues."""
     from optuna.trial import TrialState
 
-    schedule, values = group.program.schedule, group.values[row]
+    schedule = group.program.schedule
+    values = group.state.records[group.program.sweep.metric][row]
     reported = [r for r in group.program.sweep.rungs if r < rung]
     known = zip(schedule.recorded_steps().tolist(), values.tolist(), strict=False)
     for step, value in known:

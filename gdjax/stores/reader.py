@@ -39,7 +39,6 @@ from gdjax.stores.schema import (
     document_digest,
     parse_root,
     seal,
-    serialize,
     tile_name,
 )
 
@@ -65,22 +64,6 @@ class Damage(NamedTuple):
     def __str__(self) -> str:
         again = "" if self.tile is None else f"; tile {self.tile} has to be computed again"
         return f"{self.file}: {self.problem}{again}"
-
-
-def read_attributes(
-    store: str | Path | Folder | Bucket, *, storage_options: Mapping[str, Any] | None = None
-) -> dict[str, Any] | None:
-    """Read the attributes of a store, which may be in use.
-
-    Args:
-        store: path or URL of the store.
-        storage_options: keywords of `obstore.store.from_url`, for a URL.
-
-    Returns:
-        The attributes, among them `gdjax_format` and `identity`; None if there is no store yet.
-    """
-    root = read_root(locate(store, storage_options))
-    return None if root is None else root.document["attributes"]
 
 
 def verify(
@@ -387,9 +370,7 @@ class Stored:
 
     def damaged_frame(self) -> list[Damage]:
         """Return the damaged files that are not part of a tile: metadata and coordinates."""
-        expected = {
-            f"{name}/{ROOT}": serialize(a.document()) for name, a in self.schema.arrays.items()
-        }
+        expected = self.schema.documents()
         read = self.location.map(lambda key: self.location.read(key, len(expected[key])), expected)
         damages = []
         for (key, document), (raw, problem) in zip(expected.items(), read, strict=True):
@@ -449,8 +430,7 @@ def checked_store(
             )
         return raw
 
-    documents = {f"{name}/{ROOT}": serialize(a.document()) for name, a in schema.arrays.items()}
-    documents[ROOT] = seal(stored.root)
+    documents = {**schema.documents(), ROOT: seal(stored.root)}
     buffers: Any = {key: cpu.Buffer.from_bytes(raw) for key, raw in documents.items()}
     return CheckedStore(MemoryStore(buffers, read_only=True))
 

@@ -146,6 +146,12 @@ class Variable:
     attrs: Mapping[str, Any] = field(default_factory=dict)
     fill_value: Any = None
 
+    @property
+    def fill(self) -> Any:
+        """Value of runs that have not been computed yet; None if it is not known."""
+        default = {"b": False, "f": math.nan}.get(np.dtype(self.dtype).kind)
+        return default if self.fill_value is None else self.fill_value
+
 
 @dataclass(frozen=True, eq=False)
 class Coordinate:
@@ -288,6 +294,10 @@ class Schema(NamedTuple):
         """All arrays, by name."""
         last = [self.flags] if self.checksums is None else [self.checksums, self.flags]
         return {**self.variables, **{array.name: array for array in last}, **self.coordinates}
+
+    def documents(self) -> dict[str, bytes]:
+        """Return the file with the metadata of each array, by key."""
+        return {f"{n}/{ROOT}": serialize(a.document()) for n, a in self.arrays.items()}
 
     @property
     def tiles(self) -> tuple[int, ...]:
@@ -560,15 +570,13 @@ class Layout:
     def __post_init__(self):
         variables, coordinates = {}, {}
         for name, variable in self.variables.items():
-            kind, fill = np.dtype(variable.dtype).kind, variable.fill_value
-            if kind in "iu" and fill is None:
+            if np.dtype(variable.dtype).kind in "iu" and variable.fill is None:
                 raise InputError(
                     f"layout: integer variable {name} needs a fill_value, the value of runs that "
                     f"have not been computed yet, such as -1"
                 )
-            fill = {"b": False, "f": math.nan}.get(kind) if fill is None else fill
             attrs = plain(variable.attrs, name)
-            variables[name] = Variable(variable.dims, variable.dtype, attrs, fill)
+            variables[name] = Variable(variable.dims, variable.dtype, attrs, variable.fill)
         for name, coordinate in self.coordinates.items():
             values = np.asarray(coordinate.values)
             fill = math.nan if values.dtype.kind == "f" else 0

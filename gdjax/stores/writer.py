@@ -297,12 +297,9 @@ class Store(Tiles):
         existed = root is not None or bool(location.sizes(FLAGS).keys() - {ROOT})
         self.root, self.schema = root or Root(make_root(schema, recorded), schema)
         damages = self.damaged_frame()
-        chunks = dict(layout.chunks()) if damages else {}
+        files = {**self.schema.documents(), **dict(layout.chunks())} if damages else {}
         for damage in damages:
-            name, _, last = damage.file.rpartition("/")
-            document = self.schema.arrays[name].document()
-            raw = serialize(document) if last == ROOT else chunks[damage.file]
-            location.write(damage.file, raw)
+            location.write(damage.file, files[damage.file])
         if location.read(SWEEP, len(self.sweep))[0] != self.sweep.encode():
             location.write(SWEEP, self.sweep.encode())
         for name in ("", OWN, CHECKPOINTS, TILES, WRITERS, *self.schema.arrays):

@@ -11,7 +11,7 @@ import xarray as xr
 from small_store import all_values, equals_all_values, files_of, fill, open_store, part, stamps
 
 from gdjax.errors import StoreError
-from gdjax.stores.reader import open_dataset, read_attributes, verify
+from gdjax.stores.reader import open_dataset, verify
 from gdjax.stores.schema import parse_root
 
 
@@ -135,7 +135,7 @@ def test_root_metadata_are_rewritten_only_by_the_same_sweep(tmp_path):
     before = contents(tmp_path)
     for damaged in (flip(before["zarr.json"], 77), b""):
         (tmp_path / "zarr.json").write_bytes(damaged)
-        for opened in (verify, read_attributes, open_dataset):
+        for opened in (verify, open_dataset):
             with pytest.raises(StoreError, match=r"zarr.json is damaged.*sweep again"):
                 opened(tmp_path)
         with pytest.raises(StoreError, match="the tiles cannot be attributed to a sweep"):

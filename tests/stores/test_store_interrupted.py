@@ -23,7 +23,7 @@ from small_store import (
 
 from gdjax.errors import StoreError
 from gdjax.stores.location import Folder
-from gdjax.stores.reader import Stored, read_attributes, verify
+from gdjax.stores.reader import Stored, read_root, verify
 
 # Several processes
 
@@ -87,7 +87,7 @@ def test_finished_tiles_are_intact_after_kills(tmp_path):
     while (status := python(FILL_UNTIL_KILLED, path, moments.randrange(1, 12)).returncode) != 0:
         assert status == -signal.SIGKILL
         kills += 1
-        if read_attributes(path) is None:
+        if read_root(Folder(path)) is None:
             continue
         assert verify(path) == []
         current = stamps(path)
@@ -116,7 +116,7 @@ def test_an_interrupted_creation_is_repeated(tmp_path, monkeypatch):
         with pytest.raises(SystemExit):
             open_store(path)
     assert (path / "cost" / "zarr.json").exists()
-    assert read_attributes(path) is None
+    assert read_root(Folder(path)) is None
     (path / "cost" / "zarr.json").write_text("half of")
     fill(path)
     assert equals_all_values(path)

@@ -11,7 +11,7 @@ import xarray as xr
 from small_store import TILES, equals_all_values, files_of, fill, open_store, part, stamps
 
 from gdjax.errors import InputError, StoreError
-from gdjax.stores.reader import open_dataset, read_attributes, verify
+from gdjax.stores.reader import open_dataset, verify
 from gdjax.stores.schema import Layout, Variable
 from gdjax.stores.writer import Store, Tiles, require_same
 
@@ -194,7 +194,6 @@ def test_a_lock_that_is_not_a_file_is_replaced(tmp_path):
 
 
 def test_a_missing_store_raises_an_error(tmp_path):
-    assert read_attributes(tmp_path / "none") is None
     for opened in (open_tiles, verify):
         with pytest.raises(StoreError, match="no store at this path"):
             opened(tmp_path / "none")
