@@ -8,8 +8,10 @@ without rungs. Runs that diverged or stalled do not continue, nor do runs that c
 not compared (`reduction_factor=None`).
 """
 
+import dataclasses
 import itertools
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
@@ -24,6 +26,7 @@ from gdjax.descent.block_loop import RecordSchedule
 from gdjax.interrupts import interruptible
 from gdjax.search.spec import SEARCH_VARIABLES, SearchSpec
 from gdjax.slabs import rows_of
+from gdjax.stores.schema import Variable
 from gdjax.stores.writer import CHECKPOINTS, Store
 from gdjax.sweeps import dataset
 from gdjax.sweeps.checkpoint import SlabCheckpoint, SlabRecords, TileCheckpoint, to_host
@@ -62,37 +65,44 @@ class RungResult(NamedTuple):
         return RungResult(self.rung, *jax.tree.map(lambda array: array[rows], self[1:]))
 
 
+def with_search_variables(plan: Plan) -> Plan:
+    """Return the plan of a search, with its own variables."""
+    dims = tuple(plan.layout.tile)
+    names = {
+        "ended_at": (np.int32, "step at which the run ended"),
+        "rung": (np.int16, "number of the rung at which the run ended, from 0"),
+    }
+    assert isinstance(plan.sweep, SearchSpec)
+    if plan.sweep.num_brackets > 1:
+        names["bracket"] = (np.int16, "number of the rung at which the run is first compared")
+    own = {
+        name: Variable(dims, dtype, {"long_name": long_name, "units": "1"}, fill_value=-1)
+        for name, (dtype, long_name) in names.items()
+    }
+    layout = dataclasses.replace(plan.layout, variables={**plan.layout.variables, **own})
+    return dataclasses.replace(plan, layout=layout)
+
+
 def run_rungs(plan: Plan, sink: Store | Memory) -> int:
     """Run a search into a store or memory, and return the number of tiles written."""
-    search = _Search(plan, sink)
-    spec: SearchSpec = search.spec
-    steps = np.diff(spec.rungs, prepend=0)
-    expected = [spec.expected_runs(rung) for rung in range(len(steps))]
+    search = Search(plan, sink)
+    steps = np.diff(search.spec.rungs, prepend=0)
+    expected = [search.spec.expected_runs(rung) for rung in range(len(steps))]
     total = sum(int(count * n) for count, n in zip(expected, steps, strict=True))
     with (
         interruptible() as stop,
         progress.bar(total=total, unit="run-step", delay=1, unit_scale=True) as bar,
     ):
-        for rung in range(len(spec.rungs)):
+        for rung, num_steps in enumerate(steps.tolist()):
             search.load(rung)
-            for number, program in enumerate(plan.programs):
-                compute = partial(search.compute, program, rung, stop.is_set)
-                pending = search.slabs(rung, number)
-                due = itertools.takewhile(lambda _: not stop.is_set(), pending)
-                for result in slabs.on_devices(compute, due, plan.devices[: max(1, len(pending))]):
-                    if result is not None:
-                        search.save(result)
-                        search.add(result)
-                        bar.update(len(result.runs) * int(steps[rung]))
-                if stop.is_set():
-                    raise KeyboardInterrupt
-                program.release()
-            search.end_rung(rung)
+            for result in search.run(rung, stop):
+                bar.update(len(result.runs) * num_steps)
+            search.end_rung(rung, search.survivors(rung))
     search.remove_saved()
     return search.num_written
 
 
-class _Search:
+class Search:
     """State of a search.
 
     Args:
@@ -163,12 +173,31 @@ class _Search:
 
     # Results
 
+    def run(self, rung: int, stop: threading.Event) -> Iterator[RungResult]:
+        """Run the active runs to a rung, and yield the result of each slab.
+
+        If `stop` is set, the slabs in progress are saved, and `KeyboardInterrupt` is raised.
+        """
+        for number, program in enumerate(self.plan.programs):
+            compute = partial(self.compute, program, rung, stop.is_set)
+            pending = self.slabs(rung, number)
+            due = itertools.takewhile(lambda _: not stop.is_set(), pending)
+            devices = self.plan.devices[: max(1, len(pending))]
+            for result in slabs.on_devices(compute, due, devices):
+                if result is not None:
+                    self.save(result)
+                    self.add(result)
+                    yield result
+            if stop.is_set():
+                raise KeyboardInterrupt
+            program.release()
+
     def _read_finished(self, store):
         """Read the last rung of finished runs, and their metric at each rung."""
         known = np.flatnonzero(self.finished[self.tiles])
         runs = store.dataset()
         ended = np.searchsorted(self.spec.rungs, runs["ended_at"].values.ravel()[known])
-        at = np.isin(self._times(self.spec.metric), self.spec.rungs)
+        at = np.isin(self.times(self.spec.metric), self.spec.rungs)
         values = runs[self.spec.metric].values[..., at].reshape(-1, len(self.spec.rungs))
         self.values[:, known] = values[known].T
         self.live[:, known] = np.arange(len(self.spec.rungs))[:, None] < ended
@@ -220,7 +249,7 @@ class _Search:
         }
         return RungResult(rung, slab, carry, kept)
 
-    def _times(self, name):
+    def times(self, name: str) -> Any:
         """Return the steps of a variable in the layout; None if it has one value per run."""
         layout = self.plan.layout
         own = layout.variables[name].dims[len(layout.tile) :]
@@ -229,7 +258,7 @@ class _Search:
 
     def _on_steps(self, values, name, schedule: RecordSchedule):
         """Return values at the steps of the layout; omit additional records at rungs."""
-        times = self._times(name)
+        times = self.times(name)
         if times is None:
             return values
         steps = schedule.recorded_steps()
@@ -244,7 +273,7 @@ class _Search:
         rung, runs = result.rung, result.runs
         first, last = self.spec.steps_to(rung)
         for name, values in result.variables.items():
-            times = self._times(name)
+            times = self.times(name)
             if times is None:
                 self.arrays[name][runs] = values
             else:
@@ -252,19 +281,19 @@ class _Search:
                 self.arrays[name][np.ix_(runs, at)] = values
         self._classify(runs, last)
         self.reached[runs] = rung
-        at = self._times(self.spec.metric) == last
+        at = self.times(self.spec.metric) == last
         self.values[rung, runs] = self.arrays[self.spec.metric][runs][:, at][:, 0]
         ended = np.isin(self.arrays["outcome"][runs], self.spec.ending_outcomes)
         self.live[rung, runs] = ~ended & ~np.isnan(self.values[rung, runs])
         if result.carry:
             self.waiting[self.programs[runs[0]]].append((runs, result.carry))
-            if self.spec.median_over is None:  # medians are known at the end of the rung
-                self._drop(self._survivors(rung))
+            if self.spec.reduction_factor is not None and self.spec.median_over is None:
+                self._drop(self.survivors(rung))  # medians are known at the end of the rung
 
     def _classify(self, runs, last):
         """Set the outcome of runs at a step from all of their records."""
         program = self.plan.programs[self.programs[runs[0]]]
-        records = int(np.sum(self._times("cost") <= last))
+        records = int(np.sum(self.times("cost") <= last))
         self.arrays["outcome"][runs] = outcome.classify(
             self.arrays["cost"][runs][:, :records],
             self.arrays["gradient_norm"][runs, records - 1],
@@ -273,8 +302,10 @@ class _Search:
             self.spec.gradient_tolerance,
         )
 
-    def _survivors(self, rung) -> Bool[np.ndarray, " runs"]:
-        """Return which of the runs that have reached the rung continue."""
+    def survivors(self, rung: int) -> Bool[np.ndarray, " runs"]:
+        """Return which of the runs that have reached the rung continue; none after the last one."""
+        if rung + 1 == len(self.spec.rungs):
+            return np.zeros(self.spec.axes.runs, bool)
         candidates = self.in_play & (self.reached >= rung) & self.live[rung]
         return self.spec.survivors(self.values[rung], candidates, rung)
 
@@ -288,10 +319,8 @@ class _Search:
                 if rows.any()
             ]
 
-    def end_rung(self, rung: int) -> None:
+    def end_rung(self, rung: int, survive: Bool[np.ndarray, " runs"]) -> None:
         """End the runs that do not continue, and write the tiles without active runs."""
-        goes_on = rung + 1 < len(self.spec.rungs)
-        survive = self._survivors(rung) if goes_on else np.zeros(self.spec.axes.runs, bool)
         ended = np.flatnonzero(self.in_play & ~survive)
         self.arrays["ended_at"][ended] = self.spec.rungs[rung]
         self.arrays["rung"][ended] = rung
@@ -369,7 +398,7 @@ class _Search:
         variables: dict[str, Any] = {}
         for name, variable in self.plan.layout.variables.items():
             if name not in SEARCH_VARIABLES:
-                shape, times = [len(runs), *self.arrays[name].shape[1:]], self._times(name)
+                shape, times = [len(runs), *self.arrays[name].shape[1:]], self.times(name)
                 if times is not None:
                     shape[1] = int(np.sum((times >= first) & (times <= last)))
                 variables[name] = jax.ShapeDtypeStruct(shape, variable.dtype)

@@ -16,7 +16,7 @@ from gdjax._runtime import array_file
 from gdjax.descent import Outcome
 from gdjax.errors import StoreError
 from gdjax.search import rungs as rungs_module
-from gdjax.search.rungs import _Search
+from gdjax.search.rungs import Search
 
 ONE = jax.local_devices()[:1]
 BOWL = gd.problems.bowl([1.0, 9.0])
@@ -113,13 +113,13 @@ def test_diverged_and_stalled_runs_are_not_continued():
 
 def test_without_a_reduction_factor_only_stopped_runs_end(monkeypatch):
     computed = []
-    compute = _Search.compute
+    compute = Search.compute
 
     def count(search, program, rung, *arguments):
         computed.append(rung)
         return compute(search, program, rung, *arguments)
 
-    monkeypatch.setattr(_Search, "compute", count)
+    monkeypatch.setattr(Search, "compute", count)
     # Rates above 2 / 9 diverge. The smaller the others are, the later the gradient vanishes.
     rates = gd.axes(learning_rate=np.geomspace(0.4, 0.002, 24))
     settings = {"gradient_tolerance": 1e-3, "divergence_threshold": 1e3}
@@ -224,7 +224,7 @@ def in_memory():
 def interrupt(monkeypatch, store, after):
     """Run a search, stop it after `after` slabs, and return the number of new slabs."""
     computed = []
-    compute = _Search.compute
+    compute = Search.compute
 
     def counted(self, *args):
         if len(computed) == after:
@@ -232,13 +232,13 @@ def interrupt(monkeypatch, store, after):
         computed.append(args)
         return compute(self, *args)
 
-    monkeypatch.setattr(_Search, "compute", counted)
+    monkeypatch.setattr(Search, "compute", counted)
     try:
         halved(**SETTINGS, store=store).close()
     except InterruptedError:
         pass
     finally:
-        monkeypatch.setattr(_Search, "compute", compute)
+        monkeypatch.setattr(Search, "compute", compute)
     return len(computed)
 
 
@@ -318,7 +318,7 @@ def test_a_store_of_a_search_rejects_other_searches_and_operations_on_sweeps(tmp
 @pytest.mark.parametrize("rung", [0, 2])
 def test_an_interrupted_slab_resumes_at_its_step(tmp_path, monkeypatch, in_memory, rung):
     store, begins = tmp_path / "s.zarr", []
-    start, compute = rungs_module.start_blocks, _Search.compute
+    start, compute = rungs_module.start_blocks, Search.compute
 
     def stop_at_a_block(self, program, number, should_stop, *arguments):
         if number == rung:
@@ -331,11 +331,11 @@ def test_an_interrupted_slab_resumes_at_its_step(tmp_path, monkeypatch, in_memor
         return start(program, values, device, state, **settings)
 
     monkeypatch.setattr(rungs_module, "start_blocks", begin)
-    monkeypatch.setattr(_Search, "compute", stop_at_a_block)
+    monkeypatch.setattr(Search, "compute", stop_at_a_block)
     with pytest.raises(KeyboardInterrupt):
         halved(**SETTINGS, store=store)
     assert list((store / ".gdjax" / "checkpoints").glob("rung.unfinished.*"))
-    monkeypatch.setattr(_Search, "compute", compute)
+    monkeypatch.setattr(Search, "compute", compute)
     begins.clear()
     halved(**SETTINGS, store=store).close()
     assert (0, 6, 24)[rung] < begins[0] < (6, 24, 48)[rung]
