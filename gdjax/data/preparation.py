@@ -38,6 +38,7 @@ FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
+ORIGINALS = (*FILES["train"], *FILES["test"])
 
 
 class Source(NamedTuple):
@@ -49,8 +50,8 @@ class Source(NamedTuple):
 
 
 def _contents(*digests):
-    """Return the SHA-256 of each unpacked file, given in the order of `FILES`."""
-    return dict(zip((file for pair in FILES.values() for file in pair), digests, strict=True))
+    """Return the SHA-256 of each unpacked file, from those in the order of `ORIGINALS`."""
+    return dict(zip(ORIGINALS, digests, strict=True))
 
 
 # TFDS builders contain the URLs and checksums of the authors' compressed files. The hashes of the
@@ -212,13 +213,12 @@ def _prepare(name: str, scratch: Path, manual_dir: str | os.PathLike | None) -> 
 
 def _taken(name: str, url: str, folder: Path) -> dict[str, bytes]:
     """Return the contents of the packed original files in a folder, by name."""
-    files = [file for pair in FILES.values() for file in pair]
-    if missing := [f"{file}.gz" for file in files if not (folder / f"{file}.gz").is_file()]:
+    if missing := [f"{file}.gz" for file in ORIGINALS if not (folder / f"{file}.gz").is_file()]:
         raise DataError(
             f"{folder} has no {', '.join(missing)}; expected the original files of {name}, those "
             f"at {url}"
         )
-    return {file: (folder / f"{file}.gz").read_bytes() for file in files}
+    return {file: (folder / f"{file}.gz").read_bytes() for file in ORIGINALS}
 
 
 def _downloaded(name: str, builder: Any) -> dict[str, bytes]:
@@ -229,7 +229,7 @@ def _downloaded(name: str, builder: Any) -> dict[str, bytes]:
     """
     import requests
 
-    addresses = {file: f"{builder.URL}{file}.gz" for pair in FILES.values() for file in pair}
+    addresses = {file: f"{builder.URL}{file}.gz" for file in ORIGINALS}
     sizes = {file: int(builder.url_infos[url].size) for file, url in addresses.items()}
     packed = {}
     with (

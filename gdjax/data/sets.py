@@ -106,10 +106,6 @@ def prepare(
 
     Returns:
         The folder of the prepared set.
-
-    Raises:
-        DataError: if the name is unknown, if there is no network, disk space or write permission,
-            if original files are missing or wrong, or if the prepared set is damaged.
     """
     check_text("name", name)
     return describe(prepared(name, data_dir, manual_dir)).folder

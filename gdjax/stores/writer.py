@@ -95,8 +95,7 @@ class Tiles(Stored):
 
         Args:
             tile: index of the tile along each dimension of the grid.
-            arrays: all variables by name, with the full shape of a tile or cropped to the grid.
-                Values beyond the grid's edge are ignored.
+            arrays: all variables by name, cropped to the grid.
 
         Raises:
             StoreError: if the tile is already finished or cannot be written. Tiles already written
@@ -110,12 +109,12 @@ class Tiles(Stored):
         for name, array in variables.items():
             values = np.asarray(arrays[name])
             shape = tuple(s.stop - s.start for s in region) + array.shape[len(region) :]
-            if values.shape not in (shape, array.chunk) or values.dtype != array.dtype:
+            if values.shape != shape or values.dtype != array.dtype:
                 raise InputError(
                     f"write: {name} is {values.dtype} of shape {values.shape}, expected "
-                    f"{array.dtype} of shape {shape} or, beyond the grid's edge, {array.chunk}"
+                    f"{array.dtype} of shape {shape}"
                 )
-            chunks[name] = array.encode(values[tuple(slice(n) for n in shape)])
+            chunks[name] = array.encode(values)
         self.write_chunks(tile, chunks, self._writers(tile))
 
     def _writers(self, tile):

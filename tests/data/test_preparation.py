@@ -159,12 +159,12 @@ def test_checksums_of_the_mnist_family_are_listed_for_all_files_or_none(name, tm
     with preparation.quiet():
         builder = preparation._builder(name, tmp_path)
         known = set(builder.url_infos)
-    files = [file for pair in preparation.FILES.values() for file in pair]
-    assert {f"{builder.URL}{file}.gz" for file in files} <= known
+    assert {f"{builder.URL}{file}.gz" for file in preparation.ORIGINALS} <= known
     assert builder.name == name
-    assert set(preparation.SOURCES[name].contents) in (set(), set(files))
+    assert set(preparation.SOURCES[name].contents) in (set(), set(preparation.ORIGINALS))
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not (PREPARED / "mnist").is_dir(), reason=f"no prepared mnist in {PREPARED}")
 def test_prepared_mnist_has_the_checksums_of_the_original_files(monkeypatch):
     """TFDS sorts rows by the MD5 of split and index; the original order is restored."""

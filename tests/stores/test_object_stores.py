@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import servers
 import xarray as xr
+import zarr.storage
 from small_store import TILES, WRITER, all_values, fill, open_store, part
 
 from gdjax.errors import StoreError
@@ -21,7 +22,7 @@ def bucket(server, request):
 
 
 @pytest.mark.long
-def test_the_objects_of_a_store_are_bytewise_equal_to_the_files_of_a_folder(
+def test_the_objects_of_a_store_equal_the_files_of_a_folder_and_are_read_by_xarray_alone(
     bucket, server, tmp_path
 ):
     assert fill(bucket) == list(np.ndindex(TILES))
@@ -32,18 +33,14 @@ def test_the_objects_of_a_store_are_bytewise_equal_to_the_files_of_a_folder(
             assert bucket.read(key, 10**6) == (file.read_bytes(), None), key
     assert verify(str(bucket), storage_options=server.options) == []
     assert fill(bucket) == []
-    with open_dataset(str(bucket), storage_options=server.options) as dataset:
-        for name, values in all_values().items():
-            assert dataset[name].values.tobytes() == values.tobytes()
-
-
-def test_xarray_alone_reads_a_url(bucket):
-    from zarr.storage import ObjectStore
-
-    fill(bucket)
-    with xr.open_zarr(ObjectStore(bucket.store, read_only=True), chunks=None) as dataset:
-        for name, values in all_values().items():
-            assert dataset[name].values.tobytes() == values.tobytes()
+    objects = zarr.storage.ObjectStore(bucket.store, read_only=True)
+    for opened in (
+        open_dataset(str(bucket), storage_options=server.options),
+        xr.open_zarr(objects, chunks=None),
+    ):
+        with opened as dataset:
+            for name, values in all_values().items():
+                assert dataset[name].values.tobytes() == values.tobytes()
 
 
 def test_damaged_tiles_are_detected_and_rewritten(bucket):

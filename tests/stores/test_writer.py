@@ -12,7 +12,6 @@ from small_store import TILES, equals_all_values, files_of, fill, open_store, pa
 
 from gdjax.errors import InputError, StoreError
 from gdjax.stores.reader import open_dataset, verify
-from gdjax.stores.schema import Layout, Variable
 from gdjax.stores.writer import Store, Tiles, require_same
 
 
@@ -21,21 +20,6 @@ def open_tiles(path):
 
 
 # Writing and reopening
-
-
-def test_tiles_are_cropped_at_the_edge_of_the_grid(tmp_path):
-    with open_store(tmp_path) as store:
-        assert store.schema.tiles == TILES
-        for tile in np.ndindex(TILES):
-            padded = {}
-            for name, values in part(store, tile).items():
-                chunk = store.schema.variables[name].chunk
-                widths = [(0, m - n) for m, n in zip(chunk, values.shape, strict=True)]
-                padded[name] = np.pad(values, widths, constant_values=1)
-            store.write(tile, padded)
-        assert store.finished().all()
-    assert equals_all_values(tmp_path)
-    assert verify(tmp_path) == []
 
 
 def test_a_finished_tile_is_not_written_again(tmp_path):
@@ -242,13 +226,3 @@ def test_a_damaged_checkpoint_or_that_of_another_sweep_or_tile_is_not_used(tmp_p
             (own / "0.0").write_bytes(content)
             assert store.load_checkpoint([(0, 0)]) is None
         assert verify(tmp_path / "own") == []  # checkpoints are not part of the results
-
-
-# Size
-
-
-def test_the_metadata_of_a_large_grid_are_small(tmp_path):
-    big = Layout({"a": 4096, "step": 100}, {"a": 64}, {"cost": Variable(("a", "step"), np.float32)})
-    Store(tmp_path, big, identity={}, writer={}).close()
-    assert len(json.loads((tmp_path / "zarr.json").read_bytes())) == 4
-    assert sum(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file()) < 20_000
