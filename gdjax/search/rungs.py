@@ -29,7 +29,7 @@ from gdjax.slabs import rows_of
 from gdjax.stores.schema import Variable
 from gdjax.stores.writer import CHECKPOINTS, Store
 from gdjax.sweeps import dataset
-from gdjax.sweeps.checkpoint import SlabCheckpoint, SlabRecords, TileCheckpoint, to_host
+from gdjax.sweeps.checkpoint import SlabCheckpoint, SlabRecords, TileCheckpoint
 from gdjax.sweeps.executor import Memory
 from gdjax.sweeps.plans import Plan
 from gdjax.sweeps.program import Program
@@ -94,7 +94,6 @@ def run_rungs(plan: Plan, sink: Store | Memory) -> int:
         progress.bar(total=total, unit="run-step", delay=1, unit_scale=True) as bar,
     ):
         for rung, num_steps in enumerate(steps.tolist()):
-            search.load(rung)
             for result in search.run(rung, stop):
                 bar.update(len(result.runs) * num_steps)
             search.end_rung(rung, search.survivors(rung))
@@ -165,11 +164,45 @@ class Search:
         tiles = np.ndindex(self.plan.layout.schema.tiles)
         return np.array([self.plan.program_of(tile) for tile in tiles])[self.tiles]
 
-    def slabs(self, rung: int, program: int) -> list[Runs]:
-        """Return the runs of each slab to compute for a rung."""
-        due = self.in_play & (self.reached < rung) & (self.programs == program)
-        runs, width = np.flatnonzero(due), self.plan.programs[program].width
-        return [runs[first : first + width] for first in range(0, len(runs), width)]
+    def slabs(
+        self, rung: int, number: int, due: Bool[np.ndarray, " runs"]
+    ) -> Iterator[tuple[Runs, SlabCheckpoint | None]]:
+        """Yield the runs of each slab to compute for a rung, and their saved state if there is one.
+
+        Slabs of saved runs come first. They may contain runs that are not due.
+
+        Args:
+            rung: number of the rung.
+            number: number of the program.
+            due: runs of this program that have to reach the rung.
+        """
+        due, width = due.copy(), self.plan.programs[number].width
+        for runs, state in self._saved_slabs(rung, number):
+            if due[runs].any():
+                due[runs] = False
+                yield runs, state
+        runs = np.flatnonzero(due)
+        for first in range(0, len(runs), width):
+            yield runs[first : first + width], None
+
+    def _saved_slabs(self, rung, number):
+        """Yield the runs and the state of each saved slab; files are untrusted input."""
+        if not isinstance(self.sink, Store):
+            return
+        program, (first, last) = self.plan.programs[number], self.spec.steps_to(rung)
+        for name in sorted(self.sink.location.sizes(CHECKPOINTS)):
+            if not name.startswith(f"{_SAVED}{rung}.{number}."):
+                continue
+            arrays, meta, _ = self.sink.load_state(f"{CHECKPOINTS}/{name}") or ({}, {}, ())
+            runs = arrays.pop("runs", np.zeros(0))
+            if runs.ndim != 1 or runs.dtype != np.int64 or not 0 < len(runs) <= program.width:
+                continue
+            if not np.isin(runs, np.flatnonzero(self.programs == number)).all():
+                continue
+            state = TileCheckpoint.from_stored((arrays, meta), {}, 0, 0).slab
+            is_between = state is not None and first <= state.step <= last
+            if is_between and len(np.unique(runs)) == len(runs) and program.fits(state, first):
+                yield runs, state
 
     # Results
 
@@ -179,13 +212,13 @@ class Search:
         If `stop` is set, the slabs in progress are saved, and `KeyboardInterrupt` is raised.
         """
         for number, program in enumerate(self.plan.programs):
+            due = self.in_play & (self.reached < rung) & (self.programs == number)
+            pending = self.slabs(rung, number, due)
+            pending = itertools.takewhile(lambda _: not stop.is_set(), pending)
+            devices = self.plan.devices[: max(1, -(-int(due.sum()) // program.width))]
             compute = partial(self.compute, program, rung, stop.is_set)
-            pending = self.slabs(rung, number)
-            due = itertools.takewhile(lambda _: not stop.is_set(), pending)
-            devices = self.plan.devices[: max(1, len(pending))]
-            for result in slabs.on_devices(compute, due, devices):
+            for result in slabs.on_devices(compute, pending, devices):
                 if result is not None:
-                    self.save(result)
                     self.add(result)
                     yield result
             if stop.is_set():
@@ -208,46 +241,42 @@ class Search:
         program: Program,
         rung: int,
         should_stop: Callable[[], bool],
-        slab: Runs,
+        slab: tuple[Runs, SlabCheckpoint | None],
         device: jax.Device,
     ) -> RungResult | None:
-        """Run a slab from the previous rung to a rung.
+        """Run a slab from the previous rung, or from a saved state, to a rung.
 
         Returns:
             The result; None if `should_stop` returned True, after the state has been saved.
         """
-        own = slice(len(slab))
-        runs = rows_of(slab, 0, program.width)
-        values = self.spec.axes.values(np.unravel_index(runs, self.spec.axes.shape))
+        runs, state = slab
         first, last = self.spec.steps_to(rung)
-        start = None
-        if rung:
-            known, leaves = self.carries[self.programs[runs[0]]]
-            rows = np.searchsorted(known, runs)
-            start = SlabCheckpoint(first, [leaf[rows] for leaf in leaves], {}, {})
-        start = self._load_unfinished(program, slab, rung) or start
-        records, carry = SlabRecords(start), []
-
-        def keep(before_last):
-            carry.extend(to_host(leaf)[own] for leaf in jax.tree.leaves(before_last))
-
-        goes_on = rung + 1 < len(self.spec.rungs)
-        blocks = start_blocks(
-            program, values, device, start, last=last, before_last=keep if goes_on else None
-        )
-        monitor = SlabMonitor(self, (rung, slab), should_stop)
-        for result in blocks:
+        rows = rows_of(runs, 0, program.width)
+        if state is None and rung:
+            active, leaves = self.carries[self.programs[runs[0]]]
+            at = np.searchsorted(active, rows)
+            state = SlabCheckpoint(first, [leaf[at] for leaf in leaves], {}, {})
+        values = self.spec.axes.values(np.unravel_index(rows, self.spec.axes.shape))
+        records, monitor = SlabRecords(state), SlabMonitor(self, (rung, runs), should_stop)
+        at_rung = state
+        for result in start_blocks(program, values, device, state, last=last, pause_at=last):
             records.add(result)
+            if result.num_steps == last and not result.is_last:
+                at_rung = records.checkpoint()
+                self.save_checkpoint((rung, runs), *TileCheckpoint([], at_rung).to_stored())
             if not result.is_last and monitor.pause(records.checkpoint):
                 return None
+        assert at_rung is not None
         schedule = program.schedule._replace(first=first, num_steps=last - first)
-        variables = slab_variables(program, records, schedule)
-        kept = {
+        variables, own = slab_variables(program, records, schedule), slice(len(runs))
+        on_steps = {
             name: self._on_steps(variables[name], name, schedule)[own]
             for name in self.plan.layout.variables
             if name not in SEARCH_VARIABLES
         }
-        return RungResult(rung, slab, carry, kept)
+        goes_on = rung + 1 < len(self.spec.rungs)
+        carry = [leaf[own] for leaf in at_rung.carry] if goes_on else []
+        return RungResult(rung, runs, carry, on_steps)
 
     def times(self, name: str) -> Any:
         """Return the steps of a variable in the layout; None if it has one value per run."""
@@ -269,10 +298,11 @@ class Search:
         return values[:, np.isin(steps, times)]
 
     def add(self, result: RungResult) -> None:
-        """Add runs that have reached a rung."""
-        rung, runs = result.rung, result.runs
+        """Add the runs of a result that were due at its rung."""
+        is_due = self.in_play[result.runs] & (self.reached[result.runs] < result.rung)
+        rung, runs, carry, variables = result.take(is_due)
         first, last = self.spec.steps_to(rung)
-        for name, values in result.variables.items():
+        for name, values in variables.items():
             times = self.times(name)
             if times is None:
                 self.arrays[name][runs] = values
@@ -285,8 +315,8 @@ class Search:
         self.values[rung, runs] = self.arrays[self.spec.metric][runs][:, at][:, 0]
         ended = np.isin(self.arrays["outcome"][runs], self.spec.ending_outcomes)
         self.live[rung, runs] = ~ended & ~np.isnan(self.values[rung, runs])
-        if result.carry:
-            self.waiting[self.programs[runs[0]]].append((runs, result.carry))
+        if carry:
+            self.waiting[self.programs[runs[0]]].append((runs, carry))
             if self.spec.reduction_factor is not None and self.spec.median_over is None:
                 self._drop(self.survivors(rung))  # medians are known at the end of the rung
 
@@ -349,75 +379,14 @@ class Search:
             self.finished[number] = True
             self.num_written += 1
 
-    def save(self, result: RungResult) -> None:
-        """Save runs that have reached a rung, from which an interrupted search continues."""
-        rung, runs, carry, variables = result
-        state = SlabCheckpoint(self.spec.rungs[rung], carry, variables, {})
-        self._save(f"{rung}.{runs[0]}", rung, runs, *TileCheckpoint([], state).to_stored())
-
     def save_checkpoint(
         self, key: tuple[int, Runs], arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]
     ) -> None:
-        """Save the state of a slab on the way to a rung."""
+        """Save the state of a slab on the way to a rung, or before the record at the rung."""
         rung, runs = key
-        self._save(f"unfinished.{runs[0]}", rung, runs, arrays, meta)
-
-    def _save(self, name, rung, runs, arrays, meta):
         if isinstance(self.sink, Store):
-            arrays, meta = {**arrays, "runs": runs}, {**meta, "rung": rung}
-            self.sink.save_state(f"{CHECKPOINTS}/{_SAVED}{name}", arrays, meta)
-
-    def _load(self, name, rung):
-        """Return saved runs on the way to a rung and their state; None if there is none."""
-        assert isinstance(self.sink, Store)
-        arrays, meta, _ = self.sink.load_state(f"{CHECKPOINTS}/{name}") or ({}, {}, ())
-        runs = arrays.pop("runs", np.zeros(0))
-        state = TileCheckpoint.from_stored((arrays, meta), {}, 0, 0).slab
-        return runs, state if meta.get("rung") == rung else None
-
-    def load(self, rung: int) -> None:
-        """Add the saved runs that have reached a rung."""
-        if not isinstance(self.sink, Store):
-            return
-        for name in sorted(self.sink.location.sizes(CHECKPOINTS)):
-            if name.startswith(f"{_SAVED}{rung}."):
-                runs, state = self._load(name, rung)
-                if state is not None and self._fits(runs, state, rung):
-                    due = self.in_play[runs] & (self.reached[runs] < rung)
-                    if due.any():
-                        self.add(RungResult(rung, runs, state.carry, state.records).take(due))
-
-    def _fits(self, runs: np.ndarray, state: SlabCheckpoint, rung: int) -> bool:
-        """Return whether saved runs, which are untrusted input, match this search."""
-        if runs.ndim != 1 or runs.dtype != np.int64 or not len(runs):
-            return False
-        if runs.min() < 0 or runs.max() >= len(self.in_play) or len(np.unique(runs)) < len(runs):
-            return False
-        programs = np.unique(self.programs[runs])
-        first, last = self.spec.steps_to(rung)
-        variables: dict[str, Any] = {}
-        for name, variable in self.plan.layout.variables.items():
-            if name not in SEARCH_VARIABLES:
-                shape, times = [len(runs), *self.arrays[name].shape[1:]], self.times(name)
-                if times is not None:
-                    shape[1] = int(np.sum((times >= first) & (times <= last)))
-                variables[name] = jax.ShapeDtypeStruct(shape, variable.dtype)
-        carry: list[Any] = []
-        if rung + 1 < len(self.spec.rungs):
-            shapes = dataset.number_leaves(self.plan.programs[programs[0]].carry_shapes)
-            carry = [jax.ShapeDtypeStruct((len(runs), *a.shape), a.dtype) for a in shapes]
-        expected = SlabCheckpoint(last, carry, variables, {})
-        return len(programs) == 1 and state.described() == expected.described()
-
-    def _load_unfinished(self, program, slab, rung) -> SlabCheckpoint | None:
-        """Return the saved state of a slab between two rungs; None if there is none."""
-        if not isinstance(self.sink, Store):
-            return None
-        runs, state = self._load(f"{_SAVED}unfinished.{slab[0]}", rung)
-        first, last = self.spec.steps_to(rung)
-        is_between = state is not None and first <= state.step < last
-        is_own = is_between and np.array_equal(runs, slab) and program.fits(state, first)
-        return state if is_own else None
+            name = f"{_SAVED}{rung}.{self.programs[runs[0]]}.{runs[0]}"
+            self.sink.save_state(f"{CHECKPOINTS}/{name}", {**arrays, "runs": runs}, meta)
 
     def remove_saved(self) -> None:
         """Remove the saved runs of a finished search."""
