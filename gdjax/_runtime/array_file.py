@@ -24,8 +24,6 @@ from typing import Any
 
 import numpy as np
 
-from gdjax.errors import InputError
-
 PARTIAL = ".partial"
 """Suffix of the name of an unfinished file."""
 
@@ -36,11 +34,6 @@ _KINDS = "biufcV"  # V: short floats that NumPy lacks, such as bfloat16
 def pack(arrays: Mapping[str, Any], meta: Mapping[str, Any]) -> bytes:
     """Serialize named arrays of numbers or booleans, and metadata that JSON can represent."""
     arrays = {name: np.asarray(values) for name, values in arrays.items()}
-    for name, values in arrays.items():
-        if values.dtype.kind not in _KINDS:
-            raise InputError(
-                f"checkpoint: {name} has dtype {values.dtype}, expected numbers or booleans"
-            )
     described = {name: [values.dtype.name, values.shape] for name, values in arrays.items()}
     header = json.dumps({"arrays": described, "meta": meta}).encode() + b"\n"
     body = b"".join([header, *(values.tobytes() for values in arrays.values())])

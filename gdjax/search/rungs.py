@@ -155,8 +155,8 @@ class Search:
     def tiles(self) -> Runs:
         """Number of the tile of each run."""
         lengths = self.plan.layout.tile.values()
-        at = [p // n for p, n in zip(self.positions, lengths, strict=True)]
-        return np.ravel_multi_index(at, self.plan.layout.schema.tiles)
+        tiles = [p // n for p, n in zip(self.positions, lengths, strict=True)]
+        return np.ravel_multi_index(tiles, self.plan.layout.schema.tiles)
 
     @cached_property
     def programs(self) -> Runs:
@@ -230,8 +230,8 @@ class Search:
         known = np.flatnonzero(self.finished[self.tiles])
         runs = store.dataset()
         ended = np.searchsorted(self.spec.rungs, runs["ended_at"].values.ravel()[known])
-        at = np.isin(self.times(self.spec.metric), self.spec.rungs)
-        values = runs[self.spec.metric].values[..., at].reshape(-1, len(self.spec.rungs))
+        is_rung = np.isin(self.times(self.spec.metric), self.spec.rungs)
+        values = runs[self.spec.metric].values[..., is_rung].reshape(-1, len(self.spec.rungs))
         self.values[:, known] = values[known].T
         self.live[:, known] = np.arange(len(self.spec.rungs))[:, None] < ended
         self.reached[known] = len(self.spec.rungs)
@@ -254,8 +254,8 @@ class Search:
         rows = rows_of(runs, 0, program.width)
         if state is None and rung:
             active, leaves = self.carries[self.programs[runs[0]]]
-            at = np.searchsorted(active, rows)
-            state = SlabCheckpoint(first, [leaf[at] for leaf in leaves], {}, {})
+            own = np.searchsorted(active, rows)
+            state = SlabCheckpoint(first, [leaf[own] for leaf in leaves], {}, {})
         values = self.spec.axes.values(np.unravel_index(rows, self.spec.axes.shape))
         records, monitor = SlabRecords(state), SlabMonitor(self, (rung, runs), should_stop)
         at_rung = state
@@ -307,12 +307,12 @@ class Search:
             if times is None:
                 self.arrays[name][runs] = values
             else:
-                at = np.flatnonzero((times >= first) & (times <= last))
-                self.arrays[name][np.ix_(runs, at)] = values
+                columns = np.flatnonzero((times >= first) & (times <= last))
+                self.arrays[name][np.ix_(runs, columns)] = values
         self._classify(runs, last)
         self.reached[runs] = rung
-        at = self.times(self.spec.metric) == last
-        self.values[rung, runs] = self.arrays[self.spec.metric][runs][:, at][:, 0]
+        is_last = self.times(self.spec.metric) == last
+        self.values[rung, runs] = self.arrays[self.spec.metric][runs][:, is_last][:, 0]
         ended = np.isin(self.arrays["outcome"][runs], self.spec.ending_outcomes)
         self.live[rung, runs] = ~ended & ~np.isnan(self.values[rung, runs])
         if carry:
@@ -342,11 +342,10 @@ class Search:
     def _drop(self, survive):
         """Drop the carries of runs that do not continue."""
         for parts in self.waiting.values():
-            kept = [survive[runs] for runs, _ in parts]
             parts[:] = [
-                part if rows.all() else (part[0][rows], [leaf[rows] for leaf in part[1]])
-                for part, rows in zip(parts, kept, strict=True)
-                if rows.any()
+                (runs, leaves) if rows.all() else (runs[rows], [leaf[rows] for leaf in leaves])
+                for runs, leaves in parts
+                if (rows := survive[runs]).any()
             ]
 
     def end_rung(self, rung: int, survive: Bool[np.ndarray, " runs"]) -> None:

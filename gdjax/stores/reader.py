@@ -339,11 +339,8 @@ class Stored:
             sizes = self.location.sizes(array.name)
             for tile in tiles:
                 key = array.key(tile)
-                size = sizes.get(key.split("/")[1])
-                if size != array.nbytes:
-                    problem = f"{size} bytes, expected {array.nbytes}"
-                    problem = MISSING if size is None else "is not a file" if size < 0 else problem
-                    damages.append(Damage(key, problem, tile))
+                if sizes.get(key.split("/")[1]) != array.nbytes:
+                    damages.append(Damage(key, self.chunk(array, tile)[1] or MISSING, tile))
         return damages
 
     def damaged_tiles(self) -> list[Damage]:

@@ -45,12 +45,7 @@ CHECKSUMS = "checksums"  # array by tile and variable, in format 3: CRC32C
 # Entries of every root document, and of its consolidated metadata.
 GROUP = {"zarr_format": 3, "node_type": "group"}
 CONSOLIDATED = {"kind": "inline", "must_understand": False}
-# Attributes of every store and their types, by format.
-ATTRIBUTES_OF_ROOT: dict[int, dict[str, type]] = {
-    3: {"gdjax_format": int, "coordinates": str, "identity": dict, "writers": list, "digest": str},
-    4: {"gdjax_format": int, "coordinates": str, "identity": dict, "digest": str},
-}
-JSON_ATTRIBUTES = ("identity", "writers")  # attributes that contain JSON as text
+JSON_ATTRIBUTES = {3: ("identity", "writers"), 4: ("identity",)}  # JSON as text, by format
 DTYPES = (
     *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
     *("float16", "float32", "float64"),
@@ -408,7 +403,7 @@ def seal(root: Mapping[str, Any]) -> bytes:
     the JSON, so that xarray can write it to netCDF.
     """
     attributes = dict(root["attributes"])
-    attributes |= {n: json.dumps(attributes[n]) for n in JSON_ATTRIBUTES if n in attributes}
+    attributes |= {n: json.dumps(attributes[n]) for n in JSON_ATTRIBUTES[3] if n in attributes}
     blank = {**root, "attributes": {**attributes, "digest": ""}}
     blank["attributes"]["digest"] = document_digest(blank)
     raw = serialize(blank)
@@ -423,7 +418,7 @@ def parse_root(raw: bytes) -> Root:
         version = root["attributes"]["gdjax_format"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{ROOT} is damaged") from error
-    if type(version) is not int or version not in ATTRIBUTES_OF_ROOT:
+    if type(version) is not int or version not in JSON_ATTRIBUTES:
         raise OtherFormat(
             f"the store has format {version!r:.20}, but this version of gdjax writes format "
             f"{FORMAT} and reads formats 3 and 4; open it with the version of gdjax that wrote it, "
@@ -435,9 +430,8 @@ def parse_root(raw: bytes) -> Root:
     if hashlib.sha256(blank).hexdigest() != digest:
         raise InputError(f"{ROOT} is damaged: its digest differs")
     try:
-        for name in JSON_ATTRIBUTES:
-            if name in ATTRIBUTES_OF_ROOT[version]:
-                root["attributes"][name] = _parse(root["attributes"][name])
+        for name in JSON_ATTRIBUTES[version]:
+            root["attributes"][name] = _parse(root["attributes"][name])
         return Root(root, _parse_schema(root, version))
     except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError) as e:
         if isinstance(e, InputError):
@@ -468,9 +462,6 @@ def _parse_schema(root, version):
     group = {k: v for k, v in root.items() if k not in ("attributes", "consolidated_metadata")}
     if (group, consolidated) != (GROUP, CONSOLIDATED):
         raise InputError(f"{ROOT} is not the root of a gdjax store")
-    for name, kind in ATTRIBUTES_OF_ROOT[version].items():
-        if not isinstance(attributes[name], kind):
-            raise InputError(f"attribute {name} is not of type {kind.__name__}")
     writers = attributes.get("writers", [])
     check_at_most(len(writers), MAX_WRITERS, "entries", "writers")
     if not all(isinstance(writer, dict) for writer in writers):

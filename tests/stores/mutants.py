@@ -188,7 +188,7 @@ def replaced(root, path, value):
 
 
 def chunks(files):
-    return sorted(name for name in files if "/c" in name)
+    return sorted(name for name in files if "/c." in name)
 
 
 def as_files(path: Path) -> Files:

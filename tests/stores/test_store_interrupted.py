@@ -101,27 +101,6 @@ def test_finished_tiles_are_intact_after_kills(tmp_path):
     assert not list(path.rglob("*.partial"))
 
 
-def test_an_interrupted_creation_is_repeated(tmp_path, monkeypatch):
-    path = tmp_path / "s"
-
-    written = Folder.write
-
-    def killed(self, key, *arguments, **options):
-        if key == "zarr.json":
-            raise SystemExit
-        written(self, key, *arguments, **options)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Folder, "write", killed)
-        with pytest.raises(SystemExit):
-            open_store(path)
-    assert (path / "cost" / "zarr.json").exists()
-    assert read_root(Folder(path)) is None
-    (path / "cost" / "zarr.json").write_text("half of")
-    fill(path)
-    assert equals_all_values(path)
-
-
 # A full disk
 
 
