@@ -86,14 +86,16 @@ def with_search_variables(plan: Plan) -> Plan:
 def run_rungs(plan: Plan, sink: Store | Memory) -> int:
     """Run a search into a store or memory, and return the number of tiles written."""
     search = Search(plan, sink)
-    steps = np.diff(search.spec.rungs, prepend=0)
-    expected = [search.spec.expected_runs(rung) for rung in range(len(steps))]
-    total = sum(int(count * n) for count, n in zip(expected, steps, strict=True))
+    steps = np.diff(search.spec.rungs, prepend=0).tolist()
+    active, total = np.ones(search.spec.axes.runs, bool), 0
+    for rung, num_steps in enumerate(steps):  # if no run diverges or stalls
+        total += num_steps * int(active.sum())
+        active = search.spec.survivors(np.zeros(len(active)), active, rung)
     with (
         interruptible() as stop,
         progress.bar(total=total, unit="run-step", delay=1, unit_scale=True) as bar,
     ):
-        for rung, num_steps in enumerate(steps.tolist()):
+        for rung, num_steps in enumerate(steps):
             for result in search.run(rung, stop):
                 bar.update(len(result.runs) * num_steps)
             search.end_rung(rung, search.survivors(rung))

@@ -113,16 +113,6 @@ class SearchSpec(Sweep):
             return settings
         return max(1, settings // self.reduction_factor ** (rung - bracket + 1))
 
-    def expected_runs(self, rung: int) -> int:
-        """Return the number of runs that reach a rung if none diverges or stalls."""
-        together = self.runs_of_settings
-        brackets = self.bracket_of_runs[together[:, 0]]
-        sizes = np.bincount(brackets, minlength=self.num_brackets).tolist()
-        return together.shape[1] * sum(
-            size if rung <= bracket else min(size, self.num_survivors(size, rung - 1, bracket))
-            for bracket, size in enumerate(sizes)
-        )
-
     def survivors(
         self,
         values: Float[np.ndarray, " runs"],
