@@ -45,10 +45,8 @@ def mnist5k() -> tuple[np.ndarray, ...]:
     held_out = np.zeros(5000, bool)
     for label in range(10):
         held_out[np.flatnonzero(rows[:, -1] == label)[400:]] = True
-    return (*_columns(rows[~held_out]), *_columns(rows[held_out]))
-
-
-def _columns(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Split rows of 784 pixels and a label into images and labels."""
-    pixels = np.ascontiguousarray(rows[:, :-1])
-    return pixels.reshape(-1, 28, 28), np.ascontiguousarray(rows[:, -1])
+    return tuple(
+        array.copy()
+        for part in (rows[~held_out], rows[held_out])
+        for array in (part[:, :-1].reshape(-1, 28, 28), part[:, -1])
+    )

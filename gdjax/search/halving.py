@@ -1,9 +1,4 @@
-"""Successive halving: early stopping of the worst runs of a grid.
-
-    successive halving:  n runs to rungs[0],  n / k to rungs[1],  n / k^2 to rungs[2],  ...
-
-Here k is the reduction factor.
-"""
+"""Successive halving: early stopping of the worst runs of a grid."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

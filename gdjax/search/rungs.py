@@ -48,21 +48,19 @@ class RungResult(NamedTuple):
     """Runs that have reached a rung.
 
     Args:
-        rung: number of the rung.
         runs: numbers of these runs.
         carry: leaves of their carries at the rung, before its record, [runs, ...].
         variables: variables of the runs by name, [runs, ...]. Those along steps have the steps from
             the previous rung to this one.
     """
 
-    rung: int
     runs: Runs
     carry: list[np.ndarray]
     variables: dict[str, np.ndarray]
 
     def take(self, rows: Bool[np.ndarray, " runs"]) -> "RungResult":
         """Return the result for selected runs."""
-        return RungResult(self.rung, *jax.tree.map(lambda array: array[rows], self[1:]))
+        return jax.tree.map(lambda array: array[rows], self)
 
 
 def with_search_variables(plan: Plan) -> Plan:
@@ -148,16 +146,11 @@ class Search:
     # Runs
 
     @cached_property
-    def positions(self) -> tuple[np.ndarray, ...]:
-        """Position of each run along each dimension of the grid."""
-        shape = self.spec.axes.shape
-        return np.unravel_index(np.arange(self.spec.axes.runs), shape)
-
-    @cached_property
     def tiles(self) -> Runs:
         """Number of the tile of each run."""
+        positions = np.unravel_index(np.arange(self.spec.axes.runs), self.spec.axes.shape)
         lengths = self.plan.layout.tile.values()
-        tiles = [p // n for p, n in zip(self.positions, lengths, strict=True)]
+        tiles = [p // n for p, n in zip(positions, lengths, strict=True)]
         return np.ravel_multi_index(tiles, self.plan.layout.schema.tiles)
 
     @cached_property
@@ -221,7 +214,7 @@ class Search:
             compute = partial(self.compute, program, rung, stop.is_set)
             for result in slabs.on_devices(compute, pending, devices):
                 if result is not None:
-                    self.add(result)
+                    self.add(rung, result)
                     yield result
             if stop.is_set():
                 raise KeyboardInterrupt
@@ -278,7 +271,7 @@ class Search:
         }
         goes_on = rung + 1 < len(self.spec.rungs)
         carry = [leaf[own] for leaf in at_rung.carry] if goes_on else []
-        return RungResult(rung, runs, carry, on_steps)
+        return RungResult(runs, carry, on_steps)
 
     def times(self, name: str) -> Any:
         """Return the steps of a variable in the layout; None if it has one value per run."""
@@ -299,10 +292,10 @@ class Search:
             steps = steps[schedule.is_kept(kind, steps)]
         return values[:, np.isin(steps, times)]
 
-    def add(self, result: RungResult) -> None:
-        """Add the runs of a result that were due at its rung."""
-        is_due = self.in_play[result.runs] & (self.reached[result.runs] < result.rung)
-        rung, runs, carry, variables = result.take(is_due)
+    def add(self, rung: int, result: RungResult) -> None:
+        """Add the runs of a result that were due at the rung."""
+        is_due = self.in_play[result.runs] & (self.reached[result.runs] < rung)
+        runs, carry, variables = result.take(is_due)
         first, last = self.spec.steps_to(rung)
         for name, values in variables.items():
             times = self.times(name)
@@ -375,8 +368,7 @@ class Search:
         for number in np.flatnonzero(due):
             tile = tuple(int(i) for i in np.unravel_index(number, self.plan.layout.schema.tiles))
             region = store.schema.region(tile)
-            variables = {name: array[region] for name, array in self.memory.arrays.items()}
-            store.write(tile, variables)
+            store.write(tile, {name: array[region] for name, array in self.memory.arrays.items()})
             self.finished[number] = True
             self.num_written += 1
 

@@ -96,10 +96,6 @@ class Tiles(Stored):
         Args:
             tile: index of the tile along each dimension of the grid.
             arrays: all variables by name, cropped to the grid.
-
-        Raises:
-            StoreError: if the tile is already finished or cannot be written. Tiles already written
-                are unaffected.
         """
         tile = self._checked(tile)
         variables, region = self.schema.variables, self.schema.region(tile)
