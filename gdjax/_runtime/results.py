@@ -143,7 +143,7 @@ def save_figure(figure: Any, file: Path) -> None:
 
             with Image.open(file) as image:
                 # MAXCOVERAGE keeps rare colors, such as those of a few markers.
-                few = image.convert("RGB").quantize(
+                reduced = image.convert("RGB").quantize(
                     256, Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE
                 )
-            few.save(file, optimize=True)
+            reduced.save(file, optimize=True)

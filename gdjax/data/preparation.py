@@ -140,7 +140,7 @@ def prepared(
             f"{name} is not in {home.parent}, which is not writable; set data_dir or TFDS_DATA_DIR "
             f"to another folder. mnist5k needs no preparation"
         )
-    made = [folder for folder in (home, *home.parents) if not folder.exists()]
+    new_folders = [folder for folder in (home, *home.parents) if not folder.exists()]
     scratch = home / f".preparing-{uuid.uuid4().hex}"
     try:
         scratch.mkdir(parents=True)
@@ -153,7 +153,7 @@ def prepared(
         raise _unwritten(name, home, error) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-        for folder in made:  # after a failure, new empty folders are removed
+        for folder in new_folders:  # after a failure, new empty folders are removed
             with contextlib.suppress(OSError):
                 folder.rmdir()
     if (folder := find(name, data_dir)) is None:
@@ -174,11 +174,11 @@ def _unknown(name: str, folder: Path) -> DataError:
 
 def _clear(home: Path) -> None:
     """Remove scratch folders that killed preparations left more than an hour ago."""
-    for left in home.glob(".preparing*"):
+    for abandoned in home.glob(".preparing*"):
         with contextlib.suppress(FileNotFoundError):  # another process is using it
-            newest = max(file.stat().st_mtime for file in (left, *left.rglob("*")))
+            newest = max(file.stat().st_mtime for file in (abandoned, *abandoned.rglob("*")))
             if time.time() - newest > 3600:
-                shutil.rmtree(left, ignore_errors=True)
+                shutil.rmtree(abandoned, ignore_errors=True)
 
 
 def _prepare(name: str, scratch: Path, manual_dir: str | os.PathLike | None) -> Path:

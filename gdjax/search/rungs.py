@@ -222,14 +222,14 @@ class Search:
 
     def _read_finished(self, store):
         """Read the last rung of finished runs, and their metric at each rung."""
-        known = np.flatnonzero(self.finished[self.tiles])
+        ended_runs = np.flatnonzero(self.finished[self.tiles])
         runs = store.dataset()
-        ended = np.searchsorted(self.spec.rungs, runs["ended_at"].values.ravel()[known])
+        ended = np.searchsorted(self.spec.rungs, runs["ended_at"].values.ravel()[ended_runs])
         is_rung = np.isin(self.times(self.spec.metric), self.spec.rungs)
         values = runs[self.spec.metric].values[..., is_rung].reshape(-1, len(self.spec.rungs))
-        self.values[:, known] = values[known].T
-        self.live[:, known] = np.arange(len(self.spec.rungs))[:, None] < ended
-        self.reached[known] = len(self.spec.rungs)
+        self.values[:, ended_runs] = values[ended_runs].T
+        self.live[:, ended_runs] = np.arange(len(self.spec.rungs))[:, None] < ended
+        self.reached[ended_runs] = len(self.spec.rungs)
 
     def compute(
         self,

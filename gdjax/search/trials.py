@@ -209,10 +209,10 @@ def _check_study(study, metric, direction):
         )
 
 
-def _space(grid: Axes, given):
-    """Return the distribution of each axis: the given one, or that of its values."""
-    kind = _optuna().distributions.BaseDistribution
-    for name, distribution in dict(given or {}).items():
+def _space(grid: Axes, space):
+    """Return the distribution of each axis: that of the argument `space`, or of its values."""
+    kind, space = _optuna().distributions.BaseDistribution, dict(space or {})
+    for name, distribution in space.items():
         if name not in grid.names:
             raise InputError(f"space: {name!r} is not an axis of the sweep; add it to the axes")
         if not isinstance(distribution, kind):
@@ -220,8 +220,7 @@ def _space(grid: Axes, given):
                 f"space: {name} = {distribution!r:.80}, expected a distribution, such as "
                 f"optuna.distributions.FloatDistribution(1e-3, 1, log=True)"
             )
-    given = given or {}
-    return {name: given.get(name) or _distribution(name, v) for name, v in grid.by_name.items()}
+    return {name: space.get(name) or _distribution(name, v) for name, v in grid.by_name.items()}
 
 
 def _corners(space):
@@ -288,9 +287,11 @@ def _groups(trials, spec: SearchSpec, devices):
 def _num_finished(study, space):
     """Return the number of finished trials that were not enqueued again."""
     trials = study.get_trials(deepcopy=False)
-    again = {trial.user_attrs.get(RETRY_OF) for trial in trials}
+    retried = {trial.user_attrs.get(RETRY_OF) for trial in trials}
     return sum(
-        trial.state.is_finished() and trial.number not in again and set(space) <= set(trial.params)
+        trial.state.is_finished()
+        and trial.number not in retried
+        and set(space) <= set(trial.params)
         for trial in trials
     )
 
@@ -300,11 +301,11 @@ def _enqueue_interrupted(study, space):
     from optuna.trial import TrialState
 
     trials = study.get_trials(deepcopy=False)
-    again = {trial.user_attrs.get(RETRY_OF) for trial in trials}
+    retried = {trial.user_attrs.get(RETRY_OF) for trial in trials}
     for trial in trials:
         if trial.state == TrialState.RUNNING:
             # If the process ends between the two calls, no settings are lost or enqueued twice.
-            if set(trial.params) == set(space) and trial.number not in again:
+            if set(trial.params) == set(space) and trial.number not in retried:
                 study.enqueue_trial(trial.params, user_attrs={RETRY_OF: trial.number})
             study.tell(trial.number, state=TrialState.FAIL)
 
@@ -381,12 +382,14 @@ def _finished_trial(run: RunHistory, space, metric, diverged, worst):
     from optuna.trial import TrialState, create_trial
 
     values = run.records[metric]
-    known = {int(s): float(v) for s, v in zip(run.step, values, strict=True) if not np.isnan(v)}
+    reported = {int(s): float(v) for s, v in zip(run.step, values, strict=True) if not np.isnan(v)}
     state, value = TrialState.COMPLETE, float(values[-1])
     if run.outcome is Outcome.DIVERGED:
         state, value = (TrialState.FAIL, None) if diverged == "fail" else (state, worst)
     elif math.isnan(value):  # a search ended the run before the last step
-        state, value = (TrialState.PRUNED, known[max(known)]) if known else (TrialState.FAIL, None)
+        state, value = (
+            (TrialState.PRUNED, reported[max(reported)]) if reported else (TrialState.FAIL, None)
+        )
     seeds = {name: value for name, value in run.at.items() if name.split(".")[-1] in SEEDS}
     attrs = {OUTCOME: run.outcome.name, **seeds}
     if run.diverged_at is not None:
@@ -397,5 +400,5 @@ def _finished_trial(run: RunHistory, space, metric, diverged, worst):
         params={name: run.at[name] for name in space},
         distributions=space,
         user_attrs=attrs,
-        intermediate_values=known,
+        intermediate_values=reported,
     )

@@ -149,9 +149,9 @@ def read_root(
     if is_own:
         return None
     names = location.sizes()
-    known = {name for name in names if not name.startswith(f"{ROOT}.")}
-    others = known - {OWN, ROOT, *arrays} if arrays is not None else set()
-    if others or (known and names.get(OWN) != -1 and (arrays is not None or problem == MISSING)):
+    entries = {name for name in names if not name.startswith(f"{ROOT}.")}
+    foreign = entries - {OWN, ROOT, *arrays} if arrays is not None else set()
+    if foreign or (entries and names.get(OWN) != -1 and (arrays is not None or problem == MISSING)):
         raise StoreError(f"{location} exists but is not a gdjax store; choose another path")
     if problem == MISSING and not location.sizes(FLAGS).keys() - {ROOT}:
         return None
