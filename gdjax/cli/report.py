@@ -66,7 +66,8 @@ def report_sweep(runs: Any, folder: Path, config: Any, store: str | Path) -> Non
     label = axis.replace("_", " ")
     identity = json.loads(runs.attrs["identity"])
     best = min(rows, key=lambda row: row["median_cost"])
-    seconds = float(runs.attrs.get("seconds", 0))
+    seconds = float(runs.attrs.get("seconds", 0))  # absent if nothing was computed
+    computed = f"in {seconds:.1f} s" if seconds else "were in the store; nothing was computed"
     count = int(np.prod(runs.outcome.shape))
     steps = int(runs.step[-1])
     has_accuracy = "test_accuracy" in runs
@@ -106,7 +107,7 @@ def report_sweep(runs: Any, folder: Path, config: Any, store: str | Path) -> Non
             "run_steps_per_second": count * steps / seconds if seconds else 0.0,
         },
         draw=draw,
-        report=[printed_table(rows), lowest, f"{count} runs of {steps} steps in {seconds:.1f} s"],
+        report=[printed_table(rows), lowest, f"{count} runs of {steps} steps {computed}"],
         next_command=("explore", store),
     )
 

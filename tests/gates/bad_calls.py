@@ -316,10 +316,7 @@ CALLS = (
     ),
     ("gd.replay(store, {'learning_rate': 0.1})", "seed"),
     ("gd.replay(store, {'learning_rate': 0.1, 'seed': 0, 'momentum': 0.5})", "momentum"),
-    (
-        "gd.replay(store, at, KEYWORD)",
-        "devices=[], skip_damaged='yes', make_optimizer=zeros(3), nearest='x'",
-    ),
+    ("gd.replay(store, at, KEYWORD)", "skip_damaged='yes', make_optimizer=zeros(3)"),
     ("gd.replay(own, {'learning_rate': 0.1})", "problem"),
     ("gd.replay(damaged, at)", "damaged"),
     ("gd.branch(store, at, gd.axes(branch_step=[1], perturbation=[-1.0]))", "perturbation"),
@@ -336,7 +333,7 @@ CALLS = (
     ("gd.branch(store, {'seed': 0}, leave)", "learning_rate"),
     ("gd.branch(store, at, leave, perturb='up')", "perturb"),
     ("gd.sweeps.run_of(store, {'learning_rate': 0.1})", "seed"),
-    ("gd.sweeps.problem_of(own)", "problem"),
+    ("gd.sweeps.run_of(own, {'learning_rate': 0.1})", "problem"),
     # One descent
     (
         "gd.descend(bowl, sgd, w, 5, key=key, KEYWORD)",
