@@ -423,8 +423,8 @@ def require_same(
         settings = settings or programs or derived
     if settings:
         raise StoreError(
-            f"{store} contains another sweep: {_listed(old, new, settings)}. Choose another store, "
-            f"or restore these settings"
+            f"{store} contains another sweep: {_listed(old, new, settings)}. Choose another store "
+            f"(gd.extend continues the runs of this one in it), or restore these settings"
         )
     if doubt and not allow_unverified:
         raise StoreError(

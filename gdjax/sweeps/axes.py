@@ -251,7 +251,8 @@ def _values(name, entries):
     if not valid:
         raise InputError(
             f"axes: {name} = {entries!r:.80}, expected a list of finite numbers, such as [0.1, "
-            f"1.0], of integers below 2^63, such as range(8), of booleans, or of names without spaces"
+            f"1.0], of integers below 2^63, such as range(8), of booleans, or of names "
+            f"without spaces"
         )
     if name.split(".")[-1] in SEEDS or name in (BATCH_SIZE, BRANCH_STEP):
         least = int(name == BATCH_SIZE)
