@@ -27,11 +27,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key, ScalarLike
+from jaxtyping import Array, Bool, Float, Int, Key
 
 Product = Callable[[Float[Array, " n"]], Float[Array, " n"]]
 # Function from Ritz values and the operator's norm to the largest acceptable residuals.
-Allowed = Callable[[Float[Array, " k"], Float[Array, ""]], Float[Array, "..."]]
+Tolerance = Callable[[Float[Array, " k"], Float[Array, ""]], Float[Array, "..."]]
 
 BLOCK = 2  # number of vectors in the block
 ROUND = 20  # minimum number of products between restarts
@@ -235,7 +235,7 @@ def extreme_ritz_pairs(
     *,
     largest: int,
     smallest: int,
-    tolerance: ScalarLike | Allowed,
+    tolerance: Tolerance,
     max_restarts: int,
     block: Float[Array, "n b"] | None = None,
     space: Sizes | None = None,
@@ -248,8 +248,8 @@ def extreme_ritz_pairs(
         key: key for the random vectors.
         largest: number of eigenvalues at the upper end.
         smallest: number of eigenvalues at the lower end.
-        tolerance: bound on the residuals relative to the operator's norm; or a function of the Ritz
-            values and the norm that returns the bounds.
+        tolerance: function of the Ritz values and the operator's norm that returns bounds on the
+            residuals.
         max_restarts: maximum number of restarts. Fewer are made if the tolerance is reached or a
             value is not finite.
         block: first block, such as `Ritz.block` of a nearby operator; None for two random vectors.
@@ -261,9 +261,6 @@ def extreme_ritz_pairs(
     ends = jnp.array([*range(size - 1, size - 1 - upper, -1), *range(lower - 1, -1, -1)])
     requested = jnp.array([*range(largest), *range(count - smallest, count)])
     products = jax.vmap(product, in_axes=1, out_axes=1)
-
-    def allowed(values, norm):
-        return tolerance(values, norm) if callable(tolerance) else tolerance * norm
 
     def random(key):
         return jax.random.normal(key, (mask.size, width), mask.dtype) * mask[:, None]
@@ -297,14 +294,14 @@ def extreme_ritz_pairs(
         return _RitzPairs(values[ends], vectors, images, residuals, jnp.max(jnp.abs(values)))
 
     def is_converged(pairs, norm):
-        return jnp.all(pairs.residuals[requested] <= allowed(pairs.values[requested], norm))
+        return jnp.all(pairs.residuals[requested] <= tolerance(pairs.values[requested], norm))
 
     def may_hide_copies(values, norm):
         """Return whether equal eigenvalues fill a block, which may hide more copies."""
         upper, lower = values[:largest], -values[count - smallest :][::-1]
         gaps = [end[:-width] - end[width - 1 : -1] for end in (upper, lower) if len(end) > width]
         nearest = jnp.min(jnp.concatenate([*gaps, jnp.full(1, jnp.inf)]))
-        return nearest <= jnp.max(allowed(values[requested], norm))
+        return nearest <= jnp.max(tolerance(values[requested], norm))
 
     def cond_fun(state):
         finite = jnp.isfinite(jnp.max(state.pairs.residuals)) & jnp.isfinite(state.norm)
@@ -331,7 +328,7 @@ def extreme_ritz_pairs(
         pairs = ritz(basis)
         norm = jnp.maximum(state.norm, pairs.norm)
         change = jnp.abs(pairs.values - state.pairs.values)[requested]
-        same = from_random & jnp.all(change <= allowed(pairs.values[requested], norm))
+        same = from_random & jnp.all(change <= tolerance(pairs.values[requested], norm))
         done = is_converged(pairs, norm) & (same | ~may_hide_copies(pairs.values, norm))
         return _State(basis, pairs, norm, state.rounds + 1, done)
 

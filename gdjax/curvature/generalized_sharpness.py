@@ -166,8 +166,7 @@ def generalized_sharpness(
         high, candidates = norm_bounds.upper_bound(H, norm, params)
     random = jax.vmap(steepest)(jax.random.normal(key, (num_starts, len(flat)), flat.dtype))
     starts = jnp.concatenate([step[None], random, jnp.asarray(candidates, flat.dtype)])
-    ascent = partial(_ascent, norm=norm, unravel=unravel)
-    search = partial(_search, ascent=ascent, max_steps=max_steps, rtol=rtol)
+    search = partial(_search, norm=norm, unravel=unravel, max_steps=max_steps, rtol=rtol)
     if H is None:
         searched = jax.jit(jax.vmap(lambda o, d: search(o.flat_mv, d), (None, 0)))
         directions, values = searched(operator, starts)
@@ -204,17 +203,10 @@ def _steepest(flat, *, norm, unravel):
     return ravel_pytree(NORMS[norm](unravel(flat)))[0]
 
 
-def _ascent(flat, direction, *, norm, unravel):
-    """Return the steepest direction; in "linf", `direction` where `flat` is 0."""
-    steepest = _steepest(flat, norm=norm, unravel=unravel)
-    return jnp.where(flat == 0, direction, steepest) if norm == "linf" else steepest
-
-
-def _search(product, direction, *, ascent, max_steps, rtol):
+def _search(product, direction, *, norm, unravel, max_steps, rtol):
     """Return a stationary direction of d^T H d in the unit ball, and its value.
 
-    Each step goes to the maximum on the segment from d to v = ascent(H d, d), which maximizes
-    v . H d over |v| <= 1.
+    Each step goes to the maximum on the segment from d to a v that maximizes v . H d over |v| <= 1.
     """
 
     def unfinished(state):
@@ -223,7 +215,9 @@ def _search(product, direction, *, ascent, max_steps, rtol):
 
     def move(state):
         steps, d, image, _, value = state
-        v = ascent(image, d)
+        v = _steepest(image, norm=norm, unravel=unravel)
+        if norm == "linf":
+            v = jnp.where(image == 0, d, v)
         target = product(v)
         slope, curvature = jnp.vdot(v - d, image), jnp.vdot(v - d, target - image)
         t = jnp.where(curvature < -slope, -slope / jnp.where(curvature < 0, curvature, 1), 1)
@@ -352,8 +346,8 @@ def _dual_norm(problem, params, *, norm):
 def _lower_bound(problem, params, last, *, norm, max_steps):
     """Return the lower bound, and its direction, from which the next search starts."""
     operator, _, step = _at(problem, params, norm)
-    ascent = partial(_ascent, norm=norm, unravel=ravel_pytree(params)[1])
-    search = partial(_search, operator.flat_mv, ascent=ascent, max_steps=max_steps, rtol=1e-3)
+    options = {"norm": norm, "unravel": ravel_pytree(params)[1], "max_steps": max_steps}
+    search = partial(_search, operator.flat_mv, rtol=1e-3, **options)
     directions, values = jax.vmap(search)(jnp.stack([step, last]))
     best = jnp.argmax(jnp.where(jnp.isnan(values), -jnp.inf, values))
     # If the best direction is not finite, the next search starts from the previous one.

@@ -168,7 +168,7 @@ def extreme_inertia(
         key,
         largest=NUM_EXTREME,
         smallest=NUM_EXTREME,
-        tolerance=rtol,
+        tolerance=lambda _, norm: norm * rtol,
         max_restarts=max_restarts,
     )
     error_bound = ritz.residuals + ROUNDING * eps * ritz.norm + perturbation

@@ -17,10 +17,10 @@ from gdjax.arguments import check_callable, check_number, check_whole
 from gdjax.curvature import eigensolvers
 from gdjax.curvature.eigenpairs import ROUNDING
 from gdjax.curvature.operators import (
+    FunctionOperator,
     HessianOperator,
     PreconditionedHessian,
     SymmetricOperator,
-    as_matrix,
 )
 from gdjax.curvature.problem_metric import problem_metric
 from gdjax.descent.step import cost_type
@@ -243,7 +243,7 @@ def track_largest(
             f"parameters"
         )
     if size <= sizes.basis:
-        matrix = as_matrix(operator.flat_mv, jnp.zeros(size, dtype))
+        matrix = FunctionOperator(operator.flat_mv, jnp.zeros(size, dtype)).as_matrix()
         ritz = eigensolvers.dense_ritz_pairs(matrix, eigensolvers.eigh(matrix), count, 0)
         ritz = ritz._replace(block=state.vectors)
     else:

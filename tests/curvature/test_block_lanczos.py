@@ -43,7 +43,7 @@ def solve(A, key, largest, smallest, tolerance=1e-3, max_restarts=200, start=Non
         key,
         largest=largest,
         smallest=smallest,
-        tolerance=tolerance,
+        tolerance=lambda _, norm: tolerance * norm,
         max_restarts=max_restarts,
     )
 

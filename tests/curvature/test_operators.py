@@ -279,15 +279,6 @@ def test_the_operator_of_a_layer_is_a_diagonal_block(fitted, name):
     assert at == len(matrices[name])
 
 
-def test_a_layer_of_the_preconditioned_hessian_is_a_diagonal_block(fitted):
-    problem, params, matrices = fitted
-    P = jax.tree.map(lambda a: 1 + a**2, params)
-    block = PreconditionedHessian(problem, params, P, layer="0")
-    size, _ = block.shape
-    expected = matrices["preconditioned"][:size, :size]
-    np.testing.assert_allclose(block.as_matrix(), expected, atol=1e-5)
-
-
 @pytest.mark.parametrize("layer", ["0", None])
 @pytest.mark.parametrize("kind", [HessianOperator, GaussNewtonOperator])
 def test_the_sharpness_metric_accepts_an_operator_and_a_layer(fitted, kind, layer):
