@@ -55,7 +55,6 @@ def classify(
     params: PyTree,
     *,
     key: Key[Array, ""],
-    data: PyTree = None,
     gradient_tolerance: ScalarLike = 1e-5,
     distance_rtol: ScalarLike = 1e-3,
 ) -> Classification:
@@ -65,10 +64,9 @@ def classify(
     classification then contains NumPy values.
 
     Args:
-        problem: a Problem or a cost: `cost(params, batch)` with data, `cost(params)` without.
+        problem: a Problem or a cost `cost(params)`.
         params: parameters of the point, polished (see `polish`).
         key: key for random probes and starts.
-        data: data used instead of the problem's data.
         gradient_tolerance: largest gradient norm that counts as zero, in units of the cost per unit
             of parameter.
         distance_rtol: maximum distance of the critical point that the kind refers to, relative to
@@ -85,7 +83,7 @@ def classify(
         Kantorovich 1948; Ortega and Rheinboldt 1970, *Iterative Solution of Nonlinear Equations in
         Several Variables*, 12.6.2.
     """
-    problem = problem_at(problem, params, data)
+    problem = problem_at(problem, params)
     check_key(key)
     check_number("classify: gradient_tolerance", gradient_tolerance, least=0)
     check_number("classify: distance_rtol", distance_rtol, least=0)

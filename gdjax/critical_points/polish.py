@@ -109,7 +109,6 @@ def polish(
     problem: Problem | Callable,
     params: PyTree,
     *,
-    data: PyTree = None,
     max_steps: int = 100,
     atol: ScalarLike | None = None,
 ) -> Polished:
@@ -124,9 +123,8 @@ def polish(
     x64 mode is disabled in JAX. The result then contains NumPy values.
 
     Args:
-        problem: a Problem or a cost: `cost(params, batch)` with data, `cost(params)` without.
+        problem: a Problem or a cost `cost(params)`.
         params: parameters at which the descent stopped.
-        data: data used instead of the problem's data.
         max_steps: maximum number of steps, each with up to 200 Hessian-vector products.
         atol: gradient norm at or below which polishing ends; None for 1e-10 in float64, 1e-6
             otherwise.
@@ -145,7 +143,7 @@ def polish(
     References: Steihaug 1983; Nocedal and Wright, *Numerical Optimization* (2006), algorithm 7.2;
     for rounding, Hager and Zhang 2005.
     """
-    problem = problem_at(problem, params, data)
+    problem = problem_at(problem, params)
     check_whole("polish: max_steps", max_steps)
     if atol is not None:
         check_number("polish: atol", atol, least=0)
@@ -218,7 +216,6 @@ def find_critical_point(
     problem: Problem | Callable,
     params: PyTree,
     *,
-    data: PyTree = None,
     max_steps: int = 100,
     atol: ScalarLike = 1e-6,
 ) -> Polished:
@@ -229,9 +226,8 @@ def find_critical_point(
     A step p is accepted if it reduces |g|.
 
     Args:
-        problem: a Problem or a cost: `cost(params, batch)` with data, `cost(params)` without.
+        problem: a Problem or a cost `cost(params)`.
         params: starting point, with at most 512 parameters.
-        data: data used instead of the problem's data.
         max_steps: maximum number of steps tried.
         atol: gradient norm at or below which the search ends.
 
@@ -255,7 +251,7 @@ def find_critical_point(
             f"find_critical_point: params has {flat.size} entries, expected at most {DENSE}; use "
             f"`polish`, which has no such limit"
         )
-    at = directional_derivatives(problem_at(problem, params, data), unravel)
+    at = directional_derivatives(problem_at(problem, params), unravel)
     eps = jnp.finfo(flat.dtype).eps
 
     def cond_fun(state):

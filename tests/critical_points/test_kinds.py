@@ -20,6 +20,7 @@ import pytest
 from points_of_known_kind import REFUSALS, TABLE, VARIANTS, case, classifications
 
 from gdjax.critical_points.classify import Kind, classify
+from gdjax.problems import as_problem
 
 K = Kind
 REQUIRED = json.loads((Path(__file__).parent / "points_named_before.json").read_text())
@@ -153,7 +154,8 @@ def test_the_probe_radius_for_dead_coordinates_depends_on_the_data():
     def cost(w, x):
         return (w[0] - 1) ** 2 + jax.nn.relu(w[1] * x[0] - 1)
 
-    result = classify(cost, np.array([1.0, 0.0]), data=np.array([1e-3]), key=jax.random.key(0))
+    problem = as_problem(cost, np.array([1e-3]))
+    result = classify(problem, np.array([1.0, 0.0]), key=jax.random.key(0))
     np.testing.assert_allclose(result.probe_radius, 1e3)
     assert int(result.dead) == 0
     assert K(int(result.kind)) != K.STRICT_MINIMUM
