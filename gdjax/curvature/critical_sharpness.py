@@ -268,7 +268,6 @@ def critical_sharpness_metric(
     problem: Problem | Callable,
     make_optimizer: Callable[..., optax.GradientTransformation] = optax.sgd,
     *,
-    other: Problem | Callable | None = None,
     every: int = 1,
     rtol: float = 5e-2,
     max_steps: int = 9,
@@ -284,7 +283,6 @@ def critical_sharpness_metric(
     Args:
         problem: a Problem or a cost, whose deterministic cost over all its data is used.
         make_optimizer: factory of the optimizer of the descent, which accepts a `learning_rate`.
-        other: problem of the cost C, for the relative critical sharpness; None for `problem`.
         every: interval between estimates, in records.
         rtol: maximum width of the final interval, relative to its upper end.
         max_steps: maximum number of costs to evaluate per estimate; replaced by 40 if the
@@ -316,7 +314,6 @@ def critical_sharpness_metric(
             "max_steps": int(max_steps),
         },
         supplied=("opt_state",),
-        other=other,
         every=every,
         long_name="critical sharpness: 2 / (learning rate above which the step raises the cost)",
     )
@@ -326,9 +323,7 @@ def _initial_state(_problem, params, **_options):
     return CriticalSharpnessState(jnp.zeros((), cost_type(params)), jnp.zeros((), jnp.int32))
 
 
-def _along_step(
-    problem, params, state, *, make_optimizer, rtol, max_steps, opt_state=None, other=None
-):
+def _along_step(problem, params, state, *, make_optimizer, rtol, max_steps, opt_state):
     if default_eval_params_fn(opt_state, params) is not None:
         raise InputError(
             "critical_sharpness_metric: the optimizer is schedule-free, so its records are at "
@@ -336,7 +331,7 @@ def _along_step(
             "parameters of the run"
         )
     direction = update_direction(make_optimizer, problem, params, opt_state=opt_state)
-    ray = _ray(problem if other is None else other, params, direction)
+    ray = _ray(problem, params, direction)
     is_known = state.learning_rate > 0
     interval = bracket(
         ray.rise,
