@@ -173,57 +173,45 @@ def critical_sharpness(
 @partial(jax.jit, static_argnums=(4, 5))
 def _critical_sharpness(problem, params, direction, guess, rtol, max_steps):
     dtype = cost_type(params)
-    ray = _ray(problem, params, direction)
+    rise, slope, unit = _ray(problem, params, direction)
     image = HessianOperator(problem, params).mv(direction)
     curvature = _dot(direction, image)
     is_convex = curvature > 0
-    minimizer = jnp.where(is_convex, ray.slope / jnp.where(is_convex, curvature, 1), jnp.inf)
+    minimizer = jnp.where(is_convex, slope / jnp.where(is_convex, curvature, 1), jnp.inf)
     if guess is None:
-        guess = jnp.where(is_convex & jnp.isfinite(minimizer), 2 * minimizer, ray.shortest)
+        guess = jnp.where(is_convex & jnp.isfinite(minimizer), 2 * minimizer, FIRST_STEP * unit)
 
     def slope_at(eta):
         gradient = averaged(problem, jax.grad, _move(params, direction, eta))
         return -_dot(direction, gradient)
 
-    search = partial(bracket, rtol=rtol, max_steps=max_steps)
-    crossing = search(ray.rise, guess, -ray.slope, largest=ray.longest)
-    turn = search(slope_at, guess / 2, -ray.slope, largest=ray.longest)
-    status, rate = _status(ray, crossing, rtol)
-    _, line_minimizer = _status(ray, turn, rtol)
+    search = partial(bracket, largest=LONGEST_STEP * unit, rtol=rtol, max_steps=max_steps)
+    crossing = search(rise, guess, -slope)
+    turn = search(slope_at, guess / 2, -slope)
+    status, rate = _status(slope, crossing, rtol)
+    _, line_minimizer = _status(slope, turn, rtol)
     known = status <= CriticalSharpnessStatus.NO_CROSSING
     nan = jnp.asarray(jnp.nan, dtype)
-    searched = jnp.isfinite(ray.slope) & (ray.slope > 0)
+    is_descent = jnp.isfinite(slope) & (slope > 0)
     return CriticalSharpness(
         learning_rate=rate,
         sharpness=jnp.where(known, 2 / rate, nan),
-        low=jnp.where(searched, crossing.low, nan),
-        high=jnp.where(searched, crossing.high, nan),
-        slope=ray.slope,
+        low=jnp.where(is_descent, crossing.low, nan),
+        high=jnp.where(is_descent, crossing.high, nan),
+        slope=slope,
         curvature=curvature,
-        quadratic_minimizer=jnp.where(searched, minimizer, nan),
+        quadratic_minimizer=jnp.where(is_descent, minimizer, nan),
         line_minimizer=line_minimizer,
         num_evaluations=crossing.num_evaluations,
         status=status,
     )
 
 
-class _Ray(NamedTuple):
-    """The cost along w - eta D.
-
-    Args:
-        rise: function `eta -> (C(w - eta D) - C(w)) / eta`; 0 if the cost rises within rounding.
-        slope: D . g.
-        shortest: rate of the first step without a guess.
-        longest: rate of the longest step.
-    """
-
-    rise: Callable
-    slope: Float[Array, ""]
-    shortest: Float[Array, ""]
-    longest: Float[Array, ""]
-
-
 def _ray(problem, params, direction):
+    """Return `eta -> (C(w - eta D) - C(w)) / eta`, the slope D . g, and the rate of unit length.
+
+    The function is 0 if the cost rises within rounding.
+    """
     dtype = cost_type(params)
     value, gradient = averaged(problem, jax.value_and_grad, params)
     value = value.astype(dtype)
@@ -239,8 +227,7 @@ def _ray(problem, params, direction):
     # If the norm of a direction with finite entries overflows, the slope is not valid either.
     finite = jnp.isfinite(value) & jnp.isfinite(length)
     slope = _dot(direction, gradient)
-    unit = scale / jnp.where(length > 0, length, 1)
-    return _Ray(rise, jnp.where(finite, slope, jnp.nan), FIRST_STEP * unit, LONGEST_STEP * unit)
+    return rise, jnp.where(finite, slope, jnp.nan), scale / jnp.where(length > 0, length, 1)
 
 
 def _dot(a, b):
@@ -251,14 +238,14 @@ def _move(params, direction, eta):
     return jax.tree.map(lambda w, d: w - (eta * d).astype(w.dtype), params, direction)
 
 
-def _status(ray, interval, rtol):
+def _status(slope, interval, rtol):
     """Return the status of a crossing, and its rate."""
     Status = CriticalSharpnessStatus
-    is_found = interval.high - interval.low <= rtol * interval.high
-    status = jnp.where(is_found, Status.FOUND, Status.NOT_RESOLVED)
+    is_narrow = interval.high - interval.low <= rtol * interval.high
+    status = jnp.where(is_narrow, Status.FOUND, Status.NOT_RESOLVED)
     status = jnp.where(interval.high == jnp.inf, Status.NO_CROSSING, status)
-    status = jnp.where(ray.slope > 0, status, Status.NOT_A_DESCENT_DIRECTION)
-    status = jnp.where(jnp.isfinite(ray.slope), status, Status.NOT_FINITE)
+    status = jnp.where(slope > 0, status, Status.NOT_A_DESCENT_DIRECTION)
+    status = jnp.where(jnp.isfinite(slope), status, Status.NOT_FINITE)
     rate = jnp.where(status == Status.NO_CROSSING, jnp.inf, jnp.nan)
     rate = jnp.where(status == Status.FOUND, root(interval), rate)
     return status.astype(jnp.int32), rate.astype(interval.low.dtype)
@@ -331,17 +318,17 @@ def _along_step(problem, params, state, *, make_optimizer, rtol, max_steps, opt_
             "parameters of the run"
         )
     direction = update_direction(make_optimizer, problem, params, opt_state=opt_state)
-    ray = _ray(problem, params, direction)
+    rise, slope, unit = _ray(problem, params, direction)
     is_known = state.learning_rate > 0
     interval = bracket(
-        ray.rise,
-        jnp.where(is_known, state.learning_rate, ray.shortest),
-        -ray.slope,
-        largest=ray.longest,
+        rise,
+        jnp.where(is_known, state.learning_rate, FIRST_STEP * unit),
+        -slope,
+        largest=LONGEST_STEP * unit,
         rtol=rtol,
         max_steps=jnp.where(is_known, max_steps, FIRST_EVALUATIONS),
     )
-    status, rate = _status(ray, interval, rtol)
+    status, rate = _status(slope, interval, rtol)
     count = state.num_evaluations + interval.num_evaluations
     guess = jnp.where(status == CriticalSharpnessStatus.FOUND, rate, 0)
     return 2 / rate, CriticalSharpnessState(guess, count)

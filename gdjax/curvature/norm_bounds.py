@@ -60,15 +60,8 @@ def upper_bound(
     ends = np.cumsum(sizes)
     blocks = [slice(end - size, end) for size, end in zip(sizes, ends, strict=True)]
     bounds = [largest_eigenvalue(positive[b, b]) for b in blocks if b.start < b.stop]
-    return min(max(bounds), largest), _top_of_blocks(H, blocks)
-
-
-def _top_of_blocks(H, blocks):
-    """Return the top eigenvector of each diagonal block."""
-    directions = np.zeros((len(blocks), len(H)))
-    for direction, block in zip(directions, blocks, strict=True):
-        direction[block] = scipy.linalg.eigh(H[block, block])[1][:, -1]
-    return directions
+    top_eigenvectors = [scipy.linalg.eigh(H[b, b])[1][:, -1] for b in blocks]
+    return min(max(bounds), largest), scipy.linalg.block_diag(*top_eigenvectors)
 
 
 def _matrix_groups(params):
