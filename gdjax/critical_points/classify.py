@@ -218,7 +218,7 @@ def _kind(
         (all_signs & any_positive, Kind.MANIFOLD_OF_MINIMA),
         (~higher.higher_orders_decide, Kind.UNDECIDED),
         (higher.cubic_significant, Kind.DEGENERATE_SADDLE),
-        (~higher.cubic_vanishes, Kind.UNDECIDED),
+        (~(higher.cubic <= higher.cubic_rounding), Kind.UNDECIDED),
         (higher.falls & (any_positive | any_negative | higher.rises), Kind.DEGENERATE_SADDLE),
         (has_one_flat_direction & higher.rises & (higher.sign > 0), Kind.DEGENERATE_MINIMUM),
         (has_one_flat_direction & (higher.rises | higher.falls), Kind.DEGENERATE_MAXIMUM),
