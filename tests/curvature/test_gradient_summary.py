@@ -119,20 +119,6 @@ def test_1072_gradient_entries_are_exactly_zero_on_full_mnist():
     assert sum(int(z) for z in jax.tree.leaves(result.zeros)) == 1_072
 
 
-@pytest.mark.parametrize("output", ["sigmoid", "step"])
-def test_the_gradient_is_exactly_zero_before_a_step_activation(problem, output):
-    network = Network((784, 16, 16, 10), activation="step", output_activation=output)
-
-    def cost(params, batch):
-        return jnp.mean(jnp.sum((network.apply(params, batch[0] / 255) - 0.3) ** 2, axis=1))
-
-    subset = jax.tree.map(lambda a: jnp.array(a[:100]), problem.data)
-    result = jax.jit(lambda w, data: gradient_summary(as_problem(cost, data), w))(
-        jax.jit(network.init)(jax.random.key(0)), subset
-    )
-    assert [float(norm) == 0 for norm in result.layer_norms] == [True, True, output == "step"]
-
-
 # -- summaries of arbitrary trees
 
 
