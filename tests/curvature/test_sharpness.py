@@ -13,7 +13,12 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 
 import gdjax as gd
 from gdjax.curvature import HessianOperator
-from gdjax.curvature.sharpness import MAX_RESTARTS, sharpness_metric, track_largest
+from gdjax.curvature.sharpness import (
+    MAX_RESTARTS,
+    largest_eigenvalues_metric,
+    sharpness_metric,
+    track_largest,
+)
 from gdjax.problems import as_problem, bowl, digits
 
 KEY = jax.random.key(0)
@@ -309,3 +314,45 @@ def test_metrics_that_differ_only_in_their_interval_have_equal_functions():
     problem = regression()
     assert sharpness_metric(problem).function == sharpness_metric(problem, every=3).function
     assert sharpness_metric(problem).function != sharpness_metric(problem, rtol=0.1).function
+
+
+# -- several eigenvalues
+
+
+@pytest.mark.long
+def test_the_metric_equals_the_largest_eigenvalues_of_the_dense_hessian():
+    """The 30 parameters exceed the Krylov dimension; 16 runs share two devices."""
+    x = np.random.default_rng(2).normal(size=(12, 4)).astype(np.float32)
+
+    def cost(w, x):
+        hidden = jnp.tanh(x @ w["in"])
+        return jnp.mean((hidden @ w["out"] - jnp.sin(3 * x[:, 0])) ** 2)
+
+    def init(key):
+        a, b = jax.random.split(key)
+        return {"in": jax.random.normal(a, (4, 6)), "out": jax.random.normal(b, (6,))}
+
+    problem = gd.Problem(init=init, cost=cost, data=x)
+    runs = gd.sweep(
+        problem,
+        gd.axes(learning_rate=[0.05, 0.2], seed=range(8)),
+        8,
+        snapshot_every=4,
+        metrics={"top": largest_eigenvalues_metric(problem, 3, every=4, rtol=1e-4)},
+        devices=jax.local_devices()[:2],
+    )
+    assert runs.top.dims == ("learning_rate", "seed", "top_step", "eigenvalue")
+    assert runs.top_step.values.tolist() == runs.snapshot_step.values.tolist() == [0, 4, 8]
+    unravel = ravel_pytree(init(KEY))[1]
+    hessian = jax.jit(jax.vmap(jax.hessian(lambda flat: cost(unravel(flat), x))))
+    snapshots = [runs[f"snapshots.{name}"].values.reshape(48, -1) for name in ("in", "out")]
+    known = np.linalg.eigvalsh(hessian(np.concatenate(snapshots, axis=1)))
+    assert (known[:, 0] < 0).any()
+    expected = known[:, ::-1][:, :3].reshape(2, 8, 3, 3)
+    np.testing.assert_allclose(runs.top, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_the_dense_hessian_is_used_for_few_parameters():
+    metric, w = largest_eigenvalues_metric(bowl([3.0, -1.0, 2.0]), 3), jnp.ones(3)
+    values, _ = jax.jit(metric.function)(w, metric.data, cold(metric, w))
+    np.testing.assert_allclose(values, [3, 2, -1], rtol=1e-5)
