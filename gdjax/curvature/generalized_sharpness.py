@@ -74,18 +74,6 @@ class GeneralizedSharpness(NamedTuple):
 
     __repr__ = fields_with(status=GeneralizedSharpnessStatus)
 
-    def limit(self, learning_rate: float, *, scaled: bool = True) -> float:
-        """Return the generalized sharpness below which a step lowers a quadratic cost.
-
-            2 / eta,   or 2 |g|_* / eta for steps that are not scaled by the dual norm
-
-        Args:
-            learning_rate: learning rate eta.
-            scaled: whether steps are scaled by the dual norm, as in `non_euclidean_descent`.
-        """
-        check_number("limit: learning_rate", learning_rate, above=0)
-        return 2 * (1.0 if scaled else self.dual_norm) / learning_rate
-
 
 def generalized_sharpness(
     problem: Problem | Callable,
@@ -135,8 +123,8 @@ def generalized_sharpness(
 
         >>> bowl = lambda w: (w[0] ** 2 + 10 * w[1] ** 2) / 2
         >>> result = generalized_sharpness(bowl, jnp.array([1.0, 1.0]), "linf", key=key)
-        >>> round(result.low, 4), round(result.high, 4), round(result.limit(0.1), 4)
-        (11.0, 11.0, 20.0)
+        >>> round(result.low, 4), round(result.high, 4)
+        (11.0, 11.0)
 
     References: Islamov et al. 2026, *Non-Euclidean Gradient Descent Operates at the Edge of
     Stability*, arXiv 2603.05002.

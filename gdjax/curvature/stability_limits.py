@@ -127,8 +127,8 @@ def _limit(caller, learning_rate, make_optimizer):
         if not settings["scaled"]:
             raise InputError(
                 f"{caller}: scaled = False, expected True; the limit of steps of fixed length, 2 "
-                f"|g|_* / learning_rate, depends on the gradient: call "
-                f"gd.curvature.generalized_sharpness(...).limit(learning_rate, scaled=False)"
+                f"|g|_* / learning_rate, depends on the gradient: |g|_* is the dual_norm of "
+                f"gd.curvature.generalized_sharpness(problem, params, norm, key=key)"
             )
         return 2 / rate
     averaged = factory in (optax.adam, optax.adamw)
@@ -182,8 +182,8 @@ def _known(caller, make_optimizer):
             f"{caller}: make_optimizer = {make_optimizer!r:.80}, whose stability limit is not "
             f"known; expected one of optax's {', '.join(rule.__name__ for rule in KNOWN)}, or "
             f"functools.partial of one. Without momentum the limit of sign descent and Lion "
-            f"(norm = 'linf') and of Muon ('spectral') is gd.curvature.generalized_sharpness("
-            f"problem, params, norm, key=key).limit(learning_rate, scaled=False)"
+            f"(norm = 'linf') and of Muon ('spectral') is 2 / learning_rate times the dual_norm of "
+            f"gd.curvature.generalized_sharpness(problem, params, norm, key=key)"
         )
     try:
         parameters = inspect.signature(make_optimizer).parameters

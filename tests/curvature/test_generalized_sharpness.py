@@ -132,7 +132,7 @@ def test_a_step_below_the_limit_decreases_a_quadratic_cost():
         d = steepest_direction(g, norm)
         for scaled, size in ((True, dual_norm(g, norm)), (False, 1.0)):
             # At this rate the curvature along the step is at its limit: the cost does not change.
-            rate = result.limit(1.0, scaled=scaled) / result.step_curvature
+            rate = 2 * (1 if scaled else result.dual_norm) / result.step_curvature
             np.testing.assert_allclose(cost(w - rate * size * d), cost(w), rtol=1e-4)
             assert cost(w - 0.9 * rate * size * d) < cost(w)
         assert result.step_curvature <= result.high

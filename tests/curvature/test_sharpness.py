@@ -17,7 +17,6 @@ from gdjax.curvature.sharpness import (
     MAX_RESTARTS,
     largest_eigenvalues_metric,
     sharpness_metric,
-    track_largest,
 )
 from gdjax.problems import as_problem, bowl, digits
 
@@ -253,18 +252,13 @@ def test_the_metric_switches_to_the_eigenvector_of_a_new_largest_eigenvalue(floa
     sinking += np.linspace(0, 0.1, 40)
     rising += np.linspace(0, 0.1, 40)
 
-    def cost(w, share):
+    def cost(w, *, share=0.0):
         return jnp.sum(((1 - share) * sinking + share * rising) * w**2) / 2
 
-    @jax.jit
-    def next_one(share, memory):
-        problem = gd.problems.as_problem(lambda w: cost(w, share))
-        values, memory = track_largest(HessianOperator(problem, jnp.ones(40)), memory, rtol=1e-3)
-        return values[0], memory
-
-    memory = cold(sharpness_metric(bowl(sinking)), jnp.ones(40))
+    metric, w = sharpness_metric(cost), jnp.ones(40)
+    next_estimate, memory = jax.jit(metric.function), cold(metric, w)
     for share in np.linspace(0, 1, 41):
-        value, memory = next_one(share, memory)
+        value, memory = next_estimate(w, None, memory, share=share)
         known = np.max((1 - share) * sinking + share * rising)
         assert float(value) == pytest.approx(known, rel=1e-3)
 
