@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int, PyTree, ScalarLike
 
@@ -39,9 +38,11 @@ class PolishStatus(IntEnum):
     """Reason why polishing ended.
 
     - CONVERGED: the gradient norm is at most `atol`.
-    - MAX_STEPS_REACHED: the gradient norm is above `atol` after `max_steps` steps.
-    - LIMITED_BY_ROUNDING: no step representable in the type of the parameters lowers the cost.
-    - NOT_FINITE: the gradient is not finite.
+    - MAX_STEPS_REACHED: the gradient norm is above `atol` after `max_steps` steps. If parameters
+      keep growing with more steps, the minimum lies at infinity, and weight decay makes it finite.
+    - LIMITED_BY_ROUNDING: rounding hides the direction in which the cost falls. Pass float64
+      parameters (or scale the cost), or raise `atol`; at a kink of the cost no gradient is small.
+    - NOT_FINITE: the gradient is not finite at the starting point: the descent diverged.
     """
 
     CONVERGED = 0
@@ -68,33 +69,6 @@ class Polished(NamedTuple):
     status: Int[Array, ""]
 
     __repr__ = fields_with(status=PolishStatus)
-
-    @property
-    def advice(self) -> str:
-        """Suggestion if polishing did not converge; empty if it did.
-
-        Examples:
-            >>> polish(lambda w: jnp.sum(jnp.exp(-w)), jnp.zeros(2), max_steps=3).advice
-            'after 3 steps the gradient norm is 0.86: raise max_steps; if the parameters keep
-             growing, the minimum lies at infinity, and weight decay makes it finite'
-        """
-        status, size = PolishStatus(int(self.status)), float(self.gradient_norm)
-        if status == PolishStatus.MAX_STEPS_REACHED:
-            return (
-                f"after {int(self.num_steps)} steps the gradient norm is {size:.2g}: raise "
-                f"max_steps; if the parameters keep growing, the minimum lies at infinity, and "
-                f"weight decay makes it finite"
-            )
-        if status == PolishStatus.LIMITED_BY_ROUNDING:
-            single = self.cost.dtype == np.float32
-            remedy = "pass float64 parameters, or" if single else "scale the cost, or"
-            return (
-                f"the gradient norm is {size:.2g}, and rounding hides the direction in which the "
-                f"cost falls: {remedy} raise atol; at a kink of the cost no gradient becomes small"
-            )
-        if status == PolishStatus.NOT_FINITE:
-            return "the gradient is not finite at the starting point: the descent diverged"
-        return ""
 
 
 class _State(NamedTuple):
@@ -133,6 +107,7 @@ def polish(
         The polished point, in the types of `params`.
 
     Examples:
+        >>> import numpy as np
         >>> valley = lambda w: w[0] ** 2 + 100 * w[1] ** 2
         >>> polished = polish(valley, np.array([0.05, 0.001]))
         >>> bool(polished.gradient_norm <= 1e-10), int(polished.num_steps)

@@ -213,12 +213,10 @@ def test_cross_entropy_converges_in_float64_but_not_in_float32():
         PolishStatus.LIMITED_BY_ROUNDING,
         PolishStatus.MAX_STEPS_REACHED,
     )
-    assert single.advice != ""
     result = polish(as_problem(cost, data), np.float64(w))
     assert result.cost.dtype == np.float64
     assert PolishStatus(int(result.status)) == PolishStatus.CONVERGED
     assert result.gradient_norm <= 1e-10
-    assert result.advice == ""
     assert not jax.config.read("jax_enable_x64")
 
 
