@@ -266,9 +266,7 @@ def step_curvature_metric(problem: Problem | Callable, norm: str, *, every: int 
         d^T H d,   d = argmax over |d| <= 1 of g . d
 
     Args:
-        problem: a Problem or a cost, whose deterministic cost over all its data is used.
-        norm: norm of d, as for `generalized_sharpness`.
-        every: interval between values, in records.
+        problem, norm, every: as for `generalized_sharpness_metric`.
 
     Examples:
         >>> bowl = lambda w: (w[0] ** 2 + 10 * w[1] ** 2) / 2
@@ -294,9 +292,7 @@ def dual_gradient_norm_metric(problem: Problem | Callable, norm: str, *, every: 
     |g|_* / eta.
 
     Args:
-        problem: a Problem or a cost, whose deterministic cost over all its data is used.
-        norm: norm of d, as for `generalized_sharpness`.
-        every: interval between values, in records.
+        problem, norm, every: as for `generalized_sharpness_metric`.
 
     Examples:
         >>> bowl = lambda w: (w[0] ** 2 + 10 * w[1] ** 2) / 2
