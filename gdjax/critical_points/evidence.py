@@ -175,8 +175,8 @@ def kantorovich_evidence(
     kinks = lengths(images[1:] - images[:1]) / jnp.array([1, 1, 2], w.dtype)[:, None]
     change = jnp.maximum(jnp.max(thirds[:6]) * length, jnp.max(kinks))
     signed = jnp.any(curvature.positive | curvature.negative)
-    kantorovich = jnp.where(signed, change / curvature.least, 0)
-    digits = jnp.where(signed, jnp.max(kinks[:2]) / curvature.least, 0)
+    kantorovich = jnp.where(signed, change / curvature.smallest_magnitude, 0)
+    digits = jnp.where(signed, jnp.max(kinks[:2]) / curvature.smallest_magnitude, 0)
     root = jnp.sqrt(jnp.maximum(1 - 2 * kantorovich, 0))
     return KantorovichEvidence(
         step=step,

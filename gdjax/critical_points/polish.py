@@ -164,9 +164,9 @@ def _polish(problem, params, *, max_steps, atol):
             2 * state.radius,
             jnp.where(better & (ratio > 0.25), state.radius, length / 4),
         )
-        moved = _State(state.w + p, cost, g, radius, state.num_steps)
-        kept = jax.tree.map(partial(jnp.where, better), moved, state)
-        return kept._replace(radius=radius, num_steps=state.num_steps + 1)
+        after_step = _State(state.w + p, cost, g, radius, state.num_steps)
+        next_state = jax.tree.map(partial(jnp.where, better), after_step, state)
+        return next_state._replace(radius=radius, num_steps=state.num_steps + 1)
 
     radius, zero = jnp.full_like(first, FIRST_RADIUS), jnp.zeros((), jnp.int32)
     start = _State(flat, cost, g, radius, zero)
@@ -243,9 +243,9 @@ def find_critical_point(
             p = -vectors @ (values / jnp.where(damped > 0, damped, 1) * (vectors.T @ g))
         cost_next, g_next = at.gradient(w + p)
         better = jnp.linalg.norm(g_next) < jnp.linalg.norm(g)
-        moved = w + p, cost_next, g_next
-        kept = jax.tree.map(partial(jnp.where, better), moved, (w, cost, g))
-        return *kept, damping * jnp.where(better, 0.1, 10), num_steps + 1
+        after_step = w + p, cost_next, g_next
+        next_point = jax.tree.map(partial(jnp.where, better), after_step, (w, cost, g))
+        return *next_point, damping * jnp.where(better, 0.1, 10), num_steps + 1
 
     cost, g = at.gradient(flat)
     first = (flat, cost, g, jnp.full_like(cost, 1e-3), jnp.zeros((), jnp.int32))

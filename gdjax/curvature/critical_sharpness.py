@@ -190,12 +190,12 @@ def _critical_sharpness(problem, params, direction, guess, rtol, max_steps):
     turn = search(slope_at, guess / 2, -slope)
     status, rate = _status(slope, crossing, rtol)
     _, line_minimizer = _status(slope, turn, rtol)
-    known = status <= CriticalSharpnessStatus.NO_CROSSING
+    is_known = status <= CriticalSharpnessStatus.NO_CROSSING
     nan = jnp.asarray(jnp.nan, dtype)
     is_descent = jnp.isfinite(slope) & (slope > 0)
     return CriticalSharpness(
         learning_rate=rate,
-        sharpness=jnp.where(known, 2 / rate, nan),
+        sharpness=jnp.where(is_known, 2 / rate, nan),
         low=jnp.where(is_descent, crossing.low, nan),
         high=jnp.where(is_descent, crossing.high, nan),
         slope=slope,

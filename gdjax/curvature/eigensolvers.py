@@ -202,8 +202,8 @@ def sizes(largest: int, smallest: int) -> Sizes:
     """
     # A few vectors more than requested make restarts converge faster.
     upper, lower = ((-(-k // BLOCK) + 1) * BLOCK if k else 0 for k in (largest, smallest))
-    kept = upper + lower
-    return Sizes(upper, lower, kept + max(ROUND, 2 * kept + 4))
+    count = upper + lower
+    return Sizes(upper, lower, count + max(ROUND, 2 * count + 4))
 
 
 def dense_ritz_pairs(
