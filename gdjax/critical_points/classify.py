@@ -222,7 +222,7 @@ def _kind(
         (higher.falls & (any_positive | any_negative | higher.rises), Kind.DEGENERATE_SADDLE),
         (has_one_flat_direction & higher.rises & (higher.sign > 0), Kind.DEGENERATE_MINIMUM),
         (has_one_flat_direction & (higher.rises | higher.falls), Kind.DEGENERATE_MAXIMUM),
-        (higher.may_be_manifold & (higher.flat_length >= 1), Kind.MANIFOLD_OF_MINIMA),
+        (higher.flat_length >= 1, Kind.MANIFOLD_OF_MINIMA),
     ]
     conditions, kinds = zip(*cases, strict=True)
     kind = jnp.select(conditions, [int(kind) for kind in kinds], int(Kind.UNDECIDED))

@@ -87,7 +87,6 @@ class HigherOrderEvidence(NamedTuple):
     rises: Bool[Array, ""]
     falls: Bool[Array, ""]
     higher_orders_decide: Bool[Array, ""]
-    may_be_manifold: Bool[Array, ""]
     flat_length: Float[Array, ""]
 
 
@@ -319,7 +318,6 @@ def higher_order_evidence(
         rises=rises,
         falls=falls,
         higher_orders_decide=higher_orders_decide,
-        may_be_manifold=may_be_manifold,
         flat_length=flat_length,
     )
 
