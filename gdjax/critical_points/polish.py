@@ -8,7 +8,6 @@ for a classification, so pass float64 parameters if the kind of the point matter
 """
 
 from collections.abc import Callable
-from enum import IntEnum
 from functools import partial
 from typing import NamedTuple
 
@@ -23,6 +22,7 @@ from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.curvature.eigenpairs import DENSE
 from gdjax.curvature.operators import FunctionOperator
 from gdjax.errors import InputError
+from gdjax.flags import Status
 from gdjax.problems.problem import Problem
 from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import check_params, in_own_precision, ravel_params
@@ -34,7 +34,7 @@ ATOL = {jnp.dtype("float64"): 1e-10}  # gradient norm at which polishing ends, b
 ATOL_OTHERWISE = 1e-6
 
 
-class PolishStatus(IntEnum):
+class PolishStatus(Status):
     """Reason why polishing ended.
 
     - CONVERGED: the gradient norm is at most `atol`.

@@ -12,7 +12,6 @@ contains only costs, and no second derivatives.
 """
 
 from collections.abc import Callable
-from enum import IntEnum
 from functools import partial
 from typing import NamedTuple
 
@@ -29,6 +28,7 @@ from gdjax.curvature.problem_metric import problem_metric
 from gdjax.curvature.update_direction import update_direction
 from gdjax.descent.step import cost_type, default_eval_params_fn
 from gdjax.errors import InputError
+from gdjax.flags import Status
 from gdjax.problems.problem import Metric, Problem
 from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import at_least_float32, check_like
@@ -40,7 +40,7 @@ ROUNDING = 8  # rises below this multiple of eps |C| count as rounding
 FIRST_EVALUATIONS = 40  # maximum number of evaluations without an earlier estimate
 
 
-class CriticalSharpnessStatus(IntEnum):
+class CriticalSharpnessStatus(Status):
     """Status of a critical sharpness.
 
     FOUND: eta_c is known within the tolerance. NO_CROSSING: the cost does not rise up to the rate
@@ -240,14 +240,14 @@ def _move(params, direction, eta):
 
 def _status(slope, interval, rtol):
     """Return the status of a crossing, and its rate."""
-    Status = CriticalSharpnessStatus
+    codes = CriticalSharpnessStatus
     is_narrow = interval.high - interval.low <= rtol * interval.high
-    status = jnp.where(is_narrow, Status.FOUND, Status.NOT_RESOLVED)
-    status = jnp.where(interval.high == jnp.inf, Status.NO_CROSSING, status)
-    status = jnp.where(slope > 0, status, Status.NOT_A_DESCENT_DIRECTION)
-    status = jnp.where(jnp.isfinite(slope), status, Status.NOT_FINITE)
-    rate = jnp.where(status == Status.NO_CROSSING, jnp.inf, jnp.nan)
-    rate = jnp.where(status == Status.FOUND, root(interval), rate)
+    status = jnp.where(is_narrow, codes.FOUND, codes.NOT_RESOLVED)
+    status = jnp.where(interval.high == jnp.inf, codes.NO_CROSSING, status)
+    status = jnp.where(slope > 0, status, codes.NOT_A_DESCENT_DIRECTION)
+    status = jnp.where(jnp.isfinite(slope), status, codes.NOT_FINITE)
+    rate = jnp.where(status == codes.NO_CROSSING, jnp.inf, jnp.nan)
+    rate = jnp.where(status == codes.FOUND, root(interval), rate)
     return status.astype(jnp.int32), rate.astype(interval.low.dtype)
 
 

@@ -14,7 +14,6 @@ bound.
 """
 
 from collections.abc import Callable
-from enum import IntEnum
 from functools import partial
 from typing import NamedTuple
 
@@ -31,6 +30,7 @@ from gdjax.curvature.operators import HessianOperator
 from gdjax.curvature.problem_metric import problem_metric
 from gdjax.descent.norms import NORMS
 from gdjax.descent.step import cost_type
+from gdjax.flags import Status
 from gdjax.keys import check_key
 from gdjax.problems.problem import Metric, Problem
 from gdjax.problems.validation import at_least_float32
@@ -39,7 +39,7 @@ from gdjax.summaries import fields_with
 MAX_DENSE = 2048  # maximum number of parameters for which an upper bound is computed
 
 
-class GeneralizedSharpnessStatus(IntEnum):
+class GeneralizedSharpnessStatus(Status):
     """Status of a generalized sharpness.
 
     BOUNDED: both bounds are known. LOWER_BOUND_ONLY: the Hessian is too large for an upper bound,
