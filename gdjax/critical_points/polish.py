@@ -19,9 +19,7 @@ from jaxtyping import Array, Float, Int, PyTree, ScalarLike
 from gdjax.arguments import check_number, check_whole
 from gdjax.curvature import eigensolvers
 from gdjax.curvature.directional_derivatives import directional_derivatives
-from gdjax.curvature.eigenpairs import DENSE
 from gdjax.curvature.operators import FunctionOperator
-from gdjax.errors import InputError
 from gdjax.flags import Status
 from gdjax.problems.problem import Problem
 from gdjax.problems.traces import problem_at
@@ -202,7 +200,7 @@ def find_critical_point(
 
     Args:
         problem: a Problem or a cost `cost(params)`.
-        params: starting point, with at most 512 parameters.
+        params: starting point, with at most 4,096 parameters; `polish` has no such limit.
         max_steps: maximum number of steps tried.
         atol: gradient norm at or below which the search ends.
 
@@ -221,11 +219,6 @@ def find_critical_point(
     check_whole("find_critical_point: max_steps", max_steps)
     check_number("find_critical_point: atol", atol, least=0)
     flat, unravel = ravel_params(params)
-    if flat.size > DENSE:
-        raise InputError(
-            f"find_critical_point: params has {flat.size} entries, expected at most {DENSE}; use "
-            f"`polish`, which has no such limit"
-        )
     at = directional_derivatives(problem_at(problem, params), unravel)
     eps = jnp.finfo(flat.dtype).eps
 

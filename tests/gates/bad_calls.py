@@ -647,7 +647,6 @@ CALLS = (
     ("gd.curvature.GaussNewtonOperator(net, v, layer=[])", "layer"),
     ("gd.critical_points.find_critical_point(bowl, w, max_steps='x')", "max_steps"),
     ("gd.critical_points.find_critical_point(bowl, w, atol=nan)", "atol"),
-    ("gd.critical_points.find_critical_point(lambda w: w @ w, zeros(513))", "params"),
     ("gd.landscape.principal_components('x')", "snapshots"),
     ("gd.landscape.principal_components(jnp.eye(3), 1.5)", "count"),
     ("gd.landscape.plane_directions(bowl, w, 'random', key=3)", "key"),
