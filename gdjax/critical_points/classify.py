@@ -17,10 +17,9 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 from jaxtyping import Array, Key, PyTree, ScalarLike
 
-from gdjax.arguments import check_number
+from gdjax.arguments import check_number, is_traced
 from gdjax.critical_points.classification import Classification, Kind
 from gdjax.critical_points.evidence import (
     DOMINANT,
@@ -88,9 +87,8 @@ def classify(
     check_number("classify: gradient_tolerance", gradient_tolerance, least=0)
     check_number("classify: distance_rtol", distance_rtol, least=0)
     params = at_least_float32(params)
-    leaves = jax.tree.leaves((params, problem.data, key))
     options = (problem, params, key, gradient_tolerance, distance_rtol)
-    if any(isinstance(leaf, Tracer) for leaf in leaves):
+    if any(map(is_traced, jax.tree.leaves((params, problem.data, key)))):
         return _traced(*options)
     return in_own_precision(params, partial(_compiled, *options))
 

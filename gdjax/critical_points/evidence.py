@@ -295,16 +295,8 @@ def higher_order_evidence(
     flat_length = jnp.zeros_like(gradient.cost)
     if eps < MAX_FLAT_CURVATURE:  # in float32, eigenvalues of 0 and 1e-8 cannot be distinguished
         along = jnp.concatenate([newton.flat[:2], -newton.flat[:2]])
-        followed = partial(
-            constant_length,
-            at,
-            w,
-            gradient.cost,
-            gradient.g,
-            scale=curvature.norm,
-            enabled=may_be_manifold,
-        )
-        length = jnp.min(jax.vmap(followed)(along))
+        followed = partial(constant_length, at, w, gradient.cost, gradient.g, scale=curvature.norm)
+        length = jnp.min(jax.vmap(partial(followed, enabled=may_be_manifold))(along))
         falling = partial(falls_first, at, w + newton.step, enabled=may_be_manifold & (length >= 1))
         flat_length = jnp.where(jnp.any(jax.vmap(falling)(along)), 0, length)
     return HigherOrderEvidence(

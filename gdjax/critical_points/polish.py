@@ -13,10 +13,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 from jaxtyping import Array, Float, Int, PyTree, ScalarLike
 
-from gdjax.arguments import check_number, check_whole
+from gdjax.arguments import check_number, check_whole, is_traced
 from gdjax.curvature import eigensolvers
 from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.curvature.operators import FunctionOperator
@@ -123,8 +122,7 @@ def polish(
         atol = float(atol) if isinstance(atol, int) else atol  # JAX's integers have 32 bits
     check_params(params)
     options = {"max_steps": max_steps, "atol": atol}
-    leaves = jax.tree.leaves((params, problem.data, atol))
-    if any(isinstance(leaf, Tracer) for leaf in leaves):
+    if any(map(is_traced, jax.tree.leaves((params, problem.data, atol)))):
         return _polish(problem, params, **options)
     return in_own_precision(params, partial(_compiled, problem, params, **options))
 

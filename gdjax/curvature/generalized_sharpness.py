@@ -250,13 +250,10 @@ def generalized_sharpness_metric(
     """
     check_choice("generalized_sharpness_metric: norm", norm, NORMS)
     check_whole("generalized_sharpness_metric: max_steps", max_steps, 1)
+    options = {"norm": norm, "max_steps": int(max_steps)}
+    name = f"generalized sharpness in the norm {norm}, lower bound"
     return problem_metric(
-        problem,
-        _lower_bound,
-        _random_direction,
-        options={"norm": norm, "max_steps": int(max_steps)},
-        every=every,
-        long_name=f"generalized sharpness in the norm {norm}, lower bound",
+        problem, _lower_bound, _random_direction, options=options, every=every, long_name=name
     )
 
 
@@ -274,12 +271,9 @@ def step_curvature_metric(problem: Problem | Callable, norm: str, *, every: int 
         11.0
     """
     check_choice("step_curvature_metric: norm", norm, NORMS)
+    name = f"curvature along the step in the norm {norm}"
     return problem_metric(
-        problem,
-        _step_curvature,
-        options={"norm": norm},
-        every=every,
-        long_name=f"curvature along the step in the norm {norm}",
+        problem, _step_curvature, options={"norm": norm}, every=every, long_name=name
     )
 
 
@@ -300,13 +294,8 @@ def dual_gradient_norm_metric(problem: Problem | Callable, norm: str, *, every: 
         11.0
     """
     check_choice("dual_gradient_norm_metric: norm", norm, NORMS)
-    return problem_metric(
-        problem,
-        _dual_norm,
-        options={"norm": norm},
-        every=every,
-        long_name=f"dual norm of the gradient to the norm {norm}",
-    )
+    name = f"dual norm of the gradient to the norm {norm}"
+    return problem_metric(problem, _dual_norm, options={"norm": norm}, every=every, long_name=name)
 
 
 def _at(problem, params, norm):
