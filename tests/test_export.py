@@ -107,14 +107,6 @@ def test_exported_chains_have_the_groups_of_arviz(chains):
     np.testing.assert_allclose(stats["step_size"], one.step_size)
 
 
-def test_arviz_summarizes_exported_chains(chains):
-    arviz = pytest.importorskip("arviz")
-    summary = arviz.summary(gd.export.arviz(jax.tree.map(lambda array: array[0], chains)))
-    np.testing.assert_allclose(
-        float(summary["mean"]["coefficient"]), chains.coefficient[0], atol=1e-3
-    )
-
-
 def test_the_temperature_is_the_last_dimension(chains):
     several = gd.volumes.LocalLearningCoefficient(*jnp.ones(3), jnp.array([1e3, 1e4]), chains)
     posterior = gd.export.arviz(several)["posterior"]

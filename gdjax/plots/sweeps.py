@@ -119,30 +119,41 @@ def sweep(runs: Any, *, title: str = "") -> Axes | Figure:
         title: figure title; by default, it summarizes the data, and names settings of one value.
 
     Raises:
-        ValueError: if the sweep compares so many settings that more than 12 maps are needed.
+        ValueError: if the sweep compares so many settings that more than 12 maps are needed, if no
+            run is finished, or if runs were averaged.
     """
+    if runs.outcome.dtype.kind == "f":
+        raise ValueError("outcomes were averaged; pass all runs, of which medians are drawn")
+    finished, total = int((runs.outcome >= 0).sum()), runs.outcome.size
+    if not finished:
+        raise ValueError("no run is finished; continue the sweep with gd.resume")
     baseline = _identity(runs).get("baseline", runs.attrs.get("baseline"))
     runs, compared, seeds = _by_settings(runs)
+    final = _final(runs.cost, seeds)
     if not compared:
         label = " and ".join(seeds) or "run"
         cost = _stack(runs.cost, seeds).transpose(RUN, "step").values
         drawn: Any = _curves(runs.step.values, cost, baseline=baseline, label=label, title=title)
     else:
-        cost = _final(runs.cost, seeds)
         names = runs.outcome.attrs["flag_meanings"].split()
         outcome = _stack(runs.outcome, seeds)
         if len(compared) == 1:
             setting = Setting(compared[0], runs[compared[0]].values)
             accuracy = _final(runs.test_accuracy, seeds).values if "test_accuracy" in runs else None
             options = {"outcomes": names, "baseline": baseline, "title": title}
-            drawn = outcomes_by_setting(setting, accuracy, cost.values, outcome.values, **options)
+            drawn = outcomes_by_setting(setting, accuracy, final.values, outcome.values, **options)
         else:
             stalled = outcome == (names.index("stalled") if "stalled" in names else -1)
-            drawn = _maps(cost, stalled, compared, baseline=baseline, title=title)
+            drawn = _maps(final, stalled, compared, baseline=baseline, title=title)
     constants = [
         f"{str(name).replace('_', ' ')} " + (f"{v:.3g}" if isinstance(v, float) else str(v))
         for name, v in ((name, c.item()) for name, c in runs.coords.items() if c.ndim == 0)
     ]
+    is_equal = np.isfinite(final) & (final == final.isel({RUN: 0}))
+    if final.sizes[RUN] > 1 and bool(is_equal.all()):
+        constants.append("equal costs for all seeds")
+    if finished < total:
+        constants.append(f"{finished:,} of {total:,} runs finished")
     if constants and not title:
         first = drawn if isinstance(drawn, Axes) else drawn.axes[0]
         with style():
@@ -235,8 +246,8 @@ def outcomes_by_setting(
         if cost.shape[1] > 1 and lowest:
             above[0].legend(loc="best")
         if baseline is not None:
-            line = above[-1].axhline(baseline, color="black", linestyle=":", linewidth=1.5)
-            above[-1].legend([line], [BASELINE], loc="best")
+            look: Any = {"color": "black", "linestyle": ":", "linewidth": 1.5, "label": BASELINE}
+            above[-1].legend(handles=[above[-1].axhline(baseline, **look)], loc="best")
         _draw_shares(bottom, setting, outcome, outcomes)
         setting.on(bottom, "x")
     return figure
@@ -418,49 +429,6 @@ def _cost_bar(image, cost, baseline, *, ax):
     if baseline is not None and image.norm.vmin <= baseline <= image.norm.vmax:
         bar.ax.axhline(baseline, color="white", linestyle=":", linewidth=2)
         bar.ax.text(-0.2, baseline, "baseline", ha="right", va="center", fontsize=11)
-
-
-def compared(tree: Any, *, title: str = "", ax: Axes | None = None) -> Axes:
-    """Draw final costs of several sweeps, against a setting or side by side.
-
-    Args:
-        tree: DataTree of sweeps, each of which compares at most one setting.
-        title: axes title; by default, it names the sweep with the lowest median.
-        ax: axes to draw into; None creates a new figure.
-
-    Raises:
-        ValueError: if a sweep compares several settings.
-    """
-    costs, settings = {}, {}
-    for name, node in tree.children.items():
-        runs, compared, seeds = _by_settings(node.to_dataset())
-        if len(compared) > 1:
-            raise ValueError(
-                f"{name} compares {', '.join(compared)}, but the figure shows one setting; choose "
-                f"one value of the others: tree.sel({compared[-1]}=...)"
-            )
-        costs[name] = np.atleast_2d(_final(runs.cost, seeds).values)
-        settings[name] = Setting(compared[0], runs[compared[0]].values) if compared else None
-    best = min(costs, key=lambda name: float(np.min(quantiles(costs[name])[1])))
-    with styled_axes(ax, (8, 5)) as axes:
-        for number, (name, cost) in enumerate(costs.items()):
-            color, setting = CYCLE[number % len(CYCLE)], settings[name]
-            position = np.array([number]) if setting is None else setting.positions
-            x = np.repeat(position, cost.shape[1])
-            axes.plot(x, _finite(cost).ravel(), ".", color=color, alpha=0.35)
-            axes.plot(position, _finite(quantiles(cost)[1]), "o-", color=color, label=name)
-            if setting is not None:
-                setting.on(axes, "x")
-        every = np.concatenate([np.ravel(cost) for cost in costs.values()])
-        log_scale(axes, every)
-        note_if_empty(axes, every)
-        if any(settings.values()):
-            axes.legend()
-        else:
-            axes.set_xticks(np.arange(len(costs)), list(costs))
-        axes.set_ylabel("final training cost (line: median over runs)")
-        axes.set_title(title or f"Lowest median: {best}")
-    return axes
 
 
 def curves_by_setting(
