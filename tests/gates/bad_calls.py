@@ -388,7 +388,33 @@ CALLS = (
     ("gd.curvature.spectral_density(bowl, w, key=key, bandwidth=-1.0)", "bandwidth"),
     ("gd.curvature.spectral_density(bowl, w, key=key, probes=0)", "probes"),
     ("gd.curvature.hessian_trace(bowl, w, key=key, probes=VALUE)", "probes", "0, 10**9"),
-    ("gd.critical_points.classify(bowl, 'w', key=key)", "params"),
+    ("gd.curvature.HessianOperator(lambda w: jnp.sum(w > 0), w).mv(w)", "cost", "floating-point"),
+    ("gd.curvature.HessianOperator(same, w).mv(w)", "cost", "expected one scalar"),
+    ("gd.curvature.HessianOperator(bowl, jnp.arange(2)).mv(w)", "params"),
+    (
+        "VALUE(same, w)",
+        "cost",
+        "gd.curvature.value_and_gradient, gd.curvature.gradient_summary, "
+        "gd.critical_points.polish, gd.critical_points.find_critical_point",
+    ),
+    (
+        "VALUE(same, w, key=key)",
+        "cost",
+        "gd.curvature.extreme_eigenpairs, gd.curvature.hessian_trace, "
+        "gd.curvature.spectral_density, gd.critical_points.classify",
+    ),
+    (
+        "VALUE(bowl, 'w')",
+        "params",
+        "gd.curvature.value_and_gradient, gd.curvature.gradient_summary, "
+        "gd.critical_points.polish, gd.critical_points.find_critical_point",
+    ),
+    (
+        "VALUE(bowl, 'w', key=key)",
+        "params",
+        "gd.curvature.extreme_eigenpairs, gd.curvature.hessian_trace, "
+        "gd.curvature.spectral_density, gd.critical_points.classify",
+    ),
     (
         "gd.critical_points.classify(bowl, w, key=key, gradient_tolerance=-1.0)",
         "gradient_tolerance",
@@ -618,7 +644,6 @@ CALLS = (
     ("gd.curvature.GaussNewtonOperator(net, v, layer=[])", "layer"),
     ("gd.critical_points.find_critical_point(bowl, w, max_steps='x')", "max_steps"),
     ("gd.critical_points.find_critical_point(bowl, w, atol=nan)", "atol"),
-    ("gd.critical_points.find_critical_point(lambda w: w @ w, zeros(513))", "params"),
     ("gd.landscape.principal_components('x')", "snapshots"),
     ("gd.landscape.principal_components(jnp.eye(3), 1.5)", "count"),
     ("gd.landscape.plane_directions(bowl, w, 'random', key=3)", "key"),
