@@ -24,8 +24,6 @@ from typing import Any
 
 import numpy as np
 
-from gdjax.errors import InputError
-
 PARTIAL = ".partial"
 """Suffix of the name of an unfinished file."""
 
@@ -34,18 +32,8 @@ _KINDS = "biufcV"  # V: short floats that NumPy lacks, such as bfloat16
 
 
 def pack(arrays: Mapping[str, Any], meta: Mapping[str, Any]) -> bytes:
-    """Serialize named numerical arrays and their metadata.
-
-    Args:
-        arrays: arrays of numbers or booleans, by name.
-        meta: metadata that JSON can represent, such as numbers and text.
-    """
+    """Serialize named arrays of numbers or booleans, and metadata that JSON can represent."""
     arrays = {name: np.asarray(values) for name, values in arrays.items()}
-    for name, values in arrays.items():
-        if values.dtype.kind not in _KINDS:
-            raise InputError(
-                f"checkpoint: {name} has dtype {values.dtype}, expected numbers or booleans"
-            )
     described = {name: [values.dtype.name, values.shape] for name, values in arrays.items()}
     header = json.dumps({"arrays": described, "meta": meta}).encode() + b"\n"
     body = b"".join([header, *(values.tobytes() for values in arrays.values())])
@@ -77,11 +65,7 @@ def unpack(raw: bytes) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
 def write_file(path: Path, data: bytes, *, durable: bool = False) -> None:
     """Write a file atomically, so that `path` never has incomplete contents.
 
-    Args:
-        path: path of the file, in an existing folder.
-        data: contents of the file.
-        durable: whether to flush the contents to disk before the file gets its name, so that they
-            are complete even after a power failure.
+    If `durable`, they are flushed to disk first, so that they survive a power failure.
     """
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL}")
     try:
@@ -98,12 +82,7 @@ def write_file(path: Path, data: bytes, *, durable: bool = False) -> None:
 
 
 def remove_partial(files: Iterable[Path], older_than: float | int = 0) -> None:
-    """Remove unfinished files of killed writers.
-
-    Args:
-        files: candidates; files whose name does not mark them as unfinished are kept.
-        older_than: minimum age in seconds of the files to remove, which protects active writers.
-    """
+    """Remove files that killed writers left unfinished, if they are `older_than` seconds old."""
     for file in files:
         name = file.name.removesuffix(PARTIAL).rpartition(".")[2]
         if file.name.endswith(PARTIAL) and len(name) == 32 and set(name) <= set("0123456789abcdef"):

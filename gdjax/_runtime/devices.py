@@ -8,11 +8,7 @@ from gdjax.errors import InputError
 
 
 def local_devices() -> tuple[jax.Device, ...]:
-    """Return the devices of this process.
-
-    Raises:
-        InputError: if JAX has no device of the platform in JAX_PLATFORMS.
-    """
+    """Return the devices of this process."""
     try:
         return tuple(jax.local_devices())
     except Exception as error:  # the type depends on the platform; some errors are assertions

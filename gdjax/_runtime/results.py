@@ -109,11 +109,7 @@ def write_summary(path: Path, name: str, config: Any, numbers: Mapping[str, Any]
 
 @contextmanager
 def writing(file: Path) -> Generator[None]:
-    """Convert an `OSError` to an error that names the file and the remedy.
-
-    Raises:
-        GdjaxError: if `file` cannot be written, for example because the disk is full.
-    """
+    """Convert an `OSError` to an error that names the file and the remedy."""
     try:
         yield
     except OSError as error:
@@ -147,7 +143,7 @@ def save_figure(figure: Any, file: Path) -> None:
 
             with Image.open(file) as image:
                 # MAXCOVERAGE keeps rare colors, such as those of a few markers.
-                few = image.convert("RGB").quantize(
+                reduced = image.convert("RGB").quantize(
                     256, Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE
                 )
-            few.save(file, optimize=True)
+            reduced.save(file, optimize=True)

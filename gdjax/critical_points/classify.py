@@ -17,10 +17,9 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 from jaxtyping import Array, Key, PyTree, ScalarLike
 
-from gdjax.arguments import check_number
+from gdjax.arguments import check_number, is_traced
 from gdjax.critical_points.classification import Classification, Kind
 from gdjax.critical_points.evidence import (
     DOMINANT,
@@ -55,7 +54,6 @@ def classify(
     params: PyTree,
     *,
     key: Key[Array, ""],
-    data: PyTree = None,
     gradient_tolerance: ScalarLike = 1e-5,
     distance_rtol: ScalarLike = 1e-3,
 ) -> Classification:
@@ -65,10 +63,9 @@ def classify(
     classification then contains NumPy values.
 
     Args:
-        problem: a Problem or a cost: `cost(params, batch)` with data, `cost(params)` without.
+        problem: a Problem or a cost `cost(params)`.
         params: parameters of the point, polished (see `polish`).
         key: key for random probes and starts.
-        data: data used instead of the problem's data.
         gradient_tolerance: largest gradient norm that counts as zero, in units of the cost per unit
             of parameter.
         distance_rtol: maximum distance of the critical point that the kind refers to, relative to
@@ -85,14 +82,13 @@ def classify(
         Kantorovich 1948; Ortega and Rheinboldt 1970, *Iterative Solution of Nonlinear Equations in
         Several Variables*, 12.6.2.
     """
-    problem = problem_at(problem, params, data)
+    problem = problem_at(problem, params)
     check_key(key)
     check_number("classify: gradient_tolerance", gradient_tolerance, least=0)
     check_number("classify: distance_rtol", distance_rtol, least=0)
     params = at_least_float32(params)
-    leaves = jax.tree.leaves((params, problem.data, key))
     options = (problem, params, key, gradient_tolerance, distance_rtol)
-    if any(isinstance(leaf, Tracer) for leaf in leaves):
+    if any(map(is_traced, jax.tree.leaves((params, problem.data, key)))):
         return _traced(*options)
     return in_own_precision(params, partial(_compiled, *options))
 
@@ -220,11 +216,11 @@ def _kind(
         (all_signs & any_positive, Kind.MANIFOLD_OF_MINIMA),
         (~higher.higher_orders_decide, Kind.UNDECIDED),
         (higher.cubic_significant, Kind.DEGENERATE_SADDLE),
-        (~higher.cubic_vanishes, Kind.UNDECIDED),
+        (~(higher.cubic <= higher.cubic_rounding), Kind.UNDECIDED),
         (higher.falls & (any_positive | any_negative | higher.rises), Kind.DEGENERATE_SADDLE),
         (has_one_flat_direction & higher.rises & (higher.sign > 0), Kind.DEGENERATE_MINIMUM),
         (has_one_flat_direction & (higher.rises | higher.falls), Kind.DEGENERATE_MAXIMUM),
-        (higher.may_be_manifold & (higher.flat_length >= 1), Kind.MANIFOLD_OF_MINIMA),
+        (higher.flat_length >= 1, Kind.MANIFOLD_OF_MINIMA),
     ]
     conditions, kinds = zip(*cases, strict=True)
     kind = jnp.select(conditions, [int(kind) for kind in kinds], int(Kind.UNDECIDED))

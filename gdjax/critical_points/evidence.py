@@ -87,13 +87,7 @@ class HigherOrderEvidence(NamedTuple):
     rises: Bool[Array, ""]
     falls: Bool[Array, ""]
     higher_orders_decide: Bool[Array, ""]
-    may_be_manifold: Bool[Array, ""]
     flat_length: Float[Array, ""]
-
-    @property
-    def cubic_vanishes(self) -> Bool[Array, ""]:
-        """Whether the third derivatives are 0 within rounding."""
-        return self.cubic <= self.cubic_rounding
 
 
 def gradient_evidence(
@@ -180,8 +174,8 @@ def kantorovich_evidence(
     kinks = lengths(images[1:] - images[:1]) / jnp.array([1, 1, 2], w.dtype)[:, None]
     change = jnp.maximum(jnp.max(thirds[:6]) * length, jnp.max(kinks))
     signed = jnp.any(curvature.positive | curvature.negative)
-    kantorovich = jnp.where(signed, change / curvature.least, 0)
-    digits = jnp.where(signed, jnp.max(kinks[:2]) / curvature.least, 0)
+    kantorovich = jnp.where(signed, change / curvature.smallest_magnitude, 0)
+    digits = jnp.where(signed, jnp.max(kinks[:2]) / curvature.smallest_magnitude, 0)
     root = jnp.sqrt(jnp.maximum(1 - 2 * kantorovich, 0))
     return KantorovichEvidence(
         step=step,
@@ -301,16 +295,8 @@ def higher_order_evidence(
     flat_length = jnp.zeros_like(gradient.cost)
     if eps < MAX_FLAT_CURVATURE:  # in float32, eigenvalues of 0 and 1e-8 cannot be distinguished
         along = jnp.concatenate([newton.flat[:2], -newton.flat[:2]])
-        followed = partial(
-            constant_length,
-            at,
-            w,
-            gradient.cost,
-            gradient.g,
-            scale=curvature.norm,
-            enabled=may_be_manifold,
-        )
-        length = jnp.min(jax.vmap(followed)(along))
+        followed = partial(constant_length, at, w, gradient.cost, gradient.g, scale=curvature.norm)
+        length = jnp.min(jax.vmap(partial(followed, enabled=may_be_manifold))(along))
         falling = partial(falls_first, at, w + newton.step, enabled=may_be_manifold & (length >= 1))
         flat_length = jnp.where(jnp.any(jax.vmap(falling)(along)), 0, length)
     return HigherOrderEvidence(
@@ -324,7 +310,6 @@ def higher_order_evidence(
         rises=rises,
         falls=falls,
         higher_orders_decide=higher_orders_decide,
-        may_be_manifold=may_be_manifold,
         flat_length=flat_length,
     )
 
@@ -361,25 +346,24 @@ def _orders(
     points = jnp.stack([w, gradient.displaced[1], gradient.displaced[3]])
     tilt = direction_error[None] * jnp.linalg.norm(newton.flat, axis=1, keepdims=True)
     directions = jnp.stack([newton.flat, newton.flat + tilt, newton.flat - tilt])
-    orders = jax.vmap(jax.vmap(lambda w, n: reduced(at, w, n, curvature.pseudoinverse), (None, 0)))(
-        points, directions
-    )
+    orders_at = jax.vmap(lambda w, n: reduced(at, w, n, curvature.pseudoinverse), (None, 0))
+    third, fourth, terms, third_vector, response = jax.vmap(orders_at)(points, directions)
 
     forms = jax.vmap(lambda n: n @ at.product(w, n))(newton.flat)
     size = jax.vmap(curvature.form_size)(newton.flat)
-    second = sign * (forms + orders.third_vector[0] @ newton.step)
+    second = sign * (forms + third_vector[0] @ newton.step)
     # If all terms of n^T H n vanish, as along a coordinate whose row of H is zero, there is no
     # rounding error. Otherwise the error includes the rounding of all entries of H.
     inexact_form = jnp.where(size > eps * curvature.norm, curvature.norm, size)
-    fourth_change = 2 * jnp.max(jnp.abs(orders.fourth[1:] - orders.fourth[:1]))
-    inexact = 3 * resolution * jnp.sum(orders.response[0] ** 2, axis=1)
+    fourth_change = 2 * jnp.max(jnp.abs(fourth[1:] - fourth[:1]))
+    inexact = 3 * resolution * jnp.sum(response[0] ** 2, axis=1)
     return _Orders(
         second=second,
         second_rounding=FORM_ROUNDING * eps * size,
         second_bound=jnp.abs(second) + ROUNDING * eps * inexact_form,
-        third=sign * orders.third[0],
-        third_vector=sign * orders.third_vector[0],
-        third_rounding=2 * jnp.max(jnp.abs(orders.third[1:] - orders.third[:1])),
-        fourth=sign * orders.fourth[0],
-        fourth_rounding=fourth_change + 64 * eps * jnp.max(orders.terms) + inexact,
+        third=sign * third[0],
+        third_vector=sign * third_vector[0],
+        third_rounding=2 * jnp.max(jnp.abs(third[1:] - third[:1])),
+        fourth=sign * fourth[0],
+        fourth_rounding=fourth_change + 64 * eps * jnp.max(terms) + inexact,
     )

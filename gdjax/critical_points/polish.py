@@ -8,22 +8,18 @@ for a classification, so pass float64 parameters if the kind of the point matter
 """
 
 from collections.abc import Callable
-from enum import IntEnum
 from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float, Int, PyTree, ScalarLike
 
-from gdjax.arguments import check_number, check_whole
+from gdjax.arguments import check_number, check_whole, is_traced
 from gdjax.curvature import eigensolvers
 from gdjax.curvature.directional_derivatives import directional_derivatives
-from gdjax.curvature.eigenpairs import DENSE
 from gdjax.curvature.operators import FunctionOperator
-from gdjax.errors import InputError
+from gdjax.flags import Status
 from gdjax.problems.problem import Problem
 from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import check_params, in_own_precision, ravel_params
@@ -35,13 +31,15 @@ ATOL = {jnp.dtype("float64"): 1e-10}  # gradient norm at which polishing ends, b
 ATOL_OTHERWISE = 1e-6
 
 
-class PolishStatus(IntEnum):
+class PolishStatus(Status):
     """Reason why polishing ended.
 
     - CONVERGED: the gradient norm is at most `atol`.
-    - MAX_STEPS_REACHED: the gradient norm is above `atol` after `max_steps` steps.
-    - LIMITED_BY_ROUNDING: no step representable in the type of the parameters lowers the cost.
-    - NOT_FINITE: the gradient is not finite.
+    - MAX_STEPS_REACHED: the gradient norm is above `atol` after `max_steps` steps. If parameters
+      keep growing with more steps, the minimum lies at infinity, and weight decay makes it finite.
+    - LIMITED_BY_ROUNDING: rounding hides the direction in which the cost falls. Pass float64
+      parameters (or scale the cost), or raise `atol`; at a kink of the cost no gradient is small.
+    - NOT_FINITE: the gradient is not finite at the starting point: the descent diverged.
     """
 
     CONVERGED = 0
@@ -69,33 +67,6 @@ class Polished(NamedTuple):
 
     __repr__ = fields_with(status=PolishStatus)
 
-    @property
-    def advice(self) -> str:
-        """Suggestion if polishing did not converge; empty if it did.
-
-        Examples:
-            >>> polish(lambda w: jnp.sum(jnp.exp(-w)), jnp.zeros(2), max_steps=3).advice
-            'after 3 steps the gradient norm is 0.86: raise max_steps; if the parameters keep
-             growing, the minimum lies at infinity, and weight decay makes it finite'
-        """
-        status, size = PolishStatus(int(self.status)), float(self.gradient_norm)
-        if status == PolishStatus.MAX_STEPS_REACHED:
-            return (
-                f"after {int(self.num_steps)} steps the gradient norm is {size:.2g}: raise "
-                f"max_steps; if the parameters keep growing, the minimum lies at infinity, and "
-                f"weight decay makes it finite"
-            )
-        if status == PolishStatus.LIMITED_BY_ROUNDING:
-            single = self.cost.dtype == np.float32
-            remedy = "pass float64 parameters, or" if single else "scale the cost, or"
-            return (
-                f"the gradient norm is {size:.2g}, and rounding hides the direction in which the "
-                f"cost falls: {remedy} raise atol; at a kink of the cost no gradient becomes small"
-            )
-        if status == PolishStatus.NOT_FINITE:
-            return "the gradient is not finite at the starting point: the descent diverged"
-        return ""
-
 
 class _State(NamedTuple):
     w: Float[Array, " n"]
@@ -109,7 +80,6 @@ def polish(
     problem: Problem | Callable,
     params: PyTree,
     *,
-    data: PyTree = None,
     max_steps: int = 100,
     atol: ScalarLike | None = None,
 ) -> Polished:
@@ -124,9 +94,8 @@ def polish(
     x64 mode is disabled in JAX. The result then contains NumPy values.
 
     Args:
-        problem: a Problem or a cost: `cost(params, batch)` with data, `cost(params)` without.
+        problem: a Problem or a cost `cost(params)`.
         params: parameters at which the descent stopped.
-        data: data used instead of the problem's data.
         max_steps: maximum number of steps, each with up to 200 Hessian-vector products.
         atol: gradient norm at or below which polishing ends; None for 1e-10 in float64, 1e-6
             otherwise.
@@ -135,6 +104,7 @@ def polish(
         The polished point, in the types of `params`.
 
     Examples:
+        >>> import numpy as np
         >>> valley = lambda w: w[0] ** 2 + 100 * w[1] ** 2
         >>> polished = polish(valley, np.array([0.05, 0.001]))
         >>> bool(polished.gradient_norm <= 1e-10), int(polished.num_steps)
@@ -145,15 +115,14 @@ def polish(
     References: Steihaug 1983; Nocedal and Wright, *Numerical Optimization* (2006), algorithm 7.2;
     for rounding, Hager and Zhang 2005.
     """
-    problem = problem_at(problem, params, data)
+    problem = problem_at(problem, params)
     check_whole("polish: max_steps", max_steps)
     if atol is not None:
         check_number("polish: atol", atol, least=0)
         atol = float(atol) if isinstance(atol, int) else atol  # JAX's integers have 32 bits
     check_params(params)
     options = {"max_steps": max_steps, "atol": atol}
-    leaves = jax.tree.leaves((params, problem.data, atol))
-    if any(isinstance(leaf, Tracer) for leaf in leaves):
+    if any(map(is_traced, jax.tree.leaves((params, problem.data, atol)))):
         return _polish(problem, params, **options)
     return in_own_precision(params, partial(_compiled, problem, params, **options))
 
@@ -191,9 +160,9 @@ def _polish(problem, params, *, max_steps, atol):
             2 * state.radius,
             jnp.where(better & (ratio > 0.25), state.radius, length / 4),
         )
-        moved = _State(state.w + p, cost, g, radius, state.num_steps)
-        kept = jax.tree.map(partial(jnp.where, better), moved, state)
-        return kept._replace(radius=radius, num_steps=state.num_steps + 1)
+        after_step = _State(state.w + p, cost, g, radius, state.num_steps)
+        next_state = jax.tree.map(partial(jnp.where, better), after_step, state)
+        return next_state._replace(radius=radius, num_steps=state.num_steps + 1)
 
     radius, zero = jnp.full_like(first, FIRST_RADIUS), jnp.zeros((), jnp.int32)
     start = _State(flat, cost, g, radius, zero)
@@ -218,7 +187,6 @@ def find_critical_point(
     problem: Problem | Callable,
     params: PyTree,
     *,
-    data: PyTree = None,
     max_steps: int = 100,
     atol: ScalarLike = 1e-6,
 ) -> Polished:
@@ -229,9 +197,8 @@ def find_critical_point(
     A step p is accepted if it reduces |g|.
 
     Args:
-        problem: a Problem or a cost: `cost(params, batch)` with data, `cost(params)` without.
-        params: starting point, with at most 512 parameters.
-        data: data used instead of the problem's data.
+        problem: a Problem or a cost `cost(params)`.
+        params: starting point, with at most 4,096 parameters; `polish` has no such limit.
         max_steps: maximum number of steps tried.
         atol: gradient norm at or below which the search ends.
 
@@ -250,12 +217,7 @@ def find_critical_point(
     check_whole("find_critical_point: max_steps", max_steps)
     check_number("find_critical_point: atol", atol, least=0)
     flat, unravel = ravel_params(params)
-    if flat.size > DENSE:
-        raise InputError(
-            f"find_critical_point: params has {flat.size} entries, expected at most {DENSE}; use "
-            f"`polish`, which has no such limit"
-        )
-    at = directional_derivatives(problem_at(problem, params, data), unravel)
+    at = directional_derivatives(problem_at(problem, params), unravel)
     eps = jnp.finfo(flat.dtype).eps
 
     def cond_fun(state):
@@ -272,9 +234,9 @@ def find_critical_point(
             p = -vectors @ (values / jnp.where(damped > 0, damped, 1) * (vectors.T @ g))
         cost_next, g_next = at.gradient(w + p)
         better = jnp.linalg.norm(g_next) < jnp.linalg.norm(g)
-        moved = w + p, cost_next, g_next
-        kept = jax.tree.map(partial(jnp.where, better), moved, (w, cost, g))
-        return *kept, damping * jnp.where(better, 0.1, 10), num_steps + 1
+        after_step = w + p, cost_next, g_next
+        next_point = jax.tree.map(partial(jnp.where, better), after_step, (w, cost, g))
+        return *next_point, damping * jnp.where(better, 0.1, 10), num_steps + 1
 
     cost, g = at.gradient(flat)
     first = (flat, cost, g, jnp.full_like(cost, 1e-3), jnp.zeros((), jnp.int32))

@@ -12,7 +12,6 @@ contains only costs, and no second derivatives.
 """
 
 from collections.abc import Callable
-from enum import IntEnum
 from functools import partial
 from typing import NamedTuple
 
@@ -29,6 +28,7 @@ from gdjax.curvature.problem_metric import problem_metric
 from gdjax.curvature.update_direction import update_direction
 from gdjax.descent.step import cost_type, default_eval_params_fn
 from gdjax.errors import InputError
+from gdjax.flags import Status
 from gdjax.problems.problem import Metric, Problem
 from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import at_least_float32, check_like
@@ -40,7 +40,7 @@ ROUNDING = 8  # rises below this multiple of eps |C| count as rounding
 FIRST_EVALUATIONS = 40  # maximum number of evaluations without an earlier estimate
 
 
-class CriticalSharpnessStatus(IntEnum):
+class CriticalSharpnessStatus(Status):
     """Status of a critical sharpness.
 
     FOUND: eta_c is known within the tolerance. NO_CROSSING: the cost does not rise up to the rate
@@ -173,57 +173,45 @@ def critical_sharpness(
 @partial(jax.jit, static_argnums=(4, 5))
 def _critical_sharpness(problem, params, direction, guess, rtol, max_steps):
     dtype = cost_type(params)
-    ray = _ray(problem, params, direction)
+    rise, slope, unit = _ray(problem, params, direction)
     image = HessianOperator(problem, params).mv(direction)
     curvature = _dot(direction, image)
     is_convex = curvature > 0
-    minimizer = jnp.where(is_convex, ray.slope / jnp.where(is_convex, curvature, 1), jnp.inf)
+    minimizer = jnp.where(is_convex, slope / jnp.where(is_convex, curvature, 1), jnp.inf)
     if guess is None:
-        guess = jnp.where(is_convex & jnp.isfinite(minimizer), 2 * minimizer, ray.shortest)
+        guess = jnp.where(is_convex & jnp.isfinite(minimizer), 2 * minimizer, FIRST_STEP * unit)
 
     def slope_at(eta):
         gradient = averaged(problem, jax.grad, _move(params, direction, eta))
         return -_dot(direction, gradient)
 
-    search = partial(bracket, rtol=rtol, max_steps=max_steps)
-    crossing = search(ray.rise, guess, -ray.slope, largest=ray.longest)
-    turn = search(slope_at, guess / 2, -ray.slope, largest=ray.longest)
-    status, rate = _status(ray, crossing, rtol)
-    _, line_minimizer = _status(ray, turn, rtol)
-    known = status <= CriticalSharpnessStatus.NO_CROSSING
+    search = partial(bracket, largest=LONGEST_STEP * unit, rtol=rtol, max_steps=max_steps)
+    crossing = search(rise, guess, -slope)
+    turn = search(slope_at, guess / 2, -slope)
+    status, rate = _status(slope, crossing, rtol)
+    _, line_minimizer = _status(slope, turn, rtol)
+    is_known = status <= CriticalSharpnessStatus.NO_CROSSING
     nan = jnp.asarray(jnp.nan, dtype)
-    searched = jnp.isfinite(ray.slope) & (ray.slope > 0)
+    is_descent = jnp.isfinite(slope) & (slope > 0)
     return CriticalSharpness(
         learning_rate=rate,
-        sharpness=jnp.where(known, 2 / rate, nan),
-        low=jnp.where(searched, crossing.low, nan),
-        high=jnp.where(searched, crossing.high, nan),
-        slope=ray.slope,
+        sharpness=jnp.where(is_known, 2 / rate, nan),
+        low=jnp.where(is_descent, crossing.low, nan),
+        high=jnp.where(is_descent, crossing.high, nan),
+        slope=slope,
         curvature=curvature,
-        quadratic_minimizer=jnp.where(searched, minimizer, nan),
+        quadratic_minimizer=jnp.where(is_descent, minimizer, nan),
         line_minimizer=line_minimizer,
         num_evaluations=crossing.num_evaluations,
         status=status,
     )
 
 
-class _Ray(NamedTuple):
-    """The cost along w - eta D.
-
-    Args:
-        rise: function `eta -> (C(w - eta D) - C(w)) / eta`; 0 if the cost rises within rounding.
-        slope: D . g.
-        shortest: rate of the first step without a guess.
-        longest: rate of the longest step.
-    """
-
-    rise: Callable
-    slope: Float[Array, ""]
-    shortest: Float[Array, ""]
-    longest: Float[Array, ""]
-
-
 def _ray(problem, params, direction):
+    """Return `eta -> (C(w - eta D) - C(w)) / eta`, the slope D . g, and the rate of unit length.
+
+    The function is 0 if the cost rises within rounding.
+    """
     dtype = cost_type(params)
     value, gradient = averaged(problem, jax.value_and_grad, params)
     value = value.astype(dtype)
@@ -239,8 +227,7 @@ def _ray(problem, params, direction):
     # If the norm of a direction with finite entries overflows, the slope is not valid either.
     finite = jnp.isfinite(value) & jnp.isfinite(length)
     slope = _dot(direction, gradient)
-    unit = scale / jnp.where(length > 0, length, 1)
-    return _Ray(rise, jnp.where(finite, slope, jnp.nan), FIRST_STEP * unit, LONGEST_STEP * unit)
+    return rise, jnp.where(finite, slope, jnp.nan), scale / jnp.where(length > 0, length, 1)
 
 
 def _dot(a, b):
@@ -251,16 +238,16 @@ def _move(params, direction, eta):
     return jax.tree.map(lambda w, d: w - (eta * d).astype(w.dtype), params, direction)
 
 
-def _status(ray, interval, rtol):
+def _status(slope, interval, rtol):
     """Return the status of a crossing, and its rate."""
-    Status = CriticalSharpnessStatus
-    is_found = interval.high - interval.low <= rtol * interval.high
-    status = jnp.where(is_found, Status.FOUND, Status.NOT_RESOLVED)
-    status = jnp.where(interval.high == jnp.inf, Status.NO_CROSSING, status)
-    status = jnp.where(ray.slope > 0, status, Status.NOT_A_DESCENT_DIRECTION)
-    status = jnp.where(jnp.isfinite(ray.slope), status, Status.NOT_FINITE)
-    rate = jnp.where(status == Status.NO_CROSSING, jnp.inf, jnp.nan)
-    rate = jnp.where(status == Status.FOUND, root(interval), rate)
+    codes = CriticalSharpnessStatus
+    is_narrow = interval.high - interval.low <= rtol * interval.high
+    status = jnp.where(is_narrow, codes.FOUND, codes.NOT_RESOLVED)
+    status = jnp.where(interval.high == jnp.inf, codes.NO_CROSSING, status)
+    status = jnp.where(slope > 0, status, codes.NOT_A_DESCENT_DIRECTION)
+    status = jnp.where(jnp.isfinite(slope), status, codes.NOT_FINITE)
+    rate = jnp.where(status == codes.NO_CROSSING, jnp.inf, jnp.nan)
+    rate = jnp.where(status == codes.FOUND, root(interval), rate)
     return status.astype(jnp.int32), rate.astype(interval.low.dtype)
 
 
@@ -268,7 +255,6 @@ def critical_sharpness_metric(
     problem: Problem | Callable,
     make_optimizer: Callable[..., optax.GradientTransformation] = optax.sgd,
     *,
-    other: Problem | Callable | None = None,
     every: int = 1,
     rtol: float = 5e-2,
     max_steps: int = 9,
@@ -284,7 +270,6 @@ def critical_sharpness_metric(
     Args:
         problem: a Problem or a cost, whose deterministic cost over all its data is used.
         make_optimizer: factory of the optimizer of the descent, which accepts a `learning_rate`.
-        other: problem of the cost C, for the relative critical sharpness; None for `problem`.
         every: interval between estimates, in records.
         rtol: maximum width of the final interval, relative to its upper end.
         max_steps: maximum number of costs to evaluate per estimate; replaced by 40 if the
@@ -316,7 +301,6 @@ def critical_sharpness_metric(
             "max_steps": int(max_steps),
         },
         supplied=("opt_state",),
-        other=other,
         every=every,
         long_name="critical sharpness: 2 / (learning rate above which the step raises the cost)",
     )
@@ -326,9 +310,7 @@ def _initial_state(_problem, params, **_options):
     return CriticalSharpnessState(jnp.zeros((), cost_type(params)), jnp.zeros((), jnp.int32))
 
 
-def _along_step(
-    problem, params, state, *, make_optimizer, rtol, max_steps, opt_state=None, other=None
-):
+def _along_step(problem, params, state, *, make_optimizer, rtol, max_steps, opt_state):
     if default_eval_params_fn(opt_state, params) is not None:
         raise InputError(
             "critical_sharpness_metric: the optimizer is schedule-free, so its records are at "
@@ -336,17 +318,17 @@ def _along_step(
             "parameters of the run"
         )
     direction = update_direction(make_optimizer, problem, params, opt_state=opt_state)
-    ray = _ray(problem if other is None else other, params, direction)
+    rise, slope, unit = _ray(problem, params, direction)
     is_known = state.learning_rate > 0
     interval = bracket(
-        ray.rise,
-        jnp.where(is_known, state.learning_rate, ray.shortest),
-        -ray.slope,
-        largest=ray.longest,
+        rise,
+        jnp.where(is_known, state.learning_rate, FIRST_STEP * unit),
+        -slope,
+        largest=LONGEST_STEP * unit,
         rtol=rtol,
         max_steps=jnp.where(is_known, max_steps, FIRST_EVALUATIONS),
     )
-    status, rate = _status(ray, interval, rtol)
+    status, rate = _status(slope, interval, rtol)
     count = state.num_evaluations + interval.num_evaluations
     guess = jnp.where(status == CriticalSharpnessStatus.FOUND, rate, 0)
     return 2 / rate, CriticalSharpnessState(guess, count)

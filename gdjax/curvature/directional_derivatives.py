@@ -248,43 +248,28 @@ def largest_third(
     return best, best_direction
 
 
-class Reduced(NamedTuple):
-    """Reduced third and fourth derivatives along a flat direction n.
-
-    The cost is minimized over all other directions.
-
-    Args:
-        third: T3[n^3].
-        fourth: T4[n^4] - 3 T3[n, n, .] H^+ T3[n, n, .].
-        terms: |T4[n^4]| + 3 |T3[n, n, .] H^+ T3[n, n, .]|; the rounding error of `fourth` is a
-            small multiple of eps times this.
-        third_vector: T3[n, n, .].
-        response: H^+ T3[n, n, .].
-    """
-
-    third: Float[Array, ""]
-    fourth: Float[Array, ""]
-    terms: Float[Array, ""]
-    third_vector: Float[Array, " n"]
-    response: Float[Array, " n"]
-
-
 def reduced(
     at: DirectionalDerivatives,
     w: Float[Array, " n"],
     n: Float[Array, " n"],
     pseudoinverse: Callable,
-) -> Reduced:
-    """Return the reduced third and fourth derivatives along n.
+) -> tuple[Array, Array, Array, Array, Array]:
+    """Return the reduced third and fourth derivatives along a flat direction n.
+
+    The cost is minimized over all other directions.
 
     Args:
         at: derivatives of the cost.
         w: point at which to evaluate.
         n: unit vector with H n = 0.
         pseudoinverse: function `v -> H^+ v` on the directions of nonzero curvature.
+
+    Returns:
+        T3[n^3]; T4[n^4] - 3 T3[n, n, .] H^+ T3[n, n, .]; the sum of the sizes of these two terms,
+        of which the rounding error is a small multiple of eps; T3[n, n, .]; H^+ T3[n, n, .].
     """
     third_vector, fourth = at.fourth(w, n)
     response = pseudoinverse(third_vector)
     correction = 3 * third_vector @ response
     size = jnp.abs(fourth) + jnp.abs(correction)
-    return Reduced(third_vector @ n, fourth - correction, size, third_vector, response)
+    return third_vector @ n, fourth - correction, size, third_vector, response

@@ -134,7 +134,7 @@ def extreme_eigenpairs(
                 key,
                 largest=largest,
                 smallest=smallest,
-                tolerance=rtol,
+                tolerance=lambda _, norm: norm * rtol,
                 max_restarts=max_steps,
             )
     residuals = ritz.residuals + ROUNDING * jnp.finfo(ritz.residuals.dtype).eps * ritz.norm

@@ -27,11 +27,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key, ScalarLike
+from jaxtyping import Array, Bool, Float, Int, Key
 
 Product = Callable[[Float[Array, " n"]], Float[Array, " n"]]
 # Function from Ritz values and the operator's norm to the largest acceptable residuals.
-Allowed = Callable[[Float[Array, " k"], Float[Array, ""]], Float[Array, "..."]]
+Tolerance = Callable[[Float[Array, " k"], Float[Array, ""]], Float[Array, "..."]]
 
 BLOCK = 2  # number of vectors in the block
 ROUND = 20  # minimum number of products between restarts
@@ -172,7 +172,10 @@ class _Basis(NamedTuple):
 
 
 class _RitzPairs(NamedTuple):
-    """Kept Ritz pairs: requested ones are first (upper end) and last (lower end)."""
+    """Kept Ritz pairs: requested ones are first (upper end) and last (lower end).
+
+    `norm` is the largest |Ritz value| of all rounds.
+    """
 
     values: Float[Array, " kept"]
     vectors: Float[Array, "n kept"]
@@ -186,7 +189,6 @@ class _State(NamedTuple):
 
     basis: _Basis
     pairs: _RitzPairs
-    norm: Float[Array, ""]
     rounds: Int[Array, ""]
     done: Bool[Array, ""]
 
@@ -200,8 +202,8 @@ def sizes(largest: int, smallest: int) -> Sizes:
     """
     # A few vectors more than requested make restarts converge faster.
     upper, lower = ((-(-k // BLOCK) + 1) * BLOCK if k else 0 for k in (largest, smallest))
-    kept = upper + lower
-    return Sizes(upper, lower, kept + max(ROUND, 2 * kept + 4))
+    count = upper + lower
+    return Sizes(upper, lower, count + max(ROUND, 2 * count + 4))
 
 
 def dense_ritz_pairs(
@@ -235,7 +237,7 @@ def extreme_ritz_pairs(
     *,
     largest: int,
     smallest: int,
-    tolerance: ScalarLike | Allowed,
+    tolerance: Tolerance,
     max_restarts: int,
     block: Float[Array, "n b"] | None = None,
     space: Sizes | None = None,
@@ -248,8 +250,8 @@ def extreme_ritz_pairs(
         key: key for the random vectors.
         largest: number of eigenvalues at the upper end.
         smallest: number of eigenvalues at the lower end.
-        tolerance: bound on the residuals relative to the operator's norm; or a function of the Ritz
-            values and the norm that returns the bounds.
+        tolerance: function of the Ritz values and the operator's norm that returns bounds on the
+            residuals.
         max_restarts: maximum number of restarts. Fewer are made if the tolerance is reached or a
             value is not finite.
         block: first block, such as `Ritz.block` of a nearby operator; None for two random vectors.
@@ -261,9 +263,6 @@ def extreme_ritz_pairs(
     ends = jnp.array([*range(size - 1, size - 1 - upper, -1), *range(lower - 1, -1, -1)])
     requested = jnp.array([*range(largest), *range(count - smallest, count)])
     products = jax.vmap(product, in_axes=1, out_axes=1)
-
-    def allowed(values, norm):
-        return tolerance(values, norm) if callable(tolerance) else tolerance * norm
 
     def random(key):
         return jax.random.normal(key, (mask.size, width), mask.dtype) * mask[:, None]
@@ -288,26 +287,30 @@ def extreme_ritz_pairs(
 
         return jax.lax.fori_loop(first, size // width, add, basis)
 
-    def ritz(basis):
+    def ritz(basis, norm):
         """Return Ritz pairs at the ends of the spectrum, with images and residuals."""
         matrix = basis.columns.T @ basis.images
         values, small = eigh((matrix + matrix.T) / 2)
         vectors, images = (a @ small[:, ends] for a in (basis.columns, basis.images))
         residuals = jnp.linalg.norm(images - values[ends][None] * vectors, axis=0)
-        return _RitzPairs(values[ends], vectors, images, residuals, jnp.max(jnp.abs(values)))
+        norm = jnp.maximum(norm, jnp.max(jnp.abs(values)))
+        return _RitzPairs(values[ends], vectors, images, residuals, norm)
 
-    def is_converged(pairs, norm):
-        return jnp.all(pairs.residuals[requested] <= allowed(pairs.values[requested], norm))
+    def allowed(pairs):
+        return tolerance(pairs.values[requested], pairs.norm)
 
-    def may_hide_copies(values, norm):
+    def is_converged(pairs):
+        return jnp.all(pairs.residuals[requested] <= allowed(pairs))
+
+    def may_hide_copies(pairs):
         """Return whether equal eigenvalues fill a block, which may hide more copies."""
-        upper, lower = values[:largest], -values[count - smallest :][::-1]
+        upper, lower = pairs.values[:largest], -pairs.values[count - smallest :][::-1]
         gaps = [end[:-width] - end[width - 1 : -1] for end in (upper, lower) if len(end) > width]
         nearest = jnp.min(jnp.concatenate([*gaps, jnp.full(1, jnp.inf)]))
-        return nearest <= jnp.max(allowed(values[requested], norm))
+        return nearest <= jnp.max(allowed(pairs))
 
     def cond_fun(state):
-        finite = jnp.isfinite(jnp.max(state.pairs.residuals)) & jnp.isfinite(state.norm)
+        finite = jnp.isfinite(jnp.max(state.pairs.residuals)) & jnp.isfinite(state.pairs.norm)
         return (state.rounds == 0) | (finite & ~state.done & (state.rounds <= max_restarts))
 
     def body_fun(state):
@@ -319,7 +322,7 @@ def extreme_ritz_pairs(
         key, key_fresh = jax.random.split(basis.key)
         # The residuals of the kept vectors span a space of the width of a block, so random mixtures
         # of them continue the Krylov space. A random block finds directions outside this space.
-        from_random = is_restart & is_converged(pairs, state.norm)
+        from_random = is_restart & is_converged(pairs)
         mixture = jax.random.normal(key_fresh, (count, width), mask.dtype)
         mixed_residuals = (pairs.images - pairs.values[None] * pairs.vectors) @ mixture
         block = jnp.where(
@@ -328,12 +331,11 @@ def extreme_ritz_pairs(
         block = _orthonormal(block, columns)
         basis = _Basis(columns, images, block, jnp.where(is_restart, key, basis.key))
         basis = expand(basis, jnp.where(is_restart, count // width, 0))
-        pairs = ritz(basis)
-        norm = jnp.maximum(state.norm, pairs.norm)
+        pairs = ritz(basis, state.pairs.norm)
         change = jnp.abs(pairs.values - state.pairs.values)[requested]
-        same = from_random & jnp.all(change <= allowed(pairs.values[requested], norm))
-        done = is_converged(pairs, norm) & (same | ~may_hide_copies(pairs.values, norm))
-        return _State(basis, pairs, norm, state.rounds + 1, done)
+        same = from_random & jnp.all(change <= allowed(pairs))
+        done = is_converged(pairs) & (same | ~may_hide_copies(pairs))
+        return _State(basis, pairs, state.rounds + 1, done)
 
     key_start, key_noise = jax.random.split(key)
     with jax.default_matmul_precision("highest"):
@@ -342,16 +344,15 @@ def extreme_ritz_pairs(
         state = _State(
             _Basis(zeros, zeros, random(key_start) if block is None else block, key_noise),
             _RitzPairs(values, columns, columns, values, norm),
-            norm,
             rounds=jnp.zeros((), jnp.int32),
             done=jnp.array(False),
         )
-        _, pairs, norm, rounds, _ = jax.lax.while_loop(cond_fun, body_fun, state)
+        _, pairs, rounds, _ = jax.lax.while_loop(cond_fun, body_fun, state)
     return Ritz(
         pairs.values[requested],
         pairs.vectors[:, requested],
         pairs.residuals[requested],
-        norm,
+        pairs.norm,
         size + (rounds - 1) * (size - count),
         pairs.vectors[:, :width],
     )

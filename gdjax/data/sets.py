@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gdjax.arguments import check_text
 from gdjax.data.bundled import BUNDLED, mnist5k
 from gdjax.data.cache import content_hash, load_decoded
 from gdjax.data.preparation import SOURCES, data_folder, prepared, prepared_sets
@@ -81,10 +82,7 @@ def load(name: str, *, data_dir: str | os.PathLike | None = None) -> ImageSet:
         >>> np.bincount(load("mnist5k").test_labels).tolist()
         [100, 100, 100, 100, 100, 100, 100, 100, 100, 100]
     """
-    if not isinstance(name, str):
-        raise InputError(
-            f"load: name = {name!r:.80}, expected the name of an image set, such as {BUNDLED!r}"
-        )
+    check_text("name", name)
     if name == BUNDLED:
         arrays = mnist5k()
         return ImageSet(name, *arrays, 10, content_hash(arrays))
@@ -108,13 +106,8 @@ def prepare(
 
     Returns:
         The folder of the prepared set.
-
-    Raises:
-        DataError: if the name is unknown, if there is no network, disk space or write permission,
-            if original files are missing or wrong, or if the prepared set is damaged.
     """
-    if not isinstance(name, str):
-        raise InputError(f"prepare: name = {name!r:.80}, expected mnist, fashion_mnist or kmnist")
+    check_text("name", name)
     return describe(prepared(name, data_dir, manual_dir)).folder
 
 

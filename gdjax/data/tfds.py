@@ -43,11 +43,7 @@ class Prepared(NamedTuple):
 
 
 def describe(folder: Path) -> Prepared:
-    """Read the metadata of a prepared set.
-
-    Args:
-        folder: folder of the set, `<data folder>/<name>/<version>`.
-    """
+    """Read the metadata of the prepared set in a folder `<data folder>/<name>/<version>`."""
     info, features = _json(folder / "dataset_info.json"), _json(folder / "features.json")
     try:
         file_format = info.get("fileFormat", "tfrecord")
@@ -88,9 +84,6 @@ def describe(folder: Path) -> Prepared:
 
 def decode(folder: Path) -> tuple[list[np.ndarray], int]:
     """Decode the images and labels of a prepared set, in the order of its files.
-
-    Args:
-        folder: folder of the set, `<data folder>/<name>/<version>`.
 
     Returns:
         List of training images, uint8 [n, height, width] or [n, height, width, channels], training

@@ -75,8 +75,8 @@ def check_optimizer(optimizer: Any) -> None:
     if not made:
         name = getattr(optimizer, "__name__", None)
         value = f"the function {name}" if name else repr(optimizer)
-        remedy = f"call it: {name}(learning_rate)" if name else "such as optax.sgd(0.1)"
-        raise InputError(f"optimizer = {value}, expected an Optax transformation; {remedy}")
+        remedy = f"; call it: {name}(learning_rate)" if name else ", such as optax.sgd(0.1)"
+        raise InputError(f"optimizer = {value}, expected an Optax transformation{remedy}")
 
 
 def check_eval_params_fn(function: Any, opt_state: PyTree, params: PyTree) -> None:

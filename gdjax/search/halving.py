@@ -1,25 +1,17 @@
-"""Successive halving: early stopping of the worst runs of a grid.
+"""Successive halving: early stopping of the worst runs of a grid."""
 
-    successive halving:  n runs to rungs[0],  n / k to rungs[1],  n / k^2 to rungs[2],  ...
-
-Here k is the reduction factor.
-"""
-
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 import xarray as xr
 
 from gdjax import machine
 from gdjax.errors import InputError
 from gdjax.machine import format_bytes
-from gdjax.search.rungs import run_rungs
+from gdjax.search.rungs import run_rungs, with_search_variables
 from gdjax.search.spec import search_spec
-from gdjax.stores.schema import Variable
 from gdjax.sweeps.check import check
 from gdjax.sweeps.dataset import nbytes
 from gdjax.sweeps.executor import execute
@@ -106,7 +98,7 @@ def successive_halving(
         median_over=median_over,
     )
     where = (store, storage_options, devices, max_param_bytes, None, allow_unverified)
-    plan = _with_search_variables(fit(check(Plan(spec, *where))), spec.num_brackets)
+    plan = with_search_variables(fit(check(Plan(spec, *where))))
     need, limit = nbytes(plan.layout, plan.layout.variables), machine.memory()
     if need > limit:
         raise InputError(
@@ -114,20 +106,3 @@ def successive_halving(
             f"needs {format_bytes(need)}, but the memory has {format_bytes(limit)}; {FEWER}"
         )
     return execute(plan, compute_tiles=run_rungs)
-
-
-def _with_search_variables(plan: Plan, num_brackets: int) -> Plan:
-    """Return a plan with the variables of a search."""
-    dims = tuple(plan.layout.tile)
-    names = {
-        "ended_at": (np.int32, "step at which the run ended"),
-        "rung": (np.int16, "number of the rung at which the run ended, from 0"),
-    }
-    if num_brackets > 1:
-        names["bracket"] = (np.int16, "number of the rung at which the run is first compared")
-    own = {
-        name: Variable(dims, dtype, {"long_name": long_name, "units": "1"}, fill_value=-1)
-        for name, (dtype, long_name) in names.items()
-    }
-    layout = dataclasses.replace(plan.layout, variables={**plan.layout.variables, **own})
-    return dataclasses.replace(plan, layout=layout)

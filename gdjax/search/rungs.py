@@ -8,8 +8,10 @@ without rungs. Runs that diverged or stalled do not continue, nor do runs that c
 not compared (`reduction_factor=None`).
 """
 
+import dataclasses
 import itertools
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
@@ -24,9 +26,10 @@ from gdjax.descent.block_loop import RecordSchedule
 from gdjax.interrupts import interruptible
 from gdjax.search.spec import SEARCH_VARIABLES, SearchSpec
 from gdjax.slabs import rows_of
+from gdjax.stores.schema import Variable
 from gdjax.stores.writer import CHECKPOINTS, Store
 from gdjax.sweeps import dataset
-from gdjax.sweeps.checkpoint import SlabCheckpoint, SlabRecords, TileCheckpoint, to_host
+from gdjax.sweeps.checkpoint import SlabCheckpoint, SlabRecords, TileCheckpoint
 from gdjax.sweeps.executor import Memory
 from gdjax.sweeps.plans import Plan
 from gdjax.sweeps.program import Program
@@ -45,54 +48,60 @@ class RungResult(NamedTuple):
     """Runs that have reached a rung.
 
     Args:
-        rung: number of the rung.
         runs: numbers of these runs.
         carry: leaves of their carries at the rung, before its record, [runs, ...].
         variables: variables of the runs by name, [runs, ...]. Those along steps have the steps from
             the previous rung to this one.
     """
 
-    rung: int
     runs: Runs
     carry: list[np.ndarray]
     variables: dict[str, np.ndarray]
 
     def take(self, rows: Bool[np.ndarray, " runs"]) -> "RungResult":
         """Return the result for selected runs."""
-        return RungResult(self.rung, *jax.tree.map(lambda array: array[rows], self[1:]))
+        return jax.tree.map(lambda array: array[rows], self)
+
+
+def with_search_variables(plan: Plan) -> Plan:
+    """Return the plan of a search, with its own variables."""
+    dims = tuple(plan.layout.tile)
+    names = {
+        "ended_at": (np.int32, "step at which the run ended"),
+        "rung": (np.int16, "number of the rung at which the run ended, from 0"),
+    }
+    assert isinstance(plan.sweep, SearchSpec)
+    if plan.sweep.num_brackets > 1:
+        names["bracket"] = (np.int16, "number of the rung at which the run is first compared")
+    own = {
+        name: Variable(dims, dtype, {"long_name": long_name, "units": "1"}, fill_value=-1)
+        for name, (dtype, long_name) in names.items()
+    }
+    layout = dataclasses.replace(plan.layout, variables={**plan.layout.variables, **own})
+    return dataclasses.replace(plan, layout=layout)
 
 
 def run_rungs(plan: Plan, sink: Store | Memory) -> int:
     """Run a search into a store or memory, and return the number of tiles written."""
-    search = _Search(plan, sink)
-    spec: SearchSpec = search.spec
-    steps = np.diff(spec.rungs, prepend=0)
-    expected = [spec.expected_runs(rung) for rung in range(len(steps))]
-    total = sum(int(count * n) for count, n in zip(expected, steps, strict=True))
+    search = Search(plan, sink)
+    steps = np.diff(search.spec.rungs, prepend=0).tolist()
+    active, total = np.ones(search.spec.axes.runs, bool), 0
+    for rung, num_steps in enumerate(steps):  # if no run diverges or stalls
+        total += num_steps * int(active.sum())
+        active = search.spec.survivors(np.zeros(len(active)), active, rung)
     with (
         interruptible() as stop,
         progress.bar(total=total, unit="run-step", delay=1, unit_scale=True) as bar,
     ):
-        for rung in range(len(spec.rungs)):
-            search.load(rung)
-            for number, program in enumerate(plan.programs):
-                compute = partial(search.compute, program, rung, stop.is_set)
-                pending = search.slabs(rung, number)
-                due = itertools.takewhile(lambda _: not stop.is_set(), pending)
-                for result in slabs.on_devices(compute, due, plan.devices[: max(1, len(pending))]):
-                    if result is not None:
-                        search.save(result)
-                        search.add(result)
-                        bar.update(len(result.runs) * int(steps[rung]))
-                if stop.is_set():
-                    raise KeyboardInterrupt
-                program.release()
-            search.end_rung(rung)
+        for rung, num_steps in enumerate(steps):
+            for result in search.run(rung, stop):
+                bar.update(len(result.runs) * num_steps)
+            search.end_rung(rung, search.survivors(rung))
     search.remove_saved()
     return search.num_written
 
 
-class _Search:
+class Search:
     """State of a search.
 
     Args:
@@ -115,7 +124,7 @@ class _Search:
         self.plan, self.sink, self.spec = plan, sink, plan.sweep
         self.memory = sink if isinstance(sink, Memory) else Memory(plan.layout)
         for name, variable in plan.layout.variables.items():
-            self.memory.arrays[name].fill(_fill_value(variable))
+            self.memory.arrays[name].fill(variable.fill)
         grid = self.spec.axes
         self.arrays = {
             name: array.reshape(grid.runs, *array.shape[len(grid.shape) :])
@@ -137,17 +146,12 @@ class _Search:
     # Runs
 
     @cached_property
-    def positions(self) -> tuple[np.ndarray, ...]:
-        """Position of each run along each dimension of the grid."""
-        shape = self.spec.axes.shape
-        return np.unravel_index(np.arange(self.spec.axes.runs), shape)
-
-    @cached_property
     def tiles(self) -> Runs:
         """Number of the tile of each run."""
+        positions = np.unravel_index(np.arange(self.spec.axes.runs), self.spec.axes.shape)
         lengths = self.plan.layout.tile.values()
-        at = [p // n for p, n in zip(self.positions, lengths, strict=True)]
-        return np.ravel_multi_index(at, self.plan.layout.schema.tiles)
+        tiles = [p // n for p, n in zip(positions, lengths, strict=True)]
+        return np.ravel_multi_index(tiles, self.plan.layout.schema.tiles)
 
     @cached_property
     def programs(self) -> Runs:
@@ -155,79 +159,121 @@ class _Search:
         tiles = np.ndindex(self.plan.layout.schema.tiles)
         return np.array([self.plan.program_of(tile) for tile in tiles])[self.tiles]
 
-    def slabs(self, rung: int, program: int) -> list[Runs]:
-        """Return the runs of each slab to compute for a rung."""
-        due = self.in_play & (self.reached < rung) & (self.programs == program)
-        runs, width = np.flatnonzero(due), self.plan.programs[program].width
-        return [runs[first : first + width] for first in range(0, len(runs), width)]
+    def slabs(
+        self, rung: int, number: int, due: Bool[np.ndarray, " runs"]
+    ) -> Iterator[tuple[Runs, SlabCheckpoint | None]]:
+        """Yield the runs of each slab to compute for a rung, and their saved state if there is one.
+
+        Slabs of saved runs come first. They may contain runs that are not due.
+
+        Args:
+            rung: number of the rung.
+            number: number of the program.
+            due: runs of this program that have to reach the rung.
+        """
+        due, width = due.copy(), self.plan.programs[number].width
+        for runs, state in self._saved_slabs(rung, number):
+            if due[runs].any():
+                due[runs] = False
+                yield runs, state
+        runs = np.flatnonzero(due)
+        for first in range(0, len(runs), width):
+            yield runs[first : first + width], None
+
+    def _saved_slabs(self, rung, number):
+        """Yield the runs and the state of each saved slab; files are untrusted input."""
+        if not isinstance(self.sink, Store):
+            return
+        program, (first, last) = self.plan.programs[number], self.spec.steps_to(rung)
+        for name in sorted(self.sink.location.sizes(CHECKPOINTS)):
+            if not name.startswith(f"{_SAVED}{rung}.{number}."):
+                continue
+            arrays, meta, _ = self.sink.load_state(f"{CHECKPOINTS}/{name}") or ({}, {}, ())
+            runs = arrays.pop("runs", np.zeros(0))
+            if runs.ndim != 1 or runs.dtype != np.int64 or not 0 < len(runs) <= program.width:
+                continue
+            if not np.isin(runs, np.flatnonzero(self.programs == number)).all():
+                continue
+            state = TileCheckpoint.from_stored((arrays, meta), {}, 0, 0).slab
+            is_between = state is not None and first <= state.step <= last
+            if is_between and len(np.unique(runs)) == len(runs) and program.fits(state, first):
+                yield runs, state
 
     # Results
 
+    def run(self, rung: int, stop: threading.Event) -> Iterator[RungResult]:
+        """Run the active runs to a rung, and yield the result of each slab.
+
+        If `stop` is set, the slabs in progress are saved, and `KeyboardInterrupt` is raised.
+        """
+        for number, program in enumerate(self.plan.programs):
+            due = self.in_play & (self.reached < rung) & (self.programs == number)
+            pending = self.slabs(rung, number, due)
+            pending = itertools.takewhile(lambda _: not stop.is_set(), pending)
+            devices = self.plan.devices[: max(1, -(-int(due.sum()) // program.width))]
+            compute = partial(self.compute, program, rung, stop.is_set)
+            for result in slabs.on_devices(compute, pending, devices):
+                if result is not None:
+                    self.add(rung, result)
+                    yield result
+            if stop.is_set():
+                raise KeyboardInterrupt
+            program.release()
+
     def _read_finished(self, store):
         """Read the last rung of finished runs, and their metric at each rung."""
-        known = np.flatnonzero(self.finished[self.tiles])
+        ended_runs = np.flatnonzero(self.finished[self.tiles])
         runs = store.dataset()
-        ended = np.searchsorted(self.spec.rungs, runs["ended_at"].values.ravel()[known])
-        at = np.isin(self._times(self.spec.metric), self.spec.rungs)
-        values = runs[self.spec.metric].values[..., at].reshape(-1, len(self.spec.rungs))
-        self.values[:, known] = values[known].T
-        self.live[:, known] = np.arange(len(self.spec.rungs))[:, None] < ended
-        self.reached[known] = len(self.spec.rungs)
+        ended = np.searchsorted(self.spec.rungs, runs["ended_at"].values.ravel()[ended_runs])
+        is_rung = np.isin(self.times(self.spec.metric), self.spec.rungs)
+        values = runs[self.spec.metric].values[..., is_rung].reshape(-1, len(self.spec.rungs))
+        self.values[:, ended_runs] = values[ended_runs].T
+        self.live[:, ended_runs] = np.arange(len(self.spec.rungs))[:, None] < ended
+        self.reached[ended_runs] = len(self.spec.rungs)
 
     def compute(
         self,
         program: Program,
         rung: int,
         should_stop: Callable[[], bool],
-        slab: Runs,
+        slab: tuple[Runs, SlabCheckpoint | None],
         device: jax.Device,
     ) -> RungResult | None:
-        """Run a slab from the previous rung to a rung.
-
-        Args:
-            program: program of the runs.
-            rung: number of the rung.
-            should_stop: function that returns whether to stop as soon as possible.
-            slab: runs of the slab.
-            device: device that computes the slab.
+        """Run a slab from the previous rung, or from a saved state, to a rung.
 
         Returns:
             The result; None if `should_stop` returned True, after the state has been saved.
         """
-        own = slice(len(slab))
-        runs = rows_of(slab, 0, program.width)
-        values = self.spec.axes.values(np.unravel_index(runs, self.spec.axes.shape))
+        runs, state = slab
         first, last = self.spec.steps_to(rung)
-        start = None
-        if rung:
-            known, leaves = self.carries[self.programs[runs[0]]]
-            rows = np.searchsorted(known, runs)
-            start = SlabCheckpoint(first, [leaf[rows] for leaf in leaves], {}, {})
-        start = self._load_unfinished(program, slab, rung) or start
-        records, carry = SlabRecords(start), []
-
-        def keep(before_last):
-            carry.extend(to_host(leaf)[own] for leaf in jax.tree.leaves(before_last))
-
-        goes_on = rung + 1 < len(self.spec.rungs)
-        blocks = start_blocks(
-            program, values, device, start, last=last, before_last=keep if goes_on else None
-        )
-        monitor = SlabMonitor(self, (rung, slab), should_stop)
-        for result in blocks:
+        rows = rows_of(runs, 0, program.width)
+        if state is None and rung:
+            active, leaves = self.carries[self.programs[runs[0]]]
+            own = np.searchsorted(active, rows)
+            state = SlabCheckpoint(first, [leaf[own] for leaf in leaves], {}, {})
+        values = self.spec.axes.values(np.unravel_index(rows, self.spec.axes.shape))
+        records, monitor = SlabRecords(state), SlabMonitor(self, (rung, runs), should_stop)
+        at_rung = state
+        for result in start_blocks(program, values, device, state, last=last, pause_at=last):
             records.add(result)
+            if result.num_steps == last and not result.is_last:
+                at_rung = records.checkpoint()
+                self.save_checkpoint((rung, runs), *TileCheckpoint([], at_rung).to_stored())
             if not result.is_last and monitor.pause(records.checkpoint):
                 return None
+        assert at_rung is not None
         schedule = program.schedule._replace(first=first, num_steps=last - first)
-        variables = slab_variables(program, records, schedule)
-        kept = {
+        variables, own = slab_variables(program, records, schedule), slice(len(runs))
+        on_steps = {
             name: self._on_steps(variables[name], name, schedule)[own]
             for name in self.plan.layout.variables
             if name not in SEARCH_VARIABLES
         }
-        return RungResult(rung, slab, carry, kept)
+        goes_on = rung + 1 < len(self.spec.rungs)
+        carry = [leaf[own] for leaf in at_rung.carry] if goes_on else []
+        return RungResult(runs, carry, on_steps)
 
-    def _times(self, name):
+    def times(self, name: str) -> Any:
         """Return the steps of a variable in the layout; None if it has one value per run."""
         layout = self.plan.layout
         own = layout.variables[name].dims[len(layout.tile) :]
@@ -236,7 +282,7 @@ class _Search:
 
     def _on_steps(self, values, name, schedule: RecordSchedule):
         """Return values at the steps of the layout; omit additional records at rungs."""
-        times = self._times(name)
+        times = self.times(name)
         if times is None:
             return values
         steps = schedule.recorded_steps()
@@ -246,32 +292,33 @@ class _Search:
             steps = steps[schedule.is_kept(kind, steps)]
         return values[:, np.isin(steps, times)]
 
-    def add(self, result: RungResult) -> None:
-        """Add runs that have reached a rung."""
-        rung, runs = result.rung, result.runs
+    def add(self, rung: int, result: RungResult) -> None:
+        """Add the runs of a result that were due at the rung."""
+        is_due = self.in_play[result.runs] & (self.reached[result.runs] < rung)
+        runs, carry, variables = result.take(is_due)
         first, last = self.spec.steps_to(rung)
-        for name, values in result.variables.items():
-            times = self._times(name)
+        for name, values in variables.items():
+            times = self.times(name)
             if times is None:
                 self.arrays[name][runs] = values
             else:
-                at = np.flatnonzero((times >= first) & (times <= last))
-                self.arrays[name][np.ix_(runs, at)] = values
+                columns = np.flatnonzero((times >= first) & (times <= last))
+                self.arrays[name][np.ix_(runs, columns)] = values
         self._classify(runs, last)
         self.reached[runs] = rung
-        at = self._times(self.spec.metric) == last
-        self.values[rung, runs] = self.arrays[self.spec.metric][runs][:, at][:, 0]
+        is_last = self.times(self.spec.metric) == last
+        self.values[rung, runs] = self.arrays[self.spec.metric][runs][:, is_last][:, 0]
         ended = np.isin(self.arrays["outcome"][runs], self.spec.ending_outcomes)
         self.live[rung, runs] = ~ended & ~np.isnan(self.values[rung, runs])
-        if result.carry:
-            self.waiting[self.programs[runs[0]]].append((runs, result.carry))
-            if self.spec.median_over is None:  # medians are known at the end of the rung
-                self._drop(self._survivors(rung))
+        if carry:
+            self.waiting[self.programs[runs[0]]].append((runs, carry))
+            if self.spec.reduction_factor is not None and self.spec.median_over is None:
+                self._drop(self.survivors(rung))  # medians are known at the end of the rung
 
     def _classify(self, runs, last):
         """Set the outcome of runs at a step from all of their records."""
         program = self.plan.programs[self.programs[runs[0]]]
-        records = int(np.sum(self._times("cost") <= last))
+        records = int(np.sum(self.times("cost") <= last))
         self.arrays["outcome"][runs] = outcome.classify(
             self.arrays["cost"][runs][:, :records],
             self.arrays["gradient_norm"][runs, records - 1],
@@ -280,25 +327,24 @@ class _Search:
             self.spec.gradient_tolerance,
         )
 
-    def _survivors(self, rung) -> Bool[np.ndarray, " runs"]:
-        """Return which of the runs that have reached the rung continue."""
+    def survivors(self, rung: int) -> Bool[np.ndarray, " runs"]:
+        """Return which of the runs that have reached the rung continue; none after the last one."""
+        if rung + 1 == len(self.spec.rungs):
+            return np.zeros(self.spec.axes.runs, bool)
         candidates = self.in_play & (self.reached >= rung) & self.live[rung]
         return self.spec.survivors(self.values[rung], candidates, rung)
 
     def _drop(self, survive):
         """Drop the carries of runs that do not continue."""
         for parts in self.waiting.values():
-            kept = [survive[runs] for runs, _ in parts]
             parts[:] = [
-                part if rows.all() else (part[0][rows], [leaf[rows] for leaf in part[1]])
-                for part, rows in zip(parts, kept, strict=True)
-                if rows.any()
+                (runs, leaves) if rows.all() else (runs[rows], [leaf[rows] for leaf in leaves])
+                for runs, leaves in parts
+                if (rows := survive[runs]).any()
             ]
 
-    def end_rung(self, rung: int) -> None:
+    def end_rung(self, rung: int, survive: Bool[np.ndarray, " runs"]) -> None:
         """End the runs that do not continue, and write the tiles without active runs."""
-        goes_on = rung + 1 < len(self.spec.rungs)
-        survive = self._survivors(rung) if goes_on else np.zeros(self.spec.axes.runs, bool)
         ended = np.flatnonzero(self.in_play & ~survive)
         self.arrays["ended_at"][ended] = self.spec.rungs[rung]
         self.arrays["rung"][ended] = rung
@@ -322,80 +368,18 @@ class _Search:
         for number in np.flatnonzero(due):
             tile = tuple(int(i) for i in np.unravel_index(number, self.plan.layout.schema.tiles))
             region = store.schema.region(tile)
-            variables = {name: array[region] for name, array in self.memory.arrays.items()}
-            store.write(tile, variables)
+            store.write(tile, {name: array[region] for name, array in self.memory.arrays.items()})
             self.finished[number] = True
             self.num_written += 1
-
-    def save(self, result: RungResult) -> None:
-        """Save runs that have reached a rung, from which an interrupted search continues."""
-        rung, runs, carry, variables = result
-        state = SlabCheckpoint(self.spec.rungs[rung], carry, variables, {})
-        self._save(f"{rung}.{runs[0]}", rung, runs, *TileCheckpoint([], state).to_stored())
 
     def save_checkpoint(
         self, key: tuple[int, Runs], arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]
     ) -> None:
-        """Save the state of a slab on the way to a rung."""
+        """Save the state of a slab on the way to a rung, or before the record at the rung."""
         rung, runs = key
-        self._save(f"unfinished.{runs[0]}", rung, runs, arrays, meta)
-
-    def _save(self, name, rung, runs, arrays, meta):
         if isinstance(self.sink, Store):
-            arrays, meta = {**arrays, "runs": runs}, {**meta, "rung": rung}
-            self.sink.save_state(f"{CHECKPOINTS}/{_SAVED}{name}", arrays, meta)
-
-    def _load(self, name, rung):
-        """Return saved runs on the way to a rung and their state; None if there is none."""
-        assert isinstance(self.sink, Store)
-        arrays, meta, _ = self.sink.load_state(f"{CHECKPOINTS}/{name}") or ({}, {}, ())
-        runs = arrays.pop("runs", np.zeros(0))
-        state = TileCheckpoint.from_stored((arrays, meta), {}, 0, 0).slab
-        return runs, state if meta.get("rung") == rung else None
-
-    def load(self, rung: int) -> None:
-        """Add the saved runs that have reached a rung."""
-        if not isinstance(self.sink, Store):
-            return
-        for name in sorted(self.sink.location.sizes(CHECKPOINTS)):
-            if name.startswith(f"{_SAVED}{rung}."):
-                runs, state = self._load(name, rung)
-                if state is not None and self._fits(runs, state, rung):
-                    due = self.in_play[runs] & (self.reached[runs] < rung)
-                    if due.any():
-                        self.add(RungResult(rung, runs, state.carry, state.records).take(due))
-
-    def _fits(self, runs: np.ndarray, state: SlabCheckpoint, rung: int) -> bool:
-        """Return whether saved runs, which are untrusted input, match this search."""
-        if runs.ndim != 1 or runs.dtype != np.int64 or not len(runs):
-            return False
-        if runs.min() < 0 or runs.max() >= len(self.in_play) or len(np.unique(runs)) < len(runs):
-            return False
-        programs = np.unique(self.programs[runs])
-        first, last = self.spec.steps_to(rung)
-        variables: dict[str, Any] = {}
-        for name, variable in self.plan.layout.variables.items():
-            if name not in SEARCH_VARIABLES:
-                shape, times = [len(runs), *self.arrays[name].shape[1:]], self._times(name)
-                if times is not None:
-                    shape[1] = int(np.sum((times >= first) & (times <= last)))
-                variables[name] = jax.ShapeDtypeStruct(shape, variable.dtype)
-        carry: list[Any] = []
-        if rung + 1 < len(self.spec.rungs):
-            shapes = dataset.number_leaves(self.plan.programs[programs[0]].carry_shapes)
-            carry = [jax.ShapeDtypeStruct((len(runs), *a.shape), a.dtype) for a in shapes]
-        expected = SlabCheckpoint(last, carry, variables, {})
-        return len(programs) == 1 and state.described() == expected.described()
-
-    def _load_unfinished(self, program, slab, rung) -> SlabCheckpoint | None:
-        """Return the saved state of a slab between two rungs; None if there is none."""
-        if not isinstance(self.sink, Store):
-            return None
-        runs, state = self._load(f"{_SAVED}unfinished.{slab[0]}", rung)
-        first, last = self.spec.steps_to(rung)
-        is_between = state is not None and first <= state.step < last
-        is_own = is_between and np.array_equal(runs, slab) and program.fits(state, first)
-        return state if is_own else None
+            name = f"{_SAVED}{rung}.{self.programs[runs[0]]}.{runs[0]}"
+            self.sink.save_state(f"{CHECKPOINTS}/{name}", {**arrays, "runs": runs}, meta)
 
     def remove_saved(self) -> None:
         """Remove the saved runs of a finished search."""
@@ -403,10 +387,3 @@ class _Search:
             for name in self.sink.location.sizes(CHECKPOINTS):
                 if name.startswith(_SAVED):
                     self.sink.location.remove(f"{CHECKPOINTS}/{name}")
-
-
-def _fill_value(variable):
-    """Return the value of a variable before it is computed."""
-    if variable.fill_value is not None:
-        return variable.fill_value
-    return False if np.dtype(variable.dtype).kind == "b" else np.nan

@@ -113,16 +113,6 @@ class SearchSpec(Sweep):
             return settings
         return max(1, settings // self.reduction_factor ** (rung - bracket + 1))
 
-    def expected_runs(self, rung: int) -> int:
-        """Return the number of runs that reach a rung if none diverges or stalls."""
-        together = self.runs_of_settings
-        brackets = self.bracket_of_runs[together[:, 0]]
-        sizes = np.bincount(brackets, minlength=self.num_brackets).tolist()
-        return together.shape[1] * sum(
-            size if rung <= bracket else min(size, self.num_survivors(size, rung - 1, bracket))
-            for bracket, size in enumerate(sizes)
-        )
-
     def survivors(
         self,
         values: Float[np.ndarray, " runs"],
@@ -132,12 +122,7 @@ class SearchSpec(Sweep):
         """Return which runs continue after a rung.
 
         Settings with equal values are ordered by their position in the grid. In the median of a
-        setting, a run that may not continue counts as the worst.
-
-        Args:
-            values: metric of each run at the rung.
-            candidates: whether each run may continue.
-            rung: number of the rung.
+        setting, a run that may not continue (not one of the candidates) counts as the worst.
         """
         together = self.runs_of_settings
         brackets = self.bracket_of_runs[together[:, 0]]
@@ -161,11 +146,8 @@ def search_spec(
 ) -> SearchSpec:
     """Return the specification of a search over the runs of a sweep.
 
-    Args:
-        sweep: the runs.
-        rungs: increasing numbers of steps; that of the sweep is the last rung.
-        num_brackets: number of brackets; None for as many as rungs.
-        settings: other fields of the specification.
+    The number of steps of the sweep is added to the rungs. If `num_brackets` is None, there are as
+    many brackets as rungs.
     """
     require_sweep("sweep", sweep)
     steps = check_increasing("rungs", rungs, sweep.num_steps, may_be_empty=True)

@@ -17,30 +17,30 @@ together, by programs that are compiled once for all batches.
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
 import xarray as xr
 
-from gdjax import progress, slabs
+from gdjax import progress
 from gdjax.arguments import check_choice, check_whole
 from gdjax.descent.outcome import Outcome
 from gdjax.errors import InputError
 from gdjax.export import RunHistory, histories
 from gdjax.interrupts import interruptible
+from gdjax.search.rungs import Search, with_search_variables
 from gdjax.search.spec import DIRECTIONS, SearchSpec, search_spec
 from gdjax.stores import open_dataset
 from gdjax.sweeps.axes import SEEDS, Axes, axes, axes_along, is_static, zip_axes
 from gdjax.sweeps.check import check_devices, check_program
-from gdjax.sweeps.checkpoint import SlabCheckpoint, SlabRecords
-from gdjax.sweeps.fit import fit_program
-from gdjax.sweeps.program import Program, programs_of
-from gdjax.sweeps.slab_runner import slab_variables, start_blocks
+from gdjax.sweeps.executor import Memory
+from gdjax.sweeps.fit import fit, restrict
+from gdjax.sweeps.plans import Plan
+from gdjax.sweeps.program import programs_of
 from gdjax.sweeps.spec import Sweep
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 DIVERGED = ("inf", "fail")
 RETRY_OF = "retry_of"  # user attribute of a repeated trial: number of the interrupted one
+VARIABLES = ("cost", "gradient_norm", "diverged_at", "outcome")  # that a search needs
 OUTCOME = "outcome"  # user attribute of a finished trial: outcome of its run
 LOG_RANGE = 20.0  # ratio of largest to smallest value from which a distribution is logarithmic
 
@@ -102,7 +103,8 @@ def optimize(
     check_whole("batch", batch, 1)
     used = jax.local_devices() if devices is None else devices
     check_devices(used)
-    spec = search_spec(sweep, rungs, metric=metric, direction=direction)
+    # The pruner selects the runs that continue.
+    spec = search_spec(sweep, rungs, reduction_factor=None, metric=metric, direction=direction)
     _check_study(study, metric, direction)
     space = _space(sweep.axes, space)
     corners = dataclasses.replace(spec, axes=_corners(space))
@@ -118,9 +120,9 @@ def optimize(
             bar.update(num_trials - missing - bar.n)
             trials = [study.ask(dict(space)) for _ in range(min(batch, missing))]
             groups = _groups(trials, corners, used)
-            for rung in spec.rungs:
+            for rung in range(len(spec.rungs)):
                 for group in groups:
-                    group.advance(rung, metric, stop.is_set)
+                    list(group.search.run(rung, stop))
                 _tell(groups, study, rung, diverged, worst)
         bar.update(max(0, num_trials - bar.n))
 
@@ -207,10 +209,10 @@ def _check_study(study, metric, direction):
         )
 
 
-def _space(grid: Axes, given):
-    """Return the distribution of each axis: the given one, or that of its values."""
-    kind = _optuna().distributions.BaseDistribution
-    for name, distribution in dict(given or {}).items():
+def _space(grid: Axes, space):
+    """Return the distribution of each axis: that of the argument `space`, or of its values."""
+    kind, space = _optuna().distributions.BaseDistribution, dict(space or {})
+    for name, distribution in space.items():
         if name not in grid.names:
             raise InputError(f"space: {name!r} is not an axis of the sweep; add it to the axes")
         if not isinstance(distribution, kind):
@@ -218,8 +220,7 @@ def _space(grid: Axes, given):
                 f"space: {name} = {distribution!r:.80}, expected a distribution, such as "
                 f"optuna.distributions.FloatDistribution(1e-3, 1, log=True)"
             )
-    given = given or {}
-    return {name: given.get(name) or _distribution(name, v) for name, v in grid.by_name.items()}
+    return {name: space.get(name) or _distribution(name, v) for name, v in grid.by_name.items()}
 
 
 def _corners(space):
@@ -243,78 +244,16 @@ def _corners(space):
 # -- runs of a batch
 
 
-@dataclass
-class _Group:
-    """Runs of the trials of a batch with equal static settings.
+class _Group(NamedTuple):
+    """Trials of a batch with equal static settings.
 
     Args:
-        program: program of these runs.
-        trials: unfinished trials by the position of their run in the axes of the program. Trials
-            with equal settings have one run.
-        state: state of the runs at the last rung, in the order of `trials`; None at the start.
-        values: metric at each record so far, in the order of `trials`.
-        diverged: whether each run has diverged.
-        outcome: outcome of each run; None before the last rung.
+        search: search of their runs.
+        trials: unfinished trials of each run; trials with equal settings have one run.
     """
 
-    program: Program
-    trials: dict[int, list[Any]]
-    state: SlabCheckpoint | None = None
-    values: np.ndarray | None = None
-    diverged: np.ndarray | None = None
-    outcome: np.ndarray | None = None
-
-    def advance(self, rung: int, metric: str, should_stop: Callable[[], bool]) -> None:
-        """Advance the runs to a rung, in as few slabs as possible, unless the search is stopped."""
-        firsts = range(0, len(self.trials), self.program.width)
-        advance = partial(self._advance_slab, rung, metric, should_stop)
-        compiled = [self.program.compiled_block]
-        devices = slabs.concurrent_devices(compiled, self.program.devices)
-        advanced = list(slabs.on_devices(advance, firsts, devices[: max(1, len(firsts))]))
-        if advanced:
-            states, *numbers = zip(*advanced, strict=True)
-            self.state = _joined(states)
-            self.values, self.diverged, self.outcome = map(np.concatenate, numbers)
-
-    def _advance_slab(self, rung, metric, should_stop, first, device):
-        program, state, positions = self.program, self.state, np.array(list(self.trials))
-        rows = slabs.rows_of(np.arange(len(positions)), first, program.width)
-        own = slice(len(positions) - first)
-        start = None if state is None else _rows(state, rows)
-        records = SlabRecords(start)
-        values = program.axes.values((positions[rows],))
-        last = program.schedule.last
-        # The record at a rung is computed by the block that takes the next step.
-        pause_at = rung + 1 if rung < last else None
-        for result in start_blocks(program, values, device, start, pause_at=pause_at):
-            records.add(result)
-            if should_stop():
-                raise KeyboardInterrupt
-            if result.num_steps == pause_at and not result.is_last:
-                break
-        numbers = records.records if rung < last else slab_variables(program, records)
-        diverged = np.asarray(records.carry.state.diverged_at) >= 0
-        outcome = numbers.get("outcome", np.full(len(rows), -1))
-        reached = _rows(records.checkpoint(), own)
-        return reached, numbers[metric][own], diverged[own], outcome[own]
-
-    def keep(self, trials: dict[int, list[Any]]) -> None:
-        """Keep the runs of unfinished trials."""
-        rows = [row for row, position in enumerate(self.trials) if position in trials]
-        self.trials = trials
-        self.state = None if self.state is None else _rows(self.state, np.array(rows, int))
-
-
-def _rows(state, rows):
-    parts = (state.carry, state.records, state.arrays)
-    return SlabCheckpoint(state.step, *jax.tree.map(lambda a: a[rows], parts))
-
-
-def _joined(states):
-    parts = [(state.carry, state.records, state.arrays) for state in states]
-    return SlabCheckpoint(
-        states[0].step, *jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
-    )
+    search: Search
+    trials: list[list[Any]]
 
 
 def _groups(trials, spec: SearchSpec, devices):
@@ -335,8 +274,10 @@ def _groups(trials, spec: SearchSpec, devices):
             )
         }
         own = dataclasses.replace(spec, axes=axes(trial=zip_axes(**columns)))
-        program = fit_program(programs_of(own, devices)[0])
-        groups.append(_Group(program, dict(enumerate(members.values()))))
+        plan = fit(Plan(own, devices=devices, max_param_bytes=sys.maxsize))
+        layout = restrict(plan.layout, list(dict.fromkeys((*VARIABLES, spec.metric))))
+        plan = with_search_variables(dataclasses.replace(plan, layout=layout))
+        groups.append(_Group(Search(plan, Memory(plan.layout)), list(members.values())))
     return groups
 
 
@@ -346,9 +287,11 @@ def _groups(trials, spec: SearchSpec, devices):
 def _num_finished(study, space):
     """Return the number of finished trials that were not enqueued again."""
     trials = study.get_trials(deepcopy=False)
-    again = {trial.user_attrs.get(RETRY_OF) for trial in trials}
+    retried = {trial.user_attrs.get(RETRY_OF) for trial in trials}
     return sum(
-        trial.state.is_finished() and trial.number not in again and set(space) <= set(trial.params)
+        trial.state.is_finished()
+        and trial.number not in retried
+        and set(space) <= set(trial.params)
         for trial in trials
     )
 
@@ -358,60 +301,62 @@ def _enqueue_interrupted(study, space):
     from optuna.trial import TrialState
 
     trials = study.get_trials(deepcopy=False)
-    again = {trial.user_attrs.get(RETRY_OF) for trial in trials}
+    retried = {trial.user_attrs.get(RETRY_OF) for trial in trials}
     for trial in trials:
         if trial.state == TrialState.RUNNING:
             # If the process ends between the two calls, no settings are lost or enqueued twice.
-            if set(trial.params) == set(space) and trial.number not in again:
+            if set(trial.params) == set(space) and trial.number not in retried:
                 study.enqueue_trial(trial.params, user_attrs={RETRY_OF: trial.number})
             study.tell(trial.number, state=TrialState.FAIL)
 
 
 def _tell(groups, study, rung, diverged, worst):
-    """Report the records up to a rung, and finish the trials that end there.
+    """Report the records up to a rung, and end the trials and runs that do not continue.
 
     Trials are reported in the order of their numbers, since a pruner compares a trial with those
     that were reported before it.
     """
-    rows = [
-        (trial, number, row, position)
+    survive = [np.zeros(len(group.trials), bool) for group in groups]
+    entries = [
+        (trial, number, run)
         for number, group in enumerate(groups)
-        for row, (position, trials) in enumerate(group.trials.items())
-        for trial in trials
+        for run, equal in enumerate(group.trials)
+        for trial in equal
     ]
-    trials_at: list[dict[int, list]] = [{} for _ in groups]
-    for trial, number, row, position in sorted(rows, key=lambda entry: entry[0].number):
-        if _continues(trial, groups[number], row, rung, study, diverged, worst):
-            trials_at[number].setdefault(position, []).append(trial)
-    for group, trials in zip(groups, trials_at, strict=True):
-        group.keep({position: trials[position] for position in group.trials if position in trials})
+    for trial, number, run in sorted(entries, key=lambda entry: entry[0].number):
+        if _continues(trial, groups[number].search, run, rung, study, diverged, worst):
+            survive[number][run] = True
+        else:
+            groups[number].trials[run].remove(trial)
+    for group, runs in zip(groups, survive, strict=True):
+        group.search.end_rung(rung, runs)
 
 
-def _continues(trial, group, row, rung, study, diverged, worst):
+def _continues(trial, search, run, rung, study, diverged, worst):
     """Report a trial, and finish it if it ends here; return whether it continues."""
     from optuna.trial import TrialState
 
-    schedule, values = group.program.schedule, group.values[row]
-    reported = [r for r in group.program.sweep.rungs if r < rung]
-    known = zip(schedule.recorded_steps().tolist(), values.tolist(), strict=False)
-    for step, value in known:
-        if step > max(reported, default=-1) and not math.isnan(value):
+    metric, reported = search.spec.metric, search.spec.steps_to(rung)[0] if rung else -1
+    values = search.arrays[metric][run].tolist()
+    for step, value in zip(search.times(metric).tolist(), values, strict=True):
+        if step > reported and not math.isnan(value):
             trial.report(value, step)
-    if group.diverged[row]:
-        trial.set_user_attr(OUTCOME, Outcome.DIVERGED.name)
+    outcome = Outcome(int(search.arrays["outcome"][run]))
+    if outcome is Outcome.DIVERGED:
+        trial.set_user_attr(OUTCOME, outcome.name)
         fails = diverged == "fail"
         study.tell(trial, None if fails else worst, TrialState.FAIL if fails else None)
         return False
-    if rung < schedule.last:
+    if rung + 1 < len(search.spec.rungs):
         if trial.should_prune():
             study.tell(trial, state=TrialState.PRUNED)
             return False
         return True
-    trial.set_user_attr(OUTCOME, Outcome(int(group.outcome[row])).name)
+    trial.set_user_attr(OUTCOME, outcome.name)
     if math.isnan(values[-1]):
         study.tell(trial, state=TrialState.FAIL)
     else:
-        study.tell(trial, float(values[-1]))
+        study.tell(trial, values[-1])
     return False
 
 
@@ -437,12 +382,14 @@ def _finished_trial(run: RunHistory, space, metric, diverged, worst):
     from optuna.trial import TrialState, create_trial
 
     values = run.records[metric]
-    known = {int(s): float(v) for s, v in zip(run.step, values, strict=True) if not np.isnan(v)}
+    reported = {int(s): float(v) for s, v in zip(run.step, values, strict=True) if not np.isnan(v)}
     state, value = TrialState.COMPLETE, float(values[-1])
     if run.outcome is Outcome.DIVERGED:
         state, value = (TrialState.FAIL, None) if diverged == "fail" else (state, worst)
     elif math.isnan(value):  # a search ended the run before the last step
-        state, value = (TrialState.PRUNED, known[max(known)]) if known else (TrialState.FAIL, None)
+        state, value = (
+            (TrialState.PRUNED, reported[max(reported)]) if reported else (TrialState.FAIL, None)
+        )
     seeds = {name: value for name, value in run.at.items() if name.split(".")[-1] in SEEDS}
     attrs = {OUTCOME: run.outcome.name, **seeds}
     if run.diverged_at is not None:
@@ -453,5 +400,5 @@ def _finished_trial(run: RunHistory, space, metric, diverged, worst):
         params={name: run.at[name] for name in space},
         distributions=space,
         user_attrs=attrs,
-        intermediate_values=known,
+        intermediate_values=reported,
     )

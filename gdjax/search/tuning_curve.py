@@ -110,8 +110,11 @@ def tuning_curve(
     sign = 1.0 if direction == "minimize" else -1.0
     values, by = _values(runs, metric, by, math.inf * sign if worst_value is None else worst_value)
     num_settings, num_seeds = values.shape[-2:]
-    steps = _check_trials(trials, num_settings, level)
-    curves = [_curve(sign * values[index], steps, level) for index in np.ndindex(values.shape[:-2])]
+    if trials is None:
+        largest = max(1, int(num_settings / math.log2(2 / (1 - level))))
+        trials = [2**power for power in range(largest.bit_length())]
+    trials = check_increasing("trials", trials, num_settings)
+    curves = [_curve(sign * values[at], trials, level) for at in np.ndindex(values.shape[:-2])]
     ends = ("median_best_low", "median_best_high")
     swapped = dict(zip(ends, ends[::-1] if sign < 0 else ends, strict=True))
     variables = {
@@ -134,7 +137,7 @@ def tuning_curve(
         "num_settings": num_settings,
         "num_seeds": num_seeds,
     }
-    return xr.Dataset(variables, {**coords, "trials": list(steps)}, attrs)
+    return xr.Dataset(variables, {**coords, "trials": trials}, attrs)
 
 
 def _values(runs, metric, by, worst_value):
@@ -174,14 +177,6 @@ def _values(runs, metric, by, worst_value):
     array = last.transpose(*by, *settings, *seeds).values.astype(float)
     shape = [math.prod(runs.sizes[name] for name in names) for names in (settings, seeds)]
     return array.reshape(*array.shape[: len(by)], *shape), tuple(by)
-
-
-def _check_trials(trials, num_settings, level):
-    """Return the checked numbers of trials."""
-    if trials is None:
-        largest = max(1, int(num_settings / math.log2(2 / (1 - level))))
-        return tuple(2**power for power in range(largest.bit_length()))
-    return tuple(check_increasing("trials", trials, num_settings))
 
 
 def _shares(trials, n) -> Float[np.ndarray, "trials counts"]:

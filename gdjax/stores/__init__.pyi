@@ -2,7 +2,6 @@ from .location import locate as locate
 from .reader import Damage as Damage
 from .reader import Stored as Stored
 from .reader import open_dataset as open_dataset
-from .reader import read_attributes as read_attributes
 from .reader import verify as verify
 from .schema import Coordinate as Coordinate
 from .schema import Layout as Layout

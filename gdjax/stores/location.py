@@ -79,7 +79,7 @@ class Folder:
     def __str__(self) -> str:
         return self.name
 
-    def at(self, key: str) -> Path:
+    def path_of(self, key: str) -> Path:
         """Return the path of a file; raise an `OSError` if one of its folders is a link."""
         *folders, name = key.split("/")
         path = self.path
@@ -98,7 +98,7 @@ class Folder:
             The contents of the file, and a description of its problem; None without a problem.
         """
         try:
-            path = self.at(key)
+            path = self.path_of(key)
             status = path.lstat()
             if stat.S_ISLNK(status.st_mode):
                 return b"", "is a link"
@@ -115,7 +115,7 @@ class Folder:
     def write(self, key: str, data: bytes, *, durable: bool = False) -> None:
         """Write or replace a file, after a flush to disk if `durable`."""
         with self.writing():
-            path = self.at(key)
+            path = self.path_of(key)
             with contextlib.suppress(FileNotFoundError, IsADirectoryError, PermissionError):
                 return write_file(path, data, durable=durable)
             if path.is_dir():  # on Windows a PermissionError
@@ -139,7 +139,7 @@ class Folder:
         """
         if condition == "create":
             with self.writing(), contextlib.suppress(FileExistsError):
-                path = self.at(key)
+                path = self.path_of(key)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with path.open("xb") as file:
                     file.write(data)
@@ -152,7 +152,7 @@ class Folder:
     def remove(self, key: str) -> None:
         """Remove a file, a link or a folder if it exists."""
         with self.writing():
-            path = self.at(key)
+            path = self.path_of(key)
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
@@ -161,7 +161,7 @@ class Folder:
     def sizes(self, folder: str = "") -> dict[str, int]:
         """Return the size in bytes of each file in a folder; -1 for other entries."""
         try:
-            with os.scandir(self.at(f"{folder}/".lstrip("/"))) as entries:
+            with os.scandir(self.path_of(f"{folder}/".lstrip("/"))) as entries:
                 statuses = [(e.name, e.stat(follow_symlinks=False)) for e in entries]
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
@@ -172,7 +172,7 @@ class Folder:
     def remove_partial(self, folder: str = "") -> None:
         """Remove the unfinished files of killed writers from a folder."""
         with self.writing():
-            remove_partial(self.at(f"{folder}/".lstrip("/")).glob("*"))
+            remove_partial(self.path_of(f"{folder}/".lstrip("/")).glob("*"))
 
     def map(self, function: Callable, items: Iterable) -> Iterable:
         """Apply a function that reads or writes files to each item, in order."""

@@ -85,7 +85,7 @@ class FileLock:
         from filelock import lock_descriptor
 
         with folder.writing():
-            path = folder.at(key)
+            path = folder.path_of(key)
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.is_symlink() or (path.exists() and not path.is_file()):
                 folder.remove(key)  # a write would follow a link, or wait for a pipe's reader

@@ -39,7 +39,6 @@ from gdjax.stores.schema import (
     document_digest,
     parse_root,
     seal,
-    serialize,
     tile_name,
 )
 
@@ -67,23 +66,9 @@ class Damage(NamedTuple):
         return f"{self.file}: {self.problem}{again}"
 
 
-def read_attributes(
-    store: str | Path, *, storage_options: Mapping[str, Any] | None = None
-) -> dict[str, Any] | None:
-    """Read the attributes of a store, which may be in use.
-
-    Args:
-        store: path or URL of the store.
-        storage_options: keywords of `obstore.store.from_url`, for a URL.
-
-    Returns:
-        The attributes, among them `gdjax_format` and `identity`; None if there is no store yet.
-    """
-    root = read_root(locate(store, storage_options))
-    return None if root is None else root.document["attributes"]
-
-
-def verify(store: str | Path, *, storage_options: Mapping[str, Any] | None = None) -> list[Damage]:
+def verify(
+    store: str | Path | Folder | Bucket, *, storage_options: Mapping[str, Any] | None = None
+) -> list[Damage]:
     """Read the metadata and finished tiles of a store, and return the damaged files.
 
     The store is not changed.
@@ -105,7 +90,7 @@ def verify(store: str | Path, *, storage_options: Mapping[str, Any] | None = Non
 
 
 def open_dataset(
-    store: str | Path,
+    store: str | Path | Folder | Bucket,
     *,
     skip_damaged: bool = False,
     storage_options: Mapping[str, Any] | None = None,
@@ -164,9 +149,9 @@ def read_root(
     if is_own:
         return None
     names = location.sizes()
-    known = {name for name in names if not name.startswith(f"{ROOT}.")}
-    others = known - {OWN, ROOT, *arrays} if arrays is not None else set()
-    if others or (known and names.get(OWN) != -1 and (arrays is not None or problem == MISSING)):
+    entries = {name for name in names if not name.startswith(f"{ROOT}.")}
+    foreign = entries - {OWN, ROOT, *arrays} if arrays is not None else set()
+    if foreign or (entries and names.get(OWN) != -1 and (arrays is not None or problem == MISSING)):
         raise StoreError(f"{location} exists but is not a gdjax store; choose another path")
     if problem == MISSING and not location.sizes(FLAGS).keys() - {ROOT}:
         return None
@@ -354,11 +339,8 @@ class Stored:
             sizes = self.location.sizes(array.name)
             for tile in tiles:
                 key = array.key(tile)
-                size = sizes.get(key.split("/")[1])
-                if size != array.nbytes:
-                    problem = f"{size} bytes, expected {array.nbytes}"
-                    problem = MISSING if size is None else "is not a file" if size < 0 else problem
-                    damages.append(Damage(key, problem, tile))
+                if sizes.get(key.split("/")[1]) != array.nbytes:
+                    damages.append(Damage(key, self.chunk(array, tile)[1] or MISSING, tile))
         return damages
 
     def damaged_tiles(self) -> list[Damage]:
@@ -385,9 +367,7 @@ class Stored:
 
     def damaged_frame(self) -> list[Damage]:
         """Return the damaged files that are not part of a tile: metadata and coordinates."""
-        expected = {
-            f"{name}/{ROOT}": serialize(a.document()) for name, a in self.schema.arrays.items()
-        }
+        expected = self.schema.documents()
         read = self.location.map(lambda key: self.location.read(key, len(expected[key])), expected)
         damages = []
         for (key, document), (raw, problem) in zip(expected.items(), read, strict=True):
@@ -447,8 +427,7 @@ def checked_store(
             )
         return raw
 
-    documents = {f"{name}/{ROOT}": serialize(a.document()) for name, a in schema.arrays.items()}
-    documents[ROOT] = seal(stored.root)
+    documents = {**schema.documents(), ROOT: seal(stored.root)}
     buffers: Any = {key: cpu.Buffer.from_bytes(raw) for key, raw in documents.items()}
     return CheckedStore(MemoryStore(buffers, read_only=True))
 

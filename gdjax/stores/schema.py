@@ -45,12 +45,7 @@ CHECKSUMS = "checksums"  # array by tile and variable, in format 3: CRC32C
 # Entries of every root document, and of its consolidated metadata.
 GROUP = {"zarr_format": 3, "node_type": "group"}
 CONSOLIDATED = {"kind": "inline", "must_understand": False}
-# Attributes of every store and their types, by format.
-ATTRIBUTES_OF_ROOT: dict[int, dict[str, type]] = {
-    3: {"gdjax_format": int, "coordinates": str, "identity": dict, "writers": list, "digest": str},
-    4: {"gdjax_format": int, "coordinates": str, "identity": dict, "digest": str},
-}
-JSON_ATTRIBUTES = ("identity", "writers")  # attributes that contain JSON as text
+JSON_ATTRIBUTES = {3: ("identity", "writers"), 4: ("identity",)}  # JSON as text, by format
 DTYPES = (
     *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
     *("float16", "float32", "float64"),
@@ -145,6 +140,12 @@ class Variable:
     dtype: Any
     attrs: Mapping[str, Any] = field(default_factory=dict)
     fill_value: Any = None
+
+    @property
+    def fill(self) -> Any:
+        """Value of runs that have not been computed yet; None if it is not known."""
+        default = {"b": False, "f": math.nan}.get(np.dtype(self.dtype).kind)
+        return default if self.fill_value is None else self.fill_value
 
 
 @dataclass(frozen=True, eq=False)
@@ -289,6 +290,10 @@ class Schema(NamedTuple):
         last = [self.flags] if self.checksums is None else [self.checksums, self.flags]
         return {**self.variables, **{array.name: array for array in last}, **self.coordinates}
 
+    def documents(self) -> dict[str, bytes]:
+        """Return the file with the metadata of each array, by key."""
+        return {f"{n}/{ROOT}": serialize(a.document()) for n, a in self.arrays.items()}
+
     @property
     def tiles(self) -> tuple[int, ...]:
         """Number of tiles along each dimension of the grid."""
@@ -398,7 +403,7 @@ def seal(root: Mapping[str, Any]) -> bytes:
     the JSON, so that xarray can write it to netCDF.
     """
     attributes = dict(root["attributes"])
-    attributes |= {n: json.dumps(attributes[n]) for n in JSON_ATTRIBUTES if n in attributes}
+    attributes |= {n: json.dumps(attributes[n]) for n in JSON_ATTRIBUTES[3] if n in attributes}
     blank = {**root, "attributes": {**attributes, "digest": ""}}
     blank["attributes"]["digest"] = document_digest(blank)
     raw = serialize(blank)
@@ -413,7 +418,7 @@ def parse_root(raw: bytes) -> Root:
         version = root["attributes"]["gdjax_format"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{ROOT} is damaged") from error
-    if type(version) is not int or version not in ATTRIBUTES_OF_ROOT:
+    if type(version) is not int or version not in JSON_ATTRIBUTES:
         raise OtherFormat(
             f"the store has format {version!r:.20}, but this version of gdjax writes format "
             f"{FORMAT} and reads formats 3 and 4; open it with the version of gdjax that wrote it, "
@@ -425,9 +430,8 @@ def parse_root(raw: bytes) -> Root:
     if hashlib.sha256(blank).hexdigest() != digest:
         raise InputError(f"{ROOT} is damaged: its digest differs")
     try:
-        for name in JSON_ATTRIBUTES:
-            if name in ATTRIBUTES_OF_ROOT[version]:
-                root["attributes"][name] = _parse(root["attributes"][name])
+        for name in JSON_ATTRIBUTES[version]:
+            root["attributes"][name] = _parse(root["attributes"][name])
         return Root(root, _parse_schema(root, version))
     except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError) as e:
         if isinstance(e, InputError):
@@ -458,9 +462,6 @@ def _parse_schema(root, version):
     group = {k: v for k, v in root.items() if k not in ("attributes", "consolidated_metadata")}
     if (group, consolidated) != (GROUP, CONSOLIDATED):
         raise InputError(f"{ROOT} is not the root of a gdjax store")
-    for name, kind in ATTRIBUTES_OF_ROOT[version].items():
-        if not isinstance(attributes[name], kind):
-            raise InputError(f"attribute {name} is not of type {kind.__name__}")
     writers = attributes.get("writers", [])
     check_at_most(len(writers), MAX_WRITERS, "entries", "writers")
     if not all(isinstance(writer, dict) for writer in writers):
@@ -560,15 +561,13 @@ class Layout:
     def __post_init__(self):
         variables, coordinates = {}, {}
         for name, variable in self.variables.items():
-            kind, fill = np.dtype(variable.dtype).kind, variable.fill_value
-            if kind in "iu" and fill is None:
+            if np.dtype(variable.dtype).kind in "iu" and variable.fill is None:
                 raise InputError(
                     f"layout: integer variable {name} needs a fill_value, the value of runs that "
                     f"have not been computed yet, such as -1"
                 )
-            fill = {"b": False, "f": math.nan}.get(kind) if fill is None else fill
             attrs = plain(variable.attrs, name)
-            variables[name] = Variable(variable.dims, variable.dtype, attrs, fill)
+            variables[name] = Variable(variable.dims, variable.dtype, attrs, variable.fill)
         for name, coordinate in self.coordinates.items():
             values = np.asarray(coordinate.values)
             fill = math.nan if values.dtype.kind == "f" else 0

@@ -95,12 +95,7 @@ class Tiles(Stored):
 
         Args:
             tile: index of the tile along each dimension of the grid.
-            arrays: all variables by name, with the full shape of a tile or cropped to the grid.
-                Values beyond the grid's edge are ignored.
-
-        Raises:
-            StoreError: if the tile is already finished or cannot be written. Tiles already written
-                are unaffected.
+            arrays: all variables by name, cropped to the grid.
         """
         tile = self._checked(tile)
         variables, region = self.schema.variables, self.schema.region(tile)
@@ -110,12 +105,12 @@ class Tiles(Stored):
         for name, array in variables.items():
             values = np.asarray(arrays[name])
             shape = tuple(s.stop - s.start for s in region) + array.shape[len(region) :]
-            if values.shape not in (shape, array.chunk) or values.dtype != array.dtype:
+            if values.shape != shape or values.dtype != array.dtype:
                 raise InputError(
                     f"write: {name} is {values.dtype} of shape {values.shape}, expected "
-                    f"{array.dtype} of shape {shape} or, beyond the grid's edge, {array.chunk}"
+                    f"{array.dtype} of shape {shape}"
                 )
-            chunks[name] = array.encode(values[tuple(slice(n) for n in shape)])
+            chunks[name] = array.encode(values)
         self.write_chunks(tile, chunks, self._writers(tile))
 
     def _writers(self, tile):
@@ -297,12 +292,9 @@ class Store(Tiles):
         existed = root is not None or bool(location.sizes(FLAGS).keys() - {ROOT})
         self.root, self.schema = root or Root(make_root(schema, recorded), schema)
         damages = self.damaged_frame()
-        chunks = dict(layout.chunks()) if damages else {}
+        files = {**self.schema.documents(), **dict(layout.chunks())} if damages else {}
         for damage in damages:
-            name, _, last = damage.file.rpartition("/")
-            document = self.schema.arrays[name].document()
-            raw = serialize(document) if last == ROOT else chunks[damage.file]
-            location.write(damage.file, raw)
+            location.write(damage.file, files[damage.file])
         if location.read(SWEEP, len(self.sweep))[0] != self.sweep.encode():
             location.write(SWEEP, self.sweep.encode())
         for name in ("", OWN, CHECKPOINTS, TILES, WRITERS, *self.schema.arrays):
@@ -431,8 +423,8 @@ def require_same(
         settings = settings or programs or derived
     if settings:
         raise StoreError(
-            f"{store} contains another sweep: {_listed(old, new, settings)}. Choose another store, "
-            f"or restore these settings"
+            f"{store} contains another sweep: {_listed(old, new, settings)}. Choose another store "
+            f"(gd.extend continues the runs of this one in it), or restore these settings"
         )
     if doubt and not allow_unverified:
         raise StoreError(

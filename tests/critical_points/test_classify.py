@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from curved_problems import dense_reference, pooled_digits, quadratic
 from jax.flatten_util import ravel_pytree
+from points_of_known_kind import REFUSALS
 
 import gdjax as gd
-from gdjax.critical_points import classify
-from gdjax.critical_points.classify import Kind
+from gdjax.critical_points import Classification, Kind, classify
 from gdjax.problems.test_functions import FUNCTIONS
 
 KEY = jax.random.key(0)
@@ -17,6 +17,14 @@ KEY = jax.random.key(0)
 
 def kinds(classifications):
     return [Kind(code).label for code in np.atleast_1d(classifications.kind).tolist()]
+
+
+@pytest.mark.parametrize("kind", Kind, ids=lambda kind: kind.name)
+def test_only_points_without_a_kind_have_advice(kind):
+    ones = Classification(*[np.float32(1) for _ in Classification._fields])
+    result = ones._replace(kind=np.int32(kind))
+    assert result.kind_name == kind.name.lower().replace("_", " ")
+    assert (result.advice == "") == (kind not in REFUSALS)
 
 
 # -- test functions

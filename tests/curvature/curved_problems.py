@@ -1,5 +1,7 @@
 """Costs with known Hessians: a small digit network, a regression, and quadratics."""
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -70,6 +72,14 @@ def dense_reference(cost, params, data=None):
             return jax.lax.map(lambda v: column(v, w, *batch), units, batch_size=100)
 
         return np.asarray(jax.jit(columns)(flat, *batch))
+
+
+@cache
+def digit_network():
+    """Return `pooled_digits()`, its dense Hessian in float64, and the ascending eigenvalues."""
+    cost, params, data = pooled_digits()
+    H = dense_reference(cost, params, data)
+    return cost, params, data, H, np.linalg.eigvalsh(H)
 
 
 def quadratic(eigenvalues, seed=0):

@@ -31,7 +31,7 @@ def test_signs_and_the_pseudoinverse_equal_those_of_the_matrix():
         signs = inertia.known, inertia.positive, inertia.negative, inertia.indeterminate
         assert [int(sign.sum()) for sign in signs] == [12, 9, 2, 1]
         assert int(inertia.nullity) == 1
-        np.testing.assert_allclose([inertia.norm, inertia.least], [3, 0.3], atol=1e-9)
+        np.testing.assert_allclose([inertia.norm, inertia.smallest_magnitude], [3, 0.3], atol=1e-9)
         np.testing.assert_allclose(H @ inertia.flattest, 0.3 * inertia.flattest, atol=1e-9)
         inverse = np.linalg.pinv(H, rcond=1e-9) @ np.ones(14)
         np.testing.assert_allclose(inertia.pseudoinverse, inverse, atol=1e-9)

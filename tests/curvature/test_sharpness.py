@@ -13,7 +13,11 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 
 import gdjax as gd
 from gdjax.curvature import HessianOperator
-from gdjax.curvature.sharpness import MAX_RESTARTS, sharpness_metric, track_largest
+from gdjax.curvature.sharpness import (
+    MAX_RESTARTS,
+    largest_eigenvalues_metric,
+    sharpness_metric,
+)
 from gdjax.problems import as_problem, bowl, digits
 
 KEY = jax.random.key(0)
@@ -248,18 +252,13 @@ def test_the_metric_switches_to_the_eigenvector_of_a_new_largest_eigenvalue(floa
     sinking += np.linspace(0, 0.1, 40)
     rising += np.linspace(0, 0.1, 40)
 
-    def cost(w, share):
+    def cost(w, *, share=0.0):
         return jnp.sum(((1 - share) * sinking + share * rising) * w**2) / 2
 
-    @jax.jit
-    def next_one(share, memory):
-        problem = gd.problems.as_problem(lambda w: cost(w, share))
-        values, memory = track_largest(HessianOperator(problem, jnp.ones(40)), memory, rtol=1e-3)
-        return values[0], memory
-
-    memory = cold(sharpness_metric(bowl(sinking)), jnp.ones(40))
+    metric, w = sharpness_metric(cost), jnp.ones(40)
+    next_estimate, memory = jax.jit(metric.function), cold(metric, w)
     for share in np.linspace(0, 1, 41):
-        value, memory = next_one(share, memory)
+        value, memory = next_estimate(w, None, memory, share=share)
         known = np.max((1 - share) * sinking + share * rising)
         assert float(value) == pytest.approx(known, rel=1e-3)
 
@@ -309,3 +308,45 @@ def test_metrics_that_differ_only_in_their_interval_have_equal_functions():
     problem = regression()
     assert sharpness_metric(problem).function == sharpness_metric(problem, every=3).function
     assert sharpness_metric(problem).function != sharpness_metric(problem, rtol=0.1).function
+
+
+# -- several eigenvalues
+
+
+@pytest.mark.long
+def test_the_metric_equals_the_largest_eigenvalues_of_the_dense_hessian():
+    """The 30 parameters exceed the Krylov dimension; 16 runs share two devices."""
+    x = np.random.default_rng(2).normal(size=(12, 4)).astype(np.float32)
+
+    def cost(w, x):
+        hidden = jnp.tanh(x @ w["in"])
+        return jnp.mean((hidden @ w["out"] - jnp.sin(3 * x[:, 0])) ** 2)
+
+    def init(key):
+        a, b = jax.random.split(key)
+        return {"in": jax.random.normal(a, (4, 6)), "out": jax.random.normal(b, (6,))}
+
+    problem = gd.Problem(init=init, cost=cost, data=x)
+    runs = gd.sweep(
+        problem,
+        gd.axes(learning_rate=[0.05, 0.2], seed=range(8)),
+        8,
+        snapshot_every=4,
+        metrics={"top": largest_eigenvalues_metric(problem, 3, every=4, rtol=1e-4)},
+        devices=jax.local_devices()[:2],
+    )
+    assert runs.top.dims == ("learning_rate", "seed", "top_step", "eigenvalue")
+    assert runs.top_step.values.tolist() == runs.snapshot_step.values.tolist() == [0, 4, 8]
+    unravel = ravel_pytree(init(KEY))[1]
+    hessian = jax.jit(jax.vmap(jax.hessian(lambda flat: cost(unravel(flat), x))))
+    snapshots = [runs[f"snapshots.{name}"].values.reshape(48, -1) for name in ("in", "out")]
+    known = np.linalg.eigvalsh(hessian(np.concatenate(snapshots, axis=1)))
+    assert (known[:, 0] < 0).any()
+    expected = known[:, ::-1][:, :3].reshape(2, 8, 3, 3)
+    np.testing.assert_allclose(runs.top, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_the_dense_hessian_is_used_for_few_parameters():
+    metric, w = largest_eigenvalues_metric(bowl([3.0, -1.0, 2.0]), 3), jnp.ones(3)
+    values, _ = jax.jit(metric.function)(w, metric.data, cold(metric, w))
+    np.testing.assert_allclose(values, [3, 2, -1], rtol=1e-5)

@@ -6,17 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from curved_problems import dense_reference, pooled_digits, quadratic, regression
+from curved_problems import dense_reference, digit_network, quadratic, regression
 
 from gdjax.curvature import HessianOperator, hessian_trace, spectral_density
 from gdjax.problems.problem import as_problem
-
-
-@pytest.fixture(scope="module")
-def network():
-    """Return cost, parameters and data of a network, and eigenvalues of its Hessian."""
-    cost, params, data = pooled_digits()
-    return cost, params, data, np.linalg.eigvalsh(dense_reference(cost, params, data))
 
 
 def mean_density(at, eigenvalues, width):
@@ -29,8 +22,8 @@ def mean_density(at, eigenvalues, width):
 
 
 @pytest.mark.long
-def test_the_trace_of_a_network_is_within_three_standard_errors(network):
-    cost, params, data, eigenvalues = network
+def test_the_trace_of_a_network_is_within_three_standard_errors():
+    cost, params, data, _, eigenvalues = digit_network()
     exact = eigenvalues.sum()
     traces = jax.jit(
         jax.vmap(
@@ -89,8 +82,8 @@ def test_95_percent_of_intervals_with_24_probes_cover_the_trace():
 
 
 @pytest.mark.long
-def test_the_density_of_a_network_equals_that_of_its_eigenvalues_within_3_errors(network):
-    cost, params, data, eigenvalues = network
+def test_the_density_of_a_network_equals_that_of_its_eigenvalues_within_3_errors():
+    cost, params, data, _, eigenvalues = digit_network()
     result = jax.jit(partial(spectral_density, probes=16, depth=80, bandwidth=0.02))(
         as_problem(cost, data), params, key=jax.random.key(0)
     )
@@ -109,8 +102,8 @@ def test_the_density_of_a_network_equals_that_of_its_eigenvalues_within_3_errors
 
 
 @pytest.mark.long
-def test_weights_per_interval_equal_the_histogram_of_the_eigenvalues_within_4_errors(network):
-    cost, params, data, eigenvalues = network
+def test_weights_per_interval_equal_the_histogram_of_the_eigenvalues_within_4_errors():
+    cost, params, data, _, eigenvalues = digit_network()
     result = jax.jit(partial(spectral_density, probes=32, depth=60))(
         as_problem(cost, data), params, key=jax.random.key(1)
     )

@@ -90,32 +90,21 @@ def test_load_downloads_a_missing_data_set(images, originals, data_dir, monkeypa
     assert len(served.urls) == 4
 
 
-def test_preparation_does_not_change_stdout_progress_bars_or_logging(originals, data_dir):
+def test_only_the_output_of_the_preparing_thread_is_suppressed(capsys):
     from tensorflow_datasets.core.utils import tqdm_utils
 
-    def state():
-        names = (None, "absl", "urllib3")
-        return (
-            sys.stdout,
-            tqdm_utils._active,
-            [logging.getLogger(name).level for name in names],
-            list(logging.root.handlers),
-        )
+    def settings():
+        levels = [logging.getLogger(name).level for name in (None, "absl", "urllib3")]
+        return sys.stdout, tqdm_utils._active, levels, list(logging.root.handlers)
 
-    before = state()
-    prepare("tiny", data_dir=data_dir, manual_dir=originals)
-    assert state() == before
-    with pytest.raises(DataError):
-        prepare("tiny", data_dir=data_dir / "other", manual_dir=data_dir)
-    assert state() == before
-
-
-def test_only_the_output_of_the_preparing_thread_is_suppressed(capsys):
-    with preparation.quiet():
+    before = settings()
+    with contextlib.suppress(DataError), preparation.quiet():
         print("TFDS")
         other = threading.Thread(target=print, args=("user",))
         other.start()
         other.join()
+        raise DataError("a failed preparation")
+    assert settings() == before
     assert capsys.readouterr().out == "user\n"
 
 
@@ -145,25 +134,6 @@ def test_only_one_of_two_simultaneous_preparations_is_kept(
     assert_holds(load("tiny", data_dir=data_dir), images)
 
 
-def test_a_file_removed_by_another_process_raises_no_error(
-    images, originals, data_dir, monkeypatch
-):
-    """A file in another process's scratch folder is missing when its age is read."""
-    scratch = data_dir / "tiny" / ".preparing-other"
-    scratch.mkdir(parents=True)
-    listed = Path.rglob
-
-    def late(folder, pattern):
-        yield from listed(folder, pattern)
-        if folder == scratch:
-            yield scratch / "renamed"
-
-    monkeypatch.setattr(Path, "rglob", late)
-    prepare("tiny", data_dir=data_dir, manual_dir=originals)
-    assert_holds(load("tiny", data_dir=data_dir), images)
-    assert scratch.is_dir()
-
-
 def test_a_killed_preparation_leaves_no_partial_data_set(images, originals, data_dir, module):
     data_dir.mkdir()
     command = [sys.executable, "-c", KILLED, str(data_dir), str(originals)]
@@ -189,12 +159,12 @@ def test_checksums_of_the_mnist_family_are_listed_for_all_files_or_none(name, tm
     with preparation.quiet():
         builder = preparation._builder(name, tmp_path)
         known = set(builder.url_infos)
-    files = [file for pair in preparation.FILES.values() for file in pair]
-    assert {f"{builder.URL}{file}.gz" for file in files} <= known
+    assert {f"{builder.URL}{file}.gz" for file in preparation.ORIGINALS} <= known
     assert builder.name == name
-    assert set(preparation.SOURCES[name].contents) in (set(), set(files))
+    assert set(preparation.SOURCES[name].contents) in (set(), set(preparation.ORIGINALS))
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not (PREPARED / "mnist").is_dir(), reason=f"no prepared mnist in {PREPARED}")
 def test_prepared_mnist_has_the_checksums_of_the_original_files(monkeypatch):
     """TFDS sorts rows by the MD5 of split and index; the original order is restored."""

@@ -1,36 +1,9 @@
-"""Figures of paths and barriers: the drawn values equal the arguments."""
+"""Figures of barriers: the drawn values equal the arguments."""
 
 import numpy as np
 import pytest
 
-from experiments.mode_connectivity.__main__ import profiles
 from gdjax.plots.barriers import barrier_matrix, cluster_order
-
-T = np.linspace(0, 1, 5)
-HILL = np.array([[0.1, 0.5, 0.9, 0.5, 0.1], [0.2, 0.6, 1.0, 0.6, 0.2], [0.1, 0.4, 0.7, 0.4, 0.1]])
-FLAT = np.full((3, 5), 0.15)
-COST = {"narrow": {"straight": HILL, "curved": FLAT}, "wide": {"straight": HILL[:1]}}
-
-
-def test_paths_show_the_median_and_all_pairs():
-    accuracy = {
-        name: {kind: 1 - values for kind, values in kinds.items()} for name, kinds in COST.items()
-    }
-    figure = profiles(T, COST, accuracy, baseline=0.9, title="Hills")
-    top, _, bottom, _ = figure.axes
-    straight, curved, line = top.lines
-    np.testing.assert_allclose(straight.get_ydata(), [0.1, 0.5, 0.9, 0.5, 0.1])
-    np.testing.assert_allclose(curved.get_ydata(), 0.15)
-    np.testing.assert_allclose(line.get_ydata(), 0.9)
-    band = top.collections[0].get_paths()[0].vertices
-    assert (band[:, 1].min(), band[:, 1].max()) == (0.1, 1.0)
-    np.testing.assert_allclose(bottom.lines[0].get_ydata(), [0.9, 0.5, 0.1, 0.5, 0.9])
-    assert [axes.get_title(loc="left") for axes in figure.axes[:2]] == [
-        "narrow (3 pairs)",
-        "wide (1 pair)",
-    ]
-    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["straight", "curved"]
-    figure.canvas.draw()
 
 
 def blocks():

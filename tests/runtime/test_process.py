@@ -32,17 +32,12 @@ def report(**environment):
 
 
 @pytest.mark.long
-def test_each_core_is_a_device_and_programs_are_cached(tmp_path):
+def test_each_core_is_a_device_and_programs_are_cached_unless_the_user_decides(tmp_path):
     """Matplotlib's backend is agg even if MPLBACKEND is invalid."""
     devices, folder, backend, log_level = report(XDG_CACHE_HOME=str(tmp_path), MPLBACKEND="no_such")
     assert int(devices) == machine.cores()
-    assert folder == str(tmp_path / "gdjax" / "programs")
-    assert backend == "agg"
+    assert (folder, backend) == (str(tmp_path / "gdjax" / "programs"), "agg")
     assert log_level == "3"  # no warnings about slow compilation
-
-
-@pytest.mark.long
-def test_settings_of_the_user_take_precedence(tmp_path):
-    reference = {"JAX_NUM_CPU_DEVICES": "3", "JAX_COMPILATION_CACHE_DIR": str(tmp_path)}
-    devices, folder, _, log_level = report(**reference, TF_CPP_MIN_LOG_LEVEL="0")
+    settings = {"JAX_NUM_CPU_DEVICES": "3", "JAX_COMPILATION_CACHE_DIR": str(tmp_path)}
+    devices, folder, _, log_level = report(**settings, TF_CPP_MIN_LOG_LEVEL="0")
     assert (devices, folder, log_level) == ("3", str(tmp_path), "0")

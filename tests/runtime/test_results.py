@@ -1,7 +1,7 @@
 """Folders of results, and contents of summaries."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,17 +22,12 @@ class Config:
     out: Path | None = None
 
 
-def test_each_config_has_a_separate_folder(tmp_path, monkeypatch):
+def test_each_config_has_a_folder_that_does_not_depend_on_the_output_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     first = results.folder("train", Config(), None)
-    assert results.folder("train", Config(), None) == first
-    assert results.folder("train", Config(rate=0.2), None) != first
     assert first.is_dir()
-    assert first.parent == Path("results/train")
-
-
-def test_the_output_folder_is_not_part_of_the_hash(tmp_path):
-    assert results.digest(Config()) == results.digest(replace(Config(), out=tmp_path))
+    assert first == Path("results/train") / results.digest(Config(out=tmp_path))
+    assert results.folder("train", Config(rate=0.2), None) != first
 
 
 def test_a_folder_that_cannot_be_created_is_named_in_the_error(tmp_path):
@@ -51,33 +46,29 @@ def test_the_summary_is_strict_json_with_config_versions_and_numbers(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["summary.json"]
 
 
-def test_a_full_disk_raises_an_error_and_the_old_file_is_kept(tmp_path, monkeypatch):
-    file = tmp_path / "summary.json"
-    file.write_text("old")
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(GdjaxError, match="No space left"):
-        results.write(file, "new")
-    assert file.read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["summary.json"]
-
-
 class FullDisk:
     """Object whose methods to save data or a figure fail as on a full disk."""
 
-    def to_zarr(self, store, **settings):
+    def to_zarr(self, *_, **settings):
         raise OSError(28, "No space left on device")
 
     savefig = to_zarr
 
 
-@pytest.mark.parametrize("save", [results.save_data, results.save_figure])
-def test_a_full_disk_raises_an_error_with_advice(save, tmp_path):
-    with pytest.raises(GdjaxError, match=r"a: could not be written \(No space.*with --out"):
-        save(FullDisk(), tmp_path / "a")
+def test_a_full_disk_raises_an_error_with_advice_and_the_old_file_is_kept(tmp_path, monkeypatch):
+    file = tmp_path / "summary.json"
+    file.write_text("old")
+    monkeypatch.setattr(Path, "replace", FullDisk.to_zarr)
+    advice = r"summary\.json: could not be written \(No space.*with --out"
+    for save, saved in (
+        (results.save_data, FullDisk()),
+        (results.save_figure, FullDisk()),
+        (lambda text, file: results.write(file, text), "new"),
+    ):
+        with pytest.raises(GdjaxError, match=advice):
+            save(saved, file)
+    assert file.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["summary.json"]
 
 
 def test_a_large_figure_is_saved_in_256_colors(tmp_path):

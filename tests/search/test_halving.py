@@ -1,5 +1,6 @@
 """Successive halving: the stopped runs, and bitwise equality with a sweep."""
 
+import contextlib
 import math
 import signal
 from functools import partial
@@ -16,7 +17,7 @@ from gdjax._runtime import array_file
 from gdjax.descent import Outcome
 from gdjax.errors import StoreError
 from gdjax.search import rungs as rungs_module
-from gdjax.search.rungs import _Search
+from gdjax.search.rungs import Search
 
 ONE = jax.local_devices()[:1]
 BOWL = gd.problems.bowl([1.0, 9.0])
@@ -113,13 +114,13 @@ def test_diverged_and_stalled_runs_are_not_continued():
 
 def test_without_a_reduction_factor_only_stopped_runs_end(monkeypatch):
     computed = []
-    compute = _Search.compute
+    compute = Search.compute
 
     def count(search, program, rung, *arguments):
         computed.append(rung)
         return compute(search, program, rung, *arguments)
 
-    monkeypatch.setattr(_Search, "compute", count)
+    monkeypatch.setattr(Search, "compute", count)
     # Rates above 2 / 9 diverge. The smaller the others are, the later the gradient vanishes.
     rates = gd.axes(learning_rate=np.geomspace(0.4, 0.002, 24))
     settings = {"gradient_tolerance": 1e-3, "divergence_threshold": 1e3}
@@ -222,23 +223,20 @@ def in_memory():
 
 
 def interrupt(monkeypatch, store, after):
-    """Run a search, stop it after `after` slabs, and return the number of new slabs."""
+    """Run a search, stop it after `after` slabs, and return the number of slabs that took steps."""
     computed = []
-    compute = _Search.compute
+    start = rungs_module.start_blocks
 
-    def counted(self, *args):
-        if len(computed) == after:
-            raise InterruptedError
-        computed.append(args)
-        return compute(self, *args)
+    def counted(program, values, device, state, *, last, **settings):
+        if state is None or state.step < last:
+            if len(computed) == after:
+                raise InterruptedError
+            computed.append(values)
+        return start(program, values, device, state, last=last, **settings)
 
-    monkeypatch.setattr(_Search, "compute", counted)
-    try:
+    with monkeypatch.context() as patch, contextlib.suppress(InterruptedError):
+        patch.setattr(rungs_module, "start_blocks", counted)
         halved(**SETTINGS, store=store).close()
-    except InterruptedError:
-        pass
-    finally:
-        monkeypatch.setattr(_Search, "compute", compute)
     return len(computed)
 
 
@@ -290,10 +288,12 @@ def test_invalid_saved_runs_are_ignored(tmp_path, monkeypatch, in_memory):
         {**arrays, "carry.0": arrays["carry.0"].astype(np.float64)},
     ]
     for number, changed in enumerate(bad):
-        (folder / f"rung.0.{100 + number}").write_bytes(array_file.pack(changed, meta))
+        name = f"rung.0.0.{100 + number}"
+        own_place = {**meta, "key": f".gdjax/checkpoints/{name}"}
+        (folder / name).write_bytes(array_file.pack(changed, own_place))
     saved[0].unlink()
     saved[1].write_bytes(b"damaged")
-    (folder / "rung.0.x").mkdir()
+    (folder / "rung.0.0.x").mkdir()
     interrupt(monkeypatch, store, 100)
     with gd.open_dataset(store) as runs:
         assert_equal_datasets(runs, in_memory)
@@ -318,7 +318,7 @@ def test_a_store_of_a_search_rejects_other_searches_and_operations_on_sweeps(tmp
 @pytest.mark.parametrize("rung", [0, 2])
 def test_an_interrupted_slab_resumes_at_its_step(tmp_path, monkeypatch, in_memory, rung):
     store, begins = tmp_path / "s.zarr", []
-    start, compute = rungs_module.start_blocks, _Search.compute
+    start, compute = rungs_module.start_blocks, Search.compute
 
     def stop_at_a_block(self, program, number, should_stop, *arguments):
         if number == rung:
@@ -331,14 +331,14 @@ def test_an_interrupted_slab_resumes_at_its_step(tmp_path, monkeypatch, in_memor
         return start(program, values, device, state, **settings)
 
     monkeypatch.setattr(rungs_module, "start_blocks", begin)
-    monkeypatch.setattr(_Search, "compute", stop_at_a_block)
+    monkeypatch.setattr(Search, "compute", stop_at_a_block)
     with pytest.raises(KeyboardInterrupt):
         halved(**SETTINGS, store=store)
-    assert list((store / ".gdjax" / "checkpoints").glob("rung.unfinished.*"))
-    monkeypatch.setattr(_Search, "compute", compute)
+    assert list((store / ".gdjax" / "checkpoints").glob(f"rung.{rung}.*"))
+    monkeypatch.setattr(Search, "compute", compute)
     begins.clear()
     halved(**SETTINGS, store=store).close()
-    assert (0, 6, 24)[rung] < begins[0] < (6, 24, 48)[rung]
+    assert any((0, 6, 24)[rung] < step < (6, 24, 48)[rung] for step in begins)
     with gd.open_dataset(store) as runs:
         assert_equal_datasets(runs, in_memory)
     assert gd.verify(store) == []

@@ -29,22 +29,16 @@ TEXTS = (
     "/etc/passwd",
     "..",
     "",
-    "a/b",
     "a\\b",
     "\x1b[2J\x07",
     "line\nbreak",
     "\ud800",
     "x" * 300,
-    "os",
-    "builtins",
     "__import__",
     "NaN",
-    "inf",
     "cost",
     "finished",
     "zarr.json",
-    "file:///etc/passwd",
-    "adam",
     "user's own",
 )
 NUMBERS = (0, -1, 1, 2, 7, 255, 2**31, 2**63, 10**30, 0.5, -0.0, 1e308, 3.0)
@@ -65,16 +59,23 @@ CODECS = (
 DTYPES = ("string", "object", "O", "r16", "complex64", "float128", "int128", "<U5", "datetime64",
           {"name": "numpy.datetime64", "configuration": {"unit": "s", "scale_factor": 1}},
           {"name": "struct", "configuration": {}}, "void", "float16", "int64", "bool")  # fmt: skip
+ATTRIBUTES = (
+    {"scale_factor": 2.0, "add_offset": 1},
+    {"_FillValue": 0},
+    {"units": "days since 1900-01-01"},
+    {"units": "seconds"},
+    {"dtype": "object"},
+    {"coordinates": "../victim"},
+    {"comment": "x" * 10**6},
+    {"flag_values": [{}]},
+)
 OPTIMIZERS = [
     {"module": "os", "name": "system", "keywords": {"command": "touch victim"}},
     {"name": "os.system", "keywords": {"command": "touch victim"}},
     {"name": "this.anything", "keywords": {}},
-    {"name": "builtins.eval", "keywords": {"source": "open('victim', 'w')"}},
     {"name": "optax.__loader__", "keywords": {}},
-    {"name": "antigravity.fly", "keywords": {}},
     {"name": "optax.chain", "keywords": {}},
     {"name": "optax.sgd", "keywords": {"learning_rate": "touch victim"}},
-    {"name": "optax.sgd", "keywords": {"learning_rate": [1.0]}},
     {"name": "optax.sgd", "keywords": {"learning_rate": 0.1, "unheard_of": 1}},
     {"name": "optax.sgd", "keywords": {"accumulator_dtype": "object"}},
     {"name": "optax.sgd", "keywords": {"learning_rate": {"name": "os.system", "keywords": {}}}},
@@ -97,11 +98,9 @@ PROBLEMS = [
     "user's own",
     None,
     3,
-    {"problem": "datasets"},
     {"problem": "__builtins__"},
     {"problem": "open", "file": "victim", "mode": "w"},
     {"problem": ["bowl"]},
-    {"problem": "bowl", "eigenvalues": "1.0"},
     {"problem": "bowl", "eigenvalues": [1.0, True]},
     {"problem": "bowl", "eigenvalues": [1.0, 4.0], "minimum": [0.0]},
     {"problem": "bowl", "eigenvalues": [1.0, 4.0], "basis": [[1.0]]},
@@ -111,7 +110,6 @@ PROBLEMS = [
     {"problem": "digits", "name": "http://127.0.0.1/victim"},
     {"problem": "digits", "name": "mnist5k", "data_dir": "../victim"},
     {"problem": "digits", "name": "mnist5k", "widths": [10**12]},
-    {"problem": "digits", "name": "mnist5k", "widths": [1.5]},
     {"problem": "digits", "name": "mnist5k", "activation": "__import__"},
     {"problem": "few_digits", "name": "mnist5k", "samples": -1},
 ]
@@ -142,6 +140,11 @@ class Files(dict):
         tiles = [tuple(map(int, key.rpartition("/")[2].split("."))) for key in keys]
         return {key: (tile, json.loads(self[key])) for key, tile in zip(keys, tiles, strict=True)}
 
+    def put_record(self, key, tile, document):
+        """Write the record of a tile, with a valid digest."""
+        record = TileRecord(document["writers"], document["checksums"])
+        self[key] = record.to_bytes(self[SWEEP].decode(), tile)
+
     def bind(self, *, changed_chunks=False):
         """Bind tiles and checkpoints to the sweep of the root, as a careful stranger would.
 
@@ -153,8 +156,8 @@ class Files(dict):
         variables = parse_root(self["zarr.json"]).schema.variables if changed_chunks else {}
         for key, (tile, record) in self.records().items():
             chunks = [self[array.key(tile)] for array in variables.values()]
-            checksums = list(map(checksum, chunks)) or record["checksums"]
-            self[key] = TileRecord(record["writers"], checksums).to_bytes(sweep, tile)
+            record["checksums"] = list(map(checksum, chunks)) or record["checksums"]
+            self.put_record(key, tile, record)
         for key in [key for key in self if "/checkpoints/" in key]:
             arrays, bound = array_file.unpack(self[key])
             self[key] = array_file.pack(arrays, bound | {"sweep": sweep})
@@ -185,14 +188,7 @@ def replaced(root, path, value):
 
 
 def chunks(files):
-    return sorted(name for name in files if "/c" in name)
-
-
-def put_chunk(files, key, numbers, rng):
-    """Write a chunk with a valid checksum; update the record of its tile with probability 1/2."""
-    files[key] = numbers + google_crc32c.value(numbers).to_bytes(4, "little")
-    if rng.random() < 0.5:
-        files.bind(changed_chunks=True)
+    return sorted(name for name in files if "/c." in name)
 
 
 def as_files(path: Path) -> Files:
@@ -231,21 +227,12 @@ def write(files: Files, path: Path) -> None:
 # Kinds of mutations, each of which changes the files of a store
 
 
-def number(files, rng):
+def value(files, rng):
+    """Replace a number, a text or any value of the root."""
     root = files.root()
-    path = rng.choice(leaves(root, int | float))
-    files.put_root(replaced(root, path, rng.choice(NUMBERS)))
-
-
-def kind_of_value(files, rng):
-    root = files.root()
-    path = rng.choice([p for p in nodes(root) if p])
-    files.put_root(replaced(root, path, copy.deepcopy(rng.choice(OTHERS))))
-
-
-def text(files, rng):
-    root = files.root()
-    files.put_root(replaced(root, rng.choice(leaves(root, str)), rng.choice(TEXTS)))
+    kind, values = rng.choice(((int | float, NUMBERS), (str, TEXTS), (object, OTHERS)))
+    path = rng.choice(leaves(root, kind))
+    files.put_root(replaced(root, path, copy.deepcopy(rng.choice(values))))
 
 
 def key(files, rng):
@@ -283,25 +270,21 @@ def length(files, rng):
     files.put_root(root)
 
 
-def codec(files, rng):
+def metadata(files, rng):
+    """Change the metadata of an array in every file that contains them."""
     root = files.root()
     array = rng.choice(sorted(root["consolidated_metadata"]["metadata"]))
-    described = root["consolidated_metadata"]["metadata"][array]
-    described["codecs"] = rng.choice(CODECS)
-    files.put_root(root)
-    files[f"{array}/zarr.json"] = serialize(described)
-
-
-def dtype(files, rng):
-    root = files.root()
-    array = rng.choice(sorted(root["consolidated_metadata"]["metadata"]))
-    described = root["consolidated_metadata"]["metadata"][array]
-    new = rng.choice(DTYPES)
+    document = root["consolidated_metadata"]["metadata"][array]
+    entry, values = rng.choice(
+        (("codecs", CODECS), ("data_type", DTYPES), ("attributes", ATTRIBUTES))
+    )
+    new = rng.choice(values)
     variables = root["attributes"]["identity"]["layout"]["variables"]
-    if array in variables and isinstance(new, str):
-        variables[array] = variables[array].replace(described["data_type"], new)
-    described["data_type"] = new
+    if entry == "data_type" and array in variables and isinstance(new, str):
+        variables[array] = variables[array].replace(document[entry], new)
+    document[entry] = document[entry] | new if entry == "attributes" else new
     files.put_root(root)
+    files[f"{array}/zarr.json"] = serialize(document)
 
 
 def name(files, rng):
@@ -310,78 +293,46 @@ def name(files, rng):
     arrays = root["consolidated_metadata"]["metadata"]
     dims = sorted({d for a in arrays.values() for d in a["dimension_names"]})
     old = rng.choice([*sorted(arrays), *dims])
-    new = rng.choice(TEXTS[:12])
+    new = rng.choice(TEXTS[:10])
     raw = json.dumps(root).replace(json.dumps(old), json.dumps(new))
     for part in ((f"({old}", f"({new}"), (f" {old},", f" {new},"), (f" {old})", f" {new})")):
         raw = raw.replace(*(json.dumps(p)[1:-1] for p in part))
     files.put_root(json.loads(raw))
 
 
-def attribute(files, rng):
+def described(files, rng):
+    """Replace the record of the optimizer or of the problem."""
     root = files.root()
-    array = rng.choice(sorted(root["consolidated_metadata"]["metadata"]))
-    attributes = root["consolidated_metadata"]["metadata"][array]["attributes"]
-    new = rng.choice(
-        (
-            {"scale_factor": 2.0, "add_offset": 1},
-            {"_FillValue": 0},
-            {"units": "days since 1900-01-01"},
-            {"units": "seconds"},
-            {"dtype": "object"},
-            {"coordinates": "../victim"},
-            {"comment": "x" * 10**6},
-            {"flag_values": [{}]},
-        )
-    )
-    attributes.update(new)
+    name, records = rng.choice((("make_optimizer", OPTIMIZERS), ("problem", PROBLEMS)))
+    root["attributes"]["identity"][name] = rng.choice(records)
     files.put_root(root)
 
 
-def optimizer(files, rng):
-    root = files.root()
-    root["attributes"]["identity"]["make_optimizer"] = rng.choice(OPTIMIZERS)
-    files.put_root(root)
+def entry(files, rng):
+    """Remove a file or folder, or replace it by a file, a folder or a link.
 
-
-def problem(files, rng):
-    root = files.root()
-    root["attributes"]["identity"]["problem"] = rng.choice(PROBLEMS)
-    files.put_root(root)
-
-
-def link(files, rng, victim):
-    chosen = rng.choice(sorted(files))
-    if rng.random() < 0.4 and "/" in chosen:  # replace a whole folder
-        folder = chosen.split("/")[0]
-        for file in [f for f in files if f.startswith(f"{folder}/")]:
-            del files[file]
-        files[folder] = victim.parent
-    else:
-        files[chosen] = rng.choice((victim, victim.parent, Path(chosen).name and Path("missing")))
-
-
-def folder(files, rng):
-    files[rng.choice(sorted(files))] = None
-
-
-def file_for_folder(files, rng):
-    chosen = rng.choice(sorted({f.split("/")[0] for f in files if "/" in f}))
-    for file in [f for f in files if f.startswith(f"{chosen}/")]:
+    Links point to the file "victim" in the working folder, to this folder, or nowhere.
+    """
+    folders = {file.split("/")[0] for file in files if "/" in file}
+    removed = rng.choice(sorted(rng.choice((folders, set(files)))))
+    for file in [file for file in files if file == removed or file.startswith(f"{removed}/")]:
         del files[file]
-    files[chosen] = b"a file"
+    victim = Path("victim").absolute()
+    if (change := rng.randrange(5)) < 4:
+        files[removed] = (None, b"a file", rng.choice((victim, victim.parent)), Path("missing"))[
+            change
+        ]
 
 
-def numbers_of_a_chunk(files, rng):
-    chosen = rng.choice(chunks(files))
-    raw = files[chosen][:-4]
-    numbers = rng.choice((rng.randbytes(len(raw)), bytes(len(raw)), b"\xff" * len(raw)))
-    put_chunk(files, chosen, numbers, rng)
-
-
-def length_of_a_chunk(files, rng):
-    chosen = rng.choice(chunks(files))
-    raw = files[chosen][:-4]
-    put_chunk(files, chosen, rng.choice((raw[:-1], raw + raw, raw * 1000, b"", raw[:8])), rng)
+def chunk(files, rng):
+    """Replace the numbers of a chunk, with a valid checksum, which its record has half the time."""
+    changed = rng.choice(chunks(files))
+    raw = files[changed][:-4]
+    same_length = (rng.randbytes(len(raw)), bytes(len(raw)), b"\xff" * len(raw))
+    numbers = rng.choice((*same_length, raw[:-1], raw + raw, raw * 1000, b"", raw[:8]))
+    files[changed] = numbers + google_crc32c.value(numbers).to_bytes(4, "little")
+    if rng.random() < 0.5:
+        files.bind(changed_chunks=True)
 
 
 def exchanged(files, rng):
@@ -395,84 +346,62 @@ def exchanged(files, rng):
 
 
 def record(files, rng):
-    """Change the record of a tile, and update its digest."""
+    """Add, replace or remove entries of the record of a tile, and update its digest."""
     key, (tile, document) = rng.choice(sorted(files.records().items()))
-    name = rng.choice(("writers", "checksums"))
-    part = document[name]
-    if (change := rng.randrange(4)) == 0:
-        part.append(rng.choice((*part, *TEXTS, *NUMBERS)))
-    elif change == 1:
-        part.pop()
-    elif change == 2:
-        part[rng.randrange(len(part))] = rng.choice((*TEXTS, *NUMBERS, *OTHERS))
-    else:
-        part[:] = []
+    part = document[rng.choice(("writers", "checksums"))]
+    first = rng.randrange(len(part) + 1)
+    entries = rng.choice(([], [rng.choice((*part, *TEXTS, *NUMBERS, *OTHERS))]))
+    part[first : first + rng.choice((0, 1, len(part)))] = entries
     with contextlib.suppress(ValueError):  # a number that JSON has not
-        changed = TileRecord(document["writers"], document["checksums"])
-        files[key] = changed.to_bytes(files[SWEEP].decode(), tile)
+        files.put_record(key, tile, document)
 
 
 def writer(files, rng):
     """Change the description of a writer, and the records of its tiles."""
     old = rng.choice(sorted(key for key in files if key.startswith(f"{WRITERS}/")))
-    described = json.loads(files.pop(old))
-    place = rng.choice([path for path in nodes(described) if path])
-    described = replaced(described, place, rng.choice((*TEXTS, *NUMBERS, *OTHERS)))
-    new = document_digest(described)
-    files[f"{WRITERS}/{new}"] = serialize(described)
-    for key in files.records():
-        files[key] = files[key].replace(old.rpartition("/")[2].encode(), new.encode())
+    changed = json.loads(files.pop(old))
+    path = rng.choice([path for path in nodes(changed) if path])
+    changed = replaced(changed, path, rng.choice((*TEXTS, *NUMBERS, *OTHERS)))
+    new = document_digest(changed)
+    files[f"{WRITERS}/{new}"] = serialize(changed)
     for key, (tile, document) in files.records().items():
-        changed = TileRecord(document["writers"], document["checksums"])
-        files[key] = changed.to_bytes(files[SWEEP].decode(), tile)
-
-
-def gone(files, rng):
-    del files[rng.choice(sorted(files))]
+        names = [new if old.endswith(name) else name for name in document["writers"]]
+        files.put_record(key, tile, document | {"writers": names})
 
 
 def checkpoint(files, rng):
-    """Change a checkpoint and update its digest."""
-    chosen = next(f for f in files if "/checkpoints/" in f)
-    arrays, bound = array_file.unpack(files[chosen])
+    """Change an array or a number of a checkpoint, and update its digest."""
+    file = next(file for file in files if "/checkpoints/" in file)
+    arrays, bound = array_file.unpack(files[file])
+    name = rng.choice(sorted(arrays))
+    array = arrays[name]
     meta = rng.choice((bound, bound["meta"], bound["meta"]))
-    change = rng.randrange(7)
-    one = rng.choice(sorted(arrays))
-    if change == 0:
-        arrays[rng.choice(TEXTS[:6])] = arrays.pop(one)
+    if (change := rng.randrange(4)) == 0:
+        arrays[rng.choice(TEXTS[:5])] = arrays.pop(name)
     elif change == 1:
-        arrays[one] = rng.choice((arrays[one].astype("f8"), arrays[one].astype("i2"), np.ones(3)))
+        twice = np.ones((2, *array.shape), array.dtype)
+        same_shape = (array.astype("f8"), array.astype("i2"), np.full_like(array, 2))
+        arrays[name] = rng.choice((*same_shape, twice, np.ones(3)))
     elif change == 2:
-        arrays[one] = np.ones((2, *arrays[one].shape), arrays[one].dtype)
-    elif change == 3:
-        meta[rng.choice(sorted(meta))] = copy.deepcopy(rng.choice(OTHERS))
-    elif change == 4:
-        meta["step"] = rng.choice((-1, 0, 3, 10**6, 2**70, 1.5))
-    elif change == 5:
-        meta.pop(rng.choice(sorted(meta)))
+        numbers = (-1, 0, 3, 10**6, 2**70, 1.5)
+        meta[rng.choice(sorted(meta))] = copy.deepcopy(rng.choice((*OTHERS, *numbers)))
     else:
-        arrays[one] = np.full_like(arrays[one], 2)
-    files[chosen] = array_file.pack(arrays, bound)
+        meta.pop(rng.choice(sorted(meta)))
+    files[file] = array_file.pack(arrays, bound)
 
 
 def harmless(files, rng):
+    """Add attributes and a file, and change a description, all of which a reader ignores."""
     root = files.root()
-    change = rng.randrange(4)
-    if change == 0:
-        root["attributes"]["note"] = rng.choice(("fine", 3, [1, 2], {"a": "b"}))
-    elif change == 1:
-        array = root["consolidated_metadata"]["metadata"]["cost"]
-        array["attributes"]["long_name"] = rng.choice(("price", "cost of a step"))
-        files["cost/zarr.json"] = serialize(array)
-    elif change == 2:
-        files["notes.txt"] = b"what this is about"
-    else:
-        root["attributes"]["seconds"] = rng.random()
+    root["attributes"] |= {"note": rng.choice(("fine", 3, [1, 2], {"a": "b"})), "seconds": 0.5}
+    array = root["consolidated_metadata"]["metadata"]["cost"]
+    array["attributes"]["long_name"] = rng.choice(("price", "cost of a step"))
+    files["cost/zarr.json"] = serialize(array)
+    files["notes.txt"] = b"what this is about"
     files.put_root(root)
 
 
 KINDS = (
-    number, kind_of_value, text, key, nesting, length, codec, dtype, name, attribute, optimizer,
-    problem, link, folder, file_for_folder, numbers_of_a_chunk, length_of_a_chunk, exchanged, gone,
-    record, writer, checkpoint, harmless,
+    value, key, nesting, value, length, metadata, metadata, name, metadata, value, described, entry,
+    described, entry, chunk, entry, chunk, exchanged, entry, record, writer, checkpoint, harmless,
 )  # fmt: skip

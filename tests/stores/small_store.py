@@ -1,4 +1,4 @@
-"""A small sweep with known arrays, and a server whose child processes write it.
+"""A small sweep with known arrays.
 
 Five learning rates and three seeds are stored in tiles of two by two runs, so the last tiles along
 both axes are partial. All costs of one tile are NaN, and one run has diverged.
@@ -22,7 +22,7 @@ ENVIRONMENT = {
     "PYTHONPATH": os.pathsep.join((str(HERE), str(HERE.parents[1]))),
     "OPENBLAS_NUM_THREADS": "1",
 }
-"""Environment of processes that import this module; single-threaded, so they can fork."""
+"""Environment of processes that import this module."""
 IDENTITY = {"config": {"steps": 300, "batch_size": None}, "data_hash": "b5d4", "root_seed": 0}
 WRITER = {"device": "cpu", "slab_width": 4}
 
@@ -78,13 +78,12 @@ def open_store(path, **changed) -> Store:
     return Store(path, layout(), identity={**IDENTITY, **changed}, writer=WRITER)
 
 
-def fill(path, say=lambda: None) -> list[tuple[int, ...]]:
-    """Write the missing tiles, call `say` before each, and return their indices."""
+def fill(path) -> list[tuple[int, ...]]:
+    """Write the missing tiles, and return their indices."""
     with open_store(path) as store:
         store.repair()
         missing = [tuple(tile) for tile in np.argwhere(~store.finished()).tolist()]
         for tile in missing:
-            say()
             store.write(tile, part(store, tile))
     return missing
 
@@ -118,26 +117,3 @@ def files_of(tile) -> set[str]:
 def python(code: str, *arguments) -> subprocess.CompletedProcess:
     command = [sys.executable, "-W", "error", "-c", code, *map(str, arguments)]
     return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
-
-
-def serve() -> None:
-    """For each path on standard input, fork a process that fills the store.
-
-    Print the process ID, "writing" before each tile, and the exit status.
-    """
-    import google_crc32c  # noqa: F401
-    import zarr.codecs
-    import zarr.storage  # noqa: F401
-
-    for line in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            fill(line.strip(), lambda: os.write(1, b"writing\n"))
-            os._exit(0)
-        # Two processes print. Each line is written by one call, so that lines are not interleaved.
-        os.write(1, f"{child}\n".encode())
-        os.write(1, f"ended {os.waitpid(child, 0)[1]}\n".encode())
-
-
-if __name__ == "__main__":
-    serve()

@@ -48,12 +48,6 @@ def test_an_entry_that_is_not_a_readable_file_is_reported(folder):
     assert folder.sizes() == {"folder": -1, "pipe": -1, "long": 10}
 
 
-def test_a_folder_with_the_name_of_a_file_is_replaced(folder):
-    (folder.path / "file" / "within").mkdir(parents=True)
-    folder.write("file", b"mine")
-    assert folder.read("file", 9) == (b"mine", None)
-
-
 def test_invalid_locations_and_storage_options_are_rejected():
     for store in (3, None, "a\0b", b"s3://bucket"):
         with pytest.raises(InputError, match="expected the path of a folder, or a URL"):

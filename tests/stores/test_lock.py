@@ -59,12 +59,3 @@ def test_a_folder_whose_file_system_cannot_lock_has_a_lease(folder, monkeypatch)
     folder.write(lock.LOCK, killed.encode())
     lock.acquire(folder).close()
     assert folder.sizes(OWN) == {"locks": -1}
-
-
-def test_a_read_only_disk_raises_an_error(folder, monkeypatch):
-    def refuse(*_, **__):
-        raise OSError(30, "Read-only file system")
-
-    monkeypatch.setattr(os, "open", refuse)
-    with pytest.raises(StoreError, match=r"cannot be written \(Read-only file system\)"):
-        lock.acquire(folder)

@@ -6,118 +6,93 @@ import time
 import numpy as np
 import pytest
 import servers
-import small_store
 import xarray as xr
-from small_store import TILES, all_values, part
+import zarr.storage
+from small_store import TILES, WRITER, all_values, fill, open_store, part
 
 from gdjax.errors import StoreError
-from gdjax.stores import Store, Tiles, lock, open_dataset, verify
+from gdjax.stores import Tiles, lock, open_dataset, verify
 from gdjax.stores.location import MISSING, locate
 
 
 @pytest.fixture
-def url(server, request):
-    """Return a URL that only this test uses."""
-    return f"{server.url}/{request.node.name.split('[')[0]}.zarr"
-
-
-def open_store(url, server, **changed):
-    return Store(
-        locate(url, server.options),
-        small_store.layout(),
-        identity={**small_store.IDENTITY, **changed},
-        writer=small_store.WRITER,
-    )
-
-
-def fill(url, server):
-    with open_store(url, server) as store:
-        store.repair()
-        missing = [tuple(tile) for tile in np.argwhere(~store.finished()).tolist()]
-        for tile in missing:
-            store.write(tile, part(store, tile))
-    return missing
+def bucket(server, request):
+    """Return the location of a store that only this test uses."""
+    return locate(f"{server.url}/{request.node.name.split('[')[0]}.zarr", server.options)
 
 
 @pytest.mark.long
-def test_the_objects_of_a_store_are_bytewise_equal_to_the_files_of_a_folder(url, server, tmp_path):
-    assert fill(url, server) == list(np.ndindex(TILES))
-    small_store.fill(tmp_path)
-    bucket = locate(url, server.options)
+def test_the_objects_of_a_store_equal_the_files_of_a_folder_and_are_read_by_xarray_alone(
+    bucket, server, tmp_path
+):
+    assert fill(bucket) == list(np.ndindex(TILES))
+    fill(tmp_path)
     for file in tmp_path.rglob("*"):
         key = str(file.relative_to(tmp_path))
         if file.is_file() and key != ".gdjax/lock":
             assert bucket.read(key, 10**6) == (file.read_bytes(), None), key
-    assert verify(url, storage_options=server.options) == []
-    assert fill(url, server) == []
-    with open_dataset(url, storage_options=server.options) as dataset:
-        for name, values in all_values().items():
-            assert dataset[name].values.tobytes() == values.tobytes()
+    assert verify(str(bucket), storage_options=server.options) == []
+    assert fill(bucket) == []
+    objects = zarr.storage.ObjectStore(bucket.store, read_only=True)
+    for opened in (
+        open_dataset(str(bucket), storage_options=server.options),
+        xr.open_zarr(objects, chunks=None),
+    ):
+        with opened as dataset:
+            for name, values in all_values().items():
+                assert dataset[name].values.tobytes() == values.tobytes()
 
 
-def test_xarray_alone_reads_a_url(url, server):
-    from zarr.storage import ObjectStore
-
-    fill(url, server)
-    store = ObjectStore(locate(url, server.options).store, read_only=True)
-    with xr.open_zarr(store, chunks=None) as dataset:
-        for name, values in all_values().items():
-            assert dataset[name].values.tobytes() == values.tobytes()
-
-
-def test_damaged_tiles_are_detected_and_rewritten(url, server):
-    fill(url, server)
-    bucket = locate(url, server.options)
+def test_damaged_tiles_are_detected_and_rewritten(bucket):
+    fill(bucket)
     raw, _ = bucket.read("cost/c.0.0.0", 10**6)
     bucket.write("cost/c.0.0.0", bytes([raw[0] ^ 1]) + raw[1:])
     bucket.remove("outcome/c.2.1")
     bucket.write("params.0.used/c.1.0.0", bucket.read("params.0.used/c.0.1.0", 100)[0])
     bucket.remove("seed/zarr.json")
-    damages = verify(url, storage_options=server.options)
-    assert [damage.file for damage in damages] == [
+    assert [damage.file for damage in verify(bucket)] == [
         *("seed/zarr.json", "cost/c.0.0.0", "params.0.used/c.1.0.0", "outcome/c.2.1")
     ]
     with pytest.raises(StoreError, match=r"tile \(2, 1\) is damaged \(outcome/c.2.1: missing"):
-        open_dataset(url, storage_options=server.options)
-    with open_dataset(url, storage_options=server.options, skip_damaged=True) as dataset:
+        open_dataset(bucket)
+    with open_dataset(bucket, skip_damaged=True) as dataset:
         assert dataset.attrs["tiles_finished"] == 3
-    assert fill(url, server) == [(0, 0), (1, 0), (2, 1)]
-    assert verify(url, storage_options=server.options) == []
+    assert fill(bucket) == [(0, 0), (1, 0), (2, 1)]
+    assert verify(bucket) == []
 
 
 # The lease
 
 
-def test_a_second_writer_is_rejected_until_the_first_one_ends(url, server):
-    with open_store(url, server) as store:
+def test_a_second_writer_is_rejected_until_the_first_one_ends(bucket):
+    with open_store(bucket) as store:
         store.write((0, 0), part(store, (0, 0)))
         message = (
             r"is being written by process \d+ on .*, whose lease lasts until ..:..:.. UTC; "
             r"start again after .*or remove .gdjax/lock to take over immediately"
         )
         with pytest.raises(StoreError, match=message):
-            open_store(url, server)
+            open_store(bucket)
         # workers of the writer need no lease
-        tiles = Tiles(locate(url, server.options), small_store.WRITER)
+        tiles = Tiles(bucket, WRITER)
         tiles.write((2, 1), part(tiles, (2, 1)))
-        assert verify(url, storage_options=server.options) == []  # reading needs no lease
-    assert locate(url, server.options).read(lock.LOCK, 999)[1] == MISSING
-    assert len(fill(url, server)) == 4
+        assert verify(bucket) == []  # reading needs no lease
+    assert bucket.read(lock.LOCK, 999)[1] == MISSING
+    assert len(fill(bucket)) == 4
 
 
-def test_a_lease_is_renewed_and_an_expired_lease_is_taken_over(url, server, monkeypatch):
+def test_a_lease_is_renewed_and_an_expired_lease_is_taken_over(bucket, monkeypatch):
     monkeypatch.setattr(lock, "LEASE_SECONDS", 0.8)
-    bucket = locate(url, server.options)
-    store = open_store(url, server)
+    store = open_store(bucket)
     first = json.loads(bucket.read(lock.LOCK, 999)[0])["until"]
     time.sleep(1.2)  # longer than the lease
     assert json.loads(bucket.read(lock.LOCK, 999)[0])["until"] > first
     with pytest.raises(StoreError, match="is being written by"):
-        open_store(url, server)
+        open_store(bucket)
     store._lock._closing.set()  # simulates a killed or paused process
     store._lock._renewer.join()
     time.sleep(1)
-    with open_store(url, server) as second:
+    with open_store(bucket) as second:
         second.write((0, 0), part(second, (0, 0)))
         store._lock._closing.clear()
         store._lock._renew()  # the paused process continues
@@ -128,52 +103,42 @@ def test_a_lease_is_renewed_and_an_expired_lease_is_taken_over(url, server, monk
     assert bucket.read(lock.LOCK, 999)[1] == MISSING
 
 
-def test_removing_the_lease_releases_the_store(url, server):
-    bucket = locate(url, server.options)
+def test_removing_the_lease_releases_the_store(bucket):
     bucket.write(lock.LOCK, b"what nobody understands")
     with pytest.raises(StoreError, match=r"is being written by another process; start again"):
-        open_store(url, server)
+        open_store(bucket)
     bucket.remove(lock.LOCK)
-    open_store(url, server).close()
+    open_store(bucket).close()
 
 
 # Errors
 
 
-def test_a_lost_connection_raises_an_error_and_other_stores_stay_accessible(server, tmp_path, url):
-    kind = server.url.partition(":")[0]
-    with servers.serve(kind, tmp_path) as other:
-        path = f"{other.url}/s.zarr"
-        store = open_store(path, other)
-        store.write((0, 0), part(store, (0, 0)))
-        chunks = []
-        write = type(store.location).write
-
-        def lost(self, key, data, **options):
-            chunks.append(key)
-            if len(chunks) == 2:  # in the middle of a tile
-                other.process.kill()
-                other.process.wait()
-            write(self, key, data, **options)
-
-        store.location.map = map
-        store.location.write = lost.__get__(store.location)
-        with pytest.raises(StoreError, match=r"cannot be read or written .*check the connection"):
-            store.write((0, 1), part(store, (0, 1)))
-        with pytest.raises(StoreError, match="check the connection") as caught:
-            verify(path, storage_options=other.options)
-        assert "\n" not in str(caught.value)
+def test_a_lost_connection_raises_an_error_and_other_stores_stay_accessible(
+    server, tmp_path, bucket
+):
+    with servers.serve(server.url.partition(":")[0], tmp_path) as other:
+        location = locate(f"{other.url}/s.zarr", other.options)
+        store = open_store(location)
+        other.process.kill()
+        other.process.wait()
+        for call in (lambda: store.write((0, 0), part(store, (0, 0))), lambda: verify(location)):
+            with pytest.raises(
+                StoreError, match=r"read or written .*check the connection"
+            ) as caught:
+                call()
+            assert "\n" not in str(caught.value)
         store.close()
-    fill(url, server)  # other stores remain accessible
+    fill(bucket)  # other stores remain accessible
 
 
 def test_wrong_credentials_and_a_missing_bucket_raise_errors(server):
-    none = server.url.replace("bucket", "no-such-bucket") + "/s.zarr"
-    for call in (open_store, lambda url, server: verify(url, storage_options=server.options)):
+    none = locate(server.url.replace("bucket", "no-such-bucket") + "/s.zarr", server.options)
+    for call in (open_store, verify):
         with pytest.raises(StoreError, match="no such bucket or container; create it"):
-            call(none, server)
+            call(none)
     if server.url.startswith("az"):  # moto checks no credentials
-        wrong = server._replace(options={**server.options, "account_key": "d3Jvbmc="})
+        wrong = {**server.options, "account_key": "d3Jvbmc="}
         with pytest.raises(StoreError, match=r"403 Forbidden.*check .* the credentials") as caught:
-            open_store(f"{server.url}/s.zarr", wrong)
+            open_store(locate(f"{server.url}/s.zarr", wrong))
         assert "\n" not in str(caught.value)

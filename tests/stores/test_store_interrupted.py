@@ -6,13 +6,11 @@ import random
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 from small_store import (
     ENVIRONMENT,
-    HERE,
     TILES,
     equals_all_values,
     files_of,
@@ -25,28 +23,7 @@ from small_store import (
 
 from gdjax.errors import StoreError
 from gdjax.stores.location import Folder
-from gdjax.stores.reader import Stored, read_attributes, verify
-
-
-@contextlib.contextmanager
-def start_process(*arguments):
-    """Start a Python process with text pipes."""
-    command = [sys.executable, *map(str, arguments)]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, env=ENVIRONMENT, stdin=pipe, stdout=pipe, text=True) as process:
-        yield process
-
-
-def write_line(process: subprocess.Popen, line) -> None:
-    assert process.stdin is not None
-    process.stdin.write(f"{line}\n")
-    process.stdin.flush()
-
-
-def read_line(process: subprocess.Popen) -> str:
-    assert process.stdout is not None
-    return process.stdout.readline().strip()
-
+from gdjax.stores.reader import Stored, read_root, verify
 
 # Several processes
 
@@ -60,8 +37,9 @@ store.write((0, 0), small_store.part(store, (0, 0)))
 print("open", flush=True)
 sys.stdin.read()
 """
-    with start_process("-c", code, path) as first:
-        assert read_line(first) == "open"
+    command, pipe = [sys.executable, "-c", code, str(path)], subprocess.PIPE
+    with subprocess.Popen(command, env=ENVIRONMENT, stdin=pipe, stdout=pipe) as first:
+        assert first.stdout.readline() == b"open\n"
         before = stamps(path)
         with pytest.raises(StoreError, match=f"being written by process {first.pid} on"):
             open_store(path)
@@ -81,83 +59,46 @@ store.write((2, 1), small_store.part(store, (2, 1)))
     assert equals_all_values(path)
 
 
+FILL_UNTIL_KILLED = """
+import os, signal, sys
+from pathlib import Path
+import small_store
+
+renames, replace = 0, Path.replace
+
+def replace_or_die(self, target):
+    global renames
+    renames += 1
+    if renames == int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return replace(self, target)
+
+Path.replace = replace_or_die
+small_store.fill(sys.argv[1])
+"""
+"""Program that fills a store, and is killed when it has written, but not renamed, its n-th file."""
+
+
 def test_finished_tiles_are_intact_after_kills(tmp_path):
-    """Half of the kills occur while a tile is written, the others at any time."""
     path = tmp_path / "s"
     moments = random.Random(3)
     written: dict[str, tuple[int, int]] = {}
-    created, num_partial, stores = 0, 0, 0
-    with start_process(HERE / "small_store.py") as server:
-        write_line(server, tmp_path / "first")  # the first start takes longer, because of imports
-        while not (answer := read_line(server)).endswith("ended 0"):
-            assert answer
-        for number in range(12):
-            write_line(server, path)
-            while not (answer := read_line(server)).isdecimal():  # "writing" may be printed first
-                pass
-            child = int(answer)
-            answer = ""
-            if number % 2:
-                for _ in range(moments.randrange(1, 4)):
-                    answer = read_line(server)  # the start of a tile
-                    if answer.startswith("ended"):  # no tile was missing
-                        break
-                time.sleep(moments.uniform(0, 0.002))
-            else:
-                time.sleep(moments.uniform(0, 0.2))
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
-            while not answer.startswith("ended"):
-                answer = read_line(server)
-                assert answer
-            assert answer in ("ended 0", f"ended {signal.SIGKILL:d}")
-            if not path.exists() or read_attributes(path) is None:
-                continue
-            created += 1
-            assert verify(path) == []
-            finished = Stored(path).finished()
-            current = stamps(path)
-            for tile in map(tuple, np.argwhere(finished)):
-                for file in files_of(tile):
-                    assert (
-                        written.setdefault(file, current[file]) == current[file]
-                    )  # each chunk is written once
-            if finished.all():
-                assert equals_all_values(path)
-                written.clear()
-                stores += 1
-                path = tmp_path / f"s{stores}"
-            else:
-                num_partial += any(
-                    file.split("/")[0] != "finished" and "/c." in file for file in current
-                )
-    assert created > 0
-    assert num_partial > 0, "no process was killed while it wrote a tile"
-    fill(path)
+    kills = 0
+    while (status := python(FILL_UNTIL_KILLED, path, moments.randrange(1, 12)).returncode) != 0:
+        assert status == -signal.SIGKILL
+        kills += 1
+        if read_root(Folder(path)) is None:
+            continue
+        assert verify(path) == []
+        current = stamps(path)
+        for tile in map(tuple, np.argwhere(Stored(path).finished())):
+            for file in files_of(tile):  # each chunk of a finished tile is written once
+                assert written.setdefault(file, current[file]) == current[file]
+    assert kills > 5
+    assert len(written) > 5
     assert equals_all_values(path)
     assert verify(path) == []
     assert not list(path.rglob("*.partial"))
-
-
-def test_an_interrupted_creation_is_repeated(tmp_path, monkeypatch):
-    path = tmp_path / "s"
-
-    written = Folder.write
-
-    def killed(self, key, *arguments, **options):
-        if key == "zarr.json":
-            raise SystemExit
-        written(self, key, *arguments, **options)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Folder, "write", killed)
-        with pytest.raises(SystemExit):
-            open_store(path)
-    assert (path / "cost" / "zarr.json").exists()
-    assert read_attributes(path) is None
-    (path / "cost" / "zarr.json").write_text("half of")
-    fill(path)
-    assert equals_all_values(path)
 
 
 # A full disk
