@@ -24,7 +24,7 @@ from gdjax.plots import images as pixels
 from gdjax.plots import landscapes
 from gdjax.plots.style import BLACK, BLUE, GREY, ORANGE, VERMILLION, label_log_axis, style
 
-from .model import BINS, Config, compared, price, read_after_few, tested
+from .model import BINS, Config, compared, read_after_few, tested
 from .training import Problems, ladder, single_changes
 
 LEVEL = 0.95  # confidence level of the intervals
@@ -40,7 +40,6 @@ def run(config: Config) -> xr.Dataset:
     rungs, more = ladder(config.epochs), single_changes(config.epochs)
     up = compared(problems, rungs, config, store / "ladder")
     test = tested(problems, {"plain": rungs["plain"], "best": rungs["longer"]}, config)
-    prices = price(problems, rungs["distorted copies"])
     changes = compared(problems, more, config, store / "tried")
     return xr.merge(
         [
@@ -50,7 +49,7 @@ def run(config: Config) -> xr.Dataset:
             read_after_few(config),
         ],
         combine_attrs="drop_conflicts",  # keep the lengths of the directions of the plane
-    ).assign_attrs(data=config.data, data_hash=problems.set.hash, **prices)
+    ).assign_attrs(data=config.data)
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
@@ -86,20 +85,17 @@ def by_name(dataset, part, metric):
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return accuracies and gains with intervals, and statistics of tested networks."""
-    summary: dict = {
-        name: dataset.attrs[name] for name in ("data_hash", "copies_seconds", "fresh_step")
-    }
+    summary: dict = {}
 
     def add(name, mean_and_half):
         summary[name], summary[f"{name}_interval"] = mean_and_half
 
     for name, values in by_name(dataset, "ladder", "validation_accuracy").items():
-        add(f"validation_{name}", interval(values))
+        summary[f"validation_{name}"] = float(values.mean())
     for name, gain in gains(dataset).items():
         add(f"gain_{name}", gain)
     for name, values in by_name(dataset, "tried", "validation_accuracy").items():
         summary[f"seeds_{name}"] = len(values)
-        summary[f"lowest_{name}"] = float(values.min())
     for recipe in dataset.recipe.values:
         one = dataset.sel(recipe=recipe)
         accuracy = one.test_accuracy.values
@@ -107,35 +103,19 @@ def numbers(dataset: xr.Dataset) -> dict:
         saturated = one.slope.isel(bin=slice(0, BINS // 10)).sum("bin").mean("seed").values
         add(f"test_{recipe}", interval(accuracy))
         summary |= {
-            f"test_{recipe}_deviation": float(accuracy.std(ddof=1)),
             f"test_{recipe}_lowest": float(accuracy.min()),
             f"test_{recipe}_highest": float(accuracy.max()),
             f"sharpness_{recipe}": interval(one.sharpness.values),
             f"norms_{recipe}": [round(float(x), 3) for x in one.norm.mean("seed")],
             f"saturated_{recipe}": [round(float(x), 4) for x in saturated],
-            f"off_plane_{recipe}": float(one.path_off.max()),
-            f"distance_{recipe}": _distance(one),
         }
     test = dataset.test_accuracy.sel(recipe=["best", "plain"]).values
     add("test_gain", interval(np.subtract(*test)))
     for recipe in dataset.short.values:
         add(f"bundled_{recipe}", interval(dataset.bundled_accuracy.sel(short=recipe).values))
-    bundled = dataset.bundled_accuracy.sel(short=["quick", "plain"]).values
-    add("bundled_gain", interval(np.subtract(*bundled)))
     wrong = errors(dataset)
     summary["errors_left"] = float(wrong[1].sum() / wrong[0].sum())
-    plain, best = wrong.sum(axis=1)
-    left = {int(k): best[k] / plain[k] for k in np.flatnonzero(plain)}
-    for extreme, choose in (("most", max), ("least", min)):
-        digit = choose(left, key=left.__getitem__)
-        summary[f"errors_left_{extreme}"] = f"{digit}: {left[digit]:.2f}"
     return summary
-
-
-def _distance(one):
-    """Return the distance within the plane from the start to the end of a trajectory."""
-    end = one.dropna("snapshot_step", subset=["path_off"]).isel(snapshot_step=-1)
-    return float(np.hypot(end.path_a * one.a.attrs["length"], end.path_b * one.b.attrs["length"]))
 
 
 def errors(dataset: xr.Dataset) -> np.ndarray:

@@ -1,6 +1,5 @@
 """Training with recipes, and statistics of the trained networks."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,29 +63,6 @@ def compared(
     return xr.concat(parts, xr.Variable("variant", list(variants)), join="outer").assign_coords(
         against=("variant", [variant.against for variant in variants.values()])
     )
-
-
-def price(problems: Problems, variant: Variant, steps: int = 2000) -> dict[str, float]:
-    """Return the time to draw all copies, and the relative time with new copies.
-
-    The first is processor time in seconds. The second is the time of a step that draws new copies,
-    divided by the time of a step that uses copies drawn beforehand.
-    """
-    start_time = time.process_time()
-    problem = problems.with_held_out_images(variant)
-    drawn = time.process_time() - start_time
-    streams = gd.run_keys(0, seed=0)
-    start = problem.init(streams.init)
-
-    def seconds(problem):
-        rule, size = variant.recipe.optimizer(steps), variant.recipe.batch_size
-        options: dict = {"batch_size": size, "record_every": steps, "record_samples": 100}
-        return gd.descend(problem, rule, start, steps, key=streams, **options).seconds["run"]
-
-    pair = problem, problems.with_held_out_images(variant._replace(fresh=True))
-    # Other processes may disturb a timing, so the shortest of three alternating timings is used.
-    with_cache, without_cache = np.min([[seconds(one) for one in pair] for _ in range(3)], axis=0)
-    return {"copies_seconds": drawn, "fresh_step": float(without_cache / with_cache)}
 
 
 def tested(problems: Problems, variants: Mapping[str, Variant], config: Config) -> xr.Dataset:

@@ -138,7 +138,6 @@ def late_statistics(part: xr.Dataset) -> dict:
                 "threshold": float(part.threshold[index]),
                 "late_over_threshold": late.value,
                 "late_over_threshold_interval": [late.low, late.high],
-                "highest": float(np.nanmax(part.sharpness.isel(step=slice(1, None))[index])),
                 "reached_at_step": _median([part.step.values[at] for at in first.values()]),
                 "cost_left_after_it": _median(left),
                 "records_with_rising_cost": _median(rises),
@@ -156,8 +155,7 @@ def numbers(tree: xr.DataTree) -> dict:
     summary: dict = {}
     for prefix, part in datasets(tree).items():
         summary |= {f"{prefix}_{name}": value for name, value in late_statistics(part).items()}
-        for index, name in enumerate(("at_start", "at_first_record")):
-            summary[f"{prefix}_sharpness_{name}"] = float(part.sharpness.isel(step=index).median())
+        summary[f"{prefix}_sharpness_at_start"] = float(part.sharpness.isel(step=0).median())
         summary[f"{prefix}_cost_at_end"] = part.cost.isel(step=-1).median("seed").values.tolist()
         summary[f"{prefix}_runs_diverged"] = int(np.sum(part.outcome == Outcome.DIVERGED))
         summary[f"{prefix}_sharpness_not_found"] = int(np.sum(np.isnan(part.sharpness.values)))

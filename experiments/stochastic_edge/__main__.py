@@ -66,10 +66,8 @@ def late_sharpness(
 
     result = {
         "batch": middle(late.batch.isel(estimate=0)),
-        "error": middle(late.batch.isel(estimate=1)),
         "ratios": middle(late.batch.isel(estimate=2)),
         "whole": middle(late.sharpness),
-        "cost": late.cost.isel(step=-1, drop=True),
         "diverged": ~bounded,
     }
     return xr.Dataset(result), runs
@@ -228,7 +226,6 @@ def numbers(dataset: xr.Dataset) -> dict:
         "flow_sharpness": triple((flow.sharpness * rate / 2).median("point")),
         "flow_second": triple((flow.second * rate / 2).median("point")),
         "flow_alpha_positive": float((flow.alpha > 0).mean()),
-        "flow_completed": int(flow.completed.sum()),
     }
     for sampling, size in product(dataset.sampling.values, dataset.batch_size.values):
         part = net.sel(sampling=sampling, batch_size=size)
@@ -237,28 +234,18 @@ def numbers(dataset: xr.Dataset) -> dict:
         entries = {
             **{name: triples(part[name], "learning_rate") for name in ("batch", "ratios", "whole")},
             **{name: triple(part[name]) for name in AVERAGES if "hessian" not in name},
-            "error": np.nanmedian(part.error),
             "diverged": int(part.diverged.sum()),
-            "cost": part.cost.median(["seed", "data_seed"]).values,
             "bound": triple(bound),
             "bound_holds": bool((bound <= part.path_batch * 1.001).all()),
             "scalar": triple(predicted(sign * part.curvature_variance)),
         }
         summary |= {f"{name}_{sampling}_{size}": value for name, value in entries.items()}
     for sampling, size in product(dataset.sampling.values, dataset.image_size.values):
-        part = image.sel(sampling=sampling, image_size=size)
-        entries = {
-            "batch": triple(part.batch),
-            "whole": triple(part.whole),
-            "cost": np.median(part.cost),
-            "diverged": int(part.diverged.sum()),
-        }
-        summary |= {f"image_{name}_{sampling}_{size}": value for name, value in entries.items()}
+        whole = image.whole.sel(sampling=sampling, image_size=size)
+        summary[f"image_whole_{sampling}_{size}"] = triple(whole)
     for sampling, size in product(dataset.sampling.values, sizes):
-        part, label = noisy.sel(sampling=sampling, size=size), f"{sampling}_{size}"
-        summary[f"noisy_{label}"] = triples(part.whole, "label_noise")
-        summary[f"noisy_batch_{label}"] = triples(part.batch, "label_noise")
-        summary[f"noisy_diverged_{label}"] = int(part.diverged.sum())
+        whole = noisy.whole.sel(sampling=sampling, size=size)
+        summary[f"noisy_{sampling}_{size}"] = triples(whole, "label_noise")
     for prefix, dim, part in (
         ("", "batch_size", net.sel(learning_rate=rate)),
         ("image_", "image_size", image),
@@ -268,13 +255,10 @@ def numbers(dataset: xr.Dataset) -> dict:
         for size in part[dim].values:
             summary[f"{prefix}difference_{size}"] = triple(difference.sel({dim: size}))
     for size in sizes:
-        part = gradual.sel(size=size)
         shares = [gap_share(dataset, n, size).median("point") for n in noisy.label_noise.values]
         summary |= {
-            f"gradual_{size}": triples(part.whole, "copies"),
-            f"gradual_diverged_{size}": int(part.diverged.sum()),
+            f"gradual_{size}": triples(gradual.whole.sel(size=size), "copies"),
             f"gap_{size}": [triple(predicted(share)) for share in shares],
-            f"gap_share_{size}": [triple(share) for share in shares],
         }
     return summary
 

@@ -266,13 +266,11 @@ def gradient_anatomy(results, numbers):
     for epoch, name in enumerate(("epoch_0", "epoch_1")):
         # All checks of both starts; two starts are too few for an interval.
         assert numbers[f"{name}_nudges_within_allowed_over_seeds"] == (1, -np.inf, np.inf)
-        assert numbers[f"{name}_nudges_within_allowed"] == 1
         assert numbers[f"{name}_largest_error_found"] < 0.02
         assert numbers[f"{name}_exactly_zero"] == 8 * 132
-        signs = ("exactly_zero", "positive", "negative")
-        assert sum(numbers[f"{name}_{sign}"] for sign in signs) == 784 * 8 + 8 * 10 + 18
-        assert sum(numbers[f"{name}_share_of_layers"]) == pytest.approx(1, rel=1e-5)
         stage = results.isel(stage=epoch)
+        shares = stage.seeds_share_of_first_layer + stage.seeds_share_of_last_layer
+        np.testing.assert_allclose(shares, 1, rtol=1e-5)
         g = np.abs(stage.gradient.values)
         np.testing.assert_array_equal(g[stage.position.values], np.sort(g)[::-1][:6])
     # The start of the figures is the first one.
@@ -283,8 +281,8 @@ def gradient_anatomy(results, numbers):
     assert all(place.startswith("layer 2") for place in results.attrs["places"][0])
     assert np.all(start.gradient.values[start.position.values] > 0)
     assert start.gradient.values[-10:].mean() == pytest.approx(0.2, rel=0.3)
-    assert numbers["epoch_0_cost"] == pytest.approx(2.5, abs=0.3)
-    assert numbers["epoch_0_entries_holding_half"] < 80
+    assert numbers["epoch_0_cost_over_seeds"][0] == pytest.approx(2.5, abs=0.3)
+    assert numbers["epoch_0_entries_holding_half_over_seeds"][0] < 80
 
 
 @small(samples=40, digit_rate=0.4, digit_time=8.0, times=5)
@@ -454,14 +452,10 @@ def local_minima(results, numbers):
     assert numbers[f"{xor}: cost_lowest"] > 0.01
     # The digit network has reduced inputs.
     assert of_digits["params.0.weights"].shape[1:] == (3, 20)
-    assert numbers[f"{digits}: cost_lowest"] <= numbers[f"{digits}: cost_median_of_runs"][0]
     accuracy = of_digits.test_accuracy.values
-    least, most = (numbers[f"{digits}: accuracy_{end}"] for end in ("least", "most"))
-    assert (least, most) == (accuracy.min(), accuracy.max())
+    assert numbers[f"{digits}: accuracy_most"] == accuracy.max() > 0.2
     lowest = accuracy[np.argmin(of_digits.minimum_cost.values)]
     assert numbers[f"{digits}: accuracy_of_the_lowest"] == lowest
-    assert most > 0.2
-    assert numbers[f"{digits}: matched_distance_least"] <= numbers[f"{digits}: distance_least"]
 
 
 @small(epochs=3, snapshots=6, points=5, samples=320, seeds=1)
@@ -653,9 +647,7 @@ def seeds(results, numbers):
     assert results.cost.sel(epochs=2).mean() < results.cost.sel(epochs=1).mean()
     accuracy = results.right.values.mean(axis=3)
     assert len(np.unique(accuracy[1])) > 6
-    least, mean, most = (numbers[f"accuracy{end}_after_2"] for end in ("_least", "", "_most"))
-    assert (least, most) == (accuracy[1].min(), accuracy[1].max())
-    assert mean == pytest.approx(accuracy[1].mean())
+    assert numbers["accuracy_after_2"] == pytest.approx(accuracy[1].mean())
 
 
 @small(
