@@ -28,7 +28,7 @@ from gdjax.volumes.basin_volume import basin_volume
 from gdjax.volumes.mcmc import Whitening, hessian_whitening
 
 KNOWN = ("nothing", "layers", "diagonal", "Hessian")  # information about the basin's shape
-FIELDS = ("log_volume", "standard_error", "effective_directions", "lower_bound")
+FIELDS = ("log_volume", "lower_bound")
 
 
 @dataclass(frozen=True)
@@ -125,15 +125,12 @@ def numbers(dataset: xr.Dataset) -> dict:
     summary: dict = {
         "parameters": dataset.attrs["parameters"],
         "test_accuracy": median(dataset.test_accuracy.values)[:3],
-        "cost": median(dataset.cost.values)[:3],
     }
     for name in KNOWN:
         one = dataset.sel(known=name).dropna("network")
         summary |= {
             f"{name}_log_volume": mean(one.log_volume.values)[:3],
-            f"{name}_effective_directions": float(one.effective_directions.median()),
             f"{name}_lower_bounds": float(one.lower_bound.mean()),
-            f"{name}_standard_error": float(one.standard_error.median()),
         }
     for name, one in gains(dataset).items():
         summary[f"{name}_gain"] = one[:3]

@@ -99,8 +99,6 @@ def barriers_of_starts(config: Config, initializer: str) -> xr.Dataset:
             "barrier": (("trunk", "branch_step", "perturbation", "layer", "change"), barriers),
             "floor": ("trunk", np.ravel(floor)),
             "independent": ("pair", barrier_between(problem, ends, first, second, config.points)),
-            "trunk_cost": ("trunk", trunks.cost.values[0, :, -1]),
-            "lit_share": float(lit(problem).mean()),
         },
         {
             "branch_step": branch_steps,
@@ -242,12 +240,10 @@ def numbers(dataset: xr.Dataset) -> dict:
         "steps": dataset.attrs["steps"],
         "starts_of_each_kind": dataset.sizes["trunk"],
         "changes_per_layer_step_and_size": dataset.sizes["trunk"] * dataset.sizes["change"],
-        "lit_share_of_pixels": float(dataset.lit_share[0]),
     }
     for kind in dataset.initializer.values:
         one = dataset.sel(initializer=kind)
         summary |= {
-            f"{kind}_cost": float(one.trunk_cost.median()),
             f"{kind}_independent": _with_range(one.independent),
             f"{kind}_floor": float(one.floor.max()),
         }

@@ -155,18 +155,15 @@ def numbers(dataset: xr.Dataset) -> dict:
     test_accuracy = np.take_along_axis(test, at[..., None], axis=-1)[..., 0]
     summary: dict = {"steps": int(dataset.step[-1]), "seeds": delay.shape[1]}
     for index, (value, late) in enumerate(zip(decay, delay, strict=True)):
-        name, never = f"decay_{value:g}", int(np.sum(np.isinf(late)))
+        name = f"decay_{value:g}"
         summary |= {
             f"{name}_learnt": statistics.median(memorized[index])[:3],
             f"{name}_test_accuracy_then": statistics.median(test_accuracy[index])[:3],
             f"{name}_delay": statistics.median(late)[:3],
             f"{name}_delay_from_to": [float(late.min()), float(late.max())],
-            f"{name}_never": never,
-            f"{name}_share_never": statistics.share(never, delay.shape[1])[:3],
-            f"{name}_test_accuracy_most": float(test[index].max()),
+            f"{name}_never": int(np.sum(np.isinf(late))),
         }
     slopes = exponents(decay, delay)
-    summary["exponent_seeds"] = len(slopes)
     if len(slopes) > 1:
         summary["exponent"] = statistics.mean(slopes)[:3]
     half = delay.shape[1] // 2

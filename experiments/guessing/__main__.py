@@ -33,7 +33,7 @@ from gdjax.plots.style import BLUE, GREEN, GREY, VERMILLION, style
 from gdjax.statistics import Interval, mean, paired
 
 from .conditioned_networks import sampled
-from .model import Config, guess, speed
+from .model import Config, guess, networks_a_second
 
 # Descents that are compared with sampled networks.
 KINDS = ("trained", "trained_on", "trained_all")
@@ -98,7 +98,7 @@ def run(config: Config) -> xr.Dataset:
         {
             "guesses": 2 * config.blocks * config.guesses,
             "unseen": int(unseen[0].sum()),
-            "speed": speed(config, sets, everything, unseen),
+            "networks_a_second": networks_a_second(config, sets, everything, unseen),
         },
     )
     return guesses.merge(sampled(config, sets, everything, unseen))
@@ -146,7 +146,7 @@ def slopes(log_ratio: np.ndarray, k: np.ndarray) -> Interval:
 
 
 def compared(dataset: xr.Dataset) -> dict[str, dict[int, Interval]]:
-    """Return accuracies, differences and ratios of errors with intervals over sets.
+    """Return accuracies, their differences and ratios of errors, with intervals over sets.
 
     They are given by name and k, where at least two sets have a value.
     """
@@ -157,7 +157,6 @@ def compared(dataset: xr.Dataset) -> dict[str, dict[int, Interval]]:
     sampled, ks = values["sampled"], dataset.k.values.tolist()
     # For each name: the function that computes an interval, and its columns [sets, ks].
     rows: dict[str, tuple] = {name: (mean, one) for name, one in (values | wide).items()}
-    rows |= {f"gain_{name}": (paired, sampled, values[name]) for name in KINDS}
     rows |= {f"ratio_{name}": (exponential_mean, one) for name, one in log_ratios.items()}
     rows["returned_minus_sampled"] = (paired, sampled, values["returned"])
     # Guesses are known for some k only.
@@ -188,14 +187,11 @@ def exponential_mean(logarithms: np.ndarray) -> Interval:
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return shares of guesses that fit, accuracies, and comparisons, by k."""
-    speeds = dataset.attrs["speed"]
     summary: dict = {
         "guesses_of_each_set": dataset.attrs["guesses"],
         "unseen_images": dataset.attrs["unseen"],
         "late": LATE,
-        "guesses_a_minute_of_processor_time": 60 * 2 * speeds["networks_a_second"],
-        "share_of_the_rate_of_drawing": speeds["networks_a_second"] / speeds["drawn_a_second"],
-        "normals_a_second": speeds["drawn_a_second"] * speeds["numbers_a_network"],
+        "guesses_a_minute_of_processor_time": 60 * 2 * dataset.attrs["networks_a_second"],
     }
     for name, by_k in compared(dataset).items():
         for k, one in by_k.items():
@@ -212,18 +208,14 @@ def numbers(dataset: xr.Dataset) -> dict:
         beyond = one.margin_at_end > one.margin.max("member")
         entries = {
             "log10_probability": one.log_probability.mean() / np.log(10),
-            "acceptance_rate": one.acceptance_rate.min(),
-            "step_size": one.step_size.mean(),
             "descents_that_fit": one.fitted.mean(),
             "margin_beyond": beyond.where(one.fitted).mean(),
         }
         summary |= {f"{name}_{number}": float(value) for name, value in entries.items()}
-        summary[f"least_descents_that_fit_{number}"] = int(one.fitted.sum("descent").min())
     for number in dataset.guessed_k.values.tolist():
         one = dataset.sel(guessed_k=number)
         accepted = 1e6 * one.accepted.mean() / dataset.attrs["guesses"]
         summary[f"accepted_of_a_million_{number}"] = float(accepted)
-        summary[f"looked_at_least_{number}"] = int(one.looked_at.min())
     return summary
 
 

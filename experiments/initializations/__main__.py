@@ -94,7 +94,6 @@ def numbers(dataset: xr.Dataset) -> dict:
             "accuracy_at_smallest": median(accuracy[0])[:3],
             "slope_at_best": median(slope[best])[:3],
             "slope_at_largest": median(slope[-1])[:3],
-            "epochs_at_best": median(runs.epochs.values[best])[:3],
         }
         summary |= {f"{name}_{key}": value for key, value in entries.items()}
     return summary

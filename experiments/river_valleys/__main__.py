@@ -113,22 +113,14 @@ def numbers(dataset: xr.Dataset) -> dict:
 def numbers_of_valley(part: xr.Dataset) -> dict:
     """Return costs, falls, gains and shares on one data set."""
     finite = np.isfinite(part.parted).all(["part", "directions"]) & np.isfinite(part.end)
-    largest = max(part.directions.values)
     by_branch = {
-        "begin": part.begin,
-        "end": part.end,
         "fall": part.begin - part.end,
         "gain": part.continued - part.end,
-        "swept_gain": part.swept_constant - part.swept_decay,
         **{f"overlap_{k}": part.overlap.sel(directions=k) for k in part.directions.values},
     }
     summary: dict = {
-        "branches": int(finite.size),
         "diverged": int((~finite).sum()),
-        "converged": int(part.converged.sum()),
         "line_error": float(abs(part.line.sum("direction") + part.line_rest - part.total).max()),
-        "eigenvalue_largest": float(part.eigenvalues.isel(direction=0).mean()),
-        f"eigenvalue_{largest}": float(part.eigenvalues.isel(direction=largest - 1).mean()),
         "by_step": {},
     }
     for key, values in by_branch.items():
@@ -136,7 +128,6 @@ def numbers_of_valley(part: xr.Dataset) -> dict:
     summary |= {key: with_interval(values) for key, values in shares(part).items()}
     for index, step in enumerate(part.branch_step.values):
         rows = shares(part.isel(branch_step=[index]))
-        rows |= {key: by_branch[key].values[:, index] for key in ("gain", "fall", "begin")}
         summary["by_step"][str(step)] = {key: with_interval(row) for key, row in rows.items()}
     return summary
 
@@ -147,15 +138,11 @@ def numbers_of_exponents(dataset: xr.Dataset) -> dict:
     starts = costs.shape[-1]
     drawn = np.random.default_rng(0).integers(starts, size=(RESAMPLES, starts))
     resampled = costs[..., drawn].mean(axis=-1).min(axis=1)  # [exponents, resamples]
-    best_peaks = costs.mean(axis=-1).argmin(axis=1)
     lowest = int(tuned_costs(dataset).values.argmin())
     return {
         "digits_exponent": exponents[lowest],
         "digits_exponent_share": np.mean(resampled.argmin(axis=0) == lowest),
-        "digits_tuned_costs": tuned_costs(dataset).values,
-        "digits_tuned_peaks": dataset.peak.values[best_peaks],
         "digits_exponent_at_an_end": lowest in (0, len(exponents) - 1),
-        "digits_peaks_at_an_end": np.isin(best_peaks, [0, costs.shape[1] - 1]).sum(),
         "digits_runs_diverged": np.sum(~np.isfinite(costs)),
     }
 

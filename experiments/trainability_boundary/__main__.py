@@ -243,21 +243,14 @@ def over_seeds(dataset: xr.Dataset) -> dict[str, dict[str, Interval]]:
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return dimensions with intervals, and numbers of boundary rates."""
-    summary: dict = {
-        "runs_a_map": int(dataset.trains[0, 0, 0].size),
-        "seeds": dataset.sizes["seed"],
-    }
+    summary: dict = {"seeds": dataset.sizes["seed"]}
     for index, (condition, medians) in enumerate(over_seeds(dataset).items()):
-        part = dataset.isel(condition=index)
-        one = fits(part)
+        one = fits(dataset.isel(condition=index))
         entries: dict = {name.replace(" ", "_"): interval[:3] for name, interval in medians.items()}
         entries |= {
             "published": CONDITIONS[condition].published,
-            "least": one.dimension.min("seed").values,
-            "most": one.dimension.max("seed").values,
             "error_most": one.error.max("seed").values,
             "of_a_line": (one.dimension - one.error <= 1).sum("seed").values,
-            "share_that_trains": part.trains.mean(("seed", "row", "column")).values,
         }
         name = condition.replace(" ", "_")
         summary |= {f"{name}_{key}": value for key, value in entries.items()}

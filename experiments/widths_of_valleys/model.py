@@ -11,7 +11,7 @@ import xarray as xr
 
 import gdjax as gd
 from gdjax.errors import InputError
-from gdjax.minima import count_kinds, count_minima
+from gdjax.minima import count_minima
 from gdjax.problems.problem import NOTHING
 from gdjax.volumes.basin_volume import basin_volume
 from gdjax.volumes.learning_coefficient import finite_temperature_coefficient
@@ -102,7 +102,7 @@ def minima_of_set(config: Config, index: int, first: gd.Problem) -> xr.Dataset:
     return xr.Dataset(
         {name: ("minimum", value) for name, value in columns.items()},
         coords={"set": ("minimum", np.full(count, index))},
-        attrs={"kinds": count_kinds(census), "parameters": problem.network.parameter_count},
+        attrs={"parameters": problem.network.parameter_count},
     )
 
 

@@ -69,8 +69,6 @@ def test_a_barrier_of_at_least_half_the_median_of_independent_starts_is_another_
             "barrier": (dims, known),
             "floor": (("initializer", "trunk"), [[0.0, 0.1]]),
             "independent": (("initializer", "pair"), [[1.0, 2.0, 5.0]]),
-            "trunk_cost": (("initializer", "trunk"), [[0.3, 0.5]]),
-            "lit_share": ("initializer", [0.8]),
         },
         {"initializer": ["fan_in"], "branch_step": [0], "perturbation": [1.0], "layer": [1, 2]},
         {"steps": 9},

@@ -170,14 +170,13 @@ def digits(results, numbers):
     # On average, random networks classify 1 in 10 images correctly: each class has 100 images.
     _, low, high = numbers["random_networks_mean_accuracy"]
     assert low - 0.02 < 0.1 < high + 0.02
-    assert numbers["initial_cost"] == pytest.approx(2.5, abs=0.2)
-    assert numbers["wrong"] == round(1000 * (1 - numbers["final_test_accuracy"]))
+    assert float(results.cost[0]) == pytest.approx(2.5, abs=0.2)
     # For six starts, the interval of the median is the range of values, of coverage 1 - 2 / 2^6.
     accuracy = results.seeds_accuracy.values[:, -1]
     expected = [np.median(accuracy), accuracy.min(), accuracy.max()]
     np.testing.assert_allclose(numbers["seeds_test_accuracy_median"], expected, rtol=1e-6)
     # The plotted start is the first one, computed with a different slab width.
-    assert accuracy[0] == pytest.approx(numbers["final_test_accuracy"], abs=0.05)
+    assert accuracy[0] == pytest.approx(float(results.test_accuracy[-1]), abs=0.05)
     for name, record in (("before", 0), ("after", -1)):
         right = np.argmax(results[name].values, axis=1) == results.label.values
         assert np.mean(right) == pytest.approx(float(results.test_accuracy[record]), abs=1e-6)
@@ -357,11 +356,6 @@ def guessing(results, numbers):
 def hessian_spectrum(results, numbers):
     rows = {(row["cost"], row["epoch"], row["matrix"]): row for row in numbers["counts"]}
     assert len(rows) == 2 * 2 * 2
-    for (cost, epoch, matrix), row in rows.items():
-        values = results[cost].to_dataset().sel(epoch=epoch)[matrix].values
-        for rule in ("above_gap", "above_gap_of_all_ranks", "above_a_tenth_at_least"):
-            assert len(row[rule]) == len(values) == 1
-        np.testing.assert_allclose(row["largest"], values[:, 0], rtol=1e-3)
     # Before training, the number of outliers is that of the directions of the outputs.
     for cost, outliers in (("quadratic", 10), ("cross_entropy", 9)):
         hessian, gauss_newton = (rows[cost, 0, name] for name in ("hessian", "gauss_newton"))
@@ -410,11 +404,10 @@ def initializations(results, numbers):
 def learning_rates(results, numbers):
     assert numbers["sigmoid_best_rate"] == pytest.approx(3)
     assert numbers["sigmoid_accuracy_at_best"] > 0.7
-    assert numbers["sigmoid_accuracy_at_lowest_rate"] < 0.35
-    assert numbers["sigmoid_accuracy_within_2_points_to"] < 30
+    median = results.test_accuracy.isel(activation=0, step=-1).median("seed")
+    assert median.sel(learning_rate=0.003, method="nearest") < 0.35
     # No run with sigmoids diverges; with ReLUs, some runs stall and others diverge.
     assert numbers["sigmoid_runs_diverged"] == 0
-    assert numbers["sigmoid_share_stalled_at_most"] == 1
     assert numbers["relu_runs_diverged"] > 0
     assert numbers["relu_runs_stalled"] > 0
     diverged = results.outcome.values == Outcome.DIVERGED
@@ -730,7 +723,6 @@ def trainability_boundary(results, numbers):
     complete = results.trains.isel(map=0)
     assert complete[..., 0, 0].all()
     assert not complete[:2, :, -1, :].any()  # rows with a rate that is too large
-    assert numbers["runs_a_map"] == 36 * 36
     assert np.all((results.speed > 0) & (results.speed <= 1e6))
     # Dimensions are medians over seeds, of which two are too few for an interval.
     fits = maps.fits(results)
@@ -768,8 +760,8 @@ def trainability_boundary(results, numbers):
 def widths_of_valleys(results, numbers):
     assert results.volume_log_volume.sizes == {"minimum": results.sizes["minimum"]}
     assert len(np.unique(results["set"])) == 2
-    assert 0 < numbers["coefficient_median"] < numbers["parameters"] / 2
-    assert numbers["volume_least"] <= numbers["volume_most"]
+    assert 0 < numbers["coefficient_least"] <= numbers["coefficient_most"]
+    assert results.chains_coefficient.median() < numbers["parameters"] / 2
 
 
 @pytest.mark.parametrize("name", SMALL)
