@@ -16,12 +16,9 @@ References: Cotter, Roberts, Stuart and White 2013, *MCMC methods for functions*
 *Estimation of small failure probabilities in high dimensions by subset simulation*.
 """
 
-from collections.abc import Mapping
-
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
 import gdjax as gd
@@ -219,23 +216,18 @@ def numbers(dataset: xr.Dataset) -> dict:
     return summary
 
 
-def guessed_and_trained(
-    probability: Mapping[str, tuple[Int[np.ndarray, " ks"], Float[np.ndarray, "sets ks"]]],
-    intervals: Mapping[str, Mapping[int, Interval]],
-) -> Figure:
-    """Draw the probability of a fit, accuracies, and ratios of errors.
-
-    The probabilities are those for each number of images k and each set, by method; the intervals
-    are given by name and k.
-    """
+def plot(dataset: xr.Dataset) -> dict:
+    """Draw the probability of a fit, accuracies, and ratios of errors."""
+    intervals = compared(dataset)
     with style():
         figure = Figure(figsize=(13, 4.4))
         rare, reads, errors = figure.subplots(1, 3)
-        k, share = probability["sampled"]
+        k, share = dataset.k.values, np.exp(dataset.log_probability.values)
         rare.plot(k, np.where(share > 0, share, np.nan).T, color=GREY, linewidth=0.8)
         rare.plot(k, np.exp(np.mean(np.log(share), axis=0)), color=BLUE, label="sampled, mean")
         rare.plot(k, 0.5**k, color="black", linestyle=":", label="random predictions")
-        k, share = probability["guessed"]
+        k = dataset.guessed_k.values
+        share = dataset.accepted.values / dataset.attrs["guesses"]
         all_fit = (share > 0).all(axis=0)
         mean = np.exp(np.mean(np.log(share[:, all_fit]), axis=0))
         rare.plot(k[all_fit], mean, "o", color=VERMILLION, label="guessed, mean")
@@ -262,7 +254,7 @@ def guessed_and_trained(
             f"With {last} images, networks trained to the last step have "
             f"{with_ends(ratio)} times the error of sampled networks"
         )
-    return figure
+    return {"guesses": figure}
 
 
 def _by_k(axes, intervals, color, label, scale):
@@ -270,16 +262,6 @@ def _by_k(axes, intervals, color, label, scale):
     value, low, high = (scale * np.array([v[i] for v in intervals.values()]) for i in range(3))
     axes.plot(k, value, color=color, marker="o", markersize=4, label=label)
     axes.fill_between(k, low, high, color=color, alpha=0.2, linewidth=0)
-
-
-def plot(dataset: xr.Dataset) -> dict:
-    """Draw the probability of a fit, accuracies, and ratios of errors."""
-    share = dataset.accepted.values / dataset.attrs["guesses"]
-    probability = {
-        "guessed": (dataset.guessed_k.values, share),
-        "sampled": (dataset.k.values, np.exp(dataset.log_probability.values)),
-    }
-    return {"guesses": guessed_and_trained(probability, compared(dataset))}
 
 
 if __name__ == "__main__":

@@ -230,26 +230,16 @@ def profiles(
     return figure
 
 
-def barrier_distributions(
-    barriers: Mapping[str, Mapping[str, Float[np.ndarray, " pairs"]]], *, title: str
-) -> Figure:
-    """Draw the barrier of every pair by architecture and kind of path, with medians.
-
-    Args:
-        barriers: for each architecture and kind of path, the barrier of each pair, >= 0.
-        title: title of the figure.
-    """
+def barrier_distributions(by_name: Mapping[str, xr.Dataset], *, title: str) -> Figure:
+    """Draw the barrier of every pair by architecture and kind of path, with medians."""
     with style():
         figure = Figure(figsize=(9.6, 5))
         axes = figure.subplots()
-        kinds = list(dict.fromkeys(kind for by_kind in barriers.values() for kind in by_kind))
         rng = np.random.default_rng(0)  # for horizontal offsets, so that all points are visible
-        width = 0.8 / len(kinds)
-        for group, by_kind in enumerate(barriers.values()):
-            for number, kind in enumerate(kinds):
-                if kind not in by_kind:
-                    continue
-                position, values = group + (number - (len(kinds) - 1) / 2) * width, by_kind[kind]
+        width = 0.8 / len(KINDS)
+        for group, one in enumerate(by_name.values()):
+            for number, (kind, values) in enumerate(barriers_of(one).items()):
+                position = group + (number - (len(KINDS) - 1) / 2) * width
                 color, half = CYCLE[number % len(CYCLE)], float(np.median(values))
                 x = position + rng.uniform(-0.3, 0.3, len(values)) * width
                 axes.plot(x, values, "o", color=color, alpha=0.45, markersize=5, markeredgewidth=0)
@@ -259,7 +249,7 @@ def barrier_distributions(
                 look: dict = {"textcoords": "offset points", "ha": "center", "fontsize": 11}
                 top = (position, max(float(values.max()), half))
                 axes.annotate(f"{half:.2g}", top, xytext=(0, 5), **look)
-        axes.set_xticks(range(len(barriers)), list(barriers))
+        axes.set_xticks(range(len(by_name)), list(by_name))
         axes.set_ylabel("barrier in training cost")
         axes.set_ylim(bottom=-0.01 * axes.get_ylim()[1])
         axes.axhline(0, color=GREY, linewidth=1, zorder=0)
@@ -284,8 +274,7 @@ def plot(dataset: xr.Dataset) -> dict:
             title=f"Between networks {name}: median barriers {medians(narrow)}",
         ),
         "barriers": barrier_distributions(
-            {name: barriers_of(one) for name, one in by_name.items()},
-            title=f"Median barriers of {name}: {medians(narrow)}",
+            by_name, title=f"Median barriers of {name}: {medians(narrow)}"
         ),
         "matrix": barrier_matrix(
             {f"{when} matching": matrix for when, matrix in matrices.items()},

@@ -170,11 +170,6 @@ def numbers(dataset: xr.Dataset) -> dict:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw cost, gradients and accuracies in one figure."""
-    return {"cooling": cooling(dataset, best(dataset)[0])}
-
-
-def cooling(dataset: xr.Dataset, accuracy: xr.DataArray) -> Figure:
     """Draw the cost along one weight, gradient norms and accuracies, by temperature.
 
     The accuracy is that from unscaled starts at the best rates. The temperature decreases from left
@@ -184,7 +179,7 @@ def cooling(dataset: xr.Dataset, accuracy: xr.DataArray) -> Figure:
     temperature, trained = dataset.looked_at.values, dataset.temperature.values
     image, chance = dataset.image_gradient_norm, dataset.attrs["chance"]
     still = (image == 0).mean("image").values
-    scaled = dataset.scaled_test_accuracy.isel(step=-1).values
+    accuracy, scaled = best(dataset)[0], dataset.scaled_test_accuracy.isel(step=-1).values
     with style():
         figure = Figure(figsize=(11, 9))
         panels = figure.subplot_mosaic([["stairs", "learnt"], ["gradient", "still"]])
@@ -215,7 +210,7 @@ def cooling(dataset: xr.Dataset, accuracy: xr.DataArray) -> Figure:
             panels[name].yaxis.set_major_formatter(PercentFormatter(1.0))
         for name in ("gradient", "still", "learnt"):
             set_falling_axis(panels[name], trained if name == "learnt" else temperature)
-    return figure
+    return {"cooling": figure}
 
 
 def draw_stairs(axes, lines):

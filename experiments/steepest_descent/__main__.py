@@ -9,14 +9,14 @@ direction at most 0.5 deg from the negative gradient; all 4 saddles of the first
 of the second are on a boundary.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Patch
 
@@ -179,29 +179,19 @@ def numbers(tree: xr.DataTree) -> dict:
     return summary
 
 
-def basins(
-    panels: Sequence[Surface],
-    maps: Sequence[Int[np.ndarray, "rates rows columns"]],
-    learning_rates: Sequence[Float[np.ndarray, " rates"]],
-) -> Figure:
-    """Draw the minimum to which each start leads, by surface and learning rate.
-
-    Args:
-        panels: surfaces with their costs and critical points.
-        maps: for each surface and rate, the index of the minimum in which the descent from each
-            point of the grid ends, or a code of `NoMinimum`.
-        learning_rates: learning rates of each surface.
-    """
-    columns = len(maps[0])
+def basins(by_name: Mapping[str, xr.Dataset], grids: Mapping[str, Surface]) -> Figure:
+    """Draw the minimum to which each start leads, by surface and learning rate."""
+    columns = len(next(iter(by_name.values())).rate)
     codes = {"not_arrived": NoMinimum.NOT_ARRIVED, "diverged": NoMinimum.DIVERGED}
     palette = np.array([to_rgb(color) for color in MINIMUM_COLORS])
     with style():
-        heights = [surfaces.height(surface, 1.0) for surface in panels]
-        figure = Figure(figsize=(5 * columns, 4.4 * sum(heights) + 1.0 * len(panels) + 0.8))
+        heights = [surfaces.height(surface, 1.0) for surface in grids.values()]
+        figure = Figure(figsize=(5 * columns, 4.4 * sum(heights) + 1.0 * len(grids) + 0.8))
         ratios = {"height_ratios": heights}
-        grid = figure.subplots(len(panels), columns, squeeze=False, gridspec_kw=ratios)
-        for row, surface, ends, rates in zip(grid, panels, maps, learning_rates, strict=True):
-            for axes, end, rate in zip(row, ends, rates, strict=True):
+        panels = figure.subplots(len(grids), columns, squeeze=False, gridspec_kw=ratios)
+        for row, (name, surface) in zip(panels, grids.items(), strict=True):
+            rates = by_name[name].learning_rate.values
+            for axes, end, rate in zip(row, by_name[name].end.values, rates, strict=True):
                 surfaces.contours(surface, color="#00000055", ax=axes)
                 extent = (*surface.x[[0, -1]], *surface.y[[0, -1]])
                 look: dict = {"origin": "lower", "interpolation": "nearest", "zorder": 0}
@@ -214,7 +204,7 @@ def basins(
         others = [
             Patch(facecolor=color, edgecolor=GREY, label=name.replace("_", " "))
             for name, color in (("diverged", BLACK), ("not_arrived", "white"))
-            if any((ends == codes[name]).any() for ends in maps)
+            if any((one.end == codes[name]).any() for one in by_name.values())
         ]
         handles = [*surfaces.critical_point_handles(), *others]
         figure.legend(handles=handles, loc="outside lower center", ncols=5)
@@ -318,11 +308,7 @@ def plot(tree: xr.DataTree) -> dict:
             downhill=np.concatenate([downhill(surface) for surface in every]),
             slopes=np.concatenate([relative_slopes(surface) for surface in every]),
         ),
-        "basins": basins(
-            list(grids.values()),
-            [surface.end.values for surface in every],
-            [surface.learning_rate.values for surface in every],
-        ),
+        "basins": basins(by_name, grids),
     } | {
         f"paths_{name}": surfaces.paths(
             grids[name],
