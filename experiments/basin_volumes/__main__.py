@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 
 import gdjax as gd
 from experiments.shared import command
+from experiments.shared.runs import ends_of
 from gdjax.plots.style import BLUE, GREY, style
 from gdjax.statistics import Interval, mean, median, paired
 from gdjax.volumes.basin_volume import basin_volume
@@ -143,8 +144,7 @@ def run(config: Config) -> xr.Dataset:
     steps, seeds = config.steps, gd.axes(seed=range(config.seeds))
     adam = optax.adam(optax.cosine_decay_schedule(config.learning_rate, steps))
     runs = gd.sweep(problem, seeds, steps, make_optimizer=lambda: adam, record_every=steps)
-    like = jax.eval_shape(problem.init, jax.random.key(0))
-    ends = jax.tree.map(jnp.asarray, gd.params_of(runs, like, {}))
+    ends = jax.tree.map(jnp.asarray, ends_of(problem, runs))
     key = jax.random.key(config.key)
     parts = [volumes(config, problem, ends, name, key) for name in KNOWN]
     padded = [part.pad(network=(0, config.seeds - part.sizes["network"])) for part in parts]

@@ -29,6 +29,7 @@ from matplotlib.figure import Figure
 
 import gdjax as gd
 from experiments.shared import command
+from experiments.shared.runs import ends_of
 from gdjax import minima
 from gdjax.errors import InputError
 from gdjax.minima import matching, symmetry
@@ -77,7 +78,7 @@ def barriers_of_starts(config: Config, initializer: str) -> xr.Dataset:
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "trunks"
         trunks = gd.sweep(problem, starts, steps, store=store, **settings).load()
-        ends = stacked(problem, trunks)
+        ends = ends_of(problem, trunks)
         for trunk in range(config.trunks):
             own = seeds[:, trunk * config.changes : (trunk + 1) * config.changes].ravel()
             sizes = config.perturbations
@@ -85,7 +86,7 @@ def barriers_of_starts(config: Config, initializer: str) -> xr.Dataset:
             at = {"learning_rate": config.learning_rate, "seed": trunk}
             branches = gd.branch(store, at, grid, problem=problem, perturb="one_weight")
             barriers.append(
-                _against(config, problem, _one(ends, trunk), stacked(problem, branches)).reshape(
+                _against(config, problem, _one(ends, trunk), ends_of(problem, branches)).reshape(
                     len(branch_steps), len(config.perturbations), len(seeds), config.changes
                 )
             )
@@ -107,13 +108,6 @@ def barriers_of_starts(config: Config, initializer: str) -> xr.Dataset:
         },
         {"steps": steps, "epoch": gd.descent.steps_for(1, problem.samples, config.batch_size)},
     )
-
-
-def stacked(problem, runs):
-    """Return the parameters of all runs of a sweep, stacked along one leading axis."""
-    like = problem.init(jax.random.key(0))
-    ends = gd.params_of(runs, like, {})
-    return jax.tree.map(lambda leaf, one: np.asarray(leaf).reshape(-1, *np.shape(one)), ends, like)
 
 
 def lit(problem: gd.Problem) -> np.ndarray:
@@ -173,7 +167,7 @@ def reversed_inputs(problem: gd.Problem) -> gd.Problem:
 
 def reversed_pixels(runs: xr.Dataset, problem: gd.Problem):
     """Return the end points of a sweep of `reversed_inputs`, in original pixel order."""
-    first, *rest = stacked(problem, runs)
+    first, *rest = ends_of(problem, runs)
     return (first._replace(weights=first.weights[:, :, ::-1]), *rest)
 
 

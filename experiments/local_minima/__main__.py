@@ -26,6 +26,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 import gdjax as gd
 from experiments.shared import command
 from experiments.shared.regressions import xor
+from experiments.shared.runs import ends_of
 from experiments.shared.trees import datasets, tree_of
 from gdjax.minima import count_kinds, count_minima
 from gdjax.plots import minima
@@ -60,8 +61,7 @@ def census(config: Config, problem: gd.Problem, steps: int, rule: Callable, seed
     """Return the census of the minima reached by descents from all starts."""
     grid = gd.axes(seed=range(seeds))
     runs = gd.sweep(problem, grid, steps, make_optimizer=rule, record_every=steps, metrics={})
-    ends = gd.params_of(runs, jax.eval_shape(problem.init, jax.random.key(0)), {})
-    key = jax.random.key(config.key)
+    ends, key = ends_of(problem, runs), jax.random.key(config.key)
     result = count_minima(problem, ends, key=key, max_steps=config.polishing)
     return result.assign_coords(seed=("run", runs.seed.values))
 

@@ -23,6 +23,7 @@ from matplotlib.ticker import PercentFormatter
 
 import gdjax as gd
 from experiments.shared import command
+from experiments.shared.runs import ends_of
 from gdjax import minima
 from gdjax.minima import matching, symmetry
 from gdjax.plots.barriers import barrier_matrix
@@ -83,7 +84,7 @@ def train(config: Config, problem: gd.Problem, axes, epochs: int):
     adam = optax.adam(config.learning_rate)
     options: dict = {"batch_size": config.batch_size, "record_every": steps}
     runs = gd.sweep(problem, axes, steps, make_optimizer=lambda: adam, **options)
-    return runs, gd.params_of(runs, problem.init(jax.random.key(0)), {})
+    return runs, ends_of(problem, runs)
 
 
 def along_paths(config: Config, problem, ends, first, second):

@@ -22,6 +22,7 @@ import xarray as xr
 import gdjax as gd
 from experiments.shared import command
 from experiments.shared.regressions import random_targets
+from experiments.shared.trees import datasets, tree_of
 from gdjax.curvature import batch_sharpness_metric, sharpness_metric
 from gdjax.plots.style import CYCLE, GREY, Figure, style
 from gdjax.statistics import median
@@ -29,7 +30,6 @@ from gdjax.sweeps.axes import Axes
 
 from .oscillation import AVERAGES, Config, constrained_path, oscillation
 
-PARTS = ("net", "image", "gradual", "noisy", "flow")  # prefixes of the variables
 SAMPLINGS = ("shuffled", "replacement")
 
 
@@ -150,8 +150,8 @@ def _over(dim: str, values: Iterable, make: Callable[..., xr.Dataset]) -> xr.Dat
     )
 
 
-def run(config: Config) -> xr.Dataset:
-    """Return all measurements, with names prefixed by their part."""
+def run(config: Config) -> xr.DataTree:
+    """Return a tree with the measurements of each part."""
     parts = {
         "net": networks(config),
         "gradual": gradual(config).squeeze("learning_rate", drop=True),
@@ -159,20 +159,7 @@ def run(config: Config) -> xr.Dataset:
         "flow": constrained_path(config),
         "image": images(config).squeeze("learning_rate", drop=True),
     }
-    named = [
-        part.drop_vars(["seed", "data_seed"], errors="ignore").rename(
-            {str(n): f"{name}_{n}" for n in part.data_vars}
-        )
-        for name, part in parts.items()
-    ]
-    return xr.merge(named, join="exact").assign_attrs(rate=config.rate)
-
-
-def within(dataset: xr.Dataset, part: str) -> xr.Dataset:
-    """Return the variables of one part, without the prefix of their names."""
-    start = f"{part}_"
-    names = [str(n) for n in dataset.data_vars if str(n).startswith(start)]
-    return dataset[names].rename({n: n.removeprefix(start) for n in names})
+    return tree_of(parts, rate=config.rate)
 
 
 def middle_of_orders(values: xr.DataArray) -> xr.DataArray:
@@ -206,28 +193,30 @@ def predicted(share: xr.DataArray) -> xr.DataArray:
     return (1 + np.sqrt((1 - share).where(share <= 1))) / 2
 
 
-def gap_share(dataset: xr.Dataset, noise: float, size: int) -> xr.DataArray:
+def gap_share(tree: xr.DataTree, noise: float, size: int) -> xr.DataArray:
     """Return eta^2 sigma^2 beta / (2 alpha) on the central flow; NaN where alpha is not above 0.
 
     The variance sigma^2 is that of u . g over independent mini-batches with noise in the targets.
     """
-    flow = within(dataset, "flow")
+    flow = tree["flow"].to_dataset()
     variance = (flow.gradient_variance + noise**2 * flow.target_variance) / size
-    share = dataset.attrs["rate"] ** 2 * variance * flow.beta / (2 * flow.alpha)
+    share = tree.attrs["rate"] ** 2 * variance * flow.beta / (2 * flow.alpha)
     return share.where(flow.alpha > 0)
 
 
-def numbers(dataset: xr.Dataset) -> dict:
+def numbers(tree: xr.DataTree) -> dict:
     """Return all medians with intervals over starts, by part, sampling and batch size."""
-    net, image, gradual, noisy, flow = (within(dataset, name) for name in PARTS)
-    rate, sizes = dataset.attrs["rate"], dataset["size"].values
+    parts, rate = datasets(tree), tree.attrs["rate"]
+    net, image, gradual = parts["net"], parts["image"], parts["gradual"]
+    noisy, flow = parts["noisy"], parts["flow"]
+    ways, sizes = net.sampling.values, gradual["size"].values
     summary: dict = {
-        "rates": dataset.learning_rate.values,
+        "rates": net.learning_rate.values,
         "flow_sharpness": triple((flow.sharpness * rate / 2).median("point")),
         "flow_second": triple((flow.second * rate / 2).median("point")),
         "flow_alpha_positive": float((flow.alpha > 0).mean()),
     }
-    for sampling, size in product(dataset.sampling.values, dataset.batch_size.values):
+    for sampling, size in product(ways, net.batch_size.values):
         part = net.sel(sampling=sampling, batch_size=size)
         bound = part.stationary * part.along_hessian**2 / part.distance_hessian
         sign = -1 if sampling == "shuffled" else 1
@@ -240,10 +229,10 @@ def numbers(dataset: xr.Dataset) -> dict:
             "scalar": triple(predicted(sign * part.curvature_variance)),
         }
         summary |= {f"{name}_{sampling}_{size}": value for name, value in entries.items()}
-    for sampling, size in product(dataset.sampling.values, dataset.image_size.values):
+    for sampling, size in product(ways, image.image_size.values):
         whole = image.whole.sel(sampling=sampling, image_size=size)
         summary[f"image_whole_{sampling}_{size}"] = triple(whole)
-    for sampling, size in product(dataset.sampling.values, sizes):
+    for sampling, size in product(ways, sizes):
         whole = noisy.whole.sel(sampling=sampling, size=size)
         summary[f"noisy_{sampling}_{size}"] = triples(whole, "label_noise")
     for prefix, dim, part in (
@@ -255,7 +244,7 @@ def numbers(dataset: xr.Dataset) -> dict:
         for size in part[dim].values:
             summary[f"{prefix}difference_{size}"] = triple(difference.sel({dim: size}))
     for size in sizes:
-        shares = [gap_share(dataset, n, size).median("point") for n in noisy.label_noise.values]
+        shares = [gap_share(tree, n, size).median("point") for n in noisy.label_noise.values]
         summary |= {
             f"gradual_{size}": triples(gradual.whole.sel(size=size), "copies"),
             f"gap_{size}": [triple(predicted(share)) for share in shares],
@@ -263,15 +252,15 @@ def numbers(dataset: xr.Dataset) -> dict:
     return summary
 
 
-def plot(dataset: xr.Dataset) -> dict:
+def plot(tree: xr.DataTree) -> dict:
     """Draw the effect of sampling, of copies and of noise, and the batch sharpness.
 
     Starts are dots, their medians are lines, and medians of predictions are crosses.
     """
-    net, _, gradual, noisy, _ = (within(dataset, name) for name in PARTS)
-    ways, largest = dataset.sampling.values, dataset["size"].values[-1]
-    here = net.sel(learning_rate=dataset.attrs["rate"])
-    gaps = [gap_share(dataset, n, largest).median("point") for n in dataset.label_noise.values]
+    net, gradual, noisy = (tree[name].to_dataset() for name in ("net", "gradual", "noisy"))
+    ways, largest = net.sampling.values, gradual["size"].values[-1]
+    here = net.sel(learning_rate=tree.attrs["rate"])
+    gaps = [gap_share(tree, n, largest).median("point") for n in noisy.label_noise.values]
 
     def lines(values):
         return {f"{way}": values.sel(sampling=way) for way in ways}
@@ -296,7 +285,8 @@ def plot(dataset: xr.Dataset) -> dict:
         figure = Figure(figsize=(13, 4.6 * 2))
         grid = figure.subplots(2, 2)
         for axes, (title, dim, measured, theory) in zip(grid.flat, panels, strict=True):
-            place = np.arange(dataset.sizes[dim])
+            at = next(iter(measured.values()))[dim].values
+            place = np.arange(len(at))
             for (name, values), color in zip(measured.items(), CYCLE, strict=False):
                 starts = middle_of_orders(values).transpose(dim, "seed").values
                 axes.plot(place, median_of_starts(starts), color=color, label=name)
@@ -305,7 +295,7 @@ def plot(dataset: xr.Dataset) -> dict:
                     middle = median_of_starts(theory[name].transpose(dim, "seed").values)
                     axes.plot(place, middle, "x", color=color, markersize=9, label="predicted")
             axes.axhline(1, color=GREY, linestyle="--")
-            axes.set_xticks(place, [f"{value:g}" for value in dataset[dim].values])
+            axes.set_xticks(place, [f"{value:g}" for value in at])
             axes.set(xlabel=labels[dim], title=title)
             axes.legend()
         for axes in grid[:, 0]:

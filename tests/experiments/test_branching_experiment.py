@@ -110,7 +110,7 @@ def test_reversed_pixels_give_the_same_descent_up_to_rounding():
         for one in (problem, branching.reversed_inputs(problem))
     )
     np.testing.assert_allclose(backward.cost, runs.cost, rtol=1e-5)
-    ends = branching.stacked(problem, runs)
+    ends = branching.ends_of(problem, runs)
     forward = branching.reversed_pixels(backward, problem)
     for a, b in zip(jax.tree.leaves(ends), jax.tree.leaves(forward), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)

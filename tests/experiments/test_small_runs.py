@@ -702,7 +702,8 @@ def smoothness(results, numbers):
 )
 def stochastic_edge(results, numbers):
     # A step changes |d|^2 by eta^2 |g|^2 - 2 eta d^T g. The equation is the sum over all steps.
-    np.testing.assert_allclose(results.net_stationary, 1 + results.net_drift, rtol=2e-3)
+    net = results["net"]
+    np.testing.assert_allclose(net.stationary, 1 + net.drift, rtol=2e-3)
     assert len(numbers["gradual_8"]) == 1
     assert len(numbers["gap_8"]) == 2
 
