@@ -18,7 +18,6 @@ import jax
 import numpy as np
 import optax
 import xarray as xr
-from jaxtyping import Float
 from matplotlib.ticker import PercentFormatter
 
 import gdjax as gd
@@ -30,7 +29,6 @@ from gdjax.plots.barriers import barrier_matrix
 from gdjax.plots.style import BLACK, CYCLE, GREY, Figure, style
 
 KINDS = ("straight", "matched by weights", "matched by activations", "curved")
-Profiles = Mapping[str, Float[np.ndarray, "pairs points"]]
 
 
 @dataclass(frozen=True)
@@ -185,35 +183,26 @@ def numbers(dataset: xr.Dataset) -> dict:
     return summary
 
 
-def profiles(
-    t: Float[np.ndarray, " points"],
-    cost: Mapping[str, Profiles],
-    accuracy: Mapping[str, Profiles],
-    *,
-    baseline: float,
-    title: str,
-) -> Figure:
+def profiles(by_name: Mapping[str, xr.Dataset], *, baseline: float, title: str) -> Figure:
     """Draw cost and accuracy along paths, with one column per network architecture.
 
     Each kind of path has one color. The line is the median over pairs; the band spans all pairs.
 
     Args:
-        t: position on the path, from one network (0) to the other (1).
-        cost: for each architecture and kind of path, the cost along the path of each pair.
-        accuracy: test accuracy along these paths, in [0, 1].
+        by_name: costs and test accuracies along paths, by architecture.
         baseline: cost of the best constant prediction.
         title: title of the figure.
     """
     with style():
-        figure = Figure(figsize=(4.2 * len(cost) + 0.8, 7.8))
-        panels = figure.subplots(2, len(cost), squeeze=False, sharex=True, sharey="row")
-        for (top, bottom), name in zip(panels.T, cost, strict=True):
-            for axes, kinds in ((top, cost[name]), (bottom, accuracy[name])):
-                for color, (kind, values) in zip(CYCLE, kinds.items(), strict=False):
+        figure = Figure(figsize=(4.2 * len(by_name) + 0.8, 7.8))
+        panels = figure.subplots(2, len(by_name), squeeze=False, sharex=True, sharey="row")
+        for (top, bottom), (name, one) in zip(panels.T, by_name.items(), strict=True):
+            for axes, along in ((top, "cost_along"), (bottom, "accuracy_along")):
+                for color, (kind, values) in zip(CYCLE, kinds_of(one, along).items(), strict=False):
                     ends = values.min(0), values.max(0)
-                    axes.fill_between(t, *ends, color=color, alpha=0.2, linewidth=0)
-                    axes.plot(t, np.median(values, axis=0), color=color, label=kind)
-            pairs = len(next(iter(cost[name].values())))
+                    axes.fill_between(one.t, *ends, color=color, alpha=0.2, linewidth=0)
+                    axes.plot(one.t, np.median(values, axis=0), color=color, label=kind)
+            pairs = len(values)
             top.set_title(f"{name} ({pairs} pair{'s' * (pairs != 1)})")
             top.axhline(baseline, color=BLACK, linestyle=":", linewidth=1.5)
             bottom.set_xlabel("position on the path")
@@ -268,9 +257,7 @@ def plot(dataset: xr.Dataset) -> dict:
     matrices = {"before": finite.barrier.values, "after": finite.matched_barrier.values}
     return {
         "along": profiles(
-            dataset.t.values,
-            {name: kinds_of(one, "cost_along") for name, one in by_name.items()},
-            {name: kinds_of(one, "accuracy_along") for name, one in by_name.items()},
+            by_name,
             baseline=dataset.attrs["baseline"],
             title=f"Between networks {name}: median barriers {medians(narrow)}",
         ),

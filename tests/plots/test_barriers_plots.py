@@ -2,21 +2,27 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from experiments.mode_connectivity.__main__ import profiles
 from gdjax.plots.barriers import barrier_matrix, cluster_order
 
+KINDS = ("kind", "pair", "t")
 T = np.linspace(0, 1, 5)
 HILL = np.array([[0.1, 0.5, 0.9, 0.5, 0.1], [0.2, 0.6, 1.0, 0.6, 0.2], [0.1, 0.4, 0.7, 0.4, 0.1]])
 FLAT = np.full((3, 5), 0.15)
-COST = {"narrow": {"straight": HILL, "curved": FLAT}, "wide": {"straight": HILL[:1]}}
+COST = {
+    "narrow": xr.DataArray([HILL, FLAT], {"kind": ["straight", "curved"], "t": T}, KINDS),
+    "wide": xr.DataArray([HILL[:1]], {"kind": ["straight"], "t": T}, KINDS),
+}
 
 
 def test_paths_show_the_median_and_all_pairs():
-    accuracy = {
-        name: {kind: 1 - values for kind, values in kinds.items()} for name, kinds in COST.items()
+    by_name = {
+        name: xr.Dataset({"cost_along": cost, "accuracy_along": 1 - cost})
+        for name, cost in COST.items()
     }
-    figure = profiles(T, COST, accuracy, baseline=0.9, title="Hills")
+    figure = profiles(by_name, baseline=0.9, title="Hills")
     top, _, bottom, _ = figure.axes
     straight, curved, line = top.lines
     np.testing.assert_allclose(straight.get_ydata(), [0.1, 0.5, 0.9, 0.5, 0.1])

@@ -2,20 +2,29 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from experiments.trainability_boundary import figures as boundary
 from gdjax.statistics import Interval
 
 
-def shown(low=0.1, high=1000.0):
-    rates = np.geomspace(low, high, 8)
-    trains = np.tile(rates < np.sqrt(low * high), (8, 1)).T
-    speed = np.linspace(0.1, 1.0, 64).reshape(8, 8)
-    return boundary.Map(rates, rates, trains, speed)
+def whole_and_closer():
+    """Return a map of rates from 0.1 to 1000, and a map of its window from 1 to 10."""
+    ends = ((0.1, 1000.0), (1.0, 10.0))
+    rates = np.array([[np.geomspace(*pair, 8) for pair in ends]])[None]
+    trains = np.broadcast_to(np.arange(8)[:, None] < 4, (1, 1, 2, 8, 8))
+    speed = np.broadcast_to(np.linspace(0.1, 1.0, 64).reshape(8, 8), trains.shape)
+    dims = ("condition", "seed", "map")
+    sides = {name: ((*dims, dim), rates) for name, dim in (("across", "column"), ("up", "row"))}
+    maps = {"trains": trains, "speed": speed}
+    return xr.Dataset(
+        sides | {name: ((*dims, "row", "column"), a) for name, a in maps.items()},
+        attrs={"conditions": ["tanh"]},
+    )
 
 
 def test_a_frame_marks_the_position_of_the_next_map():
-    figure = boundary.maps([shown()], ["tanh"], title="whole", closer=[shown(1.0, 10.0)])
+    figure = boundary.maps(whole_and_closer(), 0, ["tanh"], title="whole")
     whole, *bars = figure.axes
     assert figure.get_suptitle() == "Trainable settings, whole: 50% to 50% of a map"
     assert whole.get_title("left") == "tanh"
@@ -23,7 +32,7 @@ def test_a_frame_marks_the_position_of_the_next_map():
     assert (left, bottom) == pytest.approx((0, 0))
     assert whole.patches[0].get_width() == pytest.approx(1)
     assert len(bars) == 2
-    assert not boundary.maps([shown()], ["tanh"], title="whole").axes[0].patches
+    assert not boundary.maps(whole_and_closer(), 1, ["tanh"], title="whole").axes[0].patches
     figure.canvas.draw()
 
 
@@ -45,9 +54,9 @@ def test_dimensions_are_drawn_next_to_published_ones():
 
 def test_boundary_rates_are_drawn_between_bounded_and_unbounded_runs():
     bounded = np.array([[True, True, False, False], [True, False, True, False]])
-    figure = boundary.boundary_rates(
-        np.array([0.01, 0.1]), np.array([1.0, 2.0, 3.0, 4.0]), bounded, threshold=0.05
-    )
+    coordinates = {"roughness": [0.01, 0.1], "learning_rate": [1.0, 2.0, 3.0, 4.0]}
+    dataset = xr.Dataset({"bounded": (tuple(coordinates), bounded)}, coordinates)
+    figure = boundary.boundary_rates(dataset, threshold=0.05)
     top, bottom = figure.axes
     marks = top.lines[0]
     assert list(zip(marks.get_xdata(), marks.get_ydata(), strict=True)) == [
