@@ -80,7 +80,7 @@ def tested(problems: Problems, variants: Mapping[str, Variant], config: Config) 
 
     parts, trajectories = [], {}
     for name, variant in variants.items():
-        problem, folder = problems.with_all_images(variant), Path(config.store) / "test" / name
+        problem, folder = problems.with_all_images(variant), config.store / "test" / name
         runs = trained(problem, variant, seeds, len(problems.set.train_labels), folder)
         params = from_named("params", like, runs)
         trajectories[name] = from_named("snapshots", like, runs.isel(seed=0))
@@ -106,19 +106,17 @@ def tested(problems: Problems, variants: Mapping[str, Variant], config: Config) 
 
 
 def read_after_few(config: Config) -> xr.Dataset:
-    """Return test accuracies of two recipes on the small data set, [short, seed]."""
+    """Return test accuracies of two recipes on the small data set, [recipe, seed]."""
     problems = Problems(config.bundled, config.held_out)
     seeds = range(100, 100 + config.test_seeds)
     accuracy = {}
     for name in ("plain", "quick"):
         variant = Variant(RECIPES[name])
-        problem, folder = problems.with_all_images(variant), Path(config.store) / "bundled" / name
+        problem, folder = problems.with_all_images(variant), config.store / "bundled" / name
         runs = trained(problem, variant, seeds, len(problems.set.train_labels), folder)
         accuracy[name] = runs.test_accuracy.isel(step=-1, drop=True).values
-    return xr.Dataset(
-        {"bundled_accuracy": (("short", "seed"), np.stack(list(accuracy.values())))},
-        {"short": list(accuracy)},
-    )
+    values = ("recipe", "seed"), np.stack(list(accuracy.values()))
+    return xr.Dataset({"accuracy": values}, {"recipe": list(accuracy)})
 
 
 def on_plane(problem: gd.Problem, trajectories: Mapping[str, Any], points: int) -> xr.Dataset:

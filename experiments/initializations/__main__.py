@@ -81,18 +81,16 @@ def numbers(dataset: xr.Dataset) -> dict:
     for name, runs in by_initializer(dataset).items():
         scale = runs.init_scale.values
         best = int(np.argmin(quantiles(runs.cost_after.values)[1]))
-        accuracy, slope = runs.accuracy_after.values, runs.slope.values
+        accuracy = runs.accuracy_after.values
         after = quantiles(accuracy)[1]
         good = scale[after >= after[best] - 0.03]
         entries = {
-            "best_scale": scale[best],
             "accuracy_at_best": median(accuracy[best])[:3],
             "within_3_points_from": good.min(),
             "within_3_points_to": good.max(),
             "accuracy_at_largest": median(accuracy[-1])[:3],
             "accuracy_at_smallest": median(accuracy[0])[:3],
-            "slope_at_best": median(slope[best])[:3],
-            "slope_at_largest": median(slope[-1])[:3],
+            "slope_at_largest": median(runs.slope.values[-1])[:3],
         }
         summary |= {f"{name}_{key}": value for key, value in entries.items()}
     return summary

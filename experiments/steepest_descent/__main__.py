@@ -16,7 +16,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jaxtyping import Float
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Patch
 
@@ -212,30 +211,22 @@ def basins(by_name: Mapping[str, xr.Dataset], grids: Mapping[str, Surface]) -> F
     return figure
 
 
-def directions(
-    surface: Surface,
-    point: Float[np.ndarray, "2"],
-    shown: int,
-    angle: Float[np.ndarray, " directions"],
-    *,
-    downhill: Float[np.ndarray, " points"],
-    slopes: Float[np.ndarray, "points directions"],
-) -> Figure:
+def directions(by_name: Mapping[str, xr.Dataset], surface: Surface) -> Figure:
     """Draw the slopes along all directions at one point, and at all points by their angle.
 
-    Args:
-        surface: surface on which the arrows are drawn.
-        point: point at which the arrows start.
-        shown: index of this point among all points.
-        angle: angle of each direction, in radians.
-        downhill: direction of the negative gradient at each point, in radians.
-        slopes: slope along each direction at each point, divided by the gradient's norm.
+    The point is that nearest to the center of the first surface, whose arrows are drawn on it.
     """
+    first, every = next(iter(by_name.values())), by_name.values()
+    angle, center = first.angle.values, np.array([np.mean(surface.x), np.mean(surface.y)])
+    shown = int(np.argmin(np.linalg.norm(first.point.values - center, axis=1)))
+    angle_downhill = np.concatenate([downhill(one) for one in every])
+    slopes = np.concatenate([relative_slopes(one) for one in every])
     with style():
         figure = Figure(figsize=(11, 5.4))
         arrows, curve = figure.subplots(1, 2)
-        draw_slopes(arrows, surface, point, angle, slopes[shown], downhill[shown])
-        from_downhill = np.degrees((angle - downhill[:, None] + np.pi) % (2 * np.pi) - np.pi)
+        point = first.point.values[shown]
+        draw_slopes(arrows, surface, point, angle, slopes[shown], angle_downhill[shown])
+        from_downhill = np.degrees((angle - angle_downhill[:, None] + np.pi) % (2 * np.pi) - np.pi)
         look: dict = {"color": BLUE, "markersize": 4, "rasterized": True}
         label = f"measured: {slopes.size:,} slopes"
         curve.plot(from_downhill.ravel(), slopes.ravel(), ".", label=label, **look)
@@ -295,19 +286,8 @@ def plot(tree: xr.DataTree) -> dict:
         )
         for name, surface in by_name.items()
     }
-    first, grid = next(iter(by_name.values())), next(iter(grids.values()))
-    center = np.array([np.mean(grid.x), np.mean(grid.y)])
-    shown = int(np.argmin(np.linalg.norm(first.point.values - center, axis=1)))
-    every = by_name.values()
     return {
-        "directions": directions(
-            grid,
-            first.point.values[shown],
-            shown,
-            first.angle.values,
-            downhill=np.concatenate([downhill(surface) for surface in every]),
-            slopes=np.concatenate([relative_slopes(surface) for surface in every]),
-        ),
+        "directions": directions(by_name, next(iter(grids.values()))),
         "basins": basins(by_name, grids),
     } | {
         f"paths_{name}": surfaces.paths(

@@ -102,6 +102,9 @@ def dimension(
     Source: Falconer, *Fractal Geometry* (2014), chapter 2.
     """
     x, y = np.log10(sides), np.log10(counts)
-    line = stats.linregress(x, y)
-    error = float(stats.t.isf(0.025, len(x) - 2) * line.stderr) + BIAS
-    return BoxDimension(float(-line.slope), error, float(line.stderr))
+    slope, offset = np.polyfit(x, y, 1)
+    misfit = y - (slope * x + offset)
+    spread = np.sum((x - np.mean(x)) ** 2)
+    standard_error = float(np.sqrt(np.sum(misfit**2) / (len(x) - 2) / spread))
+    error = float(stats.t.isf(0.025, len(x) - 2)) * standard_error + BIAS
+    return BoxDimension(float(-slope), error, standard_error)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 from matplotlib.figure import Figure
 
 from experiments.steepest_descent import __main__ as steepest
@@ -51,9 +52,16 @@ def test_the_longest_arrow_points_along_the_negative_gradient():
     angle = 2 * np.pi * np.arange(48) / 48
     downhill = np.array([angle[6], angle[30]])
     slopes = -np.cos(angle - downhill[:, None])
-    figure = steepest.directions(
-        TWO_WELLS, np.array([0.5, 0.2]), 1, angle, downhill=downhill, slopes=slopes
+    gradient = -np.stack([np.cos(downhill), np.sin(downhill)], axis=1)
+    dataset = xr.Dataset(
+        {
+            "point": (("probe", "xy"), [[1.5, 0.9], [0.5, 0.2]]),
+            "gradient": (("probe", "xy"), gradient),
+            "slope": (("probe", "direction"), slopes),
+        },
+        {"angle": ("direction", angle)},
     )
+    figure = steepest.directions({"two wells": dataset}, TWO_WELLS)
     arrows, curve = figure.axes
     falls, rises = (c for c in arrows.collections if hasattr(c, "U"))
     longest = np.argmax(np.hypot(falls.U, falls.V))
