@@ -21,6 +21,8 @@ from experiments.predictability import model as twins
 from experiments.render import RESULTS
 from experiments.schedules import __main__ as schedule_runs
 from experiments.shared.trees import datasets
+from experiments.slope_descent import __main__ as curve_runs
+from experiments.steepest_descent import __main__ as surface_runs
 from experiments.trainability_boundary import __main__ as maps
 from experiments.trainability_boundary import box_counting
 from gdjax.descent import Outcome
@@ -643,6 +645,42 @@ def seeds(results, numbers):
     assert numbers["accuracy_after_2"] == pytest.approx(accuracy[1].mean())
 
 
+@small(starts=40, steps=300)
+def slope_descent(results, numbers):
+    curves = datasets(results)
+    x, slope = curves["quartic"].position.values, curves["quartic"].slope.values
+    np.testing.assert_allclose(slope, 4 * x**3 - 8 * x + 1, atol=1e-12)
+    x, slope = curves["sine_bowl"].position.values, curves["sine_bowl"].slope.values
+    np.testing.assert_allclose(slope, 2 * x + 10 * np.cos(x), atol=1e-12)
+    # Every step is minus the rate times the slope, and lowers the cost.
+    for curve in curves.values():
+        expected = -float(curve.learning_rate) * curve.slope.values[:, :-1]
+        np.testing.assert_allclose(curve.position.diff("step"), expected, rtol=0, atol=1e-14)
+    assert numbers["share_of_steps_against_slope"] == 1
+    assert numbers["share_of_steps_that_lower_cost"] == 1
+    assert numbers["steps_looked_at"] > 3 * 40 * 50
+    # Successive steps have the ratio predicted from the curvature.
+    assert numbers["largest_error_of_contraction"] < 1e-6
+    assert numbers["share_in_predicted_valley"] == 1
+    assert numbers["largest_distance_to_minimum"] < 1e-8
+    # The share of starts in the lowest valley is its relative width: the distance between the
+    # maxima, or a maximum and the end of the domain, on both sides of the lowest minimum, divided
+    # by the length of the domain.
+    widths = {
+        "quartic": (0.12600019 + 2.5) / 5,
+        "sine_bowl": (1.97738303 + 10) / 20,
+        "two_sines": (6.21730885 - 4.19659627) / 4.8,
+    }
+    for name, width in widths.items():
+        assert numbers[f"{name}_width_of_lowest"] == pytest.approx(width, abs=1e-8)
+        assert numbers[f"{name}_share_at_lowest"] == pytest.approx(width, abs=1 / 40)
+    # At a large rate, steps cross maxima.
+    config = curve_runs.Config(functions=("two_sines",), starts=40, steps=50, caution=4.0)
+    crossing = curve_runs.numbers(curve_runs.run(config))
+    assert crossing["share_in_predicted_valley"] < 1
+    assert crossing["share_of_steps_that_lower_cost"] < 1
+
+
 @small(
     temperatures=(0.5, 0.03125, 0.0009765625, 0.0),
     learning_rates=(0.01, 1.0),
@@ -676,6 +714,47 @@ def smoothness(results, numbers):
     np.testing.assert_allclose(jumps, np.round(jumps), atol=1e-4)
     assert 0 < np.count_nonzero(jumps) <= 30
     assert np.abs(np.diff(smooth)).max() < 1e-3
+
+
+@small(side=60, steps=600, paths=6, points=25, directions=180)
+def steepest_descent(results, numbers):
+    x, y = results["himmelblau"].point.values.T
+    first, second = x**2 + y - 11, x + y**2 - 7
+    expected = np.stack([4 * x * first + 2 * second, 2 * first + 4 * y * second], axis=-1)
+    np.testing.assert_allclose(results["himmelblau"].gradient, expected, rtol=1e-12, atol=1e-10)
+    # Slopes are proportional to the cosine of the angle to the gradient. Directions are 2 degrees
+    # apart, so the nearest one is at most 1 degree away.
+    assert numbers["degrees_from_negative_gradient_most"] <= 1 + 1e-3
+    assert numbers["steepest_over_gradient_norm_least"] >= np.cos(np.radians(1)) - 1e-6
+    assert numbers["steepest_over_gradient_norm_most"] <= 1 + 1e-6
+    for surface in datasets(results).values():
+        gradient = surface.gradient.values
+        toward = np.arctan2(gradient[:, 1], gradient[:, 0])[:, None]
+        length = np.linalg.norm(gradient, axis=-1, keepdims=True)
+        expected = length * np.cos(surface.angle.values - toward)
+        np.testing.assert_allclose(surface.slope, expected, atol=1e-5)
+    for name, saddles, minima in (("himmelblau", 4, 4), ("six_hump_camel", 7, 6)):
+        assert numbers[f"{name}_saddles"] == numbers[f"{name}_saddles_on_border"] == saddles
+        # At a small rate, every start converges.
+        assert numbers[f"{name}_diverged_0.1"] == numbers[f"{name}_not_arrived_0.1"] == 0
+        shares = numbers[f"{name}_share_by_minimum"]
+        assert len(shares) == minima
+        assert min(shares) > 0.05
+        assert sum(shares) == pytest.approx(1)
+    # The basins of the camel function are invariant under point reflection.
+    places, end = results["six_hump_camel"].minimum.values, results["six_hump_camel"].end.values[0]
+    partner = [int(np.argmin(np.linalg.norm(places + place, axis=1))) for place in places]
+    assert np.array_equal(np.array(partner)[end], end[::-1, ::-1])
+    # A large rate changes the end points; the term x^6 makes large x unstable.
+    assert numbers["himmelblau_elsewhere_0.9"] > 0.1
+    assert numbers["six_hump_camel_diverged_0.9"] > 0.1
+    # Above its stability limit, no start ends in the sharpest minimum, (-3.779, -3.283), whose
+    # largest eigenvalue is 133.786.
+    settings: dict = {"side": 30, "steps": 600, "rates": (0.1, 1.05), "paths": 2, "points": 2}
+    above = surface_runs.run(surface_runs.Config(functions=("himmelblau",), **settings))
+    low, high = above["himmelblau"].end.values
+    assert (low == 3).mean() > 0.2
+    assert not (high == 3).any()
 
 
 @small(
