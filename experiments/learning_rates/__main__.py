@@ -22,7 +22,6 @@ import gdjax as gd
 from experiments.shared import command
 from gdjax import statistics
 from gdjax.descent import OUTCOMES
-from gdjax.errors import InputError
 from gdjax.plots import sweeps as plots
 from gdjax.plots.style import BLACK, BLUE, VERMILLION, Figure, label_log_axis, style
 
@@ -140,11 +139,6 @@ def trained_sets(dataset: xr.Dataset) -> Figure:
 
 def run(config: Config) -> xr.Dataset:
     """Return the runs of all networks on both grids, with a dimension `activation`."""
-    if len(config.fine) != len(config.activations):
-        raise InputError(
-            f"fine = {config.fine}, expected a range of rates for each of the "
-            f"{len(config.activations)} activations"
-        )
     parts = []
     for name, ends in zip(config.activations, config.fine, strict=True):
         print(f"{name} ...", flush=True)

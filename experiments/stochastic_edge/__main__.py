@@ -12,7 +12,7 @@ become stationary, or by intervals of the two ways of sampling that overlap.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from itertools import product
 
 import jax
@@ -142,12 +142,9 @@ def _over_samplings(sizes, dim, make: Callable[[str, int], xr.Dataset]) -> xr.Da
     return _over("sampling", SAMPLINGS, lambda s: _over(dim, sizes, lambda b: make(s, b)))
 
 
-def _over(dim: str, values: Iterable, make: Callable[..., xr.Dataset]) -> xr.Dataset:
+def _over(dim: str, values: Sequence, make: Callable[..., xr.Dataset]) -> xr.Dataset:
     """Return the results for several values, along a new dimension."""
-    values = list(values)
-    return xr.concat([make(value) for value in values], xr.Variable(dim, values)).assign_coords(
-        {dim: values}
-    )
+    return xr.concat([make(value) for value in values], xr.Variable(dim, list(values)))
 
 
 def run(config: Config) -> xr.DataTree:

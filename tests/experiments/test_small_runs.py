@@ -132,10 +132,11 @@ def branching(results, _):
 
 
 @small(shares=(0.5, 7.0, 14), widths=(64,), starts=4, examples=2, steps=60, rates=(0.9, 2.0, 2048))
-def catapult(_, numbers):
+def catapult(results, numbers):
     assert numbers["two_numbers_apart"] < 1e-9
     assert 3 <= numbers["edge_linear_64_examples_1"][0] <= 4.5
-    assert numbers["smooth_below_1.9_linear"] > 0.9
+    highest = results.highest.isel(examples=0).sel(activation="linear", share=slice(None, 1.9))
+    assert (highest <= 1.05).mean() > 0.9
     assert numbers["first_doubling"] == pytest.approx(1, abs=0.01)
     assert numbers["second_doubling"] == pytest.approx(np.sqrt(5) - 1, abs=0.01)
     assert 1.28 < numbers["first_chaos"] < 1.4
@@ -859,10 +860,8 @@ def test_a_small_run(name, drawn):
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
-        ("batch_sizes", {"batch_sizes": (8, 4000), "epochs": (1,)}, "one number for each"),
         ("gradient_anatomy", {"epochs": (3, 1)}, "epochs = "),
         ("gradient_anatomy", {"epochs": ()}, "epochs = "),
-        ("learning_rates", {"fine": ((8.0, 40.0),)}, "expected a range of rates for each"),
         ("trainability_boundary", {"points": 20}, "points = 20"),
         ("trainability_boundary", {"conditions": ("tan",)}, r"unknown conditions \['tan'\]"),
     ],
