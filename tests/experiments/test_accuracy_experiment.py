@@ -11,7 +11,7 @@ import gdjax as gd
 from experiments.accuracy import __main__ as accuracy
 from experiments.accuracy import model as methods
 from experiments.accuracy import training
-from experiments.accuracy.training import quadratic_with_targets, single_changes
+from experiments.accuracy.training import quadratic_with_targets
 from gdjax.problems import quadratic
 
 
@@ -97,9 +97,10 @@ def test_the_quadratic_loss_accepts_soft_targets():
     np.testing.assert_allclose(hard, quadratic(outputs, labels))
 
 
-# One variant for each kind of change: targets, optimizer, images, number of epochs. The other
-# variants differ from these only in numerical settings.
-EACH_WAY = ("targets 0.05 and 0.95", "Adam", "fresh copies", "100 epochs")
+# One variant for each kind of change: images, targets and optimizer. The other variants differ from
+# these only in numerical settings.
+RUNGS = ("plain", "distorted copies", "longer")
+CHANGES = ("targets 0.05 and 0.95", "Adam", "fresh copies")
 
 
 def test_a_small_study(tmp_path, monkeypatch, drawn):
@@ -107,9 +108,9 @@ def test_a_small_study(tmp_path, monkeypatch, drawn):
     fewer = {k: dataclasses.replace(recipe, epochs=6) for k, recipe in methods.RECIPES.items()}
     for module in (methods, training):
         monkeypatch.setattr(module, "RECIPES", fewer)
-    monkeypatch.setattr(
-        accuracy, "single_changes", lambda epochs: {k: single_changes(epochs)[k] for k in EACH_WAY}
-    )
+    for name, chosen in (("ladder", RUNGS), ("single_changes", CHANGES)):
+        variants = {k: getattr(training, name)(2)[k] for k in chosen}
+        monkeypatch.setattr(accuracy, name, lambda epochs, variants=variants: variants)
     small = methods.Config(
         data="mnist5k",
         held_out=3800,
@@ -122,8 +123,8 @@ def test_a_small_study(tmp_path, monkeypatch, drawn):
         store=tmp_path,
     )
     tree = accuracy.run(small)
-    assert tree["ladder"].sizes["variant"] == 7
-    assert accuracy.numbers(tree)["seeds_100 epochs"] == 1
+    assert tree["ladder"].sizes["variant"] == 3
+    assert accuracy.numbers(tree)["seeds_fresh copies"] == 1
     assert set(drawn(accuracy, tree)) == {"ladder", "weights", "differences", "ways"}
     results = tree["test"].to_dataset()
     assert np.isfinite(results.sharpness.values).all()
