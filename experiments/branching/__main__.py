@@ -106,13 +106,8 @@ def barriers_of_starts(config: Config, initializer: str) -> xr.Dataset:
             "perturbation": list(config.perturbations),
             "layer": np.arange(1, len(seeds) + 1),
         },
-        {"steps": steps, "epoch": gd.descent.steps_for(1, problem.samples, config.batch_size)},
+        {"steps": steps},
     )
-
-
-def lit(problem: gd.Problem) -> np.ndarray:
-    """Return, for each pixel, whether it is nonzero in some training image."""
-    return np.any(np.asarray(problem.data[0]), axis=0)
 
 
 def seeds_by_layer(problem: gd.Problem, count: int) -> Int[np.ndarray, "layers count"]:
@@ -134,9 +129,9 @@ def seeds_by_layer(problem: gd.Problem, count: int) -> Int[np.ndarray, "layers c
 
         return jax.lax.map(choose_weight, keys, batch_size=SEEDS_PER_CALL)
 
-    layer_of_parameter = []
+    layer_of_parameter, is_lit = [], np.any(np.asarray(problem.data[0]), axis=0)
     for k, w in enumerate(like):
-        usable = np.broadcast_to(lit(problem) if k == 0 else True, w.weights.shape)
+        usable = np.broadcast_to(is_lit if k == 0 else True, w.weights.shape)
         layer_of_parameter += [np.where(usable, k, -1).ravel(), np.full(w.bias.shape, -1)]
     layer_of = np.concatenate(layer_of_parameter)[np.asarray(choose_weights(keys))]
     seeds = [np.flatnonzero(layer_of == k)[:count] for k in range(len(like))]

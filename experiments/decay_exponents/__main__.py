@@ -164,7 +164,6 @@ def numbers(dataset: xr.Dataset) -> dict:
     largest = dataset.peak.isel(scaled_peak=setting["scaled_peak"]).max(["capacity", "noise"])
     summary: dict = {
         "limits": (2 * dataset.capacity - 1).values.tolist(),
-        "noises": dataset.noise.values.tolist(),
     }
     for b, noise in product(dataset.capacity.values, dataset.noise.values):
         rows = best.sel(capacity=b, noise=noise)

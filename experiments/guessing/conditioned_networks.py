@@ -232,7 +232,6 @@ def compared(config, key, population: Population, k: int, sets, everything, unse
         "trained_on": if_fitted(at_end),
         "trained_all": at_end,
         "matched": if_fitted(matched),
-        "margin_at_fit": if_fitted(margin_at_fit),
         "margin_at_end": margin_at_end,
     }
     return xr.Dataset(
