@@ -19,7 +19,6 @@ from matplotlib.ticker import PercentFormatter
 from scipy import stats
 
 from experiments.shared import command
-from experiments.shared.trees import tree_of
 from gdjax.plots import images as pixels
 from gdjax.plots import landscapes
 from gdjax.plots.style import BLACK, BLUE, GREY, ORANGE, VERMILLION, label_log_axis, style
@@ -44,7 +43,7 @@ def run(config: Config) -> xr.DataTree:
         "test": tested(problems, best, config),
         "short": read_after_few(config),
     }
-    return tree_of(parts)
+    return xr.DataTree.from_dict(parts)
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:

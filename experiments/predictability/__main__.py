@@ -27,7 +27,6 @@ import numpy as np
 import xarray as xr
 
 from experiments.shared import command
-from experiments.shared.trees import tree_of
 from gdjax.errors import InputError
 from gdjax.plots.style import CYCLE, GREY, Figure, style
 from gdjax.sensitivity import decided_step, uncertainty_exponent
@@ -45,7 +44,7 @@ def run(config: Config) -> xr.DataTree:
         with jax.enable_x64(name != "digits"):
             case = cases(config)[name]
             parts |= {name: runs_of(config, case)} if case.rates else {}
-    return tree_of(parts)
+    return xr.DataTree.from_dict(parts)
 
 
 def exponent_of(part: xr.Dataset, name: str = "exponent") -> list[float]:
