@@ -11,9 +11,6 @@ for binary networks: arXiv 2606.31282). The first is refuted if the interval of 
 paired over the 16 sets, does not contain 0. The second is refuted for the range of k measured here
 if the ratio of errors does not increase with k: its change per doubling of k has an interval that
 contains 1 or lies below it.
-
-References: Cotter, Roberts, Stuart and White 2013, *MCMC methods for functions*; Au and Beck 2001,
-*Estimation of small failure probabilities in high dimensions by subset simulation*.
 """
 
 import jax.numpy as jnp

@@ -57,17 +57,12 @@ def extreme_eigenpairs(config: Config, problem: gd.Problem, points: list, keys) 
     """Return the extreme eigenpairs of H and G at each point, [matrix][seed][epoch]."""
     top = partial(curvature.extreme_eigenpairs, largest=config.largest, rtol=config.tolerance)
 
-    @jax.jit
-    def hessian(problem, params, key):
-        return top(problem, params, key=key, smallest=config.smallest)
-
-    @jax.jit
-    def gauss_newton(problem, params, key):
+    def gauss_newton(problem, params, *, key):
         return top(curvature.GaussNewtonOperator(problem, params), key=key)
 
     return [
-        [[program(problem, w, key) for w in row] for row, key in zip(points, keys, strict=True)]
-        for program in (hessian, gauss_newton)
+        [[program(problem, w, key=key) for w in row] for row, key in zip(points, keys, strict=True)]
+        for program in (jax.jit(partial(top, smallest=config.smallest)), jax.jit(gauss_newton))
     ]
 
 
