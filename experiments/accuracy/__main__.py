@@ -61,8 +61,8 @@ def gains(tree: xr.DataTree) -> dict[str, tuple[float, float]]:
         by_name(tree["ladder"], f"{name}_accuracy") for name in ("validation", "averaged")
     )
     gained = {name: interval(rungs[name] - rungs[before]) for before, name in pairwise(rungs)}
-    against = tree["tried/against"].values.tolist()
-    tried = by_name(tree["tried"], "validation_accuracy")
+    changes = tree["tried"].to_dataset()
+    against, tried = changes.against.values.tolist(), by_name(changes, "validation_accuracy")
     for (name, values), base in zip(tried.items(), against, strict=True):
         gained[name] = interval(values - rungs[base][: len(values)])
     for rung in dict.fromkeys([AVERAGED, *against]):
@@ -79,7 +79,7 @@ def by_name(part, metric):
 
 def numbers(tree: xr.DataTree) -> dict:
     """Return accuracies and gains with intervals, and statistics of tested networks."""
-    test, short = tree["test"].to_dataset(), tree["short/accuracy"]
+    test, short = tree["test"].to_dataset(), tree["short"].to_dataset().accuracy
     summary: dict = {}
 
     def add(name, mean_and_half):
