@@ -57,9 +57,8 @@ def interval(values: np.ndarray) -> tuple[float, float]:
 
 def gains(tree: xr.DataTree) -> dict[str, tuple[float, float]]:
     """Return paired gains in accuracy, and half widths of their intervals, by name."""
-    rungs, averaged = (
-        by_name(tree["ladder"], f"{name}_accuracy") for name in ("validation", "averaged")
-    )
+    names = ("validation_accuracy", "averaged_accuracy")
+    rungs, averaged = (by_name(tree["ladder"], name) for name in names)
     gained = {name: interval(rungs[name] - rungs[before]) for before, name in pairwise(rungs)}
     changes = tree["tried"].to_dataset()
     against, tried = changes.against.values.tolist(), by_name(changes, "validation_accuracy")
