@@ -249,6 +249,8 @@ def numbers(dataset: xr.Dataset) -> dict:
         entries: dict = {name.replace(" ", "_"): interval[:3] for name, interval in medians.items()}
         entries |= {
             "published": CONDITIONS[condition].published,
+            "least": one.dimension.min("seed").values,
+            "most": one.dimension.max("seed").values,
             "error_most": one.error.max("seed").values,
             "of_a_line": (one.dimension - one.error <= 1).sum("seed").values,
         }
