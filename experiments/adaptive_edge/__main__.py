@@ -95,6 +95,7 @@ def numbers(tree: xr.DataTree) -> dict:
             f"{name}_limit": float(part.limit),
             f"{name}_rates": part.learning_rate.values.tolist(),
             f"{name}_late": [median(row)[:3] for row in ratios],
+            f"{name}_all_late": median(ratios)[:3],
             f"{name}_highest": np.nanmax(product, axis=(1, 2)).tolist(),
             f"{name}_not_found": int(np.isnan(product).sum()),
             f"{name}_cost_at_end": np.median(part.cost.values[..., -1], axis=1).tolist(),

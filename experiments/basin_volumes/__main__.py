@@ -29,7 +29,7 @@ from gdjax.volumes.basin_volume import basin_volume
 from gdjax.volumes.mcmc import Whitening, hessian_whitening
 
 KNOWN = ("nothing", "layers", "diagonal", "Hessian")  # information about the basin's shape
-FIELDS = ("log_volume", "lower_bound")
+FIELDS = ("log_volume", "standard_error", "lower_bound")
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,7 @@ def numbers(dataset: xr.Dataset) -> dict:
         summary |= {
             f"{name}_log_volume": mean(one.log_volume.values)[:3],
             f"{name}_lower_bounds": float(one.lower_bound.mean()),
+            f"{name}_standard_error": float(one.standard_error.median()),
         }
     for name, one in gains(dataset).items():
         summary[f"{name}_gain"] = one[:3]

@@ -155,13 +155,15 @@ def numbers(dataset: xr.Dataset) -> dict:
     test_accuracy = np.take_along_axis(test, at[..., None], axis=-1)[..., 0]
     summary: dict = {"steps": int(dataset.step[-1]), "seeds": delay.shape[1]}
     for index, (value, late) in enumerate(zip(decay, delay, strict=True)):
-        name = f"decay_{value:g}"
+        name, never = f"decay_{value:g}", int(np.sum(np.isinf(late)))
         summary |= {
             f"{name}_learnt": statistics.median(memorized[index])[:3],
             f"{name}_test_accuracy_then": statistics.median(test_accuracy[index])[:3],
             f"{name}_delay": statistics.median(late)[:3],
             f"{name}_delay_from_to": [float(late.min()), float(late.max())],
-            f"{name}_never": int(np.sum(np.isinf(late))),
+            f"{name}_never": never,
+            f"{name}_share_never": statistics.share(never, delay.shape[1])[:3],
+            f"{name}_test_accuracy_most": float(test[index].max()),
         }
     slopes = exponents(decay, delay)
     if len(slopes) > 1:
