@@ -165,7 +165,6 @@ def numbers(dataset: xr.Dataset) -> dict:
         plain, matched = of_pairs(one.distance), of_pairs(one.matched_distance)
         lowered = of_pairs(one.matched_barrier) <= of_pairs(one.barrier)
         entries = {
-            "cost": float(one.cost.median()),
             "test_accuracy": float(one.test_accuracy.median()),
             "pairs": len(plain),
             "distance": np.median(plain),

@@ -290,7 +290,6 @@ def test_ratios_from_below_include_only_starts_below_the_edge():
             f"{model}_seconds": 1.0,
         }.items()
     }
-    variables["bounded"] = (rows, np.array([[True, True]]))
     dataset = xr.DataTree.from_dict({"case": xr.Dataset(variables, {"learning_rate": [0.3]})})
     result = edge_models.numbers(dataset)
     assert result["case_rate_0.3_rod_to_central_from_below"] == [0.5]

