@@ -22,7 +22,7 @@ import xarray as xr
 import gdjax as gd
 from experiments.shared import command
 from experiments.shared.regressions import random_targets
-from experiments.shared.trees import datasets, tree_of
+from experiments.shared.trees import tree_of
 from gdjax.curvature import batch_sharpness_metric, sharpness_metric
 from gdjax.plots.style import CYCLE, GREY, Figure, style
 from gdjax.statistics import median
@@ -203,10 +203,9 @@ def gap_share(tree: xr.DataTree, noise: float, size: int) -> xr.DataArray:
 
 def numbers(tree: xr.DataTree) -> dict:
     """Return all medians with intervals over starts, by part, sampling and batch size."""
-    parts, rate = datasets(tree), tree.attrs["rate"]
-    net, image, gradual = parts["net"], parts["image"], parts["gradual"]
-    noisy, flow = parts["noisy"], parts["flow"]
-    ways, sizes = net.sampling.values, gradual["size"].values
+    names = ("net", "image", "gradual", "noisy", "flow")
+    net, image, gradual, noisy, flow = (tree[name].to_dataset() for name in names)
+    ways, sizes, rate = net.sampling.values, gradual["size"].values, tree.attrs["rate"]
     summary: dict = {
         "rates": net.learning_rate.values,
         "flow_sharpness": triple((flow.sharpness * rate / 2).median("point")),
