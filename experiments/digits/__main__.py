@@ -75,10 +75,7 @@ def run(config: Config) -> xr.Dataset:
             "guess": ("network", np.asarray(guess(keys, tests))),
         },
         {"epoch": ("record", descent.recorded_steps / epoch)},
-        {
-            "baseline": problem.baseline,
-            "parameters": problem.network.parameter_count,
-        },
+        {"baseline": problem.baseline, "parameters": problem.network.parameter_count},
     )
 
 
