@@ -9,7 +9,7 @@ import { pad, pixelsOfDrawing } from "./pad.js";
 import { randomBits } from "./threefry.js";
 import { limitWords, outputWords, say, sentences, text } from "./text.js";
 
-const NO_IMAGE = { digit: null, noise: null, drawing: null, isEmpty: false };
+export const NO_IMAGE = { digit: null, noise: null, drawing: null, isEmpty: false };
 
 // The image that the state describes: {pixels, label, words, key}, with equal keys for equal images.
 export function imageOf({ digit, noise, drawing, isEmpty }, test, opening) {

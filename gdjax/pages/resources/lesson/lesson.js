@@ -6,7 +6,7 @@ import { ballCard } from "./ball.js";
 import { compareCard } from "./compare.js";
 import { QUESTIONS, courseCard } from "./course.js";
 import { baselineOf, modelOf, stepped } from "./descent.js";
-import { drawCard, imageOf, reading } from "./draw.js";
+import { NO_IMAGE, drawCard, imageOf, reading } from "./draw.js";
 import { fairCard } from "./fair.js";
 import { featuresCard } from "./features.js";
 import { imageSet, inflated } from "./images.js";
@@ -86,7 +86,8 @@ async function openLesson() {
     change(part) {
       const isNewStep = "lesson" in part && part.lesson !== state.lesson;
       if (isNewStep) remember();
-      Object.assign(state, part);
+      // Each step opens with an image of its own.
+      Object.assign(state, isNewStep ? NO_IMAGE : {}, part);
       showImage();
       remember(isNewStep);
       if (isNewStep) window.scrollTo(0, 0);

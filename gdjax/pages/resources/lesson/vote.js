@@ -55,7 +55,10 @@ export function voteCard(page, networks, model) {
       count.textContent = isAnswered ? String(counts[digit]) : "";
     });
     const [right, down] = shift;
-    say("vote-told", right || down ? text("vote.shifted", { right, down }) : text("vote.plain"));
+    say("vote-told", right || down ? text("vote.shifted", {
+      across: text(right < 0 ? "vote.horizontal.left" : "vote.horizontal.right", { count: Math.abs(right) }),
+      along: text(down < 0 ? "vote.vertical.up" : "vote.vertical.down", { count: Math.abs(down) }),
+    }) : text("vote.plain"));
     redrawImage();
   }
   const move = (right, down) => {

@@ -39,7 +39,7 @@ export function weightCard(page) {
       name: parameterWords(read.layers, at), value: network.params[at], target, cost: costAt(0), slope, nudge,
     }));
     const steep = slope || 1; // with a slope of 0, the other choices differ from it
-    const choices = [steep, -steep * nudge, steep * nudge, 0];
+    const choices = [nudge === 1 ? steep / 10 : steep, -steep * nudge, steep * nudge, 0];
     showQuestion(byId("weight-question"), {
       ask: text("weight.ask"),
       choices: choices.map((change) => text("weight.choice", { change })),
