@@ -292,9 +292,8 @@ def plot(dataset: xr.Dataset) -> dict:
             row[0].set_ylabel(
                 f"{str(kind).replace('_', '-')} starts\nbarrier relative to\nindependent starts"
             )
-        for axes in panels[-1]:
-            axes.set_xlabel("layer of the changed weight")
-        panels[0, -1].legend(fontsize="x-small", loc="center right")
+        figure.supxlabel("layer of the changed weight")
+        panels[0, -1].legend(fontsize="small", loc="center right")
         figure.suptitle(
             f"{int(another.sum())} of {another.size:,} changes of one weight "
             "lead into another valley"

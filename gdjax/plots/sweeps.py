@@ -119,30 +119,41 @@ def sweep(runs: Any, *, title: str = "") -> Axes | Figure:
         title: figure title; by default, it summarizes the data, and names settings of one value.
 
     Raises:
-        ValueError: if the sweep compares so many settings that more than 12 maps are needed.
+        ValueError: if the sweep compares so many settings that more than 12 maps are needed, if no
+            run is finished, or if runs were averaged.
     """
+    if runs.outcome.dtype.kind == "f":
+        raise ValueError("outcomes were averaged; pass all runs, of which medians are drawn")
+    finished, total = int((runs.outcome >= 0).sum()), runs.outcome.size
+    if not finished:
+        raise ValueError("no run is finished; continue the sweep with gd.resume")
     baseline = _identity(runs).get("baseline", runs.attrs.get("baseline"))
     runs, compared, seeds = _by_settings(runs)
+    final = _final(runs.cost, seeds)
     if not compared:
         label = " and ".join(seeds) or "run"
         cost = _stack(runs.cost, seeds).transpose(RUN, "step").values
         drawn: Any = _curves(runs.step.values, cost, baseline=baseline, label=label, title=title)
     else:
-        cost = _final(runs.cost, seeds)
         names = runs.outcome.attrs["flag_meanings"].split()
         outcome = _stack(runs.outcome, seeds)
         if len(compared) == 1:
             setting = Setting(compared[0], runs[compared[0]].values)
             accuracy = _final(runs.test_accuracy, seeds).values if "test_accuracy" in runs else None
             options = {"outcomes": names, "baseline": baseline, "title": title}
-            drawn = outcomes_by_setting(setting, accuracy, cost.values, outcome.values, **options)
+            drawn = outcomes_by_setting(setting, accuracy, final.values, outcome.values, **options)
         else:
             stalled = outcome == (names.index("stalled") if "stalled" in names else -1)
-            drawn = _maps(cost, stalled, compared, baseline=baseline, title=title)
+            drawn = _maps(final, stalled, compared, baseline=baseline, title=title)
     constants = [
         f"{str(name).replace('_', ' ')} " + (f"{v:.3g}" if isinstance(v, float) else str(v))
         for name, v in ((name, c.item()) for name, c in runs.coords.items() if c.ndim == 0)
     ]
+    is_equal = np.isfinite(final) & (final == final.isel({RUN: 0}))
+    if final.sizes[RUN] > 1 and bool(is_equal.all()):
+        constants.append("equal costs for all seeds")
+    if finished < total:
+        constants.append(f"{finished:,} of {total:,} runs finished")
     if constants and not title:
         first = drawn if isinstance(drawn, Axes) else drawn.axes[0]
         with style():

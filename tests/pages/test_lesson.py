@@ -526,7 +526,7 @@ def test_displayed_votes_equal_the_predictions_of_the_networks(course, problem):
         assert f"{counts.max()} of 8 read" in summary
         displayed = [int(bar) for bar in course.page.locator("#vote-bars span").all_text_contents()]
         np.testing.assert_array_equal(displayed, counts)
-    assert course.text("#vote-told") == "Moved by 2 to the right and \u22121 down."
+    assert course.text("#vote-told") == "Moved by 2 to the right and 1 up."
 
 
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
