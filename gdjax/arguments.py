@@ -8,6 +8,7 @@ Traceback (most recent call last):
 gdjax.errors.InputError: density: width = -1.0, expected a number above 0
 """
 
+import difflib
 import itertools
 import math
 import sys
@@ -172,7 +173,11 @@ def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
     """Check that an argument is one of the given names."""
     known = list(choices)
     if not isinstance(value, str) or value not in known:
-        raise InputError(f"{name} = {_short(value)} is unknown; choose one of {', '.join(known)}")
+        near = difflib.get_close_matches(str(value), known, n=1)
+        hint = f". Did you mean {near[0]}?" if near else ""
+        raise InputError(
+            f"{name} = {_short(value)} is unknown; choose one of {', '.join(known)}{hint}"
+        )
 
 
 def check_callable(name: str, value: Any, expected: str = "a function") -> None:

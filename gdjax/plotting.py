@@ -69,7 +69,6 @@ FIGURES: Mapping[type | str, Callable[..., Any]] = {
     FiniteTemperatureCoefficient: volumes.chain_coefficients,
     LocalLearningCoefficient: volumes.learning_coefficient,
 }
-TREES = {"sweep": sweeps.compared, "slice": landscapes.tree_of_planes}
 
 
 def plot(result: Any, *, title: str = "") -> "Figure":
@@ -87,8 +86,7 @@ def plot(result: Any, *, title: str = "") -> "Figure":
         basin_volume, finite_temperature_coefficient, local_learning_coefficient
 
     Args:
-        result: what one of these functions returns; the path or URL of the store of a sweep; or a
-            DataTree of sweeps or planes.
+        result: what one of these functions returns, or the path or URL of the store of a sweep.
         title: figure title; by default, it summarizes the data.
 
     Returns:
@@ -111,7 +109,7 @@ def plot(result: Any, *, title: str = "") -> "Figure":
     check_text("plot: title", title)
     if isinstance(result, str | Path):
         result = open_dataset(result)
-    draw = _drawer(result)
+    draw = FIGURES.get(_kind(result) if isinstance(result, xr.Dataset) else type(result))
     if draw is None:
         raise InputError(
             f"plot: result is {_describe(result)}, which has no figure; help(gd.plot) lists the "
@@ -122,14 +120,6 @@ def plot(result: Any, *, title: str = "") -> "Figure":
     except ValueError as error:
         raise InputError(f"plot: {error}") from error
     return figure_of(axes_or_figure) if isinstance(axes_or_figure, Axes) else axes_or_figure
-
-
-def _drawer(result: Any) -> Callable[..., Any] | None:
-    """Return the function that draws a result, or None."""
-    if isinstance(result, xr.DataTree):
-        kinds = {_kind(node.to_dataset()) for node in result.children.values()}
-        return TREES.get(kinds.pop()) if len(kinds) == 1 else None
-    return FIGURES.get(_kind(result) if isinstance(result, xr.Dataset) else type(result))
 
 
 def _kind(dataset):

@@ -15,22 +15,13 @@ from tqdm import tqdm
 DELAY = 2.0  # seconds; shorter work shows no bar
 
 
-def bar(*, total: int, unit: str, delay: float | int = DELAY, **more: Any) -> Any:
+def bar(**settings: Any) -> Any:
     """Return a tqdm progress bar; TQDM_DISABLE=1 disables it in a notebook.
 
     Args:
-        total: number of units.
-        unit: name of a unit.
-        delay: time in seconds before the bar appears.
-        more: further keywords of tqdm.
+        settings: keywords of tqdm: `total`, `unit`, and `delay` in seconds unless it is `DELAY`.
     """
-    settings: dict[str, Any] = {
-        "total": total,
-        "unit": unit,
-        "delay": delay,
-        "leave": False,
-        **more,
-    }
+    settings = {"delay": DELAY, "leave": False} | settings
     if not in_notebook():
         return tqdm(disable=None, **settings)  # None shows the bar only on a terminal
     if importlib.util.find_spec("ipywidgets") is None:

@@ -147,9 +147,6 @@ class Compiled:
     executable: Any
     decomposes: bool = False
 
-    def __call__(self, *arguments: PyTree) -> PyTree:
-        return self.executable(*arguments)
-
     @cached_property
     def nbytes(self) -> int:
         """Memory that the program needs on a device, in bytes."""

@@ -8,7 +8,6 @@ float64[2, 3] from 0 to 5 [0.5, 2] 3
 
 from collections.abc import Callable, Mapping
 from enum import IntEnum
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,46 +17,40 @@ LONG = 60  # maximum length of the text of other values
 MAX_LINES, WIDTH = 8, 90  # number of fields with lines of their own, and length of shared lines
 
 
-def fields(result: Any, statuses: Mapping[str, type[IntEnum]] = MappingProxyType({})) -> str:
-    """Return the fields of a result as its `__repr__`; more than eight share lines.
+def fields_with(**statuses: type[IntEnum]) -> Callable[[Any], str]:
+    """Return a `__repr__` that lists the fields of a result; more than eight share lines.
 
     Args:
-        result: NamedTuple or dataclass.
         statuses: enums of the fields whose values are printed by name.
 
     Examples:
         >>> class Ends(tuple):
         ...     _fields = ("values", "status")
         ...     values, status = np.ones(9), 0
-        >>> print(fields(Ends()))
+        >>> print(fields_with()(Ends()))
         Ends(
             values = float64[9], all 1
             status = 0
         )
     """
-    names = getattr(result, "_fields", None) or list(result.__dataclass_fields__)
-    lines = []
-    for name in names:
-        value = getattr(result, name)
-        text = f"{name} = {_words(statuses[name], value) if name in statuses else short(value)}"
-        if len(names) > MAX_LINES and lines and len(lines[-1]) + len(text) <= WIDTH:
-            lines[-1] += f", {text}"
-        else:
-            lines.append(text)
-    return "\n".join([f"{type(result).__name__}(", *(f"    {line}" for line in lines), ")"])
-
-
-def fields_with(**statuses: type[IntEnum]) -> Callable[[Any], str]:
-    """Return a `__repr__` that calls `fields` with enums.
-
-    Args:
-        statuses: enums of the fields whose values are printed by name.
-    """
 
     def __repr__(self: Any) -> str:
-        return fields(self, statuses)
+        names = getattr(self, "_fields", None) or list(self.__dataclass_fields__)
+        lines = []
+        for name in names:
+            value = getattr(self, name)
+            text = f"{name} = {_words(statuses[name], value) if name in statuses else short(value)}"
+            if len(names) > MAX_LINES and lines and len(lines[-1]) + len(text) <= WIDTH:
+                lines[-1] += f", {text}"
+            else:
+                lines.append(text)
+        return "\n".join([f"{type(self).__name__}(", *(f"    {line}" for line in lines), ")"])
 
     return __repr__
+
+
+fields = fields_with()
+"""`__repr__` of a result without statuses."""
 
 
 def _words(enum, value):

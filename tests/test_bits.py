@@ -25,14 +25,27 @@ def bowl():
     return gd.problems.bowl([1.0, 9.0])
 
 
-def random_cost():
-    """Return a problem whose cost has random inputs."""
+def watched_network():
+    """Return a network with a scalar and an array metric."""
+    return network(watched=True)
 
-    def cost(w, batch, *, key):
-        return jnp.mean((batch + 0.1 * jax.random.normal(key, batch.shape)) @ w) ** 2 + w @ w
+
+def random_cost():
+    """Return a problem whose cost has random inputs, the step, and a model state."""
+
+    def evaluation(w, batch, *, model_state):
+        return jnp.mean((batch - model_state) @ w) ** 2 + w @ w
+
+    def cost(w, batch, *, key, step, model_state):
+        noise = jax.random.normal(key, batch.shape) / (10 + step)
+        mean = 0.8 * model_state + 0.2 * jnp.mean(batch)
+        return evaluation(w, batch + noise, model_state=model_state), mean
+
+    def init(key):
+        return jax.random.normal(key, (7,)), jnp.zeros(())
 
     data = np.random.default_rng(0).normal(size=(20, 7)).astype(np.float32)
-    return gd.Problem(init=lambda key: jax.random.normal(key, (7,)), cost=cost, data=data)
+    return gd.Problem(init=init, cost=cost, evaluation=evaluation, data=data)
 
 
 def attention():
@@ -71,28 +84,29 @@ OPTIMIZERS = {
     "momentum": lambda learning_rate: optax.sgd(learning_rate, momentum=0.9),
     "adam": optax.adam,
 }
-PROBLEMS = {f.__name__: f for f in (bowl, network, random_cost, attention, convolution)}
+PROBLEMS = {f.__name__: f for f in (bowl, watched_network, random_cost, attention, convolution)}
 ORDERS = {"whole": ({}, "seed"), "shared": ({"batch_size": 5}, "seed")}
 ORDERS["own"] = {"batch_size": 5}, "data_seed"
+ORDERS["drawn"] = {"batch_size": 5, "replacement": True}, "data_seed"
 
-# Each pair of problem, optimizer, order and precision occurs.
+# Each pair of problem, optimizer, order and precision occurs; "drawn" is one of the own orders.
 QUICK = [
     ("bowl", "adam", "whole", False),
-    ("network", "momentum", "own", False),
+    ("watched_network", "momentum", "own", False),
     ("random_cost", "sgd", "shared", True),
 ]
 LONG = [
     ("bowl", "sgd", "whole", True),
     ("bowl", "momentum", "whole", True),
-    ("network", "sgd", "whole", False),
-    ("network", "adam", "shared", True),
+    ("watched_network", "sgd", "whole", False),
+    ("watched_network", "adam", "shared", True),
     ("random_cost", "momentum", "whole", False),
     ("random_cost", "adam", "own", False),
     ("attention", "sgd", "own", True),
     ("attention", "momentum", "shared", False),
     ("attention", "adam", "whole", True),
     ("convolution", "sgd", "shared", False),
-    ("convolution", "momentum", "own", True),
+    ("convolution", "momentum", "drawn", True),
     ("convolution", "adam", "whole", False),
 ]
 

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import xarray as xr
 
 import gdjax as gd
 from gdjax.descent import Outcome
@@ -56,19 +55,6 @@ def test_runs_are_exported_while_their_store_is_being_written(tmp_path):
     stored = gd.open_dataset(store)
     for run in result:
         np.testing.assert_array_equal(run.records["cost"], stored.cost.sel(run.at))
-
-
-@pytest.mark.parametrize(
-    ("runs", "poll", "expected"),
-    [
-        (xr.Dataset(), None, "runs = Dataset, expected a Dataset of gd.sweep"),
-        ("runs.zarr", 0.0, "poll_seconds = 0.0, expected a positive number"),
-        (xr.Dataset({"outcome": 0}), 1.0, "poll_seconds = 1.0, expected .* the path or URL"),
-    ],
-)
-def test_invalid_arguments_are_named_in_the_error(runs, poll, expected):
-    with pytest.raises(gd.errors.InputError, match=expected):
-        list(gd.export.histories(runs, poll_seconds=poll))
 
 
 def sampled(key):

@@ -149,11 +149,6 @@ def test_ctrl_c_outside_a_block_ends_the_process_with_advice():
     assert done.stdout == "so far\n"
 
 
-def test_ctrl_c_in_a_callback_is_not_lost():
-    done = python("interrupts.end_at_ctrl_c()", "press_in_a_callback(lambda: True)", "gc.collect()")
-    assert ended(done, "run the same command again"), done.stderr
-
-
 def test_a_second_ctrl_c_within_a_block_ends_the_process():
     done = python(
         "interrupts.end_at_ctrl_c()",

@@ -8,14 +8,8 @@ import pytest
 from gdjax import machine
 
 WHOLE = psutil.virtual_memory().total
+V1 = "memory.limit_in_bytes"  # file of cgroups v1
 UNLIMITED = 9223372036854771712  # value of cgroups v1 for a group without a limit
-
-
-def tree(root, files):
-    for name, text in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(f"{text}\n")
-    return root
 
 
 def test_cores_are_those_available_to_the_process(monkeypatch):
@@ -36,54 +30,29 @@ def test_without_a_limit_the_memory_is_that_of_the_machine(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("files", "limit"),
+    ("groups", "limits", "memory"),
     [
-        ({"proc/self/cgroup": "0::/", "sys/fs/cgroup/memory.max": 1000}, 1000),
-        ({"proc/self/cgroup": "0::/a/b", "sys/fs/cgroup/a/b/memory.max": 1000}, 1000),
+        ("0::/", {"memory.max": 1000}, 1000),
+        ("0::/a/b", {"a/b/memory.max": 1000}, 1000),
+        ("0::/a/b", {"a/b/memory.max": "max", "a/memory.max": 3000}, 3000),
+        ("0::/a/b", {"a/b/memory.max": 4000, "a/memory.max": 3000}, 3000),
+        ("0::/a", {"a/memory.max": "max"}, WHOLE),
+        ("0::/outside", {"memory.max": 5000}, 5000),
         (
-            {
-                "proc/self/cgroup": "0::/a/b",
-                "sys/fs/cgroup/a/b/memory.max": "max",
-                "sys/fs/cgroup/a/memory.max": 3000,
-            },
-            3000,
-        ),
-        (
-            {
-                "proc/self/cgroup": "0::/a/b",
-                "sys/fs/cgroup/a/b/memory.max": 4000,
-                "sys/fs/cgroup/a/memory.max": 3000,
-            },
-            3000,
-        ),
-        ({"proc/self/cgroup": "0::/a", "sys/fs/cgroup/a/memory.max": "max"}, WHOLE),
-        ({"proc/self/cgroup": "0::/outside", "sys/fs/cgroup/memory.max": 5000}, 5000),
-        (
-            {
-                "proc/self/cgroup": "9:name=systemd:/\n4:memory:/jobs/7\n1:cpu:/\n0::/",
-                "sys/fs/cgroup/memory/jobs/7/memory.limit_in_bytes": 2000,
-                "sys/fs/cgroup/memory/memory.limit_in_bytes": UNLIMITED,
-            },
+            "9:name=systemd:/\n4:memory:/jobs/7\n1:cpu:/\n0::/",
+            {f"memory/jobs/7/{V1}": 2000, f"memory/{V1}": UNLIMITED},
             2000,
         ),
-        (
-            {
-                "proc/self/cgroup": "4:cpu,memory:/outside",
-                "sys/fs/cgroup/memory/memory.limit_in_bytes": 6000,
-            },
-            6000,
-        ),
-        (
-            {
-                "proc/self/cgroup": "4:memory:/",
-                "sys/fs/cgroup/memory/memory.limit_in_bytes": UNLIMITED,
-            },
-            WHOLE,
-        ),
+        ("4:cpu,memory:/outside", {f"memory/{V1}": 6000}, 6000),
+        ("4:memory:/", {f"memory/{V1}": UNLIMITED}, WHOLE),
     ],
 )
-def test_memory_is_given_by_the_smallest_limit(files, limit, tmp_path):
-    assert machine.memory(tree(tmp_path, files)) == limit
+def test_memory_is_given_by_the_smallest_limit(groups, limits, memory, tmp_path):
+    files = {f"sys/fs/cgroup/{name}": limit for name, limit in limits.items()}
+    for name, text in {"proc/self/cgroup": groups, **files}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"{text}\n")
+    assert machine.memory(tmp_path) == memory
 
 
 def test_memory_is_at_most_that_of_the_machine():

@@ -13,6 +13,7 @@ is not 9 or 10.
 
 from dataclasses import dataclass
 from functools import partial
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -262,20 +263,19 @@ def plot(tree) -> dict:
     by_cost = branches(tree)
     records = next(iter(by_cost.values()))
     top, size = slice(records.attrs["gap_within"]), records.attrs["parameters"]
-    spreads, panels = [], {}
+    spreads, pairs, panels = {}, {}, {}
     for at in records.shown.values:
         here, ends = records.sel(shown=at), records.sel(seed=0, epoch=at)
-        spreads.append(
-            plots.DensityPanel(
-                f"{after(at)}, cost {float(ends.cost):.2g}",
-                here["at"].values,
-                here.density.values,
-                here.density_error.values,
-                float(here.bandwidth),
-                size,
-                np.append(ends.hessian.values[top], ends.smallest),
-                np.append(ends.hessian_residual.values[top], ends.smallest_residual),
-            )
+        name = f"{after(at)}, cost {float(ends.cost):.2g}"
+        spreads[name] = SimpleNamespace(
+            at=here["at"].values,
+            value=here.density.values,
+            error=here.density_error.values,
+            bandwidth=here.bandwidth,
+        )
+        pairs[name] = SimpleNamespace(
+            values=np.append(ends.hessian.values[top], ends.smallest),
+            residuals=np.append(ends.hessian_residual.values[top], ends.smallest_residual),
         )
     for cost, branch in by_cost.items():
         for matrix, name in zip(MATRICES, ("Hessian", "Gauss-Newton part"), strict=True):
@@ -288,6 +288,8 @@ def plot(tree) -> dict:
     return {
         "density": plots.densities(
             spreads,
+            pairs=pairs,
+            size=size,
             title=f"{size:,} eigenvalues: at least {near_zero(records):.1%} have magnitudes below "
             "1 % of the largest",
         ),

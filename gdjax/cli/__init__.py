@@ -11,7 +11,7 @@ from dataclasses import is_dataclass
 from functools import reduce
 from itertools import pairwise
 from operator import or_
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import tyro
 
@@ -19,7 +19,7 @@ from gdjax import __version__, interrupts
 from gdjax.cli.data import Data
 from gdjax.cli.landscape import Landscape
 from gdjax.cli.minima import Minima
-from gdjax.cli.options import check_limits
+from gdjax.cli.options import check_limits, parts
 from gdjax.cli.pages import Explore, Lesson
 from gdjax.cli.spectrum import Spectrum
 from gdjax.cli.store import Replay, Resume
@@ -60,17 +60,12 @@ def main(arguments: list[str] | None = None) -> None:
     except OSError as error:
         if error.filename is not None:  # the error concerns a file, not standard output
             raise
-        raise SystemExit(_give_up_stdout(error)) from None
-
-
-def _give_up_stdout(error: OSError) -> int:
-    """Discard the remaining standard output, and return the exit status."""
-    # Python flushes standard output again at exit, which would report the same error.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if isinstance(error, BrokenPipeError):
-        return BROKEN_PIPE
-    print(f"gdjax: standard output cannot be written: {error.strerror}", file=sys.stderr)
-    return 2
+        # Python flushes standard output again at exit, which would report the same error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise SystemExit(BROKEN_PIPE) from None
+        print(f"gdjax: standard output cannot be written: {error.strerror}", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 def _run(arguments: list[str]) -> None:
@@ -123,23 +118,14 @@ def _hints(command):
 
 def _check_value(flag, value, hint):
     """Check one word, if its type consists of numbers and choices."""
-    accepted = list(_accepted(hint))
-    if value in accepted or not all(a in NUMBERS or isinstance(a, str) for a in accepted):
+    alternatives = list(parts(hint))
+    if value in alternatives or not all(a in NUMBERS or isinstance(a, str) for a in alternatives):
         return
-    for number in filter(NUMBERS.get, accepted):
+    for number in filter(NUMBERS.get, alternatives):
         with contextlib.suppress(ValueError):
             number(value)
             return
-    near = difflib.get_close_matches(value, [a for a in accepted if isinstance(a, str)], 1)
-    expected = ", ".join(NUMBERS.get(a, a) for a in accepted)
+    near = difflib.get_close_matches(value, [a for a in alternatives if isinstance(a, str)], 1)
+    expected = ", ".join(NUMBERS.get(a, a) for a in alternatives)
     remedy = f"; did you mean {near[0]}?" if near else ""
     raise InputError(f"{flag} {value}: expected {expected}{remedy}")
-
-
-def _accepted(hint):
-    """Yield the types and the choices in a type, such as int and "full" in int | "full" | None."""
-    if args := [arg for arg in get_args(hint) if arg not in (type(None), ...)]:
-        for arg in args:
-            yield from _accepted(arg)
-    else:
-        yield hint

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from gdjax import interrupts
 from gdjax._runtime import process, results
@@ -53,25 +53,10 @@ class Minima(StoredRuns):
     their minima are not isolated.
     """
 
-    function: (
-        Literal[
-            "quartic",
-            "sine_bowl",
-            "two_sines",
-            "rosenbrock",
-            "himmelblau",
-            "beale",
-            "rastrigin",
-            "six_hump_camel",
-            "styblinski_tang",
-            "ackley",
-            "goldstein_price",
-            "monkey_saddle",
-            "two_factors",
-        ]
-        | None
-    ) = None
-    """Test function to minimize from random starts."""
+    function: str | None = None
+    """Test function to minimize from random starts: quartic, sine_bowl, two_sines, rosenbrock,
+    himmelblau, beale, rastrigin, six_hump_camel, styblinski_tang, ackley, goldstein_price,
+    monkey_saddle or two_factors."""
     data: str | None = None
     """Data set of the digit networks; mnist5k by default."""
     seeds: Count | None = None
@@ -229,7 +214,7 @@ def report(summary: dict[str, Any], tolerance: float) -> list[str]:
     """Return the printed tables of minima and manifolds, and sentences on their numbers."""
     minima, manifolds, ended = (summary[name] for name in ("minima", "manifolds", "ended"))
     points = sum(count for kind, count in ended.items() if kind in POINTS)
-    others = ", ".join(
+    other_kinds = ", ".join(
         f"{count} {kind}" for kind, count in ended.items() if kind not in (*POINTS, MANIFOLD)
     )
     lines = [
@@ -237,7 +222,7 @@ def report(summary: dict[str, Any], tolerance: float) -> list[str]:
         *_table("manifold", manifolds),
         f"{points} of {summary['runs']} runs ended in {len(minima)} minima, "
         f"{ended.get(MANIFOLD, 0)} on {len(manifolds)} manifolds of minima; other runs: "
-        f"{others or 'none'}",
+        f"{other_kinds or 'none'}",
     ]
     if "no derivative" in ended:
         lines.append(

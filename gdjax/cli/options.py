@@ -2,15 +2,15 @@
 
 import itertools
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, is_dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import tyro
 
 from gdjax.cli.grid import TRUTH, number
-from gdjax.cli.problem_file import Given, check_problem_file, load_problem
+from gdjax.cli.problem_file import ProblemOption, load_problem
 from gdjax.errors import InputError
 
 MOMENTUM = 0.9
@@ -24,9 +24,9 @@ class Limit:
     expected: str
 
 
-def at_least(least: int) -> Limit:
-    """Return the limit of numbers that must not be below `least`."""
-    return Limit(lambda value: value >= least, f"at least {least}")
+def at_least(minimum: int) -> Limit:
+    """Return the limit of numbers that must not be below `minimum`."""
+    return Limit(lambda value: value >= minimum, f"at least {minimum}")
 
 
 Count = Annotated[int, at_least(1)]
@@ -41,16 +41,19 @@ def check_limits(command: Any) -> None:
         if is_dataclass(value):
             check_limits(value)
         entries = value if isinstance(value, tuple) else (value,)
-        for limit, entry in itertools.product(_limits(hint), entries):
+        limits = [part for part in parts(hint) if isinstance(part, Limit)]
+        for limit, entry in itertools.product(limits, entries):
             if isinstance(entry, int | float) and not limit.accepts(entry):
                 raise InputError(f"--{name.replace('_', '-')} {entry}: expected {limit.expected}")
 
 
-def _limits(hint):
-    """Yield the limits in a type, such as that of Count in Count | None."""
-    yield from (entry for entry in getattr(hint, "__metadata__", ()) if isinstance(entry, Limit))
-    for argument in get_args(hint):
-        yield from _limits(argument)
+def parts(hint: Any) -> Iterator[Any]:
+    """Yield the types, limits and choices in a type: int and its limit in Count | None."""
+    if args := get_args(hint):
+        for arg in args:
+            yield from parts(arg)
+    elif hint not in (type(None), ...):
+        yield hint
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ class StoredRuns:
     """Zarr store of a sweep."""
     at: Annotated[tuple[str, ...], tyro.conf.arg(metavar="AXIS=VALUE")] = ()
     """Runs of the store, by values of its axes, such as learning_rate=0.5 seed=3."""
-    problem: Given = None
+    problem: ProblemOption = None
     """Problem of the sweep in the store, if it is user-defined."""
     skip_damaged: bool = False
     """Read the store without its damaged runs, instead of stopping with an error."""
@@ -92,18 +95,12 @@ class StoredRuns:
     """Go on if a version, a numeric flag or a function of the host cannot be compared."""
 
     def check_store(self) -> None:
-        """Check that options of a store are given only with one, and that it exists."""
-        check_problem_file(self.problem)
-        given = {"--problem": self.problem, "--at": " ".join(self.at)}
-        if self.store is None:
-            for flag, value in given.items():
-                if value:
-                    raise InputError(f"{flag} {value}: requires --store, the store of the sweep")
-            if self.skip_damaged:
-                raise InputError("--skip-damaged: requires --store, the store to read")
-        else:
-            check_store(self.store)
-            parse_at(self.at)
+        """Check that options of a store are given only with one, and their form."""
+        parse_at(self.at)
+        for name in ("at", "problem", "skip_damaged"):
+            if self.store is None and getattr(self, name):
+                flag = name.replace("_", "-")
+                raise InputError(f"--{flag}: requires --store, the store of the sweep")
 
     def selection(self) -> dict[str, Any]:
         """Return the arguments with which the functions of gdjax read these runs."""
@@ -114,14 +111,15 @@ class StoredRuns:
             "skip_damaged": self.skip_damaged,
         }
 
-
-def check_store(store: str) -> None:
-    """Check that the folder of a store exists, unless the store is a URL."""
-    if "://" not in store and not Path(store).is_dir():
-        raise InputError(
-            f"{store}: no such store; pass the folder or URL of the store of a sweep, such as "
-            f"results/sweep/<hash>/runs.zarr"
-        )
+    def flags(self) -> list[Any]:
+        """Return the flags that differ from their defaults, for use in another command."""
+        words: list[Any] = []
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value != field.default:
+                words.append("--" + field.name.replace("_", "-"))
+                words += value if isinstance(value, tuple) else [value] * (value is not True)
+        return words
 
 
 def make_optimizer(name: str, axes: Any = ()) -> Any:

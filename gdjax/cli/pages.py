@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import tyro
 
 from gdjax._runtime import process, results
-from gdjax.cli.options import at_least, check_store
+from gdjax.cli.options import at_least
 from gdjax.errors import InputError
 
 TRAIN_IMAGES = 4000  # maximum number of training images in a lesson
@@ -33,15 +33,6 @@ class Explore:
 
     def run(self) -> None:
         """Read the inputs and write the page."""
-        if self.store is not None:
-            check_store(self.store)
-        inputs = (("--planes", self.planes, "landscape"), ("--minima", self.minima, "minima"))
-        for flag, path, command in inputs:
-            if path is not None and not path.is_dir():
-                raise InputError(
-                    f"{flag} {path}: no such folder; pass the .zarr folder that `gdjax {command}` "
-                    f"wrote"
-                )
         file = results.page("explore", self, self.out)
         process.configure()
         from gdjax import pages, stores

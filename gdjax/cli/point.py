@@ -1,6 +1,5 @@
 """Network to analyze: a stored run, parameters in a file, or a new network."""
 
-import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,23 +51,6 @@ class Origin(StoredRuns):
         self.check_store()
         if self.store is not None and self.params is not None:
             raise InputError("--store and --params: expected one of them")
-        if self.params is not None and not self.params.is_file():
-            raise InputError(
-                f"--params {self.params}: no such file; pass the params.npz that `gdjax train` "
-                f"wrote"
-            )
-
-    def flags(self) -> list[str]:
-        """Return the flags that differ from their defaults, for use in another command."""
-        words = []
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if value == field.default:
-                continue
-            words.append("--" + field.name.replace("_", "-"))
-            if value is not True:
-                words += map(str, value if isinstance(value, tuple) else [value])
-        return words
 
     def find(self) -> Point:
         """Load the point, or train a network."""
@@ -142,10 +124,10 @@ def _of_file(file):
 
     described, trained, outcome = _summary(file)
     problem = problem_from(described, file)
-    like = jax.eval_shape(problem.init, jax.random.key(0))
+    structure = jax.eval_shape(problem.init, jax.random.key(0))
     try:
         with np.load(file) as arrays:
-            params = from_named("params", like, arrays)
+            params = from_named("params", structure, arrays)
     except Exception as error:  # a damaged file can cause any exception in NumPy
         raise InputError(
             f"--params {file}: the file does not contain the parameters of the network in "

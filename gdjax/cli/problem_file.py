@@ -15,18 +15,7 @@ import tyro
 from gdjax.errors import InputError, explained
 
 FORM = "FILE.py:NAME"
-Given = Annotated[str | None, tyro.conf.arg(metavar=FORM)]
-
-
-def check_problem_file(text: str | None) -> None:
-    """Check the form of `--problem`, and that its file exists, before JAX is imported."""
-    if text is None:
-        return
-    file, colon, name = text.rpartition(":")
-    if not colon or not name.isidentifier() or Path(file).suffix != ".py":
-        raise InputError(f"--problem {text}: expected {FORM}, such as my_file.py:problem")
-    if not Path(file).is_file():
-        raise InputError(f"--problem {text}: no such file: {file}; check the path")
+ProblemOption = Annotated[str | None, tyro.conf.arg(metavar=FORM)]
 
 
 def load_problem(text: str | None) -> Any:
@@ -35,8 +24,11 @@ def load_problem(text: str | None) -> Any:
         return None
     from gdjax.problems import Problem
 
-    check_problem_file(text)
-    file, _, name = text.rpartition(":")
+    file, colon, name = text.rpartition(":")
+    if not colon or not name.isidentifier() or Path(file).suffix != ".py":
+        raise InputError(f"--problem {text}: expected {FORM}, such as my_file.py:problem")
+    if not Path(file).is_file():
+        raise InputError(f"--problem {text}: no such file: {file}; check the path")
     path = Path(file).resolve()
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None

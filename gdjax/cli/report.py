@@ -15,6 +15,9 @@ from gdjax.cli.options import format_value
 from gdjax.descent import OUTCOMES, steps_for
 from gdjax.plots import sweeps as plots
 
+# Columns of medians: the variable of a sweep, and the format of its values.
+METRICS = {"median_accuracy": ("test_accuracy", "{:.1%}"), "median_cost": ("cost", "{:.4f}")}
+
 
 def by_first_axis(runs: Any, name: str) -> tuple[str, np.ndarray, np.ndarray]:
     """Return name and values of the first axis, and a variable [values, runs with it, ...]."""
@@ -30,30 +33,16 @@ def table(runs: Any) -> list[dict[str, Any]]:
     Each median has a confidence interval (see `gdjax.statistics.median`), which is infinite for
     fewer than six runs.
     """
-    axis, values, cost = by_first_axis(runs, "cost")
-    outcome = by_first_axis(runs, "outcome")[2]
-    accuracy = _final_accuracy(runs)
-    return [
-        {
-            axis: value.item(),
-            **({} if accuracy is None else _median("median_accuracy", accuracy[i])),
-            **_median("median_cost", cost[i, ..., -1]),
-            **{name: int(np.sum(outcome[i] == k)) for k, name in enumerate(OUTCOMES)},
-        }
-        for i, value in enumerate(values)
-    ]
-
-
-def _final_accuracy(runs):
-    """Return the final test accuracy [settings, runs]; None if it was not recorded."""
-    if "test_accuracy" not in runs:
-        return None
-    return by_first_axis(runs, "test_accuracy")[2][..., -1]
-
-
-def _median(name, values):
-    half = statistics.median(values)
-    return {name: half.value, f"{name}_interval": [half.low, half.high]}
+    axis, values, outcome = by_first_axis(runs, "outcome")
+    rows = [{axis: value.item()} for value in values]
+    for name, (variable, _) in METRICS.items():
+        finals = by_first_axis(runs, variable)[2][..., -1] if variable in runs else ()
+        for row, final in zip(rows, finals, strict=False):
+            half = statistics.median(final)
+            row.update({name: half.value, f"{name}_interval": [half.low, half.high]})
+    for row, codes in zip(rows, outcome, strict=True):
+        row.update({name: int(np.sum(codes == k)) for k, name in enumerate(OUTCOMES)})
+    return rows
 
 
 def own_folder(store: Path, runs: Any) -> Path | None:
@@ -77,13 +66,15 @@ def report_sweep(runs: Any, folder: Path, config: Any, store: str | Path) -> Non
     label = axis.replace("_", " ")
     identity = json.loads(runs.attrs["identity"])
     best = min(rows, key=lambda row: row["median_cost"])
-    seconds = float(runs.attrs.get("seconds", 0))
+    seconds = float(runs.attrs.get("seconds", 0))  # absent if nothing was computed
+    computed = f"in {seconds:.1f} s" if seconds else "were in the store; nothing was computed"
     count = int(np.prod(runs.outcome.shape))
     steps = int(runs.step[-1])
-    accuracy = _final_accuracy(runs)
+    has_accuracy = "test_accuracy" in runs
+    accuracy = by_first_axis(runs, "test_accuracy")[2][..., -1] if has_accuracy else None
     epoch = steps_for(1, identity["samples"], identity["batch_size"])
     lowest = f"lowest median training cost at {label} {format_value(best[axis], 4)}"
-    if accuracy is not None:
+    if has_accuracy:
         lowest += f": test accuracy {best['median_accuracy']:.1%}"
 
     def draw():
@@ -116,7 +107,7 @@ def report_sweep(runs: Any, folder: Path, config: Any, store: str | Path) -> Non
             "run_steps_per_second": count * steps / seconds if seconds else 0.0,
         },
         draw=draw,
-        report=[printed_table(rows), lowest, f"{count} runs of {steps} steps in {seconds:.1f} s"],
+        report=[printed_table(rows), lowest, f"{count} runs of {steps} steps {computed}"],
         next_command=("explore", store),
     )
 
@@ -125,7 +116,7 @@ def printed_table(rows: list[dict[str, Any]]) -> str:
     """Return the table as text; intervals are shown where they are finite."""
     axis = next(iter(rows[0]))
     columns = {axis.replace("_", " "): [format_value(row[axis], 4) for row in rows]}
-    for name, form in (("median_accuracy", "{:.1%}"), ("median_cost", "{:.4f}")):
+    for name, (_, form) in METRICS.items():
         if name in rows[0]:
             intervals = [row[f"{name}_interval"] for row in rows]
             known = np.isfinite([low for low, _ in intervals])

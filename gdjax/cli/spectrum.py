@@ -121,24 +121,17 @@ def figures(
         return {}
     from gdjax.plots import spectrum as plots
 
-    density = spectrum.density
-    panel = plots.DensityPanel(
-        point.label,
-        density.at,
-        density.value,
-        density.error,
-        float(density.bandwidth),
-        size=spectrum.size,
-        ends=spectrum.extremes.values,
-        residuals=spectrum.extremes.residuals,
-    )
     # The smallest eigenvalues come last and have no rank from the largest.
     ranked = {
         name: (pairs.values[:largest], pairs.residuals[:largest])
         for name, pairs in {"whole": spectrum.extremes, **spectrum.parts}.items()
     }
     return {
-        "density": plots.densities([panel]),
+        "density": plots.densities(
+            {point.label: spectrum.density},
+            pairs={point.label: spectrum.extremes},
+            size=spectrum.size,
+        ),
         "ranks": plots.ranks(
             {point.label: ranked},
             limit=summary["stability_threshold"],

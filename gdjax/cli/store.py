@@ -11,8 +11,8 @@ import tyro
 
 from gdjax import interrupts
 from gdjax._runtime import process, results
-from gdjax.cli.options import StoredRuns, check_store, format_value, resume_command
-from gdjax.cli.problem_file import Given, check_problem_file, load_problem
+from gdjax.cli.options import StoredRuns, format_value, resume_command
+from gdjax.cli.problem_file import ProblemOption, load_problem
 from gdjax.errors import InputError
 
 StorePath = Annotated[str, tyro.conf.Positional]
@@ -24,7 +24,7 @@ class Resume:
 
     store: StorePath
     """Zarr store of a sweep: a folder, or a URL such as s3://bucket/runs.zarr."""
-    problem: Given = None
+    problem: ProblemOption = None
     """Problem of the sweep, if it is user-defined."""
     allow_unverified: bool = False
     """Go on if a version, a numeric flag or a function of the host cannot be compared."""
@@ -40,8 +40,6 @@ class Resume:
 
     def run(self) -> None:
         """Compute the missing runs, write summary and figures, then print the table."""
-        check_store(self.store)
-        check_problem_file(self.problem)
         part = None if self.part is None else parse_part(self.part, os.environ)
         process.configure()
         from gdjax.sweeps import count_tiles, resume
@@ -81,13 +79,13 @@ def parse_part(text: str, environment: Mapping[str, str]) -> tuple[int, int]:
         >>> parse_part("auto", {"JOB_COMPLETION_INDEX": "3", "JOB_COMPLETION_COUNT": "8"})
         (3, 8)
     """
-    pair, given = text, environment.get
+    pair, variable = text, environment.get
     if text == "auto":
-        number, count = given("JOB_COMPLETION_INDEX"), given("JOB_COMPLETION_COUNT")
-        if task := given("SLURM_ARRAY_TASK_ID"):
-            first, step = given("SLURM_ARRAY_TASK_MIN", 0), given("SLURM_ARRAY_TASK_STEP", 1)
+        number, count = variable("JOB_COMPLETION_INDEX"), variable("JOB_COMPLETION_COUNT")
+        if task := variable("SLURM_ARRAY_TASK_ID"):
+            first, step = variable("SLURM_ARRAY_TASK_MIN", 0), variable("SLURM_ARRAY_TASK_STEP", 1)
             number = (int(task) - int(first)) // int(step)
-            count = given("SLURM_ARRAY_TASK_COUNT")
+            count = variable("SLURM_ARRAY_TASK_COUNT")
         pair = f"{number}/{count}"
     numbers = re.fullmatch(r"(\d+)/(\d+)", pair)
     if numbers is None or int(numbers[1]) >= int(numbers[2]):
@@ -112,7 +110,6 @@ class Replay(StoredRuns):
 
     def run(self) -> None:
         """Recompute the run, and print the comparison."""
-        self.check_store()
         process.configure()
         from gdjax.sweeps import replay
 
@@ -125,9 +122,6 @@ class Replay(StoredRuns):
                 f"{run}: differs from step {comparison.first_step} on; the largest difference is "
                 f"{comparison.largest_difference:.3g}"
             )
-        options = () if self.problem is None else ("--problem", self.problem)
-        options += ("--skip-damaged",) * self.skip_damaged
-        words = ("landscape", "--store", self.store, *options, "--at", *run.split())
-        print(results.next_command(*words))
+        print(results.next_command("landscape", *self.flags()))
         if not comparison.equal:
             raise SystemExit(1)

@@ -10,7 +10,7 @@ from gdjax import interrupts
 from gdjax._runtime import process, results
 from gdjax.cli.grid import GRAMMAR, parse, parse_any
 from gdjax.cli.options import Count, Limit, NetworkOptions, make_optimizer, resume_command
-from gdjax.cli.problem_file import Given, check_problem_file, load_problem
+from gdjax.cli.problem_file import ProblemOption, load_problem
 from gdjax.errors import InputError
 
 Values = Annotated[str, tyro.conf.arg(metavar="VALUES")]
@@ -34,7 +34,7 @@ class Sweep(NetworkOptions):
     """Scales of the initial weights."""
     axes: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUES")] = ()
     """Further axes, such as temperature=1,0.5, nesterov=false,true or batch_size=16,64."""
-    problem: Given = None
+    problem: ProblemOption = None
     """User-defined problem, used instead of the digit network that data, widths, activation and
     initializer define."""
     batch_size: Annotated[int, BATCH_SIZE] | Literal["full"] = 32
@@ -60,7 +60,6 @@ class Sweep(NetworkOptions):
 
     def run(self) -> None:
         """Run the sweep, write summary and figures, then print the table."""
-        check_problem_file(self.problem)
         named = self._axes()
         process.configure()
         from gdjax import sweeps

@@ -60,8 +60,8 @@ class Train(NetworkOptions):
         steps = self.num_steps or recipe.epochs * epoch
         folder = results.folder("train", self, self.out)
         streams = keys.run_keys(0, seed=self.seed)
-        like = jax.eval_shape(problem.init, streams.init)
-        check.check_params_fit(like, slabs.memory_limit(jax.local_devices()[0]))
+        structure = jax.eval_shape(problem.init, streams.init)
+        check.check_params_fit(structure, slabs.memory_limit(jax.local_devices()[0]))
         start = problem.init(streams.init)
         with interrupts.interruptible() as stop:  # after an interruption, results are written, too
             run = descend(
@@ -84,13 +84,11 @@ class Train(NetworkOptions):
                 next_command=("spectrum", "--params", folder / "params.npz"),
             )
         if stop.is_set():
-            progress = (
-                f"after {run.num_steps} of {steps} steps; the parameters so far are in "
-                f"{folder / 'params.npz'}. To take all steps, run the same command again"
-                if run.num_steps < steps
-                else f"when all {steps} steps were done; all results are in {folder}"
+            print(
+                f"interrupted after {run.num_steps} of {steps} steps; the results are in {folder}. "
+                f"To take all steps, run the same command again",
+                file=sys.stderr,
             )
-            print(f"interrupted {progress}", file=sys.stderr)
             raise SystemExit(interrupts.STATUS)
 
     def _recipe(self) -> Any:

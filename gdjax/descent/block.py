@@ -25,7 +25,7 @@ from gdjax.descent.batches import recorded_rows, recorded_samples
 from gdjax.descent.block_values import SNAPSHOTS, BlockConfig, Carry, Chunks, Records, Shared
 from gdjax.descent.step import cost_type, evaluate, finite, init, move, norm, objective
 from gdjax.problems.evaluation import deterministic_cost, evaluation_microbatch, without_data
-from gdjax.problems.keywords import GIVEN_TO_METRICS, accepted, given_to
+from gdjax.problems.keywords import GIVEN_TO_METRICS, given_to, settings_of
 from gdjax.problems.microbatches import cost_microbatch, in_microbatches, over_batches
 from gdjax.problems.problem import Metric, Problem
 from gdjax.slabs import CompiledFunction
@@ -317,7 +317,7 @@ def _record(config, settings, shared, chunk, carry):
 def _measure(name, metric, settings, shared, at, point, carry):
     """Return the value of a metric, and its next state if it has one."""
     state = carry.state
-    keywords = accepted(metric.function, settings["cost"])
+    keywords = settings_of(metric.function, settings["cost"])
     needed = given_to(metric.function, GIVEN_TO_METRICS)
     supplied = {
         "step": jnp.asarray(at, jnp.int32),

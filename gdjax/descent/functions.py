@@ -17,7 +17,7 @@ from jaxtyping import PyTree
 
 from gdjax.descent.step import cost_type, update
 from gdjax.errors import InputError
-from gdjax.problems.keywords import GIVEN_TO_METRICS, accepted, given_to
+from gdjax.problems.keywords import GIVEN_TO_METRICS, given_to, settings_of
 from gdjax.problems.problem import Problem, map_functions
 from gdjax.problems.traces import Traced, canonical, key_shape, traced_costs
 
@@ -53,11 +53,11 @@ def traced_functions(
     supplied = {"key": key_shape(), "step": np.int32(0), "model_state": model_state}
     supplied["opt_state"] = opt_state
     for name, metric in problem.metrics.items():
-        given = {n: supplied[n] for n in given_to(metric.function, GIVEN_TO_METRICS)}
-        given |= accepted(metric.function, settings["cost"])
+        keywords = {n: supplied[n] for n in given_to(metric.function, GIVEN_TO_METRICS)}
+        keywords |= settings_of(metric.function, settings["cost"])
         measure = partial(_measure, metric.init)
         traced[f"metrics.{name}"] = canonical(
-            metric.function, (params, metric.data), given, measure
+            metric.function, (params, metric.data), keywords, measure
         )
         if metric.init is not None:
             traced[f"metrics.{name}.init"] = canonical(metric.init, (params, metric.data))
@@ -71,9 +71,9 @@ def with_functions(problem: Problem, traced: Mapping[str, Traced]) -> Problem:
     return map_functions(problem, lambda name, f: traced[name].function if name in traced else f)
 
 
-def _measure(init, function, params, data, **given):
+def _measure(init, function, params, data, **keywords):
     state = () if init is None else (init(params, data),)
-    return function(params, data, *state, **given)
+    return function(params, data, *state, **keywords)
 
 
 def one_update(make_optimizer: Callable, params: PyTree, **settings: Any) -> tuple[PyTree, PyTree]:

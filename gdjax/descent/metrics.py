@@ -9,7 +9,6 @@ samples drawn without replacement.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -23,7 +22,7 @@ from gdjax.descent.step import cost_type
 from gdjax.errors import InputError
 from gdjax.keys import check_key
 from gdjax.problems.evaluation import deterministic_cost, with_data, without_data
-from gdjax.problems.keywords import declared, given_to, signature
+from gdjax.problems.keywords import declare, declared, given_to
 from gdjax.problems.microbatches import in_microbatches
 from gdjax.problems.problem import Metric, Problem, require_problem
 
@@ -141,7 +140,14 @@ def _of_outputs(name, quantity, problem, data, **described):
             f"{name}: expected data (inputs, labels), where labels are whole numbers, one per "
             f"sample; pass data=..."
         )
-    return Metric(_OfOutputs(quantity, problem.predict), data=tuple(data), **described)
+    predict = problem.predict
+
+    def function(params, data, **keywords):
+        inputs, labels = data
+        return quantity(predict(params, inputs, **keywords), jnp.asarray(labels))
+
+    declare(function, ("params", "data"), given_to(predict), declared(predict))
+    return Metric(function, data=tuple(data), **described)
 
 
 def gradient_noise(
@@ -172,10 +178,10 @@ def gradient_noise(
         >>> float(metric.function(jnp.zeros(()), metric.data))
         2.0
     """
-    few = _mini_batches("gradient_noise", problem, key, batch_size, batches)
+    samples = _mini_batches("gradient_noise", problem, key, batch_size, batches)
     return Metric(
-        _OfCost(_noise, without_data(problem)),
-        data=few,
+        _of_cost(_noise, problem),
+        data=samples,
         long_name="trace of the gradient's covariance",
     )
 
@@ -208,18 +214,18 @@ def noise_scale(
 
     Source: McCandlish et al. 2018, arXiv 1812.06162, equation 2.9.
     """
-    few = _mini_batches("noise_scale", problem, key, batch_size, batches)
+    samples = _mini_batches("noise_scale", problem, key, batch_size, batches)
     return Metric(
-        _OfCost(_scale, without_data(problem)),
-        data=(few, problem.data),
+        _of_cost(_scale, problem),
+        data=(samples, problem.data),
         long_name="simple noise scale",
         units="samples",
     )
 
 
-def _noise(cost: Callable, params: PyTree, few: PyTree) -> Float[Array, ""]:
+def _noise(cost: Callable, params: PyTree, samples: PyTree) -> Float[Array, ""]:
     """Return B/(K - 1) times the sum of squared deviations (Welford 1962)."""
-    count, size = jax.tree.leaves(few)[0].shape[:2]
+    count, size = jax.tree.leaves(samples)[0].shape[:2]
 
     def add(carry, numbered):
         mean, squares = carry
@@ -233,14 +239,14 @@ def _noise(cost: Callable, params: PyTree, few: PyTree) -> Float[Array, ""]:
 
     dtype = cost_type(params)
     start = jax.tree.map(lambda a: jnp.zeros(a.shape, dtype), params), jnp.zeros((), dtype)
-    (_, squares), _ = jax.lax.scan(add, start, (jnp.arange(1, count + 1, dtype=dtype), few))
+    (_, squares), _ = jax.lax.scan(add, start, (jnp.arange(1, count + 1, dtype=dtype), samples))
     return squares * (size / (count - 1))
 
 
 def _scale(cost, params, data):
-    few, whole = data
+    samples, whole = data
     gradient = in_microbatches(jax.grad(cost))(params, whole)
-    return _noise(cost, params, few) / optax.tree.norm(gradient, squared=True)
+    return _noise(cost, params, samples) / optax.tree.norm(gradient, squared=True)
 
 
 def _mini_batches(name, problem, key, batch_size, batches):
@@ -257,39 +263,12 @@ def _mini_batches(name, problem, key, batch_size, batches):
     )
 
 
-@dataclass(frozen=True)
-class _OfOutputs:
-    """A metric `quantity(outputs, labels)` that declares the keywords of a `predict`."""
+def _of_cost(quantity, problem):
+    """Return the function of a metric `quantity(cost, params, data)` of the deterministic cost."""
+    bare = with_data(without_data(problem), None)  # does not keep the data in memory
 
-    quantity: Callable
-    predict: Callable
+    def function(params, data, **keywords):
+        return quantity(deterministic_cost(bare, **keywords), params, data)
 
-    def __call__(self, params, data, **keywords):
-        inputs, labels = data
-        return self.quantity(self.predict(params, inputs, **keywords), jnp.asarray(labels))
-
-    @property
-    def __signature__(self):
-        supplied = dict.fromkeys(given_to(self.predict))
-        return signature(("params", "data"), supplied | declared(self.predict))
-
-
-@dataclass(frozen=True)
-class _OfCost:
-    """A metric `quantity(cost, params, data)` with the keywords of a cost.
-
-    It uses the deterministic cost, so that the metric depends on the parameters only.
-    """
-
-    quantity: Callable
-    without_data: Any
-
-    def __call__(self, params, data, **keywords):
-        problem = with_data(self.without_data, None)
-        return self.quantity(deterministic_cost(problem, **keywords), params, data)
-
-    @property
-    def __signature__(self):
-        problem = with_data(self.without_data, None)
-        supplied = {"model_state": None} if problem.stateful else {}
-        return signature(("params", "data"), declared(problem.cost) | supplied)
+    supplied = ("model_state",) if bare.stateful else ()
+    return declare(function, ("params", "data"), supplied, declared(bare.cost))

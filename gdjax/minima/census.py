@@ -68,7 +68,6 @@ def count_minima(
     output_tolerance: float = 1e-3,
     gradient_tolerance: float = GRADIENT_TOLERANCE,
     max_steps: int = MAX_STEPS,
-    nearest: bool = False,
     allow_unverified: bool = False,
     skip_damaged: bool = False,
     storage_options: Mapping[str, Any] | None = None,
@@ -96,8 +95,6 @@ def count_minima(
             mean square of the difference of outputs.
         gradient_tolerance: largest gradient norm that counts as zero (see `classify_end_points`).
         max_steps: maximum number of polishing steps (see `classify_end_points`).
-        nearest: whether `at` selects the nearest values along numeric axes. Seeds, booleans and
-            names must be in the grid.
         allow_unverified: whether to accept a problem that cannot be compared with that of the
             store, as in `resume`.
         skip_damaged: whether to omit the runs of damaged tiles of the store, like unfinished runs.
@@ -147,7 +144,7 @@ def count_minima(
     along, attributes = {}, {}
     if isinstance(runs, str | Path):
         stored = open_sweep(runs, skip_damaged=skip_damaged, storage_options=storage_options)
-        chosen = positions(stored.axes, at or {}, nearest=nearest)
+        chosen = positions(stored.axes, at or {})
         problem = stored.problem(problem, allow_unverified=allow_unverified)
         attributes = {"store": str(runs), "problem": stored.identity["problem"]}
         key = run_keys(stored.identity["root_seed"]).probes if key is None else key
@@ -158,7 +155,7 @@ def count_minima(
         identity = json.loads(runs.attrs.get("identity", "{}"))
         key = run_keys(identity["root_seed"]).probes if key is None and identity else key
         dataset, grid = _with_grid(runs)
-        chosen = positions(grid, at or {}, nearest=nearest)
+        chosen = positions(grid, at or {})
         problem, runs, along = _end_points(problem, dataset, grid, chosen)
     elif at is not None and not along:
         raise InputError(f"count_minima: at = {at!r:.80}, expected None for runs without axes")

@@ -211,24 +211,18 @@ def _about(attributes):
 def _planes(planes):
     if planes is None:
         return []
-    if hasattr(planes, "data_vars") and "cost" in planes:
+    if hasattr(planes, "cost") or not isinstance(planes, Mapping):
         planes = {"": planes}
-    if not isinstance(planes, Mapping) or not all(hasattr(p, "data_vars") for p in planes.values()):
-        raise InputError(
-            f"explore: planes = {planes!r:.80}, expected a Dataset of gd.landscape.plane, or a "
-            f"mapping of titles to such Datasets"
-        )
-    return [
-        plane_data(str(title), plane) for title, plane in planes.items() if len(plane.variables)
-    ]
+    # The root of a stored tree of planes is empty.
+    return [plane_data(str(k), plane) for k, plane in planes.items() if getattr(plane, "sizes", 1)]
 
 
 def plane_data(title, dataset):
     """Return a landscape as data of a page."""
-    if "cost" not in dataset or tuple(dataset.cost.dims) != ("a", "b"):
+    if getattr(getattr(dataset, "cost", None), "dims", None) != ("a", "b"):
         raise InputError(
-            f"explore: planes[{title!r:.80}] has no cost with dimensions a and b; pass the result "
-            f"of landscape.plane or landscape.trajectory_plane"
+            f"explore: planes[{title!r:.80}] of type {type(dataset).__name__} has no cost with "
+            f"dimensions a and b; pass the result of landscape.plane or landscape.trajectory_plane"
         )
     every = {dim: slice(None, None, -(-dataset.sizes[dim] // SIDE)) for dim in ("a", "b")}
     notes = []

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib import figure
 from matplotlib.axes import Axes
 
-from gdjax.plots.style import Figure, style
+from gdjax.plots.style import Figure, label_log_axis, style
 
 
 @contextmanager
@@ -40,9 +40,10 @@ def figure_of(axes: Axes) -> figure.Figure:
 
 
 def log_scale(axes: Axes, values: Any, *, ratio: int | float = 0, side: str = "y") -> bool:
-    """Make an axis logarithmic, unless values are negative or close together.
+    """Make an axis logarithmic with plain numbers, unless values are negative or close together.
 
-    Exact zeros, which have no logarithm, are beyond the lower end of the axis.
+    Exact zeros, which have no logarithm, are beyond the lower end of the axis. Numbers between
+    powers of ten are labeled if the values span less than three of them.
 
     Args:
         axes: axes that the values are drawn into.
@@ -59,6 +60,8 @@ def log_scale(axes: Axes, values: Any, *, ratio: int | float = 0, side: str = "y
     if close or np.any(finite < 0):
         return False
     axes.set(**{f"{side}scale": "log"})
+    digits = "25" if positive.max() < 1000 * positive.min() else ""
+    label_log_axis(axes.xaxis if side == "x" else axes.yaxis, digits)
     return True
 
 

@@ -5,18 +5,16 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
-from matplotlib.ticker import MaxNLocator
 
 from gdjax.plots.style import Figure, style
 
-NUMBERED = 16  # maximum number of rows that are labeled individually
+MAX_LABELS = 16  # maximum number of labeled rows
 
 
 def barrier_matrix(
     matrices: Mapping[str, Float[np.ndarray, "runs runs"]],
     *,
     unit: str = "network",
-    label: str = "barrier in training cost",
     title: str = "",
 ) -> Figure:
     """Draw matrices of pairwise barriers side by side.
@@ -27,10 +25,10 @@ def barrier_matrix(
         matrices: matrices by name, such as before and after matching; symmetric, 0 on the
             diagonal, NaN where undefined.
         unit: name of the object that a row represents.
-        label: label of the color bar.
         title: figure title.
     """
     order = cluster_order(list(matrices.values())[-1])
+    step = -(-len(order) // MAX_LABELS)
     highest = max((float(m[np.isfinite(m)].max(initial=0)) for m in matrices.values()), default=0)
     with style():
         figure = Figure(figsize=(4.6 * len(matrices) + 1.4, 5.9))
@@ -41,12 +39,9 @@ def barrier_matrix(
             median = np.median(pairs[np.isfinite(pairs)]) if np.isfinite(pairs).any() else np.nan
             axes.set(title=f"{name}\nmedian {median:.3g}", xlabel=f"{unit}, ordered by cluster")
             for axis in (axes.xaxis, axes.yaxis):
-                if len(matrix) <= NUMBERED:
-                    axis.set_ticks(range(len(matrix)), [str(k) for k in order])
-                else:
-                    axis.set_major_locator(MaxNLocator(6, integer=True))
+                axis.set_ticks(range(0, len(order), step), [str(k) for k in order[::step]])
         panels[0].set_ylabel(f"{unit}, ordered by cluster")
-        figure.colorbar(image, ax=list(panels), shrink=0.85, label=label)
+        figure.colorbar(image, ax=list(panels), shrink=0.85, label="barrier in cost")
         if title:
             figure.suptitle(title, x=0.02, ha="left")
     return figure
@@ -64,7 +59,7 @@ def pairwise_barriers(result: Any, *, unit: str = "run", title: str = "") -> Fig
     matched = np.asarray(result.matched_barrier)
     if np.isfinite(matched).any():
         matrices["after matching"] = matched
-    return barrier_matrix(matrices, unit=unit, label="barrier in cost", title=title)
+    return barrier_matrix(matrices, unit=unit, title=title)
 
 
 def cluster_order(distances: Float[np.ndarray, "runs runs"]) -> Int[np.ndarray, " runs"]:

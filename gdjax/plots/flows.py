@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from gdjax.plots.axes import log_scale, styled_axes
-from gdjax.plots.style import BLACK, BLUE, CYCLE, VERMILLION, Figure, label_log_axis, style
+from gdjax.plots.style import BLACK, BLUE, CYCLE, VERMILLION, Figure, style
 
 TIME = "time, learning rate · steps"
 
@@ -42,8 +42,7 @@ def flow_distances(result: Any, *, title: str = "", ax: Axes | None = None) -> A
         for number, (rate, values) in enumerate(zip(result.learning_rate, shown, strict=True)):
             color = CYCLE[number % len(CYCLE)]
             axes.plot(np.asarray(result.time), values, color=color, label=f"{float(rate):g}")
-        if log_scale(axes, shown):
-            label_log_axis(axes.yaxis)
+        log_scale(axes, shown)
         axes.legend(title="learning rate")
         axes.set(xlabel=TIME, ylabel="distance from the gradient flow")
         axes.set_title(title or "Distance from the gradient flow")
@@ -77,5 +76,4 @@ def _plot_cost(axes, time, cost, color, label):
     finite = np.isfinite(cost)
     axes.plot(time[finite], cost[finite], color=color, label=label)
     axes.set_ylabel("cost")
-    if log_scale(axes, cost, ratio=10):
-        label_log_axis(axes.yaxis)
+    log_scale(axes, cost, ratio=10)

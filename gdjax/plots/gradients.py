@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
 from gdjax.plots.axes import log_scale, styled_axes
-from gdjax.plots.style import BLUE, label_log_axis
+from gdjax.plots.style import BLUE
 
 
 def gradient_norms(summary: Any, *, title: str = "", ax: Axes | None = None) -> Axes:
@@ -22,8 +22,7 @@ def gradient_norms(summary: Any, *, title: str = "", ax: Axes | None = None) -> 
     norms, shares = np.array(list(summary.by_array.values())).T
     with styled_axes(ax, (8, 1.6 + 0.45 * len(names))) as axes:
         axes.barh(np.arange(len(names)), norms, color=BLUE)
-        if log_scale(axes, norms, ratio=30, side="x"):
-            label_log_axis(axes.xaxis)
+        log_scale(axes, norms, ratio=30, side="x")
         for row, (norm, share) in enumerate(zip(norms, shares, strict=True)):
             if share > 0:
                 axes.annotate(

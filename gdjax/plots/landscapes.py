@@ -122,8 +122,7 @@ def descent_costs(dataset: Any, *, ax: Axes | None = None) -> Axes:
         axes.plot(step, cost, color=BLACK, label="of the descent")
         dashes = (0, (4, 1.5))
         axes.plot(step, projected, color=VERMILLION, linestyle=dashes, label="of its projection")
-        if log_scale(axes, np.append(cost, projected), ratio=LOG_FROM):
-            label_log_axis(axes.yaxis)
+        log_scale(axes, np.append(cost, projected), ratio=LOG_FROM)
         axes.set(xlabel=dataset.snapshot_step.attrs.get("long_name", "step"), ylabel="cost")
     return axes
 
@@ -147,11 +146,6 @@ def line_or_plane(dataset: Any, *, title: str = "") -> Axes | Figure:
         f"the cost has dimensions {', '.join(map(str, dimensions))}, expected a line (a) or a "
         f"plane (a, b); choose one value of the others: dataset.sel(c=..., method='nearest')"
     )
-
-
-def tree_of_planes(tree: Any, *, title: str = "") -> Figure:
-    """Draw the planes of a DataTree side by side."""
-    return planes({"": {n: node.to_dataset() for n, node in tree.children.items()}}, title=title)
 
 
 def trajectory(dataset: Any, *, title: str = "") -> Figure:
@@ -215,18 +209,17 @@ def _cost_range(cost):
     return f"cost {low} everywhere" if low == high else f"cost {low} to {high}"
 
 
-def cost_colorbar(norm: Normalize, *, ax: Any, cax: Axes | None = None, **placement: Any) -> None:
+def cost_colorbar(norm: Normalize, *, ax: Any, **placement: Any) -> None:
     """Add a color bar of costs, labeled with plain numbers.
 
     Args:
         norm: color scale.
         ax: axes beside which the color bar is placed.
-        cax: axes into which the color bar is drawn instead.
-        placement: keyword arguments of matplotlib's `Figure.colorbar`.
+        placement: keyword arguments of matplotlib's `Figure.colorbar`, such as `cax`, axes into
+            which the color bar is drawn instead.
     """
     figure = figure_of(np.ravel(np.array(ax, object))[0])
-    beside = {"cax": cax} if cax is not None else {"ax": ax}
-    bar = figure.colorbar(ScalarMappable(norm, COLORMAP), label=COST, **beside, **placement)
+    bar = figure.colorbar(ScalarMappable(norm, COLORMAP), ax=ax, label=COST, **placement)
     if isinstance(norm, LogNorm):
         label_log_axis(bar.ax.yaxis)
     bar.outline.set_visible(False)

@@ -22,10 +22,10 @@ def frequencies(census: Any, *, title: str = "", ax: Axes | None = None) -> Axes
         ax: axes to draw into; None creates a new figure.
     """
     share, low, high = (census[name].values for name in ("share", "share_low", "share_high"))
-    others = _other_shares(census)
+    other_shares = _other_shares(census)
     count = min(len(share), MAX_BARS)
     upright = count <= 8  # few enough bars for horizontal labels
-    width = max(7.0, min(13.0, 2.5 + (0.8 if upright else 0.4) * (count + len(others))))
+    width = max(7.0, min(13.0, 2.5 + (0.8 if upright else 0.4) * (count + len(other_shares))))
     with styled_axes(ax, (width, 5.4)) as axes:
         position = np.arange(count)
         axes.bar(position, share[:count], color=BLUE, width=0.75)
@@ -33,14 +33,14 @@ def frequencies(census: Any, *, title: str = "", ax: Axes | None = None) -> Axes
         axes.errorbar(
             position, share[:count], error, fmt="none", ecolor=BLACK, elinewidth=1.5, capsize=3
         )
-        after = count + 1 + np.arange(len(others))
-        axes.bar(after, list(others.values()), color=GREY, width=0.75)
+        after = count + 1 + np.arange(len(other_shares))
+        axes.bar(after, list(other_shares.values()), color=GREY, width=0.75)
         names = [f"{value:.3g}" for value in _without_rounding(census.minimum_cost.values[:count])]
         label = "cost of the minimum"
         if len(set(names)) < len(names):  # the costs do not tell the minima apart
             names = [f"{number}\n{name}" for number, name in enumerate(names)]
             label = "number and cost of the minimum"
-        names += [kind.replace(" ", "\n") for kind in others]
+        names += [kind.replace(" ", "\n") for kind in other_shares]
         axes.set_xticks([*position, *after], names, rotation=0 if upright else 90, fontsize=11)
         hidden = len(share) - count
         axes.set_xlabel(label + (f" ({hidden} of higher cost not drawn)" if hidden else ""))

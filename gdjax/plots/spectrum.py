@@ -4,8 +4,8 @@ Computed eigenvalues are drawn as marks with their residuals as error bars, and 
 as a curve with its standard error.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -19,31 +19,13 @@ MAX_LIMIT = 30.0  # largest limit that is drawn, in units of the largest eigenva
 SHAPES = ("o", "s", "^", "D", "v", "P", "X")
 
 
-class DensityPanel(NamedTuple):
-    """Spectral density and the extreme eigenvalues.
-
-    Args:
-        title: panel title.
-        at: points at which the density is given.
-        density: density of eigenvalues at these points; it integrates to 1.
-        error: standard error of the density.
-        bandwidth: standard deviation of the Gaussian that replaces each eigenvalue.
-        size: number of eigenvalues of the matrix; None if unknown.
-        ends: computed extreme eigenvalues, such as the 20 largest and the 3 smallest.
-        residuals: for each of these, the distance within which an eigenvalue lies.
-    """
-
-    title: str
-    at: Float[np.ndarray, " points"]
-    density: Float[np.ndarray, " points"]
-    error: Float[np.ndarray, " points"]
-    bandwidth: float
-    size: int | None = None
-    ends: Float[np.ndarray, " k"] = np.zeros(0)
-    residuals: Float[np.ndarray, " k"] = np.zeros(0)
-
-
-def densities(panels: Sequence[DensityPanel], *, title: str = "") -> Figure:
+def densities(
+    panels: Mapping[str, Any],
+    *,
+    pairs: Mapping[str, Any] | None = None,
+    size: int | None = None,
+    title: str = "",
+) -> Figure:
     """Draw spectral densities in a column, with extreme eigenvalues above each.
 
     The axis of eigenvalues is linear up to the largest bandwidth on both sides of 0 and logarithmic
@@ -53,18 +35,24 @@ def densities(panels: Sequence[DensityPanel], *, title: str = "") -> Figure:
     width of the bulk is not resolved.
 
     Args:
-        panels: one or more densities, each drawn in a panel, with the same scales.
+        panels: results of `spectral_density` by title, each drawn in a panel, with equal scales.
+        pairs: computed eigenvalues by title of their panel, as returned by `extreme_eigenpairs`.
+        size: number of eigenvalues of the matrix, if known.
         title: figure title.
     """
-    linear = max(panel.bandwidth for panel in panels)
-    low, high = min(panel.at[0] for panel in panels), max(panel.at[-1] for panel in panels)
-    bottom = min(_single_height(panel) for panel in panels) / 5
-    top = max(np.nanmax(panel.density, initial=_single_height(panel)) for panel in panels)
+    results = panels.values()
+    linear = max(float(result.bandwidth) for result in results)
+    low, high = min(r.at[0] for r in results), max(r.at[-1] for r in results)
+    bottom = min(_single_height(result, size) for result in results) / 5
+    top = max(np.nanmax(r.value, initial=_single_height(r, size)) for r in results)
     with style():
         figure = Figure(figsize=(9, 2.6 + 2.3 * len(panels)))
         column = figure.subplots(len(panels), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
-        for axes, panel in zip(column, panels, strict=True):
-            _draw_density(axes, panel, bottom)
+        for axes, (name, result) in zip(column, panels.items(), strict=True):
+            _draw_density(axes, result, size, bottom)
+            if pairs is not None:
+                _draw_ends(axes, pairs[name])
+            axes.set_title(f"{name} (Gaussians of bandwidth {float(result.bandwidth):.2g})")
         axes = column[-1]
         axes.set_xscale("symlog", linthresh=linear, linscale=0.4)
         axes.set_xlim(low, high)
@@ -83,11 +71,11 @@ def densities(panels: Sequence[DensityPanel], *, title: str = "") -> Figure:
     return figure
 
 
-def _single_height(panel):
-    """Return the peak height of one eigenvalue, or almost 0 if `size` is unknown."""
-    if panel.size is None:
-        return 1e-6 * float(np.nanmax(panel.density, initial=1e-300))
-    return 1 / (panel.size * panel.bandwidth * np.sqrt(2 * np.pi))
+def _single_height(result, size):
+    """Return the peak height of one eigenvalue, or almost 0 if the size is unknown."""
+    if size is None:
+        return 1e-6 * float(np.nanmax(result.value, initial=1e-300))
+    return 1 / (size * float(result.bandwidth) * np.sqrt(2 * np.pi))
 
 
 def _decades(linear, low, high):
@@ -98,35 +86,28 @@ def _decades(linear, low, high):
     return [tick for tick in (*-beyond[::-1], 0.0, *beyond) if low <= tick <= high]
 
 
-def _draw_density(axes: Axes, panel: DensityPanel, bottom: float) -> None:
-    density, error = (np.nan_to_num(a) for a in (panel.density, panel.error))
+def _draw_density(axes, result, size, bottom):
+    at, bandwidth = np.asarray(result.at), float(result.bandwidth)
+    density, error = (np.nan_to_num(np.asarray(a)) for a in (result.value, result.error))
     below, shown, above = (np.maximum(density + k * error, bottom) for k in (-1, 0, 1))
-    axes.fill_between(panel.at, bottom, shown, color=BLUE, alpha=0.2, linewidth=0)
-    axes.fill_between(
-        panel.at, below, above, color=BLUE, alpha=0.5, linewidth=0, label="± standard error"
-    )
-    axes.plot(panel.at, shown, color=BLUE, linewidth=1.3, label="density")
-    peak = 1 / (panel.bandwidth * np.sqrt(2 * np.pi))
-    if_zero = peak * np.exp(-((panel.at / panel.bandwidth) ** 2) / 2)
-    axes.plot(panel.at, if_zero, "--", color=BLACK, linewidth=1.2, label="if all were 0")
-    if panel.size is not None:
-        label = "a single eigenvalue"
-        axes.axhline(_single_height(panel), color=GREY, linestyle=":", linewidth=1.5, label=label)
-    if len(panel.ends):
-        axes.errorbar(
-            panel.ends,
-            np.full(len(panel.ends), 0.9),
-            xerr=panel.residuals,
-            transform=axes.get_xaxis_transform(),
-            fmt="v",
-            color=VERMILLION,
-            markeredgecolor="white",
-            markeredgewidth=0.5,
-            markersize=8,
-            clip_on=False,
-            label="computed, with residuals",
-        )
-    axes.set_title(f"{panel.title} (Gaussians of bandwidth {panel.bandwidth:.2g})")
+    axes.fill_between(at, bottom, shown, color=BLUE, alpha=0.2, linewidth=0)
+    band: Any = {"color": BLUE, "alpha": 0.5, "linewidth": 0, "label": "± standard error"}
+    axes.fill_between(at, below, above, **band)
+    axes.plot(at, shown, color=BLUE, linewidth=1.3, label="density")
+    if_zero = np.exp(-((at / bandwidth) ** 2) / 2) / (bandwidth * np.sqrt(2 * np.pi))
+    axes.plot(at, if_zero, "--", color=BLACK, linewidth=1.2, label="if all were 0")
+    if size is not None:
+        height, label = _single_height(result, size), "a single eigenvalue"
+        axes.axhline(height, color=GREY, linestyle=":", linewidth=1.5, label=label)
+
+
+def _draw_ends(axes, pairs):
+    """Mark computed eigenvalues above the density, with their residuals."""
+    axes.errorbar(
+        pairs.values, np.full(len(pairs.values), 0.9), xerr=pairs.residuals, fmt="v",
+        transform=axes.get_xaxis_transform(), color=VERMILLION, markeredgecolor="white",
+        markeredgewidth=0.5, markersize=8, clip_on=False, label="computed, with residuals",
+    )  # fmt: skip
 
 
 def ranks(
@@ -180,9 +161,6 @@ def ranks(
         for axes in grid[:, 0]:
             axes.set_ylabel("eigenvalue")
         handles, labels = first.get_legend_handles_labels()
-        # Matplotlib lists lines before error bars; move the lines to the end.
-        lines = len(labels) - len(next(iter(panels.values())))
-        handles, labels = (a[lines:] + a[:lines] for a in (handles, labels))
         figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 4))
         if title:
             figure.suptitle(title)
@@ -204,9 +182,7 @@ def density(result: Any, *, title: str = "") -> Figure:
         result: result of `spectral_density`.
         title: figure title.
     """
-    at, value, error = (np.asarray(a) for a in (result.at, result.value, result.error))
-    title = title or "Spectral density of the Hessian"
-    return densities([DensityPanel(title, at, value, error, float(result.bandwidth))])
+    return densities({title or "Spectral density of the Hessian": result})
 
 
 def eigenvalues(pairs: Any, *, title: str = "", ax: Axes | None = None) -> Axes:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
+from matplotlib import colormaps
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
@@ -16,10 +17,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from gdjax.plots.axes import figure_of, styled_axes
-from gdjax.plots.style import BLACK, CYCLE, GREY, Figure, style
+from gdjax.plots.style import BLACK, CYCLE, GREY, SEQUENTIAL, Figure, style
 
 LEVELS = 18
 MINIMUM_COLORS = CYCLE[:-1]  # black is reserved for divergence
+GOLDEN_RATIO = (5**0.5 - 1) / 2  # successive multiples of it are far from each other, modulo 1
 MANY = 12  # number of minima above which only minima are marked, by small white dots
 
 
@@ -193,7 +195,7 @@ def basin_maps(
         row_height = height(surface, width - 0.3) + 0.55
         figure = Figure(figsize=(width * columns + 0.6, rows * row_height + 1.6))
         panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-        palette = _palette(ends[0], len(surface.minima))
+        palette = _palette(len(surface.minima))
         for axes, end, setting in zip(panels.ravel(), ends, settings, strict=False):
             darkness = _arrival_rank(dataset.arrived_at.values[setting])
             image = basin_image(end, palette, **codes, darkness=darkness)
@@ -250,35 +252,21 @@ def _extent(surface):
     return (surface.x[0] - x, surface.x[-1] + x, surface.y[0] - y, surface.y[-1] + y)
 
 
-def _palette(end: Int[np.ndarray, "rows columns"], minima: int) -> Float[np.ndarray, "minima rgb"]:
-    """Return a color per minimum; if colors repeat, neighbors differ where possible."""
+def _palette(minima: int) -> Float[np.ndarray, "minima rgb"]:
+    """Return a color per minimum; those of many minima differ most for successive numbers."""
     palette = np.array([to_rgb(color) for color in MINIMUM_COLORS])
     if minima <= len(palette):
         return palette[: max(minima, 1)]
-    neighbors: dict[int, set[int]] = {number: set() for number in range(minima)}
-    for a, b in ((end[1:], end[:-1]), (end[:, 1:], end[:, :-1])):
-        for one, other in np.unique(np.stack([a.ravel(), b.ravel()]), axis=1).T.tolist():
-            if one != other and min(one, other) >= 0:
-                neighbors[one].add(other)
-                neighbors[other].add(one)
-    chosen: dict[int, int] = {}
-    for number, others in neighbors.items():
-        taken = {chosen[other] for other in others if other in chosen}
-        free = [c for c in range(len(palette)) if c not in taken]
-        # The search starts at a different color for each minimum, so that all colors are used.
-        free = sorted(free, key=lambda c: (c - number) % len(palette))
-        chosen[number] = free[0] if free else number % len(palette)
-    return palette[[chosen[number] for number in range(minima)]]
+    return colormaps[SEQUENTIAL](np.arange(minima) * GOLDEN_RATIO % 1)[:, :3]
 
 
 def _arrival_rank(arrived_at):
     """Return the rank of each arrival step within a map, in [0, 1]; equal steps tie."""
-    steps, inverse = np.unique(arrived_at[arrived_at >= 0], return_inverse=True)
-    rank = np.zeros(arrived_at.shape)
-    if len(steps) > 1:
-        counts = np.bincount(inverse)
-        ranks = np.concatenate([[0], np.cumsum(counts)[:-1]]) / max(1, counts[:-1].sum())
-        rank[arrived_at >= 0] = ranks[inverse]
+    from scipy.stats import rankdata
+
+    rank, arrived = np.zeros(arrived_at.shape), arrived_at >= 0
+    num_earlier = rankdata(arrived_at[arrived], "min") - 1
+    rank[arrived] = num_earlier / num_earlier.max(initial=1)
     return rank
 
 

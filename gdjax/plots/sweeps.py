@@ -246,8 +246,8 @@ def outcomes_by_setting(
         if cost.shape[1] > 1 and lowest:
             above[0].legend(loc="best")
         if baseline is not None:
-            line = above[-1].axhline(baseline, color="black", linestyle=":", linewidth=1.5)
-            above[-1].legend([line], [BASELINE], loc="best")
+            look: Any = {"color": "black", "linestyle": ":", "linewidth": 1.5, "label": BASELINE}
+            above[-1].legend(handles=[above[-1].axhline(baseline, **look)], loc="best")
         _draw_shares(bottom, setting, outcome, outcomes)
         setting.on(bottom, "x")
     return figure
@@ -429,49 +429,6 @@ def _cost_bar(image, cost, baseline, *, ax):
     if baseline is not None and image.norm.vmin <= baseline <= image.norm.vmax:
         bar.ax.axhline(baseline, color="white", linestyle=":", linewidth=2)
         bar.ax.text(-0.2, baseline, "baseline", ha="right", va="center", fontsize=11)
-
-
-def compared(tree: Any, *, title: str = "", ax: Axes | None = None) -> Axes:
-    """Draw final costs of several sweeps, against a setting or side by side.
-
-    Args:
-        tree: DataTree of sweeps, each of which compares at most one setting.
-        title: axes title; by default, it names the sweep with the lowest median.
-        ax: axes to draw into; None creates a new figure.
-
-    Raises:
-        ValueError: if a sweep compares several settings.
-    """
-    costs, settings = {}, {}
-    for name, node in tree.children.items():
-        runs, compared, seeds = _by_settings(node.to_dataset())
-        if len(compared) > 1:
-            raise ValueError(
-                f"{name} compares {', '.join(compared)}, but the figure shows one setting; choose "
-                f"one value of the others: tree.sel({compared[-1]}=...)"
-            )
-        costs[name] = np.atleast_2d(_final(runs.cost, seeds).values)
-        settings[name] = Setting(compared[0], runs[compared[0]].values) if compared else None
-    best = min(costs, key=lambda name: float(np.min(quantiles(costs[name])[1])))
-    with styled_axes(ax, (8, 5)) as axes:
-        for number, (name, cost) in enumerate(costs.items()):
-            color, setting = CYCLE[number % len(CYCLE)], settings[name]
-            position = np.array([number]) if setting is None else setting.positions
-            x = np.repeat(position, cost.shape[1])
-            axes.plot(x, _finite(cost).ravel(), ".", color=color, alpha=0.35)
-            axes.plot(position, _finite(quantiles(cost)[1]), "o-", color=color, label=name)
-            if setting is not None:
-                setting.on(axes, "x")
-        every = np.concatenate([np.ravel(cost) for cost in costs.values()])
-        log_scale(axes, every)
-        note_if_empty(axes, every)
-        if any(settings.values()):
-            axes.legend()
-        else:
-            axes.set_xticks(np.arange(len(costs)), list(costs))
-        axes.set_ylabel("final training cost (line: median over runs)")
-        axes.set_title(title or f"Lowest median: {best}")
-    return axes
 
 
 def curves_by_setting(

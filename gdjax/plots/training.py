@@ -14,17 +14,7 @@ from matplotlib.ticker import PercentFormatter
 
 from gdjax.plots import images as pixels
 from gdjax.plots.axes import log_scale, note_if_empty
-from gdjax.plots.style import (
-    BLACK,
-    BLUE,
-    GREEN,
-    GREY,
-    SKY,
-    VERMILLION,
-    Figure,
-    label_log_axis,
-    style,
-)
+from gdjax.plots.style import BLACK, BLUE, GREEN, GREY, SKY, VERMILLION, Figure, style
 from gdjax.plots.sweeps import BASELINE
 
 MAX_EXAMPLES = 24  # maximum number of misclassified images in a figure
@@ -40,16 +30,19 @@ def training_figures(dataset: Any) -> dict[str, Figure]:
             `test_cost` of each record; `image` (test images, one row of pixels each), `label`
             (their classes), `before` and `after` (outputs of the network for them before and after
             training); `weight` (weights of the first layer, one row per neuron); and the attribute
-            `baseline`, as in `learning`.
+            `baseline`, the cost of the best constant prediction, or None.
     """
     outputs, labels = dataset.after.values, dataset.label.values
     matrices = {
         stage: confusion_matrix(labels, np.argmax(values, axis=1), values.shape[1])
         for stage, values in {"before": dataset.before.values, "after": outputs}.items()
     }
-    records = (dataset[name].values for name in ("epoch", "cost", "test_accuracy"))
-    test_cost = dataset.test_cost.values if "test_cost" in dataset else None
-    curves = learning(*records, baseline=dataset.attrs["baseline"], test_cost=test_cost)
+    costs = {"training images": (dataset.cost.values, {"color": BLUE})}
+    if "test_cost" in dataset:
+        costs["test images"] = dataset.test_cost.values, {"color": VERMILLION}
+    accuracies = {"test_accuracy": dataset.test_accuracy.values}
+    curves = _draw_records(dataset.epoch.values, costs, accuracies, dataset.attrs["baseline"])
+    curves.axes[-1].set_xlabel("epoch, passes over the training images")
     figures = {"learning": curves, "confusion": confusion(matrices)}
     images, neurons = (pixels.square_images(dataset[name].values) for name in ("image", "weight"))
     if images is not None and neurons is not None:
@@ -76,54 +69,6 @@ def confusion_matrix(
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
 
 
-def learning(
-    epoch: Float[np.ndarray, " records"],
-    cost: Float[np.ndarray, " records"],
-    accuracy: Float[np.ndarray, " records"],
-    *,
-    baseline: float | None = None,
-    test_cost: Float[np.ndarray, " records"] | None = None,
-) -> Figure:
-    """Draw cost and test accuracy against the epoch in two panels.
-
-    Args:
-        epoch: epoch of each record.
-        cost: cost over the training set; +inf once the run has diverged.
-        accuracy: accuracy on the test images, in [0, 1].
-        baseline: cost of the best constant prediction.
-        test_cost: cost over the test set.
-    """
-    with style():
-        figure = Figure(figsize=(8, 7))
-        top, bottom = figure.subplots(2, 1, sharex=True)
-        for values, color, label in (
-            (cost, BLUE, "training images"),
-            (test_cost, VERMILLION, "test images"),
-        ):
-            if values is not None:
-                shown = np.isfinite(values)
-                top.plot(epoch[shown], values[shown], color=color, label=label)
-        if baseline is not None:
-            label = "best answer that ignores the image"
-            top.axhline(baseline, color=GREY, linestyle=":", label=label)
-        if log_scale(top, cost):
-            label_log_axis(top.yaxis)
-        top.set_ylabel("cost, mean over images")
-        top.legend()
-        known = np.flatnonzero(np.isfinite(accuracy))
-        bottom.plot(epoch[known], accuracy[known], color=GREEN)
-        bottom.set_ylim(0, 1)
-        bottom.grid(axis="y")
-        bottom.yaxis.set_major_formatter(PercentFormatter(1))
-        bottom.set(ylabel="test accuracy", xlabel="epoch, passes over the training images")
-        ends = cost[np.flatnonzero(np.isfinite(cost))[[0, -1]]] if np.isfinite(cost).any() else []
-        top.set_title("Cost: " + " to ".join(f"{value:.3g}" for value in ends) if len(ends) else "")
-        if len(known):
-            first, last = accuracy[known[[0, -1]]]
-            bottom.set_title(f"Test accuracy: {first:.1%} to {last:.1%}")
-    return figure
-
-
 def records(run: Any, *, title: str = "") -> Figure:
     """Draw the recorded cost and metrics of one descent, one panel each.
 
@@ -131,31 +76,45 @@ def records(run: Any, *, title: str = "") -> Figure:
         run: result of `descend`.
         title: figure title; by default, the number of steps and the outcome.
     """
-    step, cost = run.recorded_steps, run.cost
+    costs = {
+        "of the mini-batches": (run.batch_cost, {"color": SKY, "linewidth": 1}),
+        "over all training samples": (run.cost, {"color": BLUE}),
+    }
+    figure = _draw_records(run.recorded_steps, costs, run.metrics, run.baseline)
+    outcome = str(run.outcome).replace("_", " ")
     with style():
-        figure = Figure(figsize=(8, 3.2 + 2.4 * len(run.metrics)))
-        top, *below = figure.subplots(len(run.metrics) + 1, 1, sharex=True, squeeze=False)[:, 0]
-        if np.isfinite(run.batch_cost).any():
-            top.plot(step, run.batch_cost, color=SKY, linewidth=1, label="of the mini-batches")
-        shown = np.isfinite(cost)
-        marker = "" if shown.sum() > 1 else "o"
-        label = "over all training samples"
-        top.plot(step[shown], cost[shown], marker=marker, color=BLUE, label=label)
-        if run.baseline is not None:
-            top.axhline(run.baseline, color=GREY, linestyle=":", label=BASELINE)
+        title = title or f"{run.num_steps:,} step{'s' * (run.num_steps != 1)}: {outcome}"
+        figure.axes[0].set_title(title)
+        figure.axes[-1].set_xlabel("step")
+    return figure
+
+
+def _draw_records(x, costs, metrics, baseline):
+    """Draw costs, given with the looks of their lines by label, and each metric below them."""
+    with style():
+        figure = Figure(figsize=(8, 3.2 + 2.4 * len(metrics)))
+        top, *below = figure.subplots(len(metrics) + 1, 1, sharex=True, squeeze=False)[:, 0]
+        for label, (values, look) in costs.items():
+            shown = np.isfinite(values)
+            marker = "" if shown.sum() > 1 else "o"
+            if not np.isnan(values).all():
+                top.plot(x[shown], values[shown], marker=marker, label=label, **look)
+        if baseline is not None:
+            top.axhline(baseline, color=GREY, linestyle=":", label=BASELINE)
         if len(top.lines) > 1:
             top.legend()
-        log_scale(top, cost, ratio=10)
-        note_if_empty(top, cost)
+        every = np.concatenate([values for values, _ in costs.values()])
+        log_scale(top, every, ratio=10)
+        note_if_empty(top, every)
         top.set_ylabel("cost")
-        outcome = str(run.outcome).replace("_", " ")
-        top.set_title(title or f"{run.num_steps:,} step{'s' * (run.num_steps != 1)}: {outcome}")
-        for axes, (name, values) in zip(below, run.metrics.items(), strict=True):
-            known = np.isfinite(values)
-            axes.plot(step[known], values[known], color=GREEN)
+        for axes, (name, values) in zip(below, metrics.items(), strict=True):
+            shown = np.isfinite(values)
+            axes.plot(x[shown], values[shown], color=GREEN)
             axes.set_ylabel(name.replace("_", " "))
             axes.grid(axis="y")
-        (below[-1] if below else top).set_xlabel("step")
+            if "accuracy" in name:
+                axes.set_ylim(0, 1)
+                axes.yaxis.set_major_formatter(PercentFormatter(1))
     return figure
 
 

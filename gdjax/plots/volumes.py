@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from gdjax.plots.axes import log_scale, styled_axes
-from gdjax.plots.style import BLACK, BLUE, GREY, VERMILLION, label_log_axis
+from gdjax.plots.style import BLACK, BLUE, GREY, VERMILLION
 
 
 def radii(volume: Any, *, title: str = "", ax: Axes | None = None) -> Axes:
@@ -25,8 +25,7 @@ def radii(volume: Any, *, title: str = "", ax: Axes | None = None) -> Axes:
         if finite.size:
             low, high = finite.min(), max(finite.max(), finite.min() * (1 + 1e-6))
             axes.hist(finite, np.geomspace(low, high, 31).tolist(), color=BLUE)
-            if log_scale(axes, finite, ratio=10, side="x"):
-                label_log_axis(axes.xaxis)
+            log_scale(axes, finite, ratio=10, side="x")
         unbounded = f"; no boundary in {open_directions} directions" if open_directions else ""
         axes.set(xlabel=f"distance to the boundary{unbounded}", ylabel="number of directions")
         axes.set_title(title or f"Log volume{bound} {float(volume.log_volume):.4g} ({interval})")

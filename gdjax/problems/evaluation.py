@@ -16,7 +16,7 @@ from jax.tree_util import PyTreeDef
 from jaxtyping import Array, PyTree, ScalarLike
 
 from gdjax.errors import InputError
-from gdjax.problems.keywords import accepted, bind, declared, given_to
+from gdjax.problems.keywords import bind, declared, given_to, settings_of
 from gdjax.problems.microbatches import cost_microbatch, in_microbatches, largest_microbatch
 from gdjax.problems.problem import Problem, as_problem, map_functions, require_problem
 from gdjax.problems.validation import check_fixed, check_params, check_role
@@ -47,7 +47,7 @@ def deterministic_cost(
     require_problem(problem)
     function = problem.cost if problem.evaluation is None else problem.evaluation
     needs = given_to(function)
-    keywords = dict(settings) if problem.evaluation is None else accepted(function, settings)
+    keywords = dict(settings) if problem.evaluation is None else settings_of(function, settings)
     fixed = {"model_state": model_state}
     fixed["step"] = None if step is None else jnp.asarray(step, jnp.int32)
     keywords |= {n: v for n, v in fixed.items() if n in needs and v is not None}

@@ -56,7 +56,7 @@ def takes_any(function: Callable) -> bool:
     return any(p.kind is p.VAR_KEYWORD for p in _parameters(function))
 
 
-def accepted(function: Callable, values: Mapping[str, Any]) -> dict[str, Any]:
+def settings_of(function: Callable, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the subset of settings that a function declares."""
     names = declared(function)
     return {name: value for name, value in values.items() if name in names}
@@ -81,6 +81,15 @@ def signature(positional: Sequence[str], keywords: Mapping[str, Any]) -> inspect
         for name, default in keywords.items()
     ]
     return inspect.Signature([*first, *rest])
+
+
+def declare(
+    function: Any, positional: Sequence[str], supplied: Sequence[str], settings: Mapping[str, Any]
+) -> Callable:
+    """Set the signature of a function that forwards its keywords, and return the function."""
+    required = dict.fromkeys(supplied, inspect.Parameter.empty)
+    function.__signature__ = signature(positional, {**required, **settings})
+    return function
 
 
 def _parameters(function):

@@ -20,7 +20,6 @@ A model that behaves differently in training (dropout, batch statistics) declare
 records uses `train=False`.
 """
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -31,7 +30,7 @@ from jaxtyping import Array, PyTree
 
 from gdjax.arguments import check_callable
 from gdjax.errors import InputError
-from gdjax.problems.keywords import declared, given_to, signature
+from gdjax.problems.keywords import declare, declared, given_to
 from gdjax.problems.losses import accuracy
 from gdjax.problems.problem import Metric, Problem
 
@@ -117,10 +116,10 @@ def supervised(
         return accuracy(predictions, jnp.asarray(batch[1]))
 
     frozen = tuple(name for name in extra if name != "key")
-    _declare(cost, ("params", "batch"), extra, settings)
-    _declare(predict, ("params", "inputs"), frozen, settings)
+    declare(cost, ("params", "batch"), extra, settings)
+    declare(predict, ("params", "inputs"), frozen, settings)
     for function in (evaluation, share_right):
-        _declare(function, ("params", "batch"), frozen, settings)
+        declare(function, ("params", "batch"), frozen, settings)
     metrics = {}
     if test is not None:
         metrics["test_cost"] = Metric(evaluation, test, long_name="test cost")
@@ -135,13 +134,6 @@ def supervised(
         metrics=metrics,
         predict=predict,
         loss=mean_loss,
-    )
-
-
-def _declare(function, positional, extra, settings):
-    """Set the signature of a function that forwards its keywords."""
-    function.__signature__ = signature(
-        positional, {**dict.fromkeys(extra, inspect.Parameter.empty), **settings}
     )
 
 

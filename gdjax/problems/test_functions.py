@@ -6,7 +6,6 @@ The functions can be plotted, and the end point of a descent can be compared wit
 `from_function` returns a Problem for one of them, or for a custom function.
 """
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -16,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Scalar, ScalarLike
 
-from gdjax.arguments import real_array
+from gdjax.arguments import check_choice, real_array
 from gdjax.errors import InputError
 from gdjax.problems import critical_points as points
 from gdjax.problems.critical_points import CriticalPoint
@@ -229,13 +228,7 @@ def find(name: str) -> Function:
         >>> find("himmelblau").minima[0]
         CriticalPoint(x=(3.0, 2.0), value=0.0, kind='minimum')
     """
-    if not isinstance(name, str) or name not in FUNCTIONS:
-        near = difflib.get_close_matches(str(name), FUNCTIONS, 1)
-        guess = f" Did you mean {near[0]!r}?" if near else ""
-        raise InputError(
-            f"name = {name!r:.80} is not the name of a test function; expected one of "
-            f"{', '.join(FUNCTIONS)}.{guess}"
-        )
+    check_choice("name", name, FUNCTIONS)
     return FUNCTIONS[name]
 
 
@@ -260,12 +253,6 @@ def from_function(
         Array(0., dtype=float32)
     """
     if callable(name):
-        if domain is None:
-            raise InputError(
-                "from_function: domain = None, but a user-defined function needs a domain of "
-                "starting points; pass domain=(lo, hi) for a scalar x, or ((lo, hi), ...) with one "
-                "pair per coordinate"
-            )
         return Problem(init=_uniform(_bounds(domain)), cost=name)
 
     known = find(name)
@@ -302,6 +289,6 @@ def _bounds(domain):
         if np.isfinite(bounds).all() and (lo < hi).all():
             return bounds.astype(float)
     raise InputError(
-        f"from_function: domain = {domain!r:.80}, expected (lo, hi) or ((lo, hi), ...), finite and "
-        f"with lo < hi"
+        f"from_function: domain = {domain!r:.80}, expected (lo, hi) for a scalar x, or "
+        f"((lo, hi), ...) with one pair per coordinate, finite and with lo < hi"
     )

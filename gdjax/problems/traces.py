@@ -36,7 +36,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from jaxtyping import PyTree
 
 from gdjax import keys, slabs
-from gdjax.problems.keywords import accepted, given_to
+from gdjax.problems.keywords import given_to, settings_of
 from gdjax.problems.problem import Problem, as_problem
 
 MAX_FUNCTIONS = 512  # number of functions that are kept, beginning with the last used
@@ -101,12 +101,12 @@ def canonical(
     traced = Traced(again, arguments, keywords, None, compute)
     try:
         arguments, keywords = slabs.shapes((arguments, dict(keywords)))
-        key, results, found = _trace(again, arguments, keywords, compute)
+        key, results, traits = _trace(again, arguments, keywords, compute)
     except Exception:
         return traced
-    has_rule, has_callback = "rule" in found, "callback" in found
+    has_rule, has_callback = "rule" in traits, "callback" in traits
     traced = Traced(again, arguments, keywords, results, compute, has_rule, has_callback, function)
-    if "tracer" in found:
+    if "tracer" in traits:
         return traced
     with _lock:
         known = _functions.pop(key, again)
@@ -144,14 +144,12 @@ def gradient(function: Callable, params: PyTree, *arguments: PyTree, **keywords:
     return jax.grad(value)(params)
 
 
-def canonical_problem(
-    problem: Problem,
-    params: PyTree,
-    settings: Mapping[str, Any] = MappingProxyType({}),
-    model_state: PyTree = None,
+def problem_at(
+    problem: Problem | Callable[..., Any], params: PyTree, data: PyTree = None
 ) -> Problem:
-    """Return a problem whose cost, evaluation and model are canonical at these parameters."""
-    costs = traced_costs(problem, params, settings, model_state)
+    """Convert a cost into a Problem, whose functions are canonical at these parameters."""
+    problem = as_problem(problem, data)
+    costs = traced_costs(problem, params)
     changed: dict[str, Any] = {name: traced.function for name, traced in costs.items()}
     if problem.predict is not None and isinstance(problem.data, tuple) and len(problem.data) == 2:
         traced = canonical(problem.predict, (params, problem.data[0]))
@@ -161,13 +159,6 @@ def canonical_problem(
     return dataclasses.replace(problem, **changed)
 
 
-def problem_at(
-    problem: Problem | Callable[..., Any], params: PyTree, data: PyTree = None
-) -> Problem:
-    """Convert a cost into a Problem, with canonical functions at these parameters."""
-    return canonical_problem(as_problem(problem, data), params)
-
-
 def traced_costs(
     problem: Problem,
     params: PyTree,
@@ -175,7 +166,7 @@ def traced_costs(
     model_state: PyTree = None,
     batch_size: int | None = None,
 ) -> dict[str, Traced]:
-    """Return the traces of the cost and the evaluation, by name; see `canonical_problem`.
+    """Return the traces of the cost and the evaluation, by name.
 
     Since a cost may depend on the size of its batch, it is also traced with `batch_size` samples.
     """
@@ -185,11 +176,11 @@ def traced_costs(
     for name in ("cost", "evaluation"):
         function = getattr(problem, name)
         if function is not None:
-            given = {keyword: supplied[keyword] for keyword in given_to(function)}
-            swept = settings if name == "cost" else accepted(function, settings)
+            keywords = {key: supplied[key] for key in given_to(function)}
+            swept = settings if name == "cost" else settings_of(function, settings)
             is_batched = name == "cost" and data and batch_size is not None
             compute = partial(_with_batch, batch_size) if is_batched else call
-            traced[name] = canonical(function, (params, *data), {**given, **swept}, compute)
+            traced[name] = canonical(function, (params, *data), {**keywords, **swept}, compute)
     return traced
 
 
@@ -204,35 +195,35 @@ def key_shape() -> jax.ShapeDtypeStruct:
 
 
 def _trace(function, arguments, keywords, compute):
-    """Return a key of the program of a function, its results, and what was found in it."""
+    """Return a key of the program of a function, its results, and traits of the program."""
     traced = partial(compute, function)
     program, results = jax.make_jaxpr(traced, return_shape=True)(*arguments, **keywords)
-    found: set[str] = set()
+    traits: set[str] = set()
     key = (
         slabs.compiled_config(),
         jax.tree.structure((arguments, keywords)),
         jax.tree.structure(results),
-        _closed(program, found),
+        _closed(program, traits),
     )
-    if "rule" in found:
+    if "rule" in traits:
         with contextlib.suppress(Exception):  # a function that is not differentiated
             of_gradient = jax.make_jaxpr(partial(gradient, function))(*arguments, **keywords)
-            key = key, _closed(of_gradient, found)
+            key = key, _closed(of_gradient, traits)
     hash(key)  # raises an error here, where it is caught, if a parameter cannot be compared
-    return key, results, found
+    return key, results, traits
 
 
-def _closed(program, found):
-    return _jaxpr(program.jaxpr, found), tuple(_value(value, found) for value in program.consts)
+def _closed(program, traits):
+    return _jaxpr(program.jaxpr, traits), tuple(_value(value, traits) for value in program.consts)
 
 
-def _jaxpr(program, found):
+def _jaxpr(program, traits):
     """Return the equations of a program as nested tuples, with variables as numbers."""
     number: dict[Any, int] = {}
 
     def name(variable):
         if isinstance(variable, Literal):
-            return _value(variable.val, found), variable.aval
+            return _value(variable.val, traits), variable.aval
         return number.setdefault(variable, len(number))
 
     def declared(variables):
@@ -242,34 +233,34 @@ def _jaxpr(program, found):
     equations = []
     for equation in program.eqns:
         read = tuple(map(name, equation.invars))
-        parameters = _parameters(equation, found)
+        parameters = _parameters(equation, traits)
         equations.append((equation.primitive, read, declared(equation.outvars), parameters))
     return inputs, tuple(equations), tuple(map(name, program.outvars))
 
 
-def _parameters(equation, found):
+def _parameters(equation, traits):
     kind, parameters = equation.primitive.name, dict(equation.params)
     if kind.endswith("callback"):
-        found.add("callback")
+        traits.add("callback")
     if kind.startswith(("custom_jvp", "custom_vjp")):
         # The rule is a new function in each trace. Those of JAX itself do not change.
         parameters = {n: v for n, v in parameters.items() if isinstance(v, ClosedJaxpr | Jaxpr)}
         sources = (getattr(p, "jaxpr", p).debug_info.func_src_info for p in parameters.values())
         if not all(_JAX in str(source) for source in sources):
-            found.add("rule")
+            traits.add("rule")
     if "jaxpr" in parameters:
         parameters.pop("name", None)  # of a jitted function
-    return tuple((name, _value(parameters[name], found)) for name in sorted(parameters))
+    return tuple((name, _value(parameters[name], traits)) for name in sorted(parameters))
 
 
-def _value(value, found):
+def _value(value, traits):
     """Return a parameter or constant of a program in a form that can be compared."""
     if isinstance(value, ClosedJaxpr):
-        return _closed(value, found)
+        return _closed(value, traits)
     if isinstance(value, Jaxpr):
-        return _jaxpr(value, found)
+        return _jaxpr(value, traits)
     if isinstance(value, Tracer):
-        found.add("tracer")
+        traits.add("tracer")
         return None
     if isinstance(value, jax.Array):
         return _ById(value)
@@ -280,14 +271,14 @@ def _value(value, found):
     if isinstance(value, float):
         return float, value.hex()
     if isinstance(value, tuple | list):
-        return type(value), tuple(_value(item, found) for item in value)
+        return type(value), tuple(_value(item, traits) for item in value)
     if isinstance(value, dict):
-        return tuple((_value(k, found), _value(v, found)) for k, v in value.items())
+        return tuple((_value(k, traits), _value(v, traits)) for k, v in value.items())
     if isinstance(value, partial):
-        return partial, *(_value(v, found) for v in (value.func, value.args, value.keywords))
+        return partial, *(_value(v, traits) for v in (value.func, value.args, value.keywords))
     if isinstance(value, FunctionType):  # of the host; those within a cost are new in each trace
-        cells = tuple(_value(cell.cell_contents, found) for cell in value.__closure__ or ())
-        return value.__code__, _value(value.__defaults__, found), cells
+        cells = tuple(_value(cell.cell_contents, traits) for cell in value.__closure__ or ())
+        return value.__code__, _value(value.__defaults__, traits), cells
     return type(value), value
 
 

@@ -27,9 +27,9 @@ from gdjax.keys import run_keys
 from gdjax.problems.keywords import (
     GIVEN,
     GIVEN_TO_METRICS,
-    accepted,
     declared,
     given_to,
+    settings_of,
     takes_any,
 )
 from gdjax.problems.microbatches import cost_microbatch
@@ -126,7 +126,7 @@ def _call_of(role, problem, settings, model_state):
     function = getattr(problem, role)
     every = {"key": run_keys(0).noise, "step": np.int32(0), "model_state": model_state}
     supplied = {name: every[name] for name in given_to(function)}
-    return function, supplied, settings if role == "cost" else accepted(function, settings)
+    return function, supplied, settings if role == "cost" else settings_of(function, settings)
 
 
 def _remedy(role, function, params, data, keywords, _error):
@@ -214,13 +214,6 @@ def check_runs(problem: Problem, params: PyTree) -> int:
     return shapes[0][0]
 
 
-def _seen(function, settings):
-    try:
-        return repr(sorted(settings.items())) in _MEANS.get(function, ())
-    except TypeError:  # not hashable
-        return False
-
-
 def check_metrics(
     metrics: Mapping[str, Metric],
     params: PyTree,
@@ -241,7 +234,7 @@ def check_metrics(
 
 
 def _check_metric(name, metric, params, settings, model_state, opt_state):
-    settings = accepted(metric.function, settings)
+    settings = settings_of(metric.function, settings)
     needed = given_to(metric.function, GIVEN_TO_METRICS)
     every = {"key": run_keys(0).noise, "step": np.int32(0)}
     every |= {"model_state": model_state, "opt_state": opt_state}
@@ -353,27 +346,29 @@ def _mean_check(role, problem, params, settings, model_state):
     known = all(
         isinstance(leaf, jax.Array | np.ndarray) and not isinstance(leaf, Tracer) for leaf in leaves
     )
-    if not known or _seen(function, settings):
+    means, key = set(), repr(sorted(settings.items()))
+    with contextlib.suppress(TypeError):  # not hashable, or without weak references
+        means = _MEANS.setdefault(function, means)
+    if not known or key in means:
         return None
     count = min(problem.samples, 12)
     cut = max(1, count // 3)
-    few = jax.tree.map(lambda a: a[:count], problem.data)
+    subset = jax.tree.map(lambda a: a[:count], problem.data)
 
-    def values(params, few, supplied):
+    def values(params, subset, supplied):
         def cost(a, b):
-            part = jax.tree.map(lambda leaf: leaf[a:b], few)
+            part = jax.tree.map(lambda leaf: leaf[a:b], subset)
             return function(params, part, **supplied, **settings)
 
         return cost(0, count), cost(0, cut), cost(cut, count)
 
     program = CompiledFunction(values, once=True)
-    program.ahead(params, few, supplied)
+    program.ahead(params, subset, supplied)
 
     def compare():
-        is_mean = _is_mean(role, program(params, few, supplied), count, cut)
+        is_mean = _is_mean(role, program(params, subset, supplied), count, cut)
         if is_mean:
-            with contextlib.suppress(TypeError):  # not hashable, or without weak references
-                _MEANS.setdefault(function, set()).add(repr(sorted(settings.items())))
+            means.add(key)
         return is_mean
 
     return compare

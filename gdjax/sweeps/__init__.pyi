@@ -16,7 +16,6 @@ from .replay import replay as replay
 from .replay import resume as resume
 from .spec import Sweep as Sweep
 from .stored import Run as Run
-from .stored import problem_of as problem_of
 from .stored import run_of as run_of
 from .sweep import params_of as params_of
 from .sweep import sweep as sweep

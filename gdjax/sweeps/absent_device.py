@@ -118,7 +118,7 @@ def compiled(lowered: Any, device: jax.Device) -> slabs.Compiled:
 def loops(program: slabs.Compiled) -> list[Loop]:
     """Return the loops of a compiled program from its text."""
     computations = _computations(program.executable.as_text())
-    found = []
+    result = []
     for lines in computations.values():
         for line in lines.values():
             if match := re.search(r" while\(.*body=%?([\w.\-]+)", line):
@@ -130,8 +130,8 @@ def loops(program: slabs.Compiled) -> list[Loop]:
                 inner = sum(
                     bool(re.search(r" (while|conditional)\(", text)) for text in body.values()
                 )
-                found.append(Loop(int(count[1]) if count else None, kernels, inner))
-    return found
+                result.append(Loop(int(count[1]) if count else None, kernels, inner))
+    return result
 
 
 def loop_over_steps(program: slabs.Compiled) -> Loop:

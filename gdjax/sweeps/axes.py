@@ -24,7 +24,6 @@ import numpy as np
 import xarray as xr
 from jaxtyping import ScalarLike
 
-from gdjax.arguments import check_flag
 from gdjax.errors import InputError
 from gdjax.stores.schema import check_name
 from gdjax.summaries import short
@@ -139,25 +138,19 @@ class Axes:
         """
         return (self.box(index) for index in itertools.product(*self.static_groups))
 
-    def box_position(self, index: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
-        """Return the index of the box that contains a run, and its position there.
-
-        Args:
-            index: position of the run in the grid; along dimensions without static axes, any
-                number, which is returned unchanged.
+    def box_number(self, index: tuple[int, ...]) -> int:
+        """Return the number of the box that contains the run at a position.
 
         Examples:
-            >>> axes(batch_size=[8, 32], rate=[0.1, 1.0, 2.0]).box_position((1, 2))
-            (1, (0, 2))
+            >>> axes(batch_size=[8, 32], rate=[0.1, 1.0, 2.0]).box_number((1, 2))
+            1
         """
-        numbers, inner = [], []
-        for position, groups in zip(index, self.static_groups, strict=True):
-            single = len(groups) == 1
-            number = 0 if single else next(i for i, g in enumerate(groups) if position in g)
-            numbers.append(number)
-            inner.append(position if single else groups[number].tolist().index(position))
         counts = [len(groups) for groups in self.static_groups]
-        return int(np.ravel_multi_index(numbers, counts)), tuple(inner)
+        numbers = [
+            0 if len(groups) == 1 else next(i for i, g in enumerate(groups) if position in g)
+            for position, groups in zip(index, self.static_groups, strict=True)
+        ]
+        return int(np.ravel_multi_index(numbers, counts))
 
     def values(self, index: tuple[np.ndarray, ...]) -> dict[str, np.ndarray]:
         """Return the value of each axis for runs at positions along each dimension."""
@@ -271,28 +264,21 @@ def _values(name, entries):
     return values if kind in "bU" else values.astype(np.float64 if kind == "f" else np.int64)
 
 
-def positions(grid: Axes, at: Mapping[str, AxisValue], *, nearest: bool = False) -> dict[str, int]:
+def positions(grid: Axes, at: Mapping[str, AxisValue]) -> dict[str, int]:
     """Return the position of given values, for each dimension with a given value.
 
-    Numbers are considered equal within float32 rounding. If several values are given along one
-    dimension, the nearest position is that with the smallest sum of the differences, each divided
-    by the range of its axis.
+    Numbers are considered equal within float32 rounding.
 
     Args:
         grid: grid of runs.
         at: values by axis name.
-        nearest: whether to select the nearest value along numeric axes. Seeds, booleans and names
-            must be in the grid.
 
     Examples:
         >>> grid = axes(learning_rate=[0.1, 1.0], seed=range(3))
         >>> positions(grid, {"learning_rate": np.float32(0.1)})
         {'learning_rate': 0}
-        >>> positions(grid, {"learning_rate": 0.9}, nearest=True)
-        {'learning_rate': 1}
     """
     known = grid.by_name
-    check_flag("nearest", nearest)
     if not isinstance(at, Mapping):
         raise InputError(
             f"at = {at!r:.80}, expected a mapping of axis names to values of a run; the axes are "
@@ -307,13 +293,13 @@ def positions(grid: Axes, at: Mapping[str, AxisValue], *, nearest: bool = False)
     indices = {}
     for dim, along in grid.dimensions.items():
         if along_axis := {axis: at[axis] for axis in along if axis in at}:
-            indices[dim] = _position_along(along, along_axis, nearest)
+            indices[dim] = _position_along(along, along_axis)
     return indices
 
 
-def position(grid: Axes, at: Mapping[str, AxisValue], *, nearest: bool = False) -> tuple[int, ...]:
+def position(grid: Axes, at: Mapping[str, AxisValue]) -> tuple[int, ...]:
     """Return the position of one run along each dimension (see `positions`)."""
-    indices = positions(grid, at, nearest=nearest)
+    indices = positions(grid, at)
     for dim, along in grid.dimensions.items():
         if dim not in indices:
             raise InputError(
@@ -331,42 +317,28 @@ def _is_comparable(values, value):
     return number.ndim == 0 and number.dtype.kind in "biuf" and bool(np.isfinite(number))
 
 
-def _position_along(along, wanted, nearest):
+def _position_along(along, wanted):
     """Return the position along one dimension with the given values of its axes."""
-    distance = sum(_distance(along[axis], value) for axis, value in wanted.items())
-    fits = np.isfinite(distance)
+    fits = np.ones(len(next(iter(along.values()))), bool)
     for axis, value in wanted.items():
         values, kind = along[axis], along[axis].dtype.kind
-        if nearest and kind in "if" and axis.split(".")[-1] not in SEEDS:
-            continue
-        if kind == "f":  # equal within float32 rounding
-            equal = np.abs(values - float(value)) <= np.finfo(np.float32).eps * np.abs(values)
-        else:
-            equal = values == value
-        fits &= equal
-        if not equal.any():
-            order = np.argsort(_distance(values, value), kind="stable")
+        distance = values != value if kind == "U" else np.abs(values.astype(float) - float(value))
+        order = np.argsort(distance, kind="stable")
+        closest = order[0]
+        tolerance = np.finfo(np.float32).eps * abs(values[closest]) if kind == "f" else 0
+        if distance[closest] > tolerance:
             raise InputError(
                 f"at: {axis} = {value!r:.80} is not in the grid; the nearest values are "
                 f"{_texts(values[order][:4], 9)}; pass one of them"
             )
+        fits &= values == values[closest]
     shown = ", ".join(f"{axis} = {value!r:.80}" for axis, value in wanted.items())
     if not fits.any():
         raise InputError(f"at: no run has {shown}; expected values that vary together in the grid")
-    first = int(np.argmin(np.where(fits, distance, np.inf)))
-    equal = [fits & (along[axis] == along[axis][first]) for axis in wanted]
-    if np.sum(np.logical_and.reduce(equal)) > 1:
+    if fits.sum() > 1:
         others = [axis for axis in along if axis not in wanted]
         raise InputError(f"at: several runs have {shown}; also pass {' or '.join(others)}")
-    return first
-
-
-def _distance(values, value):
-    """Return distances to a value in units of the range; 1 for names that differ."""
-    if values.dtype.kind == "U":
-        return np.where(values == value, 0.0, 1.0)
-    numbers = values.astype(np.float64)
-    return np.abs(numbers - float(value)) / (float(np.ptp(numbers)) or 1.0)
+    return int(np.argmax(fits))
 
 
 def _listed(grid):
@@ -428,18 +400,6 @@ def axes_along(runs: xr.Dataset) -> dict[str, list[str]]:
     recorded = json.loads(identity) if isinstance(identity, str) else identity
     dims = {str(dim): [str(dim)] for dim in runs["outcome"].dims}
     return dims | {dim: list(along) for dim, along in recorded.get("axes", {}).items()}
-
-
-def sort_runs(dataset: xr.Dataset, grid: Axes) -> xr.Dataset:
-    """Return a Dataset with its runs in the order of a grid."""
-    stored = {
-        dim: {axis: dataset.coords[axis].values for axis in along}
-        for dim, along in grid.dimensions.items()
-    }
-    order = dict(zip(grid.dimensions, subgrid_positions(Axes(stored), grid), strict=True))
-    if all(np.array_equal(at, np.arange(len(at))) for at in order.values()):
-        return dataset
-    return dataset.isel(order)
 
 
 def value_tuples(along: Mapping[str, np.ndarray]) -> list[tuple]:

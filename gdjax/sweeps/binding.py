@@ -12,9 +12,7 @@
 
 import difflib
 import inspect
-import traceback
 from collections.abc import Callable, Mapping
-from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
@@ -22,7 +20,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from gdjax.descent.functions import name_of, one_update
 from gdjax.errors import InputError
 from gdjax.problems.keywords import bind, declared
 from gdjax.problems.problem import Problem, map_functions
@@ -85,7 +82,9 @@ def assign_roles(
                 f"axes: {axis} is a keyword of {' and of '.join(homes)}; qualify it: {choices}"
             )
         elif not homes:
-            near = difflib.get_close_matches(axis, valid, n=1)
+            # Initials, such as lr for learning_rate, or a similar name
+            near = [n for n in valid if axis == "".join(word[:1] for word in n.split("_"))]
+            near += difflib.get_close_matches(axis, valid, n=1)
             hint = f" Did you mean {near[0]}?" if near else ""
             raise InputError(
                 f"axes: unexpected axis {axis!r}; expected one of "
@@ -215,25 +214,15 @@ def trace_axes(
         culprits = [axis for k, axis in axis_of.items() if fails(k)]
         if not culprits or fails():  # it also fails with concrete numbers
             raise
-        if _raised_by(error, "warmup_cosine_decay_schedule"):
-            raise InputError(
-                f"axes: {culprits[0]} cannot be swept through optax.warmup_cosine_decay_schedule, "
-                f"whose program depends on the values of its arguments; use "
-                f"gd.descent.WarmupCosine, whose arguments can be swept"
-            ) from error
         raise InputError(
             f"axes: {culprits[0]} cannot be swept as a number, since the program of {role} depends "
-            f"on it; pass booleans or names, or call gd.sweep once for each value"
+            f"on it; pass booleans or names, call gd.sweep once for each value, or use "
+            f"gd.descent.WarmupCosine for schedules with a warm-up"
         ) from error
     used = _used(program.jaxpr)
     # Keywords are the first inputs of the program, in the order of the leaves of a dict.
     idle = (k for k, used in zip(sorted(axis_of), used, strict=False) if not used)
     return AxisTrace(shapes, tuple(axis_of[k] for k in idle))
-
-
-def _raised_by(error, name):
-    """Return whether an error was raised within a function with the given name."""
-    return any(frame.name == name for frame in traceback.extract_tb(error.__traceback__))
 
 
 def _used(program) -> list[bool]:
@@ -243,15 +232,6 @@ def _used(program) -> list[bool]:
         if any(id(v) in needed for v in equation.outvars):
             needed |= {id(v) for v in equation.invars}
     return [id(v) in needed for v in program.invars]
-
-
-def check_factory(
-    make_optimizer: Callable, assigned: Mapping[str, Role], grid: Axes, params: PyTree
-) -> None:
-    """Check that a factory makes a usable optimizer from traced settings."""
-
-    idle = trace_axes(partial(one_update, make_optimizer), "optimizer", assigned, grid, params).idle
-    check_effect(idle, name_of(make_optimizer))
 
 
 def check_effect(idle: tuple[str, ...], where: str) -> None:

@@ -42,7 +42,6 @@ def branch(
     perturb: str = "direction",
     problem: Problem | None = None,
     make_optimizer: Callable | None = None,
-    nearest: bool = False,
     to: str | Path | None = None,
     storage_options: Mapping[str, Any] | None = None,
     to_storage_options: Mapping[str, Any] | None = None,
@@ -72,7 +71,6 @@ def branch(
             "one_weight".
         problem: problem of the sweep; required if it was user-defined.
         make_optimizer: optimizer factory of the sweep; required if it was user-defined.
-        nearest: whether to select the run with the nearest numeric values.
         to: path or URL of a store for the branches; None keeps them in memory.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
         to_storage_options: keywords of `obstore.store.from_url`, if `to` is a URL.
@@ -101,7 +99,7 @@ def branch(
             f"store = {str(store)!r} contains branches; branch from the original sweep with a "
             f"later branch_step"
         )
-    index = position(stored.axes, at, nearest=nearest)
+    index = position(stored.axes, at)
     sweep = stored.spec(problem, make_optimizer, allow_unverified=allow_unverified)
     stored.run(index)  # raises an error if the run is not stored
     trunk = sweep.axes.box(tuple(np.array([i]) for i in index)).first_values

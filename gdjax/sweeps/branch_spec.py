@@ -41,15 +41,15 @@ def direction(key: Key[Array, ""], params: PyTree, size: ScalarLike) -> PyTree:
     """Return parameters moved in a uniformly random direction: |w' - w| = size.
 
     Examples:
-        >>> moved = direction(jax.random.key(0), {"a": jnp.ones(3), "b": jnp.ones(())}, 0.5)
-        >>> float(sum(jnp.sum((leaf - 1) ** 2) for leaf in jax.tree.leaves(moved)))
+        >>> params = direction(jax.random.key(0), {"a": jnp.ones(3), "b": jnp.ones(())}, 0.5)
+        >>> float(sum(jnp.sum((leaf - 1) ** 2) for leaf in jax.tree.leaves(params)))
         0.25
     """
     leaves, structure = jax.tree.flatten(params)
     keys = jax.random.split(key, len(leaves))
     drawn = [jax.random.normal(k, a.shape, jnp.float32) for k, a in zip(keys, leaves, strict=True)]
     length = jnp.sqrt(sum(jnp.sum(d**2) for d in drawn))
-    return _moved(structure, leaves, [size * d / length for d in drawn])
+    return _add(structure, leaves, [size * d / length for d in drawn])
 
 
 def one_weight(key: Key[Array, ""], params: PyTree, size: ScalarLike) -> PyTree:
@@ -59,18 +59,18 @@ def one_weight(key: Key[Array, ""], params: PyTree, size: ScalarLike) -> PyTree:
     which, way = jax.random.split(key)
     place = jax.random.randint(which, (), 0, int(offsets[-1]))
     step = size * jax.random.rademacher(way, (), jnp.float32)
-    moves = [
+    displacements = [
         jnp.where(jnp.arange(end - a.size, end) == place, step, 0.0).reshape(a.shape)
         for a, end in zip(leaves, offsets, strict=True)
     ]
-    return _moved(structure, leaves, moves)
+    return _add(structure, leaves, displacements)
 
 
-def _moved(structure, leaves, moves):
+def _add(structure, leaves, displacements):
     # Unmoved numbers must remain bitwise equal, but -0.0 + 0.0 is 0.0.
-    pairs = zip(leaves, moves, strict=True)
-    ahead = [jnp.where(d == 0, a, a + d.astype(a.dtype)) for a, d in pairs]
-    return jax.tree.unflatten(structure, ahead)
+    pairs = zip(leaves, displacements, strict=True)
+    sums = [jnp.where(d == 0, a, a + d.astype(a.dtype)) for a, d in pairs]
+    return jax.tree.unflatten(structure, sums)
 
 
 PERTURB: Mapping[str, Callable[[Key[Array, ""], PyTree, ScalarLike], PyTree]] = {

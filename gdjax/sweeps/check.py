@@ -16,7 +16,7 @@ from jaxtyping import PyTree
 from gdjax import keys, machine, slabs
 from gdjax.arguments import check_flag, check_whole
 from gdjax.descent.batches import Order
-from gdjax.descent.functions import check_deterministic
+from gdjax.descent.functions import check_deterministic, name_of, one_update
 from gdjax.descent.step import cost_type
 from gdjax.descent.validation import check_eval_params_fn
 from gdjax.errors import InputError, warn
@@ -25,7 +25,7 @@ from gdjax.problems.keywords import declared
 from gdjax.problems.validation import check_can_run, check_problem, check_shapes
 from gdjax.stores.reader import read_attributes
 from gdjax.stores.writer import check_continuable
-from gdjax.sweeps.binding import check_effect, check_factory, trace_axes
+from gdjax.sweeps.binding import check_effect, trace_axes
 from gdjax.sweeps.branch_spec import start_of
 from gdjax.sweeps.plans import Plan
 from gdjax.sweeps.program import Program, programs_of, remembered, tree_nbytes
@@ -111,16 +111,9 @@ def _is_carry_small(program: Program) -> bool:
 
 def check_program(program: Program) -> None:
     """Check a program independently of its slabs."""
-    limit = min(map(slabs.memory_limit, program.devices))
     check_effect(program.initial.idle, "init")
-    check_params_fit(program.params, limit)
+    check_params_fit(program.params, min(map(slabs.memory_limit, program.devices)))
     _check_functions(program)
-    need = tree_nbytes((program.initial_carry, program.params))  # the gradient has their size
-    if need > limit:
-        raise InputError(
-            f"optimizer: a run with the optimizer state needs {format_bytes(need)}, but a device "
-            f"has {format_bytes(limit)}; choose an optimizer with a smaller state"
-        )
 
 
 @remembered
@@ -144,7 +137,9 @@ def _check_functions(program: Program) -> None:
     others += [] if problem.evaluation is None else [problem.evaluation]
     used = {keyword for function in others for keyword in declared(function)}
     check_effect(tuple(axis for axis in idle if roles[axis].keyword not in used), "the cost")
-    check_factory(program.make_optimizer, roles, grid, params)
+    one_step = partial(one_update, program.make_optimizer)
+    idle = trace_axes(one_step, "optimizer", roles, grid, params).idle
+    check_effect(idle, name_of(program.make_optimizer))
     check_eval_params_fn(program.eval_params_fn, program.opt_state, params)
     program.array_metrics  # noqa: B018 (raises if a metric is invalid)
     if not check_mean():

@@ -22,7 +22,7 @@ from gdjax.stores.schema import check_name
 from gdjax.sweeps.dataset import PREFIXES
 
 
-def concat(sweeps: Mapping[str, xr.Dataset] | xr.DataTree, dim: str) -> xr.Dataset:
+def concat(sweeps: Mapping[str, xr.Dataset], dim: str) -> xr.Dataset:
     """Join the sweeps of several problems along a new dimension.
 
     Problems of different widths have the same records and metrics, and parameters of different
@@ -49,7 +49,14 @@ def concat(sweeps: Mapping[str, xr.Dataset] | xr.DataTree, dim: str) -> xr.Datas
     every = dict.fromkeys(str(name) for runs in sweeps.values() for name in runs.data_vars)
     common = [name for name in every if _is_common(name, sweeps.values())]
     parts: dict[str, xr.Dataset] = {name: runs[common] for name, runs in sweeps.items()}
-    _check_coordinates(parts)
+    first_name, first = next(iter(parts.items()))
+    for name, runs in parts.items():
+        if not runs.coords.equals(first.coords):
+            raise InputError(
+                f"sweeps: axes or recorded steps of {name!r} differ from those of {first_name!r}, "
+                f"expected the same for all problems; select common ones first, such as "
+                f"runs.sel(step=...)"
+            )
     joined = xr.concat(
         list(parts.values()),
         xr.Variable(dim, np.array([*parts], object), {"long_name": dim.replace("_", " ")}),
@@ -70,8 +77,6 @@ def concat(sweeps: Mapping[str, xr.Dataset] | xr.DataTree, dim: str) -> xr.Datas
 
 def _datasets(sweeps):
     """Return the Datasets of several sweeps by name, or raise InputError."""
-    if isinstance(sweeps, xr.DataTree):
-        sweeps = {name: node.to_dataset() for name, node in sweeps.children.items()}
     values = list(sweeps.values()) if isinstance(sweeps, Mapping) else []
     if not values or not all("identity" in getattr(runs, "attrs", ()) for runs in values):
         raise InputError(
@@ -85,7 +90,7 @@ def _is_common(name, sweeps):
     """Return whether an array of equal shape, not a parameter, is in all sweeps."""
     if name.split(".")[0] in PREFIXES:
         return False
-    # Lengths of axes and steps are not compared here: `_check_coordinates` raises if they differ.
+    # Lengths of axes and steps are not compared here: `concat` raises an error if they differ.
     shapes = {
         tuple((d, None if d in runs.coords else runs.sizes[d]) for d in runs[name].dims)
         if name in runs
@@ -93,17 +98,3 @@ def _is_common(name, sweeps):
         for runs in sweeps
     }
     return len(shapes) == 1 and shapes != {None}
-
-
-def _check_coordinates(parts):
-    """Check that all problems have the same axes and recorded steps."""
-    (first_name, first), *others = parts.items()
-    for name, runs in others:
-        for coordinate in dict.fromkeys((*first.coords, *runs.coords)):
-            a, b = (part.coords.get(coordinate) for part in (first, runs))
-            if a is None or b is None or not a.equals(b):
-                raise InputError(
-                    f"sweeps: {coordinate!r} of {name!r} differs from that of {first_name!r}, "
-                    f"expected the same axes and recorded steps for all problems; select common "
-                    f"ones first: runs.sel({coordinate}=...)"
-                )

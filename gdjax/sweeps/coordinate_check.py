@@ -41,13 +41,7 @@ import xarray as xr
 from jaxtyping import Float, PyTree
 from scipy import stats
 
-from gdjax.arguments import (
-    MAX_COUNT,
-    check_callable,
-    check_increasing,
-    check_number,
-    check_whole,
-)
+from gdjax.arguments import MAX_COUNT, check_callable, check_increasing, check_whole
 from gdjax.errors import InputError
 from gdjax.problems.problem import Metric, Problem, require_problem
 from gdjax.statistics import LEVEL
@@ -66,7 +60,6 @@ def coordinate_check(
     learning_rate: float,
     make_optimizer: Callable[..., optax.GradientTransformation] = optax.sgd,
     batch_size: int | None = None,
-    replacement: bool = False,
     steps: Sequence[int] = (1, 10, 100),
     num_samples: int = 64,
     num_seeds: int = 8,
@@ -84,7 +77,6 @@ def coordinate_check(
         learning_rate: learning rate at all widths.
         make_optimizer: optimizer factory, as in `sweep`.
         batch_size: number of samples per step; None for the whole training set.
-        replacement: whether samples are drawn with replacement, as in `sweep`.
         steps: steps after which to measure the change, ascending.
         num_samples: number of samples at which activations are evaluated; the first ones in the
             data are used.
@@ -100,14 +92,12 @@ def coordinate_check(
     """
     widths = _check_widths(problems)
     check_callable("coordinate_check: activations", activations, "activations(params, batch)")
-    check_number("coordinate_check: learning_rate", learning_rate)
     listed = check_increasing("coordinate_check: steps", steps)
     check_whole("coordinate_check: num_samples", num_samples, 1, MAX_COUNT)
     check_whole("coordinate_check: num_seeds", num_seeds, 2, MAX_COUNT)
     shared = {
         "make_optimizer": make_optimizer,
         "batch_size": batch_size,
-        "replacement": replacement,
         "record_every": math.gcd(*listed),
         "root_seed": root_seed,
     }
@@ -161,27 +151,24 @@ def _layers(problem, activations, batch, width):
     def start(key, batch):
         return activations(problem.begin(key)[0], batch)
 
-    made = named_leaves("", jax.eval_shape(start, jax.random.key(0), batch))
-    if not made or not all(getattr(array, "size", 0) for array in made.values()):
+    layers = named_leaves("", jax.eval_shape(start, jax.random.key(0), batch))
+    if not layers or not all(getattr(array, "size", 0) for array in layers.values()):
         raise InputError(
-            f"coordinate_check: activations returned {made!r:.80} for {width!r}, expected one "
+            f"coordinate_check: activations returned {layers!r:.80} for {width!r}, expected one "
             f"array per layer, such as a dict of arrays [samples, neurons]"
         )
-    return list(made)
+    return list(layers)
 
 
 def _change(activations):
     """Return the metric `(params, batch, start) -> (change of each layer, start)`."""
 
+    def rms(now, then):
+        return jnp.sqrt(jnp.mean(jnp.square(now - then)))
+
     def change(params, batch, start):
-        return jnp.stack(
-            [
-                jnp.sqrt(jnp.mean(jnp.square(now - then)))
-                for now, then in zip(
-                    jax.tree.leaves(activations(params, batch)), jax.tree.leaves(start), strict=True
-                )
-            ]
-        ), start
+        changes = jax.tree.map(rms, activations(params, batch), start)
+        return jnp.stack(jax.tree.leaves(changes)), start
 
     return change
 

@@ -29,7 +29,6 @@ from distributed import (
     Client,
     Event,
     Future,
-    KilledWorker,
     WorkerPlugin,
     as_completed,
     get_client,
@@ -62,8 +61,8 @@ class Plugin(WorkerPlugin):
         self.name = name
         self.pickled = checked
         self.x64 = jnp.result_type(float) == jnp.float64  # workers must use the same setting
-        self._devices: queue.SimpleQueue[jax.Device] | None = None
-        self._planning: threading.Lock | None = None
+        self._devices: Any = None  # a queue and a lock, which cannot be pickled
+        self._planning: Any = None
         self._plan: Plan | None = None
         self._compared = False
 
@@ -75,8 +74,6 @@ class Plugin(WorkerPlugin):
         self, tile_shape: tuple[int, ...] | None = None
     ) -> Generator[tuple[Plan, jax.Device]]:
         """Provide the plan of the sweep, and a device of the worker that is not in use."""
-        assert self._devices is not None
-        assert self._planning is not None
         with jax.enable_x64(self.x64):
             with self._planning:
                 if self._plan is None:
@@ -162,14 +159,9 @@ def _hand_out(client: Client, name: str, tile_shape: tuple[int, ...], store: Sto
     """Compute all missing tiles on the workers, and return their number."""
     missing = [tuple(tile) for tile in np.argwhere(~store.finished()).tolist()]
     stopping = Event(name, client=client)
-    submitted: dict[Any, tuple[tuple[int, ...], Future]] = {}
+    submitted: dict[Any, Future] = {}
     answers = as_completed()
     failure: BaseException | None = None
-
-    def submit(tile):
-        future = client.submit(_compute, name, tile_shape, tile, pure=False)
-        submitted[future.key] = tile, future
-        answers.add(future)
 
     try:
         with (
@@ -177,7 +169,9 @@ def _hand_out(client: Client, name: str, tile_shape: tuple[int, ...], store: Sto
             progress.bar(total=len(missing), unit="tile", delay=1) as bar,
         ):
             for tile in missing:
-                submit(tile)
+                future = client.submit(_compute, name, tile_shape, tile, pure=False)
+                submitted[future.key] = future
+                answers.add(future)
             while not answers.is_empty():
                 if stop.is_set() and failure is None:
                     failure = KeyboardInterrupt()
@@ -186,33 +180,21 @@ def _hand_out(client: Client, name: str, tile_shape: tuple[int, ...], store: Sto
                     time.sleep(0.02)  # a blocking wait for Dask would delay Ctrl-C
                     continue
                 future = next(answers)
-                tile, _ = submitted.pop(future.key)
+                del submitted[future.key]
                 try:
                     finished = future.result()
                 except Exception as error:
                     # The other tasks save their state and stop, since none may write after the lock
                     # is released.
-                    failure = failure or _explained(error, tile)
+                    failure = failure or error
                     stopping.set()
                     continue
                 bar.update(finished)
     finally:
-        client.cancel([future for _, future in submitted.values()])
+        client.cancel(list(submitted.values()))
     if failure is not None:
         raise failure
     return len(missing)
-
-
-def _explained(error: BaseException, tile: tuple[int, ...]) -> BaseException:
-    if not isinstance(error, KilledWorker):
-        return error
-    explained = GdjaxError(
-        f"client: Dask workers were killed while computing tile {tile} (last: "
-        f"{error.last_worker.address}), possibly since they ran out of memory. Finished runs are "
-        f"kept; start the sweep again on its store, with fewer threads per worker"
-    )
-    explained.__cause__ = error
-    return explained
 
 
 def _plugin(name: str) -> Plugin:

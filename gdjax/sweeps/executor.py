@@ -55,14 +55,14 @@ def execute(
     if plan.client is None:
         compute = partial(compute_tiles or partial(run_missing, part=part), plan)
         shared = part is not None
-        complete_store(plan, plan.layout, plan.identity, compute, prepare, shared=shared)
+        computed = complete_store(plan, plan.layout, plan.identity, compute, prepare, shared=shared)
     else:
         from gdjax.sweeps.dask_executor import on_workers  # Dask is optional
 
         with on_workers(plan) as (layout, identity, compute):
-            complete_store(plan, layout, identity, compute, prepare)
+            computed = complete_store(plan, layout, identity, compute, prepare)
     runs = open_dataset(plan.store, storage_options=plan.storage_options)
-    return runs.assign_attrs(seconds=time.perf_counter() - started)
+    return runs.assign_attrs(seconds=time.perf_counter() - started) if computed else runs
 
 
 def compute_in_memory(plan: Plan, compute_tiles: "Callable[[Plan, Memory], int]") -> xr.Dataset:
@@ -95,10 +95,10 @@ def complete_store(
     prepare: Callable[[Store], None] | None = None,
     *,
     shared: bool = False,
-) -> None:
+) -> bool:
     """Open the store of a sweep, remove damaged tiles and compute the missing ones.
 
-    A complete store is not written to, so it may be read-only.
+    A complete store is not written to, so it may be read-only. Return whether it was not complete.
 
     Args:
         plan: plan with the location of the store.
@@ -111,7 +111,7 @@ def complete_store(
     """
     location, allow_unverified = plan.location, plan.allow_unverified
     if not shared and is_complete(location, layout, identity, allow_unverified):
-        return
+        return False
     settings = {"allow_unverified": allow_unverified, "shared": shared}
     own = writer(plan.devices[0])
     with Store(location, layout, identity=identity, writer=own, **settings) as store:
@@ -133,6 +133,7 @@ def complete_store(
             warn(
                 f"{location}: skipped the tiles that other processes compute ({store.num_skipped})"
             )
+    return True
 
 
 def run_missing(plan: Plan, sink: "Store | Memory", part: tuple[int, int] | None = None) -> int:

@@ -32,7 +32,7 @@ from gdjax.stores.location import locate
 from gdjax.stores.reader import Stored
 from gdjax.stores.writer import Store
 from gdjax.sweeps import dataset
-from gdjax.sweeps.axes import Axes, sort_runs, subgrid_positions
+from gdjax.sweeps.axes import Axes, subgrid_positions
 from gdjax.sweeps.branch_spec import start_of
 from gdjax.sweeps.check import check
 from gdjax.sweeps.checkpoint import SlabCheckpoint
@@ -90,13 +90,13 @@ def extend(
     if not isinstance(wider, Axes):
         raise InputError(f"axes = {axes!r:.80}, expected gd.axes(learning_rate=[0.1, 1])")
     check_whole("num_steps", steps)
-    subgrid_positions(wider, spec.axes)
     if steps < spec.num_steps:
         raise InputError(
             f"num_steps = {steps}, expected at least {spec.num_steps}, the number of steps of the "
             f"stored runs"
         )
-    larger = replace(spec, axes=_stored_first(spec.axes, wider), num_steps=steps)
+    order = _stored_first(spec.axes, wider)
+    larger = replace(spec, axes=wider.box(order), num_steps=steps)
     earlier = EarlierRuns(
         str(store), storage_options, spec.axes.shape, spec.num_steps, start_of(spec)
     )
@@ -117,17 +117,17 @@ def extend(
         start=earlier if has_more_steps else None,
     )
     runs = execute(fit(check(plan)), None if has_more_steps else earlier.copy)
-    return sort_runs(runs, wider)
+    return runs.isel({dim: np.argsort(at) for dim, at in zip(wider.sizes, order, strict=True)})
 
 
-def _stored_first(stored: Axes, wider: Axes) -> Axes:
-    """Return the wider grid, reordered with the stored values first."""
+def _stored_first(stored: Axes, wider: Axes) -> tuple[np.ndarray, ...]:
+    """Return the positions of a wider grid, along each dimension, with the stored ones first."""
     order = []
     for positions, size in zip(subgrid_positions(wider, stored), wider.shape, strict=True):
         is_new = np.ones(size, bool)
         is_new[positions] = False
         order.append(np.concatenate([positions, np.flatnonzero(is_new)]))
-    return wider.box(tuple(order))
+    return tuple(order)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import dataclasses
 import itertools
 import math
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -31,18 +31,10 @@ from gdjax.stores.schema import MAX_TILES, Layout, Variable
 from gdjax.sweeps.binding import check_effect
 from gdjax.sweeps.dataset import PREFIXES, nbytes, stored_name
 from gdjax.sweeps.plans import Plan
-from gdjax.sweeps.program import (
-    Program,
-    program_arrays,
-    programs_of,
-    remembered,
-    tree_nbytes,
-)
-from gdjax.sweeps.spec import Sweep
+from gdjax.sweeps.program import Program, programs_of, remembered, tree_nbytes
 
 MAX_GATHERED_FILES = 900  # number of files in a store above which a tile has several slabs
 MAX_GATHERED_TILE_BYTES = 2**28  # maximum size of a tile of several slabs, which is held in memory
-MAX_STORE_FILES = 5_000_000
 FEWER = "choose a larger record_every or snapshot_every, or fewer runs"
 
 # Widths of slabs, each with the maximum number of bytes of a run (`step_nbytes`).
@@ -50,9 +42,9 @@ FEWER = "choose a larger record_every or snapshot_every, or fewer runs"
 # with 4 runs the position of a run in the slab changed its bits. Microseconds per run-step on two
 # cores, at widths 16 and 64: digits at batch size 32 in a shared order (130 KB per run) 13.4 and
 # 10.3, in separate orders (230 KB) 17.5 and 23.8, on the whole set 664 and 653; under load, widths
-# 16, 32 and 64 differed by 5 % in a shared order. Milliseconds for 8,000 runs with two parameters and
-# 1,000 steps, at widths 128, 256, 512, 1,024 and 2,048: 150, 93, 68, 52 and 71; for 8 runs and 10,000
-# steps: 18, 20, 29, 42 and 135. Widths of accelerators have not been measured.
+# 16, 32 and 64 differed by 5 % in a shared order. Milliseconds for 8,000 runs with two parameters
+# and 1,000 steps, at widths 128, 256, 512, 1,024 and 2,048: 150, 93, 68, 52 and 71; for 8 runs and
+# 10,000 steps: 18, 20, 29, 42 and 135. Widths of accelerators have not been measured.
 CPU_WIDTHS = ((512, 2**10), (32, 5 * 2**15), (16, 2**26))
 ACCELERATOR_WIDTHS = ((4096, 2**10), (512, 5 * 2**15), (64, 2**26))
 MAX_RECORD_NBYTES = 2**28  # size of a run while it is recorded, above which its width is 1
@@ -148,7 +140,7 @@ def fit(plan: Plan, tile_shape: tuple[int, ...] | None = None) -> Plan:
     sweep, devices = plan.sweep, plan.devices
     unfitted = programs_of(sweep, devices, plan.start, keeps_carry=plan.keeps_carry)
     programs = tuple(map(fit_program, unfitted))
-    layout = _kept_layout(plan, programs, tile_shape or _tile_shape(plan, programs))
+    layout = _layout(plan, programs, tile_shape or _tile_shape(plan, programs))
     _check_static_axes(programs)
     compiled = [program.compiled_block for program in programs]
     usable = slabs.concurrent_devices(compiled, devices)
@@ -174,22 +166,36 @@ def fit_program(program: Program) -> Program:
         raise InputError(
             f"sweep: the {program.width} runs that are computed together need "
             f"{format_bytes(need)}, but a device has {format_bytes(limit)}; use fewer samples, a "
-            f"smaller batch_size or fewer snapshots"
+            f"smaller batch_size, fewer snapshots or an optimizer with a smaller state"
         )
     return program
 
 
-def _kept_layout(plan, programs, tile_shape):
-    """Return the layout of the arrays that a sweep keeps: each once, or as in its store."""
-    layout = common_layout(plan.sweep, programs, tile_shape)
-    kept = ((plan.stored or {}).get("layout") or {}).get("variables", ())
-    is_final = programs[0].eval_params_fn is None
-    names = [
-        name
-        for name in layout.variables
-        if name in kept or stored_name(name, params_are_final=is_final) == name
-    ]
-    return restrict(layout, names)
+def _layout(plan, programs, tile_shape):
+    """Return the layout of the arrays that all programs compute: each once, or as in the store."""
+    first, *others = [program.sweep_arrays for program in programs]
+
+    def described(arrays, name):
+        variable = arrays.variables[name]
+        lengths = [arrays.sizes[dim] for dim in variable.dims]
+        return variable.dims, np.dtype(variable.dtype), lengths
+
+    grid, is_final = plan.sweep.axes, programs[0].eval_params_fn is None
+    stored = ((plan.stored or {}).get("layout") or {}).get("variables", ())
+    variables = {
+        name: variable
+        for name, variable in first.variables.items()
+        if all(name in other.variables for other in others)
+        and (name in stored or stored_name(name, params_are_final=is_final) == name)
+    }
+    for name in variables:
+        if any(described(other, name) != described(first, name) for other in others):
+            raise InputError(
+                f"axes: {name} has different shapes or types for different values of "
+                f"{' or '.join(grid.static)}; sweep these values separately"
+            )
+    tile = dict(zip(grid.sizes, tile_shape, strict=True))
+    return restrict(Layout(first.sizes, tile, first.variables, first.coordinates), variables)
 
 
 def _tile_shape(plan, programs):
@@ -251,34 +257,8 @@ def tile_shapes(shape: tuple[int, ...], width: int) -> Iterator[tuple[int, ...]]
             yield (*before, *shape[dim:])
 
 
-def common_layout(sweep: Sweep, programs: Sequence[Program], tile_shape: tuple[int, ...]) -> Layout:
-    """Return the layout of the arrays of a sweep that all programs compute."""
-    first, *others = [
-        # The programs of one part of a store have other axes than the whole.
-        program.sweep_arrays if program.sweep is sweep else program_arrays(program, sweep.axes)
-        for program in programs
-    ]
-
-    def described(arrays, name):
-        variable = arrays.variables[name]
-        lengths = [arrays.sizes[dim] for dim in variable.dims]
-        return variable.dims, np.dtype(variable.dtype), lengths
-
-    names = [n for n in first.variables if all(n in other.variables for other in others)]
-    for name in names:
-        if any(described(other, name) != described(first, name) for other in others):
-            raise InputError(
-                f"axes: {name} has different shapes or types for different values of "
-                f"{' or '.join(sweep.axes.static)}; sweep these values separately"
-            )
-    tile = dict(zip(sweep.axes.sizes, tile_shape, strict=True))
-    return restrict(Layout(first.sizes, tile, first.variables, first.coordinates), names)
-
-
-def restrict(layout: Layout, names: Sequence[str]) -> Layout:
+def restrict(layout: Layout, names: Iterable[str]) -> Layout:
     """Return a layout of some variables, without unused dimensions and coordinates."""
-    if len(names) == len(layout.variables):
-        return layout
     variables: dict[str, Variable] = {name: layout.variables[name] for name in names}
     used = {dim for variable in variables.values() for dim in variable.dims}
     return dataclasses.replace(
@@ -334,12 +314,6 @@ def check_disk(path: Path, layout: Layout, missing: float = 1.0) -> None:
         layout: arrays of the store.
         missing: fraction of the sweep that is not yet written.
     """
-    files = math.prod(layout.schema.tiles) * (len(layout.variables) + 2)
-    if files > MAX_STORE_FILES:
-        raise InputError(
-            f"store: {_runs(layout):,} runs need {files:,} files, expected at most "
-            f"{MAX_STORE_FILES:,}; sweep fewer runs"
-        )
     need = nbytes(layout, layout.variables) * missing
     folders = (path.absolute(), *path.absolute().parents)
     existing = next(folder for folder in folders if folder.exists())

@@ -6,10 +6,9 @@
 Each round compares median costs of several starts, and counts the descents that fail.
 """
 
-import dataclasses
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cached_property, partial
 from typing import Any, NamedTuple
@@ -27,18 +26,17 @@ from gdjax.curvature.critical_sharpness import (
     critical_sharpness,
     update_direction,
 )
-from gdjax.descent.batches import check_replacement
 from gdjax.descent.functions import traced_functions, with_functions
 from gdjax.descent.outcome import Outcome
-from gdjax.descent.validation import validate_settings
 from gdjax.errors import InputError
 from gdjax.keys import run_keys
 from gdjax.problems.evaluation import evaluate, frozen
 from gdjax.problems.keywords import given_to
-from gdjax.problems.problem import Problem, require_problem
+from gdjax.problems.problem import Problem
 from gdjax.summaries import fields
-from gdjax.sweeps.axes import axes, zip_axes
+from gdjax.sweeps.axes import Axes, axes, zip_axes
 from gdjax.sweeps.binding import ROLES, factory_arguments
+from gdjax.sweeps.spec import Sweep
 from gdjax.sweeps.sweep import sweep
 
 NUM_RATES = 7  # number of rates per round
@@ -83,7 +81,6 @@ class LearningRateResult:
         high: largest good rate.
         status: a `LearningRateStatus`.
         reason: explanation of the recommendation or the status, as text.
-        best_by_start: rate with the lowest final cost from each start.
         critical_rate: median over starts of the rate above which the first step raises the cost;
             this rate is infinite for starts from which it never does.
         num_steps: number of steps of the longest descents; 0 if there were none.
@@ -102,7 +99,6 @@ class LearningRateResult:
     high: float
     status: LearningRateStatus
     reason: str
-    best_by_start: Float[np.ndarray, " starts"]
     critical_rate: float
     num_steps: int
     num_evaluations: int
@@ -168,96 +164,59 @@ def find_learning_rate(
         >>> result.status.name, 0.5 < result.learning_rate / (2 / 11) < 2
         ('FOUND', True)
     """
-    require_problem(problem)
     check_whole("find_learning_rate: num_starts", num_starts, 1, MAX_COUNT)
     check_whole("find_learning_rate: horizon", horizon, 1)
-    check_whole("find_learning_rate: root_seed", root_seed, 0, 2**32 - 1)
-    validate_settings(problem, num_steps=horizon, batch_size=batch_size)
-    check_replacement(replacement, batch_size is not None)
     if "learning_rate" not in factory_arguments(make_optimizer):
         raise InputError(
             f"find_learning_rate: make_optimizer = {make_optimizer!r:.80} takes no learning_rate, "
             f"expected a factory such as optax.adam"
         )
-    first = _first_steps(problem, make_optimizer, root_seed, num_starts)
-    search = _Search(problem, make_optimizer, root_seed, num_starts, batch_size, replacement)
-    search.num_evaluations = _evaluations(first, problem, batch_size)
-    rate = first.sharpness.learning_rate
-    critical_rate = float(np.median(np.where(np.isnan(rate), np.inf, rate)))
+    starts: dict[str, Any] = {"seed": range(num_starts)}
+    if batch_size is not None:
+        starts = {"start": zip_axes(seed=range(num_starts), data_seed=range(num_starts))}
+    spec = Sweep(
+        problem,
+        axes(learning_rate=[1.0], **starts),
+        horizon,
+        make_optimizer=make_optimizer,
+        batch_size=batch_size,
+        replacement=replacement,
+        metrics={},
+        root_seed=root_seed,
+    )
+    first = _first_steps(spec, num_starts)
     refusal = _refusal(first)
-    if refusal is not None:
-        return _result(search, critical_rate, refusal, first)
-    is_inside = _search_rates(search, _center(first), horizon)
-    status = LearningRateStatus.FOUND
-    if not search.rounds[-1].works.any():
-        status = LearningRateStatus.NO_WORKING_RATE
-    is_endless = not is_inside or search.rounds[-1].falls_endlessly
-    if is_endless and np.all(np.isinf(first.sharpness.line_minimizer)):
-        status = LearningRateStatus.NO_MINIMUM
-    return _result(search, critical_rate, status, first)
+    rounds = [] if refusal else _search_rates(spec, _center(first))
+    return _result(spec, first, rounds, refusal)
 
 
-def _search_rates(search, center, horizon):
-    """Run the rounds; return whether the best rate works and is not the largest."""
-    for ratio, share in ((COARSE_RATIO, SHORT), (FINE_RATIO, LONG)):
-        last = _round_around(search, center, ratio, max(MIN_STEPS, -(-horizon // share)))
-        center = last.rates[last.best]
-    return last.works.any() and last.best < NUM_RATES - 1
-
-
-def _round_around(search, center, ratio, num_steps):
-    """Run a round around a rate, and repeat it while its best rate is outermost."""
-    rates = center * ratio ** (np.arange(NUM_RATES) - float(BELOW))
+def _search_rates(spec, center):
+    """Run rounds around a rate, each repeated at other rates while its best rate is outermost."""
     limits = np.finfo(np.float32)
-    for _ in range(MAX_SHIFTS):
-        last = search.round(rates, num_steps)
-        if 0 < last.best < NUM_RATES - 1:
-            break
-        shifted = rates * ratio ** (NUM_RATES - 2 if last.best else 2 - NUM_RATES)
-        if shifted[0] < limits.tiny or shifted[-1] > limits.max:
-            break
-        rates = shifted
-    return last
+    rounds = []
+    for ratio, share in ((COARSE_RATIO, SHORT), (FINE_RATIO, LONG)):
+        num_steps = max(MIN_STEPS, -(-spec.num_steps // share))
+        rates = center * ratio ** (np.arange(NUM_RATES) - float(BELOW))
+        for _ in range(MAX_SHIFTS):
+            last = _run_round(spec, rates, num_steps)
+            rounds.append(last)
+            if 0 < last.best < NUM_RATES - 1:
+                break
+            shifted = rates * ratio ** (NUM_RATES - 2 if last.best else 2 - NUM_RATES)
+            if shifted[0] < limits.tiny or shifted[-1] > limits.max:
+                break
+            rates = shifted
+        center = last.rates[last.best]
+    return rounds
 
 
-@dataclass
-class _Search:
-    """Sweeps of a search, with their computational cost so far.
-
-    Arguments are those of `find_learning_rate`.
-    """
-
-    problem: Problem
-    make_optimizer: Callable
-    root_seed: int
-    num_starts: int
-    batch_size: int | None
-    replacement: bool
-    num_evaluations: int = 0
-    rounds: tuple["_Round", ...] = ()
-
-    def round(self, rates: np.ndarray, num_steps: int) -> "_Round":
-        """Run descents from all starts at each rate, and keep their records."""
-        seeds = list(range(self.num_starts))
-        grid = axes(learning_rate=rates, seed=seeds)
-        if self.batch_size is not None:
-            grid = axes(learning_rate=rates, start=zip_axes(seed=seeds, data_seed=seeds))
-        runs = sweep(
-            self.problem,
-            grid,
-            num_steps,
-            batch_size=self.batch_size,
-            replacement=self.replacement,
-            make_optimizer=self.make_optimizer,
-            record_every=max(1, num_steps // 2),
-            metrics={},
-            root_seed=self.root_seed,
-        )
-        runs = runs.transpose("learning_rate", ..., "step")
-        self.num_evaluations += GRADIENT * len(rates) * self.num_starts * num_steps
-        this = _Round(rates, num_steps, runs)
-        self.rounds = (*self.rounds, this)
-        return this
+def _run_round(spec, rates, num_steps):
+    """Run descents from all starts at each rate, and keep their records."""
+    along = {**spec.axes.dimensions, "learning_rate": {"learning_rate": rates}}
+    record_every = max(1, num_steps // 2)
+    spec = replace(spec, axes=Axes(along), num_steps=num_steps, record_every=record_every)
+    runs = sweep(**spec.settings)
+    return _Round(rates, num_steps, runs.transpose("learning_rate", ..., "step"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -344,10 +303,11 @@ class _FirstSteps(NamedTuple):
     step_is_finite: Bool[Array, "*starts"]
 
 
-def _first_steps(problem, make_optimizer, root_seed, num_starts) -> _FirstSteps:
-    keys = run_keys(root_seed, np.arange(num_starts)).init
-    problem = dataclasses.replace(_subsampled(problem, root_seed), metrics={})
-    traced = traced_functions(problem, make_optimizer, {role: {} for role in ROLES})
+def _first_steps(spec, num_starts) -> _FirstSteps:
+    keys = run_keys(spec.root_seed, np.arange(num_starts)).init
+    problem = replace(_subsampled(spec.problem, spec.root_seed), metrics={})
+    traced = traced_functions(problem, spec.make_optimizer, {role: {} for role in ROLES})
+    make_optimizer = spec.make_optimizer
     if "optimizer" in traced:
         make_optimizer = traced["optimizer"].function
     steps = _steps_of(with_functions(problem, traced), make_optimizer, keys)
@@ -380,27 +340,41 @@ def _subsampled(problem, root_seed):
     if problem.data is None or problem.samples <= MAX_SAMPLES:
         return problem
     chosen = jax.random.permutation(run_keys(root_seed).probes, problem.samples)[:MAX_SAMPLES]
-    return dataclasses.replace(
-        problem, data=jax.tree.map(lambda a: jnp.asarray(a)[chosen], problem.data)
-    )
+    return replace(problem, data=jax.tree.map(lambda a: jnp.asarray(a)[chosen], problem.data))
 
 
-def _evaluations(first, problem, batch_size):
-    """Return the computational cost of the first steps, in evaluations of a batch."""
+def _count_evaluations(spec, first, rounds):
+    """Return the computational cost of a search, in evaluations of a batch."""
     per_start = 3 * GRADIENT + HESSIAN_PRODUCT + (1 + GRADIENT) * first.sharpness.num_evaluations
-    samples = min(problem.samples, MAX_SAMPLES)
-    return math.ceil(np.sum(per_start) * (samples / batch_size if batch_size else 1))
+    samples = min(spec.problem.samples, MAX_SAMPLES)
+    batches = samples / spec.batch_size if spec.batch_size else 1
+    steps = sum(last.num_steps * last.runs.outcome.size for last in rounds)
+    return math.ceil(np.sum(per_start) * batches) + GRADIENT * steps
 
 
 def _refusal(first):
-    """Return the status if the first steps show that no rate works; None otherwise."""
-    at_start = first.sharpness.status
+    """Return status and reason if the first steps show that no rate works; None otherwise."""
+    starts = len(first.cost_is_finite)
     if not np.all(first.cost_is_finite):
-        return LearningRateStatus.COST_NOT_FINITE
+        count = int(np.sum(~first.cost_is_finite))
+        return LearningRateStatus.COST_NOT_FINITE, (
+            f"Cost or gradient is not finite at {count} of {starts} starts. Check the problem."
+        )
     if not np.all(first.step_is_finite):
-        return LearningRateStatus.UPDATE_NOT_FINITE
-    uphill = at_start == CriticalSharpnessStatus.NOT_A_DESCENT_DIRECTION
-    return LearningRateStatus.NOT_A_DESCENT_DIRECTION if np.mean(uphill) > 0.5 else None
+        count = int(np.sum(~first.step_is_finite))
+        return LearningRateStatus.UPDATE_NOT_FINITE, (
+            f"The first update of the optimizer is not finite at {count} of {starts} starts, where "
+            f"cost and gradient are. Check the optimizer."
+        )
+    uphill = first.sharpness.status == CriticalSharpnessStatus.NOT_A_DESCENT_DIRECTION
+    if np.mean(uphill) <= 0.5:
+        return None
+    return LearningRateStatus.NOT_A_DESCENT_DIRECTION, (
+        f"The first step of the optimizer is not a descent direction at "
+        f"{int(np.sum(first.sharpness.slope <= 0))} of {starts} starts. Check the sign of its "
+        f"updates: gradient descent adds minus the learning rate times the gradient. A start may "
+        f"also be a critical point."
+    )
 
 
 def _center(first):
@@ -408,79 +382,64 @@ def _center(first):
     rates = np.stack([first.sharpness.line_minimizer, first.sharpness.quadratic_minimizer])
     usable = np.where(np.isfinite(rates) & (rates > 0), rates, np.nan)
     rates = np.where(np.isnan(usable[0]), usable[1], usable[0])
-    known = rates[np.isfinite(rates)]
-    return float(np.exp(np.median(np.log(known)))) if known.size else 1.0
+    finite = rates[np.isfinite(rates)]
+    return float(np.exp(np.median(np.log(finite)))) if finite.size else 1.0
 
 
-def _result(search, critical_rate, status, first):
-    """Return the result of a search that ended with the given status."""
-    if not search.rounds:
-        none = np.zeros(0)
+def _result(spec, first, rounds, refusal):
+    """Return the result of a search that was refused or has ended after some rounds."""
+    rate = first.sharpness.learning_rate
+    critical_rate = float(np.median(np.where(np.isnan(rate), np.inf, rate)))
+    num_evaluations = _count_evaluations(spec, first, rounds)
+    none = np.zeros(0)
+    if refusal:
         return LearningRateResult(
-            *(np.nan, np.nan, np.nan, status, _reason_without_rounds(status, first, search)),
-            *(np.full(search.num_starts, np.nan), critical_rate, 0, search.num_evaluations),
+            *(np.nan, np.nan, np.nan, *refusal, critical_rate, 0, num_evaluations),
             *(none, none.astype(bool), none, none, none, ()),
         )
-    last = search.rounds[-1]
-    is_found = status == LearningRateStatus.FOUND
-    rate, low, high = (float(last.rates[i]) for i in (last.recommended, *last.good))
+    last = rounds[-1]
+    status, reason = _conclusion(spec, first, rounds, critical_rate)
+    rate, low, high = np.nan, np.nan, np.nan
+    if status == LearningRateStatus.FOUND:
+        rate, low, high = (float(last.rates[i]) for i in (last.recommended, *last.good))
     return LearningRateResult(
-        learning_rate=rate if is_found else np.nan,
-        low=low if is_found else np.nan,
-        high=high if is_found else np.nan,
+        learning_rate=rate,
+        low=low,
+        high=high,
         status=status,
-        reason=_reason(search, critical_rate, status),
-        best_by_start=last.rates[np.argmin(last.cost, axis=0)],
+        reason=reason,
         critical_rate=critical_rate,
         num_steps=last.num_steps,
-        num_evaluations=search.num_evaluations,
+        num_evaluations=num_evaluations,
         learning_rates=last.rates,
         works=last.works,
         diverged=last.share(Outcome.DIVERGED),
         stalled=last.share(Outcome.STALLED),
         cost=np.median(last.cost, axis=1),
-        runs=tuple(r.runs for r in search.rounds),
+        runs=tuple(r.runs for r in rounds),
     )
 
 
-def _reason_without_rounds(status, first, search):
-    starts = search.num_starts
-    if status == LearningRateStatus.COST_NOT_FINITE:
-        count = int(np.sum(~first.cost_is_finite))
-        return f"Cost or gradient is not finite at {count} of {starts} starts. Check the problem."
-    if status == LearningRateStatus.UPDATE_NOT_FINITE:
-        count = int(np.sum(~first.step_is_finite))
-        return (
-            f"The first update of the optimizer is not finite at {count} of {starts} starts, where "
-            f"cost and gradient are. Check the optimizer."
-        )
-    slopes = first.sharpness.slope
-    return (
-        f"The first step of the optimizer is not a descent direction at "
-        f"{int(np.sum(slopes <= 0))} of {starts} starts. Check the sign of its updates: gradient "
-        f"descent adds minus the learning rate times the gradient. A start may also be a critical "
-        f"point."
-    )
-
-
-def _reason(search, critical_rate, status):
-    """Return the explanation of a recommendation, or of a status after descents."""
-    last = search.rounds[-1]
+def _conclusion(spec, first, rounds, critical_rate):
+    """Return the status of a search after its rounds, and the reason."""
+    last = rounds[-1]
     rates, cost, best = last.rates, last.cost, last.best
-    starts, batches = search.num_starts, search.batch_size
+    starts, batches = cost.shape[1], spec.batch_size
     how = "whole training set" if batches is None else f"mini-batches of {batches}"
-    tested = np.concatenate([r.rates for r in search.rounds])
+    tested = np.concatenate([r.rates for r in rounds])
     tried = f"{len(tested)} rates from {tested.min():.3g} to {tested.max():.3g}"
-    if status == LearningRateStatus.NO_WORKING_RATE:
-        return (
-            f"None of {tried} works for all of {starts} starts in {last.num_steps} steps ({how}): "
-            f"{_failures(last, 0)} at {rates[0]:.3g}."
-        )
-    if status == LearningRateStatus.NO_MINIMUM:
-        return (
+    is_inside = last.works.any() and best < NUM_RATES - 1
+    has_no_minimum = np.all(np.isinf(first.sharpness.line_minimizer))
+    if has_no_minimum and (not is_inside or last.falls_endlessly):
+        return LearningRateStatus.NO_MINIMUM, (
             f"No rate is recommended: from all starts, the cost has no minimum along the first "
             f"step, and none of {tried} is best: {_failures(last, best)} at {rates[best]:.3g}. The "
             f"cost seems to have no minimum."
+        )
+    if not last.works.any():
+        return LearningRateStatus.NO_WORKING_RATE, (
+            f"None of {tried} works for all of {starts} starts in {last.num_steps} steps ({how}): "
+            f"{_failures(last, 0)} at {rates[0]:.3g}."
         )
     (low, high), chosen = last.good, last.recommended
     sentences = [
@@ -494,10 +453,10 @@ def _reason(search, critical_rate, status):
     if high + 1 < len(rates):
         above = f"{rates[high + 1]:.3g}, {_failures(last, high + 1)}"
         sentences.append(f"At the next higher rate, {above}.")
-    first = "The first step lowers the cost at any rate."
+    first_step = "The first step lowers the cost at any rate."
     if np.isfinite(critical_rate):
-        first = f"At rates above {critical_rate:.3g}, the first step raises the cost."
-    return " ".join([*sentences, first, _trend(last)])
+        first_step = f"At rates above {critical_rate:.3g}, the first step raises the cost."
+    return LearningRateStatus.FOUND, " ".join([*sentences, first_step, _trend(last)])
 
 
 def _trend(last):

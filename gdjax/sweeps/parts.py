@@ -14,7 +14,7 @@ computes it, so parts can be started twice, in any order, and with other numbers
 ...     half = resume(f"{folder}/runs", part=(0, 2)).finished.values > 0
 ...     whole = resume(f"{folder}/runs", part=(1, 2)).finished.values > 0
 >>> planned.num_parts, int(half.sum()), int(whole.sum())
-(3, 344, 600)
+(2, 512, 600)
 """
 
 import itertools

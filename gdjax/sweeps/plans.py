@@ -65,7 +65,7 @@ class Plan:
     def program_of(self, tile: Tile) -> int:
         """Return the index of the program of a tile."""
         first = tuple(along.start for along in self.layout.schema.region(tile))
-        return self.sweep.axes.box_position(first)[0]
+        return self.sweep.axes.box_number(first)
 
     def positions(self, tile: Tile) -> Positions:
         """Return the positions in the grid of the runs of a tile, in C order."""

@@ -554,11 +554,11 @@ def _metric_variables(name, metric, along, dtype):
     """Return the variables of an array metric, with a mask if its type has no NaN."""
     long_name = metric.long_name or name.replace("_", " ")
     attrs = {"long_name": long_name, "units": metric.units}
-    made = {name: Variable((*along, *metric.dims), dtype, attrs, dataset.fill_value(dtype))}
+    variables = {name: Variable((*along, *metric.dims), dtype, attrs, dataset.fill_value(dtype))}
     if dtype.kind != "f":
         attrs = {"long_name": f"whether {long_name} was recorded before divergence", "units": "1"}
-        made[name + dataset.KNOWN] = Variable(along, np.bool_, attrs)
-    return made
+        variables[name + dataset.KNOWN] = Variable(along, np.bool_, attrs)
+    return variables
 
 
 def _check_dims(name, lengths, sizes, taken):

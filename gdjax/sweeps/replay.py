@@ -30,7 +30,7 @@ from gdjax.stores.reader import without_carry
 from gdjax.sweeps import identity
 from gdjax.sweeps.axes import AxisValue, position
 from gdjax.sweeps.branch_spec import start_of
-from gdjax.sweeps.check import check, check_devices, check_program
+from gdjax.sweeps.check import check, check_program
 from gdjax.sweeps.dataset import pad_before
 from gdjax.sweeps.executor import execute
 from gdjax.sweeps.fit import fit, fit_program
@@ -74,10 +74,8 @@ def replay(
     *,
     problem: Problem | None = None,
     make_optimizer: Callable | None = None,
-    devices: Sequence[jax.Device] | None = None,
     allow_unverified: bool = False,
     skip_damaged: bool = False,
-    nearest: bool = False,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Replay:
     """Recompute one run of a stored sweep and compare it with the stored run.
@@ -88,39 +86,34 @@ def replay(
             dimension of the grid.
         problem: problem of the sweep; required if it was user-defined.
         make_optimizer: optimizer factory of the sweep; required if it was user-defined.
-        devices: devices, of which the first computes the run; None for the local ones.
         allow_unverified: whether to go on if programs cannot be compared, as in `resume`.
         skip_damaged: whether damaged tiles count as unfinished.
-        nearest: whether to select the run with the nearest numeric values. Seeds, booleans and
-            names must be in the grid.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
     """
-    if devices is not None:
-        check_devices(devices)
     stored = open_sweep(store, skip_damaged=skip_damaged, storage_options=storage_options)
-    index = position(stored.axes, at, nearest=nearest)
+    index = position(stored.axes, at)
     sweep = stored.spec(problem, make_optimizer, allow_unverified=allow_unverified)
     stored_run = stored.run(index)
-    devices = tuple(jax.local_devices() if devices is None else devices)
+    devices = jax.local_devices()
     programs = programs_of(sweep, devices, start_of(sweep), keeps_carry=bool(sweep.continuable))
-    program = programs[sweep.axes.box_position(index)[0]]
+    program = programs[sweep.axes.box_number(index)]
     check_program(program)
     program = fit_program(program)
-    computed = run_slab(program, tuple(np.array([i]) for i in index), devices[0])
+    positions = tuple(np.array([i]) for i in index)
+    computed = run_slab(program, positions, devices[0])
     assert computed is not None  # without a monitor, no slab is stopped
+    variables = program.sweep_arrays.variables
     names = [str(name) for name in stored_run.data_vars if name != "finished"]
-    fills = {name: variable.fill_value for name, variable in program.sweep_arrays.variables.items()}
-    arrays = {name: np.asarray(computed[name][0]) for name in names}
-    arrays = {
-        name: pad_before(a, stored_run[name].shape, fills[name]) for name, a in arrays.items()
-    }
+    arrays = {}
+    for name in names:
+        array, shape = np.asarray(computed[name][0]), stored_run[name].shape
+        arrays[name] = pad_before(array, shape, variables[name].fill_value)
     again = stored_run[names].copy(data=arrays)
-    values = stored.axes.values(tuple(np.array([i]) for i in index))
     # The outcome is derived from the numbers by a rule that may differ between versions.
     compared = again.drop_vars("outcome")
     first = _first_step(compared, stored_run)
     return Replay(
-        at={axis: value[0].item() for axis, value in values.items()},
+        at=stored.axes.box(positions).first_values,
         equal=first is None,
         largest_difference=max(
             _difference(compared[name].values, stored_run[name].values)

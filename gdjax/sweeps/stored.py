@@ -118,10 +118,10 @@ class StoredSweep:
             here = problem_identity(problem, self.axes, self.identity["batch_size"])
         here["data_hash"] = hash_of(problem.data)
         recorded = {name: self.identity[name] for name in here}
-        for name, value in recorded.items():
-            if name in ("functions", "callbacks"):
-                kept = [n for n in ("init", "cost", "evaluation") if n in value]
-                recorded[name] = {n: value[n] for n in kept} if name == "functions" else kept
+        if "functions" in here:
+            names, hashes = ("init", "cost", "evaluation"), recorded["functions"]
+            recorded["functions"] = {name: hashes[name] for name in names if name in hashes}
+            recorded["callbacks"] = [name for name in recorded["callbacks"] if name in names]
         require_same(self.location, recorded, plain(here), allow_unverified)
         return problem
 
@@ -241,9 +241,9 @@ def axes_of(identity: Mapping[str, Any], where: Any) -> Axes:
 
 
 def _eval_params_fn(recorded, where):
-    known = optax.contrib.schedule_free_eval_params
-    if recorded in (None, qualified_name(known)):
-        return recorded and known
+    default = optax.contrib.schedule_free_eval_params
+    if recorded in (None, qualified_name(default)):
+        return recorded and default
     raise StoreError(
         f"{where}: its sweep used eval_params_fn {recorded!r:.80}, which cannot be rebuilt from a "
         f"record; to continue, call gdjax.sweep with the original arguments and this store"
@@ -308,25 +308,6 @@ class Run:
         return f"Run({at}: {self.outcome}; params: {short(self.params)}{count})"
 
 
-def problem_of(
-    store: str | Path,
-    problem: Problem | None = None,
-    *,
-    allow_unverified: bool = False,
-    storage_options: Mapping[str, Any] | None = None,
-) -> Problem:
-    """Return the problem of a stored sweep.
-
-    Args:
-        store: path or URL of the store.
-        problem: problem of the sweep; required if it was user-defined.
-        allow_unverified: whether to accept a problem that cannot be compared, as in `resume`.
-        storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
-    """
-    stored = open_sweep(store, storage_options=storage_options)
-    return stored.problem(problem, allow_unverified=allow_unverified)
-
-
 def run_of(
     store: str | Path,
     at: Mapping[str, AxisValue],
@@ -334,7 +315,6 @@ def run_of(
     *,
     allow_unverified: bool = False,
     skip_damaged: bool = False,
-    nearest: bool = False,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Run:
     """Return one run of a stored sweep, with its final parameters and snapshots.
@@ -346,13 +326,11 @@ def run_of(
         problem: problem of the sweep; required if it was user-defined.
         allow_unverified: whether to accept a problem that cannot be compared, as in `resume`.
         skip_damaged: whether damaged tiles count as unfinished.
-        nearest: whether to select the run with the nearest numeric values. Seeds, booleans and
-            names must be in the grid.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
     """
     stored = open_sweep(store, skip_damaged=skip_damaged, storage_options=storage_options)
     identity, grid = stored.identity, stored.axes
-    index = position(grid, at, nearest=nearest)
+    index = position(grid, at)
     problem = stored.problem(problem, allow_unverified=allow_unverified)
     run = stored.run(index)
     outcome = int(run["outcome"])

@@ -139,7 +139,10 @@ def sweep(
     where = (store, storage_options, devices, max_param_bytes, client, allow_unverified)
     runs = execute(fit(check(Plan(spec, *where))))
     if np.all(runs["diverged_at"].values == 0):  # without xarray, which would import Dask
-        warn("sweep: the cost of every run is not finite or too large at its start; check init and cost")
+        warn(
+            "sweep: the cost of every run is not finite or too large at its start; check init and "
+            "cost"
+        )
     return runs
 
 

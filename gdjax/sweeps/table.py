@@ -11,18 +11,17 @@ from gdjax.errors import InputError
 from gdjax.sweeps.dataset import KNOWN
 
 
-def table(runs: xr.Dataset | xr.DataTree, record: int | None = -1) -> pd.DataFrame:
+def table(runs: xr.Dataset, record: int | None = -1) -> pd.DataFrame:
     """Return the scalars of a sweep as a DataFrame.
 
     Args:
-        runs: result of `sweep`, `concat` or `open_dataset`, or a DataTree of several sweeps.
+        runs: result of `sweep`, `concat` or `open_dataset`.
         record: index of the record to include, counted from the end if negative; None gives one row
             per record.
 
     Returns:
-        DataFrame with one row per run, or per record of each run. Columns are the axes (the first
-        is `problem` for a DataTree), `step`, and the scalars. `outcome` is a missing value for
-        unfinished runs.
+        DataFrame with one row per run, or per record of each run. Columns are the axes, `step`,
+        and the scalars. `outcome` is a missing value for unfinished runs.
 
     Examples:
         >>> from gdjax import problems
@@ -33,10 +32,6 @@ def table(runs: xr.Dataset | xr.DataTree, record: int | None = -1) -> pd.DataFra
         >>> table(runs, record=None).shape
         (22, 6)
     """
-    if isinstance(runs, xr.DataTree):
-        frames = {str(name): table(node.to_dataset(), record) for name, node in runs.items()}
-        named = pd.concat(frames, names=["problem"]).reset_index(level=0)
-        return named.reset_index(drop=True)
     if not isinstance(runs, xr.Dataset) or not {"outcome", "step"} <= set(runs.variables):
         raise InputError(
             f"runs = {type(runs).__name__}, expected the result of gd.sweep or gd.open_dataset"

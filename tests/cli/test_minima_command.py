@@ -1,7 +1,6 @@
 """The command `gdjax minima` for new descents or a stored sweep."""
 
 import json
-from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -10,7 +9,6 @@ import xarray as xr
 import gdjax as gd
 from gdjax._runtime import process
 from gdjax.cli import main
-from gdjax.cli.minima import Minima
 from gdjax.sweeps import fit
 
 pytestmark = pytest.mark.usefixtures("keep_devices")
@@ -130,8 +128,3 @@ def test_diverged_runs_are_counted_and_damaged_runs_are_skipped_only_if_requeste
     assert "--skip-damaged" in error
     main(["minima", *store, "--skip-damaged", "--out", str(tmp_path / "damaged")])
     assert "0 of 7 runs ended in 0 minima" in capsys.readouterr().out
-
-
-def test_function_choices_equal_the_names_in_the_library():
-    options, _ = get_args(get_type_hints(Minima)["function"])
-    assert get_args(options) == tuple(gd.problems.FUNCTIONS)

@@ -6,7 +6,6 @@ import pytest
 
 from gdjax._runtime import process, results
 from gdjax.cli import main
-from gdjax.errors import InputError
 
 USER_FILE = """
 import jax, jax.numpy as jnp
@@ -21,11 +20,6 @@ problem = Problem(init=lambda key: jax.random.normal(key, (2,)), cost=cost, data
 
 def made():
     return problem
-
-number = 3
-
-def ends():
-    raise SystemExit(0)
 """
 
 pytestmark = pytest.mark.usefixtures("keep_devices", "empty_figures")
@@ -75,27 +69,3 @@ def test_a_store_is_resumed_replayed_and_analyzed_with_its_problem_file(
     main(["spectrum", *where, "--at", *at])
     main(["minima", *where, "--at", *at[2:]])
     assert "minim" in capsys.readouterr().out
-
-
-def test_a_store_of_a_problem_file_cannot_be_replayed_without_this_file(swept):
-    with pytest.raises(SystemExit) as caught:
-        main(["replay", str(swept / "runs.zarr"), "--at", "seed=0"])
-    assert caught.value.code == 2
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ("my_line.py", "expected FILE.py:NAME"),
-        ("my_line.txt:problem", "expected FILE.py:NAME"),
-        ("nowhere.py:problem", "no such file: nowhere.py"),
-        ("{file}:other", "does not define other"),
-        ("{file}:number", "number is of type int, expected a gdjax.Problem"),
-        ("{file}:ends", r"my_line.py calls sys.exit\(0\), expected a file that only defines ends"),
-    ],
-)
-def test_invalid_files_and_names_of_problems_are_rejected(file, given, message):
-    from gdjax.cli.problem_file import load_problem
-
-    with pytest.raises(InputError, match=message):
-        load_problem(given.format(file=file))

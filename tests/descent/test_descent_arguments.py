@@ -88,16 +88,11 @@ def test_half_precision_costs_are_summed_in_single_precision(dtype):
     assert run.batch_cost[-1] == 4
 
 
-def test_a_cost_function_is_accepted_instead_of_a_problem():
-    run = gd.descend(lambda w: jnp.sum(w**2), SGD, jnp.ones(2), 3, key=KEY)
-    np.testing.assert_allclose(run.cost, 2 * 0.64 ** np.arange(4), rtol=1e-6)
-
-
 def test_half_precision_parameters_keep_their_type_in_results_and_snapshots():
     w = jnp.ones(2, jnp.bfloat16)
-    run = gd.descend(lambda w: jnp.sum(w**2), SGD, w, 3, key=KEY, snapshot_every=1)
-    assert run.params.dtype == run.snapshots.dtype == jnp.bfloat16
     problem = gd.Problem(init=lambda key: w, cost=lambda w: jnp.sum(w**2))
+    run = gd.descend(problem.cost, SGD, w, 3, key=KEY, snapshot_every=1)
+    assert run.params.dtype == run.snapshots.dtype == jnp.bfloat16
     runs = gd.sweep(problem, gd.axes(learning_rate=[0.1]), 3)
     params = gd.params_of(runs, w, {"learning_rate": 0.1})
     assert params.dtype == jnp.bfloat16

@@ -17,7 +17,7 @@ import gdjax as gd
 
 KEY = jax.random.key(0)
 BOWL = gd.Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
-SLOW = optax.sgd(1e-9)
+SLOW, START = optax.sgd(1e-9), jnp.ones(2)
 FOREVER = 10**9
 
 
@@ -46,14 +46,30 @@ def listening():
     return signal.getsignal(signal.SIGINT) is not signal.default_int_handler
 
 
-def test_after_ctrl_c_a_descent_returns_its_records_and_can_be_continued(python_handler):
-    thread = when(listening)
-    run = gd.descend(BOWL, SLOW, jnp.ones(2), FOREVER, key=KEY, record_every=1000)
+def interrupted(problem, ready, start=START, **options):
+    """Return a descent that Ctrl-C ends once `ready()` is true."""
+    thread = when(ready)
+    run = gd.descend(problem, SLOW, start, FOREVER, key=KEY, **options)
     thread.join()
     assert run.interrupted
     assert run.recorded_steps[0] == 0
     assert run.recorded_steps[-1] == run.num_steps < FOREVER
-    assert len(run.cost) == len(run.recorded_steps)
+    return run
+
+
+@pytest.mark.parametrize("record_every", [1000, FOREVER])
+def test_after_ctrl_c_a_descent_returns_its_records_and_can_be_continued(
+    record_every, python_handler
+):
+    began = []
+
+    def later():
+        began.extend([time.monotonic()] * (listening() and not began))
+        return began and time.monotonic() > began[0] + 1
+
+    run = interrupted(BOWL, later, record_every=record_every)
+    assert len(run.cost) == len(run.recorded_steps) > 1
+    assert (len(run.cost) == 2) == (record_every == FOREVER)  # Ctrl-C between two records
     assert np.all(np.isfinite(run.cost))
     assert run.outcome == gd.descent.Outcome.NOT_CONVERGED
     assert signal.getsignal(signal.SIGINT) is python_handler
@@ -62,55 +78,23 @@ def test_after_ctrl_c_a_descent_returns_its_records_and_can_be_continued(python_
     assert not more.interrupted
 
 
-def test_ctrl_c_between_two_records_stops_a_descent(python_handler):
-    began = []
-
-    def later():
-        began.extend([time.monotonic()] * (listening() and not began))
-        return began and time.monotonic() > began[0] + 1
-
-    thread = when(later)
-    run = gd.descend(BOWL, SLOW, jnp.ones(2), FOREVER, key=KEY, record_every=FOREVER)
-    thread.join()
-    assert run.interrupted
-    assert run.recorded_steps.tolist() == [0, run.num_steps]
-    assert 0 < run.num_steps < FOREVER
-    assert run.outcome == gd.descent.Outcome.NOT_CONVERGED
-
-
-def test_an_interrupted_descent_at_a_minimum_has_converged(python_handler):
+@pytest.mark.parametrize("batch_size", [None, 2])
+def test_an_interrupted_descent_at_a_minimum_has_converged(batch_size, python_handler):
     data = jnp.array([1.0, 3.0])
     mean = gd.Problem(BOWL.init, lambda w, x: jnp.mean((w[0] - x[:, None]) ** 2), data)
-    for options in ({"batch_size": 2}, {}):
-        thread = when(listening)
-        start = jnp.full(2, 2.0)
-        run = gd.descend(mean, SLOW, start, FOREVER, key=KEY, record_every=FOREVER, **options)
-        thread.join()
-        assert run.interrupted
-        assert run.gradient_norm[-1] == 0
-        assert run.outcome == gd.descent.Outcome.CONVERGED
-
-
-def pressed_while_compiling(times):
-    """Return a problem whose cost sends Ctrl-C `times` times while it is traced."""
-    unlike_others = 1 + times / 7
-
-    def cost(w):
-        for _ in range(times if listening() else 0):
-            signal.raise_signal(signal.SIGINT)
-        return unlike_others * jnp.sum(w**2)  # it shares no program, so that it is traced
-
-    return gd.Problem(init=BOWL.init, cost=cost)
-
-
-def test_a_second_ctrl_c_interrupts_immediately(python_handler):
-    with pytest.raises(KeyboardInterrupt):
-        gd.descend(pressed_while_compiling(2), SLOW, jnp.ones(2), 10, key=KEY)
-    assert signal.getsignal(signal.SIGINT) is python_handler
+    options = {"batch_size": batch_size, "record_every": FOREVER}
+    run = interrupted(mean, listening, jnp.full(2, 2.0), **options)
+    assert run.gradient_norm[-1] == 0
+    assert run.outcome == gd.descent.Outcome.CONVERGED
 
 
 def test_ctrl_c_that_arrives_too_late_to_stop_a_descent_is_reported(python_handler):
-    run = gd.descend(pressed_while_compiling(1), SLOW, jnp.ones(2), 10, key=KEY)
+    def cost(w):
+        if listening():
+            signal.raise_signal(signal.SIGINT)  # while the program is compiled
+        return 8 / 7 * jnp.sum(w**2)  # it shares no program, so that it is traced
+
+    run = gd.descend(gd.Problem(BOWL.init, cost), SLOW, START, 10, key=KEY)
     assert run.interrupted
     assert run.num_steps == 10
 
@@ -146,11 +130,7 @@ def test_a_short_descent_prints_nothing_even_on_a_terminal(monkeypatch, capsys):
 def test_a_long_descent_shows_its_cost_on_a_terminal(monkeypatch, python_handler):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-
-    thread = when(lambda: "cost=2" in terminal.getvalue())
-    run = gd.descend(BOWL, optax.sgd(0.0), jnp.ones(2), FOREVER, key=KEY, record_every=1000)
-    thread.join()
-    assert run.interrupted
+    interrupted(BOWL, lambda: "cost=2" in terminal.getvalue(), record_every=1000)
 
 
 def test_a_descent_does_not_change_random_states_and_settings():

@@ -185,15 +185,6 @@ def test_a_bowl_converges_at_the_known_step():
         assert run.gradient_norm[-1] == pytest.approx(2 * 0.8**steps, rel=1e-4)
 
 
-def test_a_plateau_has_stalled_above_the_baseline_and_converged_below_it():
-    def plateau(w):
-        return jnp.sum(jax.nn.sigmoid(w))
-
-    for baseline, expected in ((0.9, "stalled"), (1.1, "converged"), (None, "converged")):
-        run = descend(plateau, jnp.full(1, 40.0), 3, 1.0, baseline=baseline)
-        assert str(run.outcome) == expected
-
-
 @pytest.mark.parametrize(("learning_rate", "power"), [(2.0, 2), (0.4, 4), (1.3, 2)])
 def test_the_step_of_divergence_equals_that_of_a_loop_in_double_precision(learning_rate, power):
     w, t = 1.5, 0

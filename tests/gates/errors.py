@@ -184,7 +184,8 @@ def row(how: str, argument: str, text: str) -> str:
     is_named = argument in text or argument.replace("_", "-") in text
     lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
     first = next((line for line in lines if "Parsing error" not in line), "")
-    more = f" (and {len(lines) - 1} more lines)" if len(lines) > 1 and "exit" not in how else ""
+    is_ours = "exit" not in how or first.startswith("gdjax: ")  # tyro draws boxes of several lines
+    more = f" (and {len(lines) - 1} more lines)" if len(lines) > 1 and is_ours else ""
     return f"{how}; {'names' if is_named else 'does not name'} {argument}; {first[:160]}{more}"
 
 

@@ -42,3 +42,4 @@ def test_an_invalid_command_line_exits_with_status_2_and_states_the_reason(
     row = rows[f"gdjax {line}"]
     assert row.startswith(f"exit 2; names {argument}; ")
     assert message in row
+    assert "more lines" not in row

@@ -98,9 +98,7 @@ def decayed(problem):
 def test_costs_that_use_first_layer_weights_or_inputs_directly_are_not_reduced(other):
     problem = other(digits("mnist5k", samples=50))
     w, ds = drawn(problem)
-    with pytest.raises(
-        InputError, match=r"at coordinates .* at most multiplied by a number"
-    ):
+    with pytest.raises(InputError, match=r"at coordinates .* at most multiplied by a number"):
         reduced(problem, w, ds)
     result = slices.plane(problem, w, ds, [0.5], [-1.0, 1.0])
     assert result.attrs["evaluated"] == "directly"

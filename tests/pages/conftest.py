@@ -1,9 +1,7 @@
-"""Fixtures: a browser, and the saved page of a lesson."""
+"""Fixture of a browser."""
 
 import pytest
 from browsing import QUIET, executable
-
-import gdjax as gd
 
 
 @pytest.fixture(scope="module")
@@ -15,10 +13,3 @@ def browser():
         opened = driver.chromium.launch(executable_path=result, args=list(QUIET))
         yield opened
         opened.close()
-
-
-@pytest.fixture(scope="session")
-def lesson_file(tmp_path_factory):
-    """Return the path of a saved lesson with eight networks in its last step."""
-    page = gd.lesson(gd.problems.digits("mnist5k"), 8)
-    return page.save(tmp_path_factory.mktemp("lesson") / "lesson.html")

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import plane_of_a_bowl
 import xarray as xr
 
 HOSTILE = "</script><script>window.broken = true</script><img src=x onerror='window.broken = true'>"
@@ -45,30 +46,8 @@ def sweep(label="training cost"):
 
 def plane():
     """Return the slice of a quadratic cost, with a descent to its minimum."""
-    a = b = np.linspace(-2, 2, 21)
-    t = np.linspace(1, 0, 12)
-    at = {"dims": "snapshot"}
-    return xr.Dataset(
-        {
-            "cost": (("a", "b"), 0.1 + a[:, None] ** 2 + 0.5 * b**2),
-            **{
-                name: (at["dims"], values)
-                for name, values in {
-                    "path_a": 1.8 * t,
-                    "path_b": t**2,
-                    "path_cost": 0.1 + 5 * t,
-                    "path_cost_in_slice": 0.1 + 3.24 * t**2 + 0.5 * t**4,
-                    "path_off": t,
-                }.items()
-            },
-            "explained": ("component", [0.75, 0.15, 0.1]),
-        },
-        {
-            "a": ("a", a, {"long_name": HOSTILE, "length": 1.0}),
-            "b": ("b", b, {"long_name": "second", "length": 1.0}),
-            "snapshot_step": ("snapshot", np.arange(12) * 5),
-        },
-    )
+    known = plane_of_a_bowl.plane(path=True)
+    return known.assign_coords(a=known.a.assign_attrs(long_name=HOSTILE))
 
 
 def census():

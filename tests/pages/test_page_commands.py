@@ -4,9 +4,7 @@ import json
 import pickle
 from pathlib import Path
 
-import numpy as np
 import pytest
-import zarr
 
 import gdjax as gd
 from gdjax.cli import main
@@ -96,23 +94,6 @@ def test_a_folder_of_format_2_is_rejected_without_unpickling(tmp_path, capsys, f
     assert not done.exists()
 
 
-def test_invalid_arguments_are_reported_in_one_line(tmp_path, capsys):
-    zarr.save(str(tmp_path / "other.zarr"), np.ones(3))
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "taken.html").mkdir()
-    for line in (
-        "explore none", "explore empty", "explore other.zarr",
-        "explore --planes none", "explore --minima none", "explore --planes empty",
-        "explore --minima empty", "explore --out none/page.html", "lesson --out page.txt",
-        "explore --out taken.html", "lesson --data nothing", "lesson --networks -1",
-    ):  # fmt: skip
-        command, *words = line.split()
-        words = [str(tmp_path / word) if word[:1].isalpha() else word for word in words]
-        named = line.split()[-1].partition("/")[0]
-        assert named in refused(capsys, command, *words), line
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "other.zarr", "taken.html"]
-
-
 def test_a_full_disk_is_reported_in_one_line_and_leaves_no_file(tmp_path, capsys, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
@@ -121,9 +102,3 @@ def test_a_full_disk_is_reported_in_one_line_and_leaves_no_file(tmp_path, capsys
     summary = refused(capsys, "explore", "--out", str(tmp_path / "page.html"))
     assert "could not be written (No space left on device); free some space" in summary
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.long
-def test_the_page_of_a_lesson_with_8_networks_has_at_most_1_600_000_bytes(lesson_file):
-    """The build of the site writes the page with the usual 48 networks."""
-    assert lesson_file.stat().st_size < 1.6e6

@@ -1,42 +1,9 @@
-"""Figures of paths and barriers: the drawn values equal the arguments."""
+"""Figures of barriers: the drawn values equal the arguments."""
 
 import numpy as np
 import pytest
-import xarray as xr
 
-from experiments.mode_connectivity.__main__ import profiles
 from gdjax.plots.barriers import barrier_matrix, cluster_order
-
-KINDS = ("kind", "pair", "t")
-T = np.linspace(0, 1, 5)
-HILL = np.array([[0.1, 0.5, 0.9, 0.5, 0.1], [0.2, 0.6, 1.0, 0.6, 0.2], [0.1, 0.4, 0.7, 0.4, 0.1]])
-FLAT = np.full((3, 5), 0.15)
-COST = {
-    "narrow": xr.DataArray([HILL, FLAT], {"kind": ["straight", "curved"], "t": T}, KINDS),
-    "wide": xr.DataArray([HILL[:1]], {"kind": ["straight"], "t": T}, KINDS),
-}
-
-
-def test_paths_show_the_median_and_all_pairs():
-    by_name = {
-        name: xr.Dataset({"cost_along": cost, "accuracy_along": 1 - cost})
-        for name, cost in COST.items()
-    }
-    figure = profiles(by_name, baseline=0.9, title="Hills")
-    top, _, bottom, _ = figure.axes
-    straight, curved, line = top.lines
-    np.testing.assert_allclose(straight.get_ydata(), [0.1, 0.5, 0.9, 0.5, 0.1])
-    np.testing.assert_allclose(curved.get_ydata(), 0.15)
-    np.testing.assert_allclose(line.get_ydata(), 0.9)
-    band = top.collections[0].get_paths()[0].vertices
-    assert (band[:, 1].min(), band[:, 1].max()) == (0.1, 1.0)
-    np.testing.assert_allclose(bottom.lines[0].get_ydata(), [0.9, 0.5, 0.1, 0.5, 0.9])
-    assert [axes.get_title(loc="left") for axes in figure.axes[:2]] == [
-        "narrow (3 pairs)",
-        "wide (1 pair)",
-    ]
-    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["straight", "curved"]
-    figure.canvas.draw()
 
 
 def blocks():

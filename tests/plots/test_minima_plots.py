@@ -4,7 +4,6 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from experiments.local_minima.__main__ import counts_by_tolerance
 from gdjax.plots import minima
 
 
@@ -71,21 +70,3 @@ def test_no_minimum_is_marked_as_lowest_if_all_costs_are_equal():
     assert axes.figure.axes == [axes]
     assert not axes.texts
     assert axes.get_title(loc="right") == "cost: 0 everywhere"
-
-
-def test_counts_are_drawn_as_steps_against_the_tolerance():
-    counts = {"a": [9, 5, 5, 2, 1], "b": [3, 3, 3, 3, 1]}
-    coordinates, attributes = {"tolerance": np.geomspace(1e-3, 1e1, 5)}, {"distance_tolerance": 0.1}
-    figure = counts_by_tolerance(
-        {
-            name: xr.Dataset({"clusters": ("tolerance", values)}, coordinates, attributes)
-            for name, values in counts.items()
-        }
-    )
-    (axes,) = figure.axes
-    a, b, chosen = axes.lines
-    assert a.get_ydata().tolist() == [9, 5, 5, 2, 1]
-    assert a.get_drawstyle() == b.get_drawstyle() == "steps-post"
-    assert chosen.get_xdata()[0] == 1e-1
-    assert axes.get_xscale() == "log"
-    figure.canvas.draw()

@@ -20,7 +20,7 @@ from gdjax.errors import InputError, StoreError
 from gdjax.minima.barriers import PairwiseBarriers
 from gdjax.plotting import plot
 from gdjax.problems.problem import Problem
-from gdjax.sweeps import axes, branch, sweep, zip_axes
+from gdjax.sweeps import axes, sweep, zip_axes
 
 RATES = np.geomspace(0.01, 1, 4)
 
@@ -67,17 +67,6 @@ def test_runs_whose_seeds_vary_together_are_repetitions():
     np.testing.assert_allclose(
         alone.axes[0].lines[-1].get_ydata(), runs.cost[0].median("run"), rtol=1e-6
     )
-
-
-def test_the_figure_of_a_sweep_over_one_setting_shows_all_final_costs():
-    runs = swept(learning_rate=RATES, seed=np.arange(2), data_seed=np.arange(2))
-    figure = figure_of(runs)
-    assert figure.axes[0].get_xscale() == "log"
-    assert (
-        figure.axes[0].get_title(loc="left") == "Lowest median training cost at learning rate 0.01"
-    )
-    dots = figure.axes[0].lines[-1]
-    np.testing.assert_array_equal(np.sort(dots.get_ydata()), 1.0 + 3 * np.arange(16))
 
 
 def bar_extents(axes):
@@ -230,10 +219,6 @@ def test_the_figure_of_diverged_runs_contains_a_note():
             "No final cost of 3 runs is finite",
             "No median of the final cost is finite",
         )
-        tree = xr.DataTree.from_dict(
-            {"one": runs.isel(momentum=0) if "momentum" in values else runs}
-        )
-        assert figure_of(tree).axes[0].get_title(loc="left") == "Lowest median: one"
 
 
 def test_cells_of_unfinished_runs_are_neither_black_nor_marked_as_lowest():
@@ -243,21 +228,6 @@ def test_cells_of_unfinished_runs_are_neither_black_nor_marked_as_lowest():
     colors, *_ = cells(figure)
     np.testing.assert_allclose(colors[0], np.tile(to_rgba("#DDDDDD"), (2, 1)))
     assert figure.axes[0].get_title(loc="left") == "Lowest cost at learning rate 0.0464, momentum 0"
-
-
-@pytest.mark.long
-def test_branches_of_a_stored_run_are_drawn(tmp_path):
-    """The figures show results of `gd.branch`."""
-    bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
-    sweep(bowl, axes(learning_rate=[0.05, 0.5], seed=[0, 1]), 4, store=tmp_path / "runs")
-    grid = axes(branch_step=[1, 3], perturbation=[0.0, 0.1])
-    at = {"learning_rate": 0.05, "seed": 1}
-    figure = figure_of(branch(tmp_path / "runs", at, grid, problem=bowl))
-    assert figure.axes[0].get_xlabel() == "perturbation"
-    assert figure.axes[0].get_ylabel() == "branch step"
-    figure = figure_of(branch(tmp_path / "runs", at, axes(branch_step=[1, 3]), problem=bowl))
-    _, centers = bar_extents(figure.axes[-1])
-    np.testing.assert_allclose(centers, pixels(figure.axes[-1], [1, 3]), atol=0.5)
 
 
 def test_each_value_of_a_third_setting_has_a_map_with_a_common_color_bar():
@@ -296,17 +266,6 @@ def test_one_run_per_setting_has_no_quartiles():
     assert [line.get_label() for line in figure.axes[0].lines] == ["median"]
     assert figure.axes[0].get_title(loc="left") == "Lowest training cost at learning rate 0.01"
     assert figure.axes[0].get_legend() is None
-
-
-def test_compared_problems_are_drawn_side_by_side():
-    narrow = swept(learning_rate=RATES, seed=np.arange(2))
-    tree = xr.DataTree.from_dict({"narrow": narrow, "wide": narrow.assign(cost=narrow.cost / 2)})
-    figure = figure_of(tree)
-    assert figure.axes[0].get_title(loc="left") == "Lowest median: wide"
-    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == [
-        "narrow",
-        "wide",
-    ]
 
 
 @pytest.mark.parametrize("result", [plane(), plane().isel(b=4), plane(path=True)])
@@ -447,8 +406,3 @@ def test_the_figure_of_a_learning_coefficient_shows_chains_and_the_extrapolation
     np.testing.assert_allclose(marks.get_xydata(), [[10, 0.5], [100, 1.0]], rtol=1e-6)
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert labels == ["extrapolated: 0.5 to 0.7", "at this temperature"]
-
-
-def test_planes_of_a_tree_are_drawn_side_by_side():
-    figure = figure_of(xr.DataTree.from_dict({"random": plane(), "eigenvectors": plane()}))
-    assert [axes.get_title(loc="left") for axes in figure.axes[:2]] == ["random", "eigenvectors"]

@@ -1,5 +1,7 @@
 """Figures of eigenvalues: the drawn values equal the arguments."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -14,16 +16,14 @@ def bell(bandwidth):
     return np.exp(-((AT / bandwidth) ** 2) / 2) / (bandwidth * np.sqrt(2 * np.pi))
 
 
-def spread(title="now", bandwidth=0.05, **changes):
-    arguments = {
-        "density": bell(bandwidth),
-        "error": 0.1 * bell(bandwidth),
-        "ends": ENDS,
-        "residuals": RESIDUALS,
-    }
-    return spectrum.DensityPanel(
-        title=title, at=AT, bandwidth=bandwidth, size=1000, **{**arguments, **changes}
-    )
+def spread(bandwidth=0.05, **changes):
+    known = {"at": AT, "value": bell(bandwidth), "error": 0.1 * bell(bandwidth)}
+    return SimpleNamespace(bandwidth=bandwidth, **{**known, **changes})
+
+
+def densities(**panels):
+    pairs = dict.fromkeys(panels, SimpleNamespace(values=ENDS, residuals=RESIDUALS))
+    return spectrum.densities(panels, pairs=pairs, size=1000)
 
 
 def by_label(axes):
@@ -32,7 +32,7 @@ def by_label(axes):
 
 
 def test_densities_share_axes_whose_label_states_the_linear_range():
-    figure = spectrum.densities([spread("before"), spread("after", 0.02)], title="both")
+    figure = densities(before=spread(), after=spread(0.02))
     top, bottom = figure.axes
     figure.canvas.draw()
     assert top.get_xlim() == bottom.get_xlim() == (AT[0], AT[-1])
@@ -45,7 +45,7 @@ def test_densities_share_axes_whose_label_states_the_linear_range():
 
 
 def test_the_density_is_drawn_with_those_of_a_single_eigenvalue_and_of_a_zero_matrix():
-    (axes,) = spectrum.densities([spread()]).axes
+    (axes,) = densities(now=spread()).axes
     result = by_label(axes)
     alone = result["a single eigenvalue"].get_ydata()[0]
     assert alone == pytest.approx(bell(0.05).max() / 1000, rel=1e-2)
@@ -57,7 +57,7 @@ def test_the_density_is_drawn_with_those_of_a_single_eigenvalue_and_of_a_zero_ma
 
 
 def test_extreme_eigenvalues_are_marked_above_the_density_with_their_residuals():
-    (axes,) = spectrum.densities([spread()]).axes
+    (axes,) = densities(now=spread()).axes
     marks, _, (bars,) = by_label(axes)["computed, with residuals"]
     np.testing.assert_allclose(marks.get_xdata(), ENDS)
     assert set(marks.get_ydata()) == {0.9}  # fraction of the panel's height
@@ -67,7 +67,7 @@ def test_extreme_eigenvalues_are_marked_above_the_density_with_their_residuals()
 
 def test_a_density_that_is_not_finite_has_finite_axis_limits():
     unknown = np.full(AT.size, np.nan)
-    figure = spectrum.densities([spread(density=unknown, error=unknown), spread()])
+    figure = densities(unknown=spread(value=unknown, error=unknown), known=spread())
     figure.canvas.draw()
     assert np.all(np.isfinite(figure.axes[0].get_ylim()))
 

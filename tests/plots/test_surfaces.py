@@ -1,11 +1,8 @@
-"""Figures of costs of two parameters: paths, contours, basins and slopes."""
+"""Figures of costs of two parameters: paths and contours."""
 
 import numpy as np
-import pytest
-import xarray as xr
 from matplotlib.figure import Figure
 
-from experiments.steepest_descent import __main__ as steepest
 from gdjax.plots import surfaces
 from gdjax.plots.style import CYCLE
 
@@ -46,27 +43,3 @@ def test_contours_are_dense_where_the_cost_is_low():
     assert np.all(np.diff(levels, 2) > 0)
     assert levels[0] > TWO_WELLS.cost.min()
     assert levels[-1] < TWO_WELLS.cost.max()
-
-
-def test_the_longest_arrow_points_along_the_negative_gradient():
-    angle = 2 * np.pi * np.arange(48) / 48
-    downhill = np.array([angle[6], angle[30]])
-    slopes = -np.cos(angle - downhill[:, None])
-    gradient = -np.stack([np.cos(downhill), np.sin(downhill)], axis=1)
-    dataset = xr.Dataset(
-        {
-            "point": (("probe", "xy"), [[1.5, 0.9], [0.5, 0.2]]),
-            "gradient": (("probe", "xy"), gradient),
-            "slope": (("probe", "direction"), slopes),
-        },
-        {"angle": ("direction", angle)},
-    )
-    figure = steepest.directions({"two wells": dataset}, TWO_WELLS)
-    arrows, curve = figure.axes
-    falls, rises = (c for c in arrows.collections if hasattr(c, "U"))
-    longest = np.argmax(np.hypot(falls.U, falls.V))
-    assert np.arctan2(falls.V, falls.U)[longest] % (2 * np.pi) == pytest.approx(downhill[1])
-    assert len(falls.U) + len(rises.U) == 24
-    x, y = curve.lines[0].get_data()
-    np.testing.assert_allclose(y, -np.cos(np.radians(x)), atol=1e-12)
-    figure.canvas.draw()

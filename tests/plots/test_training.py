@@ -54,7 +54,6 @@ def test_the_learning_figure_shows_costs_the_baseline_and_recorded_accuracies():
     assert top.get_yscale() == "log"
     # Records with NaN are omitted.
     np.testing.assert_array_equal(bottom.lines[0].get_xydata(), [[0, 0.1], [1, 0.5], [3, 0.95]])
-    assert "Test accuracy: 10.0% to 95.0%" in bottom.get_title(loc="left")
 
 
 @pytest.mark.long

@@ -13,13 +13,6 @@ def rotation(n):
     return np.linalg.qr(np.random.default_rng(0).normal(size=(n, n)))[0]
 
 
-def descend(problem, w, learning_rate, steps):
-    slope = jax.grad(problem.cost)
-    return jax.jit(
-        lambda w: jax.lax.fori_loop(0, steps, lambda _, w: w - learning_rate * slope(w), w)
-    )(w)
-
-
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("basis", [None, rotation(4)], ids=["straight", "rotated"])
 def test_value_gradient_and_hessian_equal_those_of_numpy(basis):
@@ -36,16 +29,6 @@ def test_value_gradient_and_hessian_equal_those_of_numpy(basis):
     np.testing.assert_allclose(
         jax.jit(jax.hessian(problem.cost))(w), hessian, rtol=1e-12, atol=1e-12
     )
-
-
-@pytest.mark.usefixtures("float64")
-def test_the_path_of_a_descent_is_given_by_matrix_powers():
-    spectrum, minimum, q = np.array([1.0, 3.0, 10.0]), np.array([1.0, 2.0, 3.0]), rotation(3)
-    start = np.array([-1.0, 0.5, 2.0])
-    contraction = np.eye(3) - 0.15 * q @ np.diag(spectrum) @ q.T
-    known = minimum + np.linalg.matrix_power(contraction, 20) @ (start - minimum)
-    result = descend(bowl(spectrum, minimum, basis=q), jnp.asarray(start), 0.15, 20)
-    np.testing.assert_allclose(result, known, rtol=1e-12)
 
 
 def test_starts_are_normally_distributed_around_the_minimum():

@@ -70,21 +70,6 @@ def test_pixels_are_bytes_that_the_cost_divides_by_255(small):
     assert small.cost(params, (images[:9], labels[:9])) == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.long
-def test_random_networks_have_a_mean_accuracy_of_one_tenth(small):
-    """Before training, all outputs are equally likely to be the largest."""
-    images, labels = map(jnp.asarray, small.metrics["test_accuracy"].data)
-
-    @jax.jit
-    @jax.vmap
-    def right(key):
-        return small.metrics["test_accuracy"].function(small.init(key), (images, labels))
-
-    result = np.asarray(right(jax.random.split(KEY, 300)))
-    assert result.mean() == pytest.approx(0.1, abs=4 * result.std() / np.sqrt(300))
-    assert result.std() < 0.1  # otherwise the tolerance above would be too large
-
-
 def test_the_baseline_is_the_cost_of_the_best_constant_output(small, mnist5k):
     """The mean of |a - onehot|^2 is smallest at the class frequencies: 1 - sum p^2."""
     targets = np.eye(10)[np.asarray(mnist5k.train_labels)]

@@ -25,15 +25,6 @@ def test_the_microbatch_size_is_the_largest_suitable_divisor_if_there_is_one(sam
     assert length == (max(divisors) if divisors else microbatch)
 
 
-@settings(max_examples=20, deadline=None)
-@given(samples=st.integers(1, 40), microbatch=st.integers(1, 12))
-def test_every_sample_has_equal_weight(samples, microbatch):
-    share = in_microbatches(
-        lambda _, rows: jnp.mean(jax.nn.one_hot(rows, samples), axis=0), microbatch=microbatch
-    )
-    np.testing.assert_allclose(jax.jit(share)(None, np.arange(samples)), 1 / samples, rtol=1e-6)
-
-
 @pytest.mark.parametrize("samples", CUTS)
 def test_value_and_gradient_equal_those_over_all_samples(samples, float64):
     rng = np.random.default_rng(samples)

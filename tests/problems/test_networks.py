@@ -102,14 +102,6 @@ def test_outputs_equal_those_of_numpy(activation, output_activation):
     np.testing.assert_allclose(jax.jit(network.apply)(params, x), a, rtol=1e-12, atol=1e-14)
 
 
-def test_bytes_are_converted_to_floats_and_divided_by_their_scale():
-    plain, scaled = Network((3, 2)), Network((3, 2), input_scale=255)
-    params = plain.init(KEY)
-    pixels = np.array([[0, 51, 255]], np.uint8)
-    expected = plain.apply(params, (pixels / 255.0).astype(np.float32))
-    np.testing.assert_allclose(scaled.apply(params, pixels), expected, rtol=1e-6)
-
-
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("activation", SMOOTH)
 def test_gradients_equal_finite_differences(activation):
@@ -118,16 +110,6 @@ def test_gradients_equal_finite_differences(activation):
     check_grads(
         jax.jit(lambda p: network.apply(p, x)), (random_params(network),), 1, ["rev"], rtol=1e-6
     )
-
-
-@pytest.mark.long
-def test_vmapped_networks_equal_separate_ones():
-    network = Network((4, 6, 2), activation="tanh")
-    keys, x = jax.random.split(KEY, 5), jax.random.normal(KEY, (3, 4))
-    many = jax.vmap(network.init)(keys)
-    together = jax.vmap(network.apply, (0, None))(many, x)
-    for i, key in enumerate(keys):
-        np.testing.assert_allclose(together[i], network.apply(network.init(key), x), rtol=1e-5)
 
 
 # -- smooth and binary neurons
@@ -144,16 +126,6 @@ def test_a_neuron_with_a_step_activation_has_zero_gradient():
     assert np.all(gradient[-1].bias != 0)  # the output bias precedes no step
 
 
-@pytest.mark.usefixtures("float64")
-def test_temperature_divides_weights_and_biases():
-    network = Network((4, 5, 2))
-    params, x = random_params(network), jax.random.normal(KEY, (6, 4))
-    cooled = jax.tree.map(lambda a: a / 0.3, params)
-    np.testing.assert_allclose(
-        network.apply(params, x, temperature=0.3), network.apply(cooled, x), rtol=1e-12
-    )
-
-
 @pytest.mark.long
 @pytest.mark.parametrize("temperature", [0, 0.0, 1e-30, jnp.float32(0)])
 def test_at_zero_temperature_sigmoids_are_steps_and_the_gradient_is_zero(temperature):
@@ -166,30 +138,3 @@ def test_at_zero_temperature_sigmoids_are_steps_and_the_gradient_is_zero(tempera
     np.testing.assert_array_equal(outputs(params), binary.apply(params, x))
     for leaf in jax.tree.leaves(jax.grad(lambda p: jnp.sum(outputs(p)))(params)):
         assert not np.any(leaf)  # zero, and not NaN
-
-
-# -- equivalent networks
-
-
-@pytest.mark.long
-@settings(max_examples=25, deadline=None)
-@given(st.data())
-def test_permutations_and_flips_of_hidden_sigmoids_do_not_change_outputs(data):
-    """Since s(-z) = 1 - s(z), a sign flip also shifts biases of the next layer."""
-    widths = (3, *data.draw(st.lists(st.integers(1, 6), min_size=1, max_size=3)), 2)
-    network = Network(widths)
-    with jax.enable_x64(True):
-        params = random_params(network, data.draw(st.integers(0, 100)))
-        x = jnp.array(np.random.default_rng(0).normal(size=(5, 3)))
-        apply = jax.jit(network.apply)
-        expected = apply(params, x)
-        layers = [[np.asarray(layer.weights), np.asarray(layer.bias)] for layer in params]
-        for hidden, width in enumerate(widths[1:-1]):
-            order = data.draw(st.permutations(range(width)))
-            flip = np.array(data.draw(st.lists(st.booleans(), min_size=width, max_size=width)))
-            sign = np.where(flip, -1.0, 1.0)
-            (w, b), (w_next, b_next) = layers[hidden], layers[hidden + 1]
-            layers[hidden] = [(sign[:, None] * w)[order], (sign * b)[order]]
-            layers[hidden + 1] = [(w_next * sign)[:, order], b_next + w_next @ flip]
-        arranged = tuple(Layer(jnp.array(w), jnp.array(b)) for w, b in layers)
-        np.testing.assert_allclose(apply(arranged, x), expected, rtol=1e-12)

@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +14,7 @@ from gdjax.problems import bowl, digits, few_digits, from_function
 from gdjax.problems.evaluation import KEYS, evaluate, frozen
 from gdjax.problems.keywords import declared
 from gdjax.problems.problem import as_problem
-from gdjax.problems.validation import check_metrics, check_problem
+from gdjax.problems.validation import check_problem
 from gdjax.sweeps.factories import problem_from
 
 X = jnp.linspace(-1.0, 1.0, 20)
@@ -94,9 +93,6 @@ def test_settings_are_passed_to_the_cost():
         check_problem(problem(cost, X), W, {"power": 3})
 
 
-# -- metrics
-
-
 def test_the_check_of_the_mean_compiles_one_program():
     compiled = []
 
@@ -113,17 +109,6 @@ def test_the_check_of_the_mean_compiles_one_program():
     finally:
         monitoring.unregister_event_duration_listener(listen)
     assert len(compiled) == 1
-
-
-def test_valid_metrics_are_accepted():
-    metrics = {
-        "sum": gd.Metric(lambda w, data: jnp.sum(w)),
-        "integer": gd.Metric(lambda w, data: jnp.sum(w > 0)),
-        "own data": gd.Metric(lambda w, data: jnp.mean(data), data=X),
-        "state": gd.Metric(lambda w, data, s: (s, s + 1), init=lambda w, data: jnp.zeros(())),
-        "setting": gd.Metric(lambda w, data, *, temperature: temperature),
-    }
-    check_metrics(metrics, W, {"temperature": 2.0, "other": 1})
 
 
 # -- a Problem is a pytree with its data as the only leaf
@@ -222,18 +207,6 @@ def test_the_deterministic_cost_of_a_cost_with_model_state_needs_a_frozen_state(
     assert still.init(jax.random.key(0)) is W
     assert float(evaluate(still, params)) == 0.25
     assert not still.stateful
-
-
-def test_a_state_of_another_library_keeps_its_structure():
-    """Equinox compares states by identity."""
-    norm, state = eqx.nn.make_with_state(eqx.nn.BatchNorm)(2, "batch", mode="batch")
-
-    def cost(w, *, model_state):
-        over_samples = jax.vmap(norm, (0, None), (0, None), axis_name="batch")
-        outputs, model_state = over_samples(w[None] * X[:, None], model_state)
-        return jnp.mean(outputs**2), model_state
-
-    check_problem(gd.Problem(init=lambda key: (W[:2], state), cost=cost), W[:2])
 
 
 @pytest.mark.parametrize("leaf", [np.uint32(3), jax.random.key(0)])

@@ -39,32 +39,12 @@ def of_holder(make, read, write):
     return lambda w: jnp.sum(read(holder) * w**2), lambda: write(holder)
 
 
-def of_closure():
-    scale = 1.0
-
-    def change():
-        nonlocal scale
-        scale = 2.0
-
-    return lambda w: scale * jnp.sum(w**2), change
-
-
 def of_partial():
     def cost(holder, w):
         return holder["s"] * jnp.sum(w**2)
 
     holder = {"s": 1.0}
     return partial(cost, holder), lambda: holder.update(s=2.0)
-
-
-def of_method():
-    class Model:
-        scale = 1.0
-
-        def cost(self, w):
-            return self.scale * jnp.sum(w**2)
-
-    return Model().cost, lambda: setattr(Model, "scale", 2.0)
 
 
 def of_callable():
@@ -88,7 +68,7 @@ HOLDERS = {
 }
 CHANGES = {
     function.__name__.removeprefix("of_"): function
-    for function in (of_global, of_closure, of_partial, of_method, of_callable)
+    for function in (of_global, of_partial, of_callable)
 } | {name: partial(of_holder, *functions) for name, functions in HOLDERS.items()}
 
 
@@ -106,22 +86,7 @@ def scanned(f):
     return lambda w: jax.lax.scan(body, w, None, length=1)[0]
 
 
-def looped(f):
-    def body(_, w):
-        return f(w)
-
-    return lambda w: jax.lax.fori_loop(0, 1, body, w)
-
-
-def branched(f):
-    def identity(w):
-        return w
-
-    return lambda w: jax.lax.cond(jnp.sum(w) > -1e9, f, identity, w)
-
-
-AS_JAX = {"jit": jax.jit, "scan": scanned, "fori_loop": looped, "cond": branched}
-AS_JAX["checkpoint"] = jax.checkpoint
+AS_JAX = {"jit": jax.jit, "scan": scanned}
 
 
 def swept(cost):

@@ -1,7 +1,6 @@
-"""Array-valued metrics: values, and replay and extension of sweeps."""
+"""Array-valued metrics: values, and extension of sweeps."""
 
 from functools import partial
-from importlib import import_module
 
 import jax
 import jax.numpy as jnp
@@ -156,14 +155,6 @@ def test_a_diverged_run_is_frozen_and_its_metrics_are_masked(stored_sweep):
     assert runs.halves.attrs["long_name"] == "halves"
 
 
-def test_a_table_contains_only_scalar_metrics(stored_sweep):
-    _, runs = stored_sweep
-    assert list(gd.table(runs)) == [
-        "learning_rate", "seed", "step", "cost", "gradient_norm", "outcome", "diverged_at",
-        "halves",
-    ]  # fmt: skip
-
-
 @pytest.mark.long
 def test_a_single_descent_records_array_metrics():
     keys = gd.run_keys(0, seed=2)
@@ -186,31 +177,11 @@ def test_a_single_descent_records_array_metrics():
         assert same_bits(one.values[late], more.arrays[name].values), name
 
 
-# Replay and extension
+# Extension
 
 
-def test_a_difference_in_an_array_metric_is_reported_with_its_step(stored_sweep, monkeypatch):
-    path, _ = stored_sweep
-    replay = import_module("gdjax.sweeps.replay")  # `gdjax.sweeps.replay` is the function
-    result = replay.run_slab
-
-    def other(*arguments, **keywords):
-        arrays = result(*arguments, **keywords)
-        arrays["right"] = arrays["right"].copy()
-        arrays["right"][:, 2] ^= 1
-        return arrays
-
-    monkeypatch.setattr(replay, "run_slab", other)
-    again = gd.replay(path, {"learning_rate": 0.1, "seed": 0}, problem=PROBLEM)
-    assert (again.equal, again.first_step, again.largest_difference) == (False, 8, 1.0)
-
-
-@pytest.mark.parametrize("continuable", [True, pytest.param(False, marks=pytest.mark.long)])
-@pytest.mark.filterwarnings("ignore:.*state for further steps was not stored")
-def test_array_metrics_of_an_extended_store_equal_those_of_one_sweep(
-    stored_sweep, tmp_path, continuable
-):
-    fewer = {"axes": gd.axes(learning_rate=RATES, seed=range(2)), "continuable": continuable}
+def test_array_metrics_of_an_extended_store_equal_those_of_one_sweep(stored_sweep, tmp_path):
+    fewer = {"axes": gd.axes(learning_rate=RATES, seed=range(2)), "continuable": True}
     swept(tmp_path / "few", num_steps=6, **fewer)
     grid, to = gd.axes(learning_rate=RATES, seed=SEEDS), tmp_path / "more"
     extended = gd.extend(tmp_path / "few", grid, STEPS, to=to, problem=PROBLEM)

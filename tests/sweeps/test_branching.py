@@ -25,6 +25,7 @@ LINE = gd.Problem(
     cost=lambda w, batch: jnp.mean((batch @ w["a"] + w["b"] - 1) ** 2),
     data=jnp.arange(8.0).reshape(4, 2) / 10,
 )
+USERS = {"problem": LINE, "make_optimizer": OPTIMIZER}  # required to continue a store
 AT = {"learning_rate": 0.4, "seed": 1}
 
 
@@ -40,8 +41,7 @@ def store(tmp_path_factory):
 def branches(store, tmp_path_factory):
     path = tmp_path_factory.mktemp("branches") / "b.zarr"
     grid = gd.axes(branch_step=[0, 6, 7, 12], perturbation=[0.0, 0.5], perturbation_seed=[0, 1])
-    options = {"problem": LINE, "make_optimizer": OPTIMIZER}
-    return path, gd.branch(store, AT, grid, to=path, **options)
+    return path, gd.branch(store, AT, grid, to=path, **USERS)
 
 
 @pytest.mark.long
@@ -73,22 +73,21 @@ def test_perturbed_branches_differ_and_can_be_replayed(branches):
     path, result = branches
     assert len(np.unique(result.cost.sel(perturbation=0.5).values[..., -1])) == 8
     where = {"branch_step": 6, "perturbation": 0.5, "perturbation_seed": 1, **AT}
-    assert gd.replay(path, where, problem=LINE, make_optimizer=OPTIMIZER).equal
-    assert same_bits(gd.resume(path, problem=LINE, make_optimizer=OPTIMIZER).cost, result.cost)
+    assert gd.replay(path, where, **USERS).equal
+    assert same_bits(gd.resume(path, **USERS).cost, result.cost)
 
 
 @pytest.mark.long
 def test_a_branch_may_have_different_settings_and_a_different_order_of_samples(store):
     grid = gd.axes(branch_step=[6], learning_rate=[0.1, 0.4])
-    options = {"problem": LINE, "make_optimizer": OPTIMIZER}
-    result = gd.branch(store, AT, grid, num_steps=15, **options)
+    result = gd.branch(store, AT, grid, num_steps=15, **USERS)
     assert result.step.values.tolist() == [6, 9, 12, 15]
     other, same = result.cost.squeeze().values
     own = gd.open_dataset(store).cost.sel(AT)
     assert same_bits(same[:3], own.sel(step=[6, 9, 12]))
     assert same_bits(other[0], same[0])
     assert (other[1:] != same[1:]).all()
-    orders = gd.branch(store, AT, gd.axes(branch_step=[6], data_seed=[0, 1]), **options)
+    orders = gd.branch(store, AT, gd.axes(branch_step=[6], data_seed=[0, 1]), **USERS)
     costs = orders.cost.isel(branch_step=0, learning_rate=0, seed=0).transpose("data_seed", "step")
     np.testing.assert_allclose(costs[0], own.sel(step=costs.step), rtol=1e-4)
     assert abs(costs[1, -1] - costs[0, -1]) > 1e-4
@@ -96,21 +95,19 @@ def test_a_branch_may_have_different_settings_and_a_different_order_of_samples(s
 
 @pytest.mark.parametrize("batch_size", [4, None])
 def test_a_changed_batch_size_applies_from_the_branch_step_on(store, tmp_path, batch_size):
-    options = {"problem": LINE, "make_optimizer": OPTIMIZER}
     path, grid = tmp_path / "b", gd.axes(branch_step=[6])
-    branch = gd.branch(store, AT, grid, batch_size=batch_size, to=path, **options)
+    branch = gd.branch(store, AT, grid, batch_size=batch_size, to=path, **USERS)
     costs, own = branch.cost.squeeze(), gd.open_dataset(store).cost.sel(AT)
     np.testing.assert_allclose(costs[0], own.sel(step=6), rtol=1e-5)
     assert abs(costs[1] - own.sel(step=9)) > 1e-4
     assert json.loads(branch.attrs["identity"])["trunk_settings"] == {"batch_size": 2}
-    assert same_bits(gd.resume(path, **options).cost, branch.cost)
-    assert gd.replay(path, {"branch_step": 6, **AT}, **options).equal
+    assert same_bits(gd.resume(path, **USERS).cost, branch.cost)
+    assert gd.replay(path, {"branch_step": 6, **AT}, **USERS).equal
 
 
 def test_branches_of_several_batch_sizes_share_the_trunk_of_the_store(store):
     grid = gd.axes(branch_step=[6], batch_size=[2, 4])
-    options = {"problem": LINE, "make_optimizer": OPTIMIZER}
-    costs = gd.branch(store, AT, grid, batch_size=None, **options).cost.squeeze()
+    costs = gd.branch(store, AT, grid, batch_size=None, **USERS).cost.squeeze()
     own = gd.open_dataset(store).cost.sel(AT).sel(step=costs.step)
     assert same_bits(costs.sel(batch_size=2), own)
     np.testing.assert_allclose(costs.sel(batch_size=4)[0], own[0], rtol=1e-5)
@@ -118,18 +115,17 @@ def test_branches_of_several_batch_sizes_share_the_trunk_of_the_store(store):
 
 
 def test_settings_of_the_trunk_are_recorded_only_where_they_differ(store, branches, tmp_path):
-    options = {"problem": LINE, "make_optimizer": OPTIMIZER}
     assert "trunk_settings" not in json.loads(branches[1].attrs["identity"])
     first, second = tmp_path / "first", tmp_path / "second"
     one_run = gd.axes(**{axis: [value] for axis, value in AT.items()})
     gd.sweep(LINE, one_run, 12, store=first, divergence_threshold=np.inf, **OPTIONS)
     grid = gd.axes(branch_step=[6])
-    branch = gd.branch(first, AT, grid, divergence_threshold=1e-9, to=second, **options)
+    branch = gd.branch(first, AT, grid, divergence_threshold=1e-9, to=second, **USERS)
     assert branch.diverged_at.item() == 6
     recorded = open_sweep(second).identity["trunk_settings"]
     assert recorded == {"divergence_threshold": "inf"}
-    assert open_sweep(second).spec(**options).trunk_spec().divergence_threshold == np.inf
-    assert gd.replay(second, {"branch_step": 6, **AT}, **options).equal
+    assert open_sweep(second).spec(**USERS).trunk_spec().divergence_threshold == np.inf
+    assert gd.replay(second, {"branch_step": 6, **AT}, **USERS).equal
 
 
 @pytest.mark.usefixtures("user_settings")
@@ -138,7 +134,7 @@ def test_an_invalid_record_of_the_settings_of_a_trunk_is_rejected(branches, tmp_
     path = shutil.copytree(branches[0], tmp_path / "b")
     reseal(path, trunk_settings=record)
     with pytest.raises(StoreError, match=r"(trunk_settings|batch_size) = .*, expected"):
-        gd.resume(path, problem=LINE, make_optimizer=OPTIMIZER)
+        gd.resume(path, **USERS)
 
 
 def test_a_branch_of_a_converged_run_takes_steps_only_if_it_differs_from_the_run(tmp_path):
@@ -172,9 +168,7 @@ def test_the_trunk_stops_at_the_records_of_the_sweep(tmp_path):
 def test_a_store_of_branches_is_not_branched(branches):
     where = {"branch_step": 6, "perturbation": 0.5, "perturbation_seed": 1, **AT}
     with pytest.raises(InputError, match="contains branches; branch from the original sweep with"):
-        gd.branch(
-            branches[0], where, gd.axes(branch_step=[7]), problem=LINE, make_optimizer=OPTIMIZER
-        )
+        gd.branch(branches[0], where, gd.axes(branch_step=[7]), **USERS)
 
 
 # Further steps and axis values of branches

@@ -13,7 +13,7 @@ import xarray as xr
 from small_problems import same_bits
 
 import gdjax as gd
-from gdjax.errors import InputError, StoreError
+from gdjax.errors import InputError
 from gdjax.sweeps import executor, run_of
 
 OPTIMIZER = partial(optax.sgd, momentum=0.5)
@@ -151,18 +151,6 @@ def test_an_interrupted_extension_resumes(complete_sweep, tmp_path, monkeypatch)
     monkeypatch.undo()
     assert 0 < (gd.open_dataset(new).finished.values > 0).sum() < 6
     assert equal(complete_sweep, larger(old, new)) == []
-
-
-def test_an_extension_into_another_sweep_or_of_no_store_is_rejected(tmp_path):
-    old, new = tmp_path / "old", tmp_path / "new"
-    sweep_of(old, RATES, [0, 1], 9)
-    before = contents(old)
-    sweep_of(new, RATES, [5], 9)
-    with pytest.raises(StoreError, match="contains another sweep"):
-        larger(old, new, steps=9)
-    with pytest.raises(StoreError, match="no store at this path"):
-        larger(tmp_path / "none", tmp_path / "newer")
-    assert contents(old).keys() == before.keys()
 
 
 @pytest.mark.long

@@ -64,30 +64,21 @@ def test_a_different_jax_setting_is_reported(half_finished, context, difference)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(
-    "same",
-    [
-        lambda flags: flags[::-1],
-        lambda flags: ["--xla_backend_optimization_level=0", *flags],  # XLA uses the last value
-        lambda flags: [*flags, "--xla_dump_to=/nowhere", "--xla_gpu_dump_llvmir"],
-        lambda flags: [*flags, "--xla_force_host_platform_device_count=4"],
-    ],
-)
-def test_flags_without_numeric_effect_are_not_compared(set_flags, same, tmp_path, monkeypatch):
-    swept = [gd.problems.bowl([1.0]), gd.axes(learning_rate=[0.1]), 1]
-    gd.sweep(*swept, store=tmp_path / "s")
-    xla(monkeypatch, *same(set_flags))
-    assert gd.replay(tmp_path / "s", {"learning_rate": 0.1}).changed == {}
-    gd.sweep(*swept, store=tmp_path / "s")
-
-
-@pytest.mark.long
-def test_xla_flags_in_a_file_are_compared(set_flags, tmp_path, monkeypatch):
+def test_only_flags_with_a_numeric_effect_are_compared(set_flags, tmp_path, monkeypatch):
+    """Flags may be in a file, which has one of them in each line here."""
     swept = [gd.problems.bowl([1.0]), gd.axes(learning_rate=[0.1]), 1]
     gd.sweep(*swept, store=tmp_path / "s")
     (tmp_path / "flags").write_text("\n".join(set_flags))
-    xla(monkeypatch, str(tmp_path / "flags"))
-    gd.sweep(*swept, store=tmp_path / "s")
+    for same in (
+        set_flags[::-1],
+        ["--xla_backend_optimization_level=0", *set_flags],  # XLA uses the last value
+        [*set_flags, "--xla_dump_to=/nowhere", "--xla_gpu_dump_llvmir"],
+        [*set_flags, "--xla_force_host_platform_device_count=4"],
+        [str(tmp_path / "flags")],
+    ):
+        xla(monkeypatch, *same)
+        assert gd.replay(tmp_path / "s", {"learning_rate": 0.1}).changed == {}
+        gd.sweep(*swept, store=tmp_path / "s")
     (tmp_path / "flags").write_text("--xla_cpu_enable_fast_math=true")
     with pytest.raises(StoreError, match=r"environment\.xla: stored"):
         gd.sweep(*swept, store=tmp_path / "s")

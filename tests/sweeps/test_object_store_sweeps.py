@@ -1,13 +1,11 @@
 """Sweeps in object stores: URLs, and results equal to those in a folder."""
 
-import signal
-
 import jax
 import pytest
 from small_problems import same_bits
 
 import gdjax as gd
-from gdjax.sweeps import executor, problem_of, run_of
+from gdjax.sweeps import run_of
 from tests.stores import servers
 
 RATES, AT = [0.05, 0.1], {"learning_rate": 0.1, "seed": 1}
@@ -37,8 +35,9 @@ def test_all_functions_that_take_a_store_accept_a_url(server, tmp_path):
     with gd.open_dataset(url, **options) as dataset:
         assert dataset.attrs["tiles_finished"] == dataset.attrs["tiles"] == 2
     assert gd.replay(url, AT, **options).equal
-    assert run_of(url, AT, **options).snapshot_step.tolist() == [8]
-    assert problem_of(url, **options).provenance["eigenvalues"] == [1.0, 10.0]
+    run = run_of(url, AT, **options)
+    assert run.snapshot_step.tolist() == [8]
+    assert run.problem.provenance["eigenvalues"] == [1.0, 10.0]
     assert gd.minima.count_minima(None, url, **options).sizes["run"] == 4
     other = gd.branch(url, AT, gd.axes(branch_step=[4]), storage_options=server.options)
     assert same_bits(other.cost, gd.branch(tmp_path / "s", AT, gd.axes(branch_step=[4])).cost)
@@ -47,22 +46,3 @@ def test_all_functions_that_take_a_store_accept_a_url(server, tmp_path):
     assert same_bits(larger.cost, sweep(None, rates=[*RATES, 0.15]).cost)
     assert same_bits(gd.extend(url, grid, to=tmp_path / "copy", **options).cost, larger.cost)
     assert same_bits(gd.resume(url, **options).load().cost, local.cost)
-
-
-def test_an_interrupted_sweep_resumes_from_an_object_store(server, tmp_path, monkeypatch):
-    url = f"{server.url}/interrupted.zarr"
-    compute, tiles = executor.run_tiles, []
-
-    def interrupted(plan, new, *rest):
-        tiles.extend(new)
-        arrays = compute(plan, new, *rest)
-        if len(tiles) == 1:
-            signal.raise_signal(signal.SIGINT)
-        return arrays
-
-    monkeypatch.setattr(executor, "run_tiles", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        sweep(url, server.options)
-    result = gd.resume(url, storage_options=server.options).load()
-    assert tiles == [(0, 0), (1, 0)]
-    assert same_bits(result, sweep(tmp_path / "s").load())

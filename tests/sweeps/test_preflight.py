@@ -59,10 +59,13 @@ def test_runs_of_several_tiles_share_slabs(grid, sizes):
 
 
 def test_the_width_depends_on_the_bytes_of_a_run_alone():
-    """A run has parameters, their gradient, an activation per sample, and its mini-batch."""
+    """A run has parameters, their gradient, an activation per sample, and its mini-batch.
+
+    Numbers that are computed from the data alone are not counted.
+    """
     problem = Problem(
         init=lambda key: jnp.ones(100),
-        cost=lambda w, batch: jnp.mean((batch @ w) ** 2),
+        cost=lambda w, batch: jnp.mean((jnp.tanh(batch / 255) @ w) ** 2),
         data=np.ones((1000, 100), np.float32),
     )
     for grid, batch_size, least in (
@@ -72,15 +75,6 @@ def test_the_width_depends_on_the_bytes_of_a_run_alone():
     ):
         program = program_of(problem, grid, batch_size=batch_size)
         assert least <= fit.step_nbytes(program) <= 1.1 * least + 2 * 4 * 1000
-
-
-def test_shared_data_are_not_counted_as_memory_of_a_run():
-    def cost(w, batch):
-        return jnp.mean(jnp.tanh(batch / 255 - 0.5) @ w)  # the data alone are 400,000 bytes
-
-    data = np.ones((1000, 100), np.float32)
-    problem = Problem(init=lambda key: jnp.ones(100), cost=cost, data=data)
-    assert fit.step_nbytes(program_of(problem, axes(learning_rate=[0.1]))) < 10_000
 
 
 def test_a_repeated_sweep_compiles_nothing_and_reuses_the_checks(compilations):
@@ -132,8 +126,6 @@ KEYS = jax.random.split(jax.random.key(0))
     [
         lambda key: jnp.asarray(CONSTANT),
         lambda key: CONSTANT,
-        lambda key: np.ones(2),
-        lambda key: jnp.full(2, np.nan),
         lambda key: np.full(2, np.nan),
         lambda key: jax.random.normal(KEYS[1], (2,)),
         lambda key: jax.nn.silu(jax.nn.relu(jnp.ones(2))),  # functions that define a derivative

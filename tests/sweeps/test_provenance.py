@@ -12,13 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import xarray as xr
 from small_problems import network, same_bits, stored
 
-from gdjax import machine, problems
+from gdjax import problems
 from gdjax.errors import InputError, StoreError
 from gdjax.stores import plain
-from gdjax.stores.reader import without_carry
 from gdjax.sweeps import Sweep, factories, identity
 from gdjax.sweeps.stored import open_sweep
 
@@ -26,43 +24,27 @@ from gdjax.sweeps.stored import open_sweep
 
 
 @pytest.mark.long
-def test_a_stored_sweep_equals_the_returned_dataset(stored_sweep):
-    in_memory = stored(None)
-    with xr.open_zarr(stored_sweep, chunks=None) as dataset:
-        result = without_carry(dataset).load()
-    assert (result.finished == 1).all()
-    assert same_bits(result.drop_vars("finished"), in_memory)
-    for name, variable in in_memory.variables.items():
-        assert result[name].attrs == variable.attrs, name
-
-
-@pytest.mark.long
 def test_a_store_can_be_read_by_xarray_without_gdjax(stored_sweep):
     code = """
 import sys
 sys.modules["gdjax"] = None
-import numpy as np, xarray as xr
+import json, numpy as np, xarray as xr
 with xr.open_zarr(sys.argv[1]) as runs:
     runs.load()
-    rates = runs.learning_rate
-    print(rates.dims, rates.values.tolist(), rates.attrs)
-    print(runs.step.values.tolist(), runs.snapshot_step.values.tolist())
+    print(runs.learning_rate.values.tolist(), runs.step.values.tolist())
     print(runs.largest_weight.attrs["long_name"], runs.cost.dims)
     meanings = runs.outcome.attrs["flag_meanings"].split()
     print([meanings[code] for code in np.unique(runs.outcome)])
-    import json
-    identity = json.loads(runs.attrs["identity"])
-    print(identity["make_optimizer"], identity["environment"]["jax"])
+    print(json.loads(runs.attrs["identity"])["make_optimizer"])
 """
     command = [sys.executable, "-W", "error", "-c", code, str(stored_sweep)]
     run = subprocess.run(command, capture_output=True, text=True, cwd=os.sep, check=False)
     assert (run.returncode, run.stderr) == (0, "")
     assert run.stdout.splitlines() == [
-        "('learning_rate',) [0.1, 0.2, 2.0] {'long_name': 'learning rate', 'units': '1'}",
-        "[0, 8, 16, 24, 32, 40] [0, 16, 32, 40]",
+        "[0.1, 0.2, 2.0] [0, 8, 16, 24, 32, 40]",
         "largest weight ('learning_rate', 'seed', 'scale', 'step')",
         "['not_converged', 'diverged']",
-        "{'name': 'optax.sgd', 'keywords': {'momentum': 0.9}} " + jax.__version__,
+        "{'name': 'optax.sgd', 'keywords': {'momentum': 0.9}}",
     ]
 
 
@@ -70,7 +52,10 @@ def test_no_tile_of_a_finished_store_is_recomputed(stored_sweep, computed):
     before = {f: f.stat().st_mtime_ns for f in stored_sweep.rglob("c.*")}
     result = stored(stored_sweep).load()
     assert not computed
-    assert same_bits(result.drop_vars("finished"), stored(None))
+    in_memory = stored(None)
+    assert same_bits(result.drop_vars("finished"), in_memory)
+    for name, variable in in_memory.variables.items():
+        assert result[name].attrs == variable.attrs, name
     assert {f: f.stat().st_mtime_ns for f in stored_sweep.rglob("c.*")} == before
 
 
@@ -138,19 +123,12 @@ def test_an_optimizer_is_restored_from_its_record():
 
 
 def test_an_optimizer_that_cannot_be_restored_raises_an_error():
-    def user_optimizer(learning_rate):
-        return optax.sgd(learning_rate)
-
-    with pytest.raises(StoreError, match=r"s: its optimizer '.*user_optimizer' cannot be rebuilt"):
-        factories.optimizer_from(factories.describe(user_optimizer), "s")
     masked = factories.describe(partial(optax.adamw, mask=lambda p: p, weight_decay=0.1))
     assert " at 0x" not in str(masked)  # addresses differ between processes
     with pytest.raises(StoreError, match=r"adamw has the argument mask = '<function .*pass the"):
         factories.optimizer_from(masked, "s")
     with pytest.raises(InputError, match="positional arguments cannot be recorded"):
         factories.describe(partial(optax.sgd, 0.1))
-    with pytest.raises(StoreError, match="s: its problem is user-defined; pass the original one"):
-        factories.problem_from("user's own", "s")
 
 
 @pytest.mark.parametrize(
@@ -173,12 +151,3 @@ def test_augmented_digits_are_restored_from_their_record():
     many = {**problem.provenance["distortion"], "copies": 10**9}
     with pytest.raises(StoreError, match=r"copies = 1000000000, expected"):
         factories.problem_from({**problem.provenance, "distortion": many}, "s")
-
-
-def test_a_writer_records_device_threads_jax_version_and_revision():
-    result = identity.writer(jax.local_devices()[0])
-    assert result["device"] == machine.processor()
-    assert result["platform"] == "cpu"
-    assert result["cpu_threads"] == max(4, len(os.sched_getaffinity(0)))
-    assert result["jax"] == jax.__version__
-    assert result["revision"]

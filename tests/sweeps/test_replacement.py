@@ -61,34 +61,16 @@ def test_the_stability_limit_of_shuffled_halves_is_above_2_over_the_rate():
     assert below.max() < 1e-3 < 1e3 < above.min()
 
 
-def test_a_default_sweep_records_nothing_about_replacement():
-    assert "replacement" not in json.loads(stored(None).attrs["identity"])
-
-
 def test_a_store_with_replacement_reopens_bitwise_and_only_with_replacement(store, tmp_path):
     whole = gd.open_dataset(store).load()
     assert json.loads(whole.attrs["identity"])["replacement"] is True
     assert same_bits(stored(store, replacement=True).load(), whole)
-    assert not same_bits(stored(None).cost, whole.cost)
+    assert gd.sweeps.run_of(store, AT, network(watched=True)).replacement
+    shuffled = stored(None)
+    assert "replacement" not in json.loads(shuffled.attrs["identity"])
+    assert not same_bits(shuffled.cost, whole.cost)
     with pytest.raises(StoreError, match=r"replacement: stored True, expected nothing"):
         stored(store)
-
-
-@pytest.mark.long
-def test_replay_extension_and_branch_reproduce_a_run_bitwise(store, tmp_path):
-    problem = network(watched=True)
-    replayed = gd.replay(store, AT, problem=problem)
-    assert (replayed.equal, replayed.changed) == (True, {})
-    whole = gd.open_dataset(store).load()
-    longer = gd.extend(store, num_steps=48, to=tmp_path / "e.zarr", problem=problem).load()
-    straight = stored(None, replacement=True, num_steps=48)
-    assert same_bits(longer.cost, straight.cost)
-    branches = gd.branch(store, AT, gd.axes(branch_step=[8]), problem=problem)
-    run, branch = whole.sel(AT), branches.squeeze()
-    assert same_bits(branch.cost, run.cost[1:])
-    full = gd.branch(store, AT, gd.axes(branch_step=[0]), problem=problem, batch_size=None)
-    assert "replacement" not in json.loads(full.attrs["identity"])
-    assert gd.sweeps.run_of(store, AT, problem).replacement
 
 
 def test_a_descent_equals_the_run_of_a_sweep():

@@ -11,7 +11,7 @@ from small_problems import network
 
 import gdjax as gd
 from gdjax.errors import InputError, StoreError
-from gdjax.sweeps import problem_of, run_of
+from gdjax.sweeps import run_of
 from gdjax.sweeps.axes import axes, position, zip_axes
 
 
@@ -72,9 +72,6 @@ def test_the_cost_and_metrics_of_a_selected_run_use_the_settings_of_the_run(tmp_
     )
     with pytest.raises(StoreError, match=r"its problem is user-defined; pass .*: problem="):
         run_of(tmp_path, {"weight": 3.0})
-    with pytest.raises(StoreError, match=r"its problem is user-defined; pass .*: problem="):
-        problem_of(tmp_path)
-    assert problem_of(tmp_path, problem) is problem
     run = run_of(tmp_path, {"weight": 3.0}, problem)
     assert float(run.problem.cost(run.params)) == 6.0
     assert float(run.problem.metrics["half"].function(run.params, None)) == 1.5
@@ -91,7 +88,7 @@ def test_a_run_without_snapshots_has_no_trajectory_and_an_unfinished_run_raises_
     with pytest.raises(StoreError, match="this run is not finished"):
         run_of(tmp_path, at, network())
     with pytest.raises(StoreError, match="no store at this path"):
-        problem_of(tmp_path / "none")
+        run_of(tmp_path / "none", at)
 
 
 TOGETHER = axes(
@@ -114,20 +111,6 @@ def test_values_select_a_run_up_to_rounding(at, index):
 
 
 @pytest.mark.parametrize(
-    ("at", "index"),
-    [
-        ({"learning_rate": 0.1, "seed": 4, "b": 3.1}, (0, 1, 1)),
-        ({"learning_rate": 7, "seed": 1, "a": 1e3}, (2, 0, 3)),
-        ({"learning_rate": 0.26, "seed": 8, "a": 11, "b": 4.0}, (1, 2, 2)),
-    ],
-)
-def test_the_nearest_run_is_selected_on_request(at, index):
-    assert position(TOGETHER, at, nearest=True) == index
-    with pytest.raises(InputError, match=r"is not in the grid|no run has"):
-        position(TOGETHER, at)
-
-
-@pytest.mark.parametrize(
     ("at", "message"),
     [
         ({"learning_rate": 0.5}, r"at: learning_rate = 0.5 is not .* nearest .* are 0.4, 0.1, 1.6"),
@@ -146,30 +129,6 @@ def test_strings_and_booleans_are_matched_exactly():
     grid = axes(activation=["tanh", "relu"], nesterov=[True, False])
     assert position(grid, {"activation": "relu", "nesterov": 0.0}) == (1, 1)
     with pytest.raises(InputError, match=r"activation = 'sigmoid' is not .* are tanh, relu"):
-        position(grid, {"activation": "sigmoid", "nesterov": True}, nearest=True)
+        position(grid, {"activation": "sigmoid", "nesterov": True})
     with pytest.raises(InputError, match=r"nesterov = 0.2 is not in the grid"):
-        position(grid, {"activation": "relu", "nesterov": 0.2}, nearest=True)
-
-
-@pytest.mark.long
-def test_functions_that_read_a_store_select_the_nearest_run_only_on_request(tmp_path):
-    grid = axes(learning_rate=[0.05, 0.5], seed=[0, 3])
-    gd.sweep(gd.problems.from_function("quartic"), grid, 3, store=tmp_path)
-    at, complete = {"learning_rate": 0.4, "seed": 3}, {"learning_rate": 0.5, "seed": 3}
-    branches = axes(branch_step=[1])
-    for call in (
-        lambda at, **near: run_of(tmp_path, at, **near).at,
-        lambda at, **near: dict(gd.replay(tmp_path, at, **near).at),
-        lambda at, **near: {
-            name: gd.branch(tmp_path, at, branches, **near)[name].item() for name in complete
-        },
-        lambda at, **near: {
-            name: gd.minima.count_minima(None, tmp_path, at, **near)[name].item()
-            for name in complete
-        },
-    ):
-        with pytest.raises(InputError, match=r"the nearest values are 0\.5, 0\.05"):
-            call(at)
-        with pytest.raises(InputError, match="seed = 77 is not in the grid"):
-            call({**at, "seed": 77}, nearest=True)
-        assert call(at, nearest=True) == complete
+        position(grid, {"activation": "relu", "nesterov": 0.2})

@@ -5,6 +5,8 @@ Each cell of the table is what a verb does with a store after one change: "same"
 """
 
 import json
+import subprocess
+import sys
 from functools import partial
 
 import jax
@@ -15,8 +17,9 @@ import pytest
 from small_problems import same_bits
 
 import gdjax as gd
+from gdjax.cli.problem_file import load_problem
 from gdjax.errors import StoreError
-from gdjax.sweeps import identity, problem_of, run_of
+from gdjax.sweeps import identity, run_of
 
 AXES = gd.axes(learning_rate=[0.1, 0.2], seed=[0, 1])
 WIDER = gd.axes(learning_rate=[0.1, 0.2, 0.3], seed=[0, 1])
@@ -97,12 +100,11 @@ VERBS = {
     "branch": lambda store, **given: gd.branch(store, AT, gd.axes(branch_step=[2]), **given),
     "replay": lambda store, **given: gd.replay(store, AT, **given),
     "run_of": with_problem(lambda store, **given: run_of(store, AT, **given)),
-    "problem_of": with_problem(problem_of),
     "count_minima": with_problem(
         lambda store, problem, **given: gd.minima.count_minima(problem, store, **given)
     ),
 }
-OF_PROBLEM = ("run_of", "problem_of", "count_minima")
+OF_PROBLEM = ("run_of", "count_minima")
 ALL = dict.fromkeys(VERBS, "error")
 OF_DESCENT = ALL | dict.fromkeys(
     OF_PROBLEM, "same"
@@ -218,3 +220,51 @@ def test_a_store_says_in_one_line_what_differs(store):
             gd.resume(store, **study(**changed))
         assert "\n" not in str(caught.value)
     assert np.all(gd.open_dataset(store).finished.values == 1)
+
+
+@pytest.mark.long
+def test_a_random_cost_with_settings_and_data_is_compared(tmp_path):
+    def made(amount):
+        def cost(w, batch, *, key, temperature=1.0):
+            noise = amount * jax.random.normal(key, w.shape)
+            return jnp.mean((batch - w - noise) ** 2) / temperature
+
+        return gd.Problem(init=lambda key: jnp.ones(()), cost=cost, data=jnp.arange(4.0))
+
+    grid = gd.axes(temperature=[1.0, 2.0], batch_size=[2, 4])
+    gd.sweep(made(0.5), grid, 2, store=tmp_path, make_optimizer=lambda: optax.sgd(0.1))
+    at = {"temperature": 2.0, "batch_size": 4}
+    assert run_of(tmp_path, at, made(0.5)).at == at
+    with pytest.raises(StoreError, match=r"functions\.cost: stored"):
+        run_of(tmp_path, at, made(0.25))
+
+
+OWN = """
+import jax, jax.numpy as jnp
+import gdjax as gd
+
+CURVATURES = jnp.array([1.0, {curvature}])
+problem = gd.Problem(
+    init=lambda key: jax.random.normal(key, (2,)), cost=lambda w: jnp.sum(CURVATURES * w**2) / 2
+)
+"""
+
+
+@pytest.mark.long
+def test_an_equal_problem_in_another_process_is_accepted(tmp_path):
+    same, other = tmp_path / "same.py", tmp_path / "other.py"
+    same.write_text(OWN.format(curvature=10.0))
+    other.write_text(OWN.format(curvature=17.0))
+    path = tmp_path / "s"
+    gd.sweep(load_problem(f"{same}:problem"), AXES, 4, store=path)
+    code = """
+import sys
+from gdjax.cli.problem_file import load_problem
+from gdjax.sweeps import run_of
+run_of(sys.argv[1], {"learning_rate": 0.1, "seed": 1}, load_problem(sys.argv[2]))
+"""
+    for file, status in ((same, 0), (other, 1)):
+        command = [sys.executable, "-W", "error", "-c", code, str(path), f"{file}:problem"]
+        run = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert run.returncode == status, run.stderr
+        assert ("functions.cost: stored" in run.stderr) == bool(status)

@@ -243,18 +243,6 @@ def test_a_saturated_run_stalls_and_a_slow_run_does_not():
     assert (runs.gradient_norm[:, -1] > 1e-5).all()
 
 
-def test_runs_with_mini_batches_can_diverge(spread):
-    result = sweep(
-        network(), axes(learning_rate=[0.1, 1e4], seed=range(2)), 30, batch_size=4, root_seed=ROOT
-    )
-    at = result.diverged_at.sel(learning_rate=1e4)
-    assert (at > 0).all()
-    late = result.step >= at
-    assert np.isposinf(result.cost.sel(learning_rate=1e4).where(late, np.inf)).all()
-    assert np.isfinite(result.cost.sel(learning_rate=0.1)).all()
-    assert not np.isnan(result.cost).any()
-
-
 def test_float64_is_used_if_enabled():
     with jax.enable_x64(True):
         result = sweep(BOWL, axes(learning_rate=[0.1, 0.3]), 20)

@@ -5,14 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from small_problems import same_bits
 
 import gdjax as gd
 from gdjax.descent.batches import Order
-from gdjax.sweeps import Sweep
-from gdjax.sweeps.fit import fit_program
-from gdjax.sweeps.program import programs_of
-from gdjax.sweeps.slab_runner import SlabMonitor, run_slab
 
 X = np.random.default_rng(1).normal(size=12).astype(np.float32)
 GRID = gd.axes(learning_rate=[0.05, 0.2, 1e9], seed=[0, 4], noise_seed=[0, 1])
@@ -75,58 +70,6 @@ def test_runs_draw_different_random_numbers_and_diverged_runs_keep_their_model_s
     diverged = stored[1].sel(learning_rate=1e9)
     assert (diverged.outcome == 3).all()
     assert (diverged["model_state.seen"] == diverged.diverged_at).all()
-
-
-def test_results_are_bitwise_independent_of_the_other_runs_of_a_slab(stored):
-    elsewhere = gd.axes(noise_seed=[1, 5], learning_rate=[0.2], seed=[4, 9, 2])
-    beside = run(axes=elsewhere, snapshot_every=10)
-    at = {"learning_rate": 0.2, "seed": 4, "noise_seed": 1}
-    one, other = stored[1].sel(at), beside.sel(at)
-    names = ("cost", "batch_cost", "params", "snapshots", "model_state.mean", "model_state.seen")
-    for name in names:
-        assert same_bits(one[name], other[name]), name
-
-
-def test_a_replayed_run_is_bitwise_equal(stored):
-    for at in (
-        {"learning_rate": 0.2, "seed": 4, "noise_seed": 1},
-        {"learning_rate": 1e9, "seed": 0, "noise_seed": 0},
-    ):
-        again = gd.replay(stored[0], at, problem=problem())
-        assert (again.equal, again.changed) == (True, {})
-        assert "model_state.mean" in again.dataset
-
-
-@pytest.mark.parametrize("batch_size", [None, 5])
-def test_a_tile_resumed_from_a_checkpoint_has_equal_results(batch_size, monkeypatch):
-    from gdjax.descent import block_loop
-
-    program = program_of(batch_size)
-    positions, device = (np.arange(2), np.zeros(2, int), np.zeros(2, int)), program.devices[0]
-    complete = run_slab(program, positions, device)
-    monkeypatch.setattr(block_loop, "BLOCK_SECONDS", 0.0)
-    stopped, monitor = program_of(batch_size), StoppingMonitor()
-    vars(stopped)["controller"] = block_loop.BlockLengthController(7, 0.0)
-    assert run_slab(stopped, positions, device, monitor=monitor) is None
-    assert monitor.saved.step == 7
-    again = run_slab(program_of(batch_size), positions, device, monitor.saved)
-    assert all(same_bits(again[name], complete[name]) for name in complete)
-
-
-class StoppingMonitor(SlabMonitor):
-    """Monitor that saves a checkpoint after the first block and stops the tile."""
-
-    def __init__(self):
-        super().__init__(None, [(0, 0, 0)], lambda: True)
-
-    def pause(self, state):
-        self.saved = state()
-        return True
-
-
-def program_of(batch_size):
-    spec = Sweep(problem(), GRID, 30, batch_size=batch_size, record_every=10)
-    return fit_program(programs_of(spec, jax.local_devices())[0])
 
 
 @pytest.mark.long

@@ -11,9 +11,7 @@ import pytest
 from small_problems import network, read_store, same_bits
 
 from gdjax.descent import block_loop
-from gdjax.errors import StoreError
 from gdjax.stores.reader import Stored
-from gdjax.stores.writer import Tiles
 from gdjax.sweeps import axes, executor, slab_runner, sweep
 
 
@@ -105,40 +103,4 @@ def test_no_step_is_repeated_after_ctrl_c_in_the_last_block(
     assert int((~finished(tmp_path)).sum()) == len(states(tmp_path)) == continuable
     run(tmp_path, continuable=continuable)
     assert sum(steps.values()) == 8 * 1500
-    assert same_bits(read_store(tmp_path), uninterrupted)
-
-
-def test_a_tile_with_a_damaged_checkpoint_is_recomputed(tmp_path, uninterrupted, counted):
-    steps, press = counted
-    press.append(700)
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path)
-    (state,) = (tmp_path / ".gdjax" / "checkpoints").iterdir()
-    state.write_bytes(state.read_bytes()[:-5])
-    run(tmp_path)
-    assert sum(steps.values()) > 8 * 1500
-    assert same_bits(read_store(tmp_path), uninterrupted)
-
-
-# Full disk
-
-
-def test_a_full_disk_ends_the_sweep_which_can_be_resumed(tmp_path, uninterrupted, monkeypatch):
-    write, written = Tiles.write, []
-
-    def full(self, tile, arrays):
-        if len(written) == 3:
-            (self.location.path / self.schema.variables["cost"].key(tile)).write_bytes(
-                b"half of it"
-            )
-            raise StoreError("No space left on device")
-        written.append(tile)
-        write(self, tile, arrays)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Tiles, "write", full)
-        with pytest.raises(StoreError, match="No space left"):
-            run(tmp_path)
-    assert int(finished(tmp_path).sum()) == 3
-    run(tmp_path)
     assert same_bits(read_store(tmp_path), uninterrupted)

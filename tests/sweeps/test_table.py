@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import xarray as xr
 from small_problems import network
 
 import gdjax as gd
@@ -24,7 +23,7 @@ def test_a_table_has_one_row_per_run_at_its_last_record(runs):
     frame = gd.table(runs)
     assert len(frame) == 4
     assert list(frame)[:5] == ["pair", "seed", "learning_rate", "scale", "step"]
-    assert not any("params" in column for column in frame)
+    assert not any("params" in column or "positive" in column for column in frame)
     for index, row in frame.iterrows():
         other = runs.isel(pair=index // 2, seed=index % 2)
         assert (row.learning_rate, row.scale, row.seed, row.step) == (
@@ -51,11 +50,3 @@ def test_unfinished_runs_have_no_outcome_in_a_table(runs):
         outcome=runs.outcome.where(runs.seed != 5, -1).assign_attrs(runs.outcome.attrs)
     )
     assert gd.table(started).outcome.isna().tolist() == [False, True] * 2
-
-
-def test_a_comparison_of_problems_is_converted_to_one_table():
-    bowls = {name: gd.problems.bowl([1.0, top]) for name, top in (("round", 1.0), ("long", 9.0))}
-    grid = gd.axes(learning_rate=[0.1, 0.2])
-    frame = gd.table(xr.DataTree.from_dict({n: gd.sweep(p, grid, 2) for n, p in bowls.items()}))
-    assert frame.problem.tolist() == ["round", "round", "long", "long"]
-    assert frame.learning_rate.tolist() == [0.1, 0.2] * 2

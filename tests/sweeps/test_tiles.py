@@ -5,20 +5,21 @@ compute slabs of two runs.
 """
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from small_problems import network, same_bits
+from small_problems import network, read_store, same_bits, stored
 
 from gdjax.problems.bowl import bowl
 from gdjax.problems.problem import Metric, Problem
 from gdjax.sweeps import Sweep, axes, fit, params_of, sweep
 from gdjax.sweeps.check import check
 from gdjax.sweeps.plans import Plan
-from gdjax.sweeps.slab_runner import SlabMonitor, run_slab, run_tiles
+from gdjax.sweeps.slab_runner import SlabMonitor, run_tiles
 
 DEVICE = jax.local_devices()[0]
 RATES = [0.1, 0.3, 0.4]  # the last two amplify a difference of one bit
@@ -35,7 +36,7 @@ class MemorySink:
 
     def save_checkpoint(self, _tile, arrays, meta):
         self.saved = {name: np.array(a) for name, a in arrays.items()}, dict(meta)
-        self.steps.append(meta["step"])
+        self.steps.append((meta["slabs"], meta.get("step", 0)))
 
 
 def plan_of(problem, grid, steps=60, **changed):
@@ -57,30 +58,10 @@ def runs_of(grid, steps=60, *, problem=None, **changed):
 # Bitwise equality
 
 
-@pytest.mark.parametrize("batch_size", [None, 5])
-def test_all_slots_of_a_slab_give_bitwise_equal_results(batch_size, monkeypatch):
-    monkeypatch.setattr(fit, "CPU_WIDTHS", ((8, 2**60),))
-    plan = plan_of(network(), axes(learning_rate=RATES, seed=range(3)), batch_size=batch_size)
-    (program,) = plan.programs
-    alone = tuple(np.full(8, i) for i in (2, 1))
-    mixed = np.array([0, 2, 1, 2, 2, 0, 1, 2]), np.array([1, 1, 0, 2, 1, 0, 1, 1])
-    result, others = run_slab(program, alone, DEVICE), run_slab(program, mixed, DEVICE)
-    assert result is not None
-    assert others is not None
-    same = (mixed[0] == 2) & (mixed[1] == 1)
-    for name, values in result.items():
-        for value in (*values, *others[name][same]):
-            assert same_bits(value, values[0]), name
-    assert len({row.tobytes() for row in others["cost"]}) == 6  # number of distinct runs
-
-
-def test_results_are_bitwise_independent_of_the_order_of_axes_and_values():
-    other = runs_of(axes(learning_rate=RATES, seed=range(5)))
-    back = runs_of(axes(seed=[3, 0, 4, 2, 1], learning_rate=RATES[::-1]))
-    back = back.sortby(["seed", "learning_rate"]).transpose(*other.dims)
-    for name in other.variables:
-        dims = other[name].dims
-        assert same_bits(other[name], back[name].transpose(*dims)), name
+def test_tiles_of_several_slabs_have_equal_values(stored_sweep, tmp_path, monkeypatch):
+    monkeypatch.setattr(fit, "MAX_GATHERED_FILES", 40)
+    assert stored(tmp_path).attrs["tiles"] < 6
+    assert same_bits(read_store(tmp_path), read_store(stored_sweep))
 
 
 def test_a_diverged_run_does_not_change_other_runs():
@@ -113,8 +94,10 @@ def test_a_program_is_compiled_once_for_all_values_and_equal_functions(compilati
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("batch_size", [None, 5])
-def test_a_tile_resumed_at_any_block_is_bitwise_equal(batch_size, monkeypatch):
+@pytest.mark.parametrize(("batch_size", "slabs"), [(None, 1), (5, 1), (5, 4)])
+def test_a_tile_resumed_at_any_block_is_bitwise_equal(batch_size, slabs, monkeypatch):
+    if slabs > 1:
+        monkeypatch.setattr(fit, "MAX_GATHERED_FILES", 0)
     monkeypatch.setattr("gdjax.descent.block_loop.MIN_BLOCK_RECORDS", 7)  # many short blocks
     monkeypatch.setattr("gdjax.descent.block_loop.BlockLengthController.update", lambda *_: None)
     swept = {
@@ -129,6 +112,7 @@ def test_a_tile_resumed_at_any_block_is_bitwise_equal(batch_size, monkeypatch):
     )
     problem = dataclasses.replace(network(watched=True), metrics={"drift": random_walk})
     plan = plan_of(problem, axes(learning_rate=[0.01, 0.3], seed=range(4)), **swept)
+    assert math.prod(plan.layout.tile.values()) == 2 * slabs
     complete = tile_of(plan, MemorySink())
     assert complete is not None
     assert set(complete) >= {"drift", "snapshots.first.bias", "params.first.bias"}
@@ -136,7 +120,7 @@ def test_a_tile_resumed_at_any_block_is_bitwise_equal(batch_size, monkeypatch):
     while (result := tile_of(plan, sink, stop=True)) is None:
         stopped += 1
         assert stopped < 100
-    assert stopped >= 3
+    assert stopped >= 3 * slabs
     assert sink.steps == sorted(set(sink.steps))
     assert all(same_bits(result[name], complete[name]) for name in complete)
 
@@ -146,7 +130,7 @@ def test_checkpoints_of_a_long_tile_are_saved_periodically(monkeypatch):
     monkeypatch.setattr("gdjax.sweeps.slab_runner.CHECKPOINT_SECONDS", 0.0)
     sink = MemorySink()
     assert tile_of(plan_of(network(), axes(learning_rate=RATES, seed=range(2))), sink) is not None
-    assert sink.steps == [16, 32, 48]
+    assert sink.steps == [(0, 16), (0, 32), (0, 48)]
 
 
 # Early stopping
@@ -165,21 +149,12 @@ def test_stop_when_converged_takes_no_step_after_the_last_run_has_stopped():
         cost=cost,
         metrics={"size": Metric(lambda w, _: jnp.max(jnp.abs(w)), every=3)},
     )
-    options = {
-        "record_every": 1,
-        "stop_when_converged": True,
-        "divergence_threshold": 100.0,
-    }
-    runs = runs_of(axes(learning_rate=[0.5, 2.0]), 2000, problem=problem, **options)
+    grid = axes(learning_rate=[0.5, 2.0])
+    options = {"problem": problem, "record_every": 1, "divergence_threshold": 100.0}
+    runs = runs_of(grid, 2000, stop_when_converged=True, **options)
     assert len(work_done) < 100
-    plain = runs_of(
-        axes(learning_rate=[0.5, 2.0]),
-        2000,
-        problem=problem,
-        **{**options, "stop_when_converged": False},
-    )
+    assert same_bits(runs, runs_of(grid, 2000, **options))
     assert len(work_done) > 2000
-    assert same_bits(runs, plain)
     assert runs.outcome.values.tolist() == [1, 3]
     assert np.isfinite(runs["size"].isel(step=slice(None, None, 3))).all()
 
