@@ -11,7 +11,6 @@ accuracies if the learning rate increases with the batch size.
 """
 
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import xarray as xr
@@ -24,7 +23,7 @@ from gdjax.plots import images as pixels
 from gdjax.plots import landscapes
 from gdjax.plots.style import BLACK, BLUE, GREY, ORANGE, VERMILLION, label_log_axis, style
 
-from .model import BINS, Config, compared, price, read_after_few, tested
+from .model import BINS, Config, compared, read_after_few, tested
 from .training import Problems, ladder, single_changes
 
 LEVEL = 0.95  # confidence level of the intervals
@@ -34,23 +33,17 @@ COLORS = (ORANGE, BLUE)  # colors of the recipes
 LAYERS = ("pixels to 16", "16 to 16", "16 to 10")
 
 
-def run(config: Config) -> xr.Dataset:
+def run(config: Config) -> xr.DataTree:
     """Return validation results of all variants, and test results of some recipes."""
-    problems, store = Problems(config.data, config.held_out), Path(config.store)
-    rungs, more = ladder(config.epochs), single_changes(config.epochs)
-    up = compared(problems, rungs, config, store / "ladder")
-    test = tested(problems, {"plain": rungs["plain"], "best": rungs["longer"]}, config)
-    prices = price(problems, rungs["distorted copies"])
-    changes = compared(problems, more, config, store / "tried")
-    return xr.merge(
-        [
-            up.rename({name: f"ladder_{name}" for name in (*up.variables,)}),
-            changes.rename({name: f"tried_{name}" for name in (*changes.variables,)}),
-            test.rename(cost="test_run_cost"),
-            read_after_few(config),
-        ],
-        combine_attrs="drop_conflicts",  # keep the lengths of the directions of the plane
-    ).assign_attrs(data=config.data, data_hash=problems.set.hash, **prices)
+    problems, rungs = Problems(config.data, config.held_out), ladder(config.epochs)
+    more, best = single_changes(config.epochs), {"plain": rungs["plain"], "best": rungs["longer"]}
+    parts = {
+        "ladder": compared(problems, rungs, config, config.store / "ladder"),
+        "tried": compared(problems, more, config, config.store / "tried"),
+        "test": tested(problems, best, config),
+        "short": read_after_few(config),
+    }
+    return xr.DataTree.from_dict(parts)
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
@@ -62,13 +55,13 @@ def interval(values: np.ndarray) -> tuple[float, float]:
     return float(values.mean()), float(half)
 
 
-def gains(dataset: xr.Dataset) -> dict[str, tuple[float, float]]:
+def gains(tree: xr.DataTree) -> dict[str, tuple[float, float]]:
     """Return paired gains in accuracy, and half widths of their intervals, by name."""
-    rungs = by_name(dataset, "ladder", "validation_accuracy")
-    averaged = by_name(dataset, "ladder", "averaged_accuracy")
+    names = ("validation_accuracy", "averaged_accuracy")
+    rungs, averaged = (by_name(tree["ladder"], name) for name in names)
     gained = {name: interval(rungs[name] - rungs[before]) for before, name in pairwise(rungs)}
-    against = dataset.tried_against.values.tolist()
-    tried = by_name(dataset, "tried", "validation_accuracy")
+    changes = tree["tried"].to_dataset()
+    against, tried = changes.against.values.tolist(), by_name(changes, "validation_accuracy")
     for (name, values), base in zip(tried.items(), against, strict=True):
         gained[name] = interval(values - rungs[base][: len(values)])
     for rung in dict.fromkeys([AVERAGED, *against]):
@@ -77,65 +70,46 @@ def gains(dataset: xr.Dataset) -> dict[str, tuple[float, float]]:
     return gained
 
 
-def by_name(dataset, part, metric):
+def by_name(part, metric):
     """Return the accuracies of each variant for all starts from which it was trained."""
-    values = dataset[f"{part}_{metric}"].values
-    names = dataset[f"{part}_variant"].values.tolist()
-    return {name: row[np.isfinite(row)] for name, row in zip(names, values, strict=True)}
+    rows = zip(part["variant"].values.tolist(), part[metric].values, strict=True)
+    return {name: row[np.isfinite(row)] for name, row in rows}
 
 
-def numbers(dataset: xr.Dataset) -> dict:
+def numbers(tree: xr.DataTree) -> dict:
     """Return accuracies and gains with intervals, and statistics of tested networks."""
-    summary: dict = {
-        name: dataset.attrs[name] for name in ("data_hash", "copies_seconds", "fresh_step")
-    }
+    test, short = tree["test"].to_dataset(), tree["short"].to_dataset().accuracy
+    summary: dict = {}
 
     def add(name, mean_and_half):
         summary[name], summary[f"{name}_interval"] = mean_and_half
 
-    for name, values in by_name(dataset, "ladder", "validation_accuracy").items():
-        add(f"validation_{name}", interval(values))
-    for name, gain in gains(dataset).items():
+    for name, values in by_name(tree["ladder"], "validation_accuracy").items():
+        summary[f"validation_{name}"] = float(values.mean())
+    for name, gain in gains(tree).items():
         add(f"gain_{name}", gain)
-    for name, values in by_name(dataset, "tried", "validation_accuracy").items():
+    for name, values in by_name(tree["tried"], "validation_accuracy").items():
         summary[f"seeds_{name}"] = len(values)
-        summary[f"lowest_{name}"] = float(values.min())
-    for recipe in dataset.recipe.values:
-        one = dataset.sel(recipe=recipe)
+    for recipe in test.recipe.values:
+        one = test.sel(recipe=recipe)
         accuracy = one.test_accuracy.values
         # Share of slopes of sigmoids that are below 1 / 10, for each layer.
         saturated = one.slope.isel(bin=slice(0, BINS // 10)).sum("bin").mean("seed").values
         add(f"test_{recipe}", interval(accuracy))
         summary |= {
-            f"test_{recipe}_deviation": float(accuracy.std(ddof=1)),
             f"test_{recipe}_lowest": float(accuracy.min()),
             f"test_{recipe}_highest": float(accuracy.max()),
             f"sharpness_{recipe}": interval(one.sharpness.values),
             f"norms_{recipe}": [round(float(x), 3) for x in one.norm.mean("seed")],
             f"saturated_{recipe}": [round(float(x), 4) for x in saturated],
-            f"off_plane_{recipe}": float(one.path_off.max()),
-            f"distance_{recipe}": _distance(one),
         }
-    test = dataset.test_accuracy.sel(recipe=["best", "plain"]).values
-    add("test_gain", interval(np.subtract(*test)))
-    for recipe in dataset.short.values:
-        add(f"bundled_{recipe}", interval(dataset.bundled_accuracy.sel(short=recipe).values))
-    bundled = dataset.bundled_accuracy.sel(short=["quick", "plain"]).values
-    add("bundled_gain", interval(np.subtract(*bundled)))
-    wrong = errors(dataset)
+    pair = test.test_accuracy.sel(recipe=["best", "plain"]).values
+    add("test_gain", interval(np.subtract(*pair)))
+    for recipe in short.recipe.values:
+        add(f"bundled_{recipe}", interval(short.sel(recipe=recipe).values))
+    wrong = errors(test)
     summary["errors_left"] = float(wrong[1].sum() / wrong[0].sum())
-    plain, best = wrong.sum(axis=1)
-    left = {int(k): best[k] / plain[k] for k in np.flatnonzero(plain)}
-    for extreme, choose in (("most", max), ("least", min)):
-        digit = choose(left, key=left.__getitem__)
-        summary[f"errors_left_{extreme}"] = f"{digit}: {left[digit]:.2f}"
     return summary
-
-
-def _distance(one):
-    """Return the distance within the plane from the start to the end of a trajectory."""
-    end = one.dropna("snapshot_step", subset=["path_off"]).isel(snapshot_step=-1)
-    return float(np.hypot(end.path_a * one.a.attrs["length"], end.path_b * one.b.attrs["length"]))
 
 
 def errors(dataset: xr.Dataset) -> np.ndarray:
@@ -145,9 +119,9 @@ def errors(dataset: xr.Dataset) -> np.ndarray:
     return np.stack([wrong[..., labels == k].sum(axis=-1) for k in np.unique(labels)], axis=-1)
 
 
-def accuracies_and_gains(dataset: xr.Dataset) -> Figure:
+def accuracies_and_gains(tree: xr.DataTree) -> Figure:
     """Draw the accuracy from every start with each training variant, and the gains."""
-    accuracy, gained = by_name(dataset, "ladder", "validation_accuracy"), gains(dataset)
+    accuracy, gained = by_name(tree["ladder"], "validation_accuracy"), gains(tree)
     names, values = list(accuracy), np.stack(list(accuracy.values()))
     with style():
         figure = Figure(figsize=(13, 2.4 + 0.34 * len(gained)))
@@ -270,13 +244,14 @@ def trajectories(dataset: xr.Dataset) -> Figure:
     return figure
 
 
-def plot(dataset: xr.Dataset) -> dict:
+def plot(tree: xr.DataTree) -> dict:
     """Draw accuracies by variant, first layers, errors, saturation and trajectories."""
+    test = tree["test"].to_dataset()
     return {
-        "ladder": accuracies_and_gains(dataset),
-        "weights": first_layers(dataset),
-        "differences": differences(dataset),
-        "ways": trajectories(dataset),
+        "ladder": accuracies_and_gains(tree),
+        "weights": first_layers(test),
+        "differences": differences(test),
+        "ways": trajectories(test),
     }
 
 

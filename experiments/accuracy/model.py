@@ -1,6 +1,5 @@
 """Training with recipes, and statistics of the trained networks."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,29 +65,6 @@ def compared(
     )
 
 
-def price(problems: Problems, variant: Variant, steps: int = 2000) -> dict[str, float]:
-    """Return the time to draw all copies, and the relative time with new copies.
-
-    The first is processor time in seconds. The second is the time of a step that draws new copies,
-    divided by the time of a step that uses copies drawn beforehand.
-    """
-    start_time = time.process_time()
-    problem = problems.with_held_out_images(variant)
-    drawn = time.process_time() - start_time
-    streams = gd.run_keys(0, seed=0)
-    start = problem.init(streams.init)
-
-    def seconds(problem):
-        rule, size = variant.recipe.optimizer(steps), variant.recipe.batch_size
-        options: dict = {"batch_size": size, "record_every": steps, "record_samples": 100}
-        return gd.descend(problem, rule, start, steps, key=streams, **options).seconds["run"]
-
-    pair = problem, problems.with_held_out_images(variant._replace(fresh=True))
-    # Other processes may disturb a timing, so the shortest of three alternating timings is used.
-    with_cache, without_cache = np.min([[seconds(one) for one in pair] for _ in range(3)], axis=0)
-    return {"copies_seconds": drawn, "fresh_step": float(without_cache / with_cache)}
-
-
 def tested(problems: Problems, variants: Mapping[str, Variant], config: Config) -> xr.Dataset:
     """Return test results and weights of networks trained on all training images."""
     seeds = range(100, 100 + config.test_seeds)
@@ -104,7 +80,7 @@ def tested(problems: Problems, variants: Mapping[str, Variant], config: Config) 
 
     parts, trajectories = [], {}
     for name, variant in variants.items():
-        problem, folder = problems.with_all_images(variant), Path(config.store) / "test" / name
+        problem, folder = problems.with_all_images(variant), config.store / "test" / name
         runs = trained(problem, variant, seeds, len(problems.set.train_labels), folder)
         params = from_named("params", like, runs)
         trajectories[name] = from_named("snapshots", like, runs.isel(seed=0))
@@ -130,19 +106,17 @@ def tested(problems: Problems, variants: Mapping[str, Variant], config: Config) 
 
 
 def read_after_few(config: Config) -> xr.Dataset:
-    """Return test accuracies of two recipes on the small data set, [short, seed]."""
+    """Return test accuracies of two recipes on the small data set, [recipe, seed]."""
     problems = Problems(config.bundled, config.held_out)
     seeds = range(100, 100 + config.test_seeds)
     accuracy = {}
     for name in ("plain", "quick"):
         variant = Variant(RECIPES[name])
-        problem, folder = problems.with_all_images(variant), Path(config.store) / "bundled" / name
+        problem, folder = problems.with_all_images(variant), config.store / "bundled" / name
         runs = trained(problem, variant, seeds, len(problems.set.train_labels), folder)
         accuracy[name] = runs.test_accuracy.isel(step=-1, drop=True).values
-    return xr.Dataset(
-        {"bundled_accuracy": (("short", "seed"), np.stack(list(accuracy.values())))},
-        {"short": list(accuracy)},
-    )
+    values = ("recipe", "seed"), np.stack(list(accuracy.values()))
+    return xr.Dataset({"accuracy": values}, {"recipe": list(accuracy)})
 
 
 def on_plane(problem: gd.Problem, trajectories: Mapping[str, Any], points: int) -> xr.Dataset:

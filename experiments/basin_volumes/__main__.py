@@ -22,13 +22,14 @@ from matplotlib.figure import Figure
 
 import gdjax as gd
 from experiments.shared import command
+from experiments.shared.runs import ends_of
 from gdjax.plots.style import BLUE, GREY, style
 from gdjax.statistics import Interval, mean, median, paired
 from gdjax.volumes.basin_volume import basin_volume
 from gdjax.volumes.mcmc import Whitening, hessian_whitening
 
 KNOWN = ("nothing", "layers", "diagonal", "Hessian")  # information about the basin's shape
-FIELDS = ("log_volume", "standard_error", "effective_directions", "lower_bound")
+FIELDS = ("log_volume", "standard_error", "lower_bound")
 
 
 @dataclass(frozen=True)
@@ -125,13 +126,11 @@ def numbers(dataset: xr.Dataset) -> dict:
     summary: dict = {
         "parameters": dataset.attrs["parameters"],
         "test_accuracy": median(dataset.test_accuracy.values)[:3],
-        "cost": median(dataset.cost.values)[:3],
     }
     for name in KNOWN:
         one = dataset.sel(known=name).dropna("network")
         summary |= {
             f"{name}_log_volume": mean(one.log_volume.values)[:3],
-            f"{name}_effective_directions": float(one.effective_directions.median()),
             f"{name}_lower_bounds": float(one.lower_bound.mean()),
             f"{name}_standard_error": float(one.standard_error.median()),
         }
@@ -146,8 +145,7 @@ def run(config: Config) -> xr.Dataset:
     steps, seeds = config.steps, gd.axes(seed=range(config.seeds))
     adam = optax.adam(optax.cosine_decay_schedule(config.learning_rate, steps))
     runs = gd.sweep(problem, seeds, steps, make_optimizer=lambda: adam, record_every=steps)
-    like = jax.eval_shape(problem.init, jax.random.key(0))
-    ends = jax.tree.map(jnp.asarray, gd.params_of(runs, like, {}))
+    ends = jax.tree.map(jnp.asarray, ends_of(problem, runs))
     key = jax.random.key(config.key)
     parts = [volumes(config, problem, ends, name, key) for name in KNOWN]
     padded = [part.pad(network=(0, config.seeds - part.sizes["network"])) for part in parts]

@@ -70,10 +70,7 @@ def numbers(tree: xr.DataTree) -> dict:
             f"{name}_limit_least": float(basins.limit[0].min()),
             f"{name}_limit_most": float(basins.limit[0].max()),
             f"{name}_held_beyond_limit_most": float(held),
-            f"{name}_share_largest_at_smallest_rate": float(share[0, 0].max()),
         }
-        if basins.sizes["minimum"] <= 6:
-            result[f"{name}_shares_at_smallest_rate"] = share[0, 0].tolist()
         for fraction in (0.5, 0.9):
             at = int(np.argmin(np.abs(of_limit - fraction)))
             result[f"{name}_elsewhere_at_{fraction:g}"] = float(np.mean(end[at, 0] != end[0, 0]))

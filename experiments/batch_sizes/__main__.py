@@ -22,7 +22,6 @@ from matplotlib.ticker import PercentFormatter
 import gdjax as gd
 from experiments.shared import command
 from experiments.shared.statistics import first_at, medians
-from gdjax.errors import InputError
 from gdjax.plots.style import CYCLE, style
 from gdjax.statistics import median
 
@@ -158,10 +157,6 @@ def plot(dataset: xr.Dataset) -> dict:
 
 def run(config: Config) -> xr.Dataset:
     """Return the records of all batch sizes, padded with NaN, and times per epoch."""
-    if len(config.epochs) != len(config.batch_sizes):
-        raise InputError(
-            f"epochs = {config.epochs}, expected one number for each of {config.batch_sizes}"
-        )
     problem = gd.problems.digits(config.data)
     axes = gd.axes(
         learning_rate=np.geomspace(config.lowest, config.highest, config.rates),

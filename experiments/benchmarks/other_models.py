@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from optax.losses import softmax_cross_entropy_with_integer_labels as cross_entropy
+from optax.losses import squared_error
 
 import gdjax as gd
 
@@ -32,14 +34,6 @@ class Model(NamedTuple):
     rate: float = 0.05  # learning rate at which descent decreases the cost
     # (params, state) -> expected record; by default the value of `by_hand` on all data
     recorded: Callable[..., Any] | None = None
-
-
-def squares(outputs, targets):
-    return (outputs - targets) ** 2
-
-
-def cross_entropy(outputs, labels):
-    return -jax.nn.log_softmax(outputs)[jnp.arange(len(labels)), labels]
 
 
 def random_cost(init, cost, data=None, evaluation=None, rate=0.05, **options):
@@ -61,7 +55,7 @@ def random_cost(init, cost, data=None, evaluation=None, rate=0.05, **options):
     return Model(problem, by_hand, rate, recorded)
 
 
-def supervised(init, apply, data=(X, Y), loss=squares, **options):
+def supervised(init, apply, data=(X, Y), loss=squared_error, **options):
     """Return the model of a supervised problem, by default that of fitting a sine."""
 
     def by_hand(params, state, batch, key):
@@ -102,7 +96,7 @@ def equinox():
     )
 
 
-def normalized(init, apply, data=(X, Y), loss=squares, **options):
+def normalized(init, apply, data=(X, Y), loss=squared_error, **options):
     """Return a model with batch normalization and dropout, by default one that fits a sine."""
 
     def cost(params, state, batch, train, key):

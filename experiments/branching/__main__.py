@@ -29,6 +29,7 @@ from matplotlib.figure import Figure
 
 import gdjax as gd
 from experiments.shared import command
+from experiments.shared.runs import ends_of
 from gdjax import minima
 from gdjax.errors import InputError
 from gdjax.minima import matching, symmetry
@@ -77,7 +78,7 @@ def barriers_of_starts(config: Config, initializer: str) -> xr.Dataset:
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "trunks"
         trunks = gd.sweep(problem, starts, steps, store=store, **settings).load()
-        ends = stacked(problem, trunks)
+        ends = ends_of(problem, trunks)
         for trunk in range(config.trunks):
             own = seeds[:, trunk * config.changes : (trunk + 1) * config.changes].ravel()
             sizes = config.perturbations
@@ -85,7 +86,7 @@ def barriers_of_starts(config: Config, initializer: str) -> xr.Dataset:
             at = {"learning_rate": config.learning_rate, "seed": trunk}
             branches = gd.branch(store, at, grid, problem=problem, perturb="one_weight")
             barriers.append(
-                _against(config, problem, _one(ends, trunk), stacked(problem, branches)).reshape(
+                _against(config, problem, _one(ends, trunk), ends_of(problem, branches)).reshape(
                     len(branch_steps), len(config.perturbations), len(seeds), config.changes
                 )
             )
@@ -99,28 +100,14 @@ def barriers_of_starts(config: Config, initializer: str) -> xr.Dataset:
             "barrier": (("trunk", "branch_step", "perturbation", "layer", "change"), barriers),
             "floor": ("trunk", np.ravel(floor)),
             "independent": ("pair", barrier_between(problem, ends, first, second, config.points)),
-            "trunk_cost": ("trunk", trunks.cost.values[0, :, -1]),
-            "lit_share": float(lit(problem).mean()),
         },
         {
             "branch_step": branch_steps,
             "perturbation": list(config.perturbations),
             "layer": np.arange(1, len(seeds) + 1),
         },
-        {"steps": steps, "epoch": gd.descent.steps_for(1, problem.samples, config.batch_size)},
+        {"steps": steps},
     )
-
-
-def stacked(problem, runs):
-    """Return the parameters of all runs of a sweep, stacked along one leading axis."""
-    like = problem.init(jax.random.key(0))
-    ends = gd.params_of(runs, like, {})
-    return jax.tree.map(lambda leaf, one: np.asarray(leaf).reshape(-1, *np.shape(one)), ends, like)
-
-
-def lit(problem: gd.Problem) -> np.ndarray:
-    """Return, for each pixel, whether it is nonzero in some training image."""
-    return np.any(np.asarray(problem.data[0]), axis=0)
 
 
 def seeds_by_layer(problem: gd.Problem, count: int) -> Int[np.ndarray, "layers count"]:
@@ -142,9 +129,9 @@ def seeds_by_layer(problem: gd.Problem, count: int) -> Int[np.ndarray, "layers c
 
         return jax.lax.map(choose_weight, keys, batch_size=SEEDS_PER_CALL)
 
-    layer_of_parameter = []
+    layer_of_parameter, is_lit = [], np.any(np.asarray(problem.data[0]), axis=0)
     for k, w in enumerate(like):
-        usable = np.broadcast_to(lit(problem) if k == 0 else True, w.weights.shape)
+        usable = np.broadcast_to(is_lit if k == 0 else True, w.weights.shape)
         layer_of_parameter += [np.where(usable, k, -1).ravel(), np.full(w.bias.shape, -1)]
     layer_of = np.concatenate(layer_of_parameter)[np.asarray(choose_weights(keys))]
     seeds = [np.flatnonzero(layer_of == k)[:count] for k in range(len(like))]
@@ -175,7 +162,7 @@ def reversed_inputs(problem: gd.Problem) -> gd.Problem:
 
 def reversed_pixels(runs: xr.Dataset, problem: gd.Problem):
     """Return the end points of a sweep of `reversed_inputs`, in original pixel order."""
-    first, *rest = stacked(problem, runs)
+    first, *rest = ends_of(problem, runs)
     return (first._replace(weights=first.weights[:, :, ::-1]), *rest)
 
 
@@ -242,12 +229,10 @@ def numbers(dataset: xr.Dataset) -> dict:
         "steps": dataset.attrs["steps"],
         "starts_of_each_kind": dataset.sizes["trunk"],
         "changes_per_layer_step_and_size": dataset.sizes["trunk"] * dataset.sizes["change"],
-        "lit_share_of_pixels": float(dataset.lit_share[0]),
     }
     for kind in dataset.initializer.values:
         one = dataset.sel(initializer=kind)
         summary |= {
-            f"{kind}_cost": float(one.trunk_cost.median()),
             f"{kind}_independent": _with_range(one.independent),
             f"{kind}_floor": float(one.floor.max()),
         }

@@ -75,12 +75,10 @@ def numbers(dataset: xr.Dataset) -> dict:
         summary[f"linear_from_{rate}_lands_at"] = [product.min(), product.max()]
     dead = (dataset["last"] < 1) & ~lands
     dead = dead.sel(activation="ReLU", share=slice(6, None)).mean(["share", "width", "seed"])
-    smooth = linear.highest.sel(share=slice(None, 1.9)) <= 1.05
     rates, swing, exponent = (dataset[name].values for name in ("rate", "swing", "exponent"))
     first_chaos = float(rates[np.argmax(exponent > 0.01)])
     return summary | {
         "dead_ReLU_from_6_on": dead.values.tolist(),
-        "smooth_below_1.9_linear": float(smooth.mean()),
         "runs_that_flew_and_landed": int(((dataset.highest > 1.05) & lands).sum()),
         "runs": lands.size,
         "rates": len(rates),

@@ -162,10 +162,7 @@ def numbers(dataset: xr.Dataset) -> dict:
     at_end = (lowest == 0) | (lowest == dataset.sizes["scaled_peak"] - 1)
     setting = dataset.cost.argmin(["exponent", "scaled_peak"])
     largest = dataset.peak.isel(scaled_peak=setting["scaled_peak"]).max(["capacity", "noise"])
-    summary: dict = {
-        "limits": (2 * dataset.capacity - 1).values.tolist(),
-        "noises": dataset.noise.values.tolist(),
-    }
+    summary: dict = {"limits": (2 * dataset.capacity - 1).values.tolist()}
     for b, noise in product(dataset.capacity.values, dataset.noise.values):
         rows = best.sel(capacity=b, noise=noise)
         summary[f"exponents_{b:g}_{noise:g}"] = rows.values.tolist()

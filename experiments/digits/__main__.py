@@ -75,13 +75,7 @@ def run(config: Config) -> xr.Dataset:
             "guess": ("network", np.asarray(guess(keys, tests))),
         },
         {"epoch": ("record", descent.recorded_steps / epoch)},
-        {
-            "baseline": problem.baseline,
-            "outcome": str(descent.outcome),
-            "parameters": problem.network.parameter_count,
-            "data_hash": (problem.provenance or {})["hash"],
-            "seconds": dict(descent.seconds),
-        },
+        {"baseline": problem.baseline, "parameters": problem.network.parameter_count},
     )
 
 
@@ -99,28 +93,18 @@ def numbers(dataset: xr.Dataset) -> dict:
     return {
         "parameters": dataset.attrs["parameters"],
         "baseline_cost": dataset.attrs["baseline"],
-        "initial_cost": float(dataset.cost[0]),
-        "final_cost": float(dataset.cost[-1]),
-        "final_test_cost": float(dataset.test_cost[-1]),
-        "lowest_test_cost": float(dataset.test_cost.min()),
-        "initial_test_accuracy": float(dataset.test_accuracy[0]),
-        "final_test_accuracy": float(dataset.test_accuracy[-1]),
         "seeds": dataset.sizes["seed"],
         "seeds_test_accuracy_median": statistics.median(accuracy[-1])[:3],
         "seeds_test_accuracy_least": float(accuracy[-1].min()),
         "seeds_test_accuracy_most": float(accuracy[-1].max()),
         "seeds_cost_median": statistics.median(cost[-1])[:3],
-        "seeds_test_cost_median": statistics.median(test_cost[-1])[:3],
         "seeds_test_minus_training_cost": statistics.paired(cost[-1], test_cost[-1])[:3],
         "seeds_cost_after_1_epoch": statistics.median(cost[1])[:3],
         "seeds_test_accuracy_after_1_epoch": statistics.median(accuracy[1])[:3],
         "random_networks_mean_accuracy": statistics.mean(dataset.guess.values)[:3],
-        "wrong": int(errors.sum()),
         "most_frequent_error": f"{true_digit} taken for {read_digit}, {errors.max()} times",
-        "best_read": int(np.argmax(right)),
         "worst_read": int(np.argmin(right)),
         "worst_read_share": float(right.min()),
-        **{name: dataset.attrs[name] for name in ("outcome", "data_hash", "seconds")},
     }
 
 

@@ -126,10 +126,7 @@ def followed(config: Config, problem: gd.Problem, rates, steps: int) -> xr.Datas
         values = np.asarray(values)
         return values.reshape(len(rates), config.starts, *values.shape[1:])
 
-    variables: dict = {
-        "descent_amplitude": (at, shaped(known.amplitude)),
-        "bounded": (dims, shaped(known.completed)),
-    }
+    variables: dict = {"descent_amplitude": (at, shaped(known.amplitude))}
     for name, (path, seconds) in outputs.items():
         pairs = zip(path.centers, known.centers, path.completed, strict=True)
         distances = [
@@ -268,9 +265,9 @@ def typical(distance: xr.DataArray) -> np.ndarray:
 def numbers(tree: xr.DataTree) -> dict:
     """Return distances, their ratios to those of the central flow, counts and times.
 
-    The counts are numbers of runs that were completed, reached the edge, stayed bounded, or have a
-    distance above that of the second descent. For runs that start below the edge, the ratios of the
-    rod flow are listed. The times are processor times in seconds.
+    The counts are numbers of runs that were completed, reached the edge, or have a distance above
+    that of the second descent. For runs that start below the edge, the ratios of the rod flow are
+    listed. The times are processor times in seconds.
     """
     summary: dict = {}
     for name, part in datasets(tree).items():
@@ -290,7 +287,6 @@ def numbers(tree: xr.DataTree) -> dict:
             summary |= {
                 f"{label}_at_edge": int((at.rod_product.max("step") > AT_EDGE).sum()),
                 f"{label}_rod_to_central_from_below": from_below.tolist(),
-                f"{label}_bounded": int(at.bounded.sum()),
             }
         for model in LABELS:
             summary[f"{name}_{model}_processor_seconds"] = float(part[f"{model}_seconds"])

@@ -31,7 +31,6 @@ from experiments.shared import command
 from experiments.shared.regressions import chebyshev
 from experiments.shared.trees import datasets, tree_of
 from gdjax.curvature import sharpness_metric, stability_threshold
-from gdjax.descent import Outcome
 from gdjax.plots.style import BLACK, CYCLE, Figure, style
 from gdjax.problems.losses import quadratic
 from gdjax.statistics import median, paired
@@ -82,7 +81,7 @@ def sharpness_records(
     options: dict = {"record_every": every, "metrics": metrics}
     runs = gd.sweep(problem, grid, steps, make_optimizer=optimizer, **options)
     threshold = stability_threshold(runs.learning_rate.values, optimizer)
-    records = runs[["cost", "sharpness", "outcome", "diverged_at"]].drop_attrs()
+    records = runs[["cost", "sharpness", "diverged_at"]].drop_attrs()
     return records.assign(threshold=("learning_rate", np.asarray(threshold))).transpose(
         "learning_rate", "seed", "step"
     )
@@ -138,7 +137,6 @@ def late_statistics(part: xr.Dataset) -> dict:
                 "threshold": float(part.threshold[index]),
                 "late_over_threshold": late.value,
                 "late_over_threshold_interval": [late.low, late.high],
-                "highest": float(np.nanmax(part.sharpness.isel(step=slice(1, None))[index])),
                 "reached_at_step": _median([part.step.values[at] for at in first.values()]),
                 "cost_left_after_it": _median(left),
                 "records_with_rising_cost": _median(rises),
@@ -156,11 +154,8 @@ def numbers(tree: xr.DataTree) -> dict:
     summary: dict = {}
     for prefix, part in datasets(tree).items():
         summary |= {f"{prefix}_{name}": value for name, value in late_statistics(part).items()}
-        for index, name in enumerate(("at_start", "at_first_record")):
-            summary[f"{prefix}_sharpness_{name}"] = float(part.sharpness.isel(step=index).median())
+        summary[f"{prefix}_sharpness_at_start"] = float(part.sharpness.isel(step=0).median())
         summary[f"{prefix}_cost_at_end"] = part.cost.isel(step=-1).median("seed").values.tolist()
-        summary[f"{prefix}_runs_diverged"] = int(np.sum(part.outcome == Outcome.DIVERGED))
-        summary[f"{prefix}_sharpness_not_found"] = int(np.sum(np.isnan(part.sharpness.values)))
     bounded, free = (late_ratios(datasets(tree)[name]) for name in ("digits", "tangent"))
     summary["tangent_minus_digits"] = [
         paired(a, b)[:3] if np.sum(np.isfinite(a) & np.isfinite(b)) > 1 else None

@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from experiments.shared import command
-from experiments.shared.statistics import halves, partial_correlation, shares, with_ends
+from experiments.shared.statistics import halves, partial_correlation, with_ends
 from gdjax.plots.style import BLUE, GREEN, GREY, VERMILLION, style
 from gdjax.statistics import Interval
 
@@ -185,11 +185,8 @@ def numbers(dataset: xr.Dataset) -> dict:
             "accuracy": float(accuracy.mean()),
             "accuracy_deviation": float(accuracy.std(ddof=1)),
             "diverged": int((~np.isfinite(part.cost)).sum()),
+            "cost": np.quantile(part.cost, [0.5, 0.025, 0.975]).tolist(),
         }
-        for name in ("cost", *MEASURES):
-            values = part[name].values
-            entries[name] = np.quantile(values, [0.5, 0.025, 0.975]).tolist()
-            entries[f"{name}_share_of_start"] = shares(np.log(values))["share_of_start"][:3]
         for name in MEASURES:
             # Error of measurement, relative to the standard deviation between networks.
             error = np.sqrt((part[f"{name}_error"] ** 2).mean())

@@ -13,7 +13,7 @@ from jaxtyping import PyTree
 
 import gdjax as gd
 from experiments.shared.images import shrunk
-from experiments.shared.runs import crossed_runs
+from experiments.shared.runs import crossed_runs, ends_of
 from gdjax.curvature import FunctionOperator, HessianOperator, hessian_trace, sharpness_metric
 from gdjax.problems.evaluation import deterministic_cost
 
@@ -122,12 +122,10 @@ def measured(config: Config, recipe: Recipe) -> xr.Dataset:
     kind: dict = {"activation": recipe.activation, "loss": recipe.loss}
     problem = gd.problems.digits(images, widths=config.widths, **kind)
     runs = crossed_runs(config, problem, recipe.epochs, recipe.learning_rate, metrics={})
-    like = jax.eval_shape(problem.init, jax.random.key(0))
-    params = gd.params_of(runs, like, {})
     count = config.starts * config.orders
     # The last network is repeated to fill the last call, so that all calls share one program.
     rows = np.minimum(np.arange(-(-count // NETWORKS_PER_CALL) * NETWORKS_PER_CALL), count - 1)
-    flat = jax.tree.map(lambda a: np.asarray(a).reshape(count, *a.shape[2:])[rows], params)
+    flat = jax.tree.map(lambda a: a[rows], ends_of(problem, runs))
     keys = jax.random.split(jax.random.key(config.key), len(rows))
     on_device, test = jax.tree.map(jnp.asarray, (problem, problem.metrics["test_accuracy"].data))
 

@@ -93,7 +93,6 @@ def one(config: Config, seed: int, problem: gd.Problem, rule, look: Callable) ->
             "places": [[location.label for location in stage] for stage in locations],
             "image_shape": [side, side],
             "neurons": problem.network.widths[1],
-            "data_hash": (problem.provenance or {})["hash"],
         },
     )
 
@@ -165,26 +164,16 @@ def numbers(dataset: xr.Dataset) -> dict:
     summary = {
         "parameters": dataset.sizes["entry"],
         "dark_pixels": int(dataset.dark_pixels),
-        "data_hash": dataset.attrs["data_hash"],
         "seeds": dataset.sizes["seed"],
     }
-    plotted = statistics(dataset)
-    for i, (_, stage) in enumerate(stages(dataset)):
-        g, name = stage.gradient.values, f"epoch_{int(stage.epoch)}"
-        for key in ("cost", "gradient_norm", "exactly_zero", "entries_holding_half"):
-            summary[f"{name}_{key}"] = plotted[key][i].item()
-        measured, allowed = relative_errors(stage)
-        shares = (stage.layer_norm.values / (float(stage.norm) or 1)) ** 2
+    for _, stage in stages(dataset):
+        name, (measured, allowed) = f"epoch_{int(stage.epoch)}", relative_errors(stage)
         summary |= {
-            f"{name}_positive": int(np.sum(g > 0)),
-            f"{name}_negative": int(np.sum(g < 0)),
-            f"{name}_share_of_layers": [float(share) for share in shares],
-            f"{name}_largest_entry": dataset.attrs["places"][i][0],
+            f"{name}_exactly_zero": int(np.sum(stage.gradient == 0)),
             f"{name}_largest_error_found": float(np.max(measured)),
             f"{name}_largest_error_allowed": float(np.max(allowed)),
-            f"{name}_nudges_within_allowed": float(plotted["nudges_within_allowed"][i]),
         }
-        for key in plotted:
+        for key in (str(k).removeprefix("seeds_") for k in stage if str(k).startswith("seeds_")):
             values = stage[f"seeds_{key}"].values
             summary[f"{name}_{key}_over_seeds"] = median(values)[:3]
             summary[f"{name}_{key}_least_and_most"] = [float(values.min()), float(values.max())]

@@ -166,7 +166,6 @@ def numbers(dataset: xr.Dataset) -> dict:
             f"{name}_test_accuracy_most": float(test[index].max()),
         }
     slopes = exponents(decay, delay)
-    summary["exponent_seeds"] = len(slopes)
     if len(slopes) > 1:
         summary["exponent"] = statistics.mean(slopes)[:3]
     half = delay.shape[1] // 2

@@ -11,17 +11,11 @@ for binary networks: arXiv 2606.31282). The first is refuted if the interval of 
 paired over the 16 sets, does not contain 0. The second is refuted for the range of k measured here
 if the ratio of errors does not increase with k: its change per doubling of k has an interval that
 contains 1 or lies below it.
-
-References: Cotter, Roberts, Stuart and White 2013, *MCMC methods for functions*; Au and Beck 2001,
-*Estimation of small failure probabilities in high dimensions by subset simulation*.
 """
-
-from collections.abc import Mapping
 
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
 import gdjax as gd
@@ -33,7 +27,7 @@ from gdjax.plots.style import BLUE, GREEN, GREY, VERMILLION, style
 from gdjax.statistics import Interval, mean, paired
 
 from .conditioned_networks import sampled
-from .model import Config, guess, speed
+from .model import Config, guess, networks_a_second
 
 # Descents that are compared with sampled networks.
 KINDS = ("trained", "trained_on", "trained_all")
@@ -98,7 +92,7 @@ def run(config: Config) -> xr.Dataset:
         {
             "guesses": 2 * config.blocks * config.guesses,
             "unseen": int(unseen[0].sum()),
-            "speed": speed(config, sets, everything, unseen),
+            "networks_a_second": networks_a_second(config, sets, everything, unseen),
         },
     )
     return guesses.merge(sampled(config, sets, everything, unseen))
@@ -146,7 +140,7 @@ def slopes(log_ratio: np.ndarray, k: np.ndarray) -> Interval:
 
 
 def compared(dataset: xr.Dataset) -> dict[str, dict[int, Interval]]:
-    """Return accuracies, differences and ratios of errors with intervals over sets.
+    """Return accuracies, their differences and ratios of errors, with intervals over sets.
 
     They are given by name and k, where at least two sets have a value.
     """
@@ -157,7 +151,6 @@ def compared(dataset: xr.Dataset) -> dict[str, dict[int, Interval]]:
     sampled, ks = values["sampled"], dataset.k.values.tolist()
     # For each name: the function that computes an interval, and its columns [sets, ks].
     rows: dict[str, tuple] = {name: (mean, one) for name, one in (values | wide).items()}
-    rows |= {f"gain_{name}": (paired, sampled, values[name]) for name in KINDS}
     rows |= {f"ratio_{name}": (exponential_mean, one) for name, one in log_ratios.items()}
     rows["returned_minus_sampled"] = (paired, sampled, values["returned"])
     # Guesses are known for some k only.
@@ -188,14 +181,11 @@ def exponential_mean(logarithms: np.ndarray) -> Interval:
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return shares of guesses that fit, accuracies, and comparisons, by k."""
-    speeds = dataset.attrs["speed"]
     summary: dict = {
         "guesses_of_each_set": dataset.attrs["guesses"],
         "unseen_images": dataset.attrs["unseen"],
         "late": LATE,
-        "guesses_a_minute_of_processor_time": 60 * 2 * speeds["networks_a_second"],
-        "share_of_the_rate_of_drawing": speeds["networks_a_second"] / speeds["drawn_a_second"],
-        "normals_a_second": speeds["drawn_a_second"] * speeds["numbers_a_network"],
+        "guesses_a_minute_of_processor_time": 60 * 2 * dataset.attrs["networks_a_second"],
     }
     for name, by_k in compared(dataset).items():
         for k, one in by_k.items():
@@ -212,38 +202,29 @@ def numbers(dataset: xr.Dataset) -> dict:
         beyond = one.margin_at_end > one.margin.max("member")
         entries = {
             "log10_probability": one.log_probability.mean() / np.log(10),
-            "acceptance_rate": one.acceptance_rate.min(),
-            "step_size": one.step_size.mean(),
             "descents_that_fit": one.fitted.mean(),
             "margin_beyond": beyond.where(one.fitted).mean(),
         }
         summary |= {f"{name}_{number}": float(value) for name, value in entries.items()}
-        summary[f"least_descents_that_fit_{number}"] = int(one.fitted.sum("descent").min())
     for number in dataset.guessed_k.values.tolist():
         one = dataset.sel(guessed_k=number)
         accepted = 1e6 * one.accepted.mean() / dataset.attrs["guesses"]
         summary[f"accepted_of_a_million_{number}"] = float(accepted)
-        summary[f"looked_at_least_{number}"] = int(one.looked_at.min())
     return summary
 
 
-def guessed_and_trained(
-    probability: Mapping[str, tuple[Int[np.ndarray, " ks"], Float[np.ndarray, "sets ks"]]],
-    intervals: Mapping[str, Mapping[int, Interval]],
-) -> Figure:
-    """Draw the probability of a fit, accuracies, and ratios of errors.
-
-    The probabilities are those for each number of images k and each set, by method; the intervals
-    are given by name and k.
-    """
+def plot(dataset: xr.Dataset) -> dict:
+    """Draw the probability of a fit, accuracies, and ratios of errors."""
+    intervals = compared(dataset)
     with style():
         figure = Figure(figsize=(13, 4.4))
         rare, reads, errors = figure.subplots(1, 3)
-        k, share = probability["sampled"]
+        k, share = dataset.k.values, np.exp(dataset.log_probability.values)
         rare.plot(k, np.where(share > 0, share, np.nan).T, color=GREY, linewidth=0.8)
         rare.plot(k, np.exp(np.mean(np.log(share), axis=0)), color=BLUE, label="sampled, mean")
         rare.plot(k, 0.5**k, color="black", linestyle=":", label="random predictions")
-        k, share = probability["guessed"]
+        k = dataset.guessed_k.values
+        share = dataset.accepted.values / dataset.attrs["guesses"]
         all_fit = (share > 0).all(axis=0)
         mean = np.exp(np.mean(np.log(share[:, all_fit]), axis=0))
         rare.plot(k[all_fit], mean, "o", color=VERMILLION, label="guessed, mean")
@@ -270,7 +251,7 @@ def guessed_and_trained(
             f"With {last} images, networks trained to the last step have "
             f"{with_ends(ratio)} times the error of sampled networks"
         )
-    return figure
+    return {"guesses": figure}
 
 
 def _by_k(axes, intervals, color, label, scale):
@@ -278,16 +259,6 @@ def _by_k(axes, intervals, color, label, scale):
     value, low, high = (scale * np.array([v[i] for v in intervals.values()]) for i in range(3))
     axes.plot(k, value, color=color, marker="o", markersize=4, label=label)
     axes.fill_between(k, low, high, color=color, alpha=0.2, linewidth=0)
-
-
-def plot(dataset: xr.Dataset) -> dict:
-    """Draw the probability of a fit, accuracies, and ratios of errors."""
-    share = dataset.accepted.values / dataset.attrs["guesses"]
-    probability = {
-        "guessed": (dataset.guessed_k.values, share),
-        "sampled": (dataset.k.values, np.exp(dataset.log_probability.values)),
-    }
-    return {"guesses": guessed_and_trained(probability, compared(dataset))}
 
 
 if __name__ == "__main__":

@@ -224,8 +224,6 @@ def compared(config, key, population: Population, k: int, sets, everything, unse
     of_sets = {
         "sampled": np.where(is_nonempty, accuracy_of_members.mean(axis=1), np.nan),
         "returned": np.where(is_returned, accuracy_returned, np.nan),
-        "acceptance_rate": np.asarray(population.acceptance_rate),
-        "step_size": np.asarray(population.step_size),
         **{f"wide_{name}": values for name, values in wide.items()},
     }
     of_descents = {
@@ -234,7 +232,6 @@ def compared(config, key, population: Population, k: int, sets, everything, unse
         "trained_on": if_fitted(at_end),
         "trained_all": at_end,
         "matched": if_fitted(matched),
-        "margin_at_fit": if_fitted(margin_at_fit),
         "margin_at_end": margin_at_end,
     }
     return xr.Dataset(

@@ -9,7 +9,6 @@ every initializer at its best scale, and 10 % for every initializer at 100 times
 """
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import jax.numpy as jnp
@@ -82,19 +81,16 @@ def numbers(dataset: xr.Dataset) -> dict:
     for name, runs in by_initializer(dataset).items():
         scale = runs.init_scale.values
         best = int(np.argmin(quantiles(runs.cost_after.values)[1]))
-        accuracy, slope = runs.accuracy_after.values, runs.slope.values
+        accuracy = runs.accuracy_after.values
         after = quantiles(accuracy)[1]
         good = scale[after >= after[best] - 0.03]
         entries = {
-            "best_scale": scale[best],
             "accuracy_at_best": median(accuracy[best])[:3],
             "within_3_points_from": good.min(),
             "within_3_points_to": good.max(),
             "accuracy_at_largest": median(accuracy[-1])[:3],
             "accuracy_at_smallest": median(accuracy[0])[:3],
-            "slope_at_best": median(slope[best])[:3],
-            "slope_at_largest": median(slope[-1])[:3],
-            "epochs_at_best": median(runs.epochs.values[best])[:3],
+            "slope_at_largest": median(runs.slope.values[-1])[:3],
         }
         summary |= {f"{name}_{key}": value for key, value in entries.items()}
     return summary
@@ -130,16 +126,17 @@ def by_initializer(dataset: xr.Dataset) -> dict[str, xr.Dataset]:
     return {name: results.isel(initializer=index) for index, name in enumerate(names)}
 
 
-def by_scale(initializers: Mapping[str, xr.Dataset], epochs: float) -> Figure:
+def plot(dataset: xr.Dataset) -> dict:
     """Draw accuracies, numbers of epochs, costs and slopes against the initial scale.
 
     Infinite medians of epochs are drawn above the number of epochs of the runs.
     """
+    epochs = float(dataset.epoch[-1])
     with style():
         figure = Figure(figsize=(12, 8.5))
         (after, fast), (before, slope) = figure.subplots(2, 2, sharex=True)
         never = 1.15 * epochs
-        for number, (name, runs) in enumerate(initializers.items()):
+        for number, (name, runs) in enumerate(by_initializer(dataset).items()):
             middle = {key: quantiles(values.values, (0.5,))[0] for key, values in runs.items()}
             scale = runs.init_scale.values
             label, marker = name.replace("_", "-"), MARKERS[number % len(MARKERS)]
@@ -169,7 +166,7 @@ def by_scale(initializers: Mapping[str, xr.Dataset], epochs: float) -> Figure:
             axes.set_xlabel("scale of starting weights (1: the initializer's default)")
         slope.legend(loc="lower left")
         figure.suptitle("Effect of the initial scale (medians over seeds)")
-    return figure
+    return {"starts": figure}
 
 
 def run(config: Config) -> xr.Dataset:
@@ -194,11 +191,6 @@ def run(config: Config) -> xr.Dataset:
     return joined.assign_coords(epoch=("step", joined.step.values / epoch)).assign_attrs(
         initializers=list(problems), baseline=any_problem.baseline
     )
-
-
-def plot(dataset: xr.Dataset) -> dict:
-    """Draw accuracies, numbers of epochs, costs and slopes against scale."""
-    return {"starts": by_scale(by_initializer(dataset), epochs=float(dataset.epoch[-1]))}
 
 
 if __name__ == "__main__":

@@ -22,7 +22,6 @@ import gdjax as gd
 from experiments.shared import command
 from gdjax import statistics
 from gdjax.descent import OUTCOMES
-from gdjax.errors import InputError
 from gdjax.plots import sweeps as plots
 from gdjax.plots.style import BLACK, BLUE, VERMILLION, Figure, label_log_axis, style
 
@@ -86,7 +85,6 @@ def numbers(dataset: xr.Dataset) -> dict:
     for name, runs in by_activation(dataset):
         half, low, high = statistics.medians(runs.test_accuracy.values[..., -1])
         best = best_index(runs)
-        good = rates[half >= half[best] - 0.02]
         trains = runs.trains.values.astype(bool)
         failure, last = borders(runs.fine_rate.values, trains)
         alternate = int(np.sum(alternates(trains)))
@@ -94,9 +92,6 @@ def numbers(dataset: xr.Dataset) -> dict:
             "best_rate": rates[best],
             "accuracy_at_best": half[best],
             "accuracy_at_best_interval": [low[best], high[best]],
-            "accuracy_within_2_points_from": good.min(),
-            "accuracy_within_2_points_to": good.max(),
-            "accuracy_at_lowest_rate": half[0],
             "fine_rates": runs.fine_rate.values[[0, -1]],
             "first_failure": statistics.median(failure)[:3],
             "first_failure_least": np.nanmin(failure),
@@ -107,9 +102,7 @@ def numbers(dataset: xr.Dataset) -> dict:
             "share_that_alternates": statistics.share(alternate, trains.shape[1])[:3],
         }
         for outcome in ("stalled", "diverged"):
-            ended = runs.outcome.values == OUTCOMES.index(outcome)
-            entries[f"share_{outcome}_at_most"] = np.mean(ended, axis=1).max()
-            entries[f"runs_{outcome}"] = np.sum(ended)
+            entries[f"runs_{outcome}"] = np.sum(runs.outcome.values == OUTCOMES.index(outcome))
         summary |= {f"{name}_{key}": value for key, value in entries.items()}
     return summary
 
@@ -146,11 +139,6 @@ def trained_sets(dataset: xr.Dataset) -> Figure:
 
 def run(config: Config) -> xr.Dataset:
     """Return the runs of all networks on both grids, with a dimension `activation`."""
-    if len(config.fine) != len(config.activations):
-        raise InputError(
-            f"fine = {config.fine}, expected a range of rates for each of the "
-            f"{len(config.activations)} activations"
-        )
     parts = []
     for name, ends in zip(config.activations, config.fine, strict=True):
         print(f"{name} ...", flush=True)

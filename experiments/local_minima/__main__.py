@@ -26,6 +26,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 import gdjax as gd
 from experiments.shared import command
 from experiments.shared.regressions import xor
+from experiments.shared.runs import ends_of
 from experiments.shared.trees import datasets, tree_of
 from gdjax.minima import count_kinds, count_minima
 from gdjax.plots import minima
@@ -60,8 +61,7 @@ def census(config: Config, problem: gd.Problem, steps: int, rule: Callable, seed
     """Return the census of the minima reached by descents from all starts."""
     grid = gd.axes(seed=range(seeds))
     runs = gd.sweep(problem, grid, steps, make_optimizer=rule, record_every=steps, metrics={})
-    ends = gd.params_of(runs, jax.eval_shape(problem.init, jax.random.key(0)), {})
-    key = jax.random.key(config.key)
+    ends, key = ends_of(problem, runs), jax.random.key(config.key)
     result = count_minima(problem, ends, key=key, max_steps=config.polishing)
     return result.assign_coords(seed=("run", runs.seed.values))
 
@@ -99,45 +99,26 @@ def by_case(tree: xr.DataTree) -> dict[str, xr.Dataset]:
 
 
 def summary_of(census: xr.Dataset) -> dict[str, Any]:
-    """Return counts of end points, and costs, distances and accuracies of minima."""
+    """Return counts of end points, and costs, barriers and accuracies of minima."""
     found = census.sizes["minimum"]
     summary: dict[str, Any] = {
         f"runs_{kind.replace(' ', '_')}": count for kind, count in count_kinds(census).items()
     }
     summary |= {"minima": found, "manifolds_at_most": census.sizes["manifold"]}
-    for prefix in ("unseen", "unseen_manifold"):
-        if f"{prefix}_mass" in census:
-            for name in ("mass", "mass_low", "mass_high", "number", "number_low"):
-                value = float(census[f"{prefix}_{name}"])
-                summary[f"{prefix}_{name}"] = None if np.isnan(value) else value
+    if "unseen_mass" in census:
+        for name in ("unseen_mass_high", "unseen_number_low"):
+            value = float(census[name])
+            summary[name] = None if np.isnan(value) else value
     if found:
         inside = census.minimum_of.values >= 0
-        moved, runs = census.moved.values[inside], int(census["count"][0])
+        runs = int(census["count"][0])
         summary |= {
             "runs_in_the_lowest": runs,
             "share_in_the_lowest": share(runs, census.sizes["run"])[:3],
             "cost_lowest": float(census.minimum_cost[0]),
-            "cost_median_of_runs": median(census.cost.values[inside])[:3],
             "cost_highest": float(census.minimum_cost[-1]),
-            "sharpness_least": float(census.sharpness.min()),
-            "sharpness_most": float(census.sharpness.max()),
-            "least_curvature": float(census.least_curvature.min()),
-            "same_from": float(census.stable_from),
-            "same_to": float(census.stable_to),
-            "polishing_moved_median": np.median(moved),
-            "polishing_moved_beyond_1": np.sum(moved > 1),
-            "polishing_moved_most": moved.max(),
+            "polishing_moved_beyond_1": np.sum(census.moved.values[inside] > 1),
         }
-    if census.sizes["manifold"]:
-        summary |= {
-            "manifold_costs": census.manifold_cost.values,
-            "manifold_runs": census.manifold_count.values,
-            "manifold_nullity": census.manifold_nullity.values,
-        }
-        if "manifold_same_outputs" in census:
-            summary["manifold_functions"] = len(np.unique(census.manifold_same_outputs))
-    if "functions" in census:
-        summary["functions"] = int(census.functions)
     if found <= 6:
         summary["each_found_by"] = census["count"].values
         summary["each_costs"] = census.minimum_cost.values
@@ -145,11 +126,10 @@ def summary_of(census: xr.Dataset) -> dict[str, Any]:
         accuracy = census.test_accuracy.values
         summary |= {
             "accuracy_of_the_lowest": accuracy[0],
-            "accuracy_least": accuracy.min(),
             "accuracy_median": median(accuracy)[:3],
             "accuracy_most": accuracy.max(),
         }
-    for kind in ("barrier", "matched_barrier", "distance", "matched_distance"):
+    for kind in ("barrier", "matched_barrier"):
         if kind in census and census[kind].notnull().any():
             pairs = census[kind].values[np.triu_indices(len(census[kind]), 1)]
             summary |= {f"{kind}_least": pairs.min(), f"{kind}_median": np.median(pairs)}

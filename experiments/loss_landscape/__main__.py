@@ -109,9 +109,8 @@ def run(config: Config) -> xr.DataTree:
             name: (("branch", "seed"), [[row[name] for row in branch] for branch in rows])
             for name in rows[0][0]
         },
-        {"branch": [name.replace(" ", "_") for name in BRANCHES], "seed": np.arange(config.seeds)},
+        {"branch": np.array([name.replace(" ", "_") for name in BRANCHES], object)},
     )
-    seeds = seeds.assign_coords(branch=seeds.branch.astype(object))
     return xr.DataTree.from_dict({**tree, "seeds": seeds})
 
 

@@ -18,18 +18,17 @@ import jax
 import numpy as np
 import optax
 import xarray as xr
-from jaxtyping import Float
 from matplotlib.ticker import PercentFormatter
 
 import gdjax as gd
 from experiments.shared import command
+from experiments.shared.runs import ends_of
 from gdjax import minima
 from gdjax.minima import matching, symmetry
 from gdjax.plots.barriers import barrier_matrix
 from gdjax.plots.style import BLACK, CYCLE, GREY, Figure, style
 
 KINDS = ("straight", "matched by weights", "matched by activations", "curved")
-Profiles = Mapping[str, Float[np.ndarray, "pairs points"]]
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ def train(config: Config, problem: gd.Problem, axes, epochs: int):
     adam = optax.adam(config.learning_rate)
     options: dict = {"batch_size": config.batch_size, "record_every": steps}
     runs = gd.sweep(problem, axes, steps, make_optimizer=lambda: adam, **options)
-    return runs, gd.params_of(runs, problem.init(jax.random.key(0)), {})
+    return runs, ends_of(problem, runs)
 
 
 def along_paths(config: Config, problem, ends, first, second):
@@ -166,7 +165,6 @@ def numbers(dataset: xr.Dataset) -> dict:
         plain, matched = of_pairs(one.distance), of_pairs(one.matched_distance)
         lowered = of_pairs(one.matched_barrier) <= of_pairs(one.barrier)
         entries = {
-            "cost": float(one.cost.median()),
             "test_accuracy": float(one.test_accuracy.median()),
             "pairs": len(plain),
             "distance": np.median(plain),
@@ -184,35 +182,26 @@ def numbers(dataset: xr.Dataset) -> dict:
     return summary
 
 
-def profiles(
-    t: Float[np.ndarray, " points"],
-    cost: Mapping[str, Profiles],
-    accuracy: Mapping[str, Profiles],
-    *,
-    baseline: float,
-    title: str,
-) -> Figure:
+def profiles(by_name: Mapping[str, xr.Dataset], *, baseline: float, title: str) -> Figure:
     """Draw cost and accuracy along paths, with one column per network architecture.
 
     Each kind of path has one color. The line is the median over pairs; the band spans all pairs.
 
     Args:
-        t: position on the path, from one network (0) to the other (1).
-        cost: for each architecture and kind of path, the cost along the path of each pair.
-        accuracy: test accuracy along these paths, in [0, 1].
+        by_name: costs and test accuracies along paths, by architecture.
         baseline: cost of the best constant prediction.
         title: title of the figure.
     """
     with style():
-        figure = Figure(figsize=(4.2 * len(cost) + 0.8, 7.8))
-        panels = figure.subplots(2, len(cost), squeeze=False, sharex=True, sharey="row")
-        for (top, bottom), name in zip(panels.T, cost, strict=True):
-            for axes, kinds in ((top, cost[name]), (bottom, accuracy[name])):
-                for color, (kind, values) in zip(CYCLE, kinds.items(), strict=False):
+        figure = Figure(figsize=(4.2 * len(by_name) + 0.8, 7.8))
+        panels = figure.subplots(2, len(by_name), squeeze=False, sharex=True, sharey="row")
+        for (top, bottom), (name, one) in zip(panels.T, by_name.items(), strict=True):
+            for axes, along in ((top, "cost_along"), (bottom, "accuracy_along")):
+                for color, (kind, values) in zip(CYCLE, kinds_of(one, along).items(), strict=False):
                     ends = values.min(0), values.max(0)
-                    axes.fill_between(t, *ends, color=color, alpha=0.2, linewidth=0)
-                    axes.plot(t, np.median(values, axis=0), color=color, label=kind)
-            pairs = len(next(iter(cost[name].values())))
+                    axes.fill_between(one.t, *ends, color=color, alpha=0.2, linewidth=0)
+                    axes.plot(one.t, np.median(values, axis=0), color=color, label=kind)
+            pairs = len(values)
             top.set_title(f"{name} ({pairs} pair{'s' * (pairs != 1)})")
             top.axhline(baseline, color=BLACK, linestyle=":", linewidth=1.5)
             bottom.set_xlabel("position on the path")
@@ -230,26 +219,16 @@ def profiles(
     return figure
 
 
-def barrier_distributions(
-    barriers: Mapping[str, Mapping[str, Float[np.ndarray, " pairs"]]], *, title: str
-) -> Figure:
-    """Draw the barrier of every pair by architecture and kind of path, with medians.
-
-    Args:
-        barriers: for each architecture and kind of path, the barrier of each pair, >= 0.
-        title: title of the figure.
-    """
+def barrier_distributions(by_name: Mapping[str, xr.Dataset], *, title: str) -> Figure:
+    """Draw the barrier of every pair by architecture and kind of path, with medians."""
     with style():
         figure = Figure(figsize=(9.6, 5))
         axes = figure.subplots()
-        kinds = list(dict.fromkeys(kind for by_kind in barriers.values() for kind in by_kind))
         rng = np.random.default_rng(0)  # for horizontal offsets, so that all points are visible
-        width = 0.8 / len(kinds)
-        for group, by_kind in enumerate(barriers.values()):
-            for number, kind in enumerate(kinds):
-                if kind not in by_kind:
-                    continue
-                position, values = group + (number - (len(kinds) - 1) / 2) * width, by_kind[kind]
+        width = 0.8 / len(KINDS)
+        for group, one in enumerate(by_name.values()):
+            for number, (kind, values) in enumerate(barriers_of(one).items()):
+                position = group + (number - (len(KINDS) - 1) / 2) * width
                 color, half = CYCLE[number % len(CYCLE)], float(np.median(values))
                 x = position + rng.uniform(-0.3, 0.3, len(values)) * width
                 axes.plot(x, values, "o", color=color, alpha=0.45, markersize=5, markeredgewidth=0)
@@ -259,7 +238,7 @@ def barrier_distributions(
                 look: dict = {"textcoords": "offset points", "ha": "center", "fontsize": 11}
                 top = (position, max(float(values.max()), half))
                 axes.annotate(f"{half:.2g}", top, xytext=(0, 5), **look)
-        axes.set_xticks(range(len(barriers)), list(barriers))
+        axes.set_xticks(range(len(by_name)), list(by_name))
         axes.set_ylabel("barrier in training cost")
         axes.set_ylim(bottom=-0.01 * axes.get_ylim()[1])
         axes.axhline(0, color=GREY, linewidth=1, zorder=0)
@@ -277,15 +256,12 @@ def plot(dataset: xr.Dataset) -> dict:
     matrices = {"before": finite.barrier.values, "after": finite.matched_barrier.values}
     return {
         "along": profiles(
-            dataset.t.values,
-            {name: kinds_of(one, "cost_along") for name, one in by_name.items()},
-            {name: kinds_of(one, "accuracy_along") for name, one in by_name.items()},
+            by_name,
             baseline=dataset.attrs["baseline"],
             title=f"Between networks {name}: median barriers {medians(narrow)}",
         ),
         "barriers": barrier_distributions(
-            {name: barriers_of(one) for name, one in by_name.items()},
-            title=f"Median barriers of {name}: {medians(narrow)}",
+            by_name, title=f"Median barriers of {name}: {medians(narrow)}"
         ),
         "matrix": barrier_matrix(
             {f"{when} matching": matrix for when, matrix in matrices.items()},

@@ -96,7 +96,6 @@ def numbers(tree: xr.DataTree) -> dict:
             summary[f"{case}_{name}"] = [list(median(row)[:3]) for row in ratios]
         summary[f"{case}_at_start"] = [float(np.median(row[:, 0])) for row in part.sharpness.values]
         summary[f"{case}_cost_at_end"] = [float(np.median(row[:, -1])) for row in part.cost.values]
-        summary[f"{case}_runs_diverged"] = int(np.isnan(part.cost.values[..., -1]).sum())
     return summary
 
 

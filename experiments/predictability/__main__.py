@@ -27,7 +27,6 @@ import numpy as np
 import xarray as xr
 
 from experiments.shared import command
-from experiments.shared.trees import tree_of
 from gdjax.errors import InputError
 from gdjax.plots.style import CYCLE, GREY, Figure, style
 from gdjax.sensitivity import decided_step, uncertainty_exponent
@@ -45,7 +44,7 @@ def run(config: Config) -> xr.DataTree:
         with jax.enable_x64(name != "digits"):
             case = cases(config)[name]
             parts |= {name: runs_of(config, case)} if case.rates else {}
-    return tree_of(parts)
+    return xr.DataTree.from_dict(parts)
 
 
 def exponent_of(part: xr.Dataset, name: str = "exponent") -> list[float]:
@@ -85,9 +84,7 @@ def summary_of(part: xr.Dataset) -> dict:
         "exponent": exponent_of(part),
         "whole_exponent": exponent_of(part, "whole_exponent"),
         "cost": float(np.median(part.cost)),
-        "diverged": int(np.isinf(part.cost).sum()),
         "trunks_diverged": int(np.isinf(part.cost[: part.sizes["trunk"]]).sum()),
-        "independent": float(part.independent.median("pair")),
         "elsewhere": [one.mean(("seed", "twin")).values.tolist() for one in at_start],
         "uncertainty": [uncertainty_of(one) for one in at_start],
         "elsewhere_later": [one.sum(("trunk", "late_twin")).values.tolist() for one in later],

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 import optax
 import xarray as xr
+from jaxtyping import PyTree
 
 import gdjax as gd
 from experiments.shared.regressions import xor
+from experiments.shared.runs import ends_of
 from gdjax.minima import matching
 from gdjax.sensitivity import lyapunov_exponent, with_tangent
 from gdjax.sweeps.branch_spec import direction
@@ -141,19 +143,16 @@ def runs_of(config: Config, case: Case) -> xr.Dataset:
     )
 
 
-def ends_of(problem: gd.Problem, runs: xr.Dataset) -> tuple[Any, np.ndarray]:
+def with_costs(problem: gd.Problem, runs: xr.Dataset) -> tuple[PyTree, np.ndarray]:
     """Return the parameters and costs at the ends of runs, with one leading axis for all runs."""
-    like = jax.eval_shape(problem.init, jax.random.key(0))
-    params = gd.params_of(runs, like, {})
-    flat = jax.tree.map(lambda a, b: np.asarray(a).reshape(-1, *b.shape), params, like)
-    return flat, runs.cost.isel(step=-1).values.ravel()
+    return ends_of(problem, runs), runs.cost.isel(step=-1).values.ravel()
 
 
 def twins_at_start(config: Config, case: Case, problem: gd.Problem, sweep: Callable):
     """Return the separations of twins that start at distances, and those of independent starts."""
     distances, twins = (0.0, *config.distances), range(config.twins)
     grid = gd.axes(learning_rate=case.rates, seed=case.seeds, distance=distances, twin=twins)
-    ends = ends_of(problem, sweep(grid))
+    ends = with_costs(problem, sweep(grid))
     index = np.arange(len(ends[1])).reshape(grid.shape)
     own = index[:, :, :1, :1]  # twins at distance 0 are the runs themselves
     separation = case.separation(*ends, np.broadcast_to(own, index.shape).ravel(), index.ravel())
@@ -172,10 +171,10 @@ def late_twins(config: Config, case: Case, problem: gd.Problem, sweep: Callable,
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "trunks"
         starts = gd.axes(learning_rate=case.rates, seed=seeds)
-        trunks = ends_of(problem, sweep(starts, store=store).load())
+        trunks = with_costs(problem, sweep(starts, store=store).load())
         for index, (rate, seed) in enumerate(product(case.rates, seeds)):
             at = {"learning_rate": rate, "seed": seed}
-            others = ends_of(problem, gd.branch(store, at, leaving, problem=problem))
+            others = with_costs(problem, gd.branch(store, at, leaving, problem=problem))
             own = jax.tree.map(lambda a, i=index: a[i : i + 1], trunks)
             ends = jax.tree.map(lambda a, b: np.concatenate([a, b]), own, others)
             second = np.arange(1, len(ends[1]))

@@ -9,7 +9,7 @@ the gain of the full decay. This is refuted, for a data set and a first step of 
 interval of its share of the gain lies below 1.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -113,22 +113,14 @@ def numbers(dataset: xr.Dataset) -> dict:
 def numbers_of_valley(part: xr.Dataset) -> dict:
     """Return costs, falls, gains and shares on one data set."""
     finite = np.isfinite(part.parted).all(["part", "directions"]) & np.isfinite(part.end)
-    largest = max(part.directions.values)
     by_branch = {
-        "begin": part.begin,
-        "end": part.end,
         "fall": part.begin - part.end,
         "gain": part.continued - part.end,
-        "swept_gain": part.swept_constant - part.swept_decay,
         **{f"overlap_{k}": part.overlap.sel(directions=k) for k in part.directions.values},
     }
     summary: dict = {
-        "branches": int(finite.size),
         "diverged": int((~finite).sum()),
-        "converged": int(part.converged.sum()),
         "line_error": float(abs(part.line.sum("direction") + part.line_rest - part.total).max()),
-        "eigenvalue_largest": float(part.eigenvalues.isel(direction=0).mean()),
-        f"eigenvalue_{largest}": float(part.eigenvalues.isel(direction=largest - 1).mean()),
         "by_step": {},
     }
     for key, values in by_branch.items():
@@ -136,7 +128,6 @@ def numbers_of_valley(part: xr.Dataset) -> dict:
     summary |= {key: with_interval(values) for key, values in shares(part).items()}
     for index, step in enumerate(part.branch_step.values):
         rows = shares(part.isel(branch_step=[index]))
-        rows |= {key: by_branch[key].values[:, index] for key in ("gain", "fall", "begin")}
         summary["by_step"][str(step)] = {key: with_interval(row) for key, row in rows.items()}
     return summary
 
@@ -147,36 +138,29 @@ def numbers_of_exponents(dataset: xr.Dataset) -> dict:
     starts = costs.shape[-1]
     drawn = np.random.default_rng(0).integers(starts, size=(RESAMPLES, starts))
     resampled = costs[..., drawn].mean(axis=-1).min(axis=1)  # [exponents, resamples]
-    best_peaks = costs.mean(axis=-1).argmin(axis=1)
     lowest = int(tuned_costs(dataset).values.argmin())
     return {
         "digits_exponent": exponents[lowest],
         "digits_exponent_share": np.mean(resampled.argmin(axis=0) == lowest),
-        "digits_tuned_costs": tuned_costs(dataset).values,
-        "digits_tuned_peaks": dataset.peak.values[best_peaks],
         "digits_exponent_at_an_end": lowest in (0, len(exponents) - 1),
-        "digits_peaks_at_an_end": np.isin(best_peaks, [0, costs.shape[1] - 1]).sum(),
         "digits_runs_diverged": np.sum(~np.isfinite(costs)),
     }
 
 
-def decays_and_shares(
-    dataset: xr.Dataset, interventions: Sequence[Mapping[str, Float[np.ndarray, " starts"]]]
-) -> Figure:
-    """Draw one row per data set: decays of one start, and shares for all starts.
-
-    Args:
-        dataset: results of the experiment.
-        interventions: for each data set, the share of the gain or of the fall for each start, by
-            label.
-    """
-    names = dataset.attrs["data_sets"]
+def decays_and_shares(dataset: xr.Dataset) -> Figure:
+    """Draw one row per data set: decays of one start, and shares for all starts."""
+    names, k = dataset.attrs["data_sets"], int(dataset.directions[len(dataset.directions) // 2])
+    labels = {
+        f"steep_decay_{k}": f"decay only in top {k},\nconstant rate in the rest",
+        f"rest_decay_{k}": f"decay only in the rest,\nconstant rate in top {k}",
+        f"onto_{k}": f"gradient projected\nonto top {k}",
+        f"off_{k}": f"gradient projected\noff top {k}",
+        "averaged": "averaged weights,\nconstant rate",
+    }
     with style():
         figure = Figure(figsize=(15, 4.4 * len(names)))
         panels = figure.subplots(len(names), 3, squeeze=False, width_ratios=(4, 3, 4))
-        for number, ((left, middle, right), name, shares) in enumerate(
-            zip(panels, names, interventions, strict=True)
-        ):
+        for number, ((left, middle, right), name) in enumerate(zip(panels, names, strict=True)):
             part = dataset.isel(data=number)
             left.plot(part.record, part.trunk_cost, color=GREY, label="constant rate")
             for index, first in enumerate(part.branch_step.values):
@@ -197,26 +181,26 @@ def decays_and_shares(
             middle.set(xlabel="number k of directions", ylabel="share of the fall")
             middle.set_title("Split of the fall")
             middle.legend(fontsize="small", loc="upper left", bbox_to_anchor=(0, 0.97))
-            for height, values in enumerate(shares.values()):
+            of_part = shares(part)
+            for height, values in enumerate(of_part[key] for key in labels):
                 right.plot(values, np.full(len(values), height), "o", color=ORANGE, alpha=0.5)
                 right.plot(np.nanmean(values), height, "|", color=BLACK, markersize=14)
             right.axvline(0, color=GREY, linestyle=":")
             right.axvline(1, color=BLACK, linestyle=":", linewidth=1)
             right.xaxis.set_major_locator(MultipleLocator(0.5))
-            right.set_yticks(range(len(shares)), list(shares))
+            right.set_yticks(range(len(labels)), list(labels.values()))
             right.invert_yaxis()
             right.set(xlabel="share of the full decay", title="Interventions")
     return figure
 
 
-def exponents(
-    exponent: Float[np.ndarray, " exponents"], cost: Float[np.ndarray, " exponents"]
-) -> Figure:
+def exponents(dataset: xr.Dataset) -> Figure:
     """Draw the cost with tuned peak rate against the exponent of the decay."""
+    exponent = dataset.exponent.values
     with style():
         figure = Figure(figsize=(8, 4.6))
         axes = figure.subplots()
-        axes.plot(exponent, cost, "o-", color=BLUE)
+        axes.plot(exponent, tuned_costs(dataset), "o-", color=BLUE)
         axes.set_xscale("symlog", linthresh=0.125)  # shows the exponent 0
         axes.set_xticks(exponent, [f"{p:g}" for p in exponent], minor=False)
         axes.minorticks_off()
@@ -228,20 +212,7 @@ def exponents(
 
 def plot(dataset: xr.Dataset) -> Mapping:
     """Draw decays and shares for each data set, and costs against the exponent."""
-    k = int(dataset.directions[len(dataset.directions) // 2])
-    labels = {
-        f"steep_decay_{k}": f"decay only in top {k},\nconstant rate in the rest",
-        f"rest_decay_{k}": f"decay only in the rest,\nconstant rate in top {k}",
-        f"onto_{k}": f"gradient projected\nonto top {k}",
-        f"off_{k}": f"gradient projected\noff top {k}",
-        "averaged": "averaged weights,\nconstant rate",
-    }
-    each = (shares(dataset.isel(data=number)) for number in range(dataset.sizes["data"]))
-    rows = [{label: values[key] for key, label in labels.items()} for values in each]
-    return {
-        "valleys": decays_and_shares(dataset, rows),
-        "exponents": exponents(dataset.exponent.values, tuned_costs(dataset).values),
-    }
+    return {"valleys": decays_and_shares(dataset), "exponents": exponents(dataset)}
 
 
 if __name__ == "__main__":

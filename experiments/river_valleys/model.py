@@ -22,7 +22,7 @@ from gdjax.sweeps.dataset import from_named
 
 NODES = 6  # number of points of the Gauss-Legendre rule along a line
 RTOL = 1e-2  # tolerance of the residuals of eigenpairs, relative to the largest eigenvalue
-STEEP = ("eigenvalues", "end_eigenvalues", "second_order", "line", "end_line")  # by direction
+STEEP = ("second_order", "line", "end_line")  # by direction
 CONSTANT, DECAY, FROZEN = (1.0, 1.0), (1.0, 0.0), (0.0, 0.0)
 # First and last multipliers of the learning rate, for the steep part and the other part of the
 # gradient.
@@ -219,12 +219,12 @@ def trunks_and_decays(
 
 @partial(jax.jit, static_argnames="count")
 def steep_directions(problem: gd.Problem, points: PyTree, count: int, key: Array) -> Any:
-    """Return the largest eigenpairs of the Hessian, and whether they converged."""
+    """Return the leading eigenvectors of the Hessian, and whether they converged."""
 
     def one(params):
         pairs = extreme_eigenpairs(problem, params, key=key, largest=count, rtol=RTOL)
         vectors = jax.vmap(lambda v: ravel_pytree(v)[0])(pairs.vectors)
-        return pairs.values, vectors, pairs.status == EigenpairsStatus.CONVERGED
+        return vectors, pairs.status == EigenpairsStatus.CONVERGED
 
     return jax.lax.map(one, points)
 
@@ -294,27 +294,23 @@ def valleys(config: Config, problem: gd.Problem, rate: float) -> xr.Dataset:
         return np.asarray(costs_of(bare, points(vectors))).reshape(vectors.shape[:-1])
 
     count, key = max(config.directions), jax.random.key(0)
-    values, bases, converged = steep_directions(bare, points(begin), count, key)
-    end_values, end_bases, end_converged = steep_directions(bare, points(end), count, key)
+    bases, converged = steep_directions(bare, points(begin), count, key)
+    end_bases, end_converged = steep_directions(bare, points(end), count, key)
 
     @jax.jit
     def split(bare, begin, end, vectors):
         return jax.lax.map(lambda p: split_change(bare, *p), (begin, end, vectors))
 
-    late = split(bare, points(begin), points(end), end_bases)
     overlaps = [
         jnp.sum((bases[:, :k] @ end_bases[:, :k].mT) ** 2, axis=(1, 2)) / k
         for k in config.directions
     ]
     # Values of the branches, with the starts and the branch steps in the first axis.
     of_branches = {
-        "eigenvalues": values,
-        "end_eigenvalues": end_values,
         "converged": converged & end_converged,
         "overlap": np.stack(overlaps, axis=1),
         **split(bare, points(begin), points(end), bases)._asdict(),
-        "end_line": late.line,
-        "end_line_rest": late.line_rest,
+        "end_line": split(bare, points(begin), points(end), end_bases).line,
         **interventions(config, bare, rate, begin.reshape(-1, begin.shape[-1]), np.asarray(bases)),
     }
     dims = {

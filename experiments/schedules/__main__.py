@@ -186,7 +186,6 @@ def numbers(dataset: xr.Dataset) -> dict:
         "schedules": list(SHAPES),
         "best_step": best_step(dataset),
         "rates": np.exp(dataset.knots.values[best_step(dataset)]),
-        "last_rates": np.exp(dataset.knots.values[-1]),
         "tuning_cost": dataset.tuning_cost.values,
         "runs_of_each_tuning": GRADIENT_RUNS * (dataset.sizes["iteration"] - 1) * statuses.shape[1],
         "reliable": np.sum(statuses == HypergradientStatus.RELIABLE, axis=1),

@@ -206,7 +206,6 @@ def numbers(dataset: xr.Dataset) -> dict:
         "num_settings": num_settings,
         "num_random": count,
         "sweep_lowest": accuracy["sweep"].min(),
-        "sweep_seconds": np.median(dataset["seconds.sweep"]),
         "sweep_share": 1.0,
         "random_same": same_random.sum(),
         "dense_same_rungs": float(dataset["same_rungs.dense"].min()),
@@ -220,7 +219,6 @@ def numbers(dataset: xr.Dataset) -> dict:
         shares = time_shares(dataset, name)
         result |= {
             f"{name}_time": [np.median(shares), shares.min(), shares.max()],
-            f"{name}_seconds": np.nanmedian(dataset[f"seconds.{name}"]),
             f"{name}_samples": statistics.median(samples[name])[:3],
             f"{name}_same": int(np.sum(settings[name] == settings["sweep"])),
         }
@@ -230,9 +228,6 @@ def numbers(dataset: xr.Dataset) -> dict:
         rank = 1 + np.sum(values[..., rung] > best[:, None], axis=1)
         result[f"correlation_{rung}"] = statistics.median(correlation)[:3]
         result[f"rank_of_best_{rung}"] = [int(np.median(rank)), rank.min(), rank.max()]
-    best = dataset.isel(setting=int(np.argmax(np.nan_to_num(dataset.test_accuracy).mean(axis=0))))
-    for name in ("learning_rate", "momentum", "init_scale", "batch_size"):
-        result[f"best_{name}"] = float(best[name])
     return result
 
 

@@ -133,18 +133,9 @@ def numbers(dataset: xr.Dataset) -> dict:
         "images": dataset.sizes["image"],
     }
     for epochs in dataset.epochs.values:
-        one = dataset.sel(epochs=epochs)
-        accuracy = one.right.values.mean(axis=2).ravel()
-        entries: dict = {
-            "accuracy_least": float(accuracy.min()),
-            "accuracy_most": float(accuracy.max()),
-            "cost_most": float(one.cost.max()),
-            "skewness": float(stats.skew(accuracy)),
-            "excess_kurtosis": float(stats.kurtosis(accuracy)),
-        }
-        for name, interval in intervals(one).items():
-            entries |= {name: interval.value, f"{name}_interval": [interval.low, interval.high]}
-        summary |= {f"{name}_after_{epochs}": value for name, value in entries.items()}
+        for name, interval in intervals(dataset.sel(epochs=epochs)).items():
+            summary[f"{name}_after_{epochs}"] = interval.value
+            summary[f"{name}_interval_after_{epochs}"] = [interval.low, interval.high]
     return summary
 
 

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import numpy as np
 import optax
 import xarray as xr
+from jaxtyping import PyTree
 
 import gdjax as gd
 
@@ -50,6 +52,13 @@ def with_snapshots(
     keys = gd.run_keys(0, seed=seed)
     options: dict = {"record_every": every, "snapshot_every": every, "batch_size": batch_size}
     return gd.descend(problem, rule, problem.init(keys.init), steps, key=keys.order, **options)
+
+
+def ends_of(problem: gd.Problem, runs: xr.Dataset) -> PyTree:
+    """Return the final parameters of all runs of a sweep, stacked along one leading axis."""
+    like = jax.eval_shape(problem.init, jax.random.key(0))
+    params = gd.params_of(runs, like, {})
+    return jax.tree.map(lambda a, one: np.asarray(a).reshape(-1, *one.shape), params, like)
 
 
 def paths(f, learning_rate, starts, steps: int):

@@ -127,18 +127,15 @@ def run(config: Config) -> xr.Dataset:
 
 
 def best(dataset):
-    """Return test accuracies at the best rate, and this rate, by temperature.
-
-    The best learning rate has the lowest median training cost.
-    """
+    """Return test accuracies by temperature at the rate with the lowest median training cost."""
     choice = medians(dataset.cost.isel(step=-1)).argmin("learning_rate")
     accuracy = dataset.test_accuracy.isel(step=-1, learning_rate=choice)
-    return accuracy.transpose("temperature", "seed"), dataset.learning_rate[choice]
+    return accuracy.transpose("temperature", "seed")
 
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return statistics of gradients, and accuracies, by temperature."""
-    accuracy, rate = best(dataset)
+    accuracy = best(dataset)
     scaled = dataset.scaled_test_accuracy.isel(step=-1).transpose("temperature", "seed")
     at = dataset.looked_at.values
     norm = medians(dataset.gradient_norm).values
@@ -164,17 +161,11 @@ def numbers(dataset: xr.Dataset) -> dict:
     for index, temperature in enumerate(dataset.temperature.values):
         name = f"{temperature:g}"
         summary[f"accuracy_at_{name}"] = median(accuracy.values[index])[:3]
-        summary[f"best_rate_at_{name}"] = float(rate.values[index])
         summary[f"scaled_accuracy_at_{name}"] = median(scaled.values[index])[:3]
     return summary
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw cost, gradients and accuracies in one figure."""
-    return {"cooling": cooling(dataset, best(dataset)[0])}
-
-
-def cooling(dataset: xr.Dataset, accuracy: xr.DataArray) -> Figure:
     """Draw the cost along one weight, gradient norms and accuracies, by temperature.
 
     The accuracy is that from unscaled starts at the best rates. The temperature decreases from left
@@ -184,7 +175,7 @@ def cooling(dataset: xr.Dataset, accuracy: xr.DataArray) -> Figure:
     temperature, trained = dataset.looked_at.values, dataset.temperature.values
     image, chance = dataset.image_gradient_norm, dataset.attrs["chance"]
     still = (image == 0).mean("image").values
-    scaled = dataset.scaled_test_accuracy.isel(step=-1).values
+    accuracy, scaled = best(dataset), dataset.scaled_test_accuracy.isel(step=-1).values
     with style():
         figure = Figure(figsize=(11, 9))
         panels = figure.subplot_mosaic([["stairs", "learnt"], ["gradient", "still"]])
@@ -215,7 +206,7 @@ def cooling(dataset: xr.Dataset, accuracy: xr.DataArray) -> Figure:
             panels[name].yaxis.set_major_formatter(PercentFormatter(1.0))
         for name in ("gradient", "still", "learnt"):
             set_falling_axis(panels[name], trained if name == "learnt" else temperature)
-    return figure
+    return {"cooling": figure}
 
 
 def draw_stairs(axes, lines):

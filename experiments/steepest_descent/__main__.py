@@ -9,14 +9,13 @@ direction at most 0.5 deg from the negative gradient; all 4 saddles of the first
 of the second are on a boundary.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jaxtyping import Float, Int
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Patch
 
@@ -179,29 +178,19 @@ def numbers(tree: xr.DataTree) -> dict:
     return summary
 
 
-def basins(
-    panels: Sequence[Surface],
-    maps: Sequence[Int[np.ndarray, "rates rows columns"]],
-    learning_rates: Sequence[Float[np.ndarray, " rates"]],
-) -> Figure:
-    """Draw the minimum to which each start leads, by surface and learning rate.
-
-    Args:
-        panels: surfaces with their costs and critical points.
-        maps: for each surface and rate, the index of the minimum in which the descent from each
-            point of the grid ends, or a code of `NoMinimum`.
-        learning_rates: learning rates of each surface.
-    """
-    columns = len(maps[0])
+def basins(by_name: Mapping[str, xr.Dataset], grids: Mapping[str, Surface]) -> Figure:
+    """Draw the minimum to which each start leads, by surface and learning rate."""
+    columns = len(next(iter(by_name.values())).rate)
     codes = {"not_arrived": NoMinimum.NOT_ARRIVED, "diverged": NoMinimum.DIVERGED}
     palette = np.array([to_rgb(color) for color in MINIMUM_COLORS])
     with style():
-        heights = [surfaces.height(surface, 1.0) for surface in panels]
-        figure = Figure(figsize=(5 * columns, 4.4 * sum(heights) + 1.0 * len(panels) + 0.8))
+        heights = [surfaces.height(surface, 1.0) for surface in grids.values()]
+        figure = Figure(figsize=(5 * columns, 4.4 * sum(heights) + 1.0 * len(grids) + 0.8))
         ratios = {"height_ratios": heights}
-        grid = figure.subplots(len(panels), columns, squeeze=False, gridspec_kw=ratios)
-        for row, surface, ends, rates in zip(grid, panels, maps, learning_rates, strict=True):
-            for axes, end, rate in zip(row, ends, rates, strict=True):
+        panels = figure.subplots(len(grids), columns, squeeze=False, gridspec_kw=ratios)
+        for row, (name, surface) in zip(panels, grids.items(), strict=True):
+            rates = by_name[name].learning_rate.values
+            for axes, end, rate in zip(row, by_name[name].end.values, rates, strict=True):
                 surfaces.contours(surface, color="#00000055", ax=axes)
                 extent = (*surface.x[[0, -1]], *surface.y[[0, -1]])
                 look: dict = {"origin": "lower", "interpolation": "nearest", "zorder": 0}
@@ -214,7 +203,7 @@ def basins(
         others = [
             Patch(facecolor=color, edgecolor=GREY, label=name.replace("_", " "))
             for name, color in (("diverged", BLACK), ("not_arrived", "white"))
-            if any((ends == codes[name]).any() for ends in maps)
+            if any((one.end == codes[name]).any() for one in by_name.values())
         ]
         handles = [*surfaces.critical_point_handles(), *others]
         figure.legend(handles=handles, loc="outside lower center", ncols=5)
@@ -222,30 +211,22 @@ def basins(
     return figure
 
 
-def directions(
-    surface: Surface,
-    point: Float[np.ndarray, "2"],
-    shown: int,
-    angle: Float[np.ndarray, " directions"],
-    *,
-    downhill: Float[np.ndarray, " points"],
-    slopes: Float[np.ndarray, "points directions"],
-) -> Figure:
+def directions(by_name: Mapping[str, xr.Dataset], surface: Surface) -> Figure:
     """Draw the slopes along all directions at one point, and at all points by their angle.
 
-    Args:
-        surface: surface on which the arrows are drawn.
-        point: point at which the arrows start.
-        shown: index of this point among all points.
-        angle: angle of each direction, in radians.
-        downhill: direction of the negative gradient at each point, in radians.
-        slopes: slope along each direction at each point, divided by the gradient's norm.
+    The point is that nearest to the center of the first surface, whose arrows are drawn on it.
     """
+    first, every = next(iter(by_name.values())), by_name.values()
+    angle, center = first.angle.values, np.array([np.mean(surface.x), np.mean(surface.y)])
+    shown = int(np.argmin(np.linalg.norm(first.point.values - center, axis=1)))
+    angle_downhill = np.concatenate([downhill(one) for one in every])
+    slopes = np.concatenate([relative_slopes(one) for one in every])
     with style():
         figure = Figure(figsize=(11, 5.4))
         arrows, curve = figure.subplots(1, 2)
-        draw_slopes(arrows, surface, point, angle, slopes[shown], downhill[shown])
-        from_downhill = np.degrees((angle - downhill[:, None] + np.pi) % (2 * np.pi) - np.pi)
+        point = first.point.values[shown]
+        draw_slopes(arrows, surface, point, angle, slopes[shown], angle_downhill[shown])
+        from_downhill = np.degrees((angle - angle_downhill[:, None] + np.pi) % (2 * np.pi) - np.pi)
         look: dict = {"color": BLUE, "markersize": 4, "rasterized": True}
         label = f"measured: {slopes.size:,} slopes"
         curve.plot(from_downhill.ravel(), slopes.ravel(), ".", label=label, **look)
@@ -305,24 +286,9 @@ def plot(tree: xr.DataTree) -> dict:
         )
         for name, surface in by_name.items()
     }
-    first, grid = next(iter(by_name.values())), next(iter(grids.values()))
-    center = np.array([np.mean(grid.x), np.mean(grid.y)])
-    shown = int(np.argmin(np.linalg.norm(first.point.values - center, axis=1)))
-    every = by_name.values()
     return {
-        "directions": directions(
-            grid,
-            first.point.values[shown],
-            shown,
-            first.angle.values,
-            downhill=np.concatenate([downhill(surface) for surface in every]),
-            slopes=np.concatenate([relative_slopes(surface) for surface in every]),
-        ),
-        "basins": basins(
-            list(grids.values()),
-            [surface.end.values for surface in every],
-            [surface.learning_rate.values for surface in every],
-        ),
+        "directions": directions(by_name, next(iter(grids.values()))),
+        "basins": basins(by_name, grids),
     } | {
         f"paths_{name}": surfaces.paths(
             grids[name],

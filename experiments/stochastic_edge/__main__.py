@@ -12,7 +12,7 @@ become stationary, or by intervals of the two ways of sampling that overlap.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from itertools import product
 
 import jax
@@ -22,6 +22,7 @@ import xarray as xr
 import gdjax as gd
 from experiments.shared import command
 from experiments.shared.regressions import random_targets
+from experiments.shared.trees import tree_of
 from gdjax.curvature import batch_sharpness_metric, sharpness_metric
 from gdjax.plots.style import CYCLE, GREY, Figure, style
 from gdjax.statistics import median
@@ -29,7 +30,6 @@ from gdjax.sweeps.axes import Axes
 
 from .oscillation import AVERAGES, Config, constrained_path, oscillation
 
-PARTS = ("net", "image", "gradual", "noisy", "flow")  # prefixes of the variables
 SAMPLINGS = ("shuffled", "replacement")
 
 
@@ -66,10 +66,8 @@ def late_sharpness(
 
     result = {
         "batch": middle(late.batch.isel(estimate=0)),
-        "error": middle(late.batch.isel(estimate=1)),
         "ratios": middle(late.batch.isel(estimate=2)),
         "whole": middle(late.sharpness),
-        "cost": late.cost.isel(step=-1, drop=True),
         "diverged": ~bounded,
     }
     return xr.Dataset(result), runs
@@ -144,16 +142,13 @@ def _over_samplings(sizes, dim, make: Callable[[str, int], xr.Dataset]) -> xr.Da
     return _over("sampling", SAMPLINGS, lambda s: _over(dim, sizes, lambda b: make(s, b)))
 
 
-def _over(dim: str, values: Iterable, make: Callable[..., xr.Dataset]) -> xr.Dataset:
+def _over(dim: str, values: Sequence, make: Callable[..., xr.Dataset]) -> xr.Dataset:
     """Return the results for several values, along a new dimension."""
-    values = list(values)
-    return xr.concat([make(value) for value in values], xr.Variable(dim, values)).assign_coords(
-        {dim: values}
-    )
+    return xr.concat([make(value) for value in values], xr.Variable(dim, list(values)))
 
 
-def run(config: Config) -> xr.Dataset:
-    """Return all measurements, with names prefixed by their part."""
+def run(config: Config) -> xr.DataTree:
+    """Return a tree with the measurements of each part."""
     parts = {
         "net": networks(config),
         "gradual": gradual(config).squeeze("learning_rate", drop=True),
@@ -161,20 +156,7 @@ def run(config: Config) -> xr.Dataset:
         "flow": constrained_path(config),
         "image": images(config).squeeze("learning_rate", drop=True),
     }
-    named = [
-        part.drop_vars(["seed", "data_seed"], errors="ignore").rename(
-            {str(n): f"{name}_{n}" for n in part.data_vars}
-        )
-        for name, part in parts.items()
-    ]
-    return xr.merge(named, join="exact").assign_attrs(rate=config.rate)
-
-
-def within(dataset: xr.Dataset, part: str) -> xr.Dataset:
-    """Return the variables of one part, without the prefix of their names."""
-    start = f"{part}_"
-    names = [str(n) for n in dataset.data_vars if str(n).startswith(start)]
-    return dataset[names].rename({n: n.removeprefix(start) for n in names})
+    return tree_of(parts, rate=config.rate)
 
 
 def middle_of_orders(values: xr.DataArray) -> xr.DataArray:
@@ -208,57 +190,47 @@ def predicted(share: xr.DataArray) -> xr.DataArray:
     return (1 + np.sqrt((1 - share).where(share <= 1))) / 2
 
 
-def gap_share(dataset: xr.Dataset, noise: float, size: int) -> xr.DataArray:
+def gap_share(tree: xr.DataTree, noise: float, size: int) -> xr.DataArray:
     """Return eta^2 sigma^2 beta / (2 alpha) on the central flow; NaN where alpha is not above 0.
 
     The variance sigma^2 is that of u . g over independent mini-batches with noise in the targets.
     """
-    flow = within(dataset, "flow")
+    flow = tree["flow"].to_dataset()
     variance = (flow.gradient_variance + noise**2 * flow.target_variance) / size
-    share = dataset.attrs["rate"] ** 2 * variance * flow.beta / (2 * flow.alpha)
+    share = tree.attrs["rate"] ** 2 * variance * flow.beta / (2 * flow.alpha)
     return share.where(flow.alpha > 0)
 
 
-def numbers(dataset: xr.Dataset) -> dict:
+def numbers(tree: xr.DataTree) -> dict:
     """Return all medians with intervals over starts, by part, sampling and batch size."""
-    net, image, gradual, noisy, flow = (within(dataset, name) for name in PARTS)
-    rate, sizes = dataset.attrs["rate"], dataset["size"].values
+    names = ("net", "image", "gradual", "noisy", "flow")
+    net, image, gradual, noisy, flow = (tree[name].to_dataset() for name in names)
+    ways, sizes, rate = net.sampling.values, gradual["size"].values, tree.attrs["rate"]
     summary: dict = {
-        "rates": dataset.learning_rate.values,
+        "rates": net.learning_rate.values,
         "flow_sharpness": triple((flow.sharpness * rate / 2).median("point")),
         "flow_second": triple((flow.second * rate / 2).median("point")),
         "flow_alpha_positive": float((flow.alpha > 0).mean()),
-        "flow_completed": int(flow.completed.sum()),
     }
-    for sampling, size in product(dataset.sampling.values, dataset.batch_size.values):
+    for sampling, size in product(ways, net.batch_size.values):
         part = net.sel(sampling=sampling, batch_size=size)
         bound = part.stationary * part.along_hessian**2 / part.distance_hessian
         sign = -1 if sampling == "shuffled" else 1
         entries = {
             **{name: triples(part[name], "learning_rate") for name in ("batch", "ratios", "whole")},
             **{name: triple(part[name]) for name in AVERAGES if "hessian" not in name},
-            "error": np.nanmedian(part.error),
             "diverged": int(part.diverged.sum()),
-            "cost": part.cost.median(["seed", "data_seed"]).values,
             "bound": triple(bound),
             "bound_holds": bool((bound <= part.path_batch * 1.001).all()),
             "scalar": triple(predicted(sign * part.curvature_variance)),
         }
         summary |= {f"{name}_{sampling}_{size}": value for name, value in entries.items()}
-    for sampling, size in product(dataset.sampling.values, dataset.image_size.values):
-        part = image.sel(sampling=sampling, image_size=size)
-        entries = {
-            "batch": triple(part.batch),
-            "whole": triple(part.whole),
-            "cost": np.median(part.cost),
-            "diverged": int(part.diverged.sum()),
-        }
-        summary |= {f"image_{name}_{sampling}_{size}": value for name, value in entries.items()}
-    for sampling, size in product(dataset.sampling.values, sizes):
-        part, label = noisy.sel(sampling=sampling, size=size), f"{sampling}_{size}"
-        summary[f"noisy_{label}"] = triples(part.whole, "label_noise")
-        summary[f"noisy_batch_{label}"] = triples(part.batch, "label_noise")
-        summary[f"noisy_diverged_{label}"] = int(part.diverged.sum())
+    for sampling, size in product(ways, image.image_size.values):
+        whole = image.whole.sel(sampling=sampling, image_size=size)
+        summary[f"image_whole_{sampling}_{size}"] = triple(whole)
+    for sampling, size in product(ways, sizes):
+        whole = noisy.whole.sel(sampling=sampling, size=size)
+        summary[f"noisy_{sampling}_{size}"] = triples(whole, "label_noise")
     for prefix, dim, part in (
         ("", "batch_size", net.sel(learning_rate=rate)),
         ("image_", "image_size", image),
@@ -268,26 +240,23 @@ def numbers(dataset: xr.Dataset) -> dict:
         for size in part[dim].values:
             summary[f"{prefix}difference_{size}"] = triple(difference.sel({dim: size}))
     for size in sizes:
-        part = gradual.sel(size=size)
-        shares = [gap_share(dataset, n, size).median("point") for n in noisy.label_noise.values]
+        shares = [gap_share(tree, n, size).median("point") for n in noisy.label_noise.values]
         summary |= {
-            f"gradual_{size}": triples(part.whole, "copies"),
-            f"gradual_diverged_{size}": int(part.diverged.sum()),
+            f"gradual_{size}": triples(gradual.whole.sel(size=size), "copies"),
             f"gap_{size}": [triple(predicted(share)) for share in shares],
-            f"gap_share_{size}": [triple(share) for share in shares],
         }
     return summary
 
 
-def plot(dataset: xr.Dataset) -> dict:
+def plot(tree: xr.DataTree) -> dict:
     """Draw the effect of sampling, of copies and of noise, and the batch sharpness.
 
     Starts are dots, their medians are lines, and medians of predictions are crosses.
     """
-    net, _, gradual, noisy, _ = (within(dataset, name) for name in PARTS)
-    ways, largest = dataset.sampling.values, dataset["size"].values[-1]
-    here = net.sel(learning_rate=dataset.attrs["rate"])
-    gaps = [gap_share(dataset, n, largest).median("point") for n in dataset.label_noise.values]
+    net, gradual, noisy = (tree[name].to_dataset() for name in ("net", "gradual", "noisy"))
+    ways, largest = net.sampling.values, gradual["size"].values[-1]
+    here = net.sel(learning_rate=tree.attrs["rate"])
+    gaps = [gap_share(tree, n, largest).median("point") for n in noisy.label_noise.values]
 
     def lines(values):
         return {f"{way}": values.sel(sampling=way) for way in ways}
@@ -312,7 +281,8 @@ def plot(dataset: xr.Dataset) -> dict:
         figure = Figure(figsize=(13, 4.6 * 2))
         grid = figure.subplots(2, 2)
         for axes, (title, dim, measured, theory) in zip(grid.flat, panels, strict=True):
-            place = np.arange(dataset.sizes[dim])
+            at = next(iter(measured.values()))[dim].values
+            place = np.arange(len(at))
             for (name, values), color in zip(measured.items(), CYCLE, strict=False):
                 starts = middle_of_orders(values).transpose(dim, "seed").values
                 axes.plot(place, median_of_starts(starts), color=color, label=name)
@@ -321,7 +291,7 @@ def plot(dataset: xr.Dataset) -> dict:
                     middle = median_of_starts(theory[name].transpose(dim, "seed").values)
                     axes.plot(place, middle, "x", color=color, markersize=9, label="predicted")
             axes.axhline(1, color=GREY, linestyle="--")
-            axes.set_xticks(place, [f"{value:g}" for value in dataset[dim].values])
+            axes.set_xticks(place, [f"{value:g}" for value in at])
             axes.set(xlabel=labels[dim], title=title)
             axes.legend()
         for axes in grid[:, 0]:

@@ -23,7 +23,7 @@ from jaxtyping import Array, Float, Int, PyTree
 import gdjax as gd
 from experiments.shared.regressions import random_targets
 from gdjax.descent.batches import Order
-from gdjax.flows import FlowStatus, central_flow
+from gdjax.flows import central_flow
 from gdjax.problems.evaluation import deterministic_cost
 
 AVERAGES = (
@@ -32,7 +32,6 @@ AVERAGES = (
     "along_hessian",
     "distance_hessian",
     "additive",
-    "center",
     "curvature_variance",
     "drift",
     "limit_shuffled",
@@ -82,9 +81,8 @@ def oscillation(
 
         path_batch = eta/2 E[g^T H g] / E|g|^2,   stationary = eta/2 E|g|^2 / E[d^T g],
         along_hessian = E[g^T H d] / E|g|^2,      distance_hessian = E[d^T H d] / E[d^T g],
-        additive = E|g(c)|^2 / E|g|^2,            center = eta/2 times the sharpness at c,
-        curvature_variance = eta^2 V,             stationary = 1 + drift,
-        limit_shuffled, limit_replacement = `stability_limit` at c
+        additive = E|g(c)|^2 / E|g|^2,            curvature_variance = eta^2 V,
+        stationary = 1 + drift,                   limit_... = `stability_limit` at c
 
     For shuffled batches of b among N samples, V includes the factor (N - b) / (N - 1). The equation
     for stationary and drift is exact: drift is the change of |d|^2 over all steps, divided by 2 eta
@@ -134,7 +132,6 @@ def oscillation(
             gHd / gg,
             dHd / dg,
             additive / gg,
-            rate / 2 * forces["sharpness"],
             rate**2 * share * forces["curvature_variance"] / size,
             change / (2 * rate * len(rows) * dg),
             *(stability_limit(gradient, center, forces, other) for other in others),
@@ -251,8 +248,8 @@ def constrained_path(config: Config) -> xr.Dataset:
         late = jax.tree.map(lambda a: a[shown], flow.params)
         forces = jax.lax.map(lambda w: edge_forces(problem, unravel, ravel_pytree(w)[0]), late)
         forces.pop("direction")
-        return {**forces, "completed": flow.status == FlowStatus.COMPLETED}
+        return forces
 
     forces = jax.jit(jax.vmap(one))(gd.run_keys(0, np.arange(config.starts)).init)
     dims = ("seed", "point")
-    return xr.Dataset({name: (dims[: v.ndim], np.asarray(v)) for name, v in forces.items()})
+    return xr.Dataset({name: (dims, np.asarray(v)) for name, v in forces.items()})

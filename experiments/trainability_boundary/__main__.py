@@ -243,13 +243,9 @@ def over_seeds(dataset: xr.Dataset) -> dict[str, dict[str, Interval]]:
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return dimensions with intervals, and numbers of boundary rates."""
-    summary: dict = {
-        "runs_a_map": int(dataset.trains[0, 0, 0].size),
-        "seeds": dataset.sizes["seed"],
-    }
+    summary: dict = {"seeds": dataset.sizes["seed"]}
     for index, (condition, medians) in enumerate(over_seeds(dataset).items()):
-        part = dataset.isel(condition=index)
-        one = fits(part)
+        one = fits(dataset.isel(condition=index))
         entries: dict = {name.replace(" ", "_"): interval[:3] for name, interval in medians.items()}
         entries |= {
             "published": CONDITIONS[condition].published,
@@ -257,7 +253,6 @@ def numbers(dataset: xr.Dataset) -> dict:
             "most": one.dimension.max("seed").values,
             "error_most": one.error.max("seed").values,
             "of_a_line": (one.dimension - one.error <= 1).sum("seed").values,
-            "share_that_trains": part.trains.mean(("seed", "row", "column")).values,
         }
         name = condition.replace(" ", "_")
         summary |= {f"{name}_{key}": value for key, value in entries.items()}
@@ -270,39 +265,22 @@ def numbers(dataset: xr.Dataset) -> dict:
     }
 
 
-def panels(dataset: xr.Dataset, index: int) -> list[plots.Map]:
-    """Return, for each condition, the map number `index` of the first seed."""
-    return [
-        plots.Map(
-            *(one[side].values for side in ("across", "up", "trains", "speed")),
-            CONDITIONS[name].axes,
-        )
-        for place, name in enumerate(dataset.attrs["conditions"])
-        for one in [dataset.isel(condition=place, seed=0, map=index)]
-    ]
-
-
 def plot(dataset: xr.Dataset) -> dict:
     """Draw the first and the last maps, dimensions, and the one-dimensional cases."""
-    by_condition, last = over_seeds(dataset), dataset.sizes["map"] - 1
+    by_condition = over_seeds(dataset)
 
-    def drawn(index, closer=None):
+    def drawn(index):
         part = parts(dataset)[index]
         titles = [f"{name}: {with_ends(medians[part])}" for name, medians in by_condition.items()]
-        return plots.maps(panels(dataset, index), titles, title=part, closer=closer)
+        return plots.maps(dataset, index, titles, title=part)
 
     return {
-        "whole": drawn(0, panels(dataset, min(1, last))),
-        "closest": drawn(last),
+        "whole": drawn(0),
+        "closest": drawn(dataset.sizes["map"] - 1),
         "dimensions": plots.dimensions(
             by_condition, [CONDITIONS[name].published for name in by_condition]
         ),
-        "cosine": plots.boundary_rates(
-            dataset.roughness.values,
-            dataset.learning_rate.values,
-            dataset.bounded.values,
-            threshold=1 / (2 * np.pi**2),
-        ),
+        "cosine": plots.boundary_rates(dataset, threshold=1 / (2 * np.pi**2)),
     }
 
 

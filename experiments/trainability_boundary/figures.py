@@ -1,10 +1,10 @@
 """Figures of the boundary between settings with which training succeeds and fails."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+import xarray as xr
+from jaxtyping import Float
 from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap
@@ -14,6 +14,8 @@ from matplotlib.ticker import MaxNLocator
 
 from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, VERMILLION, style
 from gdjax.statistics import Interval
+
+from .conditions import CONDITIONS
 
 # The palest blue and the palest orange are also distinguishable for color-blind readers, so that
 # the boundary between slow runs is visible.
@@ -29,60 +31,51 @@ LABELS = {
 }
 
 
-class Map(NamedTuple):
-    """A map of training outcomes over two geometrically spaced settings."""
-
-    across: Float[np.ndarray, " columns"]
-    up: Float[np.ndarray, " rows"]
-    trains: Bool[np.ndarray, "rows columns"]
-    speed: Float[np.ndarray, "rows columns"]  # smaller for faster training or divergence
-    axes: tuple[str, str] = ("input_rate", "output_rate")  # keys of `LABELS`
-
-
-def colored(shown: Map) -> Float[np.ndarray, "rows columns 4"]:
+def colored(shown: xr.Dataset) -> Float[np.ndarray, "rows columns 4"]:
     """Return the colors of a map, by the rank of each run's speed.
 
     Ranks are computed separately for runs that succeed and runs that fail. With ranks, the full
     range of colors is used for any distribution of speeds; equal speeds have equal colors.
     """
-    colors = np.zeros((*shown.trains.shape, 4))
-    for side, colormap in ((shown.trains, TRAINS), (~shown.trains, DIVERGES)):
+    trains, speed = shown.trains.values, shown.speed.values
+    colors = np.zeros((*trains.shape, 4))
+    for side, colormap in ((trains, TRAINS), (~trains, DIVERGES)):
         if side.any():
-            _, ranks, count = np.unique(shown.speed[side], return_inverse=True, return_counts=True)
+            _, ranks, count = np.unique(speed[side], return_inverse=True, return_counts=True)
             rank = (np.cumsum(count) - count / 2) / count.sum()
             colors[side] = colormap(1 - rank[ranks])
     return colors
 
 
-def maps(
-    shown: Sequence[Map], titles: Sequence[str], *, title: str, closer: Sequence[Map] | None = None
-) -> Figure:
-    """Draw maps side by side, with common color scales.
+def maps(dataset: xr.Dataset, number: int, titles: Sequence[str], *, title: str) -> Figure:
+    """Draw one map of the first seed for each condition, with common color scales.
 
     Args:
-        shown: maps, drawn up to three in a row.
+        dataset: results of the experiment.
+        number: number of the map; the window of the next map, if there is one, is framed.
         titles: title of each map.
         title: title of the figure.
-        closer: magnified map of a window of each map; the window is drawn as a frame.
     """
+    first, conditions = dataset.isel(seed=0), dataset.attrs["conditions"]
     with style():
-        columns = min(3, len(shown))
-        rows = -(-len(shown) // columns)
+        columns = min(3, len(conditions))
+        rows = -(-len(conditions) // columns)
         figure = Figure(figsize=(5.5 * columns, 5.3 * rows + 0.9))
         grid = figure.add_gridspec(rows + 1, 6, height_ratios=[1] * rows + [0.03])
         wide = 6 // columns
-        for number, (one, name) in enumerate(zip(shown, titles, strict=True)):
-            row, column = divmod(number, columns)
+        for index, (condition, name) in enumerate(zip(conditions, titles, strict=True)):
+            row, column = divmod(index, columns)
             axes = figure.add_subplot(grid[row, wide * column : wide * (column + 1)])
+            one = first.isel(condition=index, map=number)
             axes.imshow(colored(one), origin="lower", extent=_extent(one), aspect="auto")
-            sides = zip((axes.xaxis, axes.yaxis), (one.across, one.up), one.axes, strict=True)
-            for axis, values, setting in sides:
-                ticks = _ticks(values[0], values[-1])
+            across, up = CONDITIONS[condition].axes
+            for axis, side, setting in ((axes.xaxis, "across", across), (axes.yaxis, "up", up)):
+                ticks = _ticks(*one[side].values[[0, -1]])
                 axis.set_ticks(np.log10(ticks), [f"{tick:.6g}" for tick in ticks])
                 axis.set_label_text(LABELS[setting])
             axes.set_title(name)
-            if closer is not None:
-                _frame(axes, closer[number])
+            if number + 1 < first.sizes["map"]:
+                _frame(axes, first.isel(condition=index, map=number + 1))
         for place, colormap, label, ends in (
             (slice(0, 3), TRAINS, "trains", ("slowly", "fast")),
             (slice(3, 6), DIVERGES, "does not train", ("fails late", "fails at once")),
@@ -91,7 +84,7 @@ def maps(
             bar = figure.colorbar(colors, cax=below, orientation="horizontal")
             bar.set_ticks([0.0, 1.0], labels=ends)
             bar.set_label(label, labelpad=-12)
-        shares = [np.mean(one.trains) for one in shown]
+        shares = first.trains.isel(map=number).mean(("row", "column")).values
         figure.suptitle(
             f"Trainable settings, {title}: {min(shares):.0%} to {max(shares):.0%} of a map"
         )
@@ -99,7 +92,7 @@ def maps(
 
 
 def _extent(one):
-    return tuple(np.log10([*one.across[[0, -1]], *one.up[[0, -1]]]))
+    return tuple(np.log10([*one.across.values[[0, -1]], *one.up.values[[0, -1]]]))
 
 
 def _ticks(low, high):
@@ -146,20 +139,13 @@ def dimensions(known: Mapping[str, Mapping[str, Interval]], published: Sequence[
     return figure
 
 
-def boundary_rates(
-    roughness: Float[np.ndarray, " cases"],
-    learning_rate: Float[np.ndarray, " rates"],
-    bounded: Bool[np.ndarray, "cases rates"],
-    threshold: float,
-) -> Figure:
+def boundary_rates(dataset: xr.Dataset, threshold: float) -> Figure:
     """Draw the learning rates at which boundedness changes, against roughness.
 
-    Args:
-        roughness: e / l^2 of x^2 + e cos(2 pi x / l).
-        learning_rate: learning rates, evenly spaced.
-        bounded: whether descent remains bounded, for each roughness and learning rate.
-        threshold: roughness above which the cost is not convex.
+    Above the roughness `threshold`, the cost is not convex.
     """
+    roughness, learning_rate = dataset.roughness.values, dataset.learning_rate.values
+    bounded = dataset.bounded.values
     changes, flat = bounded[:, 1:] != bounded[:, :-1], roughness <= threshold
     case, cell = np.nonzero(changes)
     with style():

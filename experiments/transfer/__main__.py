@@ -184,8 +184,7 @@ def regrets(
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return best and good rates, shifts, regrets and slopes of the coordinate check."""
-    widths = dataset.width.values
-    summary: dict = {"widths_ratio": float(widths[-1] / widths[0]), "good": GOOD}
+    summary: dict = {"good": GOOD}
     names = enumerate(dataset.attrs["parametrizations"])
     for optimizer, (index, name) in product(dataset.attrs["optimizers"], names):
         one = dataset.isel(parametrization=index)
@@ -199,7 +198,6 @@ def numbers(dataset: xr.Dataset) -> dict:
             "lowest_cost": half.min(axis=-1).tolist(),
             "shift": shift(rates, costs[0], costs[-1]),
             "regret": [list(interval[:3]) for interval in regret],
-            "runs_diverged": int(np.sum(np.isinf(costs))),
         }
         for step in dataset.step.values:
             slopes = [one[f"{optimizer}.{n}"].sel(step=step).values for n in SLOPES]

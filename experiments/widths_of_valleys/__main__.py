@@ -57,7 +57,6 @@ def run(config: Config) -> xr.Dataset:
     sets = [minima_of_set(config, index, first) for index in indices]
     return xr.concat(sets, "minimum", combine_attrs="drop").assign_attrs(
         resamples=config.resamples,
-        kinds=[dict(one.attrs["kinds"]) for one in sets],
         parameters=sets[0].attrs["parameters"],
     )
 
@@ -163,14 +162,8 @@ def narrow_groups(sets: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return counts, widths, and rank correlations."""
-    kinds = dataset.attrs["kinds"]
-    summary: dict = {
-        f"runs_{label.replace(' ', '_')}": [one.get(label, 0) for one in kinds]
-        for label in sorted({label for one in kinds for label in one})
-    }
     _, minima = np.unique(dataset["set"].values, return_counts=True)
-    rhat = np.maximum(dataset.chains_rhat, dataset.chains_distance_rhat)
-    summary |= {
+    summary: dict = {
         "parameters": dataset.attrs["parameters"],
         "sets": len(minima),
         "minima": dataset.sizes["minimum"],
@@ -178,19 +171,9 @@ def numbers(dataset: xr.Dataset) -> dict:
         "minima_found_twice": int((dataset["count"] > 1).sum()),
         "coefficients_refused": int((dataset.chains_status != 0).sum()),
         "volumes_lower_bounds": int(dataset.volume_lower_bound.sum()),
-        "chains_rhat_most": float(rhat.max()),
-        "chains_effective_least": float(dataset.chains_effective_sample_size.min()),
-        "volume_effective_least": float(dataset.volume_effective_directions.min()),
-        "volume_standard_error_most": float(dataset.volume_standard_error.max()),
-        "coefficient_standard_error_most": float(dataset.chains_standard_error.max()),
+        "coefficient_least": float(dataset.chains_coefficient.min()),
+        "coefficient_most": float(dataset.chains_coefficient.max()),
     }
-    for name, variable in VARIABLES.items():
-        values = dataset[variable].values
-        summary |= {
-            f"{name}_least": float(np.nanmin(values)),
-            f"{name}_median": float(np.nanmedian(values)),
-            f"{name}_most": float(np.nanmax(values)),
-        }
     for name, (mean, each) in correlations(dataset).items():
         summary |= {name: mean[:3], f"{name}_by_set": each.tolist()}
     # The correlation in a union of two groups may differ from that within each group.
@@ -199,10 +182,8 @@ def numbers(dataset: xr.Dataset) -> dict:
     if len(narrow) > 1:
         rng, resamples = np.random.default_rng(0), dataset.attrs["resamples"]
         summary |= {
-            "narrow_sets": len(narrow),
             "narrow_minima": sum(one.shape[1] for one in narrow),
             "narrow_volume_and_accuracy": bootstrap(rank_correlation, narrow, resamples, rng)[:3],
-            "narrow_volume_and_accuracy_by_set": [float(rank_correlation(*one)) for one in narrow],
         }
     return summary
 

@@ -10,8 +10,9 @@ import optax
 import xarray as xr
 
 import gdjax as gd
+from experiments.shared.runs import ends_of
 from gdjax.errors import InputError
-from gdjax.minima import count_kinds, count_minima
+from gdjax.minima import count_minima
 from gdjax.problems.problem import NOTHING
 from gdjax.volumes.basin_volume import basin_volume
 from gdjax.volumes.learning_coefficient import finite_temperature_coefficient
@@ -82,17 +83,17 @@ def minima_of_set(config: Config, index: int, first: gd.Problem) -> xr.Dataset:
     seeds, steps = gd.axes(seed=range(config.seeds)), config.steps
     rule = partial(optax.sgd, learning_rate=config.learning_rate, momentum=config.momentum)
     runs = gd.sweep(problem, seeds, steps, make_optimizer=rule, record_every=steps, metrics={})
-    like = jax.eval_shape(problem.init, jax.random.key(0))
     key_census, key_widths = jax.random.split(jax.random.key(config.key + index))
-    ends = gd.params_of(runs, like, {})
-    census = count_minima(same_static, ends, key=key_census, max_steps=config.polishing)
+    census = count_minima(
+        same_static, ends_of(problem, runs), key=key_census, max_steps=config.polishing
+    )
     count = census.sizes["minimum"]
     if count < MIN_MINIMA:
         raise InputError(
             f"seeds = {config.seeds}: {count} minima found on set {index}, expected at least "
             f"{MIN_MINIMA}, to compare their widths; use more seeds"
         )
-    minima = gd.params_of(census, like, {})
+    minima = ends_of(problem, census)
     with jax.enable_x64(True):
         columns = measured(config, same_static, minima, key_widths)
     columns |= {name: census[name].values for name in ("count", "minimum_cost")}
@@ -102,7 +103,7 @@ def minima_of_set(config: Config, index: int, first: gd.Problem) -> xr.Dataset:
     return xr.Dataset(
         {name: ("minimum", value) for name, value in columns.items()},
         coords={"set": ("minimum", np.full(count, index))},
-        attrs={"kinds": count_kinds(census), "parameters": problem.network.parameter_count},
+        attrs={"parameters": problem.network.parameter_count},
     )
 
 

@@ -1,7 +1,6 @@
 """The accuracy experiment: paired gains of changes, and accuracies of recipes."""
 
 import dataclasses
-from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +11,7 @@ import gdjax as gd
 from experiments.accuracy import __main__ as accuracy
 from experiments.accuracy import model as methods
 from experiments.accuracy import training
-from experiments.accuracy.training import quadratic_with_targets, single_changes
+from experiments.accuracy.training import quadratic_with_targets
 from gdjax.problems import quadratic
 
 
@@ -29,38 +28,36 @@ def plane_of_ways():
 
 
 def study():
-    """Return a Dataset of three variants and two recipes, with known gains."""
+    """Return a tree of three variants and two recipes, with known gains."""
     rungs = np.array([[0.90, 0.92, 0.94], [0.91, 0.94, 0.95]])
-    dims = ("ladder_variant", "ladder_seed")
+    of_variant, of_recipe = ("variant", "seed"), ("recipe", "seed")
     answers = np.array([[[0, 1, 1, 0], [0, 0, 2, 1]], [[0, 1, 2, 0], [0, 1, 2, 2]]])
-    generator = np.random.default_rng(0)
-    return xr.Dataset(
+    ladder = xr.Dataset(
         {
-            "ladder_validation_accuracy": (dims, rungs),
-            "ladder_averaged_accuracy": (dims, rungs + 0.01),
-            "tried_validation_accuracy": (
-                ("tried_variant", "tried_seed"),
-                np.array([[0.89, 0.92, np.nan]]),
-            ),
-            "answer": (("recipe", "seed", "test"), answers.astype(np.uint8)),
-            "label": ("test", np.array([0, 1, 2, 2], np.uint8)),
-            "test_accuracy": (("recipe", "seed"), np.array([[0.5, 0.5], [0.75, 1.0]])),
-            "bundled_accuracy": (("short", "seed"), np.array([[0.8, 0.9], [0.9, 0.9]])),
-            "slope": (("recipe", "seed", "layer", "bin"), np.full((2, 2, 3, methods.BINS), 0.05)),
-            "norm": (("recipe", "seed", "layer"), np.ones((2, 2, 3))),
-            "sharpness": (("recipe", "seed"), np.array([[1.0, 2.0], [3.0, 4.0]])),
-            "weight": (("recipe", "neuron", "pixel"), generator.normal(size=(2, 4, 9))),
-            **plane_of_ways().data_vars,
+            "validation_accuracy": (of_variant, rungs),
+            "averaged_accuracy": (of_variant, rungs + 0.01),
         },
-        {
-            "ladder_variant": ["decayed", "distorted copies"],
-            "tried_variant": ["Adam"],
-            "tried_against": ("tried_variant", ["distorted copies"]),
-            "recipe": ["plain", "best"],
-            "short": ["plain", "quick"],
-        },
-        {"data_hash": "0", "copies_seconds": 1.0, "fresh_step": 2.0},
+        {"variant": ["decayed", "distorted copies"]},
     )
+    tried = xr.Dataset(
+        {"validation_accuracy": (of_variant, [[0.89, 0.92, np.nan]])},
+        {"variant": ["Adam"], "against": ("variant", ["distorted copies"])},
+    )
+    test = xr.Dataset(
+        {
+            "answer": ((*of_recipe, "test"), answers.astype(np.uint8)),
+            "label": ("test", np.array([0, 1, 2, 2], np.uint8)),
+            "test_accuracy": (of_recipe, [[0.5, 0.5], [0.75, 1.0]]),
+            "slope": ((*of_recipe, "layer", "bin"), np.full((2, 2, 3, methods.BINS), 0.05)),
+            "norm": ((*of_recipe, "layer"), np.ones((2, 2, 3))),
+            "sharpness": (of_recipe, [[1.0, 2.0], [3.0, 4.0]]),
+        }
+    ).merge(plane_of_ways())
+    short = xr.Dataset(
+        {"accuracy": (of_recipe, [[0.8, 0.9], [0.9, 0.9]])}, {"recipe": ["plain", "quick"]}
+    )
+    parts = {"ladder": ladder, "tried": tried, "test": test, "short": short}
+    return xr.DataTree.from_dict(parts)
 
 
 def test_gains_are_paired_by_start():
@@ -84,19 +81,12 @@ def test_trajectories_lie_in_the_plane_of_their_end_points():
 
 
 def test_the_summary_equals_values_computed_by_hand():
-    result = accuracy.numbers(study())
-    assert accuracy.errors(study()).tolist() == [[[0, 0, 2], [0, 1, 1]], [[0, 0, 1], [0, 0, 0]]]
+    result, test = accuracy.numbers(study()), study()["test"].to_dataset()
+    assert accuracy.errors(test).tolist() == [[[0, 0, 2], [0, 1, 1]], [[0, 0, 1], [0, 0, 0]]]
     assert result["errors_left"] == 1 / 4
     assert (result["test_best"], result["test_best_lowest"]) == (0.875, 0.75)
     assert result["test_gain"] == 0.375
-    np.testing.assert_allclose(result["bundled_gain"], 0.05)
     assert result["saturated_plain"] == [0.1] * 3
-    np.testing.assert_allclose(result["distance_plain"], 2, rtol=1e-6)
-    np.testing.assert_allclose(result["distance_best"], 12**0.5, rtol=1e-6)
-
-
-def test_figures_are_drawn_from_the_dataset():
-    assert set(accuracy.plot(study())) == {"ladder", "weights", "differences", "ways"}
 
 
 def test_the_quadratic_loss_accepts_soft_targets():
@@ -107,20 +97,20 @@ def test_the_quadratic_loss_accepts_soft_targets():
     np.testing.assert_allclose(hard, quadratic(outputs, labels))
 
 
-# One variant for each kind of change: targets, optimizer, images, number of epochs. The other
-# variants differ from these only in numerical settings.
-EACH_WAY = ("targets 0.05 and 0.95", "Adam", "fresh copies", "100 epochs")
+# One variant for each kind of change: images, targets and optimizer. The other variants differ from
+# these only in numerical settings.
+RUNGS = ("plain", "distorted copies", "longer")
+CHANGES = ("targets 0.05 and 0.95", "Adam", "fresh copies")
 
 
-def test_a_small_study(tmp_path, monkeypatch):
-    """The numbers of epochs, variants and timed steps are reduced."""
+def test_a_small_study(tmp_path, monkeypatch, drawn):
+    """The numbers of epochs and variants are reduced."""
     fewer = {k: dataclasses.replace(recipe, epochs=6) for k, recipe in methods.RECIPES.items()}
     for module in (methods, training):
         monkeypatch.setattr(module, "RECIPES", fewer)
-    monkeypatch.setattr(
-        accuracy, "single_changes", lambda epochs: {k: single_changes(epochs)[k] for k in EACH_WAY}
-    )
-    monkeypatch.setattr(accuracy, "price", partial(accuracy.price, steps=100))
+    for name, chosen in (("ladder", RUNGS), ("single_changes", CHANGES)):
+        variants = {k: getattr(training, name)(2)[k] for k in chosen}
+        monkeypatch.setattr(accuracy, name, lambda epochs, variants=variants: variants)
     small = methods.Config(
         data="mnist5k",
         held_out=3800,
@@ -132,9 +122,11 @@ def test_a_small_study(tmp_path, monkeypatch):
         points=7,
         store=tmp_path,
     )
-    results = accuracy.run(small)
-    assert results.sizes["ladder_variant"] == 7
-    assert accuracy.numbers(results)["distance_best"] > 0
+    tree = accuracy.run(small)
+    assert tree["ladder"].sizes["variant"] == 3
+    assert accuracy.numbers(tree)["seeds_fresh copies"] == 1
+    assert set(drawn(accuracy, tree)) == {"ladder", "weights", "differences", "ways"}
+    results = tree["test"].to_dataset()
     assert np.isfinite(results.sharpness.values).all()
     np.testing.assert_allclose(results.slope.sum("bin"), 1, rtol=1e-5)
     right = (results.answer == results.label).mean("test")

@@ -69,8 +69,6 @@ def test_a_barrier_of_at_least_half_the_median_of_independent_starts_is_another_
             "barrier": (dims, known),
             "floor": (("initializer", "trunk"), [[0.0, 0.1]]),
             "independent": (("initializer", "pair"), [[1.0, 2.0, 5.0]]),
-            "trunk_cost": (("initializer", "trunk"), [[0.3, 0.5]]),
-            "lit_share": ("initializer", [0.8]),
         },
         {"initializer": ["fan_in"], "branch_step": [0], "perturbation": [1.0], "layer": [1, 2]},
         {"steps": 9},
@@ -112,7 +110,7 @@ def test_reversed_pixels_give_the_same_descent_up_to_rounding():
         for one in (problem, branching.reversed_inputs(problem))
     )
     np.testing.assert_allclose(backward.cost, runs.cost, rtol=1e-5)
-    ends = branching.stacked(problem, runs)
+    ends = branching.ends_of(problem, runs)
     forward = branching.reversed_pixels(backward, problem)
     for a, b in zip(jax.tree.leaves(ends), jax.tree.leaves(forward), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)

@@ -9,12 +9,22 @@ import pytest
 import xarray as xr
 
 import gdjax as gd
+from experiments.batch_sizes import __main__ as batch_sizes
+from experiments.catapult import __main__ as catapult_summary
+from experiments.catapult import model as catapult
 from experiments.central_flow import __main__ as central_flow
+from experiments.decay_exponents import __main__ as decay_exponents
+from experiments.edge_models import __main__ as edge_models
+from experiments.edge_of_stability import __main__ as edge_of_stability
+from experiments.gradient_anatomy import __main__ as gradient_anatomy
 from experiments.hessian_spectrum import __main__ as hessian_spectrum
 from experiments.initializations import __main__ as initializations
 from experiments.learning_rates import __main__ as learning_rates
+from experiments.non_euclidean_edge import __main__ as non_euclidean_edge
 from experiments.roofline import __main__ as roofline
+from experiments.shared.edges import late
 from experiments.shared.images import pooled, shrunk
+from experiments.shared.regressions import random_targets
 from gdjax import slabs
 from gdjax.data import load
 from gdjax.sweeps.absent_device import Kernel, Loop, loops
@@ -49,14 +59,10 @@ def test_the_widest_gap_ignores_ratios_to_values_that_are_not_positive():
     assert hessian_spectrum.widest_gap(values, 5) == (4, pytest.approx(19))
 
 
-def test_negative_parts_of_known_nodes_have_their_known_values():
+def test_the_negative_sum_of_known_nodes_has_its_known_value():
     nodes = np.array([[-2.0, 0.0, 3.0], [-1.0, 0.001, 1.0]])
     weights = np.array([[0.1, 0.8, 0.1], [0.3, 0.3, 0.4]])
-    summary = hessian_spectrum.negative(nodes, weights, 100, 0.01)
-    assert summary["eigenvalues_below"] == pytest.approx(20)
-    assert summary["eigenvalues_above"] == pytest.approx(25)
-    assert summary["negative_sum"] == pytest.approx(-25)
-    assert summary["negative_sum_error"] == pytest.approx(5)
+    assert hessian_spectrum.negative_sum(nodes, weights, 100) == pytest.approx((-25, 5))
 
 
 def test_digits_are_pooled_to_ten_by_ten():
@@ -138,3 +144,237 @@ def test_sigmoids_at_zero_temperature_are_step_functions():
     assert np.array_equal(cold, step.apply(params, image))
     gradient = jax.grad(lambda p: jnp.sum(step.apply(p, image) ** 2))(params)
     assert all(not np.any(leaf) for leaf in jax.tree.leaves(gradient))
+
+
+def costs_by_batch_size(seconds):
+    """Return a Dataset in which the best rate of batch size 1 depends on the epoch."""
+    cost = np.array([[[9, 1, 1, np.nan], [9, 2, 0, np.nan]], [[9, 8, 7, 6], [9, 7, 6, 5]]])
+    return xr.Dataset(
+        {
+            "cost": (("batch_size", "learning_rate", "seed", "epoch"), cost[:, :, None]),
+            "test_accuracy": (("batch_size", "learning_rate", "seed", "epoch"), cost[:, :, None]),
+            "seconds_an_epoch": ("batch_size", seconds),
+        },
+        {"batch_size": [1, 4], "learning_rate": [0.1, 1.0], "epoch": np.arange(4)},
+        {"baseline": 2.0},
+    )
+
+
+def test_the_time_of_the_comparison_is_the_shortest_total_time():
+    # In 1.8 s, three epochs of 0.6 s are completed, but only one epoch of 1 s.
+    ends = batch_sizes.ends(costs_by_batch_size([1.0, 0.6]))
+    assert ends["epochs"].tolist() == [2, 2]
+    assert ends["time"].tolist() == [1, 3]
+
+
+def test_the_best_rate_is_selected_at_the_epoch_of_the_comparison():
+    dataset = costs_by_batch_size([1.0, 0.6])
+    assert float(batch_sizes.runs_at_best_rate(dataset, 0, 1).learning_rate) == 0.1
+    assert float(batch_sizes.runs_at_best_rate(dataset, 0, 2).learning_rate) == 1.0
+    assert batch_sizes.epochs_to_half_baseline(dataset, 0) == 1
+    assert batch_sizes.epochs_to_half_baseline(dataset, 1) == np.inf
+
+
+@pytest.mark.parametrize(("x64", "error"), [(False, 1e-2), (True, 1e-9)])
+def test_descents_of_linear_networks_satisfy_a_recursion_of_two_numbers(x64, error):
+    """Hand-written descents run from 16 starts, at rates below and above 2 / k."""
+    width, steps, starts = 64, 150, 16
+    with jax.enable_x64(x64):
+        U, v = jax.random.normal(jax.random.key(1), (2, starts, width))
+        f, k = jnp.sum(U * v, 1) / np.sqrt(width), jnp.sum(U**2 + v**2, 1) / width
+        shares = jnp.linspace(0.5, 3.5, starts)
+        known = jax.vmap(catapult.two_numbers, (0, 0, 0, None, None))(f, k, shares, width, steps)
+
+        def step(params, _):
+            U, v = params
+            f, k = jnp.sum(U * v, 1) / np.sqrt(width), jnp.sum(U**2 + v**2, 1) / width
+            move = (shares / k0 * f / np.sqrt(width))[:, None]
+            return (U - move * v, v - move * U), (f, k)
+
+        k0 = k
+        result = jax.lax.scan(step, (U, v), length=steps + 1)[1]
+        for a, b in zip(result, known, strict=True):
+            scale = np.max(np.abs(b), axis=1, keepdims=True)
+            np.testing.assert_allclose(a.T / scale, b / scale, atol=error)
+
+
+def test_the_curvature_is_the_largest_eigenvalue_of_the_full_kernel():
+    with jax.enable_x64(True):
+        problem = catapult.network(jnp.tanh, 20, 3)
+        (U, v), k = jax.jit(problem.init)(gd.run_keys(0).init)
+        x = problem.data[0]
+        outputs = lambda U, v: v @ jnp.tanh(U @ x.T) / np.sqrt(20)  # noqa: E731
+        slopes = jax.jit(jax.jacobian(outputs, (0, 1)))(U, v)
+        J = np.concatenate([np.asarray(s).reshape(3, -1) for s in slopes], axis=1)
+        assert float(k) == pytest.approx(np.linalg.eigvalsh(J @ J.T / 3)[-1], rel=1e-10)
+
+
+def test_the_onset_of_a_square_root_is_recovered():
+    rates = np.linspace(0, 1, 2000)
+    assert catapult_summary.onset(rates, np.sqrt(np.maximum(rates - 0.4, 0))) == pytest.approx(0.4)
+
+
+def test_the_best_exponent_is_that_of_known_costs():
+    exponents, peaks = np.array([0.5, 1.0, 1.5, 2.0, 3.0, 4.0]), np.geomspace(0.1, 10, 7)
+    x, y = np.log(exponents / 1.8)[:, None], np.log(peaks)[None]
+    costs = 3 + x**2 + (y - 0.3 * x - 0.1) ** 2
+    assert decay_exponents.best_exponent(exponents, peaks, costs) == pytest.approx(1.8, rel=1e-3)
+    best = decay_exponents.tuned(peaks, costs)
+    np.testing.assert_allclose(best[:, 1], 3 + x[:, 0] ** 2, rtol=1e-6)
+    np.testing.assert_allclose(np.log(best[:, 0]), 0.3 * x[:, 0] + 0.1, atol=1e-6)
+    costs[:, -3:] = np.inf  # diverged; the lowest remaining cost is used
+    assert np.isfinite(decay_exponents.tuned(peaks, costs)).all()
+    assert decay_exponents.vertex(np.arange(3.0), np.array([1.0, 2.0, 3.0])) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("capacity", [1.5, 2.0])
+def test_expected_costs_on_a_quadratic_are_close_to_those_of_the_exact_recursion(capacity):
+    """E w_i^2 <- (1 - r_t lambda_i)^2 E w_i^2 + r_t^2 noise lambda_i, at small rates."""
+    config = decay_exponents.Config(modes=100, exponents=(0.5, 2.0))
+    steps, peaks = 1000, np.array([0.01, 0.05])
+    costs = decay_exponents.power_decay_costs(config, capacity, 1.0, steps, peaks)
+    i = np.arange(1.0, 101)
+    values = i**-capacity
+    squares = np.broadcast_to(i ** -(capacity + 1) / values, (2, 2, 100))
+    for t in range(steps):
+        rate = peaks[:, None] * (1 - t / steps) ** np.array([0.5, 2.0])[:, None, None]
+        squares = (1 - rate * values) ** 2 * squares + rate**2 * values
+    np.testing.assert_allclose(costs, squares @ values / 2, rtol=0.03)
+
+
+@pytest.mark.parametrize("capacity", [1.5, 2.0])
+def test_the_best_exponent_on_a_quadratic_approaches_2_beta_minus_1(capacity):
+    """It rises slowly from below, since the theory holds for many steps."""
+    config = decay_exponents.Config(modes=2000)
+    best = []
+    for steps in (10**3, 10**5, 10**7):
+        peaks = decay_exponents.scaled_peaks(config, capacity, steps)
+        costs = decay_exponents.power_decay_costs(config, capacity, 1.0, steps, peaks)
+        best.append(decay_exponents.best_exponent(np.array(config.exponents), peaks, costs))
+    away = 2 * capacity - 1 - np.array(best)
+    assert away[0] > 1.5 * away[1] > 2.25 * away[2] > 0
+    assert away[2] < 0.2 * (2 * capacity - 1)
+
+
+def test_relative_distances_from_a_straight_path_have_closed_forms():
+    """They are 0 for a shift in time, and 1 / t for a path beside it at distance 1."""
+    t = np.arange(20.0)
+    line = np.stack([t, 0 * t], axis=1)
+    shifted = line + np.array([2.0, 0.0])
+    beside = line + np.array([0.0, 1.0])
+    at = np.isfinite(edge_models.relative_distances(shifted, line, 3))
+    assert list(np.flatnonzero(at)) == list(range(3, 17))
+    np.testing.assert_allclose(edge_models.relative_distances(shifted, line, 3)[at], 0)
+    np.testing.assert_allclose(edge_models.relative_distances(beside, line, 3)[at], 1 / t[at])
+    beside[10] = np.nan
+    assert edge_models.relative_distances(beside, line, 3)[10] == np.inf
+
+
+def test_ratios_of_one_infinite_distance_are_counted_and_of_two_are_omitted():
+    inf = np.inf
+    result = edge_models.ratio(np.array([1.0, inf, 1.0, inf]), np.array([2.0, 1.0, inf, inf]))
+    assert result == [0.5, -inf, inf]
+    assert edge_models.ratio(np.array([inf]), np.array([inf])) is None
+
+
+def test_ratios_from_below_include_only_starts_below_the_edge():
+    distances = {"gradient": 4.0, "central": 2.0, "rod": 1.0, "edge": 2.0, "moved": 0.5}
+    rows, at = ("learning_rate", "seed"), ("learning_rate", "seed", "step")
+    variables: dict = {
+        name: value
+        for model, distance in distances.items()
+        for name, value in {
+            f"{model}_distance": (at, np.array([[[distance] * 4, [1.0] * 4]])),
+            f"{model}_product": (at, np.array([[[1.5, 2, 2, 2], [2.5, 2, 2, 2]]])),
+            f"{model}_completed": (rows, np.array([[True, True]])),
+            f"{model}_seconds": 1.0,
+        }.items()
+    }
+    dataset = xr.DataTree.from_dict({"case": xr.Dataset(variables, {"learning_rate": [0.3]})})
+    result = edge_models.numbers(dataset)
+    assert result["case_rate_0.3_rod_to_central_from_below"] == [0.5]
+    assert result["case_rate_0.3_rod_to_gradient"][0] == (0.25 + 1) / 2
+    assert result["case_rate_0.3_rod_above_floor"] == 1
+
+
+def test_data_and_starts_are_those_of_the_published_code():
+    """The data are 20 points of T5 = 16 x^5 - 20 x^3 + 5 x; starts are as in PyTorch.
+
+    All initial weights and biases lie within +-1 / sqrt(inputs).
+    """
+    problem = edge_of_stability.chebyshev()
+    x, y = problem.data
+    np.testing.assert_allclose(y, 16 * x**5 - 20 * x**3 + 5 * x, atol=1e-12)
+    assert x.shape == (20, 1)
+    params = problem.init(jax.random.key(0))
+    assert [np.shape(a) for layer in params for a in layer] == [(100, 1), (100,), (1, 100), (1,)]
+    for layer, bound in zip(params, (1.0, 0.1), strict=True):
+        for leaf in layer:
+            assert float(jnp.max(jnp.abs(leaf))) <= bound
+    assert float(jnp.max(jnp.abs(params[0].weights))) > 0.9
+
+
+def test_the_tangent_network_differs_only_in_its_unbounded_outputs():
+    problem = gd.problems.digits("mnist5k", samples=20)
+    params = problem.init(jax.random.key(0))
+    images, labels = (jnp.asarray(a) for a in problem.data)
+    outputs = jnp.log(problem.predict(params, images)) - jnp.log1p(-problem.predict(params, images))
+    known = jnp.mean(jnp.sum((0.5 + outputs / 4 - jax.nn.one_hot(labels, 10)) ** 2, axis=1))
+    tangent = edge_of_stability.tangent_outputs(problem)
+    assert float(tangent.cost(params, (images, labels))) == pytest.approx(float(known), rel=1e-4)
+    same = jax.tree.map(jnp.array_equal, params, tangent.init(jax.random.key(0)))
+    assert all(jax.tree.leaves(same))
+
+
+def test_zero_gradients_can_be_drawn():
+    checks = ("predicted", "actual", "second_order", "rounding")
+    zero = xr.Dataset(
+        {
+            "gradient": (("stage", "entry"), np.zeros((2, 5))),
+            "layer": ("entry", [1, 1, 1, 1, 2]),
+            "position": (("stage", "top"), np.tile(np.arange(3), (2, 1))),
+            **{name: (("stage", "top"), np.zeros((2, 3))) for name in checks},
+        },
+        {"epoch": ("stage", [0, 30])},
+        {"places": [["layer 2: a", "b", "c"], ["d", "e", "f"]]},
+    )
+    gradient_anatomy.relative_sizes(zero).draw_without_rendering()
+    gradient_anatomy.top_entries(zero).draw_without_rendering()
+    figure = gradient_anatomy.predicted_actual(zero)
+    figure.draw_without_rendering()
+    assert figure.axes[-1].lines[0].get_xdata().size == 0
+
+
+def test_half_of_the_squared_norm_belongs_to_the_largest_entries():
+    assert gradient_anatomy.holding_half(np.array([3.0, -4.0, 0.0])) == 1
+    assert gradient_anatomy.holding_half(np.ones(10)) in (5, 6)
+
+
+DIMS = ("learning_rate", "seed", "step")
+
+
+def test_late_values_are_medians_of_the_last_quarter():
+    values = xr.DataArray(np.broadcast_to(np.arange(8.0), (2, 3, 8)), dims=DIMS)
+    np.testing.assert_array_equal(late(values), np.full((2, 3), 6.5))
+
+
+def test_the_summary_contains_known_late_values_and_the_figure_shows_all_cases():
+    values = (DIMS, np.linspace(0.1, 1.0, 8) + np.zeros((1, 6, 8)))
+    case = xr.Dataset(
+        dict.fromkeys(("cost", "sharpness", "step_curvature"), values) | {"limit": 1.0},
+        {"learning_rate": [0.01], "step": np.arange(8)},
+    )
+    tree = xr.DataTree.from_dict(dict.fromkeys(non_euclidean_edge.CASES, case))
+    result = non_euclidean_edge.numbers(tree)
+    np.testing.assert_allclose(result["muon_plain_sharpness"], [[np.mean([6.1, 7]) / 7] * 3], 0.02)
+    assert result["sign_scaled_at_start"] == [0.1]
+    figure = non_euclidean_edge.plot(tree)["edges"]
+    assert len(figure.axes) == len(non_euclidean_edge.CASES)
+
+
+def test_curvature_along_a_step_is_at_most_the_generalized_sharpness():
+    config = non_euclidean_edge.Config(width=3, samples=6, steps=20, records=5, starts=2)
+    result = non_euclidean_edge.recorded(config, random_targets(3, 6), "sign_plain", (0.01,))
+    assert result.cost.dims == ("learning_rate", "seed", "step")
+    assert np.all(result.step_curvature <= result.sharpness * (1 + 1e-3) + 1e-6)
+    assert np.all(result.sharpness > 0)

