@@ -197,7 +197,7 @@ def test_ctrl_c_during_startup_ends_an_experiment_with_advice(tmp_path):
     ("moment", "advice"),
     [
         ("'gdjax.problems.digits' in sys.modules", "interrupted; run the same command again"),
-        ("interrupts._open", "To take all steps, run the same command again"),
+        ("interrupts._open", "to take all, run the same command again"),
     ],
 )
 def test_ctrl_c_in_a_callback_ends_a_command(moment, advice, tmp_path):
@@ -213,7 +213,7 @@ def test_ctrl_c_during_plotting_waits_for_the_figures(tmp_path):
     at = "sys.meta_path.insert(0, At('gdjax.plots.training'))"
     done = python(at, COMMAND, arguments=DIGITS, cwd=tmp_path)
     assert done.returncode == 130, done.stderr
-    assert "all 5 steps" in done.stderr
+    assert "interrupted after 5 of 5 steps; the results are in out" in done.stderr
     assert "Traceback" not in done.stderr
     assert "written to out" in done.stdout
     assert (tmp_path / "out" / "learning.png").exists()

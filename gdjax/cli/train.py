@@ -84,9 +84,10 @@ class Train(NetworkOptions):
                 next_command=("spectrum", "--params", folder / "params.npz"),
             )
         if stop.is_set():
+            again = "; to take all, run the same command again" if run.num_steps < steps else ""
             print(
-                f"interrupted after {run.num_steps} of {steps} steps; the results are in {folder}. "
-                f"To take all steps, run the same command again",
+                f"interrupted after {run.num_steps} of {steps} steps{again}; the results are in "
+                f"{folder}",
                 file=sys.stderr,
             )
             raise SystemExit(interrupts.STATUS)

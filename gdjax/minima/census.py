@@ -204,7 +204,7 @@ def _with_grid(runs):
     dropped = [name for name in runs.coords if name in names and not runs[name].ndim]
     runs = runs.expand_dims(dropped)
     along = {
-        dim: {name: c.values for name, c in runs.coords.items() if c.dims == (dim,)}
+        dim: {name: c.values.tolist() for name, c in runs.coords.items() if c.dims == (dim,)}
         for dim in runs["outcome"].dims
     }
     return runs, axes(**{str(dim): zip_axes(**values) for dim, values in along.items()})
