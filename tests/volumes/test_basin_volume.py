@@ -223,6 +223,14 @@ def test_a_curved_valley_is_reported_as_a_lower_bound():
     assert curved.log_volume < math.log(math.pi) - 1
 
 
+@pytest.mark.long
+def test_the_volume_includes_the_determinant_of_a_diagonal_preconditioner():
+    h = jnp.array([1.0, 1e4])
+    ask = {"key": jax.random.key(0), "directions": 16, "whitening": Whitening(h**-0.5)}
+    result = basin_volume(lambda w: w @ (h * w) / 2, jnp.zeros(2), level=0.5, **ask)
+    assert float(result.log_volume) == pytest.approx(below(0.5, np.array(h)), abs=1e-4)
+
+
 def test_the_tail_index_of_a_pareto_distribution_is_recovered():
     indices = jax.jit(jax.vmap(pareto_index))
     for k in (0.2, 0.5, 1.0):
