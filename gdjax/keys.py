@@ -4,11 +4,6 @@
 
 The key of a random cost is also folded with `noise_seed`. The random numbers of a run depend only
 on its seeds and the root seed, not on other runs of the sweep.
-
->>> import jax.numpy as jnp
->>> a, b = run_keys(0, seed=1), run_keys(0, seed=2)
->>> bool(jnp.all(a.order == b.order)), bool(jnp.all(a.init == b.init))
-(True, False)
 """
 
 from functools import lru_cache
@@ -62,6 +57,12 @@ def run_keys(
         data_seed: seed of the order of mini-batches, in [0, 2^32), or an array.
         noise_seed: seed of a random cost, in [0, 2^32), or an array of the shape of `seed`.
         perturbation_seed: seed of the perturbation of a branch, in [0, 2^32), or an array.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> a, b = run_keys(0, seed=1), run_keys(0, seed=2)
+        >>> bool(jnp.all(a.order == b.order)), bool(jnp.all(a.init == b.init))
+        (True, False)
     """
     seeds = (
         ("root_seed", root_seed),

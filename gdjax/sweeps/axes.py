@@ -4,12 +4,6 @@
 
 Numbers are inputs of a program that is compiled once. Batch sizes, steps of branches, booleans and
 names are *static*: one program is compiled per value.
-
->>> grid = axes(learning_rate=[0.1, 1.0], seed=range(3))
->>> grid.shape, sorted(grid.sizes)
-((2, 3), ['learning_rate', 'seed'])
->>> axes(pair=zip_axes(learning_rate=[0.1, 1.0], init_scale=[2.0, 1.0])).shape
-(2,)
 """
 
 import itertools
@@ -52,6 +46,10 @@ def zip_axes(**values: Iterable[Any]) -> ZippedAxes:
 
     Args:
         values: lists of values of equal length, by axis name.
+
+    Examples:
+        >>> axes(pair=zip_axes(learning_rate=[0.1, 1.0], init_scale=[2.0, 1.0])).shape
+        (2,)
     """
     if not values:
         raise InputError("zip_axes: no axes; pass at least one, such as learning_rate=[0.1]")
@@ -166,6 +164,11 @@ def axes(**named: Iterable[Any] | ZippedAxes) -> Axes:
             or names. Qualify a name that is a keyword of several functions:
             `**{"init.scale": ...}`. For axes combined by `zip_axes`, choose a name of their
             dimension.
+
+    Examples:
+        >>> grid = axes(learning_rate=[0.1, 1.0], seed=range(3))
+        >>> grid.shape, sorted(grid.sizes)
+        ((2, 3), ['learning_rate', 'seed'])
     """
     if not named:
         raise InputError("axes: no axes; pass at least one, such as seed=range(8)")

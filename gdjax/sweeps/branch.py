@@ -1,17 +1,6 @@
 """Branches: descents that leave a stored run at a step with changed settings.
 
-    steps < t: recomputed run, bitwise equal; steps >= t: each branch with its values
-
->>> import tempfile, optax
->>> from gdjax import problems
->>> from gdjax.sweeps import axes, sweep
->>> with tempfile.TemporaryDirectory() as folder:
-...     rates = axes(learning_rate=[0.01, 0.1], seed=range(3))
-...     _ = sweep(problems.bowl([1.0, 9.0]), rates, 20, store=f"{folder}/s")
-...     pushed = axes(branch_step=[0, 10], perturbation=[0.0, 1.0], perturbation_seed=range(4))
-...     runs = branch(f"{folder}/s", {"learning_rate": 0.1, "seed": 1}, pushed)
->>> runs.cost.sel(branch_step=10, perturbation=0).isel(step=-1).values.ravel().size
-4
+Up to step t, the run is recomputed, bitwise equal; from step t on, each branch has its own values.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -85,6 +74,18 @@ def branch(
     Returns:
         Dataset over `axes`, the remaining axes of the sweep as dimensions of length 1, and `step`.
         Records before the step of a branch are NaN.
+
+    Examples:
+        >>> import tempfile, optax
+        >>> from gdjax import problems
+        >>> from gdjax.sweeps import axes, sweep
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     rates = axes(learning_rate=[0.01, 0.1], seed=range(3))
+        ...     _ = sweep(problems.bowl([1.0, 9.0]), rates, 20, store=f"{folder}/s")
+        ...     pushed = axes(branch_step=[0, 10], perturbation=[0.0, 1.0])
+        ...     runs = branch(f"{folder}/s", {"learning_rate": 0.1, "seed": 1}, pushed)
+        >>> runs.cost.sel(branch_step=10, perturbation=0).isel(step=-1).values.ravel().size
+        1
     """
     if not isinstance(axes, Axes):
         raise InputError(f"axes = {axes!r:.80}, expected gd.axes(branch_step=[10, 100])")

@@ -1,14 +1,6 @@
 """Concatenation of the sweeps of several problems along a new dimension.
 
-    cost[width, axes, step] = sweeps[width].cost[axes, step]
-
->>> from gdjax import problems
->>> from gdjax.sweeps import axes, sweep
->>> rates = axes(learning_rate=[0.1, 0.2])
->>> runs = concat(
-...     {str(n): sweep(problems.bowl([1.0] * n), rates, 5) for n in (2, 4)}, "width")
->>> runs.cost.dims, runs.width.values.tolist()
-(('width', 'learning_rate', 'step'), ['2', '4'])
+The result has cost[width, axes, step] = sweeps[width].cost[axes, step].
 """
 
 import json
@@ -38,6 +30,15 @@ def concat(sweeps: Mapping[str, xr.Dataset], dim: str) -> xr.Dataset:
     Returns:
         Dataset with the dimensions `dim`, the axes and `step`, which `plot` and `table` accept. Its
         attribute `baseline` is the baseline of the problems, if it is equal for all of them.
+
+    Examples:
+        >>> from gdjax import problems
+        >>> from gdjax.sweeps import axes, sweep
+        >>> rates = axes(learning_rate=[0.1, 0.2])
+        >>> runs = concat(
+        ...     {str(n): sweep(problems.bowl([1.0] * n), rates, 5) for n in (2, 4)}, "width")
+        >>> runs.cost.dims, runs.width.values.tolist()
+        (('width', 'learning_rate', 'step'), ['2', '4'])
     """
     sweeps = _datasets(sweeps)
     check_name(dim, "concat")

@@ -7,26 +7,6 @@ If the best learning rate of a parametrization is independent of the width, the 
 does not depend on the width, and the slope is 0. With a positive slope, wide networks become
 unstable at a learning rate that is suitable for narrow ones. With a negative slope, the change of a
 layer decreases to 0 as the width increases.
-
-One step of sign descent changes the activations of the first layer of a linear network by
-eta |x|_1 at every width:
-
->>> import jax, jax.numpy as jnp, optax
->>> def linear(n):
-...     init = lambda key: [jax.random.normal(key, (n, 2)), jnp.ones((1, n)) / n]
-...     def cost(w, batch):
-...         return jnp.mean((batch[0] @ w[0].T @ w[1].T - batch[1]) ** 2)
-...     return Problem(init=init, cost=cost, data=(jnp.array([[1.0, -2.0]]), jnp.ones((1, 1))))
->>> result = coordinate_check(
-...     {"8": linear(8), "16": linear(16)},
-...     lambda w, batch: {"hidden": batch[0] @ w[0].T},
-...     learning_rate=0.1, make_optimizer=optax.sign_sgd, steps=(1,), num_seeds=2)
->>> result.change.sel(layer="hidden", step=1).values.round(6).tolist()
-[[0.3, 0.3], [0.3, 0.3]]
->>> abs(round(float(result.slope.sel(layer="hidden", step=1)), 4))
-0.0
-
-References: Yang et al. 2022, *Tensor Programs V*, arXiv 2203.03466, appendix D.1.
 """
 
 import math
@@ -89,6 +69,28 @@ def coordinate_check(
         Student's 95 % confidence interval. The slope is NaN if a change is 0 or a run diverged.
 
     References: Yang et al. 2022, arXiv 2203.03466, appendix D.1.
+
+    Examples:
+        One step of sign descent changes the activations of the first layer of a linear network by
+        eta |x|_1 at every width:
+
+        >>> import jax, jax.numpy as jnp, optax
+        >>> def linear(n):
+        ...     init = lambda key: [jax.random.normal(key, (n, 2)), jnp.ones((1, n)) / n]
+        ...     def cost(w, batch):
+        ...         return jnp.mean((batch[0] @ w[0].T @ w[1].T - batch[1]) ** 2)
+        ...     data = jnp.array([[1.0, -2.0]]), jnp.ones((1, 1))
+        ...     return Problem(init=init, cost=cost, data=data)
+        >>> result = coordinate_check(
+        ...     {"8": linear(8), "16": linear(16)},
+        ...     lambda w, batch: {"hidden": batch[0] @ w[0].T},
+        ...     learning_rate=0.1, make_optimizer=optax.sign_sgd, steps=(1,), num_seeds=2)
+        >>> result.change.sel(layer="hidden", step=1).values.round(6).tolist()
+        [[0.3, 0.3], [0.3, 0.3]]
+        >>> abs(round(float(result.slope.sel(layer="hidden", step=1)), 4))
+        0.0
+
+        References: Yang et al. 2022, *Tensor Programs V*, arXiv 2203.03466, appendix D.1.
     """
     widths = _check_widths(problems)
     check_callable("coordinate_check: activations", activations, "activations(params, batch)")

@@ -3,17 +3,6 @@
     extend(store, wider_axes, num_steps, to=new_store):  copy finished tiles, compute the rest
 
 The old store is not changed. The new one has bitwise equal copies of its runs.
-
->>> import tempfile
->>> from gdjax import problems
->>> from gdjax.sweeps import axes, sweep
->>> with tempfile.TemporaryDirectory() as folder:
-...     rates = axes(learning_rate=[0.1, 0.2], seed=range(2))
-...     few = sweep(problems.bowl([1.0, 9.0]), rates, 5, store=f"{folder}/few").load()
-...     wider = axes(learning_rate=[0.05, 0.1, 0.2], seed=range(2))
-...     more = extend(f"{folder}/few", wider, to=f"{folder}/more").load()
->>> more.sizes["learning_rate"], bool((more.cost[1:] == few.cost).all())
-(3, True)
 """
 
 from collections.abc import Callable, Mapping
@@ -78,6 +67,18 @@ def extend(
 
     Returns:
         Dataset of the larger sweep, with runs in the order of `axes`.
+
+    Examples:
+        >>> import tempfile
+        >>> from gdjax import problems
+        >>> from gdjax.sweeps import axes, sweep
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     rates = axes(learning_rate=[0.1, 0.2], seed=range(2))
+        ...     few = sweep(problems.bowl([1.0, 9.0]), rates, 5, store=f"{folder}/few").load()
+        ...     wider = axes(learning_rate=[0.05, 0.1, 0.2], seed=range(2))
+        ...     more = extend(f"{folder}/few", wider, to=f"{folder}/more").load()
+        >>> more.sizes["learning_rate"], bool((more.cost[1:] == few.cost).all())
+        (3, True)
     """
     if to_storage_options is None and "://" in str(to):
         to_storage_options = storage_options

@@ -4,17 +4,6 @@
 
 The unit of a part is a group of tiles whose runs share slabs. A process locks a group while it
 computes it, so parts can be started twice, in any order, and with other numbers of parts.
-
->>> import tempfile
->>> from gdjax import problems
->>> from gdjax.sweeps import axes, resume
->>> rates = axes(learning_rate=np.geomspace(1e-3, 1e-1, 600))
->>> with tempfile.TemporaryDirectory() as folder:
-...     planned = plan(Sweep(problems.bowl([1.0, 9.0]), rates, 5), f"{folder}/runs")
-...     half = resume(f"{folder}/runs", part=(0, 2)).finished.values > 0
-...     whole = resume(f"{folder}/runs", part=(1, 2)).finished.values > 0
->>> planned.num_parts, int(half.sum()), int(whole.sum())
-(2, 512, 600)
 """
 
 import itertools
@@ -90,6 +79,18 @@ def plan(
 
     Returns:
         Number of tiles and of useful parts, size, and estimated time.
+
+    Examples:
+        >>> import tempfile
+        >>> from gdjax import problems
+        >>> from gdjax.sweeps import axes, resume
+        >>> rates = axes(learning_rate=np.geomspace(1e-3, 1e-1, 600))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     planned = plan(Sweep(problems.bowl([1.0, 9.0]), rates, 5), f"{folder}/runs")
+        ...     half = resume(f"{folder}/runs", part=(0, 2)).finished.values > 0
+        ...     whole = resume(f"{folder}/runs", part=(1, 2)).finished.values > 0
+        >>> planned.num_parts, int(half.sum()), int(whole.sum())
+        (2, 512, 600)
     """
     require_sweep("plan: sweep", sweep)
     fitted = fit(check(Plan(sweep, store, storage_options)))

@@ -1,17 +1,6 @@
 """Replay of a run of a stored sweep, and completion of an interrupted sweep.
 
-    replay(store, at):  recompute the run, and compare bitwise
-    resume(store):      compute the unfinished tiles
-
->>> import tempfile, optax
->>> from gdjax import problems
->>> from gdjax.sweeps import axes, sweep
->>> with tempfile.TemporaryDirectory() as folder:
-...     rates = axes(learning_rate=[0.01, 0.1], seed=range(3))
-...     _ = sweep(problems.bowl([1.0, 9.0]), rates, 5, store=f"{folder}/s")
-...     again = replay(f"{folder}/s", {"learning_rate": 0.1, "seed": 1})
->>> again.at, again.equal, again.first_step
-({'learning_rate': 0.1, 'seed': 1}, True, None)
+`replay` recomputes a run and compares it bitwise; `resume` computes the unfinished tiles.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -89,6 +78,17 @@ def replay(
         allow_unverified: whether to go on if programs cannot be compared, as in `resume`.
         skip_damaged: whether damaged tiles count as unfinished.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
+
+    Examples:
+        >>> import tempfile, optax
+        >>> from gdjax import problems
+        >>> from gdjax.sweeps import axes, sweep
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     rates = axes(learning_rate=[0.01, 0.1], seed=range(3))
+        ...     _ = sweep(problems.bowl([1.0, 9.0]), rates, 5, store=f"{folder}/s")
+        ...     again = replay(f"{folder}/s", {"learning_rate": 0.1, "seed": 1})
+        >>> again.at, again.equal, again.first_step
+        ({'learning_rate': 0.1, 'seed': 1}, True, None)
     """
     stored = open_sweep(store, skip_damaged=skip_damaged, storage_options=storage_options)
     index = position(stored.axes, at)

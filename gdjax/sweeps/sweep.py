@@ -155,6 +155,14 @@ def params_of(dataset: xr.Dataset, like: PyTree, at: Mapping[str, AxisValue]) ->
             `problem.init(key)`.
         at: values by axis name, equal to those of the grid within rounding. Dimensions without a
             value become leading axes of the arrays.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from gdjax.sweeps.axes import axes
+        >>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
+        >>> runs = sweep(bowl, axes(learning_rate=[0.25, 0.5]), 1)
+        >>> params_of(runs, jnp.ones(2), {"learning_rate": 0.25}).tolist()
+        [0.5, 0.5]
     """
     is_dataset = isinstance(dataset, xr.Dataset)
     if not is_dataset or not {"outcome", "minimum"} & {*dataset.variables, *dataset.dims}:
