@@ -9,6 +9,7 @@ import html
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,7 @@ def linked(step: int, page: str) -> str:
 def make(folder: Path) -> None:
     """Run the commands of all interactive pages in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder / "runs.zarr", ignore_errors=True)  # a revised gdjax refuses an old store
     for line in LINES:
         _, *arguments = shlex.split(line)
         done = subprocess.run(
