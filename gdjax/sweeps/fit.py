@@ -43,8 +43,8 @@ FEWER = "choose a larger record_every or snapshot_every, or fewer runs"
 # cores, at widths 16 and 64: digits at batch size 32 in a shared order (130 KB per run) 13.4 and
 # 10.3, in separate orders (230 KB) 17.5 and 23.8, on the whole set 664 and 653; on another machine,
 # in a shared order, widths 16, 32 and 64 took 50.3, 42.1 and 41.4 with momentum, 51.6, 47.8 and
-# 46.6 with Adam. Milliseconds for 8,000 runs with two parameters and 1,000 steps, at widths 128, 256,
-# 512, 1,024 and 2,048: 150, 93, 68, 52 and 71; for 8 runs and 10,000 steps: 18, 20, 29, 42 and 135.
+# 46.6 with Adam. Milliseconds for 8,000 runs with two parameters and 1,000 steps, at widths 128 to
+# 2,048: 150, 93, 68, 52 and 71; for 8 runs and 10,000 steps: 18, 20, 29, 42 and 135.
 # Widths of accelerators have not been measured.
 CPU_WIDTHS = ((512, 2**10), (32, 2**18), (16, 2**26))
 ACCELERATOR_WIDTHS = ((4096, 2**10), (512, 5 * 2**15), (64, 2**26))
