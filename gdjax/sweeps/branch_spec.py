@@ -151,9 +151,9 @@ def validate_branches(spec: BranchSpec) -> None:
     along = spec.axes.by_name
     steps = along.get(BRANCH_STEP, np.array([-1]))
     if steps.min() < 0 or steps.max() > spec.num_steps:
-        given = f"= {steps.tolist()!r:.80}" if BRANCH_STEP in along else "is missing"
+        stated = f"= {steps.tolist()!r:.80}" if BRANCH_STEP in along else "is missing"
         raise InputError(
-            f"axes: branch_step {given}, expected the steps at which branches leave the stored "
+            f"axes: branch_step {stated}, expected the steps at which branches leave the stored "
             f"run, from 0 to num_steps = {spec.num_steps}, as in axes(branch_step=[...])"
         )
     sizes = along.get(PERTURBATION, np.zeros(1))

@@ -206,6 +206,18 @@ def test_an_axis_of_one_value_is_omitted_and_shown_in_the_title():
     )
 
 
+def test_unfinished_equal_and_averaged_runs_are_named():
+    runs = swept(learning_rate=RATES, seed=np.arange(3))
+    unfinished = runs.assign(outcome=runs.outcome.where(runs.seed > 0, -1))
+    assert "8 of 12 runs finished" in figure_of(unfinished).axes[0].get_title(loc="left")
+    with pytest.raises(InputError, match="no run is finished"):
+        plot(runs.assign(outcome=-1 + 0 * runs.outcome))
+    equal = runs.assign(cost=0 * runs.cost + runs.cost.isel(seed=0, drop=True))
+    assert "equal costs for all seeds" in figure_of(equal).axes[0].get_title(loc="left")
+    with pytest.raises(InputError, match="outcomes were averaged"):
+        plot(runs.mean("seed", keep_attrs=True))
+
+
 def test_the_figure_of_diverged_runs_contains_a_note():
     for values in (
         {"seed": np.arange(3)},
