@@ -20,7 +20,7 @@ from matplotlib.ticker import PercentFormatter
 import gdjax as gd
 from experiments.shared import command
 from experiments.shared.statistics import first_at, medians
-from gdjax.plots.style import CYCLE, style
+from gdjax.plots.style import CYCLE
 from gdjax.plots.sweeps import quantiles
 from gdjax.statistics import median
 
@@ -132,40 +132,39 @@ def plot(dataset: xr.Dataset) -> dict:
     Infinite medians of epochs are drawn above the number of epochs of the runs.
     """
     epochs = float(dataset.epoch[-1])
-    with style():
-        figure = Figure(figsize=(12, 8.5))
-        (after, fast), (before, slope) = figure.subplots(2, 2, sharex=True)
-        never = 1.15 * epochs
-        for number, (name, runs) in enumerate(by_initializer(dataset).items()):
-            middle = {key: quantiles(values.values, (0.5,))[0] for key, values in runs.items()}
-            scale = runs.init_scale.values
-            label, marker = name.replace("_", "-"), MARKERS[number % len(MARKERS)]
-            look: dict = {"color": CYCLE[number % len(CYCLE)], "marker": marker, "label": label}
-            after.plot(scale, middle["accuracy_after"], **look)
-            dotted = look | {"marker": "", "linestyle": ":", "label": None}
-            after.plot(scale, middle["accuracy_before"], **dotted)
-            finite = np.isfinite(middle["epochs"])
-            fast.plot(scale, np.where(finite, middle["epochs"], never), **look)
-            before.plot(scale, middle["cost_before"], **look)
-            slope.plot(scale, middle["slope"], **look)
-        after.set(title="After training", ylabel="test accuracy\n(dotted: before training)")
-        after.yaxis.set_major_formatter(PercentFormatter(1.0))
-        after.set_ylim(0, 1)
-        fast.set_title("Epochs to half the baseline cost")
-        fast.set_ylabel("epochs to half the cost of\nthe best constant prediction")
-        fast.set_ylim(0, 1.25 * epochs)
-        ticks = [tick for tick in fast.get_yticks() if tick <= epochs]
-        fast.set_yticks([*ticks, never], [*(f"{tick:g}" for tick in ticks), "never"])
-        before.set(title="Cost before training", ylabel="training cost")
-        slope.set_title("Saturation before training")
-        slope.set_ylabel("mean slope of hidden sigmoids\n(1: largest, 0: saturated)")
-        slope.set_ylim(0, 1.05)
-        for axes in (before, slope):
-            axes.set_xscale("log")
-            axes.xaxis.set_major_formatter("{x:g}")
-            axes.set_xlabel("scale of starting weights (1: the initializer's default)")
-        slope.legend(loc="lower left")
-        figure.suptitle("Effect of the initial scale (medians over seeds)")
+    figure = Figure(figsize=(12, 8.5))
+    (after, fast), (before, slope) = figure.subplots(2, 2, sharex=True)
+    never = 1.15 * epochs
+    for number, (name, runs) in enumerate(by_initializer(dataset).items()):
+        middle = {key: quantiles(values.values, (0.5,))[0] for key, values in runs.items()}
+        scale = runs.init_scale.values
+        label, marker = name.replace("_", "-"), MARKERS[number % len(MARKERS)]
+        look: dict = {"color": CYCLE[number % len(CYCLE)], "marker": marker, "label": label}
+        after.plot(scale, middle["accuracy_after"], **look)
+        dotted = look | {"marker": "", "linestyle": ":", "label": None}
+        after.plot(scale, middle["accuracy_before"], **dotted)
+        finite = np.isfinite(middle["epochs"])
+        fast.plot(scale, np.where(finite, middle["epochs"], never), **look)
+        before.plot(scale, middle["cost_before"], **look)
+        slope.plot(scale, middle["slope"], **look)
+    after.set(title="After training", ylabel="test accuracy\n(dotted: before training)")
+    after.yaxis.set_major_formatter(PercentFormatter(1.0))
+    after.set_ylim(0, 1)
+    fast.set_title("Epochs to half the baseline cost")
+    fast.set_ylabel("epochs to half the cost of\nthe best constant prediction")
+    fast.set_ylim(0, 1.25 * epochs)
+    ticks = [tick for tick in fast.get_yticks() if tick <= epochs]
+    fast.set_yticks([*ticks, never], [*(f"{tick:g}" for tick in ticks), "never"])
+    before.set(title="Cost before training", ylabel="training cost")
+    slope.set_title("Saturation before training")
+    slope.set_ylabel("mean slope of hidden sigmoids\n(1: largest, 0: saturated)")
+    slope.set_ylim(0, 1.05)
+    for axes in (before, slope):
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.set_xlabel("scale of starting weights (1: the initializer's default)")
+    slope.legend(loc="lower left")
+    figure.suptitle("Effect of the initial scale (medians over seeds)")
     return {"starts": figure}
 
 

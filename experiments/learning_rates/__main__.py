@@ -23,7 +23,7 @@ from experiments.shared import command
 from gdjax import statistics
 from gdjax.descent import OUTCOMES
 from gdjax.plots import sweeps as plots
-from gdjax.plots.style import BLACK, BLUE, VERMILLION, Figure, label_log_axis, style
+from gdjax.plots.style import BLACK, BLUE, VERMILLION, Figure, label_log_axis
 
 INITIALIZERS = {"relu": "he"}  # other activations use the fan-in initializer
 
@@ -110,30 +110,29 @@ def numbers(dataset: xr.Dataset) -> dict:
 def trained_sets(dataset: xr.Dataset) -> Figure:
     """Draw the learning rates at which training succeeds, with one panel per network."""
     networks = dict(by_activation(dataset))
-    with style():
-        figure = Figure(figsize=(6.5 * len(networks), 5.0))
-        panels = figure.subplots(1, len(networks), squeeze=False)[0]
-        for axes, (name, runs) in zip(panels, networks.items(), strict=True):
-            rates, trains = runs.fine_rate.values, runs.trains.values.astype(bool)
-            seeds = np.arange(trains.shape[1])
-            x, y = np.meshgrid(rates, seeds, indexing="ij")
-            for side, marker, color, label in (
-                (trains, "o", BLUE, "trains"),
-                (~trains, "x", VERMILLION, "does not train"),
-            ):
-                axes.plot(x[side], y[side], marker, color=color, label=label, markersize=4)
-            alternate = np.sum(alternates(trains))
-            axes.set_title(f"{name}: alternating outcomes for {alternate} of {len(seeds)} starts")
-            best = runs.learning_rate.values[best_index(runs)]
-            if rates[0] <= best <= rates[-1]:
-                axes.axvline(best, color=BLACK, linestyle=":", linewidth=1.5)
-            axes.set_xscale("log")
-            axes.xaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
-            label_log_axis(axes.xaxis)
-            axes.set(xlabel="learning rate", yticks=seeds)
-        panels[0].set_ylabel("starting point")
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=2)
+    figure = Figure(figsize=(6.5 * len(networks), 5.0))
+    panels = figure.subplots(1, len(networks), squeeze=False)[0]
+    for axes, (name, runs) in zip(panels, networks.items(), strict=True):
+        rates, trains = runs.fine_rate.values, runs.trains.values.astype(bool)
+        seeds = np.arange(trains.shape[1])
+        x, y = np.meshgrid(rates, seeds, indexing="ij")
+        for side, marker, color, label in (
+            (trains, "o", BLUE, "trains"),
+            (~trains, "x", VERMILLION, "does not train"),
+        ):
+            axes.plot(x[side], y[side], marker, color=color, label=label, markersize=4)
+        alternate = np.sum(alternates(trains))
+        axes.set_title(f"{name}: alternating outcomes for {alternate} of {len(seeds)} starts")
+        best = runs.learning_rate.values[best_index(runs)]
+        if rates[0] <= best <= rates[-1]:
+            axes.axvline(best, color=BLACK, linestyle=":", linewidth=1.5)
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
+        label_log_axis(axes.xaxis)
+        axes.set(xlabel="learning rate", yticks=seeds)
+    panels[0].set_ylabel("starting point")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2)
     return figure
 
 

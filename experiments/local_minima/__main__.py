@@ -31,7 +31,7 @@ from experiments.shared.trees import datasets, tree_of
 from gdjax.minima import count_kinds, count_minima
 from gdjax.plots import minima
 from gdjax.plots.barriers import barrier_matrix
-from gdjax.plots.style import BLACK, CYCLE, GREY, Figure, style
+from gdjax.plots.style import BLACK, CYCLE, GREY, Figure
 from gdjax.statistics import median, share
 
 
@@ -149,21 +149,20 @@ def counts_by_tolerance(cases: Mapping[str, xr.Dataset]) -> Figure:
     """Draw the number of minima of each census against the tolerance for their distance."""
     first = next(iter(cases.values()))
     tolerance = first.tolerance.values
-    with style():
-        figure = Figure(figsize=(10.4, 4.8))
-        axes = figure.subplots()
-        for (name, census), color in zip(cases.items(), CYCLE, strict=False):
-            look: dict = {"color": color, "drawstyle": "steps-post", "label": name}
-            axes.plot(tolerance, census.clusters.values, **look)
-        chosen = first.attrs["distance_tolerance"]
-        axes.axvline(chosen, color=GREY, linestyle="--", linewidth=1.5, label="chosen")
-        axes.set(xscale="log", xlim=(tolerance[0], tolerance[-1]))
-        axes.set_ylim(-0.02 * axes.get_ylim()[1], None)  # a line at 0 remains visible
-        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_xlabel("distance within which end points count as one minimum")
-        axes.set_ylabel("number of minima")
-        axes.set_title("Number of minima, by the tolerance for their distance")
-        figure.legend(loc="outside right center")
+    figure = Figure(figsize=(10.4, 4.8))
+    axes = figure.subplots()
+    for (name, census), color in zip(cases.items(), CYCLE, strict=False):
+        look: dict = {"color": color, "drawstyle": "steps-post", "label": name}
+        axes.plot(tolerance, census.clusters.values, **look)
+    chosen = first.attrs["distance_tolerance"]
+    axes.axvline(chosen, color=GREY, linestyle="--", linewidth=1.5, label="chosen")
+    axes.set(xscale="log", xlim=(tolerance[0], tolerance[-1]))
+    axes.set_ylim(-0.02 * axes.get_ylim()[1], None)  # a line at 0 remains visible
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("distance within which end points count as one minimum")
+    axes.set_ylabel("number of minima")
+    axes.set_title("Number of minima, by the tolerance for their distance")
+    figure.legend(loc="outside right center")
     return figure
 
 
@@ -172,24 +171,23 @@ def accuracies(cases: Mapping[str, xr.Dataset]) -> Figure:
 
     The area of a dot is proportional to the number of runs that ended in the minimum.
     """
-    with style():
-        figure = Figure(figsize=(5.4 * len(cases) + 0.6, 5.0))
-        panels = figure.subplots(1, len(cases), squeeze=False)[0]
-        for axes, (name, census), color in zip(panels, cases.items(), CYCLE, strict=False):
-            cost, accuracy = census.minimum_cost.values, census.test_accuracy.values
-            look: dict = {"edgecolors": BLACK, "color": color, "alpha": 0.8}
-            axes.scatter(cost, accuracy, s=45 * census["count"].values, **look)
-            lowest = cost.argmin()
-            look |= {"color": CYCLE[3], "alpha": 1, "zorder": 3, "marker": "*", "s": 330}
-            axes.scatter(cost[lowest], accuracy[lowest], label="lowest found", **look)
-            axes.set_xlabel("cost of the minimum, with weight decay")
-            axes.set_title(
-                f"{name}:\nlowest minimum: accuracy {accuracy[lowest]:.1%},\n"
-                f"highest accuracy: {np.max(accuracy):.1%}"
-            )
-            axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-            axes.legend(loc="upper right")
-        panels[0].set_ylabel("test accuracy")
+    figure = Figure(figsize=(5.4 * len(cases) + 0.6, 5.0))
+    panels = figure.subplots(1, len(cases), squeeze=False)[0]
+    for axes, (name, census), color in zip(panels, cases.items(), CYCLE, strict=False):
+        cost, accuracy = census.minimum_cost.values, census.test_accuracy.values
+        look: dict = {"edgecolors": BLACK, "color": color, "alpha": 0.8}
+        axes.scatter(cost, accuracy, s=45 * census["count"].values, **look)
+        lowest = cost.argmin()
+        look |= {"color": CYCLE[3], "alpha": 1, "zorder": 3, "marker": "*", "s": 330}
+        axes.scatter(cost[lowest], accuracy[lowest], label="lowest found", **look)
+        axes.set_xlabel("cost of the minimum, with weight decay")
+        axes.set_title(
+            f"{name}:\nlowest minimum: accuracy {accuracy[lowest]:.1%},\n"
+            f"highest accuracy: {np.max(accuracy):.1%}"
+        )
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes.legend(loc="upper right")
+    panels[0].set_ylabel("test accuracy")
     return figure
 
 

@@ -26,7 +26,7 @@ from experiments.shared.runs import ends_of
 from gdjax import minima
 from gdjax.minima import matching, symmetry
 from gdjax.plots.barriers import barrier_matrix
-from gdjax.plots.style import BLACK, CYCLE, GREY, Figure, style
+from gdjax.plots.style import BLACK, CYCLE, GREY, Figure
 
 KINDS = ("straight", "matched by weights", "matched by activations", "curved")
 
@@ -192,58 +192,56 @@ def profiles(by_name: Mapping[str, xr.Dataset], *, baseline: float, title: str) 
         baseline: cost of the best constant prediction.
         title: title of the figure.
     """
-    with style():
-        figure = Figure(figsize=(4.2 * len(by_name) + 0.8, 7.8))
-        panels = figure.subplots(2, len(by_name), squeeze=False, sharex=True, sharey="row")
-        for (top, bottom), (name, one) in zip(panels.T, by_name.items(), strict=True):
-            for axes, along in ((top, "cost_along"), (bottom, "accuracy_along")):
-                for color, (kind, values) in zip(CYCLE, kinds_of(one, along).items(), strict=False):
-                    ends = values.min(0), values.max(0)
-                    axes.fill_between(one.t, *ends, color=color, alpha=0.2, linewidth=0)
-                    axes.plot(one.t, np.median(values, axis=0), color=color, label=kind)
-            pairs = len(values)
-            top.set_title(f"{name} ({pairs} pair{'s' * (pairs != 1)})")
-            top.axhline(baseline, color=BLACK, linestyle=":", linewidth=1.5)
-            bottom.set_xlabel("position on the path")
-            bottom.set_xticks([0, 0.5, 1], ["first\nnetwork", "middle", "second\nnetwork"])
-        top, bottom = panels[:, 0]
-        look: dict = {"ha": "center", "va": "bottom", "fontsize": 11}
-        top.text(0.5, baseline, "best constant prediction", **look)
-        top.set_ylim(0, max(top.get_ylim()[1], 1.12 * baseline))
-        top.set_ylabel("training cost")
-        bottom.set(ylabel="test accuracy", ylim=(0, 1))
-        bottom.yaxis.set_major_formatter(PercentFormatter(1.0))
-        handles, labels = top.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
-        figure.suptitle(title, x=0.02, ha="left")
+    figure = Figure(figsize=(4.2 * len(by_name) + 0.8, 7.8))
+    panels = figure.subplots(2, len(by_name), squeeze=False, sharex=True, sharey="row")
+    for (top, bottom), (name, one) in zip(panels.T, by_name.items(), strict=True):
+        for axes, along in ((top, "cost_along"), (bottom, "accuracy_along")):
+            for color, (kind, values) in zip(CYCLE, kinds_of(one, along).items(), strict=False):
+                ends = values.min(0), values.max(0)
+                axes.fill_between(one.t, *ends, color=color, alpha=0.2, linewidth=0)
+                axes.plot(one.t, np.median(values, axis=0), color=color, label=kind)
+        pairs = len(values)
+        top.set_title(f"{name} ({pairs} pair{'s' * (pairs != 1)})")
+        top.axhline(baseline, color=BLACK, linestyle=":", linewidth=1.5)
+        bottom.set_xlabel("position on the path")
+        bottom.set_xticks([0, 0.5, 1], ["first\nnetwork", "middle", "second\nnetwork"])
+    top, bottom = panels[:, 0]
+    look: dict = {"ha": "center", "va": "bottom", "fontsize": 11}
+    top.text(0.5, baseline, "best constant prediction", **look)
+    top.set_ylim(0, max(top.get_ylim()[1], 1.12 * baseline))
+    top.set_ylabel("training cost")
+    bottom.set(ylabel="test accuracy", ylim=(0, 1))
+    bottom.yaxis.set_major_formatter(PercentFormatter(1.0))
+    handles, labels = top.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    figure.suptitle(title, x=0.02, ha="left")
     return figure
 
 
 def barrier_distributions(by_name: Mapping[str, xr.Dataset], *, title: str) -> Figure:
     """Draw the barrier of every pair by architecture and kind of path, with medians."""
-    with style():
-        figure = Figure(figsize=(9.6, 5))
-        axes = figure.subplots()
-        rng = np.random.default_rng(0)  # for horizontal offsets, so that all points are visible
-        width = 0.8 / len(KINDS)
-        for group, one in enumerate(by_name.values()):
-            for number, (kind, values) in enumerate(barriers_of(one).items()):
-                position = group + (number - (len(KINDS) - 1) / 2) * width
-                color, half = CYCLE[number % len(CYCLE)], float(np.median(values))
-                x = position + rng.uniform(-0.3, 0.3, len(values)) * width
-                axes.plot(x, values, "o", color=color, alpha=0.45, markersize=5, markeredgewidth=0)
-                look: dict = {"color": color, "linewidth": 3.5, "solid_capstyle": "butt"}
-                ends = position + np.array([-0.42, 0.42]) * width
-                axes.plot(ends, [half, half], label=kind if group == 0 else None, **look)
-                look: dict = {"textcoords": "offset points", "ha": "center", "fontsize": 11}
-                top = (position, max(float(values.max()), half))
-                axes.annotate(f"{half:.2g}", top, xytext=(0, 5), **look)
-        axes.set_xticks(range(len(by_name)), list(by_name))
-        axes.set_ylabel("barrier in training cost")
-        axes.set_ylim(bottom=-0.01 * axes.get_ylim()[1])
-        axes.axhline(0, color=GREY, linewidth=1, zorder=0)
-        axes.legend(title="path (bar and number: median)", loc="best")
-        axes.set_title(title)
+    figure = Figure(figsize=(9.6, 5))
+    axes = figure.subplots()
+    rng = np.random.default_rng(0)  # for horizontal offsets, so that all points are visible
+    width = 0.8 / len(KINDS)
+    for group, one in enumerate(by_name.values()):
+        for number, (kind, values) in enumerate(barriers_of(one).items()):
+            position = group + (number - (len(KINDS) - 1) / 2) * width
+            color, half = CYCLE[number % len(CYCLE)], float(np.median(values))
+            x = position + rng.uniform(-0.3, 0.3, len(values)) * width
+            axes.plot(x, values, "o", color=color, alpha=0.45, markersize=5, markeredgewidth=0)
+            look: dict = {"color": color, "linewidth": 3.5, "solid_capstyle": "butt"}
+            ends = position + np.array([-0.42, 0.42]) * width
+            axes.plot(ends, [half, half], label=kind if group == 0 else None, **look)
+            look: dict = {"textcoords": "offset points", "ha": "center", "fontsize": 11}
+            top = (position, max(float(values.max()), half))
+            axes.annotate(f"{half:.2g}", top, xytext=(0, 5), **look)
+    axes.set_xticks(range(len(by_name)), list(by_name))
+    axes.set_ylabel("barrier in training cost")
+    axes.set_ylim(bottom=-0.01 * axes.get_ylim()[1])
+    axes.axhline(0, color=GREY, linewidth=1, zorder=0)
+    axes.legend(title="path (bar and number: median)", loc="best")
+    axes.set_title(title)
     return figure
 
 

@@ -28,7 +28,7 @@ import xarray as xr
 
 from experiments.shared import command
 from gdjax.errors import InputError
-from gdjax.plots.style import CYCLE, GREY, Figure, style
+from gdjax.plots.style import CYCLE, GREY, Figure
 from gdjax.sensitivity import decided_step, uncertainty_exponent
 from gdjax.statistics import median
 
@@ -113,39 +113,38 @@ def numbers(tree: xr.DataTree) -> dict:
 
 def plot(tree: xr.DataTree) -> dict:
     """Draw exponents, twins at the start and late twins against the rate, for each case."""
-    with style():
-        figure = Figure(figsize=(13.0, 9.0))
-        names = sorted(tree.children, key=[*TITLES].index)  # a store sorts them by name
-        rows = figure.subplots(3, len(names), squeeze=False, sharex="col")
-        for (top, center, bottom), name in zip(rows.T, names, strict=True):
-            part = tree[name].to_dataset()
-            rates, limits = part.learning_rate.values, part.attrs["thresholds"]
-            exponents = [exponent_of(part.isel(learning_rate=r)) for r in range(len(rates))]
-            value, low, high = np.array(exponents).T
-            top.axhline(0, color=GREY, linewidth=1)
-            top.errorbar(rates, value, [value - low, high - value], fmt="o-", color=CYCLE[0])
-            if name == "factors":
-                known = np.array([known_exponent(rate) for rate in rates], float)
-                top.plot(rates, known, "x", color=CYCLE[3], label="exact", markersize=12, zorder=5)
-                top.legend()
-            else:
-                top.set_xscale("log", base=2)
-            top.set_title(TITLES[name])
-            middle = limits[len(limits) // 2]
-            at_start = elsewhere(part.at_start, part, middle).mean(("seed", "twin"))
-            late = elsewhere(part.late, part, middle).mean(("trunk", "late_twin"))
-            near = at_start.isel(distance=slice(1, None))
-            for axes, lines, dim in ((center, near, "distance"), (bottom, late, "late_step")):
-                for k, label in enumerate(lines[dim].values):
-                    line = lines.isel({dim: k})
-                    axes.plot(rates, line, "o-", color=CYCLE[k], label=f"{label:g}")
-                heading = dim.replace("late_", "left at ")
-                axes.legend(title=heading, fontsize="x-small", title_fontsize="x-small")
-                axes.set_ylim(-0.03, 1.03)
-            bottom.set_xlabel("learning rate")
-        for axes, twins in zip(rows[1:, 0], ("twins at the start", "late twins"), strict=True):
-            axes.set_ylabel(f"share of {twins}\nthat end elsewhere")
-        rows[0, 0].set_ylabel("Lyapunov exponent,\nsecond half of the steps")
+    figure = Figure(figsize=(13.0, 9.0))
+    names = sorted(tree.children, key=[*TITLES].index)  # a store sorts them by name
+    rows = figure.subplots(3, len(names), squeeze=False, sharex="col")
+    for (top, center, bottom), name in zip(rows.T, names, strict=True):
+        part = tree[name].to_dataset()
+        rates, limits = part.learning_rate.values, part.attrs["thresholds"]
+        exponents = [exponent_of(part.isel(learning_rate=r)) for r in range(len(rates))]
+        value, low, high = np.array(exponents).T
+        top.axhline(0, color=GREY, linewidth=1)
+        top.errorbar(rates, value, [value - low, high - value], fmt="o-", color=CYCLE[0])
+        if name == "factors":
+            known = np.array([known_exponent(rate) for rate in rates], float)
+            top.plot(rates, known, "x", color=CYCLE[3], label="exact", markersize=12, zorder=5)
+            top.legend()
+        else:
+            top.set_xscale("log", base=2)
+        top.set_title(TITLES[name])
+        middle = limits[len(limits) // 2]
+        at_start = elsewhere(part.at_start, part, middle).mean(("seed", "twin"))
+        late = elsewhere(part.late, part, middle).mean(("trunk", "late_twin"))
+        near = at_start.isel(distance=slice(1, None))
+        for axes, lines, dim in ((center, near, "distance"), (bottom, late, "late_step")):
+            for k, label in enumerate(lines[dim].values):
+                line = lines.isel({dim: k})
+                axes.plot(rates, line, "o-", color=CYCLE[k], label=f"{label:g}")
+            heading = dim.replace("late_", "left at ")
+            axes.legend(title=heading, fontsize="x-small", title_fontsize="x-small")
+            axes.set_ylim(-0.03, 1.03)
+        bottom.set_xlabel("learning rate")
+    for axes, twins in zip(rows[1:, 0], ("twins at the start", "late twins"), strict=True):
+        axes.set_ylabel(f"share of {twins}\nthat end elsewhere")
+    rows[0, 0].set_ylabel("Lyapunov exponent,\nsecond half of the steps")
     return {"twins": figure}
 
 

@@ -20,7 +20,7 @@ from matplotlib.ticker import MultipleLocator
 
 import gdjax as gd
 from experiments.shared import command
-from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, ORANGE, style
+from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, ORANGE
 from gdjax.statistics import mean
 
 from .model import Config, exponent_costs, valleys
@@ -157,56 +157,54 @@ def decays_and_shares(dataset: xr.Dataset) -> Figure:
         f"off_{k}": f"gradient projected\noff top {k}",
         "averaged": "averaged weights,\nconstant rate",
     }
-    with style():
-        figure = Figure(figsize=(15, 4.4 * len(names)))
-        panels = figure.subplots(len(names), 3, squeeze=False, width_ratios=(4, 3, 4))
-        for number, ((left, middle, right), name) in enumerate(zip(panels, names, strict=True)):
-            part = dataset.isel(data=number)
-            left.plot(part.record, part.trunk_cost, color=GREY, label="constant rate")
-            for index, first in enumerate(part.branch_step.values):
-                label = "decay to 0" if index == 0 else None
-                costs = part.branch_cost.isel(branch_step=index)
-                left.plot(first + part.decay_record, costs, color=BLUE, label=label)
-            left.set(yscale="log", xlabel="step", ylabel="cost", title=f"{name}: one start")
-            left.legend()
-            fall = (part.begin - part.end).sum("branch_step")
-            for (split, label), color in zip(SPLITS.items(), CYCLE, strict=False):
-                share = -part[split].sum("branch_step").cumsum("direction") / fall
-                values = share.transpose("start", "direction").values
-                k = np.arange(1, values.shape[1] + 1)
-                middle.plot(k, np.nanmean(values, axis=0), color=color, label=label)
-                ends = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
-                middle.fill_between(k, *ends, color=color, alpha=0.15, linewidth=0)
-            middle.axhline(1, color=BLACK, linestyle=":", linewidth=1)
-            middle.set(xlabel="number k of directions", ylabel="share of the fall")
-            middle.set_title("Split of the fall")
-            middle.legend(fontsize="small", loc="upper left", bbox_to_anchor=(0, 0.97))
-            of_part = shares(part)
-            for height, values in enumerate(of_part[key] for key in labels):
-                right.plot(values, np.full(len(values), height), "o", color=ORANGE, alpha=0.5)
-                right.plot(np.nanmean(values), height, "|", color=BLACK, markersize=14)
-            right.axvline(0, color=GREY, linestyle=":")
-            right.axvline(1, color=BLACK, linestyle=":", linewidth=1)
-            right.xaxis.set_major_locator(MultipleLocator(0.5))
-            right.set_yticks(range(len(labels)), list(labels.values()))
-            right.invert_yaxis()
-            right.set(xlabel="share of the full decay", title="Interventions")
+    figure = Figure(figsize=(15, 4.4 * len(names)))
+    panels = figure.subplots(len(names), 3, squeeze=False, width_ratios=(4, 3, 4))
+    for number, ((left, middle, right), name) in enumerate(zip(panels, names, strict=True)):
+        part = dataset.isel(data=number)
+        left.plot(part.record, part.trunk_cost, color=GREY, label="constant rate")
+        for index, first in enumerate(part.branch_step.values):
+            label = "decay to 0" if index == 0 else None
+            costs = part.branch_cost.isel(branch_step=index)
+            left.plot(first + part.decay_record, costs, color=BLUE, label=label)
+        left.set(yscale="log", xlabel="step", ylabel="cost", title=f"{name}: one start")
+        left.legend()
+        fall = (part.begin - part.end).sum("branch_step")
+        for (split, label), color in zip(SPLITS.items(), CYCLE, strict=False):
+            share = -part[split].sum("branch_step").cumsum("direction") / fall
+            values = share.transpose("start", "direction").values
+            k = np.arange(1, values.shape[1] + 1)
+            middle.plot(k, np.nanmean(values, axis=0), color=color, label=label)
+            ends = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
+            middle.fill_between(k, *ends, color=color, alpha=0.15, linewidth=0)
+        middle.axhline(1, color=BLACK, linestyle=":", linewidth=1)
+        middle.set(xlabel="number k of directions", ylabel="share of the fall")
+        middle.set_title("Split of the fall")
+        middle.legend(fontsize="small", loc="upper left", bbox_to_anchor=(0, 0.97))
+        of_part = shares(part)
+        for height, values in enumerate(of_part[key] for key in labels):
+            right.plot(values, np.full(len(values), height), "o", color=ORANGE, alpha=0.5)
+            right.plot(np.nanmean(values), height, "|", color=BLACK, markersize=14)
+        right.axvline(0, color=GREY, linestyle=":")
+        right.axvline(1, color=BLACK, linestyle=":", linewidth=1)
+        right.xaxis.set_major_locator(MultipleLocator(0.5))
+        right.set_yticks(range(len(labels)), list(labels.values()))
+        right.invert_yaxis()
+        right.set(xlabel="share of the full decay", title="Interventions")
     return figure
 
 
 def exponents(dataset: xr.Dataset) -> Figure:
     """Draw the cost with tuned peak rate against the exponent of the decay."""
     exponent = dataset.exponent.values
-    with style():
-        figure = Figure(figsize=(8, 4.6))
-        axes = figure.subplots()
-        axes.plot(exponent, tuned_costs(dataset), "o-", color=BLUE)
-        axes.set_xscale("symlog", linthresh=0.125)  # shows the exponent 0
-        axes.set_xticks(exponent, [f"{p:g}" for p in exponent], minor=False)
-        axes.minorticks_off()
-        axes.set_ylim(bottom=0)
-        axes.set(xlabel="exponent p of the decay $(1 - z/N)^p$", ylabel="cost after the decay")
-        axes.set_title("Digits, best of the peak rates for each exponent")
+    figure = Figure(figsize=(8, 4.6))
+    axes = figure.subplots()
+    axes.plot(exponent, tuned_costs(dataset), "o-", color=BLUE)
+    axes.set_xscale("symlog", linthresh=0.125)  # shows the exponent 0
+    axes.set_xticks(exponent, [f"{p:g}" for p in exponent], minor=False)
+    axes.minorticks_off()
+    axes.set_ylim(bottom=0)
+    axes.set(xlabel="exponent p of the decay $(1 - z/N)^p$", ylabel="cost after the decay")
+    axes.set_title("Digits, best of the peak rates for each exponent")
     return figure
 
 

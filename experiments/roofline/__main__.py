@@ -33,7 +33,7 @@ from matplotlib.figure import Figure
 import gdjax as gd
 from experiments.shared import command
 from gdjax import slabs
-from gdjax.plots.style import BLUE, GREY, style
+from gdjax.plots.style import BLUE, GREY
 from gdjax.sweeps.absent_device import (
     Loop,
     absent_device,
@@ -174,30 +174,29 @@ def numbers(dataset: xr.Dataset) -> dict[str, Any]:
 
 def plot(dataset: xr.Dataset) -> dict[str, Figure]:
     """Draw the range of the time of a step for each program, and that of the program by hand."""
-    with style():
-        figure = Figure(figsize=(7, 2 + dataset.sizes["case"] / 4))
-        axes = figure.subplots()
-        rows = np.arange(dataset.sizes["case"])
-        for name, color, shift, label in (
-            ("microseconds", BLUE, -0.15, "gdjax"),
-            ("microseconds_by_hand", GREY, 0.15, "by hand"),
-        ):
-            low, high = dataset[name].values.T
-            axes.hlines(rows + shift, low, high, color=color, lw=3, label=label)
-        names = ("order", "batch_size", "networks", "optimizer")
-        columns = (dataset[name].values.tolist() for name in names)
-        axes.set_yticks(
-            rows,
-            [
-                f"{order}{f' {size}' if size else ''}, {networks:,} networks, {optimizer}"
-                for order, size, networks, optimizer in zip(*columns, strict=True)
-            ],
-        )
-        axes.invert_yaxis()
-        axes.set_xscale("log")
-        axes.set_xlabel("predicted time of a step (microseconds)")
-        axes.set_title(f"Predicted times on an {dataset.device.upper()}")
-        axes.legend()
+    figure = Figure(figsize=(7, 2 + dataset.sizes["case"] / 4))
+    axes = figure.subplots()
+    rows = np.arange(dataset.sizes["case"])
+    for name, color, shift, label in (
+        ("microseconds", BLUE, -0.15, "gdjax"),
+        ("microseconds_by_hand", GREY, 0.15, "by hand"),
+    ):
+        low, high = dataset[name].values.T
+        axes.hlines(rows + shift, low, high, color=color, lw=3, label=label)
+    names = ("order", "batch_size", "networks", "optimizer")
+    columns = (dataset[name].values.tolist() for name in names)
+    axes.set_yticks(
+        rows,
+        [
+            f"{order}{f' {size}' if size else ''}, {networks:,} networks, {optimizer}"
+            for order, size, networks, optimizer in zip(*columns, strict=True)
+        ],
+    )
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    axes.set_xlabel("predicted time of a step (microseconds)")
+    axes.set_title(f"Predicted times on an {dataset.device.upper()}")
+    axes.legend()
     return {"roofline": figure}
 
 

@@ -32,7 +32,6 @@ from gdjax.plots.style import (
     PURPLE,
     VERMILLION,
     Figure,
-    style,
 )
 
 from . import model as search
@@ -239,26 +238,25 @@ def plot(dataset: xr.Dataset) -> dict:
     summary, rungs = numbers(dataset), dataset.rung.values
     ended_at, values = dataset.ended_at.values[0], at_rungs(dataset)[0]
     best = int(selected(dataset)["sweep"][0])
-    with style():
-        figure = Figure(figsize=(15, 5.5))
-        *scatters, last = figure.subplots(1, len(rungs))
-        for rung, axes in enumerate(scatters):
-            for chosen, color, label in (
-                (ended_at <= rung, GREY, "stopped at this rung or before"),
-                (ended_at > rung, BLUE, "continued"),
-            ):
-                x, y = values[chosen, rung], values[chosen, -1]
-                axes.plot(x, y, "o", color=color, markersize=4, alpha=0.7, label=label)
-            look: dict = {"color": VERMILLION, "markersize": 13, "zorder": 4}
-            axes.plot(*values[best, [rung, -1]], "*", label="selected by the sweep", **look)
-            axes.set_xlabel(f"validation accuracy at step {rungs[rung]:,}")
-            axes.set_title(f"Rank correlation {summary[f'correlation_{rung}'][0]:.2f}")
-        scatters[0].set_ylabel(f"validation accuracy at step {rungs[-1]:,}")
-        scatters[0].legend(loc="lower right")
-        draw_budgets(last, dataset, summary)
-        for axes in (*scatters, last):
-            for axis in (axes.xaxis, axes.yaxis):
-                axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    figure = Figure(figsize=(15, 5.5))
+    *scatters, last = figure.subplots(1, len(rungs))
+    for rung, axes in enumerate(scatters):
+        for chosen, color, label in (
+            (ended_at <= rung, GREY, "stopped at this rung or before"),
+            (ended_at > rung, BLUE, "continued"),
+        ):
+            x, y = values[chosen, rung], values[chosen, -1]
+            axes.plot(x, y, "o", color=color, markersize=4, alpha=0.7, label=label)
+        look: dict = {"color": VERMILLION, "markersize": 13, "zorder": 4}
+        axes.plot(*values[best, [rung, -1]], "*", label="selected by the sweep", **look)
+        axes.set_xlabel(f"validation accuracy at step {rungs[rung]:,}")
+        axes.set_title(f"Rank correlation {summary[f'correlation_{rung}'][0]:.2f}")
+    scatters[0].set_ylabel(f"validation accuracy at step {rungs[-1]:,}")
+    scatters[0].legend(loc="lower right")
+    draw_budgets(last, dataset, summary)
+    for axes in (*scatters, last):
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     return {"search": figure}
 
 

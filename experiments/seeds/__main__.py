@@ -25,7 +25,7 @@ from experiments.shared import command
 from experiments.shared.images import shrunk
 from experiments.shared.runs import crossed_runs
 from experiments.shared.statistics import halves, shares, with_ends
-from gdjax.plots.style import BLUE, GREEN, GREY, VERMILLION, Figure, style
+from gdjax.plots.style import BLUE, GREEN, GREY, VERMILLION, Figure
 from gdjax.statistics import Interval, mean
 
 
@@ -169,21 +169,20 @@ def plot(dataset: xr.Dataset) -> dict:
     half = halves(dataset.sizes["image"], np.random.default_rng(0))
     lengths = dataset.epochs.values
     statistics = [intervals(dataset.sel(epochs=epochs)) for epochs in lengths]
-    with style():
-        figure = Figure(figsize=(13, 0.6 + 4.2 * len(lengths)))
-        rows = figure.subplots(len(lengths), 3, squeeze=False)
-        for epochs, one, (spread, against, pairs) in zip(lengths, statistics, rows, strict=True):
-            right = dataset.right.sel(epochs=epochs).values
-            draw_spread(spread, 100 * right.mean(axis=2).ravel(), one)
-            spread.set_title(f"{epochs} epochs")
-            both = (100 * right[..., side].mean(axis=2).ravel() for side in (half, ~half))
-            draw_halves(against, *both, one["correlation_of_halves"])
-            draw_pairs(pairs, [one[f"apart_of_{name}"] for name in COMMON_PARTS])
-        shares = ", ".join(f"{one['luck_of_images'].value:.0%}" for one in statistics)
-        figure.suptitle(
-            f"Chance in single images accounts for {shares} of the variance "
-            f"of the accuracies of {dataset.sizes['start'] * dataset.sizes['order']:,} networks"
-        )
+    figure = Figure(figsize=(13, 0.6 + 4.2 * len(lengths)))
+    rows = figure.subplots(len(lengths), 3, squeeze=False)
+    for epochs, one, (spread, against, pairs) in zip(lengths, statistics, rows, strict=True):
+        right = dataset.right.sel(epochs=epochs).values
+        draw_spread(spread, 100 * right.mean(axis=2).ravel(), one)
+        spread.set_title(f"{epochs} epochs")
+        both = (100 * right[..., side].mean(axis=2).ravel() for side in (half, ~half))
+        draw_halves(against, *both, one["correlation_of_halves"])
+        draw_pairs(pairs, [one[f"apart_of_{name}"] for name in COMMON_PARTS])
+    shares = ", ".join(f"{one['luck_of_images'].value:.0%}" for one in statistics)
+    figure.suptitle(
+        f"Chance in single images accounts for {shares} of the variance "
+        f"of the accuracies of {dataset.sizes['start'] * dataset.sizes['order']:,} networks"
+    )
     return {"luck": figure}
 
 

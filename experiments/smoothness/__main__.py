@@ -22,7 +22,7 @@ from matplotlib.ticker import NullLocator, PercentFormatter
 import gdjax as gd
 from experiments.shared import command
 from experiments.shared.statistics import medians
-from gdjax.plots.style import BLACK, BLUE, CYCLE, GREEN, GREY, ORANGE, VERMILLION, Figure, style
+from gdjax.plots.style import BLACK, BLUE, CYCLE, GREEN, GREY, ORANGE, VERMILLION, Figure
 from gdjax.plots.sweeps import quantiles
 from gdjax.statistics import median
 
@@ -176,36 +176,35 @@ def plot(dataset: xr.Dataset) -> dict:
     image, chance = dataset.image_gradient_norm, dataset.attrs["chance"]
     still = (image == 0).mean("image").values
     accuracy, scaled = best(dataset), dataset.scaled_test_accuracy.isel(step=-1).values
-    with style():
-        figure = Figure(figsize=(11, 9))
-        panels = figure.subplot_mosaic([["stairs", "learnt"], ["gradient", "still"]])
-        draw_stairs(panels["stairs"], dataset.cost_along)
-        axes = panels["gradient"]
-        draw_band(axes, temperature, dataset.gradient_norm.values, BLUE, "whole training set")
-        of_images = image.median("image").values
-        draw_band(axes, temperature, of_images, ORANGE, "median over single images")
-        axes.set_yscale("symlog", linthresh=1e-3, linscale=0.5)
-        axes.set_ylim(0, None)
-        axes.yaxis.set_minor_locator(NullLocator())
-        axes.set(ylabel="norm of the gradient", title="Gradient before training")
-        axes.legend(loc="upper left")
-        axes = panels["still"]
-        draw_band(axes, temperature, still, VERMILLION, f"median of {still.shape[1]} seeds")
-        axes.fill_between([], [], color=VERMILLION, alpha=0.2, label="range over seeds")
-        axes.legend(loc="upper left", bbox_to_anchor=(0.0, 0.9))
-        axes.set(ylim=(0, 1.03), ylabel="images with gradient 0")
-        axes.set_title("Images whose gradient is exactly 0")
-        axes = panels["learnt"]
-        draw_band(axes, trained, accuracy.values, BLUE, "unscaled starting weights")
-        draw_band(axes, trained, scaled, GREEN, "starting weights scaled by T", line="--o")
-        axes.axhline(chance, color=GREY, linestyle=":")
-        axes.text(0.02, chance + 0.01, "guessing", transform=axes.get_yaxis_transform())
-        axes.set(ylim=(0, 1), ylabel="test accuracy", title="After training")
-        axes.legend(loc="center right", bbox_to_anchor=(0.9, 0.5))
-        for name in ("still", "learnt"):
-            panels[name].yaxis.set_major_formatter(PercentFormatter(1.0))
-        for name in ("gradient", "still", "learnt"):
-            set_falling_axis(panels[name], trained if name == "learnt" else temperature)
+    figure = Figure(figsize=(11, 9))
+    panels = figure.subplot_mosaic([["stairs", "learnt"], ["gradient", "still"]])
+    draw_stairs(panels["stairs"], dataset.cost_along)
+    axes = panels["gradient"]
+    draw_band(axes, temperature, dataset.gradient_norm.values, BLUE, "whole training set")
+    of_images = image.median("image").values
+    draw_band(axes, temperature, of_images, ORANGE, "median over single images")
+    axes.set_yscale("symlog", linthresh=1e-3, linscale=0.5)
+    axes.set_ylim(0, None)
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.set(ylabel="norm of the gradient", title="Gradient before training")
+    axes.legend(loc="upper left")
+    axes = panels["still"]
+    draw_band(axes, temperature, still, VERMILLION, f"median of {still.shape[1]} seeds")
+    axes.fill_between([], [], color=VERMILLION, alpha=0.2, label="range over seeds")
+    axes.legend(loc="upper left", bbox_to_anchor=(0.0, 0.9))
+    axes.set(ylim=(0, 1.03), ylabel="images with gradient 0")
+    axes.set_title("Images whose gradient is exactly 0")
+    axes = panels["learnt"]
+    draw_band(axes, trained, accuracy.values, BLUE, "unscaled starting weights")
+    draw_band(axes, trained, scaled, GREEN, "starting weights scaled by T", line="--o")
+    axes.axhline(chance, color=GREY, linestyle=":")
+    axes.text(0.02, chance + 0.01, "guessing", transform=axes.get_yaxis_transform())
+    axes.set(ylim=(0, 1), ylabel="test accuracy", title="After training")
+    axes.legend(loc="center right", bbox_to_anchor=(0.9, 0.5))
+    for name in ("still", "learnt"):
+        panels[name].yaxis.set_major_formatter(PercentFormatter(1.0))
+    for name in ("gradient", "still", "learnt"):
+        set_falling_axis(panels[name], trained if name == "learnt" else temperature)
     return {"cooling": figure}
 
 

@@ -25,7 +25,7 @@ from experiments.shared.runs import paths
 from experiments.shared.trees import datasets
 from gdjax.minima.basins import NoMinimum, basins_of_attraction, learning_rate_limits
 from gdjax.plots import surfaces
-from gdjax.plots.style import BLACK, BLUE, GREY, VERMILLION, Figure, style
+from gdjax.plots.style import BLACK, BLUE, GREY, VERMILLION, Figure
 from gdjax.plots.surfaces import MINIMUM_COLORS, Surface
 
 MAX_DISTANCE = 1e-2  # largest distance of a converged descent from a classified minimum
@@ -183,31 +183,30 @@ def basins(by_name: Mapping[str, xr.Dataset], grids: Mapping[str, Surface]) -> F
     columns = len(next(iter(by_name.values())).rate)
     codes = {"not_arrived": NoMinimum.NOT_ARRIVED, "diverged": NoMinimum.DIVERGED}
     palette = np.array([to_rgb(color) for color in MINIMUM_COLORS])
-    with style():
-        heights = [surfaces.height(surface, 1.0) for surface in grids.values()]
-        figure = Figure(figsize=(5 * columns, 4.4 * sum(heights) + 1.0 * len(grids) + 0.8))
-        ratios = {"height_ratios": heights}
-        panels = figure.subplots(len(grids), columns, squeeze=False, gridspec_kw=ratios)
-        for row, (name, surface) in zip(panels, grids.items(), strict=True):
-            rates = by_name[name].learning_rate.values
-            for axes, end, rate in zip(row, by_name[name].end.values, rates, strict=True):
-                surfaces.contours(surface, color="#00000055", ax=axes)
-                extent = (*surface.x[[0, -1]], *surface.y[[0, -1]])
-                look: dict = {"origin": "lower", "interpolation": "nearest", "zorder": 0}
-                axes.imshow(surfaces.basin_image(end, palette, **codes), extent=extent, **look)
-                surfaces.critical_points(surface, ax=axes)
-                axes.set_title(f"learning rate {rate:.3g}")
-            row[0].set_title(f"{surface.title}\nlearning rate {rates[0]:.3g}")
-            for axes in row[1:]:
-                axes.set_ylabel("")
-        others = [
-            Patch(facecolor=color, edgecolor=GREY, label=name.replace("_", " "))
-            for name, color in (("diverged", BLACK), ("not_arrived", "white"))
-            if any((one.end == codes[name]).any() for one in by_name.values())
-        ]
-        handles = [*surfaces.critical_point_handles(), *others]
-        figure.legend(handles=handles, loc="outside lower center", ncols=5)
-        figure.suptitle("Starts, colored by the minimum to which they lead")
+    heights = [surfaces.height(surface, 1.0) for surface in grids.values()]
+    figure = Figure(figsize=(5 * columns, 4.4 * sum(heights) + 1.0 * len(grids) + 0.8))
+    ratios = {"height_ratios": heights}
+    panels = figure.subplots(len(grids), columns, squeeze=False, gridspec_kw=ratios)
+    for row, (name, surface) in zip(panels, grids.items(), strict=True):
+        rates = by_name[name].learning_rate.values
+        for axes, end, rate in zip(row, by_name[name].end.values, rates, strict=True):
+            surfaces.contours(surface, color="#00000055", ax=axes)
+            extent = (*surface.x[[0, -1]], *surface.y[[0, -1]])
+            look: dict = {"origin": "lower", "interpolation": "nearest", "zorder": 0}
+            axes.imshow(surfaces.basin_image(end, palette, **codes), extent=extent, **look)
+            surfaces.critical_points(surface, ax=axes)
+            axes.set_title(f"learning rate {rate:.3g}")
+        row[0].set_title(f"{surface.title}\nlearning rate {rates[0]:.3g}")
+        for axes in row[1:]:
+            axes.set_ylabel("")
+    others = [
+        Patch(facecolor=color, edgecolor=GREY, label=name.replace("_", " "))
+        for name, color in (("diverged", BLACK), ("not_arrived", "white"))
+        if any((one.end == codes[name]).any() for one in by_name.values())
+    ]
+    handles = [*surfaces.critical_point_handles(), *others]
+    figure.legend(handles=handles, loc="outside lower center", ncols=5)
+    figure.suptitle("Starts, colored by the minimum to which they lead")
     return figure
 
 
@@ -221,24 +220,23 @@ def directions(by_name: Mapping[str, xr.Dataset], surface: Surface) -> Figure:
     shown = int(np.argmin(np.linalg.norm(first.point.values - center, axis=1)))
     angle_downhill = np.concatenate([downhill(one) for one in every])
     slopes = np.concatenate([relative_slopes(one) for one in every])
-    with style():
-        figure = Figure(figsize=(11, 5.4))
-        arrows, curve = figure.subplots(1, 2)
-        point = first.point.values[shown]
-        draw_slopes(arrows, surface, point, angle, slopes[shown], angle_downhill[shown])
-        from_downhill = np.degrees((angle - angle_downhill[:, None] + np.pi) % (2 * np.pi) - np.pi)
-        look: dict = {"color": BLUE, "markersize": 4, "rasterized": True}
-        label = f"measured: {slopes.size:,} slopes"
-        curve.plot(from_downhill.ravel(), slopes.ravel(), ".", label=label, **look)
-        theory = np.linspace(-180, 180, 361)
-        curve.plot(theory, -np.cos(np.radians(theory)), color=BLACK, linewidth=1.2, label="-cos")
-        look: dict = {"color": VERMILLION, "markeredgecolor": BLACK, "markersize": 19}
-        curve.plot(0, -1, "*", linestyle="none", label="negative gradient", **look)
-        curve.set(xticks=[-180, -90, 0, 90, 180], ylim=(-1.15, 1.6))
-        curve.set_xlabel("angle from the negative gradient (degrees)")
-        curve.set_ylabel("slope / norm of the gradient")
-        curve.set_title(f"At {len(slopes)} points: no direction is steeper")
-        curve.legend(loc="upper center")
+    figure = Figure(figsize=(11, 5.4))
+    arrows, curve = figure.subplots(1, 2)
+    point = first.point.values[shown]
+    draw_slopes(arrows, surface, point, angle, slopes[shown], angle_downhill[shown])
+    from_downhill = np.degrees((angle - angle_downhill[:, None] + np.pi) % (2 * np.pi) - np.pi)
+    look: dict = {"color": BLUE, "markersize": 4, "rasterized": True}
+    label = f"measured: {slopes.size:,} slopes"
+    curve.plot(from_downhill.ravel(), slopes.ravel(), ".", label=label, **look)
+    theory = np.linspace(-180, 180, 361)
+    curve.plot(theory, -np.cos(np.radians(theory)), color=BLACK, linewidth=1.2, label="-cos")
+    look: dict = {"color": VERMILLION, "markeredgecolor": BLACK, "markersize": 19}
+    curve.plot(0, -1, "*", linestyle="none", label="negative gradient", **look)
+    curve.set(xticks=[-180, -90, 0, 90, 180], ylim=(-1.15, 1.6))
+    curve.set_xlabel("angle from the negative gradient (degrees)")
+    curve.set_ylabel("slope / norm of the gradient")
+    curve.set_title(f"At {len(slopes)} points: no direction is steeper")
+    curve.legend(loc="upper center")
     return figure
 
 

@@ -12,7 +12,6 @@ change is smaller, and no expectation is stated for 250 steps.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 import xarray as xr
@@ -24,7 +23,7 @@ import gdjax as gd
 from experiments.shared import command
 from experiments.shared.images import strided
 from gdjax import statistics
-from gdjax.plots.style import BLACK, CYCLE, SEQUENTIAL, Figure, label_log_axis, style
+from gdjax.plots.style import BLACK, CYCLE, SEQUENTIAL, Figure, label_log_axis
 
 from . import parametrizations
 
@@ -33,6 +32,7 @@ RESAMPLES = 1000  # number of bootstrap resamples
 SLOPES = ("slope", "slope_low", "slope_high")
 TITLES = {"standard": "standard", "ntp": "neural tangent", "mup": "maximal update"}
 OPTIMIZERS = {"descent": "plain descent", "adam": "Adam"}
+CHECKED_RATES = {"descent": 0.05, "adam": 0.001}  # learning rates of the coordinate check
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,6 @@ class Config:
     record_samples: int = 1000  # number of images over which a recorded cost is averaged
     checked_widths: tuple[int, ...] = (32, 256)  # widths of the coordinate check
     checked_steps: tuple[int, ...] = (1, 10)  # steps after which changes of layers are measured
-    descent_checked: float = 0.05  # learning rate of the coordinate check with plain descent
-    adam_checked: float = 0.001  # learning rate of the coordinate check with Adam
 
 
 def problems(config: Config, parametrization: str, optimizer: str, widths) -> dict[str, tuple]:
@@ -72,21 +70,18 @@ def problems(config: Config, parametrization: str, optimizer: str, widths) -> di
 
 
 def recorded(config: Config, optimizer: str) -> xr.Dataset:
-    """Return final costs and coordinate checks, with names prefixed by the optimizer."""
-    ends, checked = config.descent_rates, config.descent_checked
-    if optimizer == "adam":
-        ends, checked = config.adam_rates, config.adam_checked
-    grid = gd.axes(learning_rate=np.geomspace(*ends, config.rates), seed=range(config.seeds))
+    """Return final costs and coordinate checks with one optimizer."""
+    rates = np.geomspace(*getattr(config, f"{optimizer}_rates"), config.rates)
+    grid = gd.axes(learning_rate=rates, seed=range(config.seeds))
     records: dict = {"record_every": config.steps, "record_samples": config.record_samples}
-    records["batch_size"] = config.batch_size
+    records |= {"batch_size": config.batch_size, "metrics": {}}
     costs, checks = [], []
     for name in parametrizations.PARAMETRIZATIONS:
         print(f"{optimizer}, {name} ...", flush=True)
+        family = problems(config, name, optimizer, config.widths)
         sweeps = {
-            width: gd.sweep(problem, grid, config.steps, metrics={}, **options, **records)
-            for width, (problem, options) in problems(
-                config, name, optimizer, config.widths
-            ).items()
+            width: gd.sweep(problem, grid, config.steps, **options, **records)
+            for width, (problem, options) in family.items()
         }
         costs.append(gd.concat(sweeps, "width").cost.isel(step=-1, drop=True))
         family = problems(config, name, optimizer, config.checked_widths)
@@ -94,27 +89,28 @@ def recorded(config: Config, optimizer: str) -> xr.Dataset:
             gd.coordinate_check(
                 family,
                 parametrizations.preactivations(next(iter(family.values()))[0]),
-                learning_rate=checked,
+                learning_rate=CHECKED_RATES[optimizer],
                 batch_size=config.batch_size,
                 steps=config.checked_steps,
                 num_seeds=config.seeds,
             ).rename(width="checked_width")
         )
     both = [xr.concat(parts, "parametrization") for parts in (costs, checks)]
-    joined = xr.merge(both, join="exact", compat="no_conflicts").drop_attrs()
-    # Zarr has no stable format for text.
-    joined = joined.drop_vars("layer").assign_coords(width=list(config.widths))
-    names = ("learning_rate", *joined.data_vars)
-    return joined.rename({str(name): f"{optimizer}.{name}" for name in names})
+    joined = xr.merge(both, join="exact", compat="no_conflicts").drop_attrs().drop_vars("layer")
+    names = list(parametrizations.PARAMETRIZATIONS)
+    return joined.assign_coords(width=list(config.widths), parametrization=names)
 
 
-def run(config: Config) -> xr.Dataset:
-    """Return the results of both optimizers."""
-    parts = [recorded(config, optimizer) for optimizer in parametrizations.OPTIMIZERS]
-    return xr.merge(parts, join="exact", compat="no_conflicts").assign_attrs(
-        parametrizations=list(parametrizations.PARAMETRIZATIONS),
-        optimizers=list(parametrizations.OPTIMIZERS),
+def run(config: Config) -> xr.DataTree:
+    """Return a tree with the results of each optimizer."""
+    return xr.DataTree.from_dict(
+        {name: recorded(config, name) for name in parametrizations.OPTIMIZERS}
     )
+
+
+def by_optimizer(tree: xr.DataTree) -> dict[str, xr.Dataset]:
+    """Return the results of each optimizer, in the order of the table; a store sorts them."""
+    return {name: tree[name].to_dataset() for name in OPTIMIZERS if name in tree.children}
 
 
 def best_rate(rates: Float[np.ndarray, " rates"], cost: Float[np.ndarray, " rates"]) -> float:
@@ -182,98 +178,92 @@ def regrets(
     return wide[transferred] / wide[own]
 
 
-def numbers(dataset: xr.Dataset) -> dict:
+def numbers(tree: xr.DataTree) -> dict:
     """Return best and good rates, shifts, regrets and slopes of the coordinate check."""
     summary: dict = {"good": GOOD}
-    names = enumerate(dataset.attrs["parametrizations"])
-    for optimizer, (index, name) in product(dataset.attrs["optimizers"], names):
-        one = dataset.isel(parametrization=index)
-        rates = one[f"{optimizer}.learning_rate"].values
-        costs = one[f"{optimizer}.cost"].transpose("width", ..., "seed").values
-        half = np.median(costs, axis=-1)
-        regret = [statistics.median(regrets(costs[0], wide)) for wide in costs[1:]]
-        entries = {
-            "best": [best_rate(rates, cost) for cost in half],
-            "good": [good_rates(rates, cost) for cost in half],
-            "lowest_cost": half.min(axis=-1).tolist(),
-            "shift": shift(rates, costs[0], costs[-1]),
-            "regret": [list(interval[:3]) for interval in regret],
-        }
-        for step in dataset.step.values:
-            slopes = [one[f"{optimizer}.{n}"].sel(step=step).values for n in SLOPES]
-            entries[f"slopes_{step}"] = np.stack(slopes, axis=-1).tolist()
-        summary |= {f"{optimizer}_{name}_{key}": value for key, value in entries.items()}
+    for optimizer, results in by_optimizer(tree).items():
+        rates = results.learning_rate.values
+        for name in results.parametrization.values:
+            one = results.sel(parametrization=name)
+            costs = one.cost.transpose("width", ..., "seed").values
+            half = np.median(costs, axis=-1)
+            entries = {
+                "best": [best_rate(rates, cost) for cost in half],
+                "good": [good_rates(rates, cost) for cost in half],
+                "lowest_cost": half.min(axis=-1),
+                "shift": shift(rates, costs[0], costs[-1]),
+                "regret": [statistics.median(regrets(costs[0], wide))[:3] for wide in costs[1:]],
+            }
+            for step in one.step.values:
+                slopes = [one[bound].sel(step=step) for bound in SLOPES]
+                entries[f"slopes_{step}"] = np.stack(slopes, axis=-1)
+            summary |= {f"{optimizer}_{name}_{key}": value for key, value in entries.items()}
     return summary
 
 
-def panels(dataset: xr.Dataset, figure: Figure, label: str) -> Iterator[tuple[str, int, Axes]]:
-    """Yield optimizer, index of the parametrization, and axes of each panel.
+def panels(tree: xr.DataTree, figure: Figure, label: str) -> Iterator[tuple[xr.Dataset, int, Axes]]:
+    """Yield results of an optimizer, index of the parametrization, and axes of each panel.
 
     Each optimizer has one row of panels with a common vertical axis.
     """
-    names, optimizers = dataset.attrs["parametrizations"], dataset.attrs["optimizers"]
-    grid = figure.subplots(len(optimizers), len(names), sharey="row", squeeze=False)
-    for row, optimizer in zip(grid, optimizers, strict=True):
+    rows = by_optimizer(tree)
+    names = next(iter(rows.values())).parametrization.values
+    grid = figure.subplots(len(rows), len(names), sharey="row", squeeze=False)
+    for row, (optimizer, results) in zip(grid, rows.items(), strict=True):
         for index, (axes, name) in enumerate(zip(row, names, strict=True)):
             axes.set_title(f"{TITLES[name]}, {OPTIMIZERS[optimizer]}")
             axes.set_xscale("log", base=2)
             axes.set_yscale("log")
-            yield optimizer, index, axes
+            yield results, index, axes
         row[0].set_ylabel(label)
         label_log_axis(row[0].yaxis)
 
 
-def costs(dataset: xr.Dataset) -> Figure:
+def costs(tree: xr.DataTree) -> Figure:
     """Draw the final cost against the learning rate, with one curve per width.
 
     The lowest cost of each curve is marked. Bands are the 95 % intervals of the medians.
     """
-    widths = dataset.width.values
-    colors = colormaps[SEQUENTIAL](np.linspace(0.9, 0.0, len(widths)))
-    with style():
-        figure = Figure(figsize=(14, 4.4 * len(dataset.attrs["optimizers"])))
-        for optimizer, index, axes in panels(dataset, figure, "final cost"):
-            rates = dataset[f"{optimizer}.learning_rate"].values
-            values = dataset[f"{optimizer}.cost"].transpose("parametrization", "width", ..., "seed")
-            bands = statistics.medians(values.values)
-            for width, color, *band in zip(widths, colors, *(b[index] for b in bands), strict=True):
-                middle, low, high = band
-                axes.plot(rates, middle, color=color, label=f"{width}")
-                axes.fill_between(rates, low, high, color=color, alpha=0.15, linewidth=0)
-                best = np.argmin(middle)
-                look: dict = {"color": color, "markeredgecolor": BLACK, "zorder": 4}
-                axes.plot(rates[best], middle[best], "o", **look)
-            axes.set_xlabel("learning rate at the base width")
-            finite = bands[0][np.isfinite(bands[0])]
-            axes.set_ylim(0.8 * finite.min(), min(1.2 * finite.max(), 12 * finite.min()))
-        top = figure.axes[len(dataset.attrs["parametrizations"]) - 1]
-        top.legend(title="width", title_fontsize=12)
+    figure = Figure(figsize=(14, 4.4 * len(tree.children)))
+    for results, index, axes in panels(tree, figure, "final cost"):
+        rates, widths = results.learning_rate.values, results.width.values
+        colors = colormaps[SEQUENTIAL](np.linspace(0.9, 0.0, len(widths)))
+        values = results.cost.transpose("parametrization", "width", ..., "seed").values
+        bands = statistics.medians(values)
+        for width, color, *band in zip(widths, colors, *(b[index] for b in bands), strict=True):
+            middle, low, high = band
+            axes.plot(rates, middle, color=color, label=f"{width}")
+            axes.fill_between(rates, low, high, color=color, alpha=0.15, linewidth=0)
+            best = np.argmin(middle)
+            look: dict = {"color": color, "markeredgecolor": BLACK, "zorder": 4}
+            axes.plot(rates[best], middle[best], "o", **look)
+        axes.set_xlabel("learning rate at the base width")
+        finite = bands[0][np.isfinite(bands[0])]
+        axes.set_ylim(0.8 * finite.min(), min(1.2 * finite.max(), 12 * finite.min()))
+    figure.axes[len(values) - 1].legend(title="width", title_fontsize=12)
     return figure
 
 
-def changes(dataset: xr.Dataset) -> Figure:
+def changes(tree: xr.DataTree) -> Figure:
     """Draw the change of each layer's preactivations in the first step against the width."""
-    widths = dataset.checked_width.values
-    with style():
-        figure = Figure(figsize=(14, 4.2 * len(dataset.attrs["optimizers"])))
-        for optimizer, index, axes in panels(dataset, figure, "rms change in one step"):
-            first = dataset.isel(step=0, parametrization=index)
-            layers = first[f"{optimizer}.change"].transpose("layer", "checked_width", "seed").values
-            slopes = first[f"{optimizer}.slope"].values
-            bands = zip(slopes, CYCLE, *statistics.medians(layers), strict=False)
-            for number, (slope, color, middle, low, high) in enumerate(bands, start=1):
-                label = "outputs" if number == len(layers) else f"layer {number}"
-                axes.plot(widths, middle, "o-", color=color, label=f"{label}: {slope:.2f}")
-                axes.fill_between(widths, low, high, color=color, alpha=0.2, linewidth=0)
-            axes.set_xticks(widths, [f"{n}" for n in widths])
-            axes.set_xlabel("width")
-            axes.legend(title="slope", title_fontsize=12)
+    figure = Figure(figsize=(14, 4.2 * len(tree.children)))
+    for results, index, axes in panels(tree, figure, "rms change in one step"):
+        first, widths = results.isel(step=0, parametrization=index), results.checked_width.values
+        layers = first.change.transpose("layer", "checked_width", "seed").values
+        bands = zip(first.slope.values, CYCLE, *statistics.medians(layers), strict=False)
+        for number, (slope, color, middle, low, high) in enumerate(bands, start=1):
+            label = "outputs" if number == len(layers) else f"layer {number}"
+            axes.plot(widths, middle, "o-", color=color, label=f"{label}: {slope:.2f}")
+            axes.fill_between(widths, low, high, color=color, alpha=0.2, linewidth=0)
+        axes.set_xticks(widths, [f"{n}" for n in widths])
+        axes.set_xlabel("width")
+        axes.legend(title="slope", title_fontsize=12)
     return figure
 
 
-def plot(dataset: xr.Dataset) -> dict:
+def plot(tree: xr.DataTree) -> dict:
     """Draw the final cost against the rate at each width, and the coordinate checks."""
-    return {"transfer": costs(dataset), "coordinates": changes(dataset)}
+    return {"transfer": costs(tree), "coordinates": changes(tree)}
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from scipy import stats
 from experiments.shared import command
 from experiments.shared.statistics import partial_correlation, with_ends
 from gdjax.errors import InputError
-from gdjax.plots.style import BLUE, GREEN, GREY, Figure, style
+from gdjax.plots.style import BLUE, GREEN, GREY, Figure
 from gdjax.statistics import Interval
 
 from .model import MIN_MINIMA, Config, complete_sets, minima_of_set, problem_of
@@ -202,30 +202,29 @@ def widths_of_minima(
 ) -> Figure:
     """Draw each minimum's number of starts and accuracy against its widths."""
     sets = dataset["set"].values
-    with style():
-        figure = Figure(figsize=(11, 7.6))
-        panels = figure.subplots(2, 2, sharex="col", sharey="row")
-        rows = {"starts": dataset["count"].values, "accuracy": 100 * dataset.test_accuracy.values}
-        for column, (name, (variable, label)) in zip(panels.T, WIDTHS.items(), strict=True):
-            x = dataset[variable].values
-            for axes, (quantity, y) in zip(column, rows.items(), strict=True):
-                for index in np.unique(sets):
-                    look: dict = {"color": f"C{index}", "markersize": 4, "alpha": 0.8}
-                    axes.plot(x[sets == index], y[sets == index], "o", **look)
-                pair = f"{name}_and_{quantity}"
-                axes.set_title(
-                    f"rank correlation {with_ends(estimates[pair][0])};\n"
-                    f"cost held fixed {with_ends(estimates[f'{pair}_given_cost'][0])}",
-                    fontsize="medium",
-                )
-            column[0].set_yscale("log", base=2)
-            column[0].yaxis.set_major_formatter("{x:g}")
-            column[1].set_xlabel(label)
-        panels[0, 0].set_ylabel("number of starts")
-        panels[1, 0].set_ylabel("test accuracy, %")
-        figure.suptitle(
-            f"{len(sets)} minima on {len(np.unique(sets))} disjoint sets of images, one color each"
-        )
+    figure = Figure(figsize=(11, 7.6))
+    panels = figure.subplots(2, 2, sharex="col", sharey="row")
+    rows = {"starts": dataset["count"].values, "accuracy": 100 * dataset.test_accuracy.values}
+    for column, (name, (variable, label)) in zip(panels.T, WIDTHS.items(), strict=True):
+        x = dataset[variable].values
+        for axes, (quantity, y) in zip(column, rows.items(), strict=True):
+            for index in np.unique(sets):
+                look: dict = {"color": f"C{index}", "markersize": 4, "alpha": 0.8}
+                axes.plot(x[sets == index], y[sets == index], "o", **look)
+            pair = f"{name}_and_{quantity}"
+            axes.set_title(
+                f"rank correlation {with_ends(estimates[pair][0])};\n"
+                f"cost held fixed {with_ends(estimates[f'{pair}_given_cost'][0])}",
+                fontsize="medium",
+            )
+        column[0].set_yscale("log", base=2)
+        column[0].yaxis.set_major_formatter("{x:g}")
+        column[1].set_xlabel(label)
+    panels[0, 0].set_ylabel("number of starts")
+    panels[1, 0].set_ylabel("test accuracy, %")
+    figure.suptitle(
+        f"{len(sets)} minima on {len(np.unique(sets))} disjoint sets of images, one color each"
+    )
     return figure
 
 
@@ -237,21 +236,20 @@ def correlations_of_sets(estimates: Mapping[str, tuple[Interval, np.ndarray]]) -
         for name, label in (("volume", "volume"), ("coefficient", WIDTHS["coefficient"][1]))
         for suffix, held, color in (("", "", BLUE), ("_given_cost", ", cost held fixed", GREEN))
     ]
-    with style():
-        figure = Figure(figsize=(9, 5))
-        axes = figure.subplots()
-        axes.axvline(0, color=GREY, linewidth=0.8)
-        for row, (_, name, color) in enumerate(rows):
-            mean, of_sets = estimates[name]
-            axes.plot(of_sets, np.full(len(of_sets), row), "o", color=GREY, markersize=4)
-            # A percentile interval may exclude the estimate, but an arm is at least 0.
-            arms = np.maximum([[mean.value - mean.low], [mean.high - mean.value]], 0)
-            axes.errorbar(mean.value, row + 0.25, xerr=arms, fmt="o", color=color, capsize=3)
-        axes.set_yticks(range(len(rows)), [label for label, *_ in rows], fontsize="small")
-        axes.invert_yaxis()
-        axes.set_xlim(-1.05, 1.05)
-        axes.set_xlabel("rank correlation: each set (gray), and mean with 95 % interval")
-        axes.set_title(f"Correlations with width, on {mean.runs} disjoint sets of images")
+    figure = Figure(figsize=(9, 5))
+    axes = figure.subplots()
+    axes.axvline(0, color=GREY, linewidth=0.8)
+    for row, (_, name, color) in enumerate(rows):
+        mean, of_sets = estimates[name]
+        axes.plot(of_sets, np.full(len(of_sets), row), "o", color=GREY, markersize=4)
+        # A percentile interval may exclude the estimate, but an arm is at least 0.
+        arms = np.maximum([[mean.value - mean.low], [mean.high - mean.value]], 0)
+        axes.errorbar(mean.value, row + 0.25, xerr=arms, fmt="o", color=color, capsize=3)
+    axes.set_yticks(range(len(rows)), [label for label, *_ in rows], fontsize="small")
+    axes.invert_yaxis()
+    axes.set_xlim(-1.05, 1.05)
+    axes.set_xlabel("rank correlation: each set (gray), and mean with 95 % interval")
+    axes.set_title(f"Correlations with width, on {mean.runs} disjoint sets of images")
     return figure
 
 
