@@ -33,21 +33,16 @@ SPLITS = {
 }
 
 
-def problems(config: Config) -> list[gd.Problem]:
-    """Return the problem of each data set."""
+def run(config: Config) -> xr.Dataset:
+    """Return results of decays on all data sets, and costs of power decays."""
     kinds: tuple[dict[str, Any], ...] = ({}, {"activation": "tanh", "loss": "cross_entropy"})
     widths = (config.width, config.width)
-    return [
+    problems = [
         gd.problems.digits(name, widths=widths, samples=config.samples, **kind)
         for name, kind in zip(config.data, kinds, strict=False)
     ]
-
-
-def run(config: Config) -> xr.Dataset:
-    """Return results of decays on all data sets, and costs of power decays."""
-    every = problems(config)
-    parts = [valleys(config, *pair) for pair in zip(every, config.rates, strict=False)]
-    on_digits = exponent_costs(config, every[0]).values
+    parts = [valleys(config, *pair) for pair in zip(problems, config.rates, strict=False)]
+    on_digits = exponent_costs(config, problems[0]).values
     dataset = xr.concat(parts, "data")
     return (
         dataset.assign(exponent_cost=(("exponent", "peak", "start"), on_digits))
@@ -107,43 +102,34 @@ def numbers(dataset: xr.Dataset) -> dict:
     for number, name in enumerate(dataset.attrs["data_sets"]):
         entries = numbers_of_valley(dataset.isel(data=number))
         summary |= {f"{name}_{key}": value for key, value in entries.items()}
-    return summary | numbers_of_exponents(dataset)
+    exponents, costs = dataset.exponent.values, dataset.exponent_cost.values
+    starts, lowest = costs.shape[-1], tuned_costs(dataset).values.argmin()
+    drawn = np.random.default_rng(0).integers(starts, size=(RESAMPLES, starts))
+    resampled = costs[..., drawn].mean(axis=-1).min(axis=1)  # [exponents, resamples]
+    return summary | {
+        "digits_exponent": exponents[lowest],
+        "digits_exponent_share": np.mean(resampled.argmin(axis=0) == lowest),
+        "digits_exponent_at_an_end": lowest in (0, len(exponents) - 1),
+        "digits_runs_diverged": np.sum(~np.isfinite(costs)),
+    }
 
 
 def numbers_of_valley(part: xr.Dataset) -> dict:
     """Return costs, falls, gains and shares on one data set."""
     finite = np.isfinite(part.parted).all(["part", "directions"]) & np.isfinite(part.end)
-    by_branch = {
-        "fall": part.begin - part.end,
-        "gain": part.continued - part.end,
-        **{f"overlap_{k}": part.overlap.sel(directions=k) for k in part.directions.values},
-    }
-    summary: dict = {
-        "diverged": int((~finite).sum()),
-        "line_error": float(abs(part.line.sum("direction") + part.line_rest - part.total).max()),
-        "by_step": {},
-    }
-    for key, values in by_branch.items():
-        summary[key] = with_interval(values.mean("branch_step").values)
-    summary |= {key: with_interval(values) for key, values in shares(part).items()}
+    of_branches = {"fall": part.begin - part.end, "gain": part.continued - part.end}
+    of_branches |= {f"overlap_{k}": part.overlap.sel(directions=k) for k in part.directions.values}
+    by_start = {key: one.mean("branch_step").values for key, one in of_branches.items()}
+    by_start |= shares(part)
+    by_step = {}
     for index, step in enumerate(part.branch_step.values):
         rows = shares(part.isel(branch_step=[index]))
-        summary["by_step"][str(step)] = {key: with_interval(row) for key, row in rows.items()}
-    return summary
-
-
-def numbers_of_exponents(dataset: xr.Dataset) -> dict:
-    """Return the best exponent, and how often it is the best one of resampled starts."""
-    exponents, costs = dataset.exponent.values, dataset.exponent_cost.values
-    starts = costs.shape[-1]
-    drawn = np.random.default_rng(0).integers(starts, size=(RESAMPLES, starts))
-    resampled = costs[..., drawn].mean(axis=-1).min(axis=1)  # [exponents, resamples]
-    lowest = int(tuned_costs(dataset).values.argmin())
+        by_step[str(step)] = {key: with_interval(row) for key, row in rows.items()}
     return {
-        "digits_exponent": exponents[lowest],
-        "digits_exponent_share": np.mean(resampled.argmin(axis=0) == lowest),
-        "digits_exponent_at_an_end": lowest in (0, len(exponents) - 1),
-        "digits_runs_diverged": np.sum(~np.isfinite(costs)),
+        "diverged": int((~finite).sum()),
+        "line_error": float(abs(part.line.sum("direction") + part.line_rest - part.total).max()),
+        "by_step": by_step,
+        **{key: with_interval(values) for key, values in by_start.items()},
     }
 
 
@@ -193,8 +179,8 @@ def decays_and_shares(dataset: xr.Dataset) -> Figure:
     return figure
 
 
-def exponents(dataset: xr.Dataset) -> Figure:
-    """Draw the cost with tuned peak rate against the exponent of the decay."""
+def plot(dataset: xr.Dataset) -> Mapping:
+    """Draw decays and shares for each data set, and costs against the exponent."""
     exponent = dataset.exponent.values
     figure = Figure(figsize=(8, 4.6))
     axes = figure.subplots()
@@ -205,12 +191,7 @@ def exponents(dataset: xr.Dataset) -> Figure:
     axes.set_ylim(bottom=0)
     axes.set(xlabel="exponent p of the decay $(1 - z/N)^p$", ylabel="cost after the decay")
     axes.set_title("Digits, best of the peak rates for each exponent")
-    return figure
-
-
-def plot(dataset: xr.Dataset) -> Mapping:
-    """Draw decays and shares for each data set, and costs against the exponent."""
-    return {"valleys": decays_and_shares(dataset), "exponents": exponents(dataset)}
+    return {"valleys": decays_and_shares(dataset), "exponents": figure}
 
 
 if __name__ == "__main__":

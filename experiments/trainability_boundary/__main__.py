@@ -35,6 +35,7 @@ COARSEST = 10  # side of the smallest boxes of the published method, in cells
 MAX_BOUNDARY_SHARE = 0.25  # largest share of boundary cells in a window for the next map
 CAP = 1e6  # relative costs are clipped to [1 / CAP, CAP]
 WAVELENGTH = 0.1  # wavelength of the cosine; descent starts from x = 1
+CONVEX = 1 / (2 * np.pi**2)  # largest roughness at which the cost is convex
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,7 @@ class Config:
     seeds: tuple[int, ...] = tuple(range(1, 11))  # seeds of data, starts, windows; first is shown
     # values of e / l^2, each of which defines a one-dimensional case
     roughness: tuple[float, ...] = tuple(float(k) / 1000 for k in range(10, 121, 5))
-    rates: int = 2**14 + 1  # number of learning rates of each one-dimensional case
-    rate_range: tuple[float, float] = (1.0, 1.032)  # smallest and largest rate of these 1-D cases
+    rates: int = 2**14 + 1  # number of learning rates from 1 to 1.032 of each 1-D case
     rate_steps: int = 1000  # number of steps of each run of the one-dimensional cases
 
 
@@ -70,10 +70,16 @@ def train(
     failure.
     """
     across, up = condition.axes
-    grid = gd.axes(**{up: sides[1], across: sides[0]})
-    options: dict = {"make_optimizer": condition.optimizer, "max_param_bytes": 2**32}
-    records: dict = {"record_every": config.record_every, "batch_size": condition.batch}
-    runs = gd.sweep(problem, grid, config.steps, root_seed=seed, **options, **records)
+    runs = gd.sweep(
+        problem,
+        gd.axes(**{up: sides[1], across: sides[0]}),
+        config.steps,
+        make_optimizer=condition.optimizer,
+        batch_size=condition.batch,
+        record_every=config.record_every,
+        root_seed=seed,
+        max_param_bytes=2**32,
+    )
     relative = np.clip(runs.cost.values / runs.cost.values[..., :1], 1 / CAP, CAP)
     late = runs.step.values >= 0.8 * config.steps
     trains = relative[..., late].mean(axis=-1) < 1
@@ -155,9 +161,7 @@ def cosine(config: Config) -> xr.Dataset:
 
     runs = gd.sweep(
         gd.Problem(init=lambda key: jnp.ones(()), cost=cost),
-        gd.axes(
-            roughness=config.roughness, learning_rate=np.linspace(*config.rate_range, config.rates)
-        ),
+        gd.axes(roughness=config.roughness, learning_rate=np.linspace(1.0, 1.032, config.rates)),
         config.rate_steps,
         record_every=config.rate_steps,
         divergence_threshold=1e8,
@@ -232,20 +236,21 @@ def parts(dataset: xr.Dataset) -> list[str]:
 
 def over_seeds(dataset: xr.Dataset) -> dict[str, dict[str, Interval]]:
     """Return median dimensions over seeds, by condition and map or method."""
-    medians = {}
-    for index, condition in enumerate(dataset.attrs["conditions"]):
-        one = fits(dataset.isel(condition=index))
-        named = {name: one.dimension.isel(map=k) for k, name in enumerate(parts(dataset))}
-        named["published estimator"] = one.published_estimator
-        medians[condition] = {name: median(values.values) for name, values in named.items()}
-    return medians
+    fit = fits(dataset)
+    of_maps = {name: fit.dimension.isel(map=k) for k, name in enumerate(parts(dataset))}
+    named = of_maps | {"published estimator": fit.published_estimator}
+    return {
+        condition: {name: median(one.isel(condition=k).values) for name, one in named.items()}
+        for k, condition in enumerate(dataset.attrs["conditions"])
+    }
 
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return dimensions with intervals, and numbers of boundary rates."""
     summary: dict = {"seeds": dataset.sizes["seed"]}
+    fit = fits(dataset)
     for index, (condition, medians) in enumerate(over_seeds(dataset).items()):
-        one = fits(dataset.isel(condition=index))
+        one = fit.isel(condition=index)
         entries: dict = {name.replace(" ", "_"): interval[:3] for name, interval in medians.items()}
         entries |= {
             "published": CONDITIONS[condition].published,
@@ -260,7 +265,7 @@ def numbers(dataset: xr.Dataset) -> dict:
     return summary | {
         "largest_roughness_with_one_boundary_rate": roughness[rates <= 1].max(),
         "smallest_roughness_with_several": roughness[rates > 1].min(),
-        "roughness_where_convexity_ends": float(1 / (2 * np.pi**2)),
+        "roughness_where_convexity_ends": CONVEX,
         "most_boundary_rates": int(rates.max()),
     }
 
@@ -277,10 +282,8 @@ def plot(dataset: xr.Dataset) -> dict:
     return {
         "whole": drawn(0),
         "closest": drawn(dataset.sizes["map"] - 1),
-        "dimensions": plots.dimensions(
-            by_condition, [CONDITIONS[name].published for name in by_condition]
-        ),
-        "cosine": plots.boundary_rates(dataset, threshold=1 / (2 * np.pi**2)),
+        "dimensions": plots.dimensions(by_condition),
+        "cosine": plots.boundary_rates(dataset, threshold=CONVEX),
     }
 
 

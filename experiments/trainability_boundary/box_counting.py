@@ -101,10 +101,7 @@ def dimension(
 
     Source: Falconer, *Fractal Geometry* (2014), chapter 2.
     """
-    x, y = np.log10(sides), np.log10(counts)
-    slope, offset = np.polyfit(x, y, 1)
-    misfit = y - (slope * x + offset)
-    spread = np.sum((x - np.mean(x)) ** 2)
-    standard_error = float(np.sqrt(np.sum(misfit**2) / (len(x) - 2) / spread))
-    error = float(stats.t.isf(0.025, len(x) - 2)) * standard_error + BIAS
+    (slope, _), covariance = np.polyfit(np.log10(sides), np.log10(counts), 1, cov=True)
+    standard_error = float(np.sqrt(covariance[0, 0]))
+    error = float(stats.t.isf(0.025, len(sides) - 2)) * standard_error + BIAS
     return BoxDimension(float(-slope), error, standard_error)

@@ -106,7 +106,7 @@ def _frame(axes, inner):
         axes.add_patch(Rectangle((left, bottom), right - left, top - bottom, **look))
 
 
-def dimensions(known: Mapping[str, Mapping[str, Interval]], published: Sequence[float]) -> Figure:
+def dimensions(known: Mapping[str, Mapping[str, Interval]]) -> Figure:
     """Draw measured dimensions of the boundary with intervals, and published values.
 
     The measured ones are given by condition and by map or method.
@@ -120,7 +120,7 @@ def dimensions(known: Mapping[str, Mapping[str, Interval]], published: Sequence[
         at, arms = positions + step * (number - len(methods) / 2), abs(ends - middle)
         look: dict = {"fmt": "o", "color": color, "capsize": 3, "label": method}
         axes.errorbar(at, middle, yerr=arms, **look)
-    at = positions + step * len(methods) / 2
+    at, published = positions + step * len(methods) / 2, [CONDITIONS[c].published for c in known]
     axes.plot(at, published, "D", color=BLACK, label="published")
     axes.axhline(1, color=GREY, linestyle=":")
     axes.text(len(known) - 0.52, 1.01, "smooth boundary", color=GREY, ha="right", va="bottom")
