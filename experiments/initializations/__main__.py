@@ -122,8 +122,7 @@ def by_initializer(dataset: xr.Dataset) -> dict[str, xr.Dataset]:
             "epochs": (before.cost.dims, epochs),
         }
     )
-    names = dataset.attrs["initializers"]
-    return {name: results.isel(initializer=index) for index, name in enumerate(names)}
+    return {name: results.sel(initializer=name) for name in dataset.initializer.values}
 
 
 def plot(dataset: xr.Dataset) -> dict:
@@ -170,26 +169,24 @@ def plot(dataset: xr.Dataset) -> dict:
 
 def run(config: Config) -> xr.Dataset:
     """Return all runs, with a dimension `initializer` in the order of the config."""
-    problems = {
-        name: gd.problems.digits(config.data, initializer=name) for name in config.initializers
-    }
-    any_problem = next(iter(problems.values()))
-    epoch = gd.descent.steps_for(1, any_problem.samples, config.batch_size)
+    names = list(config.initializers)
+    problems = [gd.problems.digits(config.data, initializer=name) for name in names]
+    epoch = gd.descent.steps_for(1, problems[0].samples, config.batch_size)
     axes = gd.axes(
         init_scale=np.geomspace(config.smallest, config.largest, config.scales),
         learning_rate=config.learning_rates,
         seed=range(config.seeds),
     )
-    names = ["cost", "test_accuracy", "slope_1", "slope_2", "outcome"]
-    steps, sweeps = config.epochs * epoch, []
-    for problem in problems.values():
+    sweeps = []
+    for problem in problems:
         options: dict = {"record_every": epoch, "metrics": with_slopes(problem, config.images)}
-        runs = gd.sweep(problem, axes, steps, batch_size=config.batch_size, **options)
-        sweeps.append(runs[names])
-    joined = xr.concat(sweeps, "initializer")
-    return joined.assign_coords(epoch=("step", joined.step.values / epoch)).assign_attrs(
-        initializers=list(problems), baseline=any_problem.baseline
-    )
+        runs = gd.sweep(
+            problem, axes, config.epochs * epoch, batch_size=config.batch_size, **options
+        )
+        sweeps.append(runs[["cost", "test_accuracy", "slope_1", "slope_2"]])
+    joined = xr.concat(sweeps, "initializer").assign_attrs(baseline=problems[0].baseline)
+    epochs = joined.step.values / epoch
+    return joined.assign_coords(initializer=names, epoch=("step", epochs))
 
 
 if __name__ == "__main__":

@@ -130,24 +130,16 @@ def of_pairs(matrix):
 
 
 def kinds_of(dataset, name):
-    """Return cost or accuracy along paths, by kind of path, without NaN padding.
-
-    The paths connect networks of one width.
-    """
-    return {
-        str(kind): dataset[name].sel(kind=kind).dropna("pair", how="all").values
-        for kind in dataset.kind.values
-    }
+    """Return cost or accuracy along paths of one width, by kind of path, without NaN padding."""
+    return {kind: dataset[name].sel(kind=kind).dropna("pair", how="all").values for kind in KINDS}
 
 
 def barriers_of(dataset):
     """Return the barriers between networks of one width, by kind of path."""
     along = kinds_of(dataset, "cost_along")
+    barriers = {kind: np.asarray(minima.path_barrier(along[kind])) for kind in KINDS}
     every = {KINDS[0]: of_pairs(dataset.barrier), KINDS[1]: of_pairs(dataset.matched_barrier)}
-    return {
-        kind: every[kind] if kind in every else np.asarray(minima.path_barrier(along[kind]))
-        for kind in KINDS
-    }
+    return barriers | every
 
 
 def medians(dataset) -> str:
@@ -186,11 +178,7 @@ def profiles(by_name: Mapping[str, xr.Dataset], *, baseline: float, title: str) 
     """Draw cost and accuracy along paths, with one column per network architecture.
 
     Each kind of path has one color. The line is the median over pairs; the band spans all pairs.
-
-    Args:
-        by_name: costs and test accuracies along paths, by architecture.
-        baseline: cost of the best constant prediction.
-        title: title of the figure.
+    The baseline is the cost of the best constant prediction.
     """
     figure = Figure(figsize=(4.2 * len(by_name) + 0.8, 7.8))
     panels = figure.subplots(2, len(by_name), squeeze=False, sharex=True, sharey="row")

@@ -43,11 +43,11 @@ def run(config: Config) -> xr.Dataset:
     ]
     parts = [valleys(config, *pair) for pair in zip(problems, config.rates, strict=False)]
     on_digits = exponent_costs(config, problems[0]).values
-    dataset = xr.concat(parts, "data")
     return (
-        dataset.assign(exponent_cost=(("exponent", "peak", "start"), on_digits))
+        xr.concat(parts, "data")
+        .assign(exponent_cost=(("exponent", "peak", "start"), on_digits))
         .assign_coords(exponent=list(config.exponents), peak=np.geomspace(*config.peaks))
-        .assign_attrs(data_sets=list(config.data))
+        .assign_coords(data=list(config.data[: len(parts)]))
     )
 
 
@@ -99,8 +99,8 @@ def tuned_costs(dataset: xr.Dataset) -> xr.DataArray:
 def numbers(dataset: xr.Dataset) -> dict:
     """Return falls, gains and shares with intervals, and the best exponent."""
     summary: dict = {}
-    for number, name in enumerate(dataset.attrs["data_sets"]):
-        entries = numbers_of_valley(dataset.isel(data=number))
+    for name in dataset["data"].values:
+        entries = numbers_of_valley(dataset.sel(data=name))
         summary |= {f"{name}_{key}": value for key, value in entries.items()}
     exponents, costs = dataset.exponent.values, dataset.exponent_cost.values
     starts, lowest = costs.shape[-1], tuned_costs(dataset).values.argmin()
@@ -135,7 +135,7 @@ def numbers_of_valley(part: xr.Dataset) -> dict:
 
 def decays_and_shares(dataset: xr.Dataset) -> Figure:
     """Draw one row per data set: decays of one start, and shares for all starts."""
-    names, k = dataset.attrs["data_sets"], int(dataset.directions[len(dataset.directions) // 2])
+    names, k = dataset["data"].values, int(dataset.directions[len(dataset.directions) // 2])
     labels = {
         f"steep_decay_{k}": f"decay only in top {k},\nconstant rate in the rest",
         f"rest_decay_{k}": f"decay only in the rest,\nconstant rate in top {k}",
@@ -145,8 +145,8 @@ def decays_and_shares(dataset: xr.Dataset) -> Figure:
     }
     figure = Figure(figsize=(15, 4.4 * len(names)))
     panels = figure.subplots(len(names), 3, squeeze=False, width_ratios=(4, 3, 4))
-    for number, ((left, middle, right), name) in enumerate(zip(panels, names, strict=True)):
-        part = dataset.isel(data=number)
+    for (left, middle, right), name in zip(panels, names, strict=True):
+        part = dataset.sel(data=name)
         left.plot(part.record, part.trunk_cost, color=GREY, label="constant rate")
         for index, first in enumerate(part.branch_step.values):
             label = "decay to 0" if index == 0 else None

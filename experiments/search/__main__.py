@@ -165,11 +165,9 @@ def time_shares(dataset: xr.Dataset, name: str) -> Float[np.ndarray, " timed"]:
 def random_accuracy(
     dataset: xr.Dataset, count: int
 ) -> tuple[Float[np.ndarray, " repetitions"], Float[np.ndarray, " repetitions"]]:
-    """Return the mean results of random searches of `count` settings each.
+    """Return the mean fresh accuracy of random searches of `count` settings each.
 
-    Returns:
-        Mean fresh accuracy of the selected settings, and the share of random searches that select
-        the same setting as the sweep.
+    The second value is the share of searches that select the same setting as the sweep.
     """
     accuracy, same = [], []
     pairs = zip(at_rungs(dataset)[..., -1], fresh_accuracy(dataset), strict=True)

@@ -93,11 +93,7 @@ def hyperband(
     seed: int,
     **batching,
 ) -> optuna.Study:
-    """Return the Optuna study of a Hyperband search.
-
-    `batching` contains the arguments of `gd.search.optimize` that determine which trials are
-    computed together.
-    """
+    """Return the Optuna study of a Hyperband search, with arguments of `gd.search.optimize`."""
     study = replays.new_study(rungs, seed=seed)
     gd.search.optimize(
         gd.Sweep(problem, gd.axes(**grid), rungs[-1], **settings(problem, rungs, seed)),

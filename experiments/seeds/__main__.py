@@ -45,12 +45,9 @@ class Config:
 
 
 def weighted(right: np.ndarray, weight: np.ndarray, half: np.ndarray) -> dict[str, float]:
-    """Return statistics of the accuracies of weighted networks.
+    """Return statistics of the accuracies of weighted networks, and on both halves of the images.
 
-    Args:
-        right: whether each network classifies each image correctly, [networks, images].
-        weight: weight of each network; the weights sum to the number of networks.
-        half: whether each image is in the first half.
+    The array `right` has the shape [networks, images]; the weights sum to the number of networks.
     """
     share = weight / weight.sum()
     networks, images = weight.sum(), right.shape[1]

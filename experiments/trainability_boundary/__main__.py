@@ -184,9 +184,7 @@ def run(config: Config) -> xr.Dataset:
             for name in config.conditions
         ]
         dataset = xr.merge([xr.concat(mapped, "condition"), cosine(config)])
-    return dataset.assign_coords(seed=list(config.seeds)).assign_attrs(
-        conditions=list(config.conditions)
-    )
+    return dataset.assign_coords(seed=list(config.seeds), condition=list(config.conditions))
 
 
 def published_estimator(maps: np.ndarray) -> float:
@@ -240,8 +238,8 @@ def over_seeds(dataset: xr.Dataset) -> dict[str, dict[str, Interval]]:
     of_maps = {name: fit.dimension.isel(map=k) for k, name in enumerate(parts(dataset))}
     named = of_maps | {"published estimator": fit.published_estimator}
     return {
-        condition: {name: median(one.isel(condition=k).values) for name, one in named.items()}
-        for k, condition in enumerate(dataset.attrs["conditions"])
+        condition: {name: median(one.sel(condition=condition)) for name, one in named.items()}
+        for condition in dataset.condition.values
     }
 
 
@@ -249,8 +247,8 @@ def numbers(dataset: xr.Dataset) -> dict:
     """Return dimensions with intervals, and numbers of boundary rates."""
     summary: dict = {"seeds": dataset.sizes["seed"]}
     fit = fits(dataset)
-    for index, (condition, medians) in enumerate(over_seeds(dataset).items()):
-        one = fit.isel(condition=index)
+    for condition, medians in over_seeds(dataset).items():
+        one = fit.sel(condition=condition)
         entries: dict = {name.replace(" ", "_"): interval[:3] for name, interval in medians.items()}
         entries |= {
             "published": CONDITIONS[condition].published,

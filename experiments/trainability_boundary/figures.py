@@ -50,13 +50,9 @@ def colored(shown: xr.Dataset) -> Float[np.ndarray, "rows columns 4"]:
 def maps(dataset: xr.Dataset, number: int, titles: Sequence[str], *, title: str) -> Figure:
     """Draw one map of the first seed for each condition, with common color scales.
 
-    Args:
-        dataset: results of the experiment.
-        number: number of the map; the window of the next map, if there is one, is framed.
-        titles: title of each map.
-        title: title of the figure.
+    The window of the next map, if there is one, is framed.
     """
-    first, conditions = dataset.isel(seed=0), dataset.attrs["conditions"]
+    first, conditions = dataset.isel(seed=0), dataset.condition.values
     columns = min(3, len(conditions))
     rows = -(-len(conditions) // columns)
     figure = Figure(figsize=(5.5 * columns, 5.3 * rows + 0.9))

@@ -20,6 +20,8 @@ from gdjax.volumes.mcmc import hessian_whitening
 
 MIN_MINIMA = 5  # smallest number of minima in a set or in its narrow group
 MINIMA_PER_CALL = 8  # number of minima measured per call of the compiled program
+INVERSE_TEMPERATURE = 10_000.0  # inverse temperature of the Markov chains
+LOCALIZATION = 100.0  # precision of the prior that keeps the chains near their minimum
 
 
 @dataclass(frozen=True)
@@ -33,18 +35,10 @@ class Config:
     decay: float = 3e-3  # weight decay, which does not apply to biases
     seeds: int = 32  # number of starting points for each set
     steps: int = 4000  # number of steps of each descent
-    learning_rate: float = 3.0  # learning rate of descent, with momentum
-    momentum: float = 0.9  # coefficient of heavy-ball momentum
-    polishing: int = 100  # maximum number of Newton steps in polishing an end point
     level: float = 0.002  # rise of the cost at the boundary of a basin
     directions: int = 200  # number of directions in which the boundary is searched
-    inverse_temperature: float = 10_000.0  # inverse temperature of the Markov chains
-    localization: float = 100.0  # precision of the prior that keeps the chains near their minimum
     num_samples: int = 200  # number of samples of each chain
-    num_warmup: int = 100  # number of discarded trajectories per chain, which tune its step size
-    num_integration_steps: int = 16  # number of integration steps of each Hamiltonian trajectory
     resamples: int = 2000  # number of bootstrap resamples
-    key: int = 0  # seed of the random probes, directions and chains
 
 
 def complete_sets(config: Config) -> list[int]:
@@ -81,12 +75,10 @@ def minima_of_set(config: Config, index: int, first: gd.Problem) -> xr.Dataset:
     # All sets share one compiled program, since these problems differ only in their data.
     same_static = replace(first, data=problem.data, metrics=NOTHING)
     seeds, steps = gd.axes(seed=range(config.seeds)), config.steps
-    rule = partial(optax.sgd, learning_rate=config.learning_rate, momentum=config.momentum)
+    rule = partial(optax.sgd, learning_rate=3.0, momentum=0.9)
     runs = gd.sweep(problem, seeds, steps, make_optimizer=rule, record_every=steps, metrics={})
-    key_census, key_widths = jax.random.split(jax.random.key(config.key + index))
-    census = count_minima(
-        same_static, ends_of(problem, runs), key=key_census, max_steps=config.polishing
-    )
+    key_census, key_widths = jax.random.split(jax.random.key(index))
+    census = count_minima(same_static, ends_of(problem, runs), key=key_census, max_steps=100)
     count = census.sizes["minimum"]
     if count < MIN_MINIMA:
         raise InputError(
@@ -120,10 +112,7 @@ def measured(config: Config, problem: gd.Problem, minima, key) -> dict[str, np.n
         return _measure(config, problem, *inputs_part)
 
     parts = [part(start) for start in range(0, len(rows), MINIMA_PER_CALL)]
-    room, chains = jax.tree.map(lambda *a: np.concatenate(a)[:count], *parts)
-    columns = {f"volume_{name}": value for name, value in room._asdict().items()}
-    columns |= {f"chains_{name}": value for name, value in chains._asdict().items()}
-    return {name: value for name, value in columns.items() if value is not None}
+    return jax.tree.map(lambda *a: np.concatenate(a)[:count], *parts)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -136,26 +125,26 @@ def _measure(config, problem, minima, keys):
         # of the weight decay, for the chains that of their prior.
         decay = 2 * config.decay
         basin = hessian_whitening(problem, w, damping=decay)
-        floor = config.localization / config.inverse_temperature
+        floor = LOCALIZATION / INVERSE_TEMPERATURE
         prior = basin._replace(scale=(basin.scale**-2 - decay + floor) ** -0.5)
         search: dict = {"level": config.level, "directions": config.directions}
-        room = basin_volume(problem, w, key=key_volume, whitening=basin, **search)
+        volume = basin_volume(problem, w, key=key_volume, whitening=basin, **search)
         chains = finite_temperature_coefficient(
             problem,
             w,
             key=key_chains,
-            inverse_temperature=config.inverse_temperature,
-            localization=config.localization,
+            inverse_temperature=INVERSE_TEMPERATURE,
+            localization=LOCALIZATION,
             whitening=prior,
             num_samples=config.num_samples,
-            num_warmup=config.num_warmup,
-            num_integration_steps=config.num_integration_steps,
+            num_warmup=100,
+            num_integration_steps=16,
         )
-        dropped: dict = {"samples": None, "squared_distances": None}
-        deviation = jnp.std(chains.chain_coefficients)
-        return (
-            room._replace(radii=jnp.median(room.radii)),
-            chains._replace(chain_coefficients=deviation, **dropped),
-        )
+        return {
+            "volume_log_volume": volume.log_volume,
+            "volume_lower_bound": volume.lower_bound,
+            "chains_coefficient": chains.coefficient,
+            "chains_status": chains.status,
+        }
 
     return jax.vmap(one)(minima, keys)
