@@ -104,7 +104,7 @@ def numbers(tree: xr.DataTree) -> dict:
         "largest_error_of_contraction": float(abs(last / before - runs.contraction).max()),
     }
     for name, curve in curves.items():
-        lowest = int(curve.minimum_cost.argmin())
+        lowest = int(curve.minimum_cost.values.argmin())
         edges = np.concatenate([curve.curve_x[:1], curve.maximum_x, curve.curve_x[-1:]])
         summary |= {
             f"{name}_learning_rate": float(curve.learning_rate),
@@ -122,7 +122,7 @@ def draw_starts(axes, curve):
     axes.scatter(start, np.interp(start, grid, cost), c=colors, s=36, zorder=2)
     low, high = np.min(cost), np.max(cost)
     axes.set_ylim(low - 0.3 * (high - low), high + 0.05 * (high - low))
-    lowest = int(curve.minimum_cost.argmin())
+    lowest = int(curve.minimum_cost.values.argmin())
     look: dict = {"textcoords": "offset points", "ha": "center", "va": "top", "color": BLACK}
     minima = zip(curve.minimum_x.values, curve.minimum_cost.values, curve.share.values, strict=True)
     for number, (x, y, share) in enumerate(minima):
@@ -168,45 +168,8 @@ def draw_first_steps(axes, curve):
     axes.set(xlabel="parameter x", ylabel="cost")
 
 
-def draw_against_slope(axes, curve):
-    """Draw all steps against the slopes before them, and the predicted line."""
-    step, before = np.diff(curve.position.values, axis=1), curve.slope.values[:, :-1]
-    axes.axhline(0, color=GREY, linewidth=1)
-    axes.axvline(0, color=GREY, linewidth=1)
-    ends = np.array([np.min(before), np.max(before)])
-    predicted = -float(curve.learning_rate) * ends
-    axes.plot(ends, predicted, color=BLACK, linewidth=1.2, label="-rate · slope")
-    axes.scatter(before, step, s=22, c=np.where(before > 0, VERMILLION, BLUE).ravel(), zorder=2)
-    axes.set(title="Step against slope", xlabel="slope f'(x)", ylabel="step in x")
-    axes.legend(loc="upper right")
-
-
-def draw_lengths(axes, curve):
-    """Draw the lengths of the steps of each descent, and the predicted contraction."""
-    length = np.abs(np.diff(curve.position.values, axis=1))
-    length[length < 1e-14] = np.nan  # below rounding error
-    for row, valley in zip(length, curve.valley.values, strict=True):
-        axes.plot(np.arange(len(row)), row, color=CYCLE[valley], linewidth=1.2, alpha=0.8)
-    for number, ratio in enumerate(curve.contraction.values):
-        own = length[curve.valley.values == number]
-        late = np.argmax(own < 1e-5, axis=1)
-        if late.any():
-            # The prediction is drawn for one descent, whose steps become short at the median time.
-            middle = np.argsort(late)[len(late) // 2]
-            time = np.arange(late[middle], own.shape[1])
-            theory = own[middle, time[0]] * abs(ratio) ** (time - time[0])
-            above_rounding = theory > 1e-14
-            axes.plot(time[above_rounding], theory[above_rounding], "--", color=BLACK, zorder=3)
-    for x, color in zip(curve.minimum_x.values, CYCLE, strict=False):
-        axes.plot([], [], color=color, label=f"ends at {x:.2f}")
-    axes.plot([], [], "--", color=BLACK, label="theory:\n1 - rate · f''")
-    axes.legend(loc="lower left", handlelength=1.2)
-    axes.set(yscale="log", ylim=(1e-17, None), title="Length of each step", xlabel="step")
-    axes.set_ylabel("length of the step in x")
-
-
 def plot(tree: xr.DataTree) -> dict:
-    """Draw descents and end points on every curve, and single steps on the first."""
+    """Draw descents and end points on every curve, and the first steps on the first."""
     curves = [
         curve.isel(start=slice(None, None, max(1, curve.sizes["start"] // DRAWN)))
         for curve in datasets(tree).values()
@@ -222,11 +185,8 @@ def plot(tree: xr.DataTree) -> dict:
     text = "share of starts that\nlead to each minimum"
     first.text(0.5, 0.97, text, transform=first.transAxes, ha="center", va="top")
     valleys.suptitle("Starts and descents, colored by the valley in which they end")
-    steps = Figure(figsize=(9, 8))
-    of_first = steps.subplot_mosaic([["first", "first"], ["slope", "length"]])
-    draw_first_steps(of_first["first"], curves[0])
-    draw_against_slope(of_first["slope"], curves[0])
-    draw_lengths(of_first["length"], curves[0])
+    steps = Figure(figsize=(9, 4))
+    draw_first_steps(steps.subplots(), curves[0])
     return {"valleys": valleys, "steps": steps}
 
 

@@ -269,7 +269,7 @@ def numbers(dataset: xr.Dataset) -> dict:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw the first and the last maps, dimensions, and the one-dimensional cases."""
+    """Draw the first and the last maps, and the one-dimensional cases."""
     by_condition = over_seeds(dataset)
 
     def drawn(index):
@@ -280,7 +280,6 @@ def plot(dataset: xr.Dataset) -> dict:
     return {
         "whole": drawn(0),
         "closest": drawn(dataset.sizes["map"] - 1),
-        "dimensions": plots.dimensions(by_condition),
         "cosine": plots.boundary_rates(dataset, threshold=CONVEX),
     }
 

@@ -1,6 +1,6 @@
 """Figures of the boundary between settings with which training succeeds and fails."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
@@ -12,8 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, VERMILLION
-from gdjax.statistics import Interval
+from gdjax.plots.style import BLACK, BLUE, VERMILLION
 
 from .conditions import CONDITIONS
 
@@ -100,35 +99,6 @@ def _frame(axes, inner):
     for color, width in (("white", 4), (BLACK, 2)):
         look: dict = {"fill": False, "ec": color, "lw": width}
         axes.add_patch(Rectangle((left, bottom), right - left, top - bottom, **look))
-
-
-def dimensions(known: Mapping[str, Mapping[str, Interval]]) -> Figure:
-    """Draw measured dimensions of the boundary with intervals, and published values.
-
-    The measured ones are given by condition and by map or method.
-    """
-    figure = Figure(figsize=(11, 5.5))
-    axes = figure.subplots()
-    positions, methods = np.arange(len(known)), list(next(iter(known.values())))
-    step = 0.8 / (len(methods) + 1)
-    for number, (method, color) in enumerate(zip(methods, CYCLE, strict=False)):
-        middle, *ends = np.array([medians[method][:3] for medians in known.values()]).T
-        at, arms = positions + step * (number - len(methods) / 2), abs(ends - middle)
-        look: dict = {"fmt": "o", "color": color, "capsize": 3, "label": method}
-        axes.errorbar(at, middle, yerr=arms, **look)
-    at, published = positions + step * len(methods) / 2, [CONDITIONS[c].published for c in known]
-    axes.plot(at, published, "D", color=BLACK, label="published")
-    axes.axhline(1, color=GREY, linestyle=":")
-    axes.text(len(known) - 0.52, 1.01, "smooth boundary", color=GREY, ha="right", va="bottom")
-    axes.set_xticks(positions, list(known))
-    axes.set(xlim=(-0.5, len(known) - 0.5), ylabel="dimension of the boundary")
-    firsts = [medians[methods[0]].value for medians in known.values()]
-    axes.set_title(
-        f"Box-counting dimension, {methods[0]} map: medians over seeds from {min(firsts):.2f} "
-        f"to {max(firsts):.2f}"
-    )
-    figure.legend(loc="outside right upper")
-    return figure
 
 
 def boundary_rates(dataset: xr.Dataset, threshold: float) -> Figure:

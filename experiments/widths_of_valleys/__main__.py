@@ -15,7 +15,7 @@ two levels); Hesterberg 2015, *What teachers should know about the bootstrap*, T
 Statistician 69, 371 (intervals of few sets).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import xarray as xr
@@ -25,7 +25,7 @@ from scipy import stats
 from experiments.shared import command
 from experiments.shared.statistics import partial_correlation, with_ends
 from gdjax.errors import InputError
-from gdjax.plots.style import BLUE, GREEN, GREY, Figure
+from gdjax.plots.style import Figure
 from gdjax.statistics import Interval
 
 from .model import MIN_MINIMA, Config, complete_sets, minima_of_set, problem_of
@@ -189,19 +189,8 @@ def numbers(dataset: xr.Dataset) -> dict:
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw minima against both widths, and the correlations in each set of images."""
-    estimates = correlations(dataset)
-    return {
-        "widths": widths_of_minima(dataset, estimates),
-        "sets": correlations_of_sets(estimates),
-    }
-
-
-def widths_of_minima(
-    dataset: xr.Dataset, estimates: Mapping[str, tuple[Interval, np.ndarray]]
-) -> Figure:
     """Draw each minimum's number of starts and accuracy against its widths."""
-    sets = dataset["set"].values
+    sets, estimates = dataset["set"].values, correlations(dataset)
     figure = Figure(figsize=(11, 7.6))
     panels = figure.subplots(2, 2, sharex="col", sharey="row")
     rows = {"starts": dataset["count"].values, "accuracy": 100 * dataset.test_accuracy.values}
@@ -225,32 +214,7 @@ def widths_of_minima(
     figure.suptitle(
         f"{len(sets)} minima on {len(np.unique(sets))} disjoint sets of images, one color each"
     )
-    return figure
-
-
-def correlations_of_sets(estimates: Mapping[str, tuple[Interval, np.ndarray]]) -> Figure:
-    """Draw the rank correlations in each set, and their means with intervals."""
-    rows = [
-        (f"{label}\nand {text}{held}", f"{name}_and_{quantity}{suffix}", color)
-        for quantity, text in (("starts", "starts"), ("accuracy", "test accuracy"))
-        for name, label in (("volume", "volume"), ("coefficient", WIDTHS["coefficient"][1]))
-        for suffix, held, color in (("", "", BLUE), ("_given_cost", ", cost held fixed", GREEN))
-    ]
-    figure = Figure(figsize=(9, 5))
-    axes = figure.subplots()
-    axes.axvline(0, color=GREY, linewidth=0.8)
-    for row, (_, name, color) in enumerate(rows):
-        mean, of_sets = estimates[name]
-        axes.plot(of_sets, np.full(len(of_sets), row), "o", color=GREY, markersize=4)
-        # A percentile interval may exclude the estimate, but an arm is at least 0.
-        arms = np.maximum([[mean.value - mean.low], [mean.high - mean.value]], 0)
-        axes.errorbar(mean.value, row + 0.25, xerr=arms, fmt="o", color=color, capsize=3)
-    axes.set_yticks(range(len(rows)), [label for label, *_ in rows], fontsize="small")
-    axes.invert_yaxis()
-    axes.set_xlim(-1.05, 1.05)
-    axes.set_xlabel("rank correlation: each set (gray), and mean with 95 % interval")
-    axes.set_title(f"Correlations with width, on {mean.runs} disjoint sets of images")
-    return figure
+    return {"widths": figure}
 
 
 if __name__ == "__main__":
