@@ -57,17 +57,6 @@ def slope_of_layer(network: gd.problems.Network, layer: int):
     return slope
 
 
-def with_slopes(problem: gd.Problem, images: int) -> dict[str, gd.Metric]:
-    """Return the problem's metrics, plus the mean slope of each hidden layer."""
-    few = problem.data[0][:images]
-    return dict(problem.metrics) | {
-        f"slope_{layer}": gd.Metric(
-            slope_of_layer(problem.network, layer), few, long_name=f"slope of hidden layer {layer}"
-        )
-        for layer in range(1, len(problem.network.widths) - 1)
-    }
-
-
 def numbers(dataset: xr.Dataset) -> dict:
     """Return accuracies before and after training, at the best and at extreme scales."""
     before = dataset.test_accuracy.isel(step=0)
@@ -177,13 +166,16 @@ def run(config: Config) -> xr.Dataset:
         learning_rate=config.learning_rates,
         seed=range(config.seeds),
     )
-    sweeps = []
+    steps, sweeps = config.epochs * epoch, []
     for problem in problems:
-        options: dict = {"record_every": epoch, "metrics": with_slopes(problem, config.images)}
-        runs = gd.sweep(
-            problem, axes, config.epochs * epoch, batch_size=config.batch_size, **options
-        )
-        sweeps.append(runs[["cost", "test_accuracy", "slope_1", "slope_2"]])
+        slopes = {}
+        for n in (1, 2):
+            function, images = slope_of_layer(problem.network, n), problem.data[0][: config.images]
+            name = f"slope of hidden layer {n}"
+            slopes[f"slope_{n}"] = gd.Metric(function, images, long_name=name)
+        options: dict = {"record_every": epoch, "metrics": dict(problem.metrics) | slopes}
+        runs = gd.sweep(problem, axes, steps, batch_size=config.batch_size, **options)
+        sweeps.append(runs[["cost", "test_accuracy", *slopes]])
     joined = xr.concat(sweeps, "initializer").assign_attrs(baseline=problems[0].baseline)
     epochs = joined.step.values / epoch
     return joined.assign_coords(initializer=names, epoch=("step", epochs))

@@ -126,43 +126,30 @@ def microseconds(config: Config, step: Loop, waits: float) -> np.ndarray:
 
 def run(config: Config) -> xr.Dataset:
     """Return kernels, loops, transfers and predicted times by program."""
-    cases = [
-        (order, size, networks, optimizer)
-        for order in config.orders
-        for networks, optimizer in product(config.networks, config.optimizers)
-        for size in (config.batch_sizes if order != "whole" else (None,))
-    ]
     parts = []
-    for order, size, networks, optimizer in cases:
-        block, by_hand = (
-            function(config, order, size, networks, optimizer)
-            for function in (compiled_sweep, compiled_by_hand)
-        )
-        step, step_by_hand = loop_over_steps(block), loop_over_steps(by_hand)
-        # The loop over chunks, and the branches for the record and for each metric.
-        outer = [loop for loop in loops(block) if loop.trip_count is None]
-        waits = sum(loop.num_inner for loop in outer) / config.record_every
-        parts.append(
-            xr.Dataset(
-                {
-                    "kernels": len(step.kernels),
-                    "kernels_by_hand": len(step_by_hand.kernels),
-                    "unknown_loops": len(outer),
-                    "transfers": len(TRANSFERS.findall(block.executable.as_text())),
-                    "is_step_known": step.trip_count is not None,
-                    "bytes": sum(kernel.bytes for kernel in step.kernels),
-                    "operations": sum(kernel.operations for kernel in step.kernels),
-                    "microseconds": ("bound", microseconds(config, step, waits)),
-                    "microseconds_by_hand": ("bound", microseconds(config, step_by_hand, 0.0)),
-                },
-                {
-                    "order": order,
-                    "batch_size": size or 0,
-                    "networks": networks,
-                    "optimizer": optimizer,
-                },
+    for order, networks, optimizer in product(config.orders, config.networks, config.optimizers):
+        for size in config.batch_sizes if order != "whole" else (None,):
+            block, by_hand = (
+                function(config, order, size, networks, optimizer)
+                for function in (compiled_sweep, compiled_by_hand)
             )
-        )
+            step, step_by_hand = loop_over_steps(block), loop_over_steps(by_hand)
+            # The loop over chunks, and the branches for the record and for each metric.
+            outer = [loop for loop in loops(block) if loop.trip_count is None]
+            waits = sum(loop.num_inner for loop in outer) / config.record_every
+            columns = {
+                "kernels": len(step.kernels),
+                "kernels_by_hand": len(step_by_hand.kernels),
+                "unknown_loops": len(outer),
+                "transfers": len(TRANSFERS.findall(block.executable.as_text())),
+                "is_step_known": step.trip_count is not None,
+                "bytes": sum(kernel.bytes for kernel in step.kernels),
+                "operations": sum(kernel.operations for kernel in step.kernels),
+                "microseconds": ("bound", microseconds(config, step, waits)),
+                "microseconds_by_hand": ("bound", microseconds(config, step_by_hand, 0.0)),
+            }
+            case = {"order": order, "batch_size": size or 0}
+            parts.append(xr.Dataset(columns, case | {"networks": networks, "optimizer": optimizer}))
     return xr.concat(parts, "case", coords="all").assign_attrs(device=config.device)
 
 

@@ -27,6 +27,8 @@ from gdjax.plots.style import BLACK, CYCLE, SEQUENTIAL, Figure, label_log_axis
 
 from . import parametrizations
 
+Rates = Float[np.ndarray, " rates"]  # values at each learning rate
+Costs = Float[np.ndarray, "rates seeds"]
 GOOD = 1.1  # a rate is good if its median cost is at most this multiple of the lowest median
 RESAMPLES = 1000  # number of bootstrap resamples
 SLOPES = ("slope", "slope_low", "slope_high")
@@ -113,7 +115,7 @@ def by_optimizer(tree: xr.DataTree) -> dict[str, xr.Dataset]:
     return {name: tree[name].to_dataset() for name in OPTIMIZERS if name in tree.children}
 
 
-def best_rate(rates: Float[np.ndarray, " rates"], cost: Float[np.ndarray, " rates"]) -> float:
+def best_rate(rates: Rates, cost: Rates) -> float:
     """Return the rate with the lowest cost, from an interpolating parabola.
 
     The parabola is fitted to log cost against log rate, at the lowest point and its neighbors.
@@ -126,9 +128,7 @@ def best_rate(rates: Float[np.ndarray, " rates"], cost: Float[np.ndarray, " rate
     return float(rates[k] * np.exp(-b / (2 * a))) if a > 0 else float(rates[k])
 
 
-def good_rates(
-    rates: Float[np.ndarray, " rates"], cost: Float[np.ndarray, " rates"]
-) -> tuple[float, float]:
+def good_rates(rates: Rates, cost: Rates) -> tuple[float, float]:
     """Return the bounds of the interval of good rates around the best rate.
 
     The bounds are linearly interpolated between rates of the grid, in log cost and log rate.
@@ -147,11 +147,7 @@ def good_rates(
     return ends[0], ends[1]
 
 
-def shift(
-    rates: Float[np.ndarray, " rates"],
-    narrow: Float[np.ndarray, "rates seeds"],
-    wide: Float[np.ndarray, "rates seeds"],
-) -> list[float]:
+def shift(rates: Rates, narrow: Costs, wide: Costs) -> list[float]:
     """Return the ratio of the best rates of wide and narrow networks, with interval.
 
     The interval contains 95 % of the ratios over bootstrap resamples of the starts.
@@ -167,9 +163,7 @@ def shift(
     return [ratio(np.arange(count)), *map(float, np.quantile(drawn, (0.025, 0.975)))]
 
 
-def regrets(
-    narrow: Float[np.ndarray, "rates seeds"], wide: Float[np.ndarray, "rates seeds"]
-) -> Float[np.ndarray, " seeds"]:
+def regrets(narrow: Costs, wide: Costs) -> Float[np.ndarray, " seeds"]:
     """Return the regret of the narrow networks' best rate, for each wide network.
 
     regret = cost(best rate of narrow networks) / cost(best rate of wide networks)

@@ -30,6 +30,7 @@ from gdjax.statistics import Interval
 
 from .model import MIN_MINIMA, Config, complete_sets, minima_of_set, problem_of
 
+Values = Float[np.ndarray, "*batch n"]
 # Variable and label of each measure of width, and variable of each quantity.
 WIDTHS = {
     "volume": ("volume_log_volume", "log volume, nats"),
@@ -61,9 +62,7 @@ def run(config: Config) -> xr.Dataset:
     )
 
 
-def rank_correlation(
-    x: Float[np.ndarray, "*batch n"], y: Float[np.ndarray, "*batch n"]
-) -> Float[np.ndarray, "*batch"]:
+def rank_correlation(x: Values, y: Values) -> Float[np.ndarray, "*batch"]:
     """Return Spearman's rank correlation along the last axis, NaN for constants."""
     x, y = (stats.rankdata(one, axis=-1) for one in (x, y))
     x, y = (one - one.mean(axis=-1, keepdims=True) for one in (x, y))
@@ -71,11 +70,7 @@ def rank_correlation(
     return (x * y).sum(axis=-1) / np.where(scale > 0, scale, np.nan)
 
 
-def partial_rank_correlation(
-    x: Float[np.ndarray, "*batch n"],
-    y: Float[np.ndarray, "*batch n"],
-    z: Float[np.ndarray, "*batch n"],
-) -> Float[np.ndarray, "*batch"]:
+def partial_rank_correlation(x: Values, y: Values, z: Values) -> Float[np.ndarray, "*batch"]:
     """Return the partial rank correlation of x and y given z.
 
     The result is NaN if a variable is constant, or if the ranks of x or y equal those of z or are
