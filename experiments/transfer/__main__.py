@@ -10,20 +10,18 @@ interval of one of these two factors lies on the other side of 2. With plain des
 change is smaller, and no expectation is stated for 250 steps.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
 from matplotlib import colormaps
-from matplotlib.axes import Axes
 
 import gdjax as gd
 from experiments.shared import command
 from experiments.shared.images import strided
 from gdjax import statistics
-from gdjax.plots.style import BLACK, CYCLE, SEQUENTIAL, Figure, label_log_axis
+from gdjax.plots.style import BLACK, SEQUENTIAL, Figure, label_log_axis
 
 from . import parametrizations
 
@@ -195,69 +193,37 @@ def numbers(tree: xr.DataTree) -> dict:
     return summary
 
 
-def panels(tree: xr.DataTree, figure: Figure, label: str) -> Iterator[tuple[xr.Dataset, int, Axes]]:
-    """Yield results of an optimizer, index of the parametrization, and axes of each panel.
-
-    Each optimizer has one row of panels with a common vertical axis.
-    """
-    rows = by_optimizer(tree)
-    names = next(iter(rows.values())).parametrization.values
-    grid = figure.subplots(len(rows), len(names), sharey="row", squeeze=False)
-    for row, (optimizer, results) in zip(grid, rows.items(), strict=True):
-        for index, (axes, name) in enumerate(zip(row, names, strict=True)):
-            axes.set_title(f"{TITLES[name]}, {OPTIMIZERS[optimizer]}")
-            axes.set_xscale("log", base=2)
-            axes.set_yscale("log")
-            yield results, index, axes
-        row[0].set_ylabel(label)
-        label_log_axis(row[0].yaxis)
-
-
-def costs(tree: xr.DataTree) -> Figure:
-    """Draw the final cost against the learning rate, with one curve per width.
+def plot(tree: xr.DataTree) -> dict:
+    """Draw the final cost against the rate, with one curve per width and one row per optimizer.
 
     The lowest cost of each curve is marked. Bands are the 95 % intervals of the medians.
     """
-    figure = Figure(figsize=(14, 4.4 * len(tree.children)))
-    for results, index, axes in panels(tree, figure, "final cost"):
+    rows = by_optimizer(tree)
+    names = next(iter(rows.values())).parametrization.values
+    figure = Figure(figsize=(14, 4.4 * len(rows)))
+    grid = figure.subplots(len(rows), len(names), sharey="row", squeeze=False)
+    for row, (optimizer, results) in zip(grid, rows.items(), strict=True):
         rates, widths = results.learning_rate.values, results.width.values
         colors = colormaps[SEQUENTIAL](np.linspace(0.9, 0.0, len(widths)))
         values = results.cost.transpose("parametrization", "width", ..., "seed").values
         bands = statistics.medians(values)
-        for width, color, *band in zip(widths, colors, *(b[index] for b in bands), strict=True):
-            middle, low, high = band
-            axes.plot(rates, middle, color=color, label=f"{width}")
-            axes.fill_between(rates, low, high, color=color, alpha=0.15, linewidth=0)
-            best = np.argmin(middle)
-            look: dict = {"color": color, "markeredgecolor": BLACK, "zorder": 4}
-            axes.plot(rates[best], middle[best], "o", **look)
-        axes.set_xlabel("learning rate at the base width")
+        for axes, name, *of_panel in zip(row, names, *bands, strict=True):
+            for width, color, middle, low, high in zip(widths, colors, *of_panel, strict=True):
+                axes.plot(rates, middle, color=color, label=f"{width}")
+                axes.fill_between(rates, low, high, color=color, alpha=0.15, linewidth=0)
+                best = np.argmin(middle)
+                look: dict = {"color": color, "markeredgecolor": BLACK, "zorder": 4}
+                axes.plot(rates[best], middle[best], "o", **look)
+            axes.set_title(f"{TITLES[name]}, {OPTIMIZERS[optimizer]}")
+            axes.set_xscale("log", base=2)
+            axes.set_yscale("log")
+            axes.set_xlabel("learning rate at the base width")
         finite = bands[0][np.isfinite(bands[0])]
-        axes.set_ylim(0.8 * finite.min(), min(1.2 * finite.max(), 12 * finite.min()))
-    figure.axes[len(values) - 1].legend(title="width", title_fontsize=12)
-    return figure
-
-
-def changes(tree: xr.DataTree) -> Figure:
-    """Draw the change of each layer's preactivations in the first step against the width."""
-    figure = Figure(figsize=(14, 4.2 * len(tree.children)))
-    for results, index, axes in panels(tree, figure, "rms change in one step"):
-        first, widths = results.isel(step=0, parametrization=index), results.checked_width.values
-        layers = first.change.transpose("layer", "checked_width", "seed").values
-        bands = zip(first.slope.values, CYCLE, *statistics.medians(layers), strict=False)
-        for number, (slope, color, middle, low, high) in enumerate(bands, start=1):
-            label = "outputs" if number == len(layers) else f"layer {number}"
-            axes.plot(widths, middle, "o-", color=color, label=f"{label}: {slope:.2f}")
-            axes.fill_between(widths, low, high, color=color, alpha=0.2, linewidth=0)
-        axes.set_xticks(widths, [f"{n}" for n in widths])
-        axes.set_xlabel("width")
-        axes.legend(title="slope", title_fontsize=12)
-    return figure
-
-
-def plot(tree: xr.DataTree) -> dict:
-    """Draw the final cost against the rate at each width, and the coordinate checks."""
-    return {"transfer": costs(tree), "coordinates": changes(tree)}
+        row[0].set_ylim(0.8 * finite.min(), min(1.2 * finite.max(), 12 * finite.min()))
+        row[0].set_ylabel("final cost")
+        label_log_axis(row[0].yaxis)
+    grid[0, -1].legend(title="width", title_fontsize=12)
+    return {"transfer": figure}
 
 
 if __name__ == "__main__":

@@ -75,4 +75,4 @@ def test_the_summary_and_figures_of_a_small_run_are_complete(monkeypatch, drawn)
     assert np.shape(result["adam_standard_slopes_1"]) == (3, 3)
     costs = tree["adam"].cost.sel(width=4)
     np.testing.assert_array_equal(costs[0], costs[1])  # the base width
-    assert set(drawn(transfer, tree)) == {"transfer", "coordinates"}
+    assert set(drawn(transfer, tree)) == {"transfer"}
