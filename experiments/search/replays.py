@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import optuna
-from jaxtyping import Float, Int
+from jaxtyping import ArrayLike, Float, Int
 from optuna.trial import TrialState
 
 REDUCTION_FACTOR = 4  # ratio of the number of settings at a rung to the number that continue
@@ -39,6 +39,11 @@ def halving(
         runs = np.sort(best[: max(1, len(accuracy) // reduction_factor**rung)])
         ended_at[runs] = rung
     return ended_at
+
+
+def selected(accuracy: Float[np.ndarray, "settings rungs"], is_complete: ArrayLike = True) -> int:
+    """Return the index of the best setting at the last rung, among those that are complete."""
+    return int(np.argmax(np.where(is_complete, np.nan_to_num(accuracy[:, -1], nan=-1.0), -2.0)))
 
 
 def random_search(
