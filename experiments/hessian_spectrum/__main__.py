@@ -223,13 +223,6 @@ def numbers(tree) -> dict:
     return summary
 
 
-def near_zero(records: xr.Dataset) -> float:
-    """Return the share of eigenvalues below 1 % of the largest, the smallest of all points."""
-    size = np.abs(records.node)
-    is_small = size < size.max(("probe", "depth")) / 100
-    return float((records.weight * is_small).sum("depth").mean("probe").min())
-
-
 def after(epoch: int) -> str:
     """Return the label of the point of a descent after a number of epochs."""
     return "before training" if epoch == 0 else f"after {epoch} epoch{'' if epoch == 1 else 's'}"
@@ -240,6 +233,9 @@ def plot(tree) -> dict:
     by_cost = branches(tree)
     records = next(iter(by_cost.values()))
     top, size = slice(records.attrs["gap_within"]), records.attrs["parameters"]
+    magnitude = np.abs(records.node)
+    is_small = magnitude < magnitude.max(("probe", "depth")) / 100
+    near_zero = float((records.weight * is_small).sum("depth").mean("probe").min())
     spreads, pairs, panels = {}, {}, {}
     for at in records.shown.values:
         here, ends = records.sel(shown=at), records.sel(seed=0, epoch=at)
@@ -265,7 +261,7 @@ def plot(tree) -> dict:
             spreads,
             pairs=pairs,
             size=size,
-            title=f"{size:,} eigenvalues: at least {near_zero(records):.1%} have magnitudes below "
+            title=f"{size:,} eigenvalues: at least {near_zero:.1%} have magnitudes below "
             "1 % of the largest",
         ),
         "ranks": plots.ranks(

@@ -214,12 +214,6 @@ def steep_directions(problem: gd.Problem, points: PyTree, count: int, key: Array
     return jax.lax.map(one, points)
 
 
-@jax.jit
-def costs_of(problem: gd.Problem, points: PyTree) -> Float[Array, " points"]:
-    """Return the full-batch cost at each point."""
-    return jax.lax.map(lambda params: gd.problems.evaluate(problem, params), points)
-
-
 def interventions(
     config: Config,
     problem: gd.Problem,
@@ -272,8 +266,12 @@ def valleys(config: Config, problem: gd.Problem, rate: float) -> xr.Dataset:
     def points(vectors):
         return unravel(jnp.asarray(vectors).reshape(-1, vectors.shape[-1]))
 
+    @jax.jit
+    def evaluate(bare, points):
+        return jax.lax.map(lambda params: gd.problems.evaluate(bare, params), points)
+
     def costs(vectors):
-        return np.asarray(costs_of(bare, points(vectors))).reshape(vectors.shape[:-1])
+        return np.asarray(evaluate(bare, points(vectors))).reshape(vectors.shape[:-1])
 
     count, key = max(config.directions), jax.random.key(0)
     bases, converged = steep_directions(bare, points(begin), count, key)

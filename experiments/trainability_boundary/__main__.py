@@ -14,6 +14,7 @@ expected for every convex f (Liu 2024, arXiv 2406.13971).
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import jax
@@ -124,30 +125,21 @@ def maps(config: Config, condition: Condition, seed: int) -> xr.Dataset:
     condition = condition.with_neurons(config.neurons)
     problem = condition.problem(seed)
     window = condition.window if config.window is None else (config.window,) * 2
-    rng = np.random.default_rng(seed)
-    windows, sides_of_maps = [], []
+    around = partial(random_window, rng=np.random.default_rng(seed))
+    place = around if config.placement == "random" else window_with_longest_boundary
+    results = []
     for _ in range(config.zooms + 1):
-        sides = [np.geomspace(*ends, config.points) for ends in window]
-        windows.append(train(config, condition, problem, sides, seed))
-        sides_of_maps.append(sides)
-        if config.placement == "random":
-            corner = random_window(windows[-1][0], config.factor, rng)
-        else:
-            corner = window_with_longest_boundary(windows[-1][0], config.factor)
+        across, up = (np.geomspace(*ends, config.points) for ends in window)
+        trains, speed = train(config, condition, problem, (across, up), seed)
+        columns = {"trains": (("row", "column"), trains), "speed": (("row", "column"), speed)}
+        results.append(xr.Dataset(columns | {"across": ("column", across), "up": ("row", up)}))
         window = tuple(
             (side[start], side[start] * (side[-1] / side[0]) ** (1 / config.factor))
-            for side, start in zip(sides, reversed(corner), strict=True)
+            for side, start in zip(
+                (across, up), reversed(place(trains, config.factor)), strict=True
+            )
         )
-    trains, speed = (np.stack(arrays) for arrays in zip(*windows, strict=True))
-    across, up = np.swapaxes(sides_of_maps, 0, 1)
-    return xr.Dataset(
-        {
-            "trains": (("map", "row", "column"), trains),
-            "speed": (("map", "row", "column"), speed),
-            "across": (("map", "column"), across),
-            "up": (("map", "row"), up),
-        }
-    )
+    return xr.concat(results, "map")
 
 
 def cosine(config: Config) -> xr.Dataset:

@@ -17,7 +17,7 @@ from experiments.batch_sizes.__main__ import last_epochs
 from experiments.edge_of_stability.__main__ import late_ratios
 from experiments.grokking.__main__ import delays
 from experiments.mode_connectivity import __main__ as paths
-from experiments.predictability import model as twins
+from experiments.predictability import __main__ as twins
 from experiments.render import RESULTS
 from experiments.schedules import __main__ as schedule_runs
 from experiments.shared.trees import datasets
