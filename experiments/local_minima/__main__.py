@@ -85,16 +85,16 @@ def by_case(tree: xr.DataTree) -> dict[str, xr.Dataset]:
 
 def summary_of(census: xr.Dataset) -> dict[str, Any]:
     """Return counts of end points, and costs, barriers and accuracies of minima."""
-    found = census.sizes["minimum"]
+    num_minima = census.sizes["minimum"]
     summary: dict[str, Any] = {
         f"runs_{kind.replace(' ', '_')}": count for kind, count in count_kinds(census).items()
     }
-    summary |= {"minima": found, "manifolds_at_most": census.sizes["manifold"]}
+    summary |= {"minima": num_minima, "manifolds_at_most": census.sizes["manifold"]}
     if "unseen_mass" in census:
         for name in ("unseen_mass_high", "unseen_number_low"):
             value = float(census[name])
             summary[name] = None if np.isnan(value) else value
-    if found:
+    if num_minima:
         inside = census.minimum_of.values >= 0
         runs = int(census["count"][0])
         summary |= {
@@ -104,10 +104,10 @@ def summary_of(census: xr.Dataset) -> dict[str, Any]:
             "cost_highest": float(census.minimum_cost[-1]),
             "polishing_moved_beyond_1": np.sum(census.moved.values[inside] > 1),
         }
-    if found <= 6:
+    if num_minima <= 6:
         summary["each_found_by"] = census["count"].values
         summary["each_costs"] = census.minimum_cost.values
-    if "test_accuracy" in census and found:
+    if "test_accuracy" in census and num_minima:
         accuracy = census.test_accuracy.values
         summary |= {
             "accuracy_of_the_lowest": accuracy[0],
@@ -151,54 +151,51 @@ def counts_by_tolerance(cases: Mapping[str, xr.Dataset]) -> Figure:
     return figure
 
 
-def accuracies(cases: Mapping[str, xr.Dataset]) -> Figure:
+def accuracies(name: str, census: xr.Dataset) -> Figure:
     """Draw the accuracy of each minimum against its cost.
 
     The area of a dot is proportional to the number of runs that ended in the minimum.
     """
-    figure = Figure(figsize=(5.4 * len(cases) + 0.6, 5.0))
-    panels = figure.subplots(1, len(cases), squeeze=False)[0]
-    for axes, (name, census), color in zip(panels, cases.items(), CYCLE, strict=False):
-        cost, accuracy = census.minimum_cost.values, census.test_accuracy.values
-        look: dict = {"edgecolors": BLACK, "color": color, "alpha": 0.8}
-        axes.scatter(cost, accuracy, s=45 * census["count"].values, **look)
-        lowest = cost.argmin()
-        look |= {"color": CYCLE[3], "alpha": 1, "zorder": 3, "marker": "*", "s": 330}
-        axes.scatter(cost[lowest], accuracy[lowest], label="lowest found", **look)
-        axes.set_xlabel("cost of the minimum, with weight decay")
-        axes.set_title(
-            f"{name}:\nlowest minimum: accuracy {accuracy[lowest]:.1%},\n"
-            f"highest accuracy: {np.max(accuracy):.1%}"
-        )
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        axes.legend(loc="upper right")
-    panels[0].set_ylabel("test accuracy")
+    figure = Figure(figsize=(6.0, 5.0))
+    axes = figure.subplots()
+    cost, accuracy = census.minimum_cost.values, census.test_accuracy.values
+    look: dict = {"edgecolors": BLACK, "color": CYCLE[0], "alpha": 0.8}
+    axes.scatter(cost, accuracy, s=45 * census["count"].values, **look)
+    lowest = cost.argmin()
+    look |= {"color": CYCLE[3], "alpha": 1, "zorder": 3, "marker": "*", "s": 330}
+    axes.scatter(cost[lowest], accuracy[lowest], label="lowest found", **look)
+    axes.set(xlabel="cost of the minimum, with weight decay", ylabel="test accuracy")
+    axes.set_title(
+        f"{name}:\nlowest minimum: accuracy {accuracy[lowest]:.1%},\n"
+        f"highest accuracy: {np.max(accuracy):.1%}"
+    )
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.legend(loc="upper right")
     return figure
 
 
 def plot(tree: xr.DataTree) -> dict:
-    """Draw frequencies, counts by tolerance, and maps and barriers of digit networks."""
+    """Draw frequencies, counts by tolerance, and maps and barriers of the digit network."""
     cases = by_case(tree)
     figures = {"tolerances": counts_by_tolerance(cases)}
-    several = {name: census for name, census in cases.items() if census.sizes["minimum"] > 1}
-    for name, census in several.items():
-        file, found, runs = name.replace(" ", "_"), census.sizes["minimum"], census.sizes["run"]
-        if found <= 30 and "decay" in name:
+    for name, census in cases.items():
+        file, count, runs = name.replace(" ", "_"), census.sizes["minimum"], census.sizes["run"]
+        if 1 < count <= 30 and "decay" in name:
             figures[f"frequencies_{file.replace(',', '')}"] = minima.frequencies(
-                census, title=f"{name}: {found} minima of {runs} runs"
+                census, title=f"{name}: {count} minima of {runs} runs"
             ).figure
-        if "test_accuracy" not in census:
-            continue
-        figures[f"map_{file}"] = minima.embedding(
-            census, title=f"{name}: minima of {runs} runs"
-        ).figure
-        figures[f"barriers_{file}"] = barrier_matrix(
-            {"straight": census.barrier.values, "after matching": census.matched_barrier.values},
-            unit="minimum",
-            title=f"{name}: barriers between pairs of minima",
-        )
-    classifiers = {name: census for name, census in several.items() if "test_accuracy" in census}
-    return figures | ({"worth": accuracies(classifiers)} if classifiers else {})
+        if count > 1 and "test_accuracy" in census:
+            figures[f"map_{file}"] = minima.embedding(
+                census, title=f"{name}: minima of {runs} runs"
+            ).figure
+            barriers, matched = census.barrier.values, census.matched_barrier.values
+            figures[f"barriers_{file}"] = barrier_matrix(
+                {"straight": barriers, "after matching": matched},
+                unit="minimum",
+                title=f"{name}: barriers between pairs of minima",
+            )
+            figures["worth"] = accuracies(name, census)
+    return figures
 
 
 if __name__ == "__main__":
