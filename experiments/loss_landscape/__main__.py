@@ -79,7 +79,7 @@ def run(config: Config) -> xr.DataTree:
     """Return a tree with a branch per rate, and statistics over starts in "seeds"."""
     problem = gd.problems.digits(config.data, samples=config.samples)
     full, step = np.linspace(-config.reach, config.reach, 301), config.reach / 150
-    few = np.array([-RISE_AT, -step, 0, step, RISE_AT])  # enough for the statistics over starts
+    coarse = np.array([-RISE_AT, -step, 0, step, RISE_AT])  # enough for the statistics over starts
     side = np.linspace(-config.reach, config.reach, config.points)
     tree, rows = {}, []
     for branch, rate in zip(BRANCHES, config.learning_rates, strict=True):
@@ -91,7 +91,7 @@ def run(config: Config) -> xr.DataTree:
         for name, records in parts.items():
             tree[f"{branch}/{name}"] = records.assign_attrs(learning_rate=rate)
         starts = range(config.seeds)
-        ways = [trajectory_and_lines(config, problem, rule, k, few, 5)[1] for k in starts]
+        ways = [trajectory_and_lines(config, problem, rule, k, coarse, 5)[1] for k in starts]
         rows.append([statistics_of_end(way) for way in ways])
     seeds = xr.Dataset(
         {

@@ -207,9 +207,9 @@ def late_twins(config: Config, case: Case, problem: gd.Problem, sweep: Callable,
         trunks = with_costs(problem, sweep(starts, store=store).load())
         for index, (rate, seed) in enumerate(product(case.rates, seeds)):
             at = {"learning_rate": rate, "seed": seed}
-            others = with_costs(problem, gd.branch(store, at, leaving, problem=problem))
+            of_twins = with_costs(problem, gd.branch(store, at, leaving, problem=problem))
             own = jax.tree.map(lambda a, i=index: a[i : i + 1], trunks)
-            ends = jax.tree.map(lambda a, b: np.concatenate([a, b]), own, others)
+            ends = jax.tree.map(lambda a, b: np.concatenate([a, b]), own, of_twins)
             second = np.arange(1, len(ends[1]))
             separation.append(case.separation(*ends, np.zeros_like(second), second))
     shape = (len(case.rates), len(seeds), len(steps), config.late_twins)

@@ -108,11 +108,11 @@ def learn(config: Config, problem: gd.Problem) -> xr.Dataset:
     path: list[Any] = [knots]
     first = gradients(knots, True)
     for _ in range(config.iterations):
-        found = gradients(knots, False)
-        updates, state = rule.update(jnp.mean(found.gradient, axis=0), state)
+        result = gradients(knots, False)
+        updates, state = rule.update(jnp.mean(result.gradient, axis=0), state)
         knots = optax.apply_updates(knots, updates)
         path.append(knots)
-        costs.append(np.mean(found.cost))
+        costs.append(np.mean(result.cost))
     last, best = gradients(knots, True), gradients(path[int(np.argmin(costs))], True)
     costs.append(np.mean(last.cost))
     return xr.Dataset(

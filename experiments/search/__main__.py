@@ -135,8 +135,8 @@ def run(config: Config) -> xr.Dataset:
     # Short runs compile the programs, so that measured times do not contain a compilation.
     short = tuple(rung // config.rungs[0] for rung in config.rungs)
     search.sweep(problem, test, axes(config), short, seed=0)
-    few = replace(config, trials=config.batch, single_trials=8)
-    for work in searches(few, problem, 0, short).values():
+    short_config = replace(config, trials=config.batch, single_trials=8)
+    for work in searches(short_config, problem, 0, short).values():
         work()
     parts = [repetition(config, problem, test, seed) for seed in range(config.repetitions)]
     return xr.concat(parts, "repetition", join="exact", data_vars="all", coords="minimal")
@@ -266,8 +266,8 @@ def draw_budgets(axes, dataset: xr.Dataset, summary: dict) -> None:
     axes.axvline(0.25, color=GREY, linewidth=1, linestyle="--")
     ends = np.array([summary[f"{name}_accuracy"][1:] for name in points])
     bottom, top = ends.min(), ends.max()
-    room = max(top - bottom, 0.01)  # all interval ends may be equal
-    axes.set(ylim=(bottom - 0.1 * room, top + 0.9 * room), xscale="log")
+    height = max(top - bottom, 0.01)  # all interval ends may be equal
+    axes.set(ylim=(bottom - 0.1 * height, top + 0.9 * height), xscale="log")
     axes.set_xlim(left=0.02)
     axes.set_xlabel("processor time relative to the full sweep")
     axes.set_ylabel("test accuracy with fresh seeds")

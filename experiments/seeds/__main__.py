@@ -109,12 +109,12 @@ def disagreement(dataset: xr.Dataset) -> dict[str, Interval]:
     start_sums, order_sums = x.sum(axis=1, keepdims=True), x.sum(axis=0, keepdims=True)
     # For each network and image: the share of the networks paired with it that classify the image
     # correctly.
-    others = {
+    paired = {
         "one_start": (start_sums - x) / (b - 1),
         "one_order": (order_sums - x) / (a - 1),
         "neither": (x.sum(axis=(0, 1)) - start_sums - order_sums + x) / ((a - 1) * (b - 1)),
     }
-    return {f"apart_of_{n}": mean((x + p - 2 * x * p).mean(axis=(1, 2))) for n, p in others.items()}
+    return {f"apart_of_{n}": mean((x + p - 2 * x * p).mean(axis=(1, 2))) for n, p in paired.items()}
 
 
 def intervals(dataset: xr.Dataset) -> dict[str, Interval]:

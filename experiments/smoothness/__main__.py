@@ -72,8 +72,8 @@ def at_start(config: Config, problem) -> xr.Dataset:
         *first, last = params
 
         def cost(temperature, shift):
-            moved = last._replace(weights=last.weights.at[0, 0].add(shift))
-            return problem.cost((*first, moved), data, temperature=temperature)
+            shifted = last._replace(weights=last.weights.at[0, 0].add(shift))
+            return problem.cost((*first, shifted), data, temperature=temperature)
 
         def along(temperature):
             return jax.lax.map(partial(cost, temperature), jnp.asarray(SHIFTS), batch_size=100)
@@ -81,8 +81,8 @@ def at_start(config: Config, problem) -> xr.Dataset:
         return jax.lax.map(along, temperatures)
 
     full_batch, single = norms(params, jnp.asarray(config.looked_at), jax.device_put(problem.data))
-    few = jax.tree.map(lambda a: jnp.asarray(a[:ALONG]), problem.data)
-    cost = lines(jax.tree.map(lambda a: a[0], params), jnp.asarray(config.drawn), few)
+    subset = jax.tree.map(lambda a: jnp.asarray(a[:ALONG]), problem.data)
+    cost = lines(jax.tree.map(lambda a: a[0], params), jnp.asarray(config.drawn), subset)
     columns = {
         "gradient_norm": (("looked_at", "seed"), np.asarray(full_batch)),
         "image_gradient_norm": (("looked_at", "seed", "image"), np.asarray(single)),

@@ -197,12 +197,12 @@ def basins(by_name: Mapping[str, xr.Dataset], grids: Mapping[str, Surface]) -> F
         row[0].set_title(f"{surface.title}\nlearning rate {rates[0]:.3g}")
         for axes in row[1:]:
             axes.set_ylabel("")
-    others = [
+    patches = [
         Patch(facecolor=color, edgecolor=GREY, label=name.replace("_", " "))
         for name, color in (("diverged", BLACK), ("not_arrived", "white"))
         if any((one.end == codes[name]).any() for one in by_name.values())
     ]
-    handles = [*surfaces.critical_point_handles(), *others]
+    handles = [*surfaces.critical_point_handles(), *patches]
     figure.legend(handles=handles, loc="outside lower center", ncols=5)
     figure.suptitle("Starts, colored by the minimum to which they lead")
     return figure

@@ -94,8 +94,8 @@ def gradual(config: Config) -> xr.Dataset:
 
     def of(copies, size):
         data = jax.tree.map(lambda a: np.tile(a, (copies, 1)), problem.data)
-        several = dataclasses.replace(problem, data=data)
-        return late_sharpness(config, several, grid, "shuffled", size, measured=problem)[0]
+        repeated = dataclasses.replace(problem, data=data)
+        return late_sharpness(config, repeated, grid, "shuffled", size, measured=problem)[0]
 
     return _over(
         "copies", config.copies, lambda n: _over("batch_size", config.sizes, lambda b: of(n, b))

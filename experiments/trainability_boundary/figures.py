@@ -56,10 +56,10 @@ def maps(dataset: xr.Dataset, number: int, titles: Sequence[str], *, title: str)
     rows = -(-len(conditions) // columns)
     figure = Figure(figsize=(5.5 * columns, 5.3 * rows + 0.9))
     grid = figure.add_gridspec(rows + 1, 6, height_ratios=[1] * rows + [0.03])
-    wide = 6 // columns
+    share = 6 // columns
     for index, (condition, name) in enumerate(zip(conditions, titles, strict=True)):
         row, column = divmod(index, columns)
-        axes = figure.add_subplot(grid[row, wide * column : wide * (column + 1)])
+        axes = figure.add_subplot(grid[row, share * column : share * (column + 1)])
         one = first.isel(condition=index, map=number)
         axes.imshow(colored(one), origin="lower", extent=_extent(one), aspect="auto")
         across, up = CONDITIONS[condition].axes

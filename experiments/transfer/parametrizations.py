@@ -81,8 +81,8 @@ def parametrized(problem: gd.Problem, parametrization: str, *, base_width: int) 
     factor = math.sqrt(base_width / problem.network.widths[-2])
 
     def init(key):
-        *others, last = problem.init(key)
-        return (*others, last._replace(weights=factor * last.weights))
+        *hidden, last = problem.init(key)
+        return (*hidden, last._replace(weights=factor * last.weights))
 
     return dataclasses.replace(problem, init=init, provenance=None)
 

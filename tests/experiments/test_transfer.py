@@ -67,7 +67,6 @@ def test_the_summary_and_figures_of_a_small_run_are_complete(monkeypatch, drawn)
         steps=4,
         record_samples=20,
         checked_widths=(4, 8),
-        checked_steps=(1,),
     )
     tree = transfer.run(config)
     result = transfer.numbers(tree)
