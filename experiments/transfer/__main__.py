@@ -10,11 +10,16 @@ interval of one of these two factors lies on the other side of 2. With plain des
 change is smaller, and no expectation is stated for 250 steps.
 """
 
+import dataclasses
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import jax.numpy as jnp
 import numpy as np
+import optax
 import xarray as xr
-from jaxtyping import Float
+from jaxtyping import Array, Float, PyTree
 from matplotlib import colormaps
 
 import gdjax as gd
@@ -22,17 +27,16 @@ from experiments.shared import command
 from experiments.shared.images import strided
 from gdjax import statistics
 from gdjax.plots.style import BLACK, SEQUENTIAL, Figure, label_log_axis
-
-from . import parametrizations
+from gdjax.problems.networks import ACTIVATIONS, Layer
 
 Rates = Float[np.ndarray, " rates"]  # values at each learning rate
 Costs = Float[np.ndarray, "rates seeds"]
 GOOD = 1.1  # a rate is good if its median cost is at most this multiple of the lowest median
 RESAMPLES = 1000  # number of bootstrap resamples
 SLOPES = ("slope", "slope_low", "slope_high")
-TITLES = {"standard": "standard", "ntp": "neural tangent", "mup": "maximal update"}
-OPTIMIZERS = {"descent": "plain descent", "adam": "Adam"}
-CHECKED_RATES = {"descent": 0.05, "adam": 0.001}  # learning rates of the coordinate check
+PARAMETRIZATIONS = {"standard": "standard", "ntp": "neural tangent", "mup": "maximal update"}
+# Title, update rule, and learning rate of the coordinate check.
+OPTIMIZERS = {"descent": ("plain descent", optax.sgd, 0.05), "adam": ("Adam", optax.adam, 0.001)}
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,93 @@ class Config:
     checked_widths: tuple[int, ...] = (32, 256)  # widths of the coordinate check
 
 
+def rate_factors(
+    parametrization: str, optimizer: str, width: int, *, base_width: int, layers: int
+) -> tuple[tuple[float, float], ...]:
+    """Return the factors of the learning rates of (weights, biases), for each layer.
+
+        Delta W_l = factor_l * update of the optimizer,   r = n_0 / n
+
+    The table lists the factors in a network whose hidden layers all have width n, relative to those
+    at the base width n_0, where all parametrizations coincide:
+
+        |                 | input weights, hidden biases | hidden weights | output weights |
+        |-----------------|------------------------------|----------------|----------------|
+        | standard, both  | 1                            | 1              | 1              |
+        | ntp, descent    | 1                            | r              | r              |
+        | ntp, Adam       | 1                            | sqrt(r)        | sqrt(r)        |
+        | mup, descent    | 1 / r                        | 1              | r              |
+        | mup, Adam       | 1                            | r              | r              |
+
+    Output biases have the factor 1. Starting weights have the variance 1 / (number of inputs of the
+    layer). In mup, the standard deviation of the output weights has an additional factor sqrt(r),
+    so that their variance is proportional to 1 / n^2. In the neural tangent parametrization (ntp),
+    weights are W = w / sqrt(inputs) with w of variance 1; the table lists the equivalent factors
+    for W. The rows of mup are those of Table 3 of Tensor Programs V.
+
+    >>> rate_factors("mup", "adam", 64, base_width=16, layers=3)
+    ((1.0, 1.0), (0.25, 1.0), (0.25, 1.0))
+
+    References: Yang et al. 2022, *Tensor Programs V*, arXiv 2203.03466; Jacot et al. 2018, arXiv
+    1806.07572.
+    """
+    r = base_width / width
+    table = {
+        ("ntp", "descent"): (1.0, r, r),
+        ("ntp", "adam"): (1.0, math.sqrt(r), math.sqrt(r)),
+        ("mup", "descent"): (1 / r, 1.0, r),
+        ("mup", "adam"): (1.0, r, r),
+    }
+    first, hidden, last = table.get((parametrization, optimizer), (1.0, 1.0, 1.0))
+    return ((first, first), *((hidden, first),) * (layers - 2), (last, 1.0))
+
+
+def make_optimizer(
+    parametrization: str, optimizer: str, width: int, *, base_width: int, layers: int
+) -> Callable[..., optax.GradientTransformation]:
+    """Return an optimizer factory with the rate factors of a parametrization."""
+    factors = rate_factors(parametrization, optimizer, width, base_width=base_width, layers=layers)
+
+    def scaled(updates, params):
+        return tuple(
+            Layer(f_weights * layer.weights, f_bias * layer.bias)
+            for (f_weights, f_bias), layer in zip(factors, updates, strict=True)
+        )
+
+    def factory(learning_rate):
+        return optax.chain(OPTIMIZERS[optimizer][1](learning_rate), optax.stateless(scaled))
+
+    return factory
+
+
+def parametrized(problem: gd.Problem, parametrization: str, *, base_width: int) -> gd.Problem:
+    """Return a problem with the starting weights of a parametrization."""
+    if parametrization != "mup":
+        return problem
+    factor = math.sqrt(base_width / problem.network.widths[-2])
+
+    def init(key):
+        *hidden, last = problem.init(key)
+        return (*hidden, last._replace(weights=factor * last.weights))
+
+    return dataclasses.replace(problem, init=init, provenance=None)
+
+
+def preactivations(problem: gd.Problem) -> Callable[[PyTree, PyTree], list[Array]]:
+    """Return a function `(params, batch) -> list` of the preactivations of all layers."""
+    network = problem.network
+
+    def layer_outputs(params, batch):
+        a = jnp.asarray(batch[0]).astype(params[0].weights.dtype) / network.input_scale
+        outputs = []
+        for layer, name in zip(params, network.activations, strict=True):
+            outputs.append(a @ layer.weights.T + layer.bias[None])
+            a = ACTIVATIONS[name](outputs[-1])
+        return outputs
+
+    return layer_outputs
+
+
 def problems(config: Config, parametrization: str, optimizer: str, widths) -> dict[str, tuple]:
     """Return the problem and the optimizer factory for each width."""
     images = strided(gd.data.load(config.data), config.pixel_stride)
@@ -60,11 +151,9 @@ def problems(config: Config, parametrization: str, optimizer: str, widths) -> di
     for width in widths:
         hidden, layers = (width,) * config.hidden_layers, config.hidden_layers + 1
         digits = gd.problems.digits(images, widths=hidden, activation="tanh", loss="cross_entropy")
-        make_optimizer = parametrizations.make_optimizer(
-            parametrization, optimizer, width, base_width=base, layers=layers
-        )
-        problem = parametrizations.parametrized(digits, parametrization, base_width=base)
-        result[str(width)] = problem, {"make_optimizer": make_optimizer}
+        factory = make_optimizer(parametrization, optimizer, width, base_width=base, layers=layers)
+        problem = parametrized(digits, parametrization, base_width=base)
+        result[str(width)] = problem, {"make_optimizer": factory}
     return result
 
 
@@ -75,7 +164,7 @@ def recorded(config: Config, optimizer: str) -> xr.Dataset:
     records: dict = {"record_every": config.steps, "record_samples": config.record_samples}
     records |= {"batch_size": config.batch_size, "metrics": {}}
     costs, checks = [], []
-    for name in parametrizations.PARAMETRIZATIONS:
+    for name in PARAMETRIZATIONS:
         print(f"{optimizer}, {name} ...", flush=True)
         family = problems(config, name, optimizer, config.widths)
         sweeps = {
@@ -87,8 +176,8 @@ def recorded(config: Config, optimizer: str) -> xr.Dataset:
         checks.append(
             gd.coordinate_check(
                 family,
-                parametrizations.preactivations(next(iter(family.values()))[0]),
-                learning_rate=CHECKED_RATES[optimizer],
+                preactivations(next(iter(family.values()))[0]),
+                learning_rate=OPTIMIZERS[optimizer][2],
                 batch_size=config.batch_size,
                 steps=(1,),
                 num_seeds=config.seeds,
@@ -96,15 +185,13 @@ def recorded(config: Config, optimizer: str) -> xr.Dataset:
         )
     both = [xr.concat(parts, "parametrization") for parts in (costs, checks)]
     joined = xr.merge(both, join="exact", compat="no_conflicts").drop_attrs().drop_vars("layer")
-    names = list(parametrizations.PARAMETRIZATIONS)
+    names = list(PARAMETRIZATIONS)
     return joined.assign_coords(width=list(config.widths), parametrization=names)
 
 
 def run(config: Config) -> xr.DataTree:
     """Return a tree with the results of each optimizer."""
-    return xr.DataTree.from_dict(
-        {name: recorded(config, name) for name in parametrizations.OPTIMIZERS}
-    )
+    return xr.DataTree.from_dict({name: recorded(config, name) for name in OPTIMIZERS})
 
 
 def by_optimizer(tree: xr.DataTree) -> dict[str, xr.Dataset]:
@@ -211,7 +298,7 @@ def plot(tree: xr.DataTree) -> dict:
                 best = np.argmin(middle)
                 look: dict = {"color": color, "markeredgecolor": BLACK, "zorder": 4}
                 axes.plot(rates[best], middle[best], "o", **look)
-            axes.set_title(f"{TITLES[name]}, {OPTIMIZERS[optimizer]}")
+            axes.set_title(f"{PARAMETRIZATIONS[name]}, {OPTIMIZERS[optimizer][0]}")
             axes.set_xscale("log", base=2)
             axes.set_yscale("log")
             axes.set_xlabel("learning rate at the base width")

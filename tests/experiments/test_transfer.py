@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from experiments.transfer import __main__ as transfer
-from experiments.transfer import parametrizations
 from experiments.transfer.__main__ import Config
 
 RATES = 2.0 ** np.arange(-4, 5)
@@ -36,29 +35,29 @@ def test_a_known_shift_and_regret_are_recovered():
 
 def test_all_parametrizations_agree_at_the_base_width():
     base = {"base_width": 16, "layers": 3}
-    for name in parametrizations.PARAMETRIZATIONS:
-        for optimizer in parametrizations.OPTIMIZERS:
-            factors = parametrizations.rate_factors(name, optimizer, 16, **base)
+    for name in transfer.PARAMETRIZATIONS:
+        for optimizer in transfer.OPTIMIZERS:
+            factors = transfer.rate_factors(name, optimizer, 16, **base)
             assert factors == ((1.0, 1.0),) * 3
 
 
 def test_updates_and_initial_weights_are_scaled_by_the_tabulated_factors():
     problem = transfer.gd.problems.digits("mnist5k", widths=(64, 64), activation="tanh", samples=20)
-    wide = parametrizations.parametrized(problem, "mup", base_width=16)
+    wide = transfer.parametrized(problem, "mup", base_width=16)
     params, plain = (p.init(jax.random.key(0)) for p in (wide, problem))
     np.testing.assert_allclose(params[-1].weights, plain[-1].weights / 2, rtol=1e-6)
     np.testing.assert_array_equal(params[1].weights, plain[1].weights)
-    factory = parametrizations.make_optimizer("mup", "descent", 64, base_width=16, layers=3)
+    factory = transfer.make_optimizer("mup", "descent", 64, base_width=16, layers=3)
     ones = jax.tree.map(lambda a: 0 * a + 1, params)
     rule = factory(0.5)
     steps, _ = rule.update(ones, rule.init(params), params)
-    moved = [(float(layer.weights[0, 0]), float(layer.bias[0])) for layer in steps]
-    assert moved == [(-2.0, -2.0), (-0.5, -2.0), (-0.125, -0.5)]
+    scales = [(float(layer.weights[0, 0]), float(layer.bias[0])) for layer in steps]
+    assert scales == [(-2.0, -2.0), (-0.5, -2.0), (-0.125, -0.5)]
 
 
 def test_the_summary_and_figures_of_a_small_run_are_complete(monkeypatch, drawn):
-    monkeypatch.setattr(parametrizations, "PARAMETRIZATIONS", ("standard", "mup"))
-    monkeypatch.delitem(parametrizations.OPTIMIZERS, "descent")
+    monkeypatch.delitem(transfer.PARAMETRIZATIONS, "ntp")
+    monkeypatch.delitem(transfer.OPTIMIZERS, "descent")
     config = Config(
         widths=(4, 8),
         pixel_stride=7,
