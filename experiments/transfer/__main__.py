@@ -81,9 +81,6 @@ def rate_factors(
     weights are W = w / sqrt(inputs) with w of variance 1; the table lists the equivalent factors
     for W. The rows of mup are those of Table 3 of Tensor Programs V.
 
-    >>> rate_factors("mup", "adam", 64, base_width=16, layers=3)
-    ((1.0, 1.0), (0.25, 1.0), (0.25, 1.0))
-
     References: Yang et al. 2022, *Tensor Programs V*, arXiv 2203.03466; Jacot et al. 2018, arXiv
     1806.07572.
     """

@@ -33,12 +33,14 @@ def test_a_known_shift_and_regret_are_recovered():
     np.testing.assert_allclose(transfer.regrets(wide, wide), 1)
 
 
-def test_all_parametrizations_agree_at_the_base_width():
+def test_all_parametrizations_agree_at_the_base_width_only():
     base = {"base_width": 16, "layers": 3}
     for name in transfer.PARAMETRIZATIONS:
         for optimizer in transfer.OPTIMIZERS:
             factors = transfer.rate_factors(name, optimizer, 16, **base)
             assert factors == ((1.0, 1.0),) * 3
+    factors = transfer.rate_factors("mup", "adam", 64, **base)
+    assert factors == ((1.0, 1.0), (0.25, 1.0), (0.25, 1.0))
 
 
 def test_updates_and_initial_weights_are_scaled_by_the_tabulated_factors():
