@@ -124,31 +124,20 @@ def test_parts_of_the_fall_in_a_noisy_quadratic_valley_have_the_computed_means()
 
 def test_shares_are_computed_from_costs_and_are_nan_after_divergence():
     at = ("start", "branch_step")
-
-    def both(value):
-        return at, np.full((2, 1), value)
-
     parted = np.full((2, 1, 4, 1), 0.0)
     parted[..., :, 0] = [0.7, 0.9, 0.55, 0.75]  # onto, off, steep_decay, rest_decay
     parted[1, 0, 2, 0] = np.inf
+    values = {
+        "begin": 1.0, "end": 0.5, "continued": 0.9, "averaged": 0.6, "swept_constant": 0.8,
+        "swept_decay": 0.6, "rest": -0.1, "remainder": -0.05,
+    }  # fmt: skip
     part = xr.Dataset(
-        {
-            "begin": both(1.0),
-            "end": both(0.5),
-            "continued": both(0.9),
-            "averaged": both(0.6),
-            "swept_constant": both(0.8),
-            "swept_decay": both(0.6),
-            "rest": both(-0.1),
-            "remainder": both(-0.05),
-            **{
-                n: ((*at, "direction"), np.full((2, 1, 2), -0.125))
-                for n in ("second_order", "line", "end_line")
-            },
-            "parted": ((*at, "part", "directions"), parted),
-        },
+        {name: (at, np.full((2, 1), value)) for name, value in values.items()},
         {"part": list(river_methods.PARTS), "directions": [2], "branch_step": [5]},
     )
+    part["parted"] = (*at, "part", "directions"), parted
+    for name in ("second_order", "line", "end_line"):
+        part[name] = (*at, "direction"), np.full((2, 1, 2), -0.125)
     result = summary.shares(part)
     for name, expected in {
         "second_order_2": 0.5, "rest": 0.2, "remainder": 0.1, "averaged": 0.75, "onto_2": 0.75,
