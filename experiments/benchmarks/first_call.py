@@ -23,15 +23,15 @@ COMPILED = "/jax/core/compile/backend_compile_duration"
 # The functions import their modules themselves, since the imports are part of a first call.
 
 
-def init(key):
-    """Return random weights and zero biases of a tanh network."""
+def init(key, widths=WIDTHS):
+    """Return random weights [inputs, outputs] and zero biases [1, outputs] of a network."""
     import jax
     import jax.numpy as jnp
 
-    keys = jax.random.split(key, len(WIDTHS) - 1)
+    keys = jax.random.split(key, len(widths) - 1)
     return [
         (jax.random.normal(k, (i, o)) / i**0.5, jnp.zeros((1, o)))
-        for k, i, o in zip(keys, WIDTHS[:-1], WIDTHS[1:], strict=True)
+        for k, i, o in zip(keys, widths[:-1], widths[1:], strict=True)
     ]
 
 
