@@ -179,11 +179,8 @@ def differences(dataset: xr.Dataset) -> Figure:
     recipes, digits = dataset.recipe.values.tolist(), np.arange(share.shape[-1])
     with style():
         figure = Figure(figsize=(11, 8))
-        grid = figure.subplots(2, len(LAYERS))
-        top = grid[0, 0].get_gridspec()
-        for axes in grid[0]:
-            axes.remove()
-        bars = figure.add_subplot(top[0, :])
+        panels = figure.subplot_mosaic([["bars"] * len(LAYERS), list(LAYERS)])
+        bars = panels["bars"]
         for number, (name, shares, color) in enumerate(zip(recipes, share, COLORS, strict=True)):
             at, error = digits + 0.4 * number - 0.2, shares.std(axis=0, ddof=1)
             look: dict = {"color": color, "label": name, "error_kw": {"ecolor": GREY}}
@@ -197,12 +194,12 @@ def differences(dataset: xr.Dataset) -> Figure:
         bars.legend()
         slopes = dataset.slope.mean("seed")
         middle = (np.arange(slopes.sizes["bin"]) + 0.5) / slopes.sizes["bin"]
-        for layer, axes in enumerate(grid[1]):
+        for number, layer in enumerate(LAYERS):
             for name, color in zip(recipes, COLORS, strict=True):
-                values = slopes.sel(recipe=name).isel(layer=layer)
-                axes.step(middle, values, where="mid", color=color, label=name)
-            axes.set(yscale="log", title=LAYERS[layer], xlabel="slope, at most 1")
-        grid[1, 0].set_ylabel("share of neurons and images")
+                values = slopes.sel(recipe=name).isel(layer=number)
+                panels[layer].step(middle, values, where="mid", color=color, label=name)
+            panels[layer].set(yscale="log", title=layer, xlabel="slope, at most 1")
+        panels[LAYERS[0]].set_ylabel("share of neurons and images")
     return figure
 
 

@@ -189,7 +189,7 @@ def edge_models(_, numbers):
 @small(
     "--rates 0.045 0.06 --steps 8000 --heavy-rates 0.06 --nesterov-rates 0.03 "
     "--momentum-steps 3000 --records 50 --seeds 2 --digit-rates 3.0 --digit-steps 8 "
-    "--digit-seeds 2 --samples 20"
+    "--samples 20"
 )
 def edge_of_stability(results, numbers):
     # With momentum, the sharpness falls below the limit after each spike of the cost, and rises
@@ -265,8 +265,6 @@ def gradient_flow(results, numbers):
     assert numbers["equal_flow_error"] < 1e-8
     assert numbers["unequal_balance_lost_by_flow"] < 1e-8
     assert numbers["unequal_balance_order"] == pytest.approx(1, abs=0.1)
-    error = numbers["digits_flow_error_at_looser_tolerance"]
-    assert error < 0.1 * numbers["digits_largest_distances"][-1]
     assert np.all(np.diff(results["digits"].flow_cost) < 0)
     # Descent from equal factors satisfies the recurrence a <- a + eta (s - a^2) a.
     a, rate = 0.1, 0.16
