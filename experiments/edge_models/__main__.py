@@ -44,7 +44,6 @@ LABELS = {
 AT_EDGE = 1.99  # product of rate and curvature above which a run has reached the edge
 OSCILLATING = {"rod": rod_flow, "edge": edge_flow}
 FLOWS = ("gradient", "central", *OSCILLATING)
-MOVED = "moved"  # name of the descent from another starting point
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ def followed(config: Config, problem: gd.Problem, rates, steps: int) -> xr.Datas
     }
     descend = compiled(descent(config, steps), problem, lanes)
     known, _ = descend(lanes, problem)
-    outputs[MOVED] = descend((*lanes[:3], jnp.full_like(lanes[3], config.moved)), problem)
+    outputs["moved"] = descend((*lanes[:3], jnp.full_like(lanes[3], config.moved)), problem)
     dims, at = ("learning_rate", "seed"), ("learning_rate", "seed", "step")
 
     def shaped(values):

@@ -145,7 +145,7 @@ ROWS = (
 )
 
 
-def from_flow(tree: xr.DataTree) -> Figure:
+def plot(tree: xr.DataTree) -> dict:
     """Draw progress, distance from the flow, and order, with one row per problem."""
     fitted = tree.attrs["fitted"]
     with style():
@@ -183,7 +183,7 @@ def from_flow(tree: xr.DataTree) -> Figure:
             right.set_ylabel("largest distance from the flow")
             right.set_title(f"Fitted order {order(case, fitted):.3f} ({fitted} smallest rates)")
             right.legend(loc="upper left")
-    return figure
+    return {"from_flow": figure}
 
 
 def run(config: Config) -> xr.DataTree:
@@ -192,11 +192,6 @@ def run(config: Config) -> xr.DataTree:
         equal, unequal = factors(config)
         parts = {"equal": equal, "unequal": unequal, "digits": digits(config)}
     return tree_of(parts, fitted=config.fitted, unequal=list(config.unequal))
-
-
-def plot(tree: xr.DataTree) -> dict:
-    """Draw descents, their distances from the flow, and the orders, for both costs."""
-    return {"from_flow": from_flow(tree)}
 
 
 if __name__ == "__main__":
