@@ -10,8 +10,7 @@ import xarray as xr
 
 import gdjax as gd
 from experiments.batch_sizes import __main__ as batch_sizes
-from experiments.catapult import __main__ as catapult_summary
-from experiments.catapult import model as catapult
+from experiments.catapult import __main__ as catapult
 from experiments.central_flow import __main__ as central_flow
 from experiments.decay_exponents import __main__ as decay_exponents
 from experiments.edge_models import __main__ as edge_models
@@ -211,7 +210,7 @@ def test_the_curvature_is_the_largest_eigenvalue_of_the_full_kernel():
 
 def test_the_onset_of_a_square_root_is_recovered():
     rates = np.linspace(0, 1, 2000)
-    assert catapult_summary.onset(rates, np.sqrt(np.maximum(rates - 0.4, 0))) == pytest.approx(0.4)
+    assert catapult.onset(rates, np.sqrt(np.maximum(rates - 0.4, 0))) == pytest.approx(0.4)
 
 
 def test_the_best_exponent_is_that_of_known_costs():
