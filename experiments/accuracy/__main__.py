@@ -23,8 +23,16 @@ from gdjax.plots import images as pixels
 from gdjax.plots import landscapes
 from gdjax.plots.style import BLACK, BLUE, GREY, ORANGE, VERMILLION, label_log_axis, style
 
-from .model import BINS, Config, compared, read_after_few, tested
-from .training import Problems, ladder, single_changes
+from .model import (
+    BINS,
+    Config,
+    Problems,
+    compared,
+    ladder,
+    read_after_few,
+    single_changes,
+    tested,
+)
 
 LEVEL = 0.95  # confidence level of the intervals
 AVERAGED = "plain"  # variant with a constant rate, which should benefit most from averaging
