@@ -65,15 +65,12 @@ class Config:
 def truth(config: Config, case: Case, make_optimizer: Callable) -> xr.Dataset:
     """Return median final costs, whether each rate trains, and the median initial cost."""
     rates = np.geomspace(config.lowest, config.highest, config.rates)
-    runs = swept(
-        case,
-        make_optimizer,
-        learning_rate=np.tile(rates, len(config.warmups)),
-        warmup=np.repeat(config.warmups, len(rates)),
-        steps=config.horizon,
-        seeds=config.starts,
-        record_every=config.horizon,
-    )
+    warmups, rate = (a.ravel() for a in np.meshgrid(config.warmups, rates, indexing="ij"))
+    growth = np.ones(len(rate))
+    schedules = {"learning_rate": rate, "warmup": warmups.astype(float), "growth": growth}
+    steps = config.horizon
+    options: dict = {"steps": steps, "seeds": config.starts, "record_every": steps}
+    runs = swept(case, make_optimizer, schedules, **options)
     cost = runs.cost.values.reshape(len(config.warmups), len(rates), config.starts, -1)
     codes = runs.outcome.values.reshape(cost.shape[:-1])
     fails = np.isin(codes, (Outcome.DIVERGED, Outcome.STALLED))
