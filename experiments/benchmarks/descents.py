@@ -60,8 +60,7 @@ def whole_set(clock, config, dataset):
             a = jax.nn.sigmoid(a @ w + b)
         return jnp.mean(jnp.sum((a - jax.nn.one_hot(batch[1], 10)) ** 2, axis=1))
 
-    init = partial(first_call.init, widths=WIDTHS)
-    users = gd.Problem(init=init, cost=natural, data=small.data)
+    users = gd.Problem(init=lambda key: first_call.init(key, WIDTHS), cost=natural, data=small.data)
     results = {}
     run_steps = (many - few) * config.runs
     for name, problem in (("whole_set", small), ("whole_set_natural_layout", users)):
