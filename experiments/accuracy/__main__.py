@@ -29,9 +29,9 @@ from .model import (
     Problems,
     compared,
     ladder,
-    read_after_few,
     single_changes,
     tested,
+    tested_on_bundled_data,
 )
 
 LEVEL = 0.95  # confidence level of the intervals
@@ -49,7 +49,7 @@ def run(config: Config) -> xr.DataTree:
         "ladder": compared(problems, rungs, config, config.store / "ladder"),
         "tried": compared(problems, more, config, config.store / "tried"),
         "test": tested(problems, best, config),
-        "short": read_after_few(config),
+        "short": tested_on_bundled_data(config),
     }
     return xr.DataTree.from_dict(parts)
 

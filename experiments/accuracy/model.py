@@ -243,7 +243,7 @@ def tested(problems: Problems, variants: Mapping[str, Variant], config: Config) 
     return xr.merge([joined, on_plane(few, trajectories, config.points)])
 
 
-def read_after_few(config: Config) -> xr.Dataset:
+def tested_on_bundled_data(config: Config) -> xr.Dataset:
     """Return test accuracies of two recipes on the small data set, [recipe, seed]."""
     problems = Problems(config.bundled, config.held_out)
     seeds = range(100, 100 + config.test_seeds)

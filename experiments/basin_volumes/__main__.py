@@ -64,7 +64,7 @@ def volumes(config: Config, problem: gd.Problem, ends, name: str, key) -> xr.Dat
 
     With the full Hessian, only the basins of the first `config.whole` networks are measured.
     """
-    few = config.whole if name == "Hessian" else config.seeds
+    count = config.whole if name == "Hessian" else config.seeds
     keys = jax.random.split(key, config.seeds)
 
     @jax.jit
@@ -74,7 +74,7 @@ def volumes(config: Config, problem: gd.Problem, ends, name: str, key) -> xr.Dat
         volume = basin_volume(problem, w, key=key, whitening=scale, **options)
         return jnp.stack([jnp.asarray(getattr(volume, field), float) for field in FIELDS])
 
-    rows = [one(jax.tree.map(lambda a, i=i: a[i], ends), keys[i], problem) for i in range(few)]
+    rows = [one(jax.tree.map(lambda a, i=i: a[i], ends), keys[i], problem) for i in range(count)]
     columns = zip(FIELDS, np.array(rows, float).T, strict=True)
     return xr.Dataset({field: ("network", values) for field, values in columns})
 

@@ -50,7 +50,7 @@ class Config:
     tolerance: float = 1e-4  # relative tolerance of the gradient flow
 
 
-def followed(config: Config, problem: gd.Problem, rates, steps: int) -> xr.Dataset:
+def compare(config: Config, problem: gd.Problem, rates, steps: int) -> xr.Dataset:
     """Return descents, central flows and gradient flows, for all rates and starts."""
     starts, intervals = config.starts, steps // config.stride
     runs = gd.sweep(problem, gd.axes(learning_rate=rates, seed=range(starts)), steps)
@@ -190,7 +190,7 @@ def flows(run: xr.Dataset, average: np.ndarray, title: str) -> Figure:
 def run(config: Config) -> xr.DataTree:
     """Return a tree with the results of each case that has learning rates."""
     chosen = {name: case for name, case in cases(config).items() if case[1]}
-    parts = {name: followed(config, *case) for name, case in chosen.items()}
+    parts = {name: compare(config, *case) for name, case in chosen.items()}
     return tree_of(parts, smoothing=config.smoothing / config.stride)
 
 

@@ -99,7 +99,7 @@ def cases(config: Config) -> dict[str, tuple]:
     }
 
 
-def followed(config: Config, problem: gd.Problem, rates, steps: int) -> xr.Dataset:
+def compare(config: Config, problem: gd.Problem, rates, steps: int) -> xr.Dataset:
     """Compare all models with descents, for all rates and starts.
 
     Returns:
@@ -249,7 +249,7 @@ def relative_distances(
 def run(config: Config) -> xr.DataTree:
     """Return a tree with the results of each case that has learning rates."""
     chosen = {name: case for name, case in cases(config).items() if case[1]}
-    return xr.DataTree.from_dict({name: followed(config, *case) for name, case in chosen.items()})
+    return xr.DataTree.from_dict({name: compare(config, *case) for name, case in chosen.items()})
 
 
 def typical(distance: xr.DataArray) -> np.ndarray:
