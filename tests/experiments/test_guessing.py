@@ -141,8 +141,8 @@ def test_margins_do_not_depend_on_scales_and_are_those_of_the_first_images():
     x, y = rng.normal(size=(2, 6, 5)), rng.choice([-1.0, 1.0], size=(2, 6))
     sets = jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32)
     points = jnp.asarray(rng.normal(size=(2, 3, 4 * 6)), jnp.float32)
-    result = least_margins(points, sets, 4, hidden=4)
-    np.testing.assert_allclose(least_margins(3 * points, sets, 4, hidden=4), result, rtol=1e-5)
+    result = least_margins(points, sets, 4)
+    np.testing.assert_allclose(least_margins(3 * points, sets, 4), result, rtol=1e-5)
     for s in range(2):
         W, v = (np.asarray(a) for a in methods.as_network(points[s], 4))
         margin = np.asarray(methods.outputs((W, v), x[s, :4])) * y[s, :4]
