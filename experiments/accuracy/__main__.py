@@ -23,8 +23,16 @@ from gdjax.plots import images as pixels
 from gdjax.plots import landscapes
 from gdjax.plots.style import BLACK, BLUE, GREY, ORANGE, VERMILLION, label_log_axis, style
 
-from .model import BINS, Config, compared, read_after_few, tested
-from .training import Problems, ladder, single_changes
+from .model import (
+    BINS,
+    Config,
+    Problems,
+    compared,
+    ladder,
+    single_changes,
+    tested,
+    tested_on_bundled_data,
+)
 
 LEVEL = 0.95  # confidence level of the intervals
 AVERAGED = "plain"  # variant with a constant rate, which should benefit most from averaging
@@ -41,7 +49,7 @@ def run(config: Config) -> xr.DataTree:
         "ladder": compared(problems, rungs, config, config.store / "ladder"),
         "tried": compared(problems, more, config, config.store / "tried"),
         "test": tested(problems, best, config),
-        "short": read_after_few(config),
+        "short": tested_on_bundled_data(config),
     }
     return xr.DataTree.from_dict(parts)
 
@@ -179,11 +187,8 @@ def differences(dataset: xr.Dataset) -> Figure:
     recipes, digits = dataset.recipe.values.tolist(), np.arange(share.shape[-1])
     with style():
         figure = Figure(figsize=(11, 8))
-        grid = figure.subplots(2, len(LAYERS))
-        top = grid[0, 0].get_gridspec()
-        for axes in grid[0]:
-            axes.remove()
-        bars = figure.add_subplot(top[0, :])
+        panels = figure.subplot_mosaic([["bars"] * len(LAYERS), list(LAYERS)])
+        bars = panels["bars"]
         for number, (name, shares, color) in enumerate(zip(recipes, share, COLORS, strict=True)):
             at, error = digits + 0.4 * number - 0.2, shares.std(axis=0, ddof=1)
             look: dict = {"color": color, "label": name, "error_kw": {"ecolor": GREY}}
@@ -197,12 +202,12 @@ def differences(dataset: xr.Dataset) -> Figure:
         bars.legend()
         slopes = dataset.slope.mean("seed")
         middle = (np.arange(slopes.sizes["bin"]) + 0.5) / slopes.sizes["bin"]
-        for layer, axes in enumerate(grid[1]):
+        for number, layer in enumerate(LAYERS):
             for name, color in zip(recipes, COLORS, strict=True):
-                values = slopes.sel(recipe=name).isel(layer=layer)
-                axes.step(middle, values, where="mid", color=color, label=name)
-            axes.set(yscale="log", title=LAYERS[layer], xlabel="slope, at most 1")
-        grid[1, 0].set_ylabel("share of neurons and images")
+                values = slopes.sel(recipe=name).isel(layer=number)
+                panels[layer].step(middle, values, where="mid", color=color, label=name)
+            panels[layer].set(yscale="log", title=layer, xlabel="slope, at most 1")
+        panels[LAYERS[0]].set_ylabel("share of neurons and images")
     return figure
 
 

@@ -49,20 +49,14 @@ class Config:
 
 
 def problem_of(config: Config) -> gd.Problem:
-    """Return the problem of training on the first images and testing on the others."""
-    images, labels = digits8()
-    n = config.images
+    """Return the problem of classifying scikit-learn's digits, tested on the last images."""
+    from sklearn.datasets import load_digits  # takes seconds
+
+    pixels, labels = load_digits(return_X_y=True)
+    images, n = (pixels / 16).astype(np.float32), config.images
     network = gd.problems.Network((images.shape[1], config.hidden, 10))
     test = (images[n:], labels[n:])
     return gd.problems.decayed(network, (images[:n], labels[:n]), config.decay, test=test)
-
-
-def digits8() -> tuple[np.ndarray, np.ndarray]:
-    """Return images [1797, 64] with pixels in [0, 1], and their labels."""
-    from sklearn.datasets import load_digits  # takes seconds
-
-    images, labels = load_digits(return_X_y=True)
-    return (images / 16).astype(np.float32), labels
 
 
 def volumes(config: Config, problem: gd.Problem, ends, name: str, key) -> xr.Dataset:
@@ -70,7 +64,7 @@ def volumes(config: Config, problem: gd.Problem, ends, name: str, key) -> xr.Dat
 
     With the full Hessian, only the basins of the first `config.whole` networks are measured.
     """
-    few = config.whole if name == "Hessian" else config.seeds
+    count = config.whole if name == "Hessian" else config.seeds
     keys = jax.random.split(key, config.seeds)
 
     @jax.jit
@@ -80,7 +74,7 @@ def volumes(config: Config, problem: gd.Problem, ends, name: str, key) -> xr.Dat
         volume = basin_volume(problem, w, key=key, whitening=scale, **options)
         return jnp.stack([jnp.asarray(getattr(volume, field), float) for field in FIELDS])
 
-    rows = [one(jax.tree.map(lambda a, i=i: a[i], ends), keys[i], problem) for i in range(few)]
+    rows = [one(jax.tree.map(lambda a, i=i: a[i], ends), keys[i], problem) for i in range(count)]
     columns = zip(FIELDS, np.array(rows, float).T, strict=True)
     return xr.Dataset({field: ("network", values) for field, values in columns})
 

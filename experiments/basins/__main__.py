@@ -41,7 +41,6 @@ class Config:
     )
     momenta: tuple[float, ...] = (0.0, 0.9)  # coefficients of heavy-ball momentum
     drawn: tuple[int, ...] = (0, 6, 10)  # indices of the rates for which maps are drawn
-    drawn_momenta: tuple[int, ...] = (0, 1)  # indices of the momenta for which maps are drawn
 
 
 def one(config: Config, name: str) -> xr.Dataset:
@@ -114,7 +113,7 @@ def shares_by_rate(basins: xr.Dataset) -> Figure:
 def run(config: Config) -> xr.DataTree:
     """Return a tree with a Dataset for each surface."""
     cases = {name: one(config, name) for name in config.functions}
-    return tree_of(cases, drawn=list(config.drawn), drawn_momenta=list(config.drawn_momenta))
+    return tree_of(cases, drawn=list(config.drawn))
 
 
 def lines(basins: xr.Dataset) -> tuple[list[str], list[int], np.ndarray, np.ndarray]:
@@ -145,12 +144,11 @@ def lines(basins: xr.Dataset) -> tuple[list[str], list[int], np.ndarray, np.ndar
 
 def plot(tree: xr.DataTree) -> dict:
     """Draw basin maps at some rates, and shares against the rate, for each surface."""
-    drawn, momenta = tree.attrs["drawn"], tree.attrs["drawn_momenta"]
-    figures = {}
+    drawn, figures = tree.attrs["drawn"], {}
     for name, basins in datasets(tree).items():
         figures[f"maps_{name}"] = basin_maps(
             basins,
-            settings=[(rate, momentum) for momentum in momenta for rate in drawn],
+            settings=[(rate, at) for at in range(basins.sizes["momentum"]) for rate in drawn],
             columns=len(drawn),
             title=basins.attrs["formula"] + ": minimum to which each start leads",
         )

@@ -92,20 +92,18 @@ def run(config: Config) -> xr.Dataset:
     peaks = np.array(
         [[scaled_peaks(config, b, n) for n in config.steps] for b in config.capacities]
     )
-    shape = (len(config.capacities), len(config.noises), len(config.steps))
-    costs = np.array(
+    costs = [
         [
-            power_decay_costs(
-                config, config.capacities[i], config.noises[j], config.steps[k], peaks[i, k]
-            )
-            for i, j, k in np.ndindex(*shape)
+            [power_decay_costs(config, b, noise, *at) for at in zip(config.steps, row, strict=True)]
+            for noise in config.noises
         ]
-    )
+        for b, row in zip(config.capacities, peaks, strict=True)
+    ]
     dims = ("capacity", "noise", "horizon", "exponent", "scaled_peak")
     return xr.Dataset(
         {
             "peak": (("capacity", "horizon", "scaled_peak"), peaks),
-            "cost": (dims, costs.reshape(*shape, *costs.shape[1:])),
+            "cost": (dims, costs),
         },
         {
             "capacity": list(config.capacities),

@@ -44,7 +44,6 @@ LABELS = {
 AT_EDGE = 1.99  # product of rate and curvature above which a run has reached the edge
 OSCILLATING = {"rod": rod_flow, "edge": edge_flow}
 FLOWS = ("gradient", "central", *OSCILLATING)
-MOVED = "moved"  # name of the descent from another starting point
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ def cases(config: Config) -> dict[str, tuple]:
     }
 
 
-def followed(config: Config, problem: gd.Problem, rates, steps: int) -> xr.Dataset:
+def compare(config: Config, problem: gd.Problem, rates, steps: int) -> xr.Dataset:
     """Compare all models with descents, for all rates and starts.
 
     Returns:
@@ -119,7 +118,7 @@ def followed(config: Config, problem: gd.Problem, rates, steps: int) -> xr.Datas
     }
     descend = compiled(descent(config, steps), problem, lanes)
     known, _ = descend(lanes, problem)
-    outputs[MOVED] = descend((*lanes[:3], jnp.full_like(lanes[3], config.moved)), problem)
+    outputs["moved"] = descend((*lanes[:3], jnp.full_like(lanes[3], config.moved)), problem)
     dims, at = ("learning_rate", "seed"), ("learning_rate", "seed", "step")
 
     def shaped(values):
@@ -250,7 +249,7 @@ def relative_distances(
 def run(config: Config) -> xr.DataTree:
     """Return a tree with the results of each case that has learning rates."""
     chosen = {name: case for name, case in cases(config).items() if case[1]}
-    return xr.DataTree.from_dict({name: followed(config, *case) for name, case in chosen.items()})
+    return xr.DataTree.from_dict({name: compare(config, *case) for name, case in chosen.items()})
 
 
 def typical(distance: xr.DataArray) -> np.ndarray:

@@ -10,7 +10,6 @@ the two factors.
 """
 
 from dataclasses import dataclass
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +40,6 @@ class Config:
     times: int = 25  # approximate number of times at which descents and flow are compared
     fitted: int = 4  # number of the smallest learning rates, which are used to fit the order
     tolerance: float = 1e-8  # relative tolerance of the flow on digits; default on the factors
-    check: float = 1e-6  # second relative tolerance, to estimate the error on the digits
 
 
 def compared(problem, start, rates, end_time, times, **options):
@@ -88,23 +86,12 @@ def factors(config: Config) -> tuple[xr.Dataset, xr.Dataset]:
 
 
 def digits(config: Config) -> xr.Dataset:
-    """Compare descents on digits with the flow, and flows with two tolerances."""
+    """Compare descents on digits with the flow."""
     problem = gd.problems.digits(config.data, samples=config.samples)
     start = problem.init(gd.run_keys(0).init)
     rates = config.digit_rate / 2.0 ** np.arange(config.rates)
-    costs, _, flow = compared(
-        problem, start, rates, config.digit_time, config.times, rtol=config.tolerance
-    )
-    looser = jax.jit(partial(gd.flows.gradient_flow, times=costs.time.values, rtol=config.check))(
-        problem, start
-    )
-    squares = jax.tree.map(
-        lambda a, b: np.sum((a - np.asarray(b)).reshape(len(a), -1) ** 2, axis=1),
-        flow,
-        looser.params,
-    )
-    costs["flow_error"] = ("time", np.sqrt(sum(jax.tree.leaves(squares))))
-    return costs
+    options = (rates, config.digit_time, config.times)
+    return compared(problem, start, *options, rtol=config.tolerance)[0]
 
 
 def largest_distances(part: xr.Dataset) -> np.ndarray:
@@ -142,7 +129,6 @@ def numbers(tree: xr.DataTree) -> dict:
         ),
         "unequal_balance_lost_by_descent": lost.tolist(),
         "unequal_balance_order": float(balance_order),
-        "digits_flow_error_at_looser_tolerance": float(digits.flow_error.max()),
         "digits_first_time": float(digits.time[0]),
         "digits_distances_at_first_time": digits.distance.values[:, 0].tolist(),
         "digits_cost_at_end": float(digits.flow_cost[-1]),
@@ -159,7 +145,7 @@ ROWS = (
 )
 
 
-def from_flow(tree: xr.DataTree) -> Figure:
+def plot(tree: xr.DataTree) -> dict:
     """Draw progress, distance from the flow, and order, with one row per problem."""
     fitted = tree.attrs["fitted"]
     with style():
@@ -197,7 +183,7 @@ def from_flow(tree: xr.DataTree) -> Figure:
             right.set_ylabel("largest distance from the flow")
             right.set_title(f"Fitted order {order(case, fitted):.3f} ({fitted} smallest rates)")
             right.legend(loc="upper left")
-    return figure
+    return {"from_flow": figure}
 
 
 def run(config: Config) -> xr.DataTree:
@@ -206,11 +192,6 @@ def run(config: Config) -> xr.DataTree:
         equal, unequal = factors(config)
         parts = {"equal": equal, "unequal": unequal, "digits": digits(config)}
     return tree_of(parts, fitted=config.fitted, unequal=list(config.unequal))
-
-
-def plot(tree: xr.DataTree) -> dict:
-    """Draw descents, their distances from the flow, and the orders, for both costs."""
-    return {"from_flow": from_flow(tree)}
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from gdjax.plots.style import BLUE, GREEN, GREY, VERMILLION, style
 from gdjax.statistics import Interval, mean, paired
 
 from .conditioned_networks import sampled
-from .model import Config, guess, networks_a_second
+from .model import Config, guess
 
 # Descents that are compared with sampled networks.
 KINDS = ("trained", "trained_on", "trained_all")
@@ -89,11 +89,7 @@ def run(config: Config) -> xr.Dataset:
     guesses = xr.Dataset(
         {name: (("set", "guessed_k"), values) for name, values in columns.items()},
         {"guessed_k": np.arange(2, config.guessed + 1, 2)},
-        {
-            "guesses": 2 * config.blocks * config.guesses,
-            "unseen": int(unseen[0].sum()),
-            "networks_a_second": networks_a_second(config, sets, everything, unseen),
-        },
+        {"guesses": 2 * config.blocks * config.guesses, "unseen": int(unseen[0].sum())},
     )
     return guesses.merge(sampled(config, sets, everything, unseen))
 
@@ -185,7 +181,6 @@ def numbers(dataset: xr.Dataset) -> dict:
         "guesses_of_each_set": dataset.attrs["guesses"],
         "unseen_images": dataset.attrs["unseen"],
         "late": LATE,
-        "guesses_a_minute_of_processor_time": 60 * 2 * dataset.attrs["networks_a_second"],
     }
     for name, by_k in compared(dataset).items():
         for k, one in by_k.items():

@@ -8,7 +8,6 @@ default config are written to results/<experiment>, those of any other config to
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import field, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,18 +48,19 @@ def parse(
     name: str, config_type: Any, arguments: list[str] | None = None
 ) -> tuple[Any, Path | None]:
     """Parse a command line; return the config, and the output folder if it is given."""
-
-    command_line = tyro.conf.arg(
+    default = config_type()
+    help_of_out = tyro.conf.arg(
         help="folder for results; by default results/<experiment>, or a folder below it if the "
         "config is not the default one."
     )
-    fields = [
-        ("config", tyro.conf.OmitArgPrefixes[config_type], field(default_factory=config_type)),
-        ("out", Annotated[Path | None, command_line], field(default=None)),
-    ]
-    Command = make_dataclass("Command", fields, namespace={"__doc__": config_type.__doc__})
-    command: Any = tyro.cli(Command, prog=name, args=arguments)
-    return command.config, command.out
+
+    def command(
+        config: tyro.conf.OmitArgPrefixes[config_type] = default,
+        out: Annotated[Path | None, help_of_out] = None,
+    ):
+        return config, out
+
+    return tyro.cli(command, prog=name, description=config_type.__doc__, args=arguments)
 
 
 def write(name, config, run, plot, numbers, out: Path | None = None) -> Path:
