@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 import gdjax as gd
 from experiments.shared import command
 from experiments.shared.runs import ends_of
-from gdjax.plots.style import BLUE, GREY, style
+from gdjax.plots.style import BLUE, GREY
 from gdjax.statistics import Interval, mean, median, paired
 from gdjax.volumes.basin_volume import basin_volume
 from gdjax.volumes.mcmc import Whitening, hessian_whitening
@@ -154,23 +154,22 @@ def run(config: Config) -> xr.Dataset:
 def plot(dataset: xr.Dataset) -> dict:
     """Draw the estimated volumes of basins for each kind of coordinates."""
     log_volume, positions = dataset.log_volume.values, np.arange(len(KNOWN))
-    with style():
-        figure = Figure(figsize=(8, 4.6))
-        axes = figure.subplots()
-        axes.plot(positions, log_volume, color=GREY, linewidth=0.6)
-        axes.plot(positions, log_volume, "o", color=BLUE, markersize=4)
-        for position, gain in zip(positions[1:], gains(dataset).values(), strict=True):
-            height = np.nanmean(log_volume[position - 1 : position + 1])
-            axes.annotate(
-                f"+{gain.value:,.0f}" if gain.value > 0 else f"{gain.value:,.0f}",
-                (position - 0.5, height), xytext=(-6, 6), textcoords="offset points", ha="right",
-            )  # fmt: skip
-        axes.set_xticks(positions, KNOWN)
-        axes.set_xlim(-0.6, len(KNOWN) - 0.4)
-        axes.set_xlabel("information about the basin used by the coordinates")
-        axes.set_ylabel("estimated log volume, nats")
-        best = KNOWN[int(np.argmax(np.nanmean(log_volume, axis=1)))]
-        axes.set_title(f"Information that gives the largest estimated volume: {best}")
+    figure = Figure(figsize=(8, 4.6))
+    axes = figure.subplots()
+    axes.plot(positions, log_volume, color=GREY, linewidth=0.6)
+    axes.plot(positions, log_volume, "o", color=BLUE, markersize=4)
+    for position, gain in zip(positions[1:], gains(dataset).values(), strict=True):
+        height = np.nanmean(log_volume[position - 1 : position + 1])
+        axes.annotate(
+            f"+{gain.value:,.0f}" if gain.value > 0 else f"{gain.value:,.0f}",
+            (position - 0.5, height), xytext=(-6, 6), textcoords="offset points", ha="right",
+        )  # fmt: skip
+    axes.set_xticks(positions, KNOWN)
+    axes.set_xlim(-0.6, len(KNOWN) - 0.4)
+    axes.set_xlabel("information about the basin used by the coordinates")
+    axes.set_ylabel("estimated log volume, nats")
+    best = KNOWN[int(np.argmax(np.nanmean(log_volume, axis=1)))]
+    axes.set_title(f"Information that gives the largest estimated volume: {best}")
     return {"volumes": figure}
 
 

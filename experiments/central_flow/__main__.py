@@ -26,7 +26,7 @@ from experiments.shared.edges import dots_per_start
 from experiments.shared.regressions import random_targets
 from experiments.shared.trees import datasets, tree_of
 from gdjax.flows import FlowStatus, central_flow, gradient_flow
-from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, ORANGE, VERMILLION, style
+from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, ORANGE, VERMILLION
 from gdjax.statistics import median
 
 
@@ -167,23 +167,22 @@ def flows(run: xr.Dataset, average: np.ndarray, title: str) -> Figure:
     `average` is the cost of the descent, smoothed over the steps.
     """
     step = run.step.values
-    with style():
-        figure = Figure(figsize=(14, 5))
-        left, right = figure.subplots(1, 2, width_ratios=(3, 2))
-        left.plot(step, run.cost, color=GREY, linewidth=0.5, alpha=0.8, label="descent")
-        left.plot(step, average, color=BLACK, label="descent, smoothed")
-        left.plot(step, run["mean"], "--", color=ORANGE, label="central flow, mean cost")
-        left.plot(step, run.center, ":", color=BLUE, label="central flow, center")
-        left.plot(step, run.plain, color=VERMILLION, linewidth=1.2, label="gradient flow")
-        left.set(yscale="log", xlabel="step of descent", ylabel="cost", title=title)
-        left.legend()
-        for number, values in enumerate(run["product"].values.T):
-            right.plot(step, values, color=CYCLE[number], label=f"eigenvalue {number + 1}")
-        right.axhline(2, color=BLACK, linestyle=":", linewidth=1)
-        right.set_ylim(bottom=0)
-        right.set(xlabel="step of descent", ylabel="learning rate · eigenvalue")
-        right.set_title("Central flow: largest eigenvalues")
-        right.legend(loc="lower right")
+    figure = Figure(figsize=(14, 5))
+    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+    left.plot(step, run.cost, color=GREY, linewidth=0.5, alpha=0.8, label="descent")
+    left.plot(step, average, color=BLACK, label="descent, smoothed")
+    left.plot(step, run["mean"], "--", color=ORANGE, label="central flow, mean cost")
+    left.plot(step, run.center, ":", color=BLUE, label="central flow, center")
+    left.plot(step, run.plain, color=VERMILLION, linewidth=1.2, label="gradient flow")
+    left.set(yscale="log", xlabel="step of descent", ylabel="cost", title=title)
+    left.legend()
+    for number, values in enumerate(run["product"].values.T):
+        right.plot(step, values, color=CYCLE[number], label=f"eigenvalue {number + 1}")
+    right.axhline(2, color=BLACK, linestyle=":", linewidth=1)
+    right.set_ylim(bottom=0)
+    right.set(xlabel="step of descent", ylabel="learning rate · eigenvalue")
+    right.set_title("Central flow: largest eigenvalues")
+    right.legend(loc="lower right")
     return figure
 
 

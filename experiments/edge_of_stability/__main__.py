@@ -31,7 +31,7 @@ from experiments.shared import command
 from experiments.shared.regressions import chebyshev
 from experiments.shared.trees import datasets, tree_of
 from gdjax.curvature import sharpness_metric, stability_threshold
-from gdjax.plots.style import BLACK, CYCLE, Figure, style
+from gdjax.plots.style import BLACK, CYCLE, Figure
 from gdjax.problems.losses import quadratic
 from gdjax.statistics import median, paired
 
@@ -164,36 +164,31 @@ def numbers(tree: xr.DataTree) -> dict:
 
 def edge(panels: Mapping[str, xr.Dataset]) -> Figure:
     """Draw sharpness with dashed limits, and the cost below it, of one start per title."""
-    with style():
-        figure = Figure(figsize=(1.0 + 4.6 * len(panels), 7.6))
-        grid = figure.subplots(
-            2, len(panels), sharex="col", squeeze=False, gridspec_kw={"height_ratios": [3, 2]}
-        )
-        for (top, bottom), (title, panel) in zip(grid.T, panels.items(), strict=True):
-            _draw_sharpness(top, panel)
-            top.set_title(title)
-            rates, limits = panel.learning_rate.values, panel.threshold.values
-            for rate, limit, cost, color in zip(
-                rates, limits, panel.cost.values, CYCLE, strict=False
-            ):
-                label = f"{rate:g}: {limit:.3g}"
-                bottom.plot(panel.step, cost, color=color, linewidth=1.2, label=label)
-            bottom.set_yscale("log")
-            cost = panel.cost.values
-            cost = cost[np.isfinite(cost) & (cost > 0)]
-            bottom.set_ylim(top=cost.max() * (cost.max() / cost.min()) ** 0.35)  # for the legend
-            bottom.yaxis.set_minor_formatter(NullFormatter())
-            bottom.xaxis.set_major_locator(MaxNLocator(4))
-            bottom.set_xlabel("step")
-            look: dict = {"ncols": 2, "handlelength": 1.2, "columnspacing": 1}
-            bottom.legend(title="learning rate: limit", loc="upper right", **look)
-        grid[0, 0].set_ylabel("sharpness, largest\neigenvalue of the Hessian")
-        grid[1, 0].set_ylabel("cost")
-        dashes = {"sharpness": "-", "stability limit": "--"}
-        handles = [
-            Line2D([], [], color=BLACK, ls=dash, label=name) for name, dash in dashes.items()
-        ]
-        figure.legend(handles=handles, loc="outside upper center", ncols=2)
+    figure = Figure(figsize=(1.0 + 4.6 * len(panels), 7.6))
+    grid = figure.subplots(
+        2, len(panels), sharex="col", squeeze=False, gridspec_kw={"height_ratios": [3, 2]}
+    )
+    for (top, bottom), (title, panel) in zip(grid.T, panels.items(), strict=True):
+        _draw_sharpness(top, panel)
+        top.set_title(title)
+        rates, limits = panel.learning_rate.values, panel.threshold.values
+        for rate, limit, cost, color in zip(rates, limits, panel.cost.values, CYCLE, strict=False):
+            label = f"{rate:g}: {limit:.3g}"
+            bottom.plot(panel.step, cost, color=color, linewidth=1.2, label=label)
+        bottom.set_yscale("log")
+        cost = panel.cost.values
+        cost = cost[np.isfinite(cost) & (cost > 0)]
+        bottom.set_ylim(top=cost.max() * (cost.max() / cost.min()) ** 0.35)  # for the legend
+        bottom.yaxis.set_minor_formatter(NullFormatter())
+        bottom.xaxis.set_major_locator(MaxNLocator(4))
+        bottom.set_xlabel("step")
+        look: dict = {"ncols": 2, "handlelength": 1.2, "columnspacing": 1}
+        bottom.legend(title="learning rate: limit", loc="upper right", **look)
+    grid[0, 0].set_ylabel("sharpness, largest\neigenvalue of the Hessian")
+    grid[1, 0].set_ylabel("cost")
+    dashes = {"sharpness": "-", "stability limit": "--"}
+    handles = [Line2D([], [], color=BLACK, ls=dash, label=name) for name, dash in dashes.items()]
+    figure.legend(handles=handles, loc="outside upper center", ncols=2)
     return figure
 
 

@@ -23,7 +23,7 @@ import xarray as xr
 import gdjax as gd
 from experiments.shared import command
 from gdjax.descent import Outcome
-from gdjax.plots.style import BLACK, BLUE, GREEN, ORANGE, VERMILLION, Figure, label_log_axis, style
+from gdjax.plots.style import BLACK, BLUE, GREEN, ORANGE, VERMILLION, Figure, label_log_axis
 
 from .problems import PROBLEMS, Case
 from .ramp import STEPS, ramp_costs, suggestions, swept
@@ -181,29 +181,28 @@ def numbers(dataset: xr.Dataset) -> dict:
 def plot(dataset: xr.Dataset) -> dict:
     """Draw success rates by number of evaluations, and ratios to the best rate."""
     results = evaluate_recommendations(dataset)
-    with style():
-        figure = Figure(figsize=(13, 5.2))
-        left, right = figure.subplots(1, 2)
-        edges = np.arange(-8.25, 8.5, 0.5)
-        for i, (color, (method, label)) in enumerate(zip(COLORS, METHODS.items(), strict=True)):
-            of_method = results.sel(finder=method)
-            share, low, high = bootstrap(of_method.success)
-            # The factor separates points of equal cost.
-            at = float(dataset.evaluations.sel(finder=method).median()) * 1.03 ** (i - 1.5)
-            look: dict = {"fmt": "o", "color": color, "capsize": 4, "label": label}
-            left.errorbar(at, share, [[share - low], [high - share]], **look)
-            ratios = of_method.ratio.values[np.isfinite(of_method.ratio.values)]
-            counts, _ = np.histogram(np.clip(ratios, -8, 8), edges)
-            right.stairs(np.cumsum(counts) / of_method.ratio.size, edges, color=color, label=label)
-        left.set_xscale("log")
-        label_log_axis(left.xaxis, digits="35", form="{:,.0f}".format)
-        left.set(ylim=(0, 1), xlabel="number of cost evaluations")
-        left.set_ylabel("share within a factor of 2 of the best rate")
-        left.legend(loc="best")
-        right.axvspan(-1, 1, color=BLACK, alpha=0.08, linewidth=0)
-        right.set(ylim=(0, 1), xlabel="log2 (recommended rate / best rate)")
-        right.set_ylabel("cumulative share of recommendations")
-        figure.suptitle("Recommended learning rates")
+    figure = Figure(figsize=(13, 5.2))
+    left, right = figure.subplots(1, 2)
+    edges = np.arange(-8.25, 8.5, 0.5)
+    for i, (color, (method, label)) in enumerate(zip(COLORS, METHODS.items(), strict=True)):
+        of_method = results.sel(finder=method)
+        share, low, high = bootstrap(of_method.success)
+        # The factor separates points of equal cost.
+        at = float(dataset.evaluations.sel(finder=method).median()) * 1.03 ** (i - 1.5)
+        look: dict = {"fmt": "o", "color": color, "capsize": 4, "label": label}
+        left.errorbar(at, share, [[share - low], [high - share]], **look)
+        ratios = of_method.ratio.values[np.isfinite(of_method.ratio.values)]
+        counts, _ = np.histogram(np.clip(ratios, -8, 8), edges)
+        right.stairs(np.cumsum(counts) / of_method.ratio.size, edges, color=color, label=label)
+    left.set_xscale("log")
+    label_log_axis(left.xaxis, digits="35", form="{:,.0f}".format)
+    left.set(ylim=(0, 1), xlabel="number of cost evaluations")
+    left.set_ylabel("share within a factor of 2 of the best rate")
+    left.legend(loc="best")
+    right.axvspan(-1, 1, color=BLACK, alpha=0.08, linewidth=0)
+    right.set(ylim=(0, 1), xlabel="log2 (recommended rate / best rate)")
+    right.set_ylabel("cumulative share of recommendations")
+    figure.suptitle("Recommended learning rates")
     return {"finders": figure}
 
 

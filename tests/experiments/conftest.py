@@ -26,7 +26,7 @@ def drawn(tmp_path):
             figures = experiment.plot(stored)
         for figure in figures.values():
             if hasattr(figure, "canvas"):  # an animation has none
-                figure.canvas.draw()
+                figure.draw_without_rendering()
         return figures
 
     return draw
