@@ -359,35 +359,6 @@ def _texts(values, digits):
     return ", ".join(f"{v:.{digits}g}" if numeric else str(v) for v in values.tolist())
 
 
-def subgrid_positions(grid: Axes, smaller: Axes) -> list[np.ndarray]:
-    """Return the positions of a subgrid in a grid, for each dimension.
-
-    Examples:
-        >>> wide, narrow = axes(rate=[0.1, 1.0, 2.0]), axes(rate=[2.0, 0.1])
-        >>> [at.tolist() for at in subgrid_positions(wide, narrow)]
-        [[2, 0]]
-    """
-    if list(grid.dimensions) != list(smaller.dimensions):
-        raise InputError(
-            f"axes: the dimensions {', '.join(grid.dimensions)} differ from the stored ones, "
-            f"{', '.join(smaller.dimensions)}; expected the same dimensions, along which a store "
-            f"can be extended"
-        )
-    positions = []
-    for dim, along in grid.dimensions.items():
-        at = {values: i for i, values in enumerate(value_tuples(along))}
-        stored = smaller.dimensions[dim]
-        needed = value_tuples(stored) if stored.keys() == along.keys() else [tuple(stored)]
-        lost = [values for values in needed if values not in at]
-        if lost:
-            raise InputError(
-                f"axes: the stored axis {dim} has the value {', '.join(map(str, lost[0]))}, which "
-                f"is missing from the request; include all stored values"
-            )
-        positions.append(np.array([at[values] for values in needed]))
-    return positions
-
-
 def axes_along(runs: xr.Dataset) -> dict[str, list[str]]:
     """Return the names of the axes along each dimension of the runs of a sweep.
 
@@ -404,8 +375,3 @@ def axes_along(runs: xr.Dataset) -> dict[str, list[str]]:
     recorded = json.loads(identity) if isinstance(identity, str) else identity
     dims = {str(dim): [str(dim)] for dim in runs["outcome"].dims}
     return dims | {dim: list(along) for dim, along in recorded.get("axes", {}).items()}
-
-
-def value_tuples(along: Mapping[str, np.ndarray]) -> list[tuple]:
-    """Return the values at each position of a dimension, of its axes in alphabetical order."""
-    return list(zip(*(along[axis].tolist() for axis in sorted(along)), strict=True))
