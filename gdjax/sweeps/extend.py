@@ -29,7 +29,7 @@ from gdjax.sweeps.executor import execute
 from gdjax.sweeps.fit import fit
 from gdjax.sweeps.plans import Plan
 from gdjax.sweeps.program import Positions, Program, Start
-from gdjax.sweeps.stored import ELSEWHERE, StoredSweep
+from gdjax.sweeps.stored import REMEDY, StoredSweep
 
 
 def extend(
@@ -186,7 +186,7 @@ class EarlierRuns:
                 if absent := larger.schema.variables.keys() - chunks.keys():
                     raise StoreError(
                         f"{self.store}: has no array {min(absent)!r:.80}, which a sweep with its "
-                        f"record has; {ELSEWHERE}"
+                        f"record has; {REMEDY}"
                     )
                 writers = map(stored.writer, record.writers)
                 larger.write_chunks(tile, chunks, tuple(map(larger.add_writer, writers)))

@@ -61,7 +61,7 @@ from gdjax.sweeps.identity import identity as identity_now
 from gdjax.sweeps.spec import Sweep
 
 MAX_RECORDED_INTEGER = 2**32 - 1  # largest count or seed in a record
-ELSEWHERE = "restore the store from a copy"
+REMEDY = "restore the store from a copy"
 
 
 class StoredSweep:
@@ -185,7 +185,7 @@ def identity_of(attributes: Mapping[str, Any], where: Any) -> dict[str, Any]:
         if not is_valid(identity.get(name)):
             raise StoreError(
                 f"{where}: its record has {name} = {identity.get(name)!r:.80}, which is not valid; "
-                f"{ELSEWHERE}"
+                f"{REMEDY}"
             )
     layout = identity.get("layout")
     if layout is not None:  # a sweep in memory records no layout
@@ -197,7 +197,7 @@ def identity_of(attributes: Mapping[str, Any], where: Any) -> dict[str, Any]:
         if unknown:
             raise StoreError(
                 f"{where}: its record names {min(unknown)!r:.80}, which is not an axis of its "
-                f"arrays; {ELSEWHERE}"
+                f"arrays; {REMEDY}"
             )
     return identity
 

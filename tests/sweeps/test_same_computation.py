@@ -134,14 +134,14 @@ def store(tmp_path_factory):
 
 def outcomes(store, **given):
     """Return what each verb does: "same" or "error"."""
-    found = {}
+    result = {}
     for name, verb in VERBS.items():
         try:
             verb(store, **given)
-            found[name] = "same"
+            result[name] = "same"
         except StoreError:
-            found[name] = "error"
-    return found
+            result[name] = "error"
+    return result
 
 
 QUICK = ("constant", "metric data")
