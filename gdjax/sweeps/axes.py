@@ -273,10 +273,6 @@ def positions(grid: Axes, at: Mapping[str, AxisValue]) -> dict[str, int]:
 
     Numbers are considered equal within float32 rounding.
 
-    Args:
-        grid: grid of runs.
-        at: values by axis name.
-
     Examples:
         >>> grid = axes(learning_rate=[0.1, 1.0], seed=range(3))
         >>> positions(grid, {"learning_rate": np.float32(0.1)})

@@ -152,12 +152,7 @@ def _stored_first(stored: Axes, wider: Axes) -> tuple[np.ndarray, ...]:
 class EarlierRuns:
     """Runs of a stored sweep, at the same positions as in a larger sweep.
 
-    Args:
-        store: path or URL of the stored sweep.
-        options: `storage_options` of the store.
-        shape: shape of the stored grid.
-        num_steps: number of steps of the stored runs.
-        otherwise: start of runs that cannot continue.
+    Runs that cannot continue begin as `otherwise` says.
     """
 
     store: str

@@ -67,13 +67,7 @@ REMEDY = "restore the store from a copy"
 class StoredSweep:
     """A stored sweep that has been opened, and can be continued.
 
-    Args:
-        store: path or URL of the store; it may be in use.
-        storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
-        problem: problem of the sweep; required if it cannot be built from the record.
-        make_optimizer: optimizer factory of the sweep; required if it cannot be built.
-        allow_unverified: whether to go on if programs cannot be compared, as in `resume`.
-        skip_damaged: whether damaged tiles count as unfinished.
+    The arguments are those of `replay`.
 
     Attributes:
         stored: store of the sweep.
