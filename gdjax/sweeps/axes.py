@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from jaxtyping import ScalarLike
 
@@ -197,16 +198,9 @@ def axes(**named: Iterable[Any] | ZippedAxes) -> Axes:
 
 def check_distinct_runs(dim: str, along: Mapping[str, np.ndarray]) -> None:
     """Check that no two positions have equal values, which would give equal runs."""
-    columns = [
-        # Strings are encoded as integers, since columns must have one type.
-        np.unique(v, return_inverse=True)[1] if v.dtype.kind == "U" else v.astype(np.float64)
-        for v in along.values()
-    ]
-    _, first, counts = np.unique(
-        np.stack(columns, axis=1), axis=0, return_index=True, return_counts=True
-    )
-    if np.any(counts > 1):
-        at = first[counts > 1][0]
+    repeats = pd.DataFrame(dict(along)).duplicated().to_numpy()
+    if repeats.any():
+        at = np.argmax(repeats)
         twice = ", ".join(f"{axis} = {values[at]}" for axis, values in along.items())
         raise InputError(
             f"axes: {twice} occurs more than once along {dim}; keep one, since equal settings give "
