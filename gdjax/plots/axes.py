@@ -65,6 +65,17 @@ def log_scale(axes: Axes, values: Any, *, ratio: int | float = 0, side: str = "y
     return True
 
 
+def limit_to(axes: Axes, values: Any) -> None:
+    """Limit the y axis to the finite values that its scale can show, with a margin."""
+    values = np.asarray(values)[np.isfinite(values)]
+    is_log = axes.get_yscale() == "log"
+    shown = values[values > 0] if is_log else values
+    if shown.size:
+        low, high = shown.min(), shown.max()
+        margin = 0.05 * ((high - low) or 1)
+        axes.set_ylim((low / 1.2, high * 1.2) if is_log else (low - margin, high + margin))
+
+
 def note_if_empty(axes: Axes, values: Any) -> None:
     """Write a note in place of the ticks of an axis that has no finite value to show."""
     if not np.isfinite(values).any():

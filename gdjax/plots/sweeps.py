@@ -14,7 +14,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.ticker import PercentFormatter
 
-from gdjax.plots.axes import figure_of, log_scale, note_if_empty, styled_axes
+from gdjax.plots.axes import figure_of, limit_to, log_scale, note_if_empty, styled_axes
 from gdjax.plots.style import BLACK, BLUE, CYCLE, GREEN, SEQUENTIAL, SKY, VERMILLION, Figure, style
 
 MIN_GAP = 1 / 40  # smallest distance between values with visible bars, as a share of the axis
@@ -193,8 +193,7 @@ def _stack(variable, seeds):
 
 def _final(variable, seeds):
     """Return the last recorded value of each run; runs that a search stopped end in NaN."""
-    recorded = variable.notnull()
-    last = (recorded * np.arange(recorded.sizes["step"])).max("step")
+    last = variable.notnull().cumsum("step").argmax("step")
     return _stack(variable.isel(step=last), seeds)
 
 
@@ -304,14 +303,23 @@ def _curves(step, cost, *, baseline, label, title):
         if len(cost) > 1:
             median = quantiles(cost.T)[1]
             axes.plot(step, _finite(median), color=VERMILLION, label="median")
-        log_scale(axes, cost, ratio=10)
+        bounded = _bounded(cost)
+        log_scale(axes, bounded, ratio=10)
         note_if_empty(axes, cost)
+        if len(bounded) < len(cost):
+            limit_to(axes, np.append(bounded, baseline or np.nan))
         if baseline is not None:
             axes.axhline(baseline, color="black", linestyle=":", linewidth=1.5, label=BASELINE)
         axes.set(title=title or _final_range(cost[:, -1]), xlabel="step", ylabel="training cost")
         if len(axes.lines) > 1:
             axes.legend()
     return axes
+
+
+def _bounded(curves):
+    """Return the curves that stay finite, which decide the limits of the axis; all if none does."""
+    diverged = np.isposinf(curves).any(axis=-1)
+    return curves if diverged.all() else curves[~diverged]
 
 
 def _finite(values):
@@ -460,6 +468,8 @@ def curves_by_setting(
         axes.set_title(f"Lowest final value at {setting_label} {setting[lowest]:.3g}")
         axes.set(xlabel="epoch", ylabel="training cost, median over seeds")
         log_scale(axes, values)
+        if len(bounded := _bounded(medians)) < len(medians):
+            limit_to(axes, bounded)
         bar = figure_of(axes).colorbar(ScalarMappable(norm, colors), ax=axes, label=setting_label)
         bar.ax.minorticks_off()
     return axes
@@ -490,12 +500,9 @@ def tuning_curves(result: Any, *, title: str = "", ax: Axes | None = None) -> Ax
             axes.plot(trials, _finite(value), "o-", color=color, label=label)
             band = (np.nan_to_num(end, posinf=reach, neginf=-reach) for end in ends)
             axes.fill_between(trials, *band, where=np.isfinite(value), color=color, alpha=0.2)
-        if log_scale(axes, finite, ratio=10):
-            positive = finite[finite > 0]
-            axes.set_ylim(positive.min() / 1.2, positive.max() * 1.2)
-        elif finite.size:
-            margin = 0.05 * (np.ptp(finite) or 1)
-            axes.set_ylim(finite.min() - margin, finite.max() + margin)
+        log_scale(axes, finite, ratio=10)
+        limit_to(axes, finite)
+        note_if_empty(axes, curves[:, 0])
         axes.set_xscale("log", base=2)
         axes.set_xticks(trials, [f"{k:,}" for k in trials])
         axes.minorticks_off()

@@ -785,7 +785,7 @@ CALLS = (
 COMMANDS = (
     # Missing and unknown commands
     ("", "gdjax"),
-    ("swep", "swep"),
+    ("swep", "swep", "did you mean sweep?"),
     ("--no-such", "--no-such"),
     ("--completion", "--completion"),
     ("--completion tcsh", "--completion"),
@@ -816,6 +816,7 @@ COMMANDS = (
     # Sweep
     ("sweep --learning-rate VALUE", "--learning-rate", "3:1 0:1:0 0:1:5:log '' 0.1,,0.2"),
     ("sweep --learning-rate", "--learning-rate"),
+    ("sweep --learning-rate 0.1 0.2", "--learning-rate", "by commas: --learning-rate 0.1,0.2"),
     ("sweep --learning-rate -0.1 --seed 0 --widths 2 --num-steps 2 --out out", "learning_rate"),
     ("sweep --learning-rate 0.1,0.1 --seed 0 --widths 2 --num-steps 2 --out out", "learning_rate"),
     ("sweep --seed 0.5 --learning-rate 1 --widths 2 --num-steps 2 --out out", "seed"),
