@@ -63,25 +63,6 @@ def test_planes_of_a_stored_run_are_centered_at_its_end_point(tmp_path):
 
 
 @pytest.mark.long
-def test_planes_are_computed_for_a_function_of_two_parameters(tmp_path):
-    gd.sweep(
-        gd.problems.from_function("himmelblau"),
-        gd.axes(learning_rate=[0.01], seed=[0]),
-        50,
-        store=tmp_path / "s",
-        snapshot_every=5,
-    )
-    main(
-        f"landscape --store {tmp_path}/s --at learning_rate=0.01 seed=0 --directions eigenvectors "
-        f"--points 3 --out {tmp_path}/out".split()
-    )
-    row = summary(tmp_path / "out")["planes"]["eigenvectors"]
-    assert row["evaluated"] == "directly"
-    assert row["lowest_cost"] < 1e-3
-    assert {p.name for p in (tmp_path / "out").glob("*.png")} == {"planes.png"}
-
-
-@pytest.mark.long
 def test_parameters_from_a_file_have_no_trajectory(tmp_path, capsys):
     main(["train", "--num-steps", "3", "--widths", "4", "--out", str(tmp_path)])
     file = str(tmp_path / "params.npz")

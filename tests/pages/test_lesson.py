@@ -552,7 +552,7 @@ def test_displayed_votes_equal_the_predictions_of_the_networks(course, problem, 
 
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 def test_each_step_of_the_course_can_be_opened(opened, size):
-    visit = opened("#lesson=1", size)
+    visit, images = opened("#lesson=1", size), set()
     for step, question in enumerate(QUESTIONS, 1):
         target = f"#course-steps button >> nth={step - 1}"
         if size is PHONE:
@@ -562,6 +562,9 @@ def test_each_step_of_the_course_can_be_opened(opened, size):
         visit.settle()
         assert visit.text("#course-title").startswith(f"{step}. ")
         visit.page.wait_for_selector(f"#{question}-question legend")
+        images.add(tuple(visit.image()))
+        choices = visit.page.locator(f"#{question}-question .choice").all_text_contents()
+        assert len(set(choices)) == len(choices) > 1
         if step == 1:  # the pad, the network and the question are on the first screen
             for shown in ("#pad", "#network", "#sure-question .choice >> nth=0"):
                 box = visit.page.locator(shown).bounding_box()
@@ -570,6 +573,7 @@ def test_each_step_of_the_course_can_be_opened(opened, size):
             assert f"lesson={step}" in visit.page.evaluate("() => location.hash")
         assert visit.page.evaluate("() => document.documentElement.scrollWidth") <= size["width"]
         assert visit.violations() == []
+    assert len(images) == 4  # steps 1, 3 and 4 have images of their own
     visit.check_errors_and_accessibility()
 
 
