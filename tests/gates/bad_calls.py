@@ -14,6 +14,15 @@ Dataset), `store` (its store), `at` (a run of it), `own` (a store of a user-defi
 """
 
 RESERVED = "'params.x', 'carry.step', 'snapshots.a'"
+DETERMINISTIC = (
+    "gd.curvature.value_and_gradient, gd.curvature.gradient_summary, "
+    "gd.critical_points.polish, gd.critical_points.find_critical_point"
+)
+RANDOM = (
+    "gd.curvature.extreme_eigenpairs, gd.curvature.hessian_trace, "
+    "gd.curvature.spectral_density, gd.critical_points.classify"
+)
+"""Functions of a cost and its parameters, without and with random numbers."""
 SMALL = "--learning-rate 0.1 --seed 0 --widths 2 --num-steps 2 --record-every 2 --out out"
 """Arguments of a fast sweep, in case an invalid value is accepted; written SMALL in commands."""
 
@@ -41,11 +50,7 @@ CALLS = (
     # Searches
     ("gd.search.successive_halving(bowl, [4])", "sweep", "expected gd.Sweep(problem, axes"),
     ("gd.search.successive_halving(gd.Sweep(bowl, 3, 8), [4])", "axes"),
-    (
-        "gd.search.successive_halving(spec, VALUE)",
-        "rungs",
-        "4, '12', [4, 1], [4, 4], [4, 6.0], [4, 60]",
-    ),
+    ("gd.search.successive_halving(spec, VALUE)", "rungs", "4, '12', [4, 1], [4, 6.0], [4, 60]"),
     ("gd.search.successive_halving(gd.Sweep(bowl, ax, 9, record_every=3), [4])", "rungs"),
     (
         "gd.search.successive_halving(gd.Sweep(bowl, ax, 8, stop_when_converged=True), [4])",
@@ -104,10 +109,7 @@ CALLS = (
         "every=0, every=1.5, dims='ab', dims=('a', 'a'), dtype='text', units=3, long_name=['a']",
     ),
     ("gd.problems.bowl(VALUE)", "eigenvalues", "[], 'abc', [nan]"),
-    (
-        "gd.problems.bowl([1.0, 2.0], KEYWORD)",
-        "minimum=[1.0], basis=[[1.0]], basis=[[1.0, 1.0], [1.0, 1.0]]",
-    ),
+    ("gd.problems.bowl([1.0, 2.0], KEYWORD)", "minimum=[1], basis=[[1]], basis=[[1, 1], [1, 1]]"),
     ("gd.problems.from_function('rosenbrok')", "rosenbrok"),
     ("gd.problems.from_function(3)", "name"),
     ("gd.problems.from_function('himmelblau', domain=[1.0])", "domain"),
@@ -173,11 +175,7 @@ CALLS = (
     ),
     ("gd.problems.digits(gd.data.load('mnist5k')._replace(classes=5))", "train_labels"),
     ("gd.problems.freshly_distorted(net, (6, 4), gd.problems.Distortion())", "shape"),
-    (
-        "gd.data.load('nothing')",
-        "nothing",
-        "data set 'nothing' is unknown. Expected mnist5k, mnist,",
-    ),
+    ("gd.data.load('nothing')", "nothing", "is unknown. Expected mnist5k, mnist,"),
     ("gd.data.load(3)", "name"),
     # Sweeps
     ("gd.sweep(bowl, ax, 2**31 - 1)", "record_every"),
@@ -353,11 +351,7 @@ CALLS = (
     ("gd.descend(bowl, VALUE, w, 5, key=key)", "optimizer", "optax.sgd, 0.1"),
     ("gd.descend(bowl, sgd, VALUE, 5, key=key)", "start", "'w', jnp.arange(2)"),
     ("gd.descend(bowl, sgd, VALUE, 5, key=key)", "params", "zeros(3), [1.0, 2.0]"),
-    (
-        "gd.descend(bowl, sgd, w, -5, key=key)",
-        "num_steps",
-        "num_steps = -5, expected a whole number >= 0",
-    ),
+    ("gd.descend(bowl, sgd, w, -5, key=key)", "num_steps", "= -5, expected a whole number >= 0"),
     ("gd.descend(bowl, sgd, w, 5, key=VALUE)", "key", "None, 0, jax.random.split(key)"),
     ("gd.descend(bowl, sgd, w, 5)", "key"),
     (
@@ -395,34 +389,11 @@ CALLS = (
     ("gd.curvature.HessianOperator(lambda w: jnp.sum(w > 0), w).mv(w)", "cost", "floating-point"),
     ("gd.curvature.HessianOperator(same, w).mv(w)", "cost", "expected one scalar"),
     ("gd.curvature.HessianOperator(bowl, jnp.arange(2)).mv(w)", "params"),
-    (
-        "VALUE(same, w)",
-        "cost",
-        "gd.curvature.value_and_gradient, gd.curvature.gradient_summary, "
-        "gd.critical_points.polish, gd.critical_points.find_critical_point",
-    ),
-    (
-        "VALUE(same, w, key=key)",
-        "cost",
-        "gd.curvature.extreme_eigenpairs, gd.curvature.hessian_trace, "
-        "gd.curvature.spectral_density, gd.critical_points.classify",
-    ),
-    (
-        "VALUE(bowl, 'w')",
-        "params",
-        "gd.curvature.value_and_gradient, gd.curvature.gradient_summary, "
-        "gd.critical_points.polish, gd.critical_points.find_critical_point",
-    ),
-    (
-        "VALUE(bowl, 'w', key=key)",
-        "params",
-        "gd.curvature.extreme_eigenpairs, gd.curvature.hessian_trace, "
-        "gd.curvature.spectral_density, gd.critical_points.classify",
-    ),
-    (
-        "gd.critical_points.classify(bowl, w, key=key, gradient_tolerance=-1.0)",
-        "gradient_tolerance",
-    ),
+    ("VALUE(same, w)", "cost", DETERMINISTIC),
+    ("VALUE(same, w, key=key)", "cost", RANDOM),
+    ("VALUE(bowl, 'w')", "params", DETERMINISTIC),
+    ("VALUE(bowl, 'w', key=key)", "params", RANDOM),
+    ("gd.critical_points.classify(bowl, w, key=key, gradient_tolerance=-1)", "gradient_tolerance"),
     ("gd.critical_points.polish(bowl, w, KEYWORD)", "max_steps=-1, atol=-1.0"),
     ("gd.volumes.basin_volume(bowl, w, key=key, level=1.0, whitening=3)", "whitening"),
     (
@@ -438,11 +409,7 @@ CALLS = (
         "s",
         "is not a number of the parameters alone",
     ),
-    (
-        "gd.landscape.trajectory_plane(bowl, VALUE)",
-        "snapshots",
-        "nan * jnp.eye(3), jnp.ones((3, 3))",
-    ),
+    ("gd.landscape.trajectory_plane(bowl, VALUE)", "snapshots", "nan * jnp.eye(3), zeros((3, 3))"),
     ("gd.landscape.trajectory_plane(bowl, jnp.eye(3)[:, :2], KEYWORD)", "points=1, margin=-1.0"),
     ("gd.landscape.trajectory_plane(jnp.sum, jnp.arange(5.0))", "plane", "a single parameter has"),
     ("gd.landscape.descent_on_slice(bowl, w, {'d': flat}, jnp.eye(2), step=[1])", "step"),
@@ -494,10 +461,7 @@ CALLS = (
     ),
     ("gd.curvature.largest_stable_learning_rate(-1.0)", "sharpness"),
     ("gd.curvature.generalized_sharpness(bowl, w, 'l3', key=key)", "norm"),
-    (
-        "gd.curvature.critical_sharpness(bowl, w, w, KEYWORD)",
-        "rtol=0.0, guess=0.0, max_steps=10 ** 30",
-    ),
+    ("gd.curvature.critical_sharpness(bowl, w, w, KEYWORD)", "rtol=0, guess=0, max_steps=10**30"),
     ("gd.curvature.critical_sharpness(bowl, w, w[:1])", "direction"),
     ("gd.curvature.critical_sharpness_metric(bowl, max_steps=0)", "max_steps"),
     ("gd.curvature.update_direction(optax.identity, bowl, w)", "make_optimizer"),
@@ -520,11 +484,7 @@ CALLS = (
     ("gd.volumes.basin_volume(bowl, w, key=key, level=VALUE)", "level", "-1.0, 1e300, 10**400"),
     ("gd.curvature.HessianOperator(bowl, w).mv(VALUE)", "vector", "zeros(3), [w, w]"),
     ("gd.curvature.GaussNewtonOperator(net, v).mv([v, v])", "vector"),
-    (
-        "gd.curvature.GaussNewtonOperator(bowl, w).mv(w)",
-        "problem",
-        "no predict, no loss or no data",
-    ),
+    ("gd.curvature.GaussNewtonOperator(bowl, w).mv(w)", "problem", "no predict, no loss or"),
     ("gd.curvature.HessianOperator(sum, zeros(5000)).as_matrix()", "as_matrix", "expected at most"),
     ("gd.curvature.PreconditionedHessian(bowl, w, zeros(3))", "preconditioner"),
     ("gd.curvature.hessian_trace(bowl, key=key)", "params"),
