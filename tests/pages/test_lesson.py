@@ -423,6 +423,7 @@ def test_predicted_and_actual_changes_of_the_cost_equal_those_of_gdjax(course, p
     course.click("#course-on")
     for nudge in ("0.01", "1"):
         course.choose("#weight-nudge", nudge)
+        assert len(set(course.page.locator("#weight-question label").all_text_contents())) == 4
         summary = course.predict("weight", 2)
         slope, predicted = number(summary, "nudge ="), number(summary.split("nudge =")[1], "=")
         change = number(summary, "changed by")
@@ -563,8 +564,6 @@ def test_each_step_of_the_course_can_be_opened(opened, size):
         assert visit.text("#course-title").startswith(f"{step}. ")
         visit.page.wait_for_selector(f"#{question}-question legend")
         images.add(tuple(visit.image()))
-        choices = visit.page.locator(f"#{question}-question .choice").all_text_contents()
-        assert len(set(choices)) == len(choices) > 1
         if step == 1:  # the pad, the network and the question are on the first screen
             for shown in ("#pad", "#network", "#sure-question .choice >> nth=0"):
                 box = visit.page.locator(shown).bounding_box()
