@@ -71,8 +71,7 @@ def few_images(monkeypatch):
     ("arguments", "steps"),
     [
         ("--batch-size full --epochs 3", 3),
-        ("--num-steps 7 --optimizer adam --learning-rate 0.01", 7),
-        ("--num-steps 5 --widths 8 --activation tanh --learning-rate 0.01", 5),
+        ("--num-steps 7 --optimizer adam --widths 8 --activation tanh --learning-rate 0.01", 7),
     ],
 )
 @pytest.mark.usefixtures("keep_devices", "few_images", "empty_figures")
