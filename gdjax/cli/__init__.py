@@ -108,12 +108,10 @@ def check_words(arguments: list[str]) -> None:
             raise InputError(f"{flag}: no such option; did you mean {ALIASES[flag]}?")
         if flag == "--axes" and (not value or value.startswith("--")):  # no axes for tyro
             raise InputError("--axes: no value given; expected NAME=VALUES, such as momentum=0,0.9")
-        if name == "sweep" and [*parts(hints.get(flag))] == [str] and after[:1].isdigit():
-            raise InputError(
-                f"{flag} {value} {after}: expected one word; separate values by commas: {flag} "
-                f"{value},{after}"
-            )
         if flag in hints and value and not value.startswith("--"):
+            if name == "sweep" and after[:1].isdigit() and [*parts(hints[flag])] == [str]:
+                commas = f"expected values separated by commas: {flag} {value},{after}"
+                raise InputError(f"{flag} {value} {after}: {commas}")
             _check_value(flag, value, hints[flag])
 
 
