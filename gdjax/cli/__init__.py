@@ -101,9 +101,8 @@ def check_words(arguments: list[str]) -> None:
     if not name.startswith("-") and name not in COMMANDS:
         raise InputError(f"{name}: expected {', '.join(COMMANDS)}{_suggestion(name, COMMANDS)}")
     hints = _hints(COMMANDS[name]) if name in COMMANDS else {}
-    for flag, value, after in zip(
-        arguments, [*arguments[1:], ""], [*arguments[2:], "", ""], strict=False
-    ):
+    words = [*arguments, "", ""]
+    for flag, value, after in zip(words, words[1:], words[2:], strict=False):
         if ALIASES.get(flag) in hints:
             raise InputError(f"{flag}: no such option; did you mean {ALIASES[flag]}?")
         if flag == "--axes" and (not value or value.startswith("--")):  # no axes for tyro
@@ -138,6 +137,5 @@ def _check_value(flag, value, hint):
 
 
 def _suggestion(word, choices):
-    return "".join(
-        f"; did you mean {near}?" for near in difflib.get_close_matches(word, choices, 1)
-    )
+    near = difflib.get_close_matches(word, choices, 1)
+    return f"; did you mean {near[0]}?" if near else ""

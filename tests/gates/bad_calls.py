@@ -309,7 +309,6 @@ CALLS = (
         "3), part=3, make_optimizer=0",
     ),
     ("gd.resume(own)", "problem"),
-    ("gd.resume(store, bowl)", "positional"),
     ("gd.replay(folder, {})", "empty"),
     ("gd.replay(store, None)", "at"),
     (
@@ -353,7 +352,6 @@ CALLS = (
     ("gd.descend(bowl, sgd, VALUE, 5, key=key)", "params", "zeros(3), [1.0, 2.0]"),
     ("gd.descend(bowl, sgd, w, -5, key=key)", "num_steps", "= -5, expected a whole number >= 0"),
     ("gd.descend(bowl, sgd, w, 5, key=VALUE)", "key", "None, 0, jax.random.split(key)"),
-    ("gd.descend(bowl, sgd, w, 5)", "key"),
     (
         "gd.descend(bowl, sgd, w, 1, key=key, metrics={'m': VALUE})",
         "'m'",
@@ -378,7 +376,6 @@ CALLS = (
     ("gd.descent.WarmupCosine(-0.1, 1, 5)", "learning_rate"),
     ("gd.run_keys(-1)", "root_seed"),
     # Curvature, critical points, landscapes, flows, volumes
-    ("gd.curvature.extreme_eigenpairs(bowl, w)", "key"),
     ("gd.curvature.extreme_eigenpairs(bowl, w, key=0)", "key"),
     (
         "gd.curvature.extreme_eigenpairs(bowl, w, key=key, KEYWORD)",
@@ -700,7 +697,6 @@ COMMANDS = (
     ("data prepare mnist --data-dir own.py", "data_dir"),
     # Train
     ("train extra", "extra"),
-    ("train --no-such", "--no-such"),
     ("train --data nothing", "nothing"),
     ("train --data", "--data"),
     (
@@ -718,19 +714,13 @@ COMMANDS = (
     ("sweep --learning-rate VALUE", "--learning-rate", "3:1 0:1:0 0:1:5:log '' 0.1,,0.2"),
     ("sweep --learning-rate", "--learning-rate"),
     ("sweep --learning-rate 0.1 0.2", "--learning-rate", "by commas: --learning-rate 0.1,0.2"),
-    ("sweep --learning-rate -0.1 --seed 0 --widths 2 --num-steps 2 --out out", "learning_rate"),
     ("sweep --learning-rate 0.1,0.1 --seed 0 --widths 2 --num-steps 2 --out out", "learning_rate"),
-    ("sweep --seed 0.5 --learning-rate 1 --widths 2 --num-steps 2 --out out", "seed"),
     ("sweep KEYWORD", "--seed=0:99999999999 --init-scale=abc --num-steps=0 --record-every=0"),
     ("sweep --axes VALUE", "--axes", "momentum =1 momentum="),
     ("sweep SMALL --axes momentun=0.9", "momentun"),
     ("sweep SMALL --axes seed=1", "seed"),
     ("sweep SMALL --axes", "--axes"),
-    ("sweep SMALL --axes a/b=1", "a/b"),
     ("sweep SMALL --axes nesterov=0,1", "nesterov"),
-    ("sweep SMALL --axes data_seed=-1", "data_seed"),
-    ("sweep SMALL --axes batch_size=0", "batch_size"),
-    ("sweep SMALL --data nothing", "nothing"),
     ("sweep SMALL KEYWORD", "--optimizer=rmsprop --batch-size=0 --problem=own.py"),
     ("sweep SMALL --root-seed -1", "root"),
     ("sweep SMALL --store own.py", "own.py"),
@@ -742,7 +732,6 @@ COMMANDS = (
     ("sweep SMALL --problem leaves.py:problem", "leaves.py"),
     # Stores
     ("resume", "store"),
-    ("resume nothing.zarr", "nothing.zarr"),
     ("resume own.py", "own.py"),
     ("resume empty", "empty", "empty: there is no store at this path; check the path"),
     ("resume own.zarr", "--problem"),
@@ -766,15 +755,12 @@ COMMANDS = (
     ("landscape --directions random random", "--directions", "expected each direction once"),
     ("landscape --directions neurons", "--directions", "did you mean neuron?"),
     ("landscape --at seed=0", "--at", "--at: requires --store, the store of the sweep"),
-    ("landscape --store nothing.zarr", "nothing.zarr"),
-    ("landscape --store s.zarr --at rate=1", "rate"),
     ("landscape --params nothing.npz", "nothing.npz"),
     (
         "spectrum KEYWORD",
         "--largest=-1 --largest=0 --smallest=x --smallest=-1 --probes=11 --probe-seed=-1 "
         "--tolerance=-1 --tolerance=0 --tolerance=nan --gradient-tolerance=nan",
     ),
-    ("spectrum --store nothing.zarr", "nothing.zarr"),
     ("spectrum --store s.zarr --params b", "--params", "expected one of them"),
     ("spectrum --skip-damaged", "--skip-damaged"),
     ("spectrum --problem own.py:problem", "--problem"),
@@ -785,7 +771,6 @@ COMMANDS = (
     ("minima --store s.zarr --learning-rate 1", "--learning-rate", "applies to new descents"),
     ("minima --function beale --data mnist", "--data"),
     ("minima --function himelblau", "himelblau"),
-    ("explore nothing.zarr", "nothing.zarr"),
     ("explore empty", "empty"),
     ("explore --planes VALUE", "--planes", "own.py nothing empty"),
     ("explore --minima empty", "--minima"),
