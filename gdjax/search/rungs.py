@@ -29,11 +29,11 @@ from gdjax.slabs import rows_of
 from gdjax.stores.schema import Variable
 from gdjax.stores.writer import CHECKPOINTS, Store
 from gdjax.sweeps import dataset
-from gdjax.sweeps.checkpoint import SlabCheckpoint, SlabRecords, TileCheckpoint
+from gdjax.sweeps.checkpoint import SlabCheckpoint, SlabRecords
 from gdjax.sweeps.executor import Memory
 from gdjax.sweeps.plans import Plan
 from gdjax.sweeps.program import Program
-from gdjax.sweeps.slab_runner import SlabMonitor, slab_variables, start_blocks
+from gdjax.sweeps.slab_runner import SlabMonitor, restore_state, slab_variables, start_blocks
 
 Runs = Int[np.ndarray, " runs"]
 """Runs of a search, as positions in the flattened grid."""
@@ -194,9 +194,9 @@ class Search:
                 continue
             if not np.isin(runs, np.flatnonzero(self.programs == number)).all():
                 continue
-            state = TileCheckpoint.from_stored((arrays, meta), {}, 0, 0).slab
+            state = restore_state(program, arrays, meta, first)
             is_between = state is not None and first <= state.step <= last
-            if is_between and len(np.unique(runs)) == len(runs) and program.fits(state, first):
+            if is_between and len(np.unique(runs)) == len(runs):
                 yield runs, state
 
     # Results
@@ -258,7 +258,7 @@ class Search:
             records.add(result)
             if result.num_steps == last and not result.is_last:
                 at_rung = records.checkpoint()
-                self.save_checkpoint((rung, runs), *TileCheckpoint([], at_rung).to_stored())
+                monitor.save(at_rung)
             if not result.is_last and monitor.pause(records.checkpoint):
                 return None
         assert at_rung is not None

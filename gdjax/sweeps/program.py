@@ -36,7 +36,7 @@ from gdjax.stores.schema import Coordinate, Variable
 from gdjax.sweeps import dataset
 from gdjax.sweeps.axes import BATCH_SIZE, Axes
 from gdjax.sweeps.binding import AxisTrace, Role, by_role, numeric_roles, trace_axes, with_settings
-from gdjax.sweeps.checkpoint import SlabCheckpoint, named_records
+from gdjax.sweeps.checkpoint import SlabCheckpoint, described, named_records
 from gdjax.sweeps.spec import Sweep, number_shape, with_arguments
 
 MAX_ORDER_NUMBERS = 2**22  # maximum number of sample indices per block, with separate orders
@@ -439,28 +439,26 @@ class Program:
             for name, v in variables.items()
         }
 
-    def fits(self, state: SlabCheckpoint, first_record: int | None = None) -> bool:
-        """Return whether a checkpoint, which is untrusted input, matches this program.
+    def state_shapes(self, step: int, first_record: int | None = None) -> SlabCheckpoint:
+        """Return the shapes and types of the state of a slab at a step.
 
         Args:
-            state: checkpoint.
+            step: number of steps taken.
             first_record: first step of its records; None for that of the program.
         """
-        if not 0 <= state.step <= self.schedule.last:
-            return False
         carry, *inputs = self.block_example(self.devices[0])
         _, records, arrays = self.block_program.results(carry, *inputs)
         first = self.first_record if first_record is None else first_record
         steps = self.schedule.recorded_steps()
         # The record that is due at this step is part of the next block.
-        steps = steps[(steps >= first) & (steps < state.step)]
+        steps = steps[(steps >= first) & (steps < step)]
         counts = {name: int(self.schedule.is_kept(name, steps).sum()) for name in arrays}
 
         def rows(count, array):
             return jax.ShapeDtypeStruct((array.shape[0], count, *array.shape[2:]), array.dtype)
 
-        expected = SlabCheckpoint(
-            state.step,
+        return SlabCheckpoint(
+            step,
             dataset.number_leaves(carry),
             {name: rows(len(steps), a) for name, a in named_records(records).items()},
             {
@@ -469,7 +467,10 @@ class Program:
                 if counts[name]
             },
         )
-        return state.described() == expected.described()
+
+    def fits(self, state: SlabCheckpoint) -> bool:
+        """Return whether a state matches this program."""
+        return described(state.named()) == described(self.state_shapes(state.step).named())
 
     @cached_property
     def sweep_arrays(self) -> dataset.Arrays:
