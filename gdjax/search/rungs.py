@@ -81,8 +81,8 @@ def with_search_variables(plan: Plan) -> Plan:
     return dataclasses.replace(plan, layout=layout)
 
 
-def run_rungs(plan: Plan, sink: Store | Memory) -> int:
-    """Run a search into a store or memory, and return the number of tiles written."""
+def run_rungs(plan: Plan, sink: Store | Memory) -> None:
+    """Run a search into a store or memory."""
     search = Search(plan, sink)
     steps = np.diff(search.spec.rungs, prepend=0).tolist()
     active, total = np.ones(search.spec.axes.runs, bool), 0
@@ -98,7 +98,6 @@ def run_rungs(plan: Plan, sink: Store | Memory) -> int:
                 bar.update(len(result.runs) * num_steps)
             search.end_rung(rung, search.survivors(rung))
     search.remove_saved()
-    return search.num_written
 
 
 class Search:
@@ -116,7 +115,6 @@ class Search:
             `SearchSpec.ending_outcomes` and its metric was known, [rungs, runs].
         carries: active runs of each program, sorted, and leaves of their carries.
         waiting: runs of each program that have reached the rung and may continue, in parts.
-        num_written: number of tiles written.
     """
 
     def __init__(self, plan: Plan, sink: Store | Memory):
@@ -136,7 +134,6 @@ class Search:
         self.live = np.zeros((len(self.spec.rungs), grid.runs), bool)
         self.carries: dict[int, Carries] = {}
         self.waiting: dict[int, list[Carries]] = {n: [] for n in range(len(plan.programs))}
-        self.num_written = 0
         self.finished = sink.finished().ravel()
         if isinstance(sink, Store) and self.finished.any():
             self._read_finished(sink)
@@ -370,7 +367,6 @@ class Search:
             region = store.schema.region(tile)
             store.write(tile, {name: array[region] for name, array in self.memory.arrays.items()})
             self.finished[number] = True
-            self.num_written += 1
 
     def save_checkpoint(
         self, key: tuple[int, Runs], arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]

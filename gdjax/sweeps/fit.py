@@ -129,19 +129,14 @@ def _dependent_nbytes(jaxpr, dependent: set) -> int:
     return total
 
 
-def fit(plan: Plan, tile_shape: tuple[int, ...] | None = None) -> Plan:
-    """Compile the programs of a plan, and choose its tiles and arrays.
-
-    Args:
-        plan: result of `check`.
-        tile_shape: number of runs of a tile along each dimension; None to choose it.
-    """
+def fit(plan: Plan) -> Plan:
+    """Compile the programs of a plan that has been checked, and choose its tiles and arrays."""
     if plan.client is not None:
         return plan  # workers fit it to their devices
     sweep, devices = plan.sweep, plan.devices
     unfitted = programs_of(sweep, devices, plan.start, keeps_carry=plan.keeps_carry)
     programs = tuple(map(fit_program, unfitted))
-    layout = _layout(plan, programs, tile_shape or _tile_shape(plan, programs))
+    layout = _layout(plan, programs)
     _check_static_axes(programs)
     compiled = [program.compiled_block for program in programs]
     usable = slabs.concurrent_devices(compiled, devices)
@@ -150,7 +145,7 @@ def fit(plan: Plan, tile_shape: tuple[int, ...] | None = None) -> Plan:
         usable = usable[: max(1, slabs.memory_limit(devices[0]) // max(slab_bytes, 1))]
     if plan.store is None:
         layout = _layout_in_memory(layout, plan.max_param_bytes)
-    elif plan.stored is None and tile_shape is None and isinstance(plan.location, Folder):
+    elif plan.stored is None and isinstance(plan.location, Folder):
         check_disk(plan.location.path, layout)
     return dataclasses.replace(plan, programs=programs, layout=layout, devices=usable)
 
@@ -172,7 +167,7 @@ def fit_program(program: Program) -> Program:
     return program
 
 
-def _layout(plan, programs, tile_shape):
+def _layout(plan, programs):
     """Return the layout of the arrays that all programs compute: each once, or as in the store."""
     first, *others = [program.sweep_arrays for program in programs]
 
@@ -195,7 +190,7 @@ def _layout(plan, programs, tile_shape):
                 f"axes: {name} has different shapes or types for different values of "
                 f"{' or '.join(grid.static)}; sweep these values separately"
             )
-    tile = dict(zip(grid.sizes, tile_shape, strict=True))
+    tile = dict(zip(grid.sizes, _tile_shape(plan, programs), strict=True))
     return restrict(Layout(first.sizes, tile, first.variables, first.coordinates), variables)
 
 

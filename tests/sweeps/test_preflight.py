@@ -47,8 +47,9 @@ def test_tiles_are_boxes_of_consecutive_runs_that_fill_slabs(shape, width, tiles
 def test_runs_of_several_tiles_share_slabs(grid, sizes):
     """Only the last slab of a program has fewer runs than its width, two."""
     spec = Sweep(network(), grid, 3, batch_size=None if "batch_size" in grid.names else 4)
-    tile_shape = (*(1,) * (len(grid.shape) - 1), 3) if len(grid.shape) > 1 else None
-    plan = fit.fit(check(Plan(spec, devices=jax.local_devices()[:1])), tile_shape)
+    tile = {dim: 3 if dim == "seed" else 1 for dim in grid.sizes}
+    stored = {"layout": {"tile": tile}} if "seed" in tile else None
+    plan = fit.fit(check(Plan(spec, devices=jax.local_devices()[:1], stored=stored)))
     tiles = list(np.ndindex(plan.layout.schema.tiles))
     groups = plan.groups(tiles)
     assert sorted(tile for group in groups for tile in group) == tiles
