@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from gdjax import progress, slabs
 from gdjax.descent import outcome
@@ -57,10 +57,6 @@ class RungResult(NamedTuple):
     runs: Runs
     carry: list[np.ndarray]
     variables: dict[str, np.ndarray]
-
-    def take(self, rows: Bool[np.ndarray, " runs"]) -> "RungResult":
-        """Return the result for selected runs."""
-        return jax.tree.map(lambda array: array[rows], self)
 
 
 def with_search_variables(plan: Plan) -> Plan:
@@ -110,9 +106,8 @@ class Search:
     Attributes:
         in_play: whether each run takes part in the next rung.
         reached: number of the last rung that each run has reached; -1 for none.
-        values: metric of each run at each rung, [rungs, runs]; NaN if unknown.
-        live: whether each run could continue after each rung, because its outcome was not one of
-            `SearchSpec.ending_outcomes` and its metric was known, [rungs, runs].
+        may_continue: whether each run may continue after that rung, because its outcome is not one
+            of `SearchSpec.ending_outcomes`, its metric is known, and its tile is not finished.
         carries: active runs of each program, sorted, and leaves of their carries.
         waiting: runs of each program that have reached the rung and may continue, in parts.
     """
@@ -130,8 +125,7 @@ class Search:
         }
         self.in_play = np.ones(grid.runs, bool)
         self.reached = np.full(grid.runs, -1)
-        self.values = np.full((len(self.spec.rungs), grid.runs), np.nan)
-        self.live = np.zeros((len(self.spec.rungs), grid.runs), bool)
+        self.may_continue = np.zeros(grid.runs, bool)
         self.carries: dict[int, Carries] = {}
         self.waiting: dict[int, list[Carries]] = {n: [] for n in range(len(plan.programs))}
         self.finished = sink.finished().ravel()
@@ -218,15 +212,12 @@ class Search:
             program.release()
 
     def _read_finished(self, store):
-        """Read the last rung of finished runs, and their metric at each rung."""
-        ended_runs = np.flatnonzero(self.finished[self.tiles])
-        runs = store.dataset()
-        ended = np.searchsorted(self.spec.rungs, runs["ended_at"].values.ravel()[ended_runs])
-        is_rung = np.isin(self.times(self.spec.metric), self.spec.rungs)
-        values = runs[self.spec.metric].values[..., is_rung].reshape(-1, len(self.spec.rungs))
-        self.values[:, ended_runs] = values[ended_runs].T
-        self.live[:, ended_runs] = np.arange(len(self.spec.rungs))[:, None] < ended
-        self.reached[ended_runs] = len(self.spec.rungs)
+        """Read the metric and the last rung of finished runs."""
+        ended, runs = self.finished[self.tiles], store.dataset()
+        values = runs[self.spec.metric].values.reshape(len(ended), -1)
+        self.arrays[self.spec.metric][ended] = values[ended]
+        steps = runs["ended_at"].values.ravel()[ended]
+        self.reached[ended] = np.searchsorted(self.spec.rungs, steps)
 
     def compute(
         self,
@@ -292,7 +283,7 @@ class Search:
     def add(self, rung: int, result: RungResult) -> None:
         """Add the runs of a result that were due at the rung."""
         is_due = self.in_play[result.runs] & (self.reached[result.runs] < rung)
-        runs, carry, variables = result.take(is_due)
+        runs, carry, variables = jax.tree.map(lambda array: array[is_due], result)
         first, last = self.spec.steps_to(rung)
         for name, values in variables.items():
             times = self.times(name)
@@ -303,10 +294,8 @@ class Search:
                 self.arrays[name][np.ix_(runs, columns)] = values
         self._classify(runs, last)
         self.reached[runs] = rung
-        is_last = self.times(self.spec.metric) == last
-        self.values[rung, runs] = self.arrays[self.spec.metric][runs][:, is_last][:, 0]
         ended = np.isin(self.arrays["outcome"][runs], self.spec.ending_outcomes)
-        self.live[rung, runs] = ~ended & ~np.isnan(self.values[rung, runs])
+        self.may_continue[runs] = ~ended & ~np.isnan(self.values(rung)[runs])
         if carry:
             self.waiting[self.programs[runs[0]]].append((runs, carry))
             if self.spec.reduction_factor is not None and self.spec.median_over is None:
@@ -324,12 +313,17 @@ class Search:
             self.spec.gradient_tolerance,
         )
 
+    def values(self, rung: int) -> Float[np.ndarray, " runs"]:
+        """Return the metric of each run at a rung; NaN if unknown."""
+        (column,) = np.flatnonzero(self.times(self.spec.metric) == self.spec.rungs[rung])
+        return self.arrays[self.spec.metric][:, column]
+
     def survivors(self, rung: int) -> Bool[np.ndarray, " runs"]:
         """Return which of the runs that have reached the rung continue; none after the last one."""
         if rung + 1 == len(self.spec.rungs):
             return np.zeros(self.spec.axes.runs, bool)
-        candidates = self.in_play & (self.reached >= rung) & self.live[rung]
-        return self.spec.survivors(self.values[rung], candidates, rung)
+        candidates = (self.reached > rung) | ((self.reached == rung) & self.may_continue)
+        return self.spec.survivors(self.values(rung), self.in_play & candidates, rung)
 
     def _drop(self, survive):
         """Drop the carries of runs that do not continue."""

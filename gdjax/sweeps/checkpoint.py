@@ -58,11 +58,9 @@ class SlabRecords:
 
     Args:
         start: checkpoint from which the slab continues; None for its initial state.
-        first_record: step before which records and arrays are dropped.
     """
 
-    def __init__(self, start: SlabCheckpoint | None = None, *, first_record: int = 0):
-        self.first_record = first_record
+    def __init__(self, start: SlabCheckpoint | None = None):
         self.carry: Any = None
         self.carry_before_last: PyTree = None
         self.step = 0 if start is None else start.step
@@ -76,15 +74,10 @@ class SlabRecords:
 
     def add(self, result: BlockResult) -> None:
         """Add the records of a block."""
-        late = result.recorded_steps >= self.first_record
         for name, array in named_records(result.records).items():
-            self._records[name].append(array[:, late])
-        for name, (steps, values) in result.arrays.items():
-            late = steps >= self.first_record
-            if late.any():
-                self._arrays[name].append(
-                    [np.asarray(leaf)[:, late] for leaf in jax.tree.leaves(values)]
-                )
+            self._records[name].append(array)
+        for name, (_, values) in result.arrays.items():
+            self._arrays[name].append(jax.tree.leaves(values))
         self.carry, self.step = result.carry, result.num_steps
 
     def keep_before_last(self, carry: PyTree) -> None:

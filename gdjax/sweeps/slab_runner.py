@@ -186,7 +186,7 @@ def run_slab(
     positions = slabs.rows_of(positions, 0, program.width)
     if state is None and program.start is not None:
         state = program.start(program, positions)
-    records = SlabRecords(state, first_record=program.first_record)
+    records = SlabRecords(state)
     keep = records.keep_before_last if program.keeps_carry else None
     values = program.sweep.axes.values(positions)
     for result in start_blocks(program, values, device, state, before_last=keep):
