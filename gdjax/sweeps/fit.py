@@ -10,10 +10,9 @@ shapes and of the size of the memory; then each program is compiled once.
 """
 
 import dataclasses
-import itertools
 import math
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -51,22 +50,13 @@ ACCELERATOR_WIDTHS = ((4096, 2**10), (512, 5 * 2**15), (64, 2**26))
 MAX_RECORD_NBYTES = 2**28  # size of a run while it is recorded, above which its width is 1
 
 
-def width_for(run_nbytes: int, widths: Sequence[tuple[int, int]]) -> int:
-    """Return the width of the slabs of a program, from the size of a run; 1 if none fits.
-
-    Examples:
-        >>> width_for(50, CPU_WIDTHS), width_for(10**5, CPU_WIDTHS), width_for(10**9, CPU_WIDTHS)
-        (512, 32, 1)
-    """
-    return next((width for width, most in widths if run_nbytes <= most), 1)
-
-
 def slab_width(program: Program) -> int:
-    """Return the number of runs that a device computes together."""
+    """Return the number of runs that a device computes together; 1 if no width fits."""
     if _record_nbytes(program) > MAX_RECORD_NBYTES:
         return 1
-    is_cpu = program.devices[0].platform == "cpu"
-    return width_for(step_nbytes(program), CPU_WIDTHS if is_cpu else ACCELERATOR_WIDTHS)
+    widths = CPU_WIDTHS if program.devices[0].platform == "cpu" else ACCELERATOR_WIDTHS
+    run_nbytes = step_nbytes(program)
+    return next((width for width, limit in widths if run_nbytes <= limit), 1)
 
 
 def step_nbytes(program: Program) -> int:
@@ -216,9 +206,9 @@ def _tile_shape(plan, programs):
         )
     most_tiles = max(1, MAX_GATHERED_FILES // (len(arrays.variables) + 2))
     most_runs = MAX_GATHERED_TILE_BYTES // max(run_bytes, 1)
-    tile = shape
-    for tile, larger in itertools.pairwise((*tile_shapes(shape, width), None)):
-        tiles = _num_tiles(grid.shape, tile)
+    shapes = list(tile_shapes(shape, width))
+    for tile, larger in zip(shapes, [*shapes[1:], None], strict=True):
+        tiles = math.prod(-(-n // length) for n, length in zip(grid.shape, tile, strict=True))
         if tiles <= most_tiles or larger is None or math.prod(larger) > most_runs:
             break
     if tiles > MAX_TILES:
@@ -227,10 +217,6 @@ def _tile_shape(plan, programs):
             f"sweep fewer runs"
         )
     return tile
-
-
-def _num_tiles(shape, tile):
-    return math.prod(-(-n // length) for n, length in zip(shape, tile, strict=True))
 
 
 def tile_shapes(shape: tuple[int, ...], width: int) -> Iterator[tuple[int, ...]]:

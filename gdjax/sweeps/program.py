@@ -264,8 +264,7 @@ class Program:
     @property
     def has_own_noise(self) -> bool:
         """Whether each run has separate random numbers in the cost."""
-        roles = self.roles.keys()
-        return self.problem.random and not roles.isdisjoint(("seed", "noise_seed"))
+        return self.problem.random and not {"seed", "noise_seed"}.isdisjoint(self.roles)
 
     @cached_property
     def host_arrays(self) -> block.Shared:
@@ -394,14 +393,11 @@ class Program:
     def block_example(self, device: jax.Device) -> tuple[PyTree, ...]:
         """Return the arguments of `block_program`, as shapes except for the schedule."""
         example = self.start_example(device)
-        keys, settings, shared = example
+        _, settings, shared = example
         carry = slabs.shapes(self.start_program.results(*example), device)
         schedule, _ = block_loop.example_inputs(self.schedule, None, self.capacity)
-        noise = None
-        if self.has_own_noise:
-            noise = keys
-        elif self.problem.random:
-            noise = slabs.shapes(jax.ShapeDtypeStruct((), key_type()), device)
+        key = jax.ShapeDtypeStruct((self.width,) if self.has_own_noise else (), key_type())
+        noise = slabs.shapes(key, device) if self.problem.random else None
         return carry, settings, self.samples(device), noise, shared, schedule
 
     @cached_property
