@@ -78,9 +78,12 @@ def test_the_width_depends_on_the_bytes_of_a_run_alone():
         assert least <= fit.step_nbytes(program) <= 1.1 * least + 2 * 4 * 1000
 
 
-def test_a_repeated_sweep_compiles_nothing_and_reuses_the_checks(compilations):
-    """An equal sweep traces its functions only for the comparison with earlier programs."""
-    calls = []
+def test_a_program_is_compiled_once_for_all_values_and_equal_functions(compilations):
+    """An equal sweep traces its functions only for the comparison with earlier programs.
+
+    A sweep with other values, of a problem with new function objects, compiles nothing either.
+    """
+    calls, devices = [], jax.local_devices()[:1]
 
     def init(key):
         calls.append("init")
@@ -94,27 +97,28 @@ def test_a_repeated_sweep_compiles_nothing_and_reuses_the_checks(compilations):
         calls.append("norm")
         return 0.771 * jnp.sum(w**2)
 
+    def swept(problem, rates, **options):
+        grid = gd.axes(learning_rate=rates, scale=[1.0, 2.0])
+        return gd.sweep(problem, grid, 3, devices=devices, **options)
+
     problem = gd.Problem(init=init, cost=cost, metrics={"norm": gd.Metric(norm)})
-    first = gd.sweep(problem, gd.axes(learning_rate=[0.1, 0.2], scale=[1.0, 2.0]), 3)
+    first = swept(problem, [0.1, 0.2])
     before = Counter(calls)
     assert before.keys() == {"init", "cost", "norm"}
     assert len(compilations) > 0
     calls.clear()
     compilations.clear()
-    again = gd.sweep(problem, gd.axes(learning_rate=[0.1, 0.2], scale=[1.0, 2.0]), 3)
+    again = swept(problem, [0.1, 0.2])
     assert compilations == []
     assert all(count < before[name] for name, count in Counter(calls).items())
     np.testing.assert_array_equal(again.cost, first.cost)
-
-
-def test_a_new_axis_of_a_checked_problem_is_checked():
-    problem = gd.Problem(
-        init=lambda key, *, width=1.0: jnp.ones(2),
-        cost=lambda w, *, scale=1.0: jnp.sum(w**2) * scale,
+    new = gd.Problem(
+        init=lambda key: 0.771 * jnp.ones(2),
+        cost=lambda w, *, scale: 0.771 * scale * jnp.sum(w**2),
+        metrics={"norm": gd.Metric(lambda w, data: 0.771 * jnp.sum(w**2))},
     )
-    gd.sweep(problem, gd.axes(learning_rate=[0.1], scale=[1.0]), 1)
-    with pytest.raises(gd.errors.InputError, match="width has no effect on the result of init"):
-        gd.sweep(problem, gd.axes(learning_rate=[0.1], width=[1.0]), 1)
+    swept(new, np.geomspace(0.01, 0.9, 24), root_seed=1)
+    assert compilations == []
 
 
 CONSTANT = np.random.default_rng(0).normal(size=2)

@@ -68,6 +68,7 @@ def test_an_axis_without_effect_is_rejected_unless_a_metric_uses_it():
 
     grid = axes(learning_rate=[0.1], idle=[1.0, 2.0])
     problem = Problem(init=init, cost=cost)
+    sweep(problem, axes(learning_rate=[0.1]), 1)  # earlier checks do not replace those of new axes
     with pytest.raises(InputError, match="axes: idle has no effect on the result of the cost"):
         sweep(problem, grid, 1)
     with pytest.raises(InputError, match="axes: unused has no effect on the result of init"):

@@ -73,24 +73,6 @@ def test_a_diverged_run_does_not_change_other_runs():
     assert same_bits(exploding.isel(rest), tame.isel(rest))
 
 
-def test_a_program_is_compiled_once_for_all_values_and_equal_functions(compilations):
-    """A later sweep compiles nothing, although its cost is another function object."""
-
-    def counted(rates, root):
-        compilations.clear()
-        problem = Problem(
-            init=lambda key, *, scale=1.0: scale * jnp.ones(2),
-            cost=lambda w, *, steep=1.0: 1.5 * steep * jnp.sum(w**2),
-        )
-        grid = axes(learning_rate=rates, scale=[1.0, 2.0], steep=[0.5, 1.0])
-        result = sweep(problem, grid, 20, root_seed=root, devices=jax.local_devices()[:1])
-        assert result.sizes["learning_rate"] == len(rates)
-        return len(compilations)
-
-    assert counted([0.1], 0) > 0
-    assert counted(np.geomspace(0.01, 0.9, 24), 1) == 0
-
-
 # Resumption
 
 
