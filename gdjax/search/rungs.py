@@ -153,14 +153,9 @@ class Search:
     def slabs(
         self, rung: int, number: int, due: Bool[np.ndarray, " runs"]
     ) -> Iterator[tuple[Runs, SlabCheckpoint | None]]:
-        """Yield the runs of each slab to compute for a rung, and their saved state if there is one.
+        """Yield the runs of each slab of a program that are due, and their saved state, if any.
 
         Slabs of saved runs come first. They may contain runs that are not due.
-
-        Args:
-            rung: number of the rung.
-            number: number of the program.
-            due: runs of this program that have to reach the rung.
         """
         due, width = due.copy(), self.plan.programs[number].width
         for runs, state in self._saved_slabs(rung, number):

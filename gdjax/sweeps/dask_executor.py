@@ -104,10 +104,7 @@ class Plugin(WorkerPlugin):
 def on_workers(
     plan: Plan,
 ) -> Generator[tuple[Layout, dict[str, Any], Callable[[Store], None]]]:
-    """Prepare the workers of a cluster for a sweep.
-
-    Args:
-        plan: checked plan, with a store that all workers can access by the same path or URL.
+    """Prepare the workers of a cluster for a sweep with a store that all of them can access.
 
     Yields:
         Layout and identity of the sweep on the devices of a worker; and a function that computes

@@ -121,12 +121,7 @@ def stored_name(name: str, *, params_are_final: bool) -> str:
     """Return the name of the stored array that equals an array of the carry.
 
     The stored carry is that before the last evaluation. Its model state and parameters are the
-    final ones, which are stored only once.
-
-    Args:
-        name: name of an array.
-        params_are_final: whether the stored parameters are those of the carry, as they are without
-            separate evaluation parameters.
+    final ones, which are stored only once, unless there are separate evaluation parameters.
 
     Examples:
         >>> stored_name("carry.state.params.weights", params_are_final=True)

@@ -99,15 +99,14 @@ def complete_store(
     """Open the store of a sweep, remove damaged tiles and compute the missing ones.
 
     A complete store is not written to, so it may be read-only. Return whether it was not complete.
+    If the store is shared, other processes may compute other tiles at the same time. Finished tiles
+    are then not verified, since each of many processes would read the whole store.
 
     Args:
         plan: plan with the location of the store.
-        layout: arrays of the sweep, as in `Store`.
-        identity: identity of the sweep, as in `Store`.
+        layout, identity, shared: as in `Store`.
         compute: function that computes the missing tiles.
         prepare: function called with the opened store before `compute`.
-        shared: whether other processes may compute other tiles at the same time. Finished tiles are
-            then not verified, since each of many processes would read the whole store.
     """
     location, allow_unverified = plan.location, plan.allow_unverified
     if not shared and is_complete(location, layout, identity, allow_unverified):
@@ -137,14 +136,10 @@ def complete_store(
 
 
 def run_missing(plan: Plan, sink: "Store | Memory", part: tuple[int, int] | None = None) -> None:
-    """Compute missing tiles of a store or of memory.
+    """Compute missing tiles of a store or of memory: all, or those of a part.
 
-    Args:
-        plan: plan of the sweep.
-        sink: store or memory.
-        part: number of a part, and number of parts: every count-th group of tiles that share slabs.
-            Groups are those of all tiles, so that processes with different numbers of parts compute
-            the same groups. None for all missing tiles.
+    A part is every n-th group of tiles that share slabs. Groups are those of all tiles, so that
+    processes with different numbers of parts compute the same groups.
     """
     missing = ~sink.finished()
     if part is None:

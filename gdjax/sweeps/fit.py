@@ -289,13 +289,7 @@ def _layout_in_memory(layout, max_param_bytes):
 
 
 def check_disk(path: Path, layout: Layout, missing: float = 1.0) -> None:
-    """Check that a store fits on its disk.
-
-    Args:
-        path: folder of the store, which need not exist.
-        layout: arrays of the store.
-        missing: fraction of the sweep that is not yet written.
-    """
+    """Check that the fraction of a store that is missing fits on its disk."""
     need = nbytes(layout, layout.variables) * missing
     folders = (path.absolute(), *path.absolute().parents)
     existing = next(folder for folder in folders if folder.exists())

@@ -438,9 +438,7 @@ class Program:
     def state_shapes(self, step: int, first_record: int | None = None) -> SlabCheckpoint:
         """Return the shapes and types of the state of a slab at a step.
 
-        Args:
-            step: number of steps taken.
-            first_record: first step of its records; None for that of the program.
+        `first_record` is the first step of its records; None for that of the program.
         """
         carry, *inputs = self.block_example(self.devices[0])
         _, records, arrays = self.block_program.results(carry, *inputs)
@@ -475,12 +473,7 @@ class Program:
 
 
 def program_arrays(program: Program, grid: Axes) -> dataset.Arrays:
-    """Return the arrays of runs of a program, with their names, units and coordinates.
-
-    Args:
-        program: program of the runs.
-        grid: grid of the runs.
-    """
+    """Return the arrays of a grid of runs of a program, with their units and coordinates."""
     schedule, params, metrics = program.schedule, program.params, program.problem.metrics
     first_record, record_samples = program.sweep.first_record(grid), program.sweep.record_samples
     steps = schedule.recorded_steps()

@@ -98,14 +98,9 @@ def restore_state(
 ) -> SlabCheckpoint | None:
     """Return the state of a slab from a checkpoint, which is untrusted input.
 
-    Args:
-        program: program of the slab.
-        arrays: arrays of the checkpoint, by name.
-        meta: numbers of the checkpoint, by name.
-        first_record: first step of the records of the state; None for that of the program.
-
     Returns:
-        The state; None if the checkpoint has none, or one that does not match the program.
+        The state; None if the checkpoint has none, or one that does not match the program and the
+        first step of its records (None for that of the program).
     """
     if not is_whole(step := meta.get("step"), 0, program.schedule.last):
         return None
@@ -170,15 +165,9 @@ def run_slab(
     state: SlabCheckpoint | None = None,
     monitor: SlabMonitor | None = None,
 ) -> dict[str, np.ndarray] | None:
-    """Run a slab from its initial state, or from a checkpoint, to the last step.
+    """Run a slab from its start, or from a checkpoint, to the last step.
 
-    Args:
-        program: slab program.
-        positions: position in the grid of each run, one array per dimension; a slab that is not
-            full is filled with copies of the last run.
-        device: device that computes the slab.
-        state: checkpoint of these runs; None for their initial state.
-        monitor: monitor that shows progress, saves checkpoints and may stop the slab.
+    A slab that is not full is filled with copies of the last run.
 
     Returns:
         All variables, [runs of the slab, ...]; None if the monitor stopped the computation.
@@ -211,7 +200,7 @@ def start_blocks(
     """Return an iterator over the computed blocks of a slab of runs.
 
     Args:
-        program: slab program.
+        program: program of the runs.
         values: values of the runs, by axis name.
         device: device that computes the slab.
         state: checkpoint from which the runs continue; None for their initial state.
@@ -267,10 +256,7 @@ def slab_variables(
 ) -> dict[str, np.ndarray]:
     """Return all variables of a completed slab of runs, [runs, ...].
 
-    Args:
-        program: program of the runs.
-        records: records of the slab.
-        schedule: schedule of these records; None for that of the sweep.
+    `schedule` is that of the records; None for that of the sweep.
     """
     schedule = program.schedule if schedule is None else schedule
     state, numbers, metrics = records.carry.state, records.records, program.array_metrics
