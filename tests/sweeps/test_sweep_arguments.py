@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import gdjax
 from gdjax import slabs
 from gdjax.errors import InputError
 from gdjax.problems.networks import Network
@@ -100,11 +99,6 @@ def test_only_partitioned_equinox_modules_are_accepted():
     )
     cost = sweep(parts, axes(learning_rate=[0.1]), 1).cost[0]
     assert cost[1] < cost[0]
-
-
-def test_calling_run_keys_inside_a_jax_transformation_raises_an_error_with_advice():
-    with pytest.raises(InputError, match=r"run_keys: seed is traced.* call it outside jit"):
-        jax.vmap(lambda seed: inspect.unwrap(gdjax.run_keys)(0, seed=seed).init)(jnp.arange(3))
 
 
 # Size limits
