@@ -84,21 +84,13 @@ def test_the_signature_repeats_the_fields_and_defaults_of_a_sweep_and_its_plan()
         assert field.default in (parameter.default, dataclasses.MISSING), field.name
 
 
-@pytest.mark.long
-def test_only_partitioned_equinox_modules_are_accepted():
-    def mlp(key):
-        return eqx.nn.MLP(2, 1, 3, 1, key=key)
-
-    complete = Problem(init=mlp, cost=lambda m: jnp.mean(m(jnp.ones(2))) ** 2)
+def test_an_equinox_module_with_other_leaves_than_arrays_is_rejected():
+    complete = Problem(
+        init=lambda key: eqx.nn.MLP(2, 1, 3, 1, key=key),
+        cost=lambda module: jnp.mean(module(jnp.ones(2))) ** 2,
+    )
     with pytest.raises(InputError, match=r"is not an array; .* eqx\.filter"):
         sweep(complete, axes(learning_rate=[0.1]), 1)
-    _, static = eqx.partition(mlp(jax.random.key(0)), eqx.is_inexact_array)
-    parts = Problem(
-        init=lambda key: eqx.filter(mlp(key), eqx.is_inexact_array),
-        cost=lambda params: jnp.mean(eqx.combine(params, static)(jnp.ones(2))) ** 2,
-    )
-    cost = sweep(parts, axes(learning_rate=[0.1]), 1).cost[0]
-    assert cost[1] < cost[0]
 
 
 # Size limits
@@ -106,10 +98,6 @@ def test_only_partitioned_equinox_modules_are_accepted():
 
 @pytest.mark.long
 def test_grids_that_are_too_large_are_rejected_before_any_computation(tmp_path, monkeypatch):
-    with pytest.raises(
-        InputError, match="axes: seed has too many values, expected at most 10,000,000"
-    ):
-        axes(seed=range(5_000_000_000))
     # With the real memory size, the result would depend on the machine.
     monkeypatch.setattr("gdjax.machine.memory", lambda: 24 * 2**30)
     monkeypatch.setattr("shutil.disk_usage", lambda path: DiskUsage(2**40, 2**40 - 2**33, 2**33))

@@ -23,7 +23,6 @@ from gdjax.sweeps.plans import Plan
 from gdjax.sweeps.slab_runner import SlabMonitor, run_tiles
 
 DEVICE = jax.local_devices()[0]
-RATES = [0.1, 0.3, 0.4]  # the last two amplify a difference of one bit
 
 
 class MemorySink:
@@ -106,14 +105,6 @@ def test_a_tile_resumed_at_any_block_is_bitwise_equal(batch_size, slabs, monkeyp
     assert stopped >= 3 * slabs
     assert sink.steps == sorted(set(sink.steps))
     assert all(same_bits(result[name], complete[name]) for name in complete)
-
-
-def test_checkpoints_of_a_long_tile_are_saved_periodically(monkeypatch):
-    monkeypatch.setattr("gdjax.descent.block_loop.BlockLengthController.update", lambda *_: None)
-    monkeypatch.setattr("gdjax.sweeps.slab_runner.CHECKPOINT_SECONDS", 0.0)
-    sink = MemorySink()
-    assert tile_of(plan_of(network(), axes(learning_rate=RATES, seed=range(2))), sink) is not None
-    assert sink.steps == [(0, 16), (0, 32), (0, 48)]
 
 
 SPOILED = [
