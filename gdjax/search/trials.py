@@ -36,11 +36,10 @@ from gdjax.search.rungs import Search, with_search_variables
 from gdjax.search.spec import DIRECTIONS, SearchSpec, search_spec
 from gdjax.stores import open_dataset
 from gdjax.sweeps.axes import SEEDS, Axes, axes, axes_along, is_static, zip_axes
-from gdjax.sweeps.check import check_devices, check_program
+from gdjax.sweeps.check import check
 from gdjax.sweeps.executor import Memory
 from gdjax.sweeps.fit import fit, restrict
 from gdjax.sweeps.plans import Plan
-from gdjax.sweeps.program import programs_of
 from gdjax.sweeps.spec import Sweep
 
 if TYPE_CHECKING:
@@ -101,15 +100,12 @@ def optimize(
     check_choice("diverged", diverged, DIVERGED)
     check_whole("num_trials", num_trials, 1)
     check_whole("batch", batch, 1)
-    used = jax.local_devices() if devices is None else devices
-    check_devices(used)
     # The pruner selects the runs that continue.
     spec = search_spec(sweep, rungs, reduction_factor=None, metric=metric, direction=direction)
     _check_study(study, metric, direction)
     space = _space(sweep.axes, space)
     corners = dataclasses.replace(spec, axes=_corners(space))
-    for program in programs_of(corners, used):
-        check_program(program)
+    used = check(Plan(corners, devices=devices)).devices
     worst = _worst(diverged, direction)
     _enqueue_interrupted(study, space)
     with (

@@ -7,7 +7,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
-from typing import Any
 
 import jax
 import numpy as np
@@ -82,14 +81,10 @@ def _check_place(plan):
         )
     if plan.client is not None and not hasattr(plan.client, "submit"):
         raise InputError(f"client = {plan.client!r:.80}, expected a dask.distributed.Client")
-    if plan.devices is not None:
-        check_devices(plan.devices)
-
-
-def check_devices(devices: Any) -> None:
-    """Check that an argument is a list of devices."""
-    is_list = isinstance(devices, Sequence) and not isinstance(devices, str)
-    if not is_list or not devices or not all(isinstance(device, jax.Device) for device in devices):
+    devices = plan.devices
+    is_list = isinstance(devices, Sequence) and devices and not isinstance(devices, str)
+    is_valid = is_list and all(isinstance(device, jax.Device) for device in devices)
+    if devices is not None and not is_valid:
         raise InputError(
             f"devices = {devices!r:.80}, expected a list of devices, such as "
             f"jax.devices('cpu')[:1]; leave it out to use all local devices"
