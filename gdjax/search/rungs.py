@@ -171,18 +171,17 @@ class Search:
         if not isinstance(self.sink, Store):
             return
         program, (first, last) = self.plan.programs[number], self.spec.steps_to(rung)
+        own = np.flatnonzero(self.programs == number)
         for name in sorted(self.sink.location.sizes(CHECKPOINTS)):
             if not name.startswith(f"{_SAVED}{rung}.{number}."):
                 continue
             arrays, meta, _ = self.sink.load_state(f"{CHECKPOINTS}/{name}") or ({}, {}, ())
             runs = arrays.pop("runs", np.zeros(0))
-            if runs.ndim != 1 or runs.dtype != np.int64 or not 0 < len(runs) <= program.width:
-                continue
-            if not np.isin(runs, np.flatnonzero(self.programs == number)).all():
+            is_own = runs.ndim == 1 and runs.dtype == np.int64 and np.isin(runs, own).all()
+            if not is_own or not 0 < len(np.unique(runs)) == len(runs) <= program.width:
                 continue
             state = restore_state(program, arrays, meta, first)
-            is_between = state is not None and first <= state.step <= last
-            if is_between and len(np.unique(runs)) == len(runs):
+            if state is not None and first <= state.step <= last:
                 yield runs, state
 
     # Results
