@@ -104,7 +104,7 @@ class Search:
         sink: store or memory to which finished tiles are written.
 
     Attributes:
-        in_play: whether each run takes part in the next rung.
+        active: whether each run takes part in the next rung.
         reached: number of the last rung that each run has reached; -1 for none.
         may_continue: whether each run may continue after that rung, because its outcome is not one
             of `SearchSpec.ending_outcomes`, its metric is known, and its tile is not finished.
@@ -123,7 +123,7 @@ class Search:
             name: array.reshape(grid.runs, *array.shape[len(grid.shape) :])
             for name, array in self.memory.arrays.items()
         }
-        self.in_play = np.ones(grid.runs, bool)
+        self.active = np.ones(grid.runs, bool)
         self.reached = np.full(grid.runs, -1)
         self.may_continue = np.zeros(grid.runs, bool)
         self.carries: dict[int, Carries] = {}
@@ -192,7 +192,7 @@ class Search:
         If `stop` is set, the slabs in progress are saved, and `KeyboardInterrupt` is raised.
         """
         for number, program in enumerate(self.plan.programs):
-            due = self.in_play & (self.reached < rung) & (self.programs == number)
+            due = self.active & (self.reached < rung) & (self.programs == number)
             pending = self.slabs(rung, number, due)
             pending = itertools.takewhile(lambda _: not stop.is_set(), pending)
             devices = self.plan.devices[: max(1, -(-int(due.sum()) // program.width))]
@@ -230,8 +230,8 @@ class Search:
         first, last = self.spec.steps_to(rung)
         rows = rows_of(runs, 0, program.width)
         if state is None and rung:
-            active, leaves = self.carries[self.programs[runs[0]]]
-            own = np.searchsorted(active, rows)
+            active_runs, leaves = self.carries[self.programs[runs[0]]]
+            own = np.searchsorted(active_runs, rows)
             state = SlabCheckpoint(first, [leaf[own] for leaf in leaves], {}, {})
         values = self.spec.axes.values(np.unravel_index(rows, self.spec.axes.shape))
         records, monitor = SlabRecords(state), SlabMonitor(self, (rung, runs), should_stop)
@@ -276,7 +276,7 @@ class Search:
 
     def add(self, rung: int, result: RungResult) -> None:
         """Add the runs of a result that were due at the rung."""
-        is_due = self.in_play[result.runs] & (self.reached[result.runs] < rung)
+        is_due = self.active[result.runs] & (self.reached[result.runs] < rung)
         runs, carry, variables = jax.tree.map(lambda array: array[is_due], result)
         first, last = self.spec.steps_to(rung)
         for name, values in variables.items():
@@ -317,7 +317,7 @@ class Search:
         if rung + 1 == len(self.spec.rungs):
             return np.zeros(self.spec.axes.runs, bool)
         candidates = (self.reached > rung) | ((self.reached == rung) & self.may_continue)
-        return self.spec.survivors(self.values(rung), self.in_play & candidates, rung)
+        return self.spec.survivors(self.values(rung), self.active & candidates, rung)
 
     def _drop(self, survive):
         """Drop the carries of runs that do not continue."""
@@ -330,10 +330,10 @@ class Search:
 
     def end_rung(self, rung: int, survive: Bool[np.ndarray, " runs"]) -> None:
         """End the runs that do not continue, and write the tiles without active runs."""
-        ended = np.flatnonzero(self.in_play & ~survive)
+        ended = np.flatnonzero(self.active & ~survive)
         self.arrays["ended_at"][ended] = self.spec.rungs[rung]
         self.arrays["rung"][ended] = rung
-        self.in_play = survive
+        self.active = survive
         self._drop(survive)
         for number, parts in self.waiting.items():
             if parts:
@@ -349,7 +349,7 @@ class Search:
     def _write_tiles(self, store):
         """Write the tiles whose runs have all ended."""
         due = ~self.finished
-        due[self.tiles[self.in_play]] = False
+        due[self.tiles[self.active]] = False
         for number in np.flatnonzero(due):
             tile = tuple(int(i) for i in np.unravel_index(number, self.plan.layout.schema.tiles))
             region = store.schema.region(tile)

@@ -129,9 +129,9 @@ def _check_functions(program: Program) -> None:
     inputs = params, problem.data, program.supplied
     idle = trace_axes(program.cost, "cost", roles, grid, *inputs).idle
     check_deterministic(program.functions)
-    others = [metric.function for metric in problem.metrics.values()]
-    others += [] if problem.evaluation is None else [problem.evaluation]
-    used = {keyword for function in others for keyword in declared(function)}
+    evaluations = [metric.function for metric in problem.metrics.values()]
+    evaluations += [] if problem.evaluation is None else [problem.evaluation]
+    used = {keyword for function in evaluations for keyword in declared(function)}
     check_effect(tuple(axis for axis in idle if roles[axis].keyword not in used), "the cost")
     one_step = partial(one_update, program.make_optimizer)
     idle = trace_axes(one_step, "optimizer", roles, grid, params).idle

@@ -145,8 +145,8 @@ def run_missing(plan: Plan, sink: "Store | Memory", part: tuple[int, int] | None
     if part is None:
         groups = plan.groups(tuple(tile) for tile in np.argwhere(missing).tolist())
     else:
-        mine = plan.groups(np.ndindex(*missing.shape))[part[0] :: part[1]]
-        groups = [tiles for tiles in mine if any(missing[tile] for tile in tiles)]
+        groups_of_part = plan.groups(np.ndindex(*missing.shape))[part[0] :: part[1]]
+        groups = [tiles for tiles in groups_of_part if any(missing[tile] for tile in tiles)]
     num_runs = [sum(len(plan.positions(tile)[0]) for tile in tiles) for tiles in groups]
     devices = plan.devices[: max(1, len(groups))]
     for number in sorted({plan.program_of(tiles[0]) for tiles in groups}):
