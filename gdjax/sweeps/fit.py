@@ -34,7 +34,7 @@ from gdjax.sweeps.program import Program, programs_of, remembered, tree_nbytes
 
 MAX_GATHERED_FILES = 900  # number of files in a store above which a tile has several slabs
 MAX_GATHERED_TILE_BYTES = 2**28  # maximum size of a tile of several slabs, which is held in memory
-FEWER = "choose a larger record_every or snapshot_every, or fewer runs"
+REMEDY = "choose a larger record_every or snapshot_every, or fewer runs"
 
 # Widths of slabs, each with the maximum number of bytes of a run (`step_nbytes`).
 # They are multiples of 16, the number of float32 numbers of a vector register of AVX-512, since
@@ -202,7 +202,7 @@ def _tile_shape(plan, programs):
     if run_bytes * min(width, grid.runs) > memory:
         raise InputError(
             f"sweep: the arrays of {min(width, grid.runs):,} runs that are computed together need "
-            f"{format_bytes(run_bytes * width)}, but the memory has {format_bytes(memory)}; {FEWER}"
+            f"{format_bytes(run_bytes * width)}, but the memory has {format_bytes(memory)}; {REMEDY}"
         )
     most_tiles = max(1, MAX_GATHERED_FILES // (len(arrays.variables) + 2))
     most_runs = MAX_GATHERED_TILE_BYTES // max(run_bytes, 1)
@@ -273,12 +273,7 @@ def _layout_in_memory(layout, max_param_bytes):
     param_bytes = nbytes(layout, heavy)
     if param_bytes > max_param_bytes:
         layout = restrict(layout, [name for name in layout.variables if name not in heavy])
-    need, limit = nbytes(layout, layout.variables), machine.memory()
-    if need > limit:
-        raise InputError(
-            f"sweep: the arrays of {_runs(layout):,} runs need {format_bytes(need)} of memory, but "
-            f"{format_bytes(limit)} are available; pass a store, {FEWER}"
-        )
+    check_memory(layout, f"pass a store, {REMEDY}")
     if param_bytes > max_param_bytes:
         warn(
             f"sweep: {param_bytes / 2**20:,.0f} MiB of parameters are more than max_param_bytes = "
@@ -286,6 +281,16 @@ def _layout_in_memory(layout, max_param_bytes):
             f"max_param_bytes"
         )
     return layout
+
+
+def check_memory(layout: Layout, remedy: str = REMEDY) -> None:
+    """Check that all arrays of a sweep fit in memory."""
+    need, limit = nbytes(layout, layout.variables), machine.memory()
+    if need > limit:
+        raise InputError(
+            f"sweep: the arrays of {_runs(layout):,} runs need {format_bytes(need)} of memory, but "
+            f"{format_bytes(limit)} are available; {remedy}"
+        )
 
 
 def check_disk(path: Path, layout: Layout, missing: float = 1.0) -> None:
@@ -297,7 +302,7 @@ def check_disk(path: Path, layout: Layout, missing: float = 1.0) -> None:
     if need > free:
         raise InputError(
             f"store: {_runs(layout):,} runs need {format_bytes(need)} on disk, but {existing} has "
-            f"{format_bytes(free)} free; free some space, {FEWER}"
+            f"{format_bytes(free)} free; free some space, {REMEDY}"
         )
 
 
