@@ -202,7 +202,8 @@ def _tile_shape(plan, programs):
     if run_bytes * min(width, grid.runs) > memory:
         raise InputError(
             f"sweep: the arrays of {min(width, grid.runs):,} runs that are computed together need "
-            f"{format_bytes(run_bytes * width)}, but the memory has {format_bytes(memory)}; {REMEDY}"
+            f"{format_bytes(run_bytes * width)}, but the memory has {format_bytes(memory)}; "
+            f"{REMEDY}"
         )
     most_tiles = max(1, MAX_GATHERED_FILES // (len(arrays.variables) + 2))
     most_runs = MAX_GATHERED_TILE_BYTES // max(run_bytes, 1)
