@@ -88,10 +88,8 @@ class LearningRateResult:
             gradient counts as 3.
         learning_rates: rates of the last round, ascending; empty if there was none.
         works: whether every start lowered its cost and none diverged or stalled, per rate.
-        diverged: fraction of starts that diverged, per rate.
-        stalled: fraction of starts that stalled, per rate.
         cost: median final cost over starts, per rate.
-        runs: Datasets of the sweeps, one per round.
+        runs: Datasets of the sweeps, one per round, with the outcome of each descent.
     """
 
     learning_rate: float
@@ -104,8 +102,6 @@ class LearningRateResult:
     num_evaluations: int
     learning_rates: Float[np.ndarray, " rates"]
     works: Bool[np.ndarray, " rates"]
-    diverged: Float[np.ndarray, " rates"]
-    stalled: Float[np.ndarray, " rates"]
     cost: Float[np.ndarray, " rates"]
     runs: tuple[Any, ...]
 
@@ -394,7 +390,7 @@ def _result(spec, first, rounds, refusal):
     if refusal:
         return LearningRateResult(
             *(np.nan, np.nan, np.nan, *refusal, critical_rate, 0, num_evaluations),
-            *(none, none.astype(bool), none, none, none, ()),
+            *(none, none.astype(bool), none, ()),
         )
     last = rounds[-1]
     status, reason = _conclusion(spec, first, rounds, critical_rate)
@@ -412,8 +408,6 @@ def _result(spec, first, rounds, refusal):
         num_evaluations=num_evaluations,
         learning_rates=last.rates,
         works=last.works,
-        diverged=last.share(Outcome.DIVERGED),
-        stalled=last.share(Outcome.STALLED),
         cost=np.median(last.cost, axis=1),
         runs=tuple(r.runs for r in rounds),
     )

@@ -28,7 +28,8 @@ def test_on_a_quadratic_the_rate_is_within_a_factor_2_of_the_best_fixed_step(res
     assert 1 / 11 <= result.learning_rate <= 2 / 10
     assert result.low <= result.learning_rate <= result.high < 2 / 10
     assert np.all(result.works == (result.learning_rates < 2 / 10))
-    assert np.all(result.diverged[result.learning_rates > 0.22] == 1)
+    outcomes = result.runs[-1].outcome.values
+    assert np.all(outcomes[result.learning_rates > 0.22] == gd.descent.Outcome.DIVERGED)
     assert 2 / 10 < result.critical_rate < 2
 
 
