@@ -532,7 +532,7 @@ def program_arrays(program: Program, grid: Axes) -> dataset.Arrays:
         _check_dims(name, extra_dims, sizes, {*coordinates, *dims})
         sizes |= extra_dims
         if along != "step":
-            times = dataset.metric_steps(schedule, name, first_record)
+            times = steps[schedule.is_kept(name, steps)]
             _check_dims(name, {along: len(times)}, {}, {*sizes, *coordinates})
             sizes[along] = len(times)
             coordinates[along] = _numbers(along, times, f"step of {name.replace('_', ' ')}")
