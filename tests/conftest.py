@@ -52,7 +52,6 @@ LONG = {
         "stores/test_object_stores.py",
         "stores/test_store_interrupted.py",
         "sweeps/test_cluster.py",
-        "sweeps/test_object_store_sweeps.py",
         "sweeps/test_sweep_interrupted.py",
         "test_interrupts.py",
     )

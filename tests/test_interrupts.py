@@ -26,24 +26,10 @@ def press():
 # -- the flag
 
 
-def test_ctrl_c_sets_the_flag_and_nothing_else(python_handler):
-    with interruptible() as stop:
-        assert not stop.is_set()
-        press()
-        assert stop.is_set()
-    assert signal.getsignal(signal.SIGINT) is python_handler
-
-
-def test_a_second_ctrl_c_interrupts(python_handler):
-    with pytest.raises(KeyboardInterrupt), interruptible():  # noqa: PT012
-        press()
-        press()
-    assert signal.getsignal(signal.SIGINT) is python_handler
-
-
 @pytest.mark.parametrize("pressed_before", [True, False])
-def test_nested_blocks_share_a_flag(pressed_before, python_handler):
+def test_nested_blocks_share_a_flag_and_a_second_ctrl_c_interrupts(pressed_before, python_handler):
     with interruptible() as outer:
+        assert not outer.is_set()
         if pressed_before:
             press()
         with interruptible() as inner:
@@ -122,7 +108,12 @@ class At:
             press()
 """
 COMMAND = "from gdjax import __main__\n__main__.main()"
-ROOT = Path(__file__).parent.parent
+EXPERIMENT = f"""
+import runpy
+sys.path.insert(0, {str(Path(__file__).parent.parent)!r})
+sys.argv = ["-m"]
+runpy.run_module("experiments.digits", run_name="__main__")
+"""
 DIGITS = ("train", "--num-steps", "5", "--out", "out")
 
 
@@ -141,35 +132,30 @@ def ended(done, advice):
     return (done.returncode, done.stderr.strip()) == (130, f"interrupted; {advice}")
 
 
-def test_ctrl_c_outside_a_block_ends_the_process_with_advice():
-    done = python(
-        "interrupts.end_at_ctrl_c()", "print('so far')", "press()", "print('not reached')"
-    )
-    assert ended(done, "run the same command again"), done.stderr
-    assert done.stdout == "so far\n"
+BLOCK = "with interrupts.resumable('gdjax resume it'), interrupts.interruptible() as stop:"
+CONTINUE = "finished work is kept. Continue with: gdjax resume it"
 
 
-def test_a_second_ctrl_c_within_a_block_ends_the_process():
-    done = python(
-        "interrupts.end_at_ctrl_c()",
-        "with interrupts.resumable('gdjax resume it'), interrupts.interruptible() as stop:",
-        "    press_in_a_callback(lambda: True)",
-        "    gc.collect()",
-        "    print(stop.is_set())",
-        "    press()",
-    )
-    assert ended(done, "finished work is kept. Continue with: gdjax resume it"), done.stderr
+@pytest.mark.parametrize(
+    ("lines", "advice"),
+    [
+        (["print(True)", "press()", "print('not reached')"], "run the same command again"),
+        (  # a second Ctrl-C within a block
+            [BLOCK, "  press_in_a_callback(lambda: True); gc.collect()",
+             "  print(stop.is_set()); press()"],
+            CONTINUE,
+        ),
+        (  # a block that stops at its flag
+            [BLOCK, "  press(); print(stop.is_set())",
+             "  if stop.is_set(): raise KeyboardInterrupt"],
+            CONTINUE,
+        ),
+    ],
+)  # fmt: skip
+def test_ctrl_c_ends_a_process_with_advice(lines, advice):
+    done = python("interrupts.end_at_ctrl_c()", *lines)
+    assert ended(done, advice), done.stderr
     assert done.stdout == "True\n"
-
-
-def test_a_block_that_stops_at_its_flag_prints_how_to_resume():
-    done = python(
-        "interrupts.end_at_ctrl_c()",
-        "with interrupts.resumable('gdjax resume it'), interrupts.interruptible() as stop:",
-        "    press()",
-        "    if stop.is_set(): raise KeyboardInterrupt",
-    )
-    assert ended(done, "finished work is kept. Continue with: gdjax resume it"), done.stderr
 
 
 def test_a_command_that_ignores_ctrl_c_still_ignores_it():
@@ -178,19 +164,20 @@ def test_a_command_that_ignores_ctrl_c_still_ignores_it():
     assert (done.returncode, done.stdout) == (0, "reached\n")
 
 
-@pytest.mark.parametrize("module", ["tyro", "gdjax._runtime.process", "jaxlib"])
-def test_ctrl_c_during_startup_ends_a_command_with_advice(module, tmp_path):
+@pytest.mark.parametrize(
+    ("module", "command"),
+    [
+        ("tyro", COMMAND),
+        ("gdjax._runtime.process", COMMAND),
+        ("jaxlib", COMMAND),
+        ("jaxlib", EXPERIMENT),
+    ],
+)
+def test_ctrl_c_during_startup_ends_a_command_with_advice(module, command, tmp_path):
     at = f"sys.meta_path.insert(0, At({module!r}))"
-    done = python(at, COMMAND, arguments=DIGITS, cwd=tmp_path)
+    done = python(at, command, arguments=DIGITS, cwd=tmp_path)
     assert ended(done, "run the same command again"), done.stderr
     assert not (tmp_path / "out").exists()
-
-
-def test_ctrl_c_during_startup_ends_an_experiment_with_advice(tmp_path):
-    at = "sys.meta_path.insert(0, At('jaxlib'))"
-    run = "import runpy; runpy.run_module('experiments.digits', run_name='__main__')"
-    done = python(f"sys.path.insert(0, {str(ROOT)!r})", "sys.argv[0] = '-m'", at, run, cwd=tmp_path)
-    assert ended(done, "run the same command again"), done.stderr
 
 
 @pytest.mark.parametrize(

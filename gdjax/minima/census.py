@@ -48,7 +48,7 @@ from gdjax.results import Quantity, document
 from gdjax.sweeps.axes import AxisValue, axes, axes_along, positions, zip_axes
 from gdjax.sweeps.binding import assign_roles, by_role, with_settings
 from gdjax.sweeps.dataset import from_named, named_leaves
-from gdjax.sweeps.stored import open_sweep
+from gdjax.sweeps.stored import StoredSweep
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -137,8 +137,8 @@ def count_minima(
     check_number("output_tolerance", output_tolerance, least=0)
     along, attributes = {}, {}
     if isinstance(runs, str | Path):
-        stored = open_sweep(runs, skip_damaged=skip_damaged, storage_options=storage_options)
-        problem = stored.problem(problem, allow_unverified=allow_unverified)
+        stored = StoredSweep(runs, storage_options, problem, None, allow_unverified, skip_damaged)
+        problem = stored.problem
         attributes = {"store": str(runs), "problem": stored.identity["problem"]}
         runs = stored.dataset
     require_problem(problem)

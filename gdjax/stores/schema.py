@@ -132,8 +132,8 @@ class Variable:
         dims: dimensions, beginning with those of the grid in the grid's order.
         dtype: data type, which is boolean, integer or floating.
         attrs: attributes such as `long_name`, `units`, `flag_values` and `flag_meanings`.
-        fill_value: value of runs that have not been computed yet. None means NaN for floats and
-            False for booleans; integer variables require a value.
+        fill_value: value of runs that have not been computed yet. None means NaN for floats, False
+            for booleans, and the smallest value of signed and the largest of unsigned integers.
     """
 
     dims: tuple[str, ...]
@@ -143,8 +143,12 @@ class Variable:
 
     @property
     def fill(self) -> Any:
-        """Value of runs that have not been computed yet; None if it is not known."""
-        default = {"b": False, "f": math.nan}.get(np.dtype(self.dtype).kind)
+        """Value of runs that have not been computed yet."""
+        kind = np.dtype(self.dtype).kind
+        if self.fill_value is None and kind in "iu":
+            limits = np.iinfo(self.dtype)
+            return limits.min if kind == "i" else limits.max
+        default = math.nan if kind == "f" else False
         return default if self.fill_value is None else self.fill_value
 
 
@@ -244,7 +248,7 @@ def _array(
     name: str, variable: Variable, sizes: Mapping[str, int], tile: Mapping[str, int]
 ) -> ArraySchema:
     """Return an array of a store, divided into chunks along the dimensions of a tile."""
-    dims, dtype, attrs = tuple(variable.dims), np.dtype(variable.dtype), variable.attrs
+    dims, dtype, attrs = tuple(variable.dims), np.dtype(variable.dtype), plain(variable.attrs, name)
     check_name(name, "array")
     if len(set(dims)) < len(dims) or not set(dims) <= set(sizes):
         raise InputError(
@@ -269,9 +273,9 @@ def _array(
         )
     shape = tuple(sizes[d] for d in dims)
     chunk = tuple(min(tile.get(d, n), n) for d, n in zip(dims, shape, strict=True))
-    fill = np.array(variable.fill_value, dtype).item()
+    fill = np.array(variable.fill, dtype).item()
     fill = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}.get(str(fill), fill)
-    array = ArraySchema(name, dims, shape, chunk, dtype, fill, dict(attrs))
+    array = ArraySchema(name, dims, shape, chunk, dtype, fill, attrs)
     check_at_most(array.nbytes, MAX_CHUNK_BYTES, "bytes of a chunk", name)
     return array
 
@@ -559,22 +563,13 @@ class Layout:
     schema: Schema = field(init=False, repr=False)
 
     def __post_init__(self):
-        variables, coordinates = {}, {}
-        for name, variable in self.variables.items():
-            if np.dtype(variable.dtype).kind in "iu" and variable.fill is None:
-                raise InputError(
-                    f"layout: integer variable {name} needs a fill_value, the value of runs that "
-                    f"have not been computed yet, such as -1"
-                )
-            attrs = plain(variable.attrs, name)
-            variables[name] = Variable(variable.dims, variable.dtype, attrs, variable.fill)
+        coordinates = {}
         for name, coordinate in self.coordinates.items():
-            values = np.asarray(coordinate.values)
-            fill = math.nan if values.dtype.kind == "f" else 0
-            attrs = plain(coordinate.attrs, name)
-            coordinates[name] = Variable(coordinate.dims, values.dtype, attrs, fill)
+            dtype = np.asarray(coordinate.values).dtype
+            fill = 0 if dtype.kind in "iu" else None
+            coordinates[name] = Variable(coordinate.dims, dtype, coordinate.attrs, fill)
         sizes, tile = ({d: int(n) for d, n in of.items()} for of in (self.sizes, self.tile))
-        schema = _schema(sizes, tile, variables, coordinates)
+        schema = _schema(sizes, tile, self.variables, coordinates)
         for name, array in schema.coordinates.items():
             if (shape := np.shape(self.coordinates[name].values)) != array.shape:
                 raise InputError(

@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from jaxtyping import ScalarLike
 
@@ -197,16 +198,9 @@ def axes(**named: Iterable[Any] | ZippedAxes) -> Axes:
 
 def check_distinct_runs(dim: str, along: Mapping[str, np.ndarray]) -> None:
     """Check that no two positions have equal values, which would give equal runs."""
-    columns = [
-        # Strings are encoded as integers, since columns must have one type.
-        np.unique(v, return_inverse=True)[1] if v.dtype.kind == "U" else v.astype(np.float64)
-        for v in along.values()
-    ]
-    _, first, counts = np.unique(
-        np.stack(columns, axis=1), axis=0, return_index=True, return_counts=True
-    )
-    if np.any(counts > 1):
-        at = first[counts > 1][0]
+    repeats = pd.DataFrame(dict(along)).duplicated().to_numpy()
+    if repeats.any():
+        at = np.argmax(repeats)
         twice = ", ".join(f"{axis} = {values[at]}" for axis, values in along.items())
         raise InputError(
             f"axes: {twice} occurs more than once along {dim}; keep one, since equal settings give "
@@ -272,10 +266,6 @@ def positions(grid: Axes, at: Mapping[str, AxisValue]) -> dict[str, int]:
     """Return the position of given values, for each dimension with a given value.
 
     Numbers are considered equal within float32 rounding.
-
-    Args:
-        grid: grid of runs.
-        at: values by axis name.
 
     Examples:
         >>> grid = axes(learning_rate=[0.1, 1.0], seed=range(3))
@@ -359,35 +349,6 @@ def _texts(values, digits):
     return ", ".join(f"{v:.{digits}g}" if numeric else str(v) for v in values.tolist())
 
 
-def subgrid_positions(grid: Axes, smaller: Axes) -> list[np.ndarray]:
-    """Return the positions of a subgrid in a grid, for each dimension.
-
-    Examples:
-        >>> wide, narrow = axes(rate=[0.1, 1.0, 2.0]), axes(rate=[2.0, 0.1])
-        >>> [at.tolist() for at in subgrid_positions(wide, narrow)]
-        [[2, 0]]
-    """
-    if list(grid.dimensions) != list(smaller.dimensions):
-        raise InputError(
-            f"axes: the dimensions {', '.join(grid.dimensions)} differ from the stored ones, "
-            f"{', '.join(smaller.dimensions)}; expected the same dimensions, along which a store "
-            f"can be extended"
-        )
-    positions = []
-    for dim, along in grid.dimensions.items():
-        at = {values: i for i, values in enumerate(value_tuples(along))}
-        stored = smaller.dimensions[dim]
-        needed = value_tuples(stored) if stored.keys() == along.keys() else [tuple(stored)]
-        lost = [values for values in needed if values not in at]
-        if lost:
-            raise InputError(
-                f"axes: the stored axis {dim} has the value {', '.join(map(str, lost[0]))}, which "
-                f"is missing from the request; include all stored values"
-            )
-        positions.append(np.array([at[values] for values in needed]))
-    return positions
-
-
 def axes_along(runs: xr.Dataset) -> dict[str, list[str]]:
     """Return the names of the axes along each dimension of the runs of a sweep.
 
@@ -404,8 +365,3 @@ def axes_along(runs: xr.Dataset) -> dict[str, list[str]]:
     recorded = json.loads(identity) if isinstance(identity, str) else identity
     dims = {str(dim): [str(dim)] for dim in runs["outcome"].dims}
     return dims | {dim: list(along) for dim, along in recorded.get("axes", {}).items()}
-
-
-def value_tuples(along: Mapping[str, np.ndarray]) -> list[tuple]:
-    """Return the values at each position of a dimension, of its axes in alphabetical order."""
-    return list(zip(*(along[axis].tolist() for axis in sorted(along)), strict=True))

@@ -50,11 +50,7 @@ def assign_roles(
 ) -> dict[str, Role]:
     """Return the role of each axis: the keyword or setting that it sets.
 
-    Args:
-        problem: problem to minimize.
-        grid: grid of runs.
-        make_optimizer: optimizer factory. None, used when reading a store, assigns to the optimizer
-            all keywords that the problem does not declare.
+    Without `make_optimizer`, as in a store, the optimizer has all keywords that the problem lacks.
     """
     taken = {
         "init": tuple(declared(problem.init)),
@@ -151,11 +147,7 @@ def with_settings(
 ) -> Problem:
     """Return a problem with some keywords fixed, such as a temperature.
 
-    Args:
-        problem: problem whose keywords are fixed.
-        cost: keyword values for the cost, also passed to the evaluation, the metrics and `predict`
-            if they declare them.
-        init: keyword values for `init`.
+    Values for the cost are passed to the evaluation, metrics and `predict` that declare them, too.
     """
     if not cost and not init:
         return problem
@@ -165,12 +157,7 @@ def with_settings(
 
 
 class AxisTrace(NamedTuple):
-    """Output shapes of a traced function, and axes that do not affect its output.
-
-    Args:
-        shapes: shapes and types of the output.
-        idle: axes without effect on the output.
-    """
+    """Output shapes of a traced function, and axes that do not affect its output."""
 
     shapes: PyTree
     idle: tuple[str, ...]
@@ -183,15 +170,7 @@ def trace_axes(
     grid: Axes,
     *like: PyTree,
 ) -> AxisTrace:
-    """Trace a function, with the keywords that numeric axes set as traced arguments.
-
-    Args:
-        function: function of arrays like `like` and of the keywords set by the axes of the role.
-        role: one of `ROLES`.
-        assigned: role of each axis.
-        grid: grid of runs; the first values of its axes are used as an example.
-        like: arrays, or their shapes.
-    """
+    """Trace a function of `like` and of the keywords that the numeric axes of a role set."""
     example = {axis: values[0] for axis, values in grid.by_name.items()}
     axis_of = {r.keyword: axis for axis, r in numeric_roles(assigned).items() if r.role == role}
 

@@ -20,7 +20,7 @@ from gdjax.sweeps.executor import execute
 from gdjax.sweeps.fit import fit
 from gdjax.sweeps.plans import MAX_PARAM_BYTES, Plan
 from gdjax.sweeps.spec import Sweep
-from gdjax.sweeps.stored import open_sweep
+from gdjax.sweeps.stored import StoredSweep
 
 
 def branch(
@@ -94,14 +94,14 @@ def branch(
             f"branch: {min(fixed)} cannot be changed; expected settings of a sweep, such as "
             f"num_steps or batch_size"
         )
-    stored = open_sweep(store, storage_options=storage_options)
+    stored = StoredSweep(store, storage_options, problem, make_optimizer, allow_unverified)
     if "trunk" in stored.identity:
         raise InputError(
             f"store = {str(store)!r} contains branches; branch from the original sweep with a "
             f"later branch_step"
         )
     index = position(stored.axes, at)
-    sweep = stored.spec(problem, make_optimizer, allow_unverified=allow_unverified)
+    sweep = stored.sweep
     stored.run(index)  # raises an error if the run is not stored
     trunk = sweep.axes.box(tuple(np.array([i]) for i in index)).first_values
     settings: dict[str, Any] = {**sweep.settings, **changes, "axes": branch_axes(axes, trunk)}

@@ -64,12 +64,11 @@ class Arrays(NamedTuple):
     coordinates: dict[str, Coordinate]
 
 
-def pad_before(array: np.ndarray, shape: Sequence[int], fill_value: Any) -> np.ndarray:
+def pad_before(array: np.ndarray, shape: Sequence[int], fill: Any) -> np.ndarray:
     """Return an array with fill values prepended to reach a trailing shape."""
     inner = array.shape[array.ndim - len(shape) :]
     if inner == tuple(shape):
         return array
-    fill = (np.nan if array.dtype.kind == "f" else 0) if fill_value is None else fill_value
     before = [(0, 0)] * (array.ndim - len(shape))
     before += [(size - length, 0) for size, length in zip(shape, inner, strict=True)]
     return np.pad(array, before, constant_values=fill)
@@ -190,12 +189,3 @@ def _plain(array):
 def plain_shape(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
     """Return the shape and type of an array as it is stored."""
     return jax.eval_shape(_plain, jax.ShapeDtypeStruct(shape, dtype))
-
-
-def fill_value(dtype: Any) -> int | None:
-    """Return the fill value of integer arrays; None for other types."""
-    kind = np.dtype(dtype).kind
-    if kind not in "iu":
-        return None
-    limits = np.iinfo(dtype)
-    return limits.min if kind == "i" else limits.max

@@ -21,7 +21,7 @@ from gdjax.stores.location import locate
 from gdjax.stores.reader import Stored
 from gdjax.stores.writer import Store
 from gdjax.sweeps import dataset
-from gdjax.sweeps.axes import Axes, subgrid_positions
+from gdjax.sweeps.axes import Axes
 from gdjax.sweeps.branch_spec import start_of
 from gdjax.sweeps.check import check
 from gdjax.sweeps.checkpoint import SlabCheckpoint
@@ -29,7 +29,7 @@ from gdjax.sweeps.executor import execute
 from gdjax.sweeps.fit import fit
 from gdjax.sweeps.plans import Plan
 from gdjax.sweeps.program import Positions, Program, Start
-from gdjax.sweeps.stored import ELSEWHERE, open_sweep
+from gdjax.sweeps.stored import REMEDY, StoredSweep
 
 
 def extend(
@@ -84,8 +84,8 @@ def extend(
         to_storage_options = storage_options
     if str(locate(to, to_storage_options)) == str(locate(store, storage_options)):
         raise InputError(f"to = {str(to)!r} is the stored sweep; pass the path of a new store")
-    stored = open_sweep(store, storage_options=storage_options)
-    spec = stored.spec(problem, make_optimizer, allow_unverified=allow_unverified)
+    stored = StoredSweep(store, storage_options, problem, make_optimizer, allow_unverified)
+    spec = stored.sweep
     wider = spec.axes if axes is None else axes
     steps = spec.num_steps if num_steps is None else num_steps
     if not isinstance(wider, Axes):
@@ -123,11 +123,28 @@ def extend(
 
 def _stored_first(stored: Axes, wider: Axes) -> tuple[np.ndarray, ...]:
     """Return the positions of a wider grid, along each dimension, with the stored ones first."""
+    if list(wider.dimensions) != list(stored.dimensions):
+        raise InputError(
+            f"axes: the dimensions {', '.join(wider.dimensions)} differ from the stored ones, "
+            f"{', '.join(stored.dimensions)}; expected the same dimensions, along which a store "
+            f"can be extended"
+        )
+
+    def values_of(along):
+        return zip(*(along[axis].tolist() for axis in sorted(along)), strict=True)
+
     order = []
-    for positions, size in zip(subgrid_positions(wider, stored), wider.shape, strict=True):
-        is_new = np.ones(size, bool)
-        is_new[positions] = False
-        order.append(np.concatenate([positions, np.flatnonzero(is_new)]))
+    for dim, along in wider.dimensions.items():
+        position = {values: i for i, values in enumerate(values_of(along))}
+        before = stored.dimensions[dim]
+        needed = list(values_of(before)) if before.keys() == along.keys() else [tuple(before)]
+        if lost := [values for values in needed if values not in position]:
+            raise InputError(
+                f"axes: the stored axis {dim} has the value {', '.join(map(str, lost[0]))}, which "
+                f"is missing from the request; include all stored values"
+            )
+        first = [position.pop(values) for values in needed]
+        order.append(np.array([*first, *position.values()]))
     return tuple(order)
 
 
@@ -135,12 +152,7 @@ def _stored_first(stored: Axes, wider: Axes) -> tuple[np.ndarray, ...]:
 class EarlierRuns:
     """Runs of a stored sweep, at the same positions as in a larger sweep.
 
-    Args:
-        store: path or URL of the stored sweep.
-        options: `storage_options` of the store.
-        shape: shape of the stored grid.
-        num_steps: number of steps of the stored runs.
-        otherwise: start of runs that cannot continue.
+    Runs that cannot continue begin as `otherwise` says.
     """
 
     store: str
@@ -169,7 +181,7 @@ class EarlierRuns:
                 if absent := larger.schema.variables.keys() - chunks.keys():
                     raise StoreError(
                         f"{self.store}: has no array {min(absent)!r:.80}, which a sweep with its "
-                        f"record has; {ELSEWHERE}"
+                        f"record has; {REMEDY}"
                     )
                 writers = map(stored.writer, record.writers)
                 larger.write_chunks(tile, chunks, tuple(map(larger.add_writer, writers)))

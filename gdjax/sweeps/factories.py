@@ -102,22 +102,17 @@ def _described(value):
     return {"text": re.sub(r" at 0x[0-9a-f]+", "", repr(value))}
 
 
-def optimizer_from(described: Any, where: Any) -> Callable:
+def optimizer_from(described: Mapping[str, Any], where: Any) -> Callable:
     """Return the factory for a description made by `describe`."""
-    name, keywords = (
-        (described.get("name"), described.get("keywords", {}))
-        if isinstance(described, Mapping)
-        else (described, {})
-    )
-    remedy = "pass the original one: make_optimizer=..."
-    if not isinstance(name, str) or name not in OPTIMIZERS or not isinstance(keywords, Mapping):
+    name, remedy = described["name"], "pass the original one: make_optimizer=..."
+    if name not in OPTIMIZERS:
         raise StoreError(
             f"{where}: its optimizer {name!r:.120} cannot be rebuilt from a record; {remedy}"
         )
     factory = OPTIMIZERS[name]
     known = factory_arguments(factory)
     fixed = {}
-    for keyword, value in keywords.items():
+    for keyword, value in described["keywords"].items():
         if keyword in known and (schedule := _schedule(value)) is not None:
             fixed[keyword] = schedule
             continue
@@ -234,10 +229,10 @@ def problem_from(described: Any, where: Any) -> Problem:
     remedy = "pass the original one: problem=..., or --problem FILE.py:NAME of a command"
     if described is None or described == "user's own":
         raise StoreError(f"{where}: its problem is user-defined; {remedy}")
-    kind = described.get("problem") if isinstance(described, Mapping) else described
+    kind = described.get("problem") if isinstance(described, Mapping) else None
     if not isinstance(kind, str) or kind not in PROBLEMS:
         raise StoreError(
-            f"{where}: its problem {kind!r:.80} cannot be rebuilt from a record; {remedy}"
+            f"{where}: its problem {described!r:.80} cannot be rebuilt from a record; {remedy}"
         )
     make, allowed = PROBLEMS[kind]
     arguments = {k: v for k, v in described.items() if k not in ("problem", "hash")}

@@ -31,7 +31,7 @@ from gdjax.sweeps.plans import Plan
 from gdjax.sweeps.program import Program
 from gdjax.sweeps.slab_runner import start_blocks
 from gdjax.sweeps.spec import Sweep, require_sweep
-from gdjax.sweeps.stored import open_sweep
+from gdjax.sweeps.stored import StoredSweep
 
 
 @dataclass(frozen=True)
@@ -145,12 +145,12 @@ def count_tiles(
         computes (`interrupted`).
     """
     check_whole("num_parts", num_parts, 1)
-    sweep = open_sweep(store, storage_options=storage_options)
-    finished, location = sweep.stored.finished(), sweep.location
+    stored = StoredSweep(store, storage_options, problem, make_optimizer, allow_unverified)
+    finished, location = stored.stored.finished(), stored.location
     part = np.zeros(finished.shape, int)
     if num_parts > 1:
-        spec = sweep.spec(problem, make_optimizer, allow_unverified=allow_unverified)
-        groups = fit(check(Plan(spec, store, storage_options))).groups(np.ndindex(*finished.shape))
+        plan = fit(check(Plan(stored.sweep, store, storage_options)))
+        groups = plan.groups(np.ndindex(*finished.shape))
         for number, tiles in enumerate(groups):
             part[tuple(zip(*tiles, strict=True))] = number % num_parts
     names = list(map(tile_name, np.ndindex(*finished.shape)))

@@ -521,10 +521,7 @@ def program_arrays(program: Program, grid: Axes) -> dataset.Arrays:
             attrs = {"long_name": f"{long_name}: {shown}", "units": "1"}
             if plain.dtype != leaf.dtype:
                 attrs["comment"] = f"computed as {leaf.dtype}"
-            dtype = np.dtype(plain.dtype)
-            variables[name] = Variable(
-                (*dims, *extra_dims, *inner), dtype, attrs, dataset.fill_value(dtype)
-            )
+            variables[name] = Variable((*dims, *extra_dims, *inner), np.dtype(plain.dtype), attrs)
     for name, value in program.array_metrics.items():
         metric = metrics[name]
         along = "step" if metric.every == 1 else f"{name}_step"
@@ -544,7 +541,7 @@ def _metric_variables(name, metric, along, dtype):
     """Return the variables of an array metric, with a mask if its type has no NaN."""
     long_name = metric.long_name or name.replace("_", " ")
     attrs = {"long_name": long_name, "units": metric.units}
-    variables = {name: Variable((*along, *metric.dims), dtype, attrs, dataset.fill_value(dtype))}
+    variables = {name: Variable((*along, *metric.dims), dtype, attrs)}
     if dtype.kind != "f":
         attrs = {"long_name": f"whether {long_name} was recorded before divergence", "units": "1"}
         variables[name + dataset.KNOWN] = Variable(along, np.bool_, attrs)

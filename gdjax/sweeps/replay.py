@@ -26,7 +26,7 @@ from gdjax.sweeps.fit import fit, fit_program
 from gdjax.sweeps.plans import Plan
 from gdjax.sweeps.program import programs_of
 from gdjax.sweeps.slab_runner import run_slab
-from gdjax.sweeps.stored import open_sweep
+from gdjax.sweeps.stored import StoredSweep
 
 LABELS = ("python", "numpy", "revision")
 """Entries of a writer that do not affect the numbers of a sweep."""
@@ -90,10 +90,10 @@ def replay(
         >>> again.at, again.equal, again.first_step
         ({'learning_rate': 0.1, 'seed': 1}, True, None)
     """
-    stored = open_sweep(store, skip_damaged=skip_damaged, storage_options=storage_options)
+    user_defined = problem, make_optimizer
+    stored = StoredSweep(store, storage_options, *user_defined, allow_unverified, skip_damaged)
     index = position(stored.axes, at)
-    sweep = stored.spec(problem, make_optimizer, allow_unverified=allow_unverified)
-    stored_run = stored.run(index)
+    sweep, stored_run = stored.sweep, stored.run(index)
     devices = jax.local_devices()
     programs = programs_of(sweep, devices, start_of(sweep), keeps_carry=bool(sweep.continuable))
     program = programs[sweep.axes.box_number(index)]
@@ -107,7 +107,7 @@ def replay(
     arrays = {}
     for name in names:
         array, shape = np.asarray(computed[name][0]), stored_run[name].shape
-        arrays[name] = pad_before(array, shape, variables[name].fill_value)
+        arrays[name] = pad_before(array, shape, variables[name].fill)
     again = stored_run[names].copy(data=arrays)
     # The outcome is derived from the numbers by a rule that may differ between versions.
     compared = again.drop_vars("outcome")
@@ -159,8 +159,8 @@ def resume(
     """
     if part is not None:
         _check_part(part, client)
-    stored = open_sweep(store, storage_options=storage_options)
-    spec = stored.spec(problem, make_optimizer, allow_unverified=allow_unverified)
+    stored = StoredSweep(store, storage_options, problem, make_optimizer, allow_unverified)
+    spec = stored.sweep
     plan = Plan(spec, store, storage_options, client=client, allow_unverified=allow_unverified)
     return execute(fit(check(plan)), part=part)
 

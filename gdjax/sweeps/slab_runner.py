@@ -154,7 +154,7 @@ def _tile_variables(plan, tile, variables):
         values = variables[name].reshape(*shape, *variables[name].shape[1:])
         # Records of a branch program may begin later than those of other programs.
         inner = [plan.layout.sizes[dim] for dim in variable.dims[len(shape) :]]
-        tiled[name] = dataset.pad_before(values, inner, variable.fill_value)
+        tiled[name] = dataset.pad_before(values, inner, variable.fill)
     return tiled
 
 

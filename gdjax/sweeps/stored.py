@@ -1,6 +1,6 @@
 """Stored sweeps: specification, problem and runs, and how each was computed.
 
-    open_sweep(store) -> StoredSweep: spec, problem, Dataset      run_of(store, at) -> Run
+    StoredSweep(store): sweep, problem, Dataset      run_of(store, at) -> Run
 
 No value of a record is called, imported or used as a path. Problems and optimizers come from tables
 in the source code of gdjax, or from the caller.
@@ -11,9 +11,9 @@ in the source code of gdjax, or from the caller.
 >>> with tempfile.TemporaryDirectory() as folder:
 ...     rates = axes(learning_rate=[0.01, 0.1], seed=range(3))
 ...     _ = sweep(problems.bowl([1.0, 9.0]), rates, 5, store=f"{folder}/s", snapshot_every=1)
-...     stored = open_sweep(f"{folder}/s")
+...     stored = StoredSweep(f"{folder}/s")
 ...     run = run_of(f"{folder}/s", {"learning_rate": 0.1, "seed": 1})
->>> stored.axes.names, stored.problem().provenance["eigenvalues"]
+>>> stored.axes.names, stored.problem.provenance["eigenvalues"]
 (('learning_rate', 'seed'), [1.0, 9.0])
 >>> run.at, run.snapshot_step.tolist(), run.outcome.name
 ({'learning_rate': 0.1, 'seed': 1}, [0, 1, 2, 3, 4, 5], 'NOT_CONVERGED')
@@ -61,30 +61,45 @@ from gdjax.sweeps.identity import identity as identity_now
 from gdjax.sweeps.spec import Sweep
 
 MAX_RECORDED_INTEGER = 2**32 - 1  # largest count or seed in a record
-ELSEWHERE = "restore the store from a copy"
+REMEDY = "restore the store from a copy"
 
 
 class StoredSweep:
     """A stored sweep that has been opened, and can be continued.
 
-    Args:
-        stored: store of the sweep.
-        skip_damaged: whether damaged tiles count as unfinished.
+    The arguments are those of `replay`.
 
     Attributes:
+        stored: store of the sweep.
         location: location of the store.
         identity: recorded identity of the sweep.
     """
 
-    def __init__(self, stored: Stored, *, skip_damaged: bool = False):
-        check_continuable(stored.location, stored.format)
-        self.stored, self.skip_damaged, self.location = stored, skip_damaged, stored.location
-        self.identity = identity_of(stored.attributes, self.location)
+    def __init__(
+        self,
+        store: str | Path,
+        storage_options: Mapping[str, Any] | None = None,
+        problem: Problem | None = None,
+        make_optimizer: Callable | None = None,
+        allow_unverified: bool = False,
+        skip_damaged: bool = False,
+    ):
+        check_flag("skip_damaged", skip_damaged)
+        if problem is not None:
+            require_problem(problem)
+        if make_optimizer is not None:
+            check_callable("make_optimizer", make_optimizer, "a factory, such as optax.adam")
+        self.stored = Stored(locate(store, storage_options))
+        self.location = self.stored.location
+        check_continuable(self.location, self.stored.format)
+        self.identity = identity_of(self.stored.attributes, self.location)
+        self._problem, self._make_optimizer = problem, make_optimizer
+        self._skip_damaged, self._allow_unverified = skip_damaged, allow_unverified
 
     @cached_property
     def dataset(self) -> xr.Dataset:
         """Dataset of the sweep, as in `open_dataset`."""
-        return self.stored.dataset(skip_damaged=self.skip_damaged)
+        return self.stored.dataset(skip_damaged=self._skip_damaged)
 
     @cached_property
     def axes(self) -> Axes:
@@ -103,18 +118,12 @@ class StoredSweep:
         """Return the descriptions of the writers that computed a run, in order."""
         return json.loads(run.attrs["writers"])[int(run["finished"]) - 1]
 
-    def problem(self, problem: Problem | None = None, *, allow_unverified: bool = False) -> Problem:
-        """Return the problem of the sweep, with its recorded data.
-
-        Args:
-            problem: problem of the sweep; required if it cannot be built from the record.
-            allow_unverified: whether to go on if programs cannot be compared, as in `resume`.
-        """
+    @cached_property
+    def problem(self) -> Problem:
+        """Problem of the sweep with its recorded data, after a comparison with what is stored."""
         here: dict[str, Any] = {}
-        if problem is None:
-            problem = problem_from(self.identity["problem"], self.location)
-        else:
-            require_problem(problem)
+        problem = self._problem or problem_from(self.identity["problem"], self.location)
+        if self._problem is not None:
             here = problem_identity(problem, self.axes, self.identity["batch_size"])
         here["data_hash"] = hash_of(problem.data)
         recorded = {name: self.identity[name] for name in here}
@@ -122,33 +131,24 @@ class StoredSweep:
             names, hashes = ("init", "cost", "evaluation"), recorded["functions"]
             recorded["functions"] = {name: hashes[name] for name in names if name in hashes}
             recorded["callbacks"] = [name for name in recorded["callbacks"] if name in names]
-        require_same(self.location, recorded, plain(here), allow_unverified)
+        require_same(self.location, recorded, plain(here), self._allow_unverified)
         return problem
 
-    def spec(
-        self,
-        problem: Problem | None = None,
-        make_optimizer: Callable | None = None,
-        *,
-        allow_unverified: bool = False,
-    ) -> Sweep:
-        """Return the specification of the sweep, after a comparison with what is stored."""
+    @cached_property
+    def sweep(self) -> Sweep:
+        """Specification of the sweep, after a comparison with what is stored."""
         identity, where = self.identity, self.location
         if "rungs" in identity:
             raise StoreError(
                 f"{where}: contains a search; to complete it, repeat the call that created it, "
                 f"such as gd.search.successive_halving(..., store=...)"
             )
-        if problem is None:
-            problem = problem_from(identity["problem"], where)
-        require_problem(problem)
-        if make_optimizer is None:
-            make_optimizer = optimizer_from(identity["make_optimizer"], where)
-        check_callable("make_optimizer", make_optimizer, "a factory, such as optax.adam")
+        problem = self._problem or problem_from(identity["problem"], where)
+        recorded = identity["make_optimizer"]
         read: dict[str, Any] = {
             "problem": problem,
-            "axes": axes_of(identity, where),
-            "make_optimizer": make_optimizer,
+            "make_optimizer": self._make_optimizer or optimizer_from(recorded, where),
+            "axes": self.axes,
             "metrics": _metrics(identity.get("metrics", {}), problem, where),
             "eval_params_fn": _eval_params_fn(identity.get("eval_params_fn"), where),
         }
@@ -162,25 +162,8 @@ class StoredSweep:
         except InputError as error:
             raise StoreError(f"{where}: its record does not match its problem: {error}") from error
         recorded = {name: value for name, value in identity.items() if name != "layout"}
-        require_same(where, recorded, plain(identity_now(spec)), allow_unverified)
+        require_same(where, recorded, plain(identity_now(spec)), self._allow_unverified)
         return spec
-
-
-def open_sweep(
-    store: str | Path,
-    *,
-    skip_damaged: bool = False,
-    storage_options: Mapping[str, Any] | None = None,
-) -> StoredSweep:
-    """Open a stored sweep.
-
-    Args:
-        store: path or URL of the store; it may be in use.
-        skip_damaged: whether damaged tiles count as unfinished.
-        storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
-    """
-    check_flag("skip_damaged", skip_damaged)
-    return StoredSweep(Stored(locate(store, storage_options)), skip_damaged=skip_damaged)
 
 
 def identity_of(attributes: Mapping[str, Any], where: Any) -> dict[str, Any]:
@@ -196,7 +179,7 @@ def identity_of(attributes: Mapping[str, Any], where: Any) -> dict[str, Any]:
         if not is_valid(identity.get(name)):
             raise StoreError(
                 f"{where}: its record has {name} = {identity.get(name)!r:.80}, which is not valid; "
-                f"{ELSEWHERE}"
+                f"{REMEDY}"
             )
     layout = identity.get("layout")
     if layout is not None:  # a sweep in memory records no layout
@@ -208,7 +191,7 @@ def identity_of(attributes: Mapping[str, Any], where: Any) -> dict[str, Any]:
         if unknown:
             raise StoreError(
                 f"{where}: its record names {min(unknown)!r:.80}, which is not an axis of its "
-                f"arrays; {ELSEWHERE}"
+                f"arrays; {REMEDY}"
             )
     return identity
 
@@ -328,11 +311,10 @@ def run_of(
         skip_damaged: whether damaged tiles count as unfinished.
         storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
     """
-    stored = open_sweep(store, skip_damaged=skip_damaged, storage_options=storage_options)
+    stored = StoredSweep(store, storage_options, problem, None, allow_unverified, skip_damaged)
     identity, grid = stored.identity, stored.axes
     index = position(grid, at)
-    problem = stored.problem(problem, allow_unverified=allow_unverified)
-    run = stored.run(index)
+    problem, run = stored.problem, stored.run(index)
     outcome = int(run["outcome"])
     if not 0 <= outcome < len(Outcome):
         raise StoreError(

@@ -96,6 +96,7 @@ OPTIMIZERS = [
 ]
 PROBLEMS = [
     "user's own",
+    "bowl",
     None,
     3,
     {"problem": "__builtins__"},

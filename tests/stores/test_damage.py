@@ -27,11 +27,6 @@ def flip(raw: bytes, bit: int) -> bytes:
     return bytes(flipped)
 
 
-def bits(raw: bytes) -> list[int]:
-    """Return the positions of the first bit, a random bit and the last bit of a file."""
-    return [0, random.Random(len(raw)).randrange(8 * len(raw)), 8 * len(raw) - 1]
-
-
 def replace_by_folder(file, raw):
     file.unlink()
     file.mkdir()
@@ -46,9 +41,8 @@ def replace_by_link(file):
 
 
 DAMAGES = {
-    "first bit": lambda file, raw: file.write_bytes(flip(raw, bits(raw)[0])),
-    "any bit": lambda file, raw: file.write_bytes(flip(raw, bits(raw)[1])),
-    "last bit": lambda file, raw: file.write_bytes(flip(raw, bits(raw)[2])),
+    "first bit": lambda file, raw: file.write_bytes(flip(raw, 0)),
+    "last bit": lambda file, raw: file.write_bytes(flip(raw, 8 * len(raw) - 1)),
     "cut off": lambda file, raw: file.write_bytes(raw[: len(raw) // 2]),
     "emptied": lambda file, raw: file.write_bytes(b""),
     "longer": lambda file, raw: file.write_bytes(raw + b"\0"),
@@ -104,10 +98,10 @@ def test_damage_of_any_file_is_detected_reported_and_repaired(tmp_path, damage, 
     assert equals_all_values(tmp_path)
 
 
-def test_a_change_of_each_of_400_bits_of_the_root_metadata_is_detected(tmp_path):
+def test_a_change_of_each_of_100_bits_of_the_root_metadata_is_detected(tmp_path):
     open_store(tmp_path).close()
     raw = (tmp_path / "zarr.json").read_bytes()
-    random_bits = random.Random(5).sample(range(8 * len(raw)), 400)
+    random_bits = random.Random(5).sample(range(8 * len(raw)), 100)
     for bit in random_bits:
         (tmp_path / "zarr.json").write_bytes(flip(raw, bit))
         with pytest.raises(StoreError):

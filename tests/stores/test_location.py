@@ -48,18 +48,6 @@ def test_an_entry_that_is_not_a_readable_file_is_reported(folder):
     assert folder.sizes() == {"folder": -1, "pipe": -1, "long": 10}
 
 
-def test_invalid_locations_and_storage_options_are_rejected():
-    for store in (3, None, "a\0b", b"s3://bucket"):
-        with pytest.raises(InputError, match="expected the path of a folder, or a URL"):
-            locate(store)
-    with pytest.raises(InputError, match=r"storage_options = \['region'\], but store = 'runs'"):
-        locate("runs", {"region": "here"})
-    with pytest.raises(InputError, match=r"store = 'gopher://x/y'"):
-        locate("gopher://x/y")
-    with pytest.raises(InputError, match=r"store = 's3://x/y'.*color"):
-        locate("s3://x/y", {"color": "blue"})
-
-
 def test_the_error_for_a_url_without_obstore_names_the_package_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "obstore", None)
     with pytest.raises(

@@ -1,15 +1,18 @@
-"""Object stores: contents, exclusive writers and error messages."""
+"""Object stores: contents, sweeps, exclusive writers and error messages."""
 
 import json
 import time
 
+import jax
 import numpy as np
 import pytest
 import servers
 import xarray as xr
 import zarr.storage
+from small_problems import same_bits
 from small_store import TILES, WRITER, all_values, fill, open_store, part
 
+import gdjax as gd
 from gdjax.errors import StoreError
 from gdjax.stores import Tiles, lock, open_dataset, verify
 from gdjax.stores.location import MISSING, locate
@@ -21,7 +24,6 @@ def bucket(server, request):
     return locate(f"{server.url}/{request.node.name.split('[')[0]}.zarr", server.options)
 
 
-@pytest.mark.long
 def test_the_objects_of_a_store_equal_the_files_of_a_folder_and_are_read_by_xarray_alone(
     bucket, server, tmp_path
 ):
@@ -59,6 +61,30 @@ def test_damaged_tiles_are_detected_and_rewritten(bucket):
         assert dataset.attrs["tiles_finished"] == 3
     assert fill(bucket) == [(0, 0), (1, 0), (2, 1)]
     assert verify(bucket) == []
+
+
+@pytest.mark.parametrize("server", ["s3"], indirect=True)
+def test_all_functions_that_take_a_store_accept_a_url(server, tmp_path):
+    bowl, at = gd.problems.bowl([1.0, 10.0]), {"learning_rate": 0.1, "seed": 1}
+    url, options = f"{server.url}/all.zarr", {"storage_options": server.options}
+    devices, leave = jax.local_devices()[:1], gd.axes(branch_step=[4])
+    few, more = (gd.axes(learning_rate=r, seed=[0, 1]) for r in ([0.05, 0.1], [0.05, 0.1, 0.15]))
+    local = gd.sweep(bowl, few, 8, store=tmp_path / "s", devices=devices).load()
+    assert same_bits(gd.sweep(bowl, few, 8, store=url, devices=devices, **options).load(), local)
+    assert gd.verify(url, **options) == []
+    with gd.open_dataset(url, **options) as dataset:
+        assert dataset.attrs["tiles_finished"] == dataset.attrs["tiles"]
+    assert gd.replay(url, at, **options).equal
+    run = gd.sweeps.run_of(url, at, **options)
+    assert run.snapshot_step.tolist() == [8]
+    assert run.problem.provenance["eigenvalues"] == [1.0, 10.0]
+    assert gd.minima.count_minima(None, url, **options).sizes["run"] == 4
+    branches = gd.branch(url, at, leave, **options)
+    assert same_bits(branches.cost, gd.branch(tmp_path / "s", at, leave).cost)
+    larger = gd.extend(url, more, to=f"{server.url}/larger.zarr", **options).load()
+    assert same_bits(larger.cost, gd.sweep(bowl, more, 8, devices=devices).cost)
+    assert same_bits(gd.extend(url, more, to=tmp_path / "copy", **options).cost, larger.cost)
+    assert same_bits(gd.resume(url, **options).load().cost, local.cost)
 
 
 # The lease

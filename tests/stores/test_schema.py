@@ -16,7 +16,6 @@ from gdjax.stores.schema import (
     Layout,
     Variable,
     check_distinct,
-    check_name,
     make_root,
     parse_root,
     seal,
@@ -66,16 +65,6 @@ def test_an_encoded_chunk_contains_padded_values_and_their_crc32c_checksum():
         assert COST.problem(raw[:at] + bytes([raw[at] ^ 4]) + raw[at + 1 :])
     assert raw[-4:] == google_crc32c.value(raw[:-4]).to_bytes(4, "little")
     assert raw[-4:] != zlib.crc32(raw[:-4]).to_bytes(4, "little")  # CRC-32 and CRC-32C differ
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["", " a", "a ", "a.", ".a", "__a", "a/b", "a\\b", "a:b", "zarr.json", "ZARR.json", "a\nb",
-     "AUX", "nul.txt", "com1", "x" * 201, "ü" * 101, 3, None],
-)  # fmt: skip
-def test_names_that_are_not_portable_file_names_are_rejected(name):
-    with pytest.raises(InputError, match="is not a valid name"):
-        check_name(name, "variables")
 
 
 def test_names_that_share_a_file_name_are_rejected():

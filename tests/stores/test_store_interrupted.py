@@ -143,9 +143,3 @@ def test_a_store_on_a_full_file_system_can_be_completed_later(small_disk):
     assert verify(path) == []
     assert fill(path) == [tile for tile in np.ndindex(TILES) if tile != (0, 0)]
     assert equals_all_values(path)
-
-
-def test_a_path_that_cannot_be_created_raises_a_store_error(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(StoreError, match="cannot be written"):
-        open_store(tmp_path / "file" / "s")

@@ -14,11 +14,6 @@ from gdjax.errors import InputError, StoreError
 from gdjax.stores.reader import open_dataset, verify
 from gdjax.stores.writer import Store, Tiles, require_same
 
-
-def open_tiles(path):
-    return Tiles(path, small_store.WRITER)
-
-
 # Writing and reopening
 
 
@@ -176,13 +171,6 @@ def test_a_lock_that_is_not_a_file_is_replaced(tmp_path):
         make()
         assert fill(path) == []
     assert victim.read_text() == "precious"
-
-
-def test_a_missing_store_raises_an_error(tmp_path):
-    for opened in (open_tiles, verify):
-        with pytest.raises(StoreError, match="no store at this path"):
-            opened(tmp_path / "none")
-    assert not (tmp_path / "none").exists()
 
 
 def test_a_value_that_cannot_be_recorded_is_rejected_before_a_store_is_created(tmp_path):

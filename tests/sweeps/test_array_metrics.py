@@ -1,4 +1,4 @@
-"""Array-valued metrics: values, and extension of sweeps."""
+"""Array-valued metrics; `test_extend` extends a sweep that has one."""
 
 from functools import partial
 
@@ -62,24 +62,18 @@ MEASURES = {
 PROBLEM = gd.Problem(**{**vars(PLAIN), "metrics": MEASURES})
 
 
-def swept(store=None, **changed):
-    options = {
-        "axes": gd.axes(**GRID),
-        "num_steps": STEPS,
-        "make_optimizer": partial(optax.sgd, momentum=DECAY),
-        "divergence_threshold": 20.0,
-        "snapshot_every": 1,
-        "devices": jax.local_devices()[:1],
-        **changed,
-    }
-    return gd.sweep(PROBLEM, store=store, **options)
-
-
 @pytest.fixture(scope="module")
-def stored_sweep(tmp_path_factory):
-    """Return the path of a store with sixteen runs, and their Dataset."""
-    path = tmp_path_factory.mktemp("whole") / "s"
-    return path, swept(path).load()
+def runs():
+    """Return the Dataset of sixteen runs."""
+    return gd.sweep(
+        PROBLEM,
+        gd.axes(**GRID),
+        STEPS,
+        make_optimizer=partial(optax.sgd, momentum=DECAY),
+        divergence_threshold=20.0,
+        snapshot_every=1,
+        devices=jax.local_devices()[:1],
+    )
 
 
 def right_in_numpy(dataset):
@@ -97,8 +91,7 @@ def right_in_numpy(dataset):
 
 
 @pytest.mark.long
-def test_metrics_equal_those_computed_from_the_parameters_with_numpy(stored_sweep):
-    _, runs = stored_sweep
+def test_metrics_equal_those_computed_from_the_parameters_with_numpy(runs):
     right = right_in_numpy(runs)
     assert runs.by_class.dims == ("learning_rate", "seed", "step", "class")
     labels = samples()[1]
@@ -112,9 +105,8 @@ def test_metrics_equal_those_computed_from_the_parameters_with_numpy(stored_swee
     assert 0.2 < right.mean() < 0.9
 
 
-def test_a_metric_is_called_with_the_optimizer_state_before_the_step(stored_sweep):
+def test_a_metric_is_called_with_the_optimizer_state_before_the_step(runs):
     """w_{t+1} = w_t - rate m_{t+1}, and the metric of record t + 1 receives m_{t+1}."""
-    _, runs = stored_sweep
     bias = runs["snapshots.bias"].values
     moved = -np.diff(bias, axis=2) / np.array(RATES)[:, None, None, None]
     known = (runs.diverged_at.values < 0)[..., None, None]
@@ -124,8 +116,7 @@ def test_a_metric_is_called_with_the_optimizer_state_before_the_step(stored_swee
     assert known.sum() == 12
 
 
-def test_keys_are_derived_from_the_seed_and_the_step(stored_sweep):
-    _, runs = stored_sweep
+def test_keys_are_derived_from_the_seed_and_the_step(runs):
     steps = runs.drawn_step.values
     assert steps.tolist() == [0, 2, 4, 6, 8, 9]
     probes = gd.run_keys(0, seed=np.array(SEEDS)).probes
@@ -136,8 +127,7 @@ def test_keys_are_derived_from_the_seed_and_the_step(stored_sweep):
                 np.testing.assert_array_equal(runs.drawn[rate, seed, number], expected)
 
 
-def test_a_diverged_run_is_frozen_and_its_metrics_are_masked(stored_sweep):
-    _, runs = stored_sweep
+def test_a_diverged_run_is_frozen_and_its_metrics_are_masked(runs):
     at = runs.diverged_at.values
     assert (at[-1] > 0).all()
     assert (at[:-1] < 0).all()
@@ -175,17 +165,3 @@ def test_a_single_descent_records_array_metrics():
     for name, one in complete.arrays.items():
         late = np.isin(one.steps, more.arrays[name].steps)
         assert same_bits(one.values[late], more.arrays[name].values), name
-
-
-# Extension
-
-
-def test_array_metrics_of_an_extended_store_equal_those_of_one_sweep(stored_sweep, tmp_path):
-    fewer = {"axes": gd.axes(learning_rate=RATES, seed=range(2)), "continuable": True}
-    swept(tmp_path / "few", num_steps=6, **fewer)
-    grid, to = gd.axes(learning_rate=RATES, seed=SEEDS), tmp_path / "more"
-    extended = gd.extend(tmp_path / "few", grid, STEPS, to=to, problem=PROBLEM)
-    runs = stored_sweep[1]
-    assert extended.right_step.values.tolist() == [0, 4, 8, 9]
-    for name in (*MEASURES, "right_known", "cost"):
-        assert same_bits(extended[name], runs[name]), name

@@ -72,14 +72,14 @@ def test_the_model_state_is_stored_with_the_parameters():
     )
     result = arrays_of(problem, axes(seed=range(2), learning_rate=[0.1]), 2, record_samples=7)
     kinds = {
-        name: (v.dims[2:], np.dtype(v.dtype).name, v.fill_value)
+        name: (v.dims[2:], np.dtype(v.dtype).name, v.fill)
         for name, v in result.variables.items()
         if name.startswith("model_state.")
     }
     assert kinds == {
         "model_state.count": ((), "int32", -(2**31)),
         "model_state.key": (("model_state.key[0]",), "uint32", 2**32 - 1),
-        "model_state.on": ((), "bool", None),
+        "model_state.on": ((), "bool", False),
     }
     assert storable(state["key"]).tolist() == [0, 0]
     assert result.variables["cost"].attrs["long_name"].startswith("cost over 7 samples")

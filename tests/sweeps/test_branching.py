@@ -1,5 +1,6 @@
 """Branches: runs that leave a stored run at a step, with different settings."""
 
+import contextlib
 import dataclasses
 import json
 import shutil
@@ -16,7 +17,7 @@ from small_problems import same_bits
 import gdjax as gd
 from gdjax.errors import InputError, StoreError
 from gdjax.sweeps.branch_spec import direction, one_weight
-from gdjax.sweeps.stored import open_sweep
+from gdjax.sweeps.stored import StoredSweep
 
 OPTIMIZER = partial(optax.sgd, momentum=0.5)
 OPTIONS = {"make_optimizer": OPTIMIZER, "batch_size": 2, "record_every": 3}
@@ -122,9 +123,11 @@ def test_settings_of_the_trunk_are_recorded_only_where_they_differ(store, branch
     grid = gd.axes(branch_step=[6])
     branch = gd.branch(first, AT, grid, divergence_threshold=1e-9, to=second, **USERS)
     assert branch.diverged_at.item() == 6
-    recorded = open_sweep(second).identity["trunk_settings"]
+    recorded = StoredSweep(second).identity["trunk_settings"]
     assert recorded == {"divergence_threshold": "inf"}
-    assert open_sweep(second).spec(**USERS).trunk_spec().divergence_threshold == np.inf
+    assert (
+        StoredSweep(second, None, LINE, OPTIMIZER).sweep.trunk_spec().divergence_threshold == np.inf
+    )
     assert gd.replay(second, {"branch_step": 6, **AT}, **USERS).equal
 
 
@@ -179,62 +182,39 @@ WATCHED = dataclasses.replace(
 )
 
 
-def stored_branches(folder, continuable, **values):
-    """Store a run of 20 steps and branches of it; return the paths of both."""
-    run, branches = folder / "run", folder / "branches"
-    options = {"make_optimizer": optax.adam, "snapshot_every": 4}
-    gd.sweep(WATCHED, gd.axes(**SHORT), 20, store=run, continuable=continuable, **options)
-    branch_of(run, values, to=branches)
-    return run, branches
-
-
-def branch_of(run, values, **options):
-    at = {axis: value for axis, (value,) in SHORT.items()}
-    return gd.branch(
-        run, at, gd.axes(**values), problem=WATCHED, make_optimizer=optax.adam, **options
-    )
-
-
-def longer_branches(run, values):
-    return branch_of(run, values, num_steps=40, continuable=False)
-
-
-def extended(branches, to, values, steps=None):
-    grid = gd.axes(**values, **SHORT)
-    return gd.extend(branches, grid, steps, to=to, problem=WATCHED, make_optimizer=optax.adam)
-
-
-def assert_same_runs(expected, runs):
-    assert {n for n in expected.data_vars if not same_bits(expected[n], runs[n])} == set()
-
-
 BRANCHES = {"branch_step": [0, 10], "perturbation": [0.0, 0.5]}
 
 
-def test_further_steps_of_branches_without_state_are_those_of_longer_branches(tmp_path):
-    run, branches = stored_branches(tmp_path, False, **BRANCHES)
-    longer = longer_branches(run, BRANCHES)
-    with pytest.warns(UserWarning, match="the state for further steps was not stored"):
-        assert_same_runs(longer, extended(branches, tmp_path / "new", BRANCHES, 40))
-
-
-@pytest.mark.parametrize("perturbation", [[0.0, 0.5], [0.0, 0.5, 1.0]])
-def test_stored_branches_continue_from_their_state_bitwise(tmp_path, first_steps, perturbation):
-    run, branches = stored_branches(tmp_path, True, **BRANCHES)
-    values = {**BRANCHES, "perturbation": perturbation}
-    longer = longer_branches(run, values)
+@pytest.mark.parametrize(
+    ("stored", "wider", "steps", "continuable"),
+    [
+        (BRANCHES, BRANCHES, 40, False),
+        (BRANCHES, BRANCHES, 40, True),
+        (BRANCHES, {**BRANCHES, "perturbation": [0.0, 0.5, 1.0]}, 40, True),
+        ({**BRANCHES, "branch_step": [10]}, BRANCHES, None, True),  # an earlier step
+    ],
+)
+def test_extended_branches_are_bitwise_equal_to_branches_computed_at_once(
+    tmp_path, first_steps, stored, wider, steps, continuable
+):
+    """Further steps continue from the state of stored branches, if it was kept."""
+    run, branches, new = (tmp_path / name for name in ("run", "branches", "new"))
+    at = {axis: value for axis, (value,) in SHORT.items()}
+    options = {"problem": WATCHED, "make_optimizer": optax.adam}
+    settings = {"snapshot_every": 4, "continuable": continuable}
+    gd.sweep(axes=gd.axes(**SHORT), num_steps=20, store=run, **options, **settings)
+    gd.branch(run, at, gd.axes(**stored), to=branches, **options)
+    settings = {"num_steps": steps or 20, "continuable": False}
+    whole = gd.branch(run, at, gd.axes(**wider), **options, **settings)
     first_steps.clear()
-    assert_same_runs(longer, extended(branches, tmp_path / "new", values, 40))
-    assert 20 in first_steps
-    assert (set(first_steps) == {20}) == (values == BRANCHES)
-
-
-def test_branches_are_extended_to_an_earlier_step(tmp_path):
-    values = {"branch_step": [10], "perturbation": [0.0, 0.5]}
-    run, branches = stored_branches(tmp_path, True, **values)
-    more = branch_of(run, BRANCHES, continuable=False)
-    assert_same_runs(more, extended(branches, tmp_path / "new", BRANCHES))
-    assert gd.verify(tmp_path / "new") == []
+    message = "the state for further steps was not stored"
+    with contextlib.nullcontext() if continuable else pytest.warns(UserWarning, match=message):
+        more = gd.extend(branches, gd.axes(**wider, **SHORT), steps, to=new, **options)
+    assert {n for n in whole.data_vars if not same_bits(whole[n], more[n])} == set()
+    assert gd.verify(new) == []
+    assert (20 in first_steps) == (continuable and steps is not None)
+    if continuable and wider == stored:
+        assert set(first_steps) == {20}
 
 
 def difference(a, b):

@@ -13,7 +13,7 @@ import xarray as xr
 
 import gdjax as gd
 from gdjax.sweeps import fit
-from gdjax.sweeps.stored import open_sweep
+from gdjax.sweeps.stored import StoredSweep
 
 PARAMS = 30
 BOWL = gd.Problem(
@@ -88,4 +88,4 @@ def test_a_store_that_contains_the_parameters_twice_is_accepted(tmp_path, monkey
     more = gd.extend(tmp_path / "s", wide, to=tmp_path / "m", problem=BOWL, make_optimizer=MOMENTUM)
     assert more.cost.shape == (3, 4)
     assert "carry.state.params" in arrays(tmp_path / "m")
-    assert open_sweep(tmp_path / "m").identity["continuable"] is True
+    assert StoredSweep(tmp_path / "m").identity["continuable"] is True

@@ -35,11 +35,18 @@ def largest(w, data, memory):
     return jnp.max(jnp.abs(w)) + memory, memory + 1
 
 
+def drawn(w, data, *, key, opt_state):
+    return jax.random.normal(key, (2,)) + opt_state[0].trace[:2]
+
+
 LINE = gd.Problem(
     init=lambda key, shift=0.0: jax.random.normal(key, (3,)) + shift,
     cost=cost,
     data=jnp.arange(12.0).reshape(4, 3) / 10,
-    metrics={"largest": gd.Metric(largest, every=2, init=lambda w, data: jnp.zeros(()))},
+    metrics={
+        "largest": gd.Metric(largest, every=2, init=lambda w, data: jnp.zeros(())),
+        "drawn": gd.Metric(drawn, every=2, dims=("draw",)),
+    },
 )
 
 
@@ -98,8 +105,9 @@ def test_an_axis_is_extended_without_recomputing_stored_tiles(complete_sweep, tm
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("continuable", [True, False])
-@pytest.mark.parametrize("steps", [9, 11])  # the long sweep records step 9, not step 11
+@pytest.mark.parametrize(  # the long sweep records step 9, not step 11
+    ("steps", "continuable"), [(9, True), (11, True), (11, False)]
+)
 def test_further_steps_are_bitwise_equal_to_those_of_one_sweep(
     complete_sweep, tmp_path, continuable, steps, first_steps
 ):
@@ -153,29 +161,17 @@ def test_an_interrupted_extension_resumes(complete_sweep, tmp_path, monkeypatch)
     assert equal(complete_sweep, larger(old, new)) == []
 
 
-@pytest.mark.long
-def test_a_static_axis_can_be_extended(tmp_path, computed):
-    options = {"make_optimizer": OPTIMIZER, "record_every": 3}
-    few = gd.axes(shape=["square"], learning_rate=[0.1, 0.2])
-    gd.sweep(LINE, few, 6, store=tmp_path / "old", batch_size=2, **options)
-    grid = gd.axes(shape=["wave", "square"], learning_rate=[0.1, 0.2])
-    complete = gd.sweep(LINE, grid, 6, batch_size=2, **options)
-    computed.clear()
-    result = gd.extend(
-        tmp_path / "old", grid, to=tmp_path / "new", problem=LINE, make_optimizer=OPTIMIZER
-    )
-    assert equal(complete, result) == []
-    assert computed == [(1, 0)]
-
-
 # Static axes
 
 
 @pytest.mark.long
-def test_a_static_axis_gives_one_dataset_and_one_program_per_value(tmp_path):
-    grid = gd.axes(shape=["wave", "square"], batch_size=[2, 4], learning_rate=[0.1, 0.2])
+def test_a_static_axis_gives_one_dataset_and_one_program_per_value(tmp_path, computed):
+    values = {"batch_size": [2, 4], "learning_rate": [0.1, 0.2]}
+    grid, few = (gd.axes(shape=shapes, **values) for shapes in (["wave", "square"], ["square"]))
     options = {"make_optimizer": OPTIMIZER, "record_every": 3}
-    runs = gd.sweep(LINE, grid, 6, store=tmp_path, **options)
+    users = {"problem": LINE, "make_optimizer": OPTIMIZER}
+    store = tmp_path / "s"
+    runs = gd.sweep(LINE, grid, 6, store=store, **options)
     assert runs.cost.dims == ("shape", "batch_size", "learning_rate", "step")
     assert runs.coords["shape"].values.tolist() == ["wave", "square"]
     at = {"shape": "square", "batch_size": 4}
@@ -183,15 +179,19 @@ def test_a_static_axis_gives_one_dataset_and_one_program_per_value(tmp_path):
     for name in ("cost", "batch_cost", "params", "largest"):
         assert same_bits(runs[name].sel(at), alone[name])
     assert len(np.unique(runs.cost.values[..., 0, -1])) == 4
-    assert equal(runs, gd.resume(tmp_path, problem=LINE, make_optimizer=OPTIMIZER)) == []
+    assert equal(runs, gd.resume(store, **users)) == []
     where = {**at, "learning_rate": 0.2}
-    assert gd.replay(tmp_path, where, problem=LINE, make_optimizer=OPTIMIZER).equal
-    run = run_of(tmp_path, {**where, "shape": "wave"}, LINE)
+    assert gd.replay(store, where, **users).equal
+    run = run_of(store, {**where, "shape": "wave"}, LINE)
     assert (run.batch_size, run.at["shape"]) == (4, "wave")
     expected = cost(run.params, LINE.data, shape="wave")
     assert float(run.problem.cost(run.params, LINE.data)) == float(expected)
     with pytest.raises(InputError, match="at: shape = 'round' is not in the grid"):
-        run_of(tmp_path, {**where, "shape": "round"}, LINE)
+        run_of(store, {**where, "shape": "round"}, LINE)
+    gd.sweep(LINE, few, 6, store=tmp_path / "few", **options)
+    computed.clear()
+    assert equal(runs, gd.extend(tmp_path / "few", grid, to=tmp_path / "new", **users)) == []
+    assert sorted(computed) == [(1, 0, 0), (1, 1, 0)]  # stored values of an axis are the first ones
 
 
 @pytest.mark.long

@@ -18,7 +18,7 @@ from gdjax import problems
 from gdjax.errors import InputError, StoreError
 from gdjax.stores import plain
 from gdjax.sweeps import Sweep, factories, identity
-from gdjax.sweeps.stored import open_sweep
+from gdjax.sweeps.stored import StoredSweep
 
 # The store of a sweep
 
@@ -81,11 +81,11 @@ def test_only_missing_or_damaged_tiles_are_computed(tmp_path, computed):
 def test_every_field_of_the_specification_is_recorded_and_restored(stored_sweep):
     """Fields are read from `Sweep`, so that new keywords of `sweep` are covered."""
     names = {field.name for field in dataclasses.fields(Sweep)}
-    recorded = open_sweep(stored_sweep).identity
+    recorded = StoredSweep(stored_sweep).identity
     assert names - set(recorded) == names & set(identity.OPTIONAL)  # absent unless set
     names &= set(recorded)
     problem = network(watched=True)
-    again = open_sweep(stored_sweep).spec(problem)
+    again = StoredSweep(stored_sweep, None, problem).sweep
     for name in names - {"problem", "axes", "make_optimizer", "metrics"}:
         assert plain(getattr(again, name)) == recorded[name]
     assert again.problem is problem

@@ -5,6 +5,7 @@ Each cell of the table is what a verb does with a store after one change: "same"
 """
 
 import json
+import os
 import subprocess
 import sys
 from functools import partial
@@ -110,17 +111,16 @@ OF_DESCENT = ALL | dict.fromkeys(
     OF_PROBLEM, "same"
 )  # the minima of a cost are those of any descent
 CHANGES = {
-    "nothing": ({}, dict.fromkeys(VERBS, "same")),
-    "constant": ({"constant": 2.0}, ALL),
-    "closure": ({"closure": [2.0]}, ALL),
-    "custom gradient": ({"rule": 2.0}, ALL),
-    "data": ({"data": 2.0}, ALL),
-    "factory": ({"factor": 2.0}, OF_DESCENT),
-    "partial": ({"momentum": 0.9}, OF_DESCENT),
-    "mask": ({"masked": False}, OF_DESCENT),
-    "metric": ({"metric": 2.0}, OF_DESCENT),
-    "metric data": ({"metric_data": 2.0}, OF_DESCENT),
-    "baseline": ({"baseline": 3.0}, OF_DESCENT),
+    "constant": ({"constant": 2.0}, ALL, "functions.cost"),
+    "closure": ({"closure": [2.0]}, ALL, "functions.cost"),
+    "custom gradient": ({"rule": 2.0}, ALL, "functions.cost"),
+    "data": ({"data": 2.0}, ALL, "data_hash"),
+    "factory": ({"factor": 2.0}, OF_DESCENT, "functions.optimizer"),
+    "partial": ({"momentum": 0.9}, OF_DESCENT, "make_optimizer.keywords.momentum"),
+    "mask": ({"masked": False}, OF_DESCENT, "functions.optimizer"),
+    "metric": ({"metric": 2.0}, OF_DESCENT, "functions.metrics.size"),
+    "metric data": ({"metric_data": 2.0}, OF_DESCENT, "metrics.size.data_hash"),
+    "baseline": ({"baseline": 3.0}, OF_DESCENT, "baseline"),
 }
 
 
@@ -134,14 +134,14 @@ def store(tmp_path_factory):
 
 def outcomes(store, **given):
     """Return what each verb does: "same" or "error"."""
-    found = {}
+    result = {}
     for name, verb in VERBS.items():
         try:
             verb(store, **given)
-            found[name] = "same"
+            result[name] = "same"
         except StoreError:
-            found[name] = "error"
-    return found
+            result[name] = "error"
+    return result
 
 
 QUICK = ("constant", "metric data")
@@ -152,8 +152,12 @@ QUICK = ("constant", "metric data")
     [pytest.param(c, marks=() if c in QUICK else pytest.mark.long) for c in CHANGES],
 )
 def test_every_verb_compares_the_computation(store, change):
-    changed, expected = CHANGES[change]
+    changed, expected, name = CHANGES[change]
     assert outcomes(store, **study(**changed)) == expected
+    with pytest.raises(StoreError, match=f"another sweep: {name}: stored") as caught:
+        gd.resume(store, **study(**changed))
+    assert "\n" not in str(caught.value)
+    assert np.all(gd.open_dataset(store).finished.values == 1)
 
 
 @pytest.mark.long
@@ -182,6 +186,70 @@ def test_other_versions_and_flags_are_an_error_unless_allowed(store, tmp_path, m
         assert outcomes(store, **study()) == ALL
 
 
+@pytest.mark.parametrize(
+    ("context", "difference"),
+    [
+        (lambda: jax.enable_x64(True), "jax_enable_x64: stored False, expected True"),
+        (lambda: jax.default_matmul_precision("highest"), "stored None, expected 'highest'"),
+        (lambda: jax.threefry_partitionable(False), "partitionable: stored True, expected False"),
+        (lambda: jax.default_prng_impl("rbg"), "stored 'threefry2x32', expected 'rbg'"),
+    ],
+)
+def test_a_different_jax_setting_is_reported(store, context, difference):
+    original = study()
+    with context(), pytest.raises(StoreError, match=difference):
+        gd.resume(store, **original)
+
+
+@pytest.mark.long
+def test_only_flags_with_a_numeric_effect_are_compared(tmp_path, monkeypatch):
+    """Flags may be in a file, which has one of them in each line here."""
+
+    def start_with(*flags):
+        """Simulate a process that was started with flags of XLA."""
+        monkeypatch.setenv("XLA_FLAGS", " ".join(flags))
+        monkeypatch.setattr(identity, "xla_flags", read)
+
+    flags = ["--xla_cpu_enable_fast_math=false", "--xla_backend_optimization_level=3"]
+    read = identity.xla_flags.__wrapped__  # without a cache
+    swept = [gd.problems.bowl([1.0]), gd.axes(learning_rate=[0.1]), 1]
+    start_with(*flags)
+    gd.sweep(*swept, store=tmp_path / "s")
+    (tmp_path / "flags").write_text("\n".join(flags))
+    for same in (
+        flags[::-1],
+        ["--xla_backend_optimization_level=0", *flags],  # XLA uses the last value
+        [*flags, "--xla_dump_to=/nowhere", "--xla_gpu_dump_llvmir"],
+        [*flags, "--xla_force_host_platform_device_count=4"],
+        [str(tmp_path / "flags")],
+    ):
+        start_with(*same)
+        assert gd.replay(tmp_path / "s", {"learning_rate": 0.1}).changed == {}
+        gd.sweep(*swept, store=tmp_path / "s")
+    (tmp_path / "flags").write_text("--xla_cpu_enable_fast_math=true")
+    with pytest.raises(StoreError, match=r"environment\.xla: stored"):
+        gd.sweep(*swept, store=tmp_path / "s")
+
+
+@pytest.mark.long
+def test_a_difference_of_flags_is_reported_in_another_process(tmp_path):
+    gd.sweep(gd.problems.bowl([1.0, 10.0]), AXES, 4, store=tmp_path / "s")
+    code = """
+import sys, gdjax as gd
+print(gd.replay(sys.argv[1], {"learning_rate": 0.1, "seed": 1}, allow_unverified=True).changed)
+gd.resume(sys.argv[1])
+"""
+    flags = {"XLA_FLAGS": "--xla_backend_optimization_level=0", "JAX_THREEFRY_PARTITIONABLE": "0"}
+    command = [sys.executable, "-c", code, str(tmp_path / "s")]
+    run = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, **flags}
+    )
+    assert "'flags.xla': (" in run.stdout
+    assert "'flags.jax_threefry_partitionable': (True, False)" in run.stdout
+    assert run.returncode == 1
+    assert "environment.xla: stored" in run.stderr
+
+
 def test_other_threads_are_recorded(store, tmp_path, monkeypatch):
     """A run that one process began and another finished lists both."""
     threads = identity.cpu_threads()
@@ -204,22 +272,6 @@ def test_functions_of_the_host_are_an_error_unless_allowed(tmp_path):
     assert allowed == dict.fromkeys(VERBS, "same")
     with pytest.raises(StoreError, match="cost calls functions of the host"):
         gd.resume(tmp_path / "s", **host)
-
-
-@pytest.mark.long
-def test_a_store_says_in_one_line_what_differs(store):
-    for changed, name in (
-        ({"constant": 2.0}, "functions.cost"),
-        ({"metric": 2.0}, "functions.metrics.size"),
-        ({"factor": 2.0}, "functions.optimizer"),
-        ({"momentum": 0.9}, "make_optimizer.keywords.momentum"),
-        ({"baseline": 3.0}, "baseline"),
-        ({"metric_data": 2.0}, "metrics.size.data_hash"),
-    ):
-        with pytest.raises(StoreError, match=f"another sweep: {name}: stored") as caught:
-            gd.resume(store, **study(**changed))
-        assert "\n" not in str(caught.value)
-    assert np.all(gd.open_dataset(store).finished.values == 1)
 
 
 @pytest.mark.long

@@ -28,26 +28,16 @@ def evaluation(w, x, *, model_state):
     return jnp.mean((w[0] * x + w[1] - model_state["mean"]) ** 2)
 
 
-def problem():
-    return gd.Problem(init=init, cost=cost, evaluation=evaluation, data=X)
-
-
-def run(store=None, axes=GRID, **changed):
-    options = {"num_steps": 30, "batch_size": 5, "record_every": 10, **changed}
-    steps = options.pop("num_steps")
-    return gd.sweep(problem(), axes, steps, store=store, **options)
-
-
 @pytest.fixture(scope="module")
-def stored(tmp_path_factory):
-    path = tmp_path_factory.mktemp("given") / "s.zarr"
-    return path, run(path, snapshot_every=10).load()
+def runs():
+    problem = gd.Problem(init=init, cost=cost, evaluation=evaluation, data=X)
+    return gd.sweep(problem, GRID, 30, batch_size=5, record_every=10)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize(("rate", "seed", "noise_seed"), [(0.2, 4, 1), (0.05, 0, 0)])
-def test_every_run_equals_a_python_loop(stored, rate, seed, noise_seed):
-    result = stored[1].sel(learning_rate=rate, seed=seed, noise_seed=noise_seed)
+def test_every_run_equals_a_python_loop(runs, rate, seed, noise_seed):
+    result = runs.sel(learning_rate=rate, seed=seed, noise_seed=noise_seed)
     keys = gd.run_keys(0, seed=seed, noise_seed=noise_seed)
     w, model_state = init(keys.init)
     rows = Order([keys.order], 12, 5).rows(0, 30)[0]
@@ -64,10 +54,10 @@ def test_every_run_equals_a_python_loop(stored, rate, seed, noise_seed):
     )
 
 
-def test_runs_draw_different_random_numbers_and_diverged_runs_keep_their_model_state(stored):
-    ends = stored[1].params.sel(learning_rate=0.2).values.reshape(4, 2)
+def test_runs_draw_different_random_numbers_and_diverged_runs_keep_their_model_state(runs):
+    ends = runs.params.sel(learning_rate=0.2).values.reshape(4, 2)
     assert len(np.unique(ends, axis=0)) == 4
-    diverged = stored[1].sel(learning_rate=1e9)
+    diverged = runs.sel(learning_rate=1e9)
     assert (diverged.outcome == 3).all()
     assert (diverged["model_state.seen"] == diverged.diverged_at).all()
 

@@ -21,10 +21,10 @@ def run(path=None, continuable=None):
     return sweep(
         network(watched=True),
         grid,
-        1500,
+        300,
         batch_size=5,
         record_every=2,
-        snapshot_every=500,
+        snapshot_every=100,
         devices=jax.local_devices()[:1],
         continuable=continuable,
         store=path,
@@ -70,24 +70,24 @@ def counted(monkeypatch):
 
     monkeypatch.setattr(executor, "run_tiles", counted_tiles)
     monkeypatch.setattr(slab_runner, "start_blocks", counted_blocks)
-    monkeypatch.setattr(block_loop, "record_capacity", lambda *_: 64)
+    monkeypatch.setattr(block_loop, "record_capacity", lambda *_: 16)
     return steps, press
 
 
 def test_ctrl_c_saves_a_checkpoint_and_no_step_is_computed_twice(tmp_path, uninterrupted, counted):
     steps, press = counted
     handler = signal.getsignal(signal.SIGINT)
-    for after in (700, 4100, 4500, 10_000):  # the sweep has 8 tiles of 1,500 steps
+    for after in (140, 820, 900, 2000):  # the sweep has 8 tiles of 300 steps
         press.append(after)
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path, continuable=False)
         assert signal.getsignal(signal.SIGINT) is handler
-        assert after <= sum(steps.values()) < after + 1500
+        assert after <= sum(steps.values()) < after + 300
         unfinished = int((~finished(tmp_path)).sum())
-        assert unfinished == 8 - sum(count == 1500 for count in steps.values())
-        assert len(states(tmp_path)) == sum(0 < count < 1500 for count in steps.values()) <= 1
+        assert unfinished == 8 - sum(count == 300 for count in steps.values())
+        assert len(states(tmp_path)) == sum(0 < count < 300 for count in steps.values()) <= 1
     run(tmp_path, continuable=False)
-    assert list(steps.values()) == [1500] * 8
+    assert list(steps.values()) == [300] * 8
     assert same_bits(read_store(tmp_path), uninterrupted)
 
 
@@ -97,10 +97,10 @@ def test_no_step_is_repeated_after_ctrl_c_in_the_last_block(
 ):
     """The last evaluation of continuable runs is a separate block, before which they are saved."""
     steps, press = counted
-    press.append(8 * 1500)
+    press.append(8 * 300)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, continuable=continuable)
     assert int((~finished(tmp_path)).sum()) == len(states(tmp_path)) == continuable
     run(tmp_path, continuable=continuable)
-    assert sum(steps.values()) == 8 * 1500
+    assert sum(steps.values()) == 8 * 300
     assert same_bits(read_store(tmp_path), uninterrupted)

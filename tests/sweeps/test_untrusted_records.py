@@ -52,22 +52,28 @@ def forbid_execution(monkeypatch):
     assert "this" not in set(sys.modules) - before
 
 
-@pytest.mark.usefixtures("forbid_execution")
-@pytest.mark.parametrize("record", OPTIMIZERS, ids=str)
-def test_an_invalid_record_of_an_optimizer_is_rejected(altered, record):
-    path = altered(make_optimizer=record)
-    for call in (gd.replay, lambda store, at: gd.resume(store)):
-        with pytest.raises(StoreError) as caught:
-            call(path, AT)
-        assert "\n" not in str(caught.value)
+def resume(store, at):
+    gd.resume(store)
+
+
+def count_minima(store, at):
+    gd.minima.count_minima(None, store)
 
 
 @pytest.mark.usefixtures("forbid_execution")
-@pytest.mark.parametrize("record", PROBLEMS, ids=str)
-def test_an_invalid_record_of_a_problem_is_rejected(altered, record):
-    path = altered(problem=record)
-    for call in (gd.replay, run_of, lambda store, at: gd.minima.count_minima(None, store)):
-        with pytest.raises(StoreError, match=r"problem=\.\.\.") as caught:
+@pytest.mark.parametrize(
+    ("name", "record", "calls", "message"),
+    [
+        *(("make_optimizer", r, (gd.replay, resume), "optimizer") for r in OPTIMIZERS),
+        *(("problem", r, (gd.replay, run_of, count_minima), r"problem=\.\.\.") for r in PROBLEMS),
+    ],
+)
+def test_an_invalid_record_of_an_optimizer_or_a_problem_is_rejected(
+    altered, name, record, calls, message
+):
+    path = altered(**{name: record})
+    for call in calls:
+        with pytest.raises(StoreError, match=message) as caught:
             call(path, AT)
         assert "\n" not in str(caught.value)
 
@@ -89,7 +95,7 @@ def test_changed_data_raise_an_error_in_every_function_that_rebuilds_the_problem
     with pytest.raises(StoreError, match=r"digits had hash = '0+', .* the data set has changed"):
         factories.problem_from({**recorded, "hash": "0" * 16}, "s")
     path = altered(data_hash="0" * 16)
-    for call in (gd.replay, run_of, lambda store, at: gd.minima.count_minima(None, store)):
+    for call in (gd.replay, run_of, count_minima):
         with pytest.raises(StoreError, match="another sweep: data_hash: stored"):
             call(path, AT)
 
@@ -127,7 +133,7 @@ def test_an_invalid_record_raises_an_error(altered, changed):
 @pytest.mark.parametrize("named", [{"sed": [0, 1]}, {"seed": [0, 1], "scale": [1.0, 2.0]}])
 def test_a_recorded_axis_that_is_not_an_axis_of_the_arrays_raises_a_store_error(altered, named):
     path = altered(axes={"learning_rate": {"learning_rate": [0.1]}, "seed": named})
-    for call in (gd.replay, run_of, lambda store, at: gd.resume(store)):
+    for call in (gd.replay, run_of, resume):
         with pytest.raises(StoreError, match="which is not an axis of its arrays"):
             call(path, AT)
 
