@@ -7,15 +7,11 @@ from typing import Any
 import jax
 import xarray as xr
 
-from gdjax import machine
-from gdjax.errors import InputError
-from gdjax.machine import format_bytes
 from gdjax.search.rungs import run_rungs, with_search_variables
 from gdjax.search.spec import search_spec
 from gdjax.sweeps.check import check
-from gdjax.sweeps.dataset import nbytes
 from gdjax.sweeps.executor import execute
-from gdjax.sweeps.fit import FEWER, fit
+from gdjax.sweeps.fit import check_memory, fit
 from gdjax.sweeps.plans import MAX_PARAM_BYTES, Plan
 from gdjax.sweeps.spec import Sweep
 
@@ -99,10 +95,5 @@ def successive_halving(
     )
     where = (store, storage_options, devices, max_param_bytes, None, allow_unverified)
     plan = with_search_variables(fit(check(Plan(spec, *where))))
-    need, limit = nbytes(plan.layout, plan.layout.variables), machine.memory()
-    if need > limit:
-        raise InputError(
-            f"axes: a search keeps the arrays of its {spec.axes.runs:,} runs in memory, which "
-            f"needs {format_bytes(need)}, but the memory has {format_bytes(limit)}; {FEWER}"
-        )
+    check_memory(plan.layout)  # a search keeps the arrays of all runs in memory, also with a store
     return execute(plan, compute_tiles=run_rungs)

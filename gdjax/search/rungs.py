@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from gdjax import progress, slabs
 from gdjax.descent import outcome
@@ -29,11 +29,11 @@ from gdjax.slabs import rows_of
 from gdjax.stores.schema import Variable
 from gdjax.stores.writer import CHECKPOINTS, Store
 from gdjax.sweeps import dataset
-from gdjax.sweeps.checkpoint import SlabCheckpoint, SlabRecords, TileCheckpoint
+from gdjax.sweeps.checkpoint import SlabCheckpoint, SlabRecords
 from gdjax.sweeps.executor import Memory
 from gdjax.sweeps.plans import Plan
 from gdjax.sweeps.program import Program
-from gdjax.sweeps.slab_runner import SlabMonitor, slab_variables, start_blocks
+from gdjax.sweeps.slab_runner import SlabMonitor, restore_state, slab_variables, start_blocks
 
 Runs = Int[np.ndarray, " runs"]
 """Runs of a search, as positions in the flattened grid."""
@@ -58,10 +58,6 @@ class RungResult(NamedTuple):
     carry: list[np.ndarray]
     variables: dict[str, np.ndarray]
 
-    def take(self, rows: Bool[np.ndarray, " runs"]) -> "RungResult":
-        """Return the result for selected runs."""
-        return jax.tree.map(lambda array: array[rows], self)
-
 
 def with_search_variables(plan: Plan) -> Plan:
     """Return the plan of a search, with its own variables."""
@@ -81,8 +77,8 @@ def with_search_variables(plan: Plan) -> Plan:
     return dataclasses.replace(plan, layout=layout)
 
 
-def run_rungs(plan: Plan, sink: Store | Memory) -> int:
-    """Run a search into a store or memory, and return the number of tiles written."""
+def run_rungs(plan: Plan, sink: Store | Memory) -> None:
+    """Run a search into a store or memory."""
     search = Search(plan, sink)
     steps = np.diff(search.spec.rungs, prepend=0).tolist()
     active, total = np.ones(search.spec.axes.runs, bool), 0
@@ -98,7 +94,6 @@ def run_rungs(plan: Plan, sink: Store | Memory) -> int:
                 bar.update(len(result.runs) * num_steps)
             search.end_rung(rung, search.survivors(rung))
     search.remove_saved()
-    return search.num_written
 
 
 class Search:
@@ -109,14 +104,12 @@ class Search:
         sink: store or memory to which finished tiles are written.
 
     Attributes:
-        in_play: whether each run takes part in the next rung.
+        active: whether each run takes part in the next rung.
         reached: number of the last rung that each run has reached; -1 for none.
-        values: metric of each run at each rung, [rungs, runs]; NaN if unknown.
-        live: whether each run could continue after each rung, because its outcome was not one of
-            `SearchSpec.ending_outcomes` and its metric was known, [rungs, runs].
+        may_continue: whether each run may continue after that rung, because its outcome is not one
+            of `SearchSpec.ending_outcomes`, its metric is known, and its tile is not finished.
         carries: active runs of each program, sorted, and leaves of their carries.
         waiting: runs of each program that have reached the rung and may continue, in parts.
-        num_written: number of tiles written.
     """
 
     def __init__(self, plan: Plan, sink: Store | Memory):
@@ -130,13 +123,11 @@ class Search:
             name: array.reshape(grid.runs, *array.shape[len(grid.shape) :])
             for name, array in self.memory.arrays.items()
         }
-        self.in_play = np.ones(grid.runs, bool)
+        self.active = np.ones(grid.runs, bool)
         self.reached = np.full(grid.runs, -1)
-        self.values = np.full((len(self.spec.rungs), grid.runs), np.nan)
-        self.live = np.zeros((len(self.spec.rungs), grid.runs), bool)
+        self.may_continue = np.zeros(grid.runs, bool)
         self.carries: dict[int, Carries] = {}
         self.waiting: dict[int, list[Carries]] = {n: [] for n in range(len(plan.programs))}
-        self.num_written = 0
         self.finished = sink.finished().ravel()
         if isinstance(sink, Store) and self.finished.any():
             self._read_finished(sink)
@@ -162,14 +153,9 @@ class Search:
     def slabs(
         self, rung: int, number: int, due: Bool[np.ndarray, " runs"]
     ) -> Iterator[tuple[Runs, SlabCheckpoint | None]]:
-        """Yield the runs of each slab to compute for a rung, and their saved state if there is one.
+        """Yield the runs of each slab of a program that are due, and their saved state, if any.
 
         Slabs of saved runs come first. They may contain runs that are not due.
-
-        Args:
-            rung: number of the rung.
-            number: number of the program.
-            due: runs of this program that have to reach the rung.
         """
         due, width = due.copy(), self.plan.programs[number].width
         for runs, state in self._saved_slabs(rung, number):
@@ -185,18 +171,17 @@ class Search:
         if not isinstance(self.sink, Store):
             return
         program, (first, last) = self.plan.programs[number], self.spec.steps_to(rung)
+        own = np.flatnonzero(self.programs == number)
         for name in sorted(self.sink.location.sizes(CHECKPOINTS)):
             if not name.startswith(f"{_SAVED}{rung}.{number}."):
                 continue
             arrays, meta, _ = self.sink.load_state(f"{CHECKPOINTS}/{name}") or ({}, {}, ())
             runs = arrays.pop("runs", np.zeros(0))
-            if runs.ndim != 1 or runs.dtype != np.int64 or not 0 < len(runs) <= program.width:
+            is_own = runs.ndim == 1 and runs.dtype == np.int64 and np.isin(runs, own).all()
+            if not is_own or not 0 < len(np.unique(runs)) == len(runs) <= program.width:
                 continue
-            if not np.isin(runs, np.flatnonzero(self.programs == number)).all():
-                continue
-            state = TileCheckpoint.from_stored((arrays, meta), {}, 0, 0).slab
-            is_between = state is not None and first <= state.step <= last
-            if is_between and len(np.unique(runs)) == len(runs) and program.fits(state, first):
+            state = restore_state(program, arrays, meta, first)
+            if state is not None and first <= state.step <= last:
                 yield runs, state
 
     # Results
@@ -207,7 +192,7 @@ class Search:
         If `stop` is set, the slabs in progress are saved, and `KeyboardInterrupt` is raised.
         """
         for number, program in enumerate(self.plan.programs):
-            due = self.in_play & (self.reached < rung) & (self.programs == number)
+            due = self.active & (self.reached < rung) & (self.programs == number)
             pending = self.slabs(rung, number, due)
             pending = itertools.takewhile(lambda _: not stop.is_set(), pending)
             devices = self.plan.devices[: max(1, -(-int(due.sum()) // program.width))]
@@ -221,15 +206,12 @@ class Search:
             program.release()
 
     def _read_finished(self, store):
-        """Read the last rung of finished runs, and their metric at each rung."""
-        ended_runs = np.flatnonzero(self.finished[self.tiles])
-        runs = store.dataset()
-        ended = np.searchsorted(self.spec.rungs, runs["ended_at"].values.ravel()[ended_runs])
-        is_rung = np.isin(self.times(self.spec.metric), self.spec.rungs)
-        values = runs[self.spec.metric].values[..., is_rung].reshape(-1, len(self.spec.rungs))
-        self.values[:, ended_runs] = values[ended_runs].T
-        self.live[:, ended_runs] = np.arange(len(self.spec.rungs))[:, None] < ended
-        self.reached[ended_runs] = len(self.spec.rungs)
+        """Read the metric and the last rung of finished runs."""
+        ended, runs = self.finished[self.tiles], store.dataset()
+        values = runs[self.spec.metric].values.reshape(len(ended), -1)
+        self.arrays[self.spec.metric][ended] = values[ended]
+        steps = runs["ended_at"].values.ravel()[ended]
+        self.reached[ended] = np.searchsorted(self.spec.rungs, steps)
 
     def compute(
         self,
@@ -248,8 +230,8 @@ class Search:
         first, last = self.spec.steps_to(rung)
         rows = rows_of(runs, 0, program.width)
         if state is None and rung:
-            active, leaves = self.carries[self.programs[runs[0]]]
-            own = np.searchsorted(active, rows)
+            active_runs, leaves = self.carries[self.programs[runs[0]]]
+            own = np.searchsorted(active_runs, rows)
             state = SlabCheckpoint(first, [leaf[own] for leaf in leaves], {}, {})
         values = self.spec.axes.values(np.unravel_index(rows, self.spec.axes.shape))
         records, monitor = SlabRecords(state), SlabMonitor(self, (rung, runs), should_stop)
@@ -258,7 +240,7 @@ class Search:
             records.add(result)
             if result.num_steps == last and not result.is_last:
                 at_rung = records.checkpoint()
-                self.save_checkpoint((rung, runs), *TileCheckpoint([], at_rung).to_stored())
+                monitor.save(at_rung)
             if not result.is_last and monitor.pause(records.checkpoint):
                 return None
         assert at_rung is not None
@@ -294,8 +276,8 @@ class Search:
 
     def add(self, rung: int, result: RungResult) -> None:
         """Add the runs of a result that were due at the rung."""
-        is_due = self.in_play[result.runs] & (self.reached[result.runs] < rung)
-        runs, carry, variables = result.take(is_due)
+        is_due = self.active[result.runs] & (self.reached[result.runs] < rung)
+        runs, carry, variables = jax.tree.map(lambda array: array[is_due], result)
         first, last = self.spec.steps_to(rung)
         for name, values in variables.items():
             times = self.times(name)
@@ -306,10 +288,8 @@ class Search:
                 self.arrays[name][np.ix_(runs, columns)] = values
         self._classify(runs, last)
         self.reached[runs] = rung
-        is_last = self.times(self.spec.metric) == last
-        self.values[rung, runs] = self.arrays[self.spec.metric][runs][:, is_last][:, 0]
         ended = np.isin(self.arrays["outcome"][runs], self.spec.ending_outcomes)
-        self.live[rung, runs] = ~ended & ~np.isnan(self.values[rung, runs])
+        self.may_continue[runs] = ~ended & ~np.isnan(self.values(rung)[runs])
         if carry:
             self.waiting[self.programs[runs[0]]].append((runs, carry))
             if self.spec.reduction_factor is not None and self.spec.median_over is None:
@@ -327,12 +307,17 @@ class Search:
             self.spec.gradient_tolerance,
         )
 
+    def values(self, rung: int) -> Float[np.ndarray, " runs"]:
+        """Return the metric of each run at a rung; NaN if unknown."""
+        (column,) = np.flatnonzero(self.times(self.spec.metric) == self.spec.rungs[rung])
+        return self.arrays[self.spec.metric][:, column]
+
     def survivors(self, rung: int) -> Bool[np.ndarray, " runs"]:
         """Return which of the runs that have reached the rung continue; none after the last one."""
         if rung + 1 == len(self.spec.rungs):
             return np.zeros(self.spec.axes.runs, bool)
-        candidates = self.in_play & (self.reached >= rung) & self.live[rung]
-        return self.spec.survivors(self.values[rung], candidates, rung)
+        candidates = (self.reached > rung) | ((self.reached == rung) & self.may_continue)
+        return self.spec.survivors(self.values(rung), self.active & candidates, rung)
 
     def _drop(self, survive):
         """Drop the carries of runs that do not continue."""
@@ -345,10 +330,10 @@ class Search:
 
     def end_rung(self, rung: int, survive: Bool[np.ndarray, " runs"]) -> None:
         """End the runs that do not continue, and write the tiles without active runs."""
-        ended = np.flatnonzero(self.in_play & ~survive)
+        ended = np.flatnonzero(self.active & ~survive)
         self.arrays["ended_at"][ended] = self.spec.rungs[rung]
         self.arrays["rung"][ended] = rung
-        self.in_play = survive
+        self.active = survive
         self._drop(survive)
         for number, parts in self.waiting.items():
             if parts:
@@ -364,13 +349,12 @@ class Search:
     def _write_tiles(self, store):
         """Write the tiles whose runs have all ended."""
         due = ~self.finished
-        due[self.tiles[self.in_play]] = False
+        due[self.tiles[self.active]] = False
         for number in np.flatnonzero(due):
             tile = tuple(int(i) for i in np.unravel_index(number, self.plan.layout.schema.tiles))
             region = store.schema.region(tile)
             store.write(tile, {name: array[region] for name, array in self.memory.arrays.items()})
             self.finished[number] = True
-            self.num_written += 1
 
     def save_checkpoint(
         self, key: tuple[int, Runs], arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]

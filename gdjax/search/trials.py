@@ -36,11 +36,10 @@ from gdjax.search.rungs import Search, with_search_variables
 from gdjax.search.spec import DIRECTIONS, SearchSpec, search_spec
 from gdjax.stores import open_dataset
 from gdjax.sweeps.axes import SEEDS, Axes, axes, axes_along, is_static, zip_axes
-from gdjax.sweeps.check import check_devices, check_program
+from gdjax.sweeps.check import check
 from gdjax.sweeps.executor import Memory
 from gdjax.sweeps.fit import fit, restrict
 from gdjax.sweeps.plans import Plan
-from gdjax.sweeps.program import programs_of
 from gdjax.sweeps.spec import Sweep
 
 if TYPE_CHECKING:
@@ -101,16 +100,13 @@ def optimize(
     check_choice("diverged", diverged, DIVERGED)
     check_whole("num_trials", num_trials, 1)
     check_whole("batch", batch, 1)
-    used = jax.local_devices() if devices is None else devices
-    check_devices(used)
     # The pruner selects the runs that continue.
     spec = search_spec(sweep, rungs, reduction_factor=None, metric=metric, direction=direction)
     _check_study(study, metric, direction)
     space = _space(sweep.axes, space)
     corners = dataclasses.replace(spec, axes=_corners(space))
-    for program in programs_of(corners, used):
-        check_program(program)
-    worst = math.inf if direction == "minimize" else -math.inf
+    used = check(Plan(corners, devices=devices)).devices
+    worst = _worst(diverged, direction)
     _enqueue_interrupted(study, space)
     with (
         interruptible() as stop,
@@ -123,7 +119,7 @@ def optimize(
             for rung in range(len(spec.rungs)):
                 for group in groups:
                     list(group.search.run(rung, stop))
-                _tell(groups, study, rung, diverged, worst)
+                _tell(groups, study, rung, worst)
         bar.update(max(0, num_trials - bar.n))
 
 
@@ -180,8 +176,8 @@ def to_study(
     }
     if study is None:
         study = optuna.create_study(direction=direction)
-    worst = math.inf if direction == "minimize" else -math.inf
-    study.add_trials(_finished_trial(run, space, metric, diverged, worst) for run in finished)
+    worst = _worst(diverged, direction)
+    study.add_trials(_finished_trial(run, space, metric, worst) for run in finished)
     return study
 
 
@@ -239,6 +235,12 @@ def _corners(space):
         for name, extremes in numeric.items()
     }
     return axes(**static, trial=zip_axes(**rows))
+
+
+def _worst(diverged, direction):
+    """Return the value of a diverged trial; NaN if it fails."""
+    worst = math.nan if diverged == "fail" else math.inf
+    return worst if direction == "minimize" else -worst
 
 
 # -- runs of a batch
@@ -310,7 +312,7 @@ def _enqueue_interrupted(study, space):
             study.tell(trial.number, state=TrialState.FAIL)
 
 
-def _tell(groups, study, rung, diverged, worst):
+def _tell(groups, study, rung, worst):
     """Report the records up to a rung, and end the trials and runs that do not continue.
 
     Trials are reported in the order of their numbers, since a pruner compares a trial with those
@@ -324,7 +326,7 @@ def _tell(groups, study, rung, diverged, worst):
         for trial in equal
     ]
     for trial, number, run in sorted(entries, key=lambda entry: entry[0].number):
-        if _continues(trial, groups[number].search, run, rung, study, diverged, worst):
+        if _continues(trial, groups[number].search, run, rung, study, worst):
             survive[number][run] = True
         else:
             groups[number].trials[run].remove(trial)
@@ -332,7 +334,7 @@ def _tell(groups, study, rung, diverged, worst):
         group.search.end_rung(rung, runs)
 
 
-def _continues(trial, search, run, rung, study, diverged, worst):
+def _continues(trial, search, run, rung, study, worst):
     """Report a trial, and finish it if it ends here; return whether it continues."""
     from optuna.trial import TrialState
 
@@ -342,21 +344,15 @@ def _continues(trial, search, run, rung, study, diverged, worst):
         if step > reported and not math.isnan(value):
             trial.report(value, step)
     outcome = Outcome(int(search.arrays["outcome"][run]))
-    if outcome is Outcome.DIVERGED:
-        trial.set_user_attr(OUTCOME, outcome.name)
-        fails = diverged == "fail"
-        study.tell(trial, None if fails else worst, TrialState.FAIL if fails else None)
+    if outcome is not Outcome.DIVERGED and rung + 1 < len(search.spec.rungs):
+        if not trial.should_prune():
+            return True
+        study.tell(trial, state=TrialState.PRUNED)
         return False
-    if rung + 1 < len(search.spec.rungs):
-        if trial.should_prune():
-            study.tell(trial, state=TrialState.PRUNED)
-            return False
-        return True
     trial.set_user_attr(OUTCOME, outcome.name)
-    if math.isnan(values[-1]):
-        study.tell(trial, state=TrialState.FAIL)
-    else:
-        study.tell(trial, values[-1])
+    value = worst if outcome is Outcome.DIVERGED else values[-1]
+    fails = math.isnan(value)
+    study.tell(trial, None if fails else value, TrialState.FAIL if fails else TrialState.COMPLETE)
     return False
 
 
@@ -377,19 +373,18 @@ def _distribution(name, values):
     return distributions.FloatDistribution(low, high, log=log)
 
 
-def _finished_trial(run: RunHistory, space, metric, diverged, worst):
+def _finished_trial(run: RunHistory, space, metric, worst):
     """Return a run as a frozen trial."""
     from optuna.trial import TrialState, create_trial
 
     values = run.records[metric]
     reported = {int(s): float(v) for s, v in zip(run.step, values, strict=True) if not np.isnan(v)}
-    state, value = TrialState.COMPLETE, float(values[-1])
-    if run.outcome is Outcome.DIVERGED:
-        state, value = (TrialState.FAIL, None) if diverged == "fail" else (state, worst)
-    elif math.isnan(value):  # a search ended the run before the last step
-        state, value = (
-            (TrialState.PRUNED, reported[max(reported)]) if reported else (TrialState.FAIL, None)
-        )
+    has_diverged = run.outcome is Outcome.DIVERGED
+    state, value = TrialState.COMPLETE, worst if has_diverged else float(values[-1])
+    if math.isnan(value):
+        state, value = TrialState.FAIL, None
+        if reported and not has_diverged:  # a search ended the run before the last step
+            state, value = TrialState.PRUNED, reported[max(reported)]
     seeds = {name: value for name, value in run.at.items() if name.split(".")[-1] in SEEDS}
     attrs = {OUTCOME: run.outcome.name, **seeds}
     if run.diverged_at is not None:

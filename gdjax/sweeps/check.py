@@ -7,7 +7,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
-from typing import Any
 
 import jax
 import numpy as np
@@ -82,14 +81,10 @@ def _check_place(plan):
         )
     if plan.client is not None and not hasattr(plan.client, "submit"):
         raise InputError(f"client = {plan.client!r:.80}, expected a dask.distributed.Client")
-    if plan.devices is not None:
-        check_devices(plan.devices)
-
-
-def check_devices(devices: Any) -> None:
-    """Check that an argument is a list of devices."""
-    is_list = isinstance(devices, Sequence) and not isinstance(devices, str)
-    if not is_list or not devices or not all(isinstance(device, jax.Device) for device in devices):
+    devices = plan.devices
+    is_list = isinstance(devices, Sequence) and devices and not isinstance(devices, str)
+    is_valid = is_list and all(isinstance(device, jax.Device) for device in devices)
+    if devices is not None and not is_valid:
         raise InputError(
             f"devices = {devices!r:.80}, expected a list of devices, such as "
             f"jax.devices('cpu')[:1]; leave it out to use all local devices"
@@ -134,9 +129,9 @@ def _check_functions(program: Program) -> None:
     inputs = params, problem.data, program.supplied
     idle = trace_axes(program.cost, "cost", roles, grid, *inputs).idle
     check_deterministic(program.functions)
-    others = [metric.function for metric in problem.metrics.values()]
-    others += [] if problem.evaluation is None else [problem.evaluation]
-    used = {keyword for function in others for keyword in declared(function)}
+    evaluations = [metric.function for metric in problem.metrics.values()]
+    evaluations += [] if problem.evaluation is None else [problem.evaluation]
+    used = {keyword for function in evaluations for keyword in declared(function)}
     check_effect(tuple(axis for axis in idle if roles[axis].keyword not in used), "the cost")
     one_step = partial(one_update, program.make_optimizer)
     idle = trace_axes(one_step, "optimizer", roles, grid, params).idle

@@ -1,9 +1,8 @@
-"""Records of a slab in progress, and checkpoints of unfinished tiles.
+"""Records of a slab in progress, and the state from which it continues.
 
-    SlabCheckpoint: step, carry, records, arrays       TileCheckpoint: finished slabs, current slab
+    SlabCheckpoint: step, carry, records, arrays
 
-Both are stored as named arrays and numbers. Since stores are untrusted input, the names, shapes
-and types of a checkpoint are compared with the expected ones.
+It is stored as named arrays and numbers, which `SlabMonitor` saves and loads.
 """
 
 from collections import defaultdict
@@ -18,9 +17,6 @@ from jaxtyping import PyTree
 from gdjax.descent.block import Records
 from gdjax.descent.block_loop import BlockResult
 from gdjax.sweeps.dataset import as_numbers, storable
-
-Stored = tuple[dict[str, np.ndarray], dict[str, Any]]
-"""Stored form of a checkpoint: arrays by name, and numbers by name."""
 
 
 class SlabCheckpoint(NamedTuple):
@@ -38,78 +34,23 @@ class SlabCheckpoint(NamedTuple):
     records: dict[str, np.ndarray]
     arrays: dict[str, list[np.ndarray]]
 
-    def described(self) -> PyTree:
-        """Return the shape and type of each array, for comparison of checkpoints."""
-        arrays = (self.carry, self.records, self.arrays)
-        return jax.tree.map(lambda a: (tuple(a.shape), np.dtype(a.dtype)), arrays)
+    def names(self) -> PyTree:
+        """Return the names under which carry, records and arrays are stored, in their structure."""
+        return (
+            [f"carry.{i}" for i in range(len(self.carry))],
+            {name: f"records.{name}" for name in self.records},
+            {name: [f"kept.{name}.{i}" for i in range(len(a))] for name, a in self.arrays.items()},
+        )
+
+    def named(self) -> dict[str, np.ndarray]:
+        """Return all arrays by the names under which they are stored."""
+        names, arrays = jax.tree.leaves(self.names()), jax.tree.leaves(self[1:])
+        return dict(zip(names, arrays, strict=True))
 
 
-class TileCheckpoint(NamedTuple):
-    """State of an unfinished tile.
-
-    Args:
-        done: variables of each finished slab.
-        slab: state of the next slab; None before its first checkpoint.
-    """
-
-    done: list[dict[str, np.ndarray]]
-    slab: SlabCheckpoint | None = None
-
-    def to_stored(self) -> Stored:
-        """Return the checkpoint as named arrays and numbers."""
-        meta: dict[str, Any] = {"slabs": len(self.done)}
-        arrays = {f"done.{name}": a for name, a in join_slabs(self.done).items()}
-        if self.slab is not None:
-            meta |= {"step": self.slab.step, "leaves": len(self.slab.carry)}
-            arrays |= {f"carry.{i}": leaf for i, leaf in enumerate(self.slab.carry)}
-            arrays |= {f"records.{name}": a for name, a in self.slab.records.items()}
-            for name, leaves in self.slab.arrays.items():
-                arrays |= {f"kept.{name}.{i}": leaf for i, leaf in enumerate(leaves)}
-        return arrays, meta
-
-    @classmethod
-    def from_stored(
-        cls,
-        stored: Stored | None,
-        run_shapes: Mapping[str, tuple[tuple[int, ...], np.dtype]],
-        runs: int,
-        slabs: int,
-    ) -> "TileCheckpoint":
-        """Return the stored checkpoint, or an empty one if none matches."""
-        arrays, meta = stored or ({}, {})
-        count = meta.get("slabs", 0)
-        if type(count) is not int or not 0 <= count <= slabs:
-            return cls([])
-        done = {n.removeprefix("done."): a for n, a in arrays.items() if n.startswith("done.")}
-        expected = {name: ((count * runs, *s), d) for name, (s, d) in run_shapes.items() if count}
-        if {name: (a.shape, a.dtype) for name, a in done.items()} != expected:
-            return cls([])
-        parts = [
-            {name: a[i * runs : (i + 1) * runs] for name, a in done.items()} for i in range(count)
-        ]
-        return cls(parts, _slab_from_stored(arrays, meta))
-
-
-def _slab_from_stored(arrays, meta):
-    """Return the state of the current slab; None if absent or invalid."""
-    step, count = meta.get("step"), meta.get("leaves")
-    if type(step) is not int or type(count) is not int or not 0 <= count <= len(arrays):
-        return None
-    carry = [arrays.get(f"carry.{i}") for i in range(count)]
-    if any(leaf is None for leaf in carry):
-        return None
-    records, leaves_of = {}, defaultdict(dict)
-    for name, array in arrays.items():
-        kind, _, rest = name.partition(".")
-        if kind == "records":
-            records[rest] = array
-        elif kind == "kept":
-            metric, _, number = rest.rpartition(".")
-            leaves_of[metric][number] = array
-    recorded = {name: [by.get(str(i)) for i in range(len(by))] for name, by in leaves_of.items()}
-    if any(leaf is None for leaves in recorded.values() for leaf in leaves):
-        return None
-    return SlabCheckpoint(step, carry, records, recorded)
+def described(named: Mapping[str, Any]) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    """Return the shape and type of each array, for comparison of checkpoints."""
+    return {name: (tuple(a.shape), np.dtype(a.dtype)) for name, a in named.items()}
 
 
 class SlabRecords:
@@ -117,11 +58,9 @@ class SlabRecords:
 
     Args:
         start: checkpoint from which the slab continues; None for its initial state.
-        first_record: step before which records and arrays are dropped.
     """
 
-    def __init__(self, start: SlabCheckpoint | None = None, *, first_record: int = 0):
-        self.first_record = first_record
+    def __init__(self, start: SlabCheckpoint | None = None):
         self.carry: Any = None
         self.carry_before_last: PyTree = None
         self.step = 0 if start is None else start.step
@@ -135,15 +74,10 @@ class SlabRecords:
 
     def add(self, result: BlockResult) -> None:
         """Add the records of a block."""
-        late = result.recorded_steps >= self.first_record
         for name, array in named_records(result.records).items():
-            self._records[name].append(array[:, late])
-        for name, (steps, values) in result.arrays.items():
-            late = steps >= self.first_record
-            if late.any():
-                self._arrays[name].append(
-                    [np.asarray(leaf)[:, late] for leaf in jax.tree.leaves(values)]
-                )
+            self._records[name].append(array)
+        for name, (_, values) in result.arrays.items():
+            self._arrays[name].append(jax.tree.leaves(values))
         self.carry, self.step = result.carry, result.num_steps
 
     def keep_before_last(self, carry: PyTree) -> None:

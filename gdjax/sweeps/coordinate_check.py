@@ -68,8 +68,6 @@ def coordinate_check(
         (layer, step): the mean over seeds of the slope of log change against log width, with
         Student's 95 % confidence interval. The slope is NaN if a change is 0 or a run diverged.
 
-    References: Yang et al. 2022, arXiv 2203.03466, appendix D.1.
-
     Examples:
         One step of sign descent changes the activations of the first layer of a linear network by
         eta |x|_1 at every width:
@@ -104,21 +102,20 @@ def coordinate_check(
         "root_seed": root_seed,
     }
     grid = axes(learning_rate=[learning_rate], seed=range(num_seeds))
-    measured, layers = {}, {}
+    measured, first = {}, None
     for name, value in problems.items():
         problem, options = value if isinstance(value, tuple) else (value, {})
         require_problem(problem, f"problems[{name!r}]")
         batch = jax.tree.map(lambda a: a[:num_samples], problem.data)
-        layers[name] = _layers(problem, activations, batch, name)
-        metric = Metric(_change(activations), batch, init=activations, dims=("layer",))
-        measured[name] = problem, {**shared, **options, "metrics": {CHANGE: metric}}
-    first = next(iter(layers.values()))
-    for name, here in layers.items():
-        if here != first:
+        layers = _layers(problem, activations, batch, name)
+        first = first or layers
+        if layers != first:
             raise InputError(
-                f"coordinate_check: activations returned {here!r:.80} for {name!r}, expected the "
+                f"coordinate_check: activations returned {layers!r:.80} for {name!r}, expected the "
                 f"layers of the first width, {first!r:.80}"
             )
+        metric = Metric(_change(activations), batch, init=activations, dims=("layer",))
+        measured[name] = problem, {**shared, **options, "metrics": {CHANGE: metric}}
     sweeps = {
         name: sweep(problem, grid, listed[-1], **options)
         for name, (problem, options) in measured.items()

@@ -39,6 +39,7 @@ from distributed.comm import CommClosedError
 from gdjax import progress
 from gdjax.errors import GdjaxError
 from gdjax.interrupts import interruptible
+from gdjax.stores.reader import read_root
 from gdjax.stores.schema import Layout, plain
 from gdjax.stores.writer import Store, Tiles, require_same
 from gdjax.sweeps.fit import fit
@@ -64,21 +65,17 @@ class Plugin(WorkerPlugin):
         self._devices: Any = None  # a queue and a lock, which cannot be pickled
         self._planning: Any = None
         self._plan: Plan | None = None
-        self._compared = False
 
     def setup(self, worker: Any) -> None:
         self._devices, self._planning = queue.SimpleQueue(), threading.Lock()
 
     @contextlib.contextmanager
-    def planned(
-        self, tile_shape: tuple[int, ...] | None = None
-    ) -> Generator[tuple[Plan, jax.Device]]:
+    def planned(self) -> Generator[tuple[Plan, jax.Device]]:
         """Provide the plan of the sweep, and a device of the worker that is not in use."""
         with jax.enable_x64(self.x64):
             with self._planning:
                 if self._plan is None:
-                    devices = tuple(jax.local_devices())
-                    self._plan = fit(replace(self.checked(), devices=devices), tile_shape)
+                    self._plan = self._fit(tuple(jax.local_devices()))
                     for device in self._plan.devices:
                         self._devices.put(device)
             device = self._devices.get()
@@ -87,31 +84,31 @@ class Plugin(WorkerPlugin):
             finally:
                 self._devices.put(device)
 
-    def checked(self) -> Plan:
-        """Return the unpickled plan."""
-        return cloudpickle.loads(self.pickled)
+    def _fit(self, devices: tuple[jax.Device, ...]) -> Plan:
+        """Fit the plan to devices and to its store, if that exists, and compare it with the store.
 
-    def compare(self, tiles: Tiles, plan: Plan) -> None:
-        """Check once that this worker computes the sweep of the store."""
-        if not self._compared:
-            stored = {k: v for k, v in tiles.attributes["identity"].items() if k != "layout"}
-            here = plain(plan.identity, "identity")
-            require_same(tiles.location, stored, here, plan.allow_unverified)
-        self._compared = True
+        All workers thus compute the tiles of the first one, which creates the store.
+        """
+        plan = replace(cloudpickle.loads(self.pickled), devices=devices)
+        if (root := read_root(plan.location)) is None:
+            return fit(plan)
+        stored = root.document["attributes"]["identity"]
+        plan = fit(replace(plan, stored=stored))
+        recorded = {name: value for name, value in stored.items() if name != "layout"}
+        here = plain(plan.identity, "identity")
+        require_same(plan.location, recorded, here, plan.allow_unverified)
+        return plan
 
 
 @contextlib.contextmanager
 def on_workers(
     plan: Plan,
-) -> Generator[tuple[Layout, dict[str, Any], Callable[[Store], int]]]:
-    """Prepare the workers of a cluster for a sweep.
-
-    Args:
-        plan: checked plan, with a store that all workers can access by the same path or URL.
+) -> Generator[tuple[Layout, dict[str, Any], Callable[[Store], None]]]:
+    """Prepare the workers of a cluster for a sweep with a store that all of them can access.
 
     Yields:
         Layout and identity of the sweep on the devices of a worker; and a function that computes
-        the missing tiles of a store and returns their number.
+        the missing tiles of a store.
     """
     client, location = plan.client, getattr(plan.location, "path", plan.location)
     plugin = Plugin(f"gdjax-{uuid.uuid4().hex}", cloudpickle.dumps(_portable(plan, str(location))))
@@ -119,8 +116,7 @@ def on_workers(
     try:
         _register(client, plugin)
         layout, identity = client.submit(_fit, plugin.name, pure=False).result()
-        tile_shape = tuple(layout.tile.values())
-        yield layout, identity, partial(_hand_out, client, plugin.name, tile_shape)
+        yield layout, identity, partial(_hand_out, client, plugin.name)
     except Exception as error:
         if client.status == "running" and not isinstance(error, CommClosedError):
             raise
@@ -155,8 +151,8 @@ def _portable(plan: Plan, store: str) -> Plan:
     return replace(plan, sweep=sweep, store=store, devices=(), client=None)
 
 
-def _hand_out(client: Client, name: str, tile_shape: tuple[int, ...], store: Store) -> int:
-    """Compute all missing tiles on the workers, and return their number."""
+def _hand_out(client: Client, name: str, store: Store) -> None:
+    """Compute all missing tiles on the workers."""
     missing = [tuple(tile) for tile in np.argwhere(~store.finished()).tolist()]
     stopping = Event(name, client=client)
     submitted: dict[Any, Future] = {}
@@ -169,7 +165,7 @@ def _hand_out(client: Client, name: str, tile_shape: tuple[int, ...], store: Sto
             progress.bar(total=len(missing), unit="tile", delay=1) as bar,
         ):
             for tile in missing:
-                future = client.submit(_compute, name, tile_shape, tile, pure=False)
+                future = client.submit(_compute, name, tile, pure=False)
                 submitted[future.key] = future
                 answers.add(future)
             while not answers.is_empty():
@@ -194,7 +190,6 @@ def _hand_out(client: Client, name: str, tile_shape: tuple[int, ...], store: Sto
         client.cancel(list(submitted.values()))
     if failure is not None:
         raise failure
-    return len(missing)
 
 
 def _plugin(name: str) -> Plugin:
@@ -209,16 +204,15 @@ def _fit(name: str) -> tuple[Layout, dict[str, Any]]:
         return plan.layout, plan.identity
 
 
-def _compute(name: str, tile_shape: tuple[int, ...], tile: tuple[int, ...]) -> bool:
+def _compute(name: str, tile: tuple[int, ...]) -> bool:
     """Compute one tile on a worker and write it; return whether it is finished."""
     plugin, stop = _plugin(name), Event(name, client=get_client())
-    with plugin.planned(tile_shape) as (plan, device):
+    with plugin.planned() as (plan, device):
         tiles = Tiles(plan.location, writer(device))
         if tiles.record(tile) is not None:
             return True
         if stop.is_set():
             return False
-        plugin.compare(tiles, plan)
         computed = run_tiles(plan, [tile], device, SlabMonitor(tiles, [tile], stop.is_set))
         if computed is None:
             return False

@@ -41,20 +41,13 @@ def known_masks(
     first_record: int = 0,
 ) -> dict[str, Bool[np.ndarray, "runs records"]]:
     """Return masks for metrics whose type has no NaN: True before a run diverges."""
-    masks = {}
+    masks, steps = {}, schedule.recorded_steps()
+    steps = steps[steps >= first_record]
     for name, value in array_metrics.items():
         if value.dtype.kind != "f":
-            before = metric_steps(schedule, name, first_record)[None] < diverged_at[:, None]
+            before = steps[schedule.is_kept(name, steps)] < diverged_at[:, None]
             masks[name + KNOWN] = before | (diverged_at < 0)[:, None]
     return masks
-
-
-def metric_steps(
-    schedule: RecordSchedule, name: str, first_record: int = 0
-) -> Int[np.ndarray, " records"]:
-    """Return the steps at which snapshots or a metric are recorded."""
-    steps = schedule.recorded_steps()
-    return steps[schedule.is_kept(name, steps) & (steps >= first_record)]
 
 
 class Arrays(NamedTuple):
@@ -120,12 +113,7 @@ def stored_name(name: str, *, params_are_final: bool) -> str:
     """Return the name of the stored array that equals an array of the carry.
 
     The stored carry is that before the last evaluation. Its model state and parameters are the
-    final ones, which are stored only once.
-
-    Args:
-        name: name of an array.
-        params_are_final: whether the stored parameters are those of the carry, as they are without
-            separate evaluation parameters.
+    final ones, which are stored only once, unless there are separate evaluation parameters.
 
     Examples:
         >>> stored_name("carry.state.params.weights", params_are_final=True)

@@ -37,7 +37,7 @@ def execute(
     prepare: Callable[[Store], None] | None = None,
     *,
     part: tuple[int, int] | None = None,
-    compute_tiles: "Callable[[Plan, Store | Memory], int] | None" = None,
+    compute_tiles: "Callable[[Plan, Store | Memory], None] | None" = None,
 ) -> xr.Dataset:
     """Compute the missing tiles of a sweep and return its Dataset.
 
@@ -45,15 +45,15 @@ def execute(
         plan: result of `fit`.
         prepare: function called with the opened store before tiles are computed.
         part: number of the part to compute and number of parts; None for all missing tiles.
-        compute_tiles: function that computes the missing tiles of a store or of memory and returns
-            their number; None for `run_missing`.
+        compute_tiles: function that computes the missing tiles of a store or of memory; None for
+            `run_missing`.
     """
     started = time.perf_counter()
+    compute = partial(compute_tiles or partial(run_missing, part=part), plan)
     if plan.store is None:
-        runs = compute_in_memory(plan, compute_tiles or run_missing)
+        runs = compute_in_memory(plan, compute)
         return runs.assign_attrs(seconds=time.perf_counter() - started)
     if plan.client is None:
-        compute = partial(compute_tiles or partial(run_missing, part=part), plan)
         shared = part is not None
         computed = complete_store(plan, plan.layout, plan.identity, compute, prepare, shared=shared)
     else:
@@ -65,10 +65,10 @@ def execute(
     return runs.assign_attrs(seconds=time.perf_counter() - started) if computed else runs
 
 
-def compute_in_memory(plan: Plan, compute_tiles: "Callable[[Plan, Memory], int]") -> xr.Dataset:
+def compute_in_memory(plan: Plan, compute: "Callable[[Memory], None]") -> xr.Dataset:
     """Compute a sweep in memory and return a Dataset with the attributes of a store."""
     memory = Memory(plan.layout)
-    compute_tiles(plan, memory)
+    compute(memory)
     settings = {**described_settings(plan.sweep), "continuable": plan.keeps_carry}
     variables, coordinates = plan.layout.variables, plan.layout.coordinates
     dataset = xr.Dataset(
@@ -91,7 +91,7 @@ def complete_store(
     plan: Plan,
     layout: Layout,
     identity: Mapping[str, Any],
-    compute: Callable[[Store], int],
+    compute: Callable[[Store], None],
     prepare: Callable[[Store], None] | None = None,
     *,
     shared: bool = False,
@@ -99,15 +99,14 @@ def complete_store(
     """Open the store of a sweep, remove damaged tiles and compute the missing ones.
 
     A complete store is not written to, so it may be read-only. Return whether it was not complete.
+    If the store is shared, other processes may compute other tiles at the same time. Finished tiles
+    are then not verified, since each of many processes would read the whole store.
 
     Args:
         plan: plan with the location of the store.
-        layout: arrays of the sweep, as in `Store`.
-        identity: identity of the sweep, as in `Store`.
-        compute: function that computes the missing tiles and returns their number.
+        layout, identity, shared: as in `Store`.
+        compute: function that computes the missing tiles.
         prepare: function called with the opened store before `compute`.
-        shared: whether other processes may compute other tiles at the same time. Finished tiles are
-            then not verified, since each of many processes would read the whole store.
     """
     location, allow_unverified = plan.location, plan.allow_unverified
     if not shared and is_complete(location, layout, identity, allow_unverified):
@@ -136,23 +135,18 @@ def complete_store(
     return True
 
 
-def run_missing(plan: Plan, sink: "Store | Memory", part: tuple[int, int] | None = None) -> int:
-    """Compute missing tiles of a store or of memory, and return their number.
+def run_missing(plan: Plan, sink: "Store | Memory", part: tuple[int, int] | None = None) -> None:
+    """Compute missing tiles of a store or of memory: all, or those of a part.
 
-    Args:
-        plan: plan of the sweep.
-        sink: store or memory.
-        part: number of a part, and number of parts: every count-th group of tiles that share slabs.
-            Groups are those of all tiles, so that processes with different numbers of parts compute
-            the same groups. None for all missing tiles.
+    A part is every n-th group of tiles that share slabs. Groups are those of all tiles, so that
+    processes with different numbers of parts compute the same groups.
     """
     missing = ~sink.finished()
     if part is None:
         groups = plan.groups(tuple(tile) for tile in np.argwhere(missing).tolist())
     else:
-        mine = plan.groups(np.ndindex(*missing.shape))[part[0] :: part[1]]
-        groups = [tiles for tiles in mine if any(missing[tile] for tile in tiles)]
-    num_tiles = sum(map(len, groups))
+        groups_of_part = plan.groups(np.ndindex(*missing.shape))[part[0] :: part[1]]
+        groups = [tiles for tiles in groups_of_part if any(missing[tile] for tile in tiles)]
     num_runs = [sum(len(plan.positions(tile)[0]) for tile in tiles) for tiles in groups]
     devices = plan.devices[: max(1, len(groups))]
     for number in sorted({plan.program_of(tiles[0]) for tiles in groups}):
@@ -214,7 +208,6 @@ def run_missing(plan: Plan, sink: "Store | Memory", part: tuple[int, int] | None
                 raise
         if stop.is_set():
             raise KeyboardInterrupt
-    return num_tiles
 
 
 class Memory:

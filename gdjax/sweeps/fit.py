@@ -10,10 +10,9 @@ shapes and of the size of the memory; then each program is compiled once.
 """
 
 import dataclasses
-import itertools
 import math
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -35,7 +34,7 @@ from gdjax.sweeps.program import Program, programs_of, remembered, tree_nbytes
 
 MAX_GATHERED_FILES = 900  # number of files in a store above which a tile has several slabs
 MAX_GATHERED_TILE_BYTES = 2**28  # maximum size of a tile of several slabs, which is held in memory
-FEWER = "choose a larger record_every or snapshot_every, or fewer runs"
+REMEDY = "choose a larger record_every or snapshot_every, or fewer runs"
 
 # Widths of slabs, each with the maximum number of bytes of a run (`step_nbytes`).
 # They are multiples of 16, the number of float32 numbers of a vector register of AVX-512, since
@@ -51,22 +50,13 @@ ACCELERATOR_WIDTHS = ((4096, 2**10), (512, 5 * 2**15), (64, 2**26))
 MAX_RECORD_NBYTES = 2**28  # size of a run while it is recorded, above which its width is 1
 
 
-def width_for(run_nbytes: int, widths: Sequence[tuple[int, int]]) -> int:
-    """Return the width of the slabs of a program, from the size of a run; 1 if none fits.
-
-    Examples:
-        >>> width_for(50, CPU_WIDTHS), width_for(10**5, CPU_WIDTHS), width_for(10**9, CPU_WIDTHS)
-        (512, 32, 1)
-    """
-    return next((width for width, most in widths if run_nbytes <= most), 1)
-
-
 def slab_width(program: Program) -> int:
-    """Return the number of runs that a device computes together."""
+    """Return the number of runs that a device computes together; 1 if no width fits."""
     if _record_nbytes(program) > MAX_RECORD_NBYTES:
         return 1
-    is_cpu = program.devices[0].platform == "cpu"
-    return width_for(step_nbytes(program), CPU_WIDTHS if is_cpu else ACCELERATOR_WIDTHS)
+    widths = CPU_WIDTHS if program.devices[0].platform == "cpu" else ACCELERATOR_WIDTHS
+    run_nbytes = step_nbytes(program)
+    return next((width for width, limit in widths if run_nbytes <= limit), 1)
 
 
 def step_nbytes(program: Program) -> int:
@@ -129,19 +119,14 @@ def _dependent_nbytes(jaxpr, dependent: set) -> int:
     return total
 
 
-def fit(plan: Plan, tile_shape: tuple[int, ...] | None = None) -> Plan:
-    """Compile the programs of a plan, and choose its tiles and arrays.
-
-    Args:
-        plan: result of `check`.
-        tile_shape: number of runs of a tile along each dimension; None to choose it.
-    """
+def fit(plan: Plan) -> Plan:
+    """Compile the programs of a plan that has been checked, and choose its tiles and arrays."""
     if plan.client is not None:
         return plan  # workers fit it to their devices
     sweep, devices = plan.sweep, plan.devices
     unfitted = programs_of(sweep, devices, plan.start, keeps_carry=plan.keeps_carry)
     programs = tuple(map(fit_program, unfitted))
-    layout = _layout(plan, programs, tile_shape or _tile_shape(plan, programs))
+    layout = _layout(plan, programs)
     _check_static_axes(programs)
     compiled = [program.compiled_block for program in programs]
     usable = slabs.concurrent_devices(compiled, devices)
@@ -150,7 +135,7 @@ def fit(plan: Plan, tile_shape: tuple[int, ...] | None = None) -> Plan:
         usable = usable[: max(1, slabs.memory_limit(devices[0]) // max(slab_bytes, 1))]
     if plan.store is None:
         layout = _layout_in_memory(layout, plan.max_param_bytes)
-    elif plan.stored is None and tile_shape is None and isinstance(plan.location, Folder):
+    elif plan.stored is None and isinstance(plan.location, Folder):
         check_disk(plan.location.path, layout)
     return dataclasses.replace(plan, programs=programs, layout=layout, devices=usable)
 
@@ -172,7 +157,7 @@ def fit_program(program: Program) -> Program:
     return program
 
 
-def _layout(plan, programs, tile_shape):
+def _layout(plan, programs):
     """Return the layout of the arrays that all programs compute: each once, or as in the store."""
     first, *others = [program.sweep_arrays for program in programs]
 
@@ -195,7 +180,7 @@ def _layout(plan, programs, tile_shape):
                 f"axes: {name} has different shapes or types for different values of "
                 f"{' or '.join(grid.static)}; sweep these values separately"
             )
-    tile = dict(zip(grid.sizes, tile_shape, strict=True))
+    tile = dict(zip(grid.sizes, _tile_shape(plan, programs), strict=True))
     return restrict(Layout(first.sizes, tile, first.variables, first.coordinates), variables)
 
 
@@ -217,13 +202,14 @@ def _tile_shape(plan, programs):
     if run_bytes * min(width, grid.runs) > memory:
         raise InputError(
             f"sweep: the arrays of {min(width, grid.runs):,} runs that are computed together need "
-            f"{format_bytes(run_bytes * width)}, but the memory has {format_bytes(memory)}; {FEWER}"
+            f"{format_bytes(run_bytes * width)}, but the memory has {format_bytes(memory)}; "
+            f"{REMEDY}"
         )
     most_tiles = max(1, MAX_GATHERED_FILES // (len(arrays.variables) + 2))
     most_runs = MAX_GATHERED_TILE_BYTES // max(run_bytes, 1)
-    tile = shape
-    for tile, larger in itertools.pairwise((*tile_shapes(shape, width), None)):
-        tiles = _num_tiles(grid.shape, tile)
+    shapes = list(tile_shapes(shape, width))
+    for tile, larger in zip(shapes, [*shapes[1:], None], strict=True):
+        tiles = math.prod(-(-n // length) for n, length in zip(grid.shape, tile, strict=True))
         if tiles <= most_tiles or larger is None or math.prod(larger) > most_runs:
             break
     if tiles > MAX_TILES:
@@ -232,10 +218,6 @@ def _tile_shape(plan, programs):
             f"sweep fewer runs"
         )
     return tile
-
-
-def _num_tiles(shape, tile):
-    return math.prod(-(-n // length) for n, length in zip(shape, tile, strict=True))
 
 
 def tile_shapes(shape: tuple[int, ...], width: int) -> Iterator[tuple[int, ...]]:
@@ -292,12 +274,7 @@ def _layout_in_memory(layout, max_param_bytes):
     param_bytes = nbytes(layout, heavy)
     if param_bytes > max_param_bytes:
         layout = restrict(layout, [name for name in layout.variables if name not in heavy])
-    need, limit = nbytes(layout, layout.variables), machine.memory()
-    if need > limit:
-        raise InputError(
-            f"sweep: the arrays of {_runs(layout):,} runs need {format_bytes(need)} of memory, but "
-            f"{format_bytes(limit)} are available; pass a store, {FEWER}"
-        )
+    check_memory(layout, f"pass a store, {REMEDY}")
     if param_bytes > max_param_bytes:
         warn(
             f"sweep: {param_bytes / 2**20:,.0f} MiB of parameters are more than max_param_bytes = "
@@ -307,14 +284,18 @@ def _layout_in_memory(layout, max_param_bytes):
     return layout
 
 
-def check_disk(path: Path, layout: Layout, missing: float = 1.0) -> None:
-    """Check that a store fits on its disk.
+def check_memory(layout: Layout, remedy: str = REMEDY) -> None:
+    """Check that all arrays of a sweep fit in memory."""
+    need, limit = nbytes(layout, layout.variables), machine.memory()
+    if need > limit:
+        raise InputError(
+            f"sweep: the arrays of {_runs(layout):,} runs need {format_bytes(need)} of memory, but "
+            f"{format_bytes(limit)} are available; {remedy}"
+        )
 
-    Args:
-        path: folder of the store, which need not exist.
-        layout: arrays of the store.
-        missing: fraction of the sweep that is not yet written.
-    """
+
+def check_disk(path: Path, layout: Layout, missing: float = 1.0) -> None:
+    """Check that the fraction of a store that is missing fits on its disk."""
     need = nbytes(layout, layout.variables) * missing
     folders = (path.absolute(), *path.absolute().parents)
     existing = next(folder for folder in folders if folder.exists())
@@ -322,7 +303,7 @@ def check_disk(path: Path, layout: Layout, missing: float = 1.0) -> None:
     if need > free:
         raise InputError(
             f"store: {_runs(layout):,} runs need {format_bytes(need)} on disk, but {existing} has "
-            f"{format_bytes(free)} free; free some space, {FEWER}"
+            f"{format_bytes(free)} free; free some space, {REMEDY}"
         )
 
 

@@ -42,7 +42,7 @@ from gdjax.sweeps.sweep import sweep
 NUM_RATES = 7  # number of rates per round
 COARSE_RATIO, FINE_RATIO = 4.0, 2.0  # ratios of adjacent rates of the first and the last round
 BELOW = 4  # number of rates below the center; longer descents usually need lower rates
-SHORT, LONG = 16, 2  # ratios of the horizon to the number of steps of the first and last round
+SHORT = 16  # ratio of the horizon to the number of steps of the first round
 MIN_STEPS = 4  # minimum number of steps of a round
 MAX_SHIFTS = 4  # maximum number of sweeps per round, repeated while the best rate is outermost
 MAX_SAMPLES = 1000  # maximum number of samples for the critical sharpness
@@ -88,10 +88,8 @@ class LearningRateResult:
             gradient counts as 3.
         learning_rates: rates of the last round, ascending; empty if there was none.
         works: whether every start lowered its cost and none diverged or stalled, per rate.
-        diverged: fraction of starts that diverged, per rate.
-        stalled: fraction of starts that stalled, per rate.
         cost: median final cost over starts, per rate.
-        runs: Datasets of the sweeps, one per round.
+        runs: Datasets of the sweeps, one per round, with the outcome of each descent.
     """
 
     learning_rate: float
@@ -104,8 +102,6 @@ class LearningRateResult:
     num_evaluations: int
     learning_rates: Float[np.ndarray, " rates"]
     works: Bool[np.ndarray, " rates"]
-    diverged: Float[np.ndarray, " rates"]
-    stalled: Float[np.ndarray, " rates"]
     cost: Float[np.ndarray, " rates"]
     runs: tuple[Any, ...]
 
@@ -130,17 +126,16 @@ def find_learning_rate(
     The search is centered at the median over starts of the rate at which the optimizer's first step
     reaches the lowest cost along its direction (`critical_sharpness`). The first round consists of
     descents of 1/16 of the horizon at 7 rates, with a ratio of 4 between adjacent rates. The last
-    round consists of descents of half of the horizon at 7 rates around the best rate, with a ratio
-    of 2. A round is repeated at other rates if its best rate is the smallest or the largest. A rate
-    works if every start lowered its cost and none diverged or stalled. The recommended rate is the
-    middle one of the good rates: those around the rate with the lowest median final cost that
-    work, and whose medians do not exceed the highest final cost of a start at that rate.
+    round consists of descents of the whole horizon, but at least 4 steps, at 7 rates around the
+    best rate, with a ratio of 2. A round is repeated at other rates if its best rate is the
+    smallest or the largest. A rate works if every start lowered its cost and none diverged or
+    stalled. The recommended rate is the middle one of the good rates: those around the rate with
+    the lowest median final cost that work, and whose medians do not exceed the highest final cost
+    of a start at that rate.
 
-    The longest descents of the search take half of the horizon, but at least 4 steps. The best rate
-    of longer descents may differ. For optimizers whose steps do not shrink with the gradient (Lion,
-    Muon, sign descent), the final distance from the minimum is proportional to the rate, and the
-    best rate for twice as many steps is often half as large; `reason` compares the best rates of
-    two numbers of steps. At the recommended rate, descents from other starts may diverge or stall.
+    The best rate of longer descents may differ: for optimizers whose steps do not shrink with the
+    gradient (Lion, Muon, sign descent), it is often half as large for twice as many steps. At the
+    recommended rate, descents from other starts may diverge or stall.
 
     Args:
         problem: problem to minimize.
@@ -194,7 +189,7 @@ def _search_rates(spec, center):
     """Run rounds around a rate, each repeated at other rates while its best rate is outermost."""
     limits = np.finfo(np.float32)
     rounds = []
-    for ratio, share in ((COARSE_RATIO, SHORT), (FINE_RATIO, LONG)):
+    for ratio, share in ((COARSE_RATIO, SHORT), (FINE_RATIO, 1)):
         num_steps = max(MIN_STEPS, -(-spec.num_steps // share))
         rates = center * ratio ** (np.arange(NUM_RATES) - float(BELOW))
         for _ in range(MAX_SHIFTS):
@@ -395,7 +390,7 @@ def _result(spec, first, rounds, refusal):
     if refusal:
         return LearningRateResult(
             *(np.nan, np.nan, np.nan, *refusal, critical_rate, 0, num_evaluations),
-            *(none, none.astype(bool), none, none, none, ()),
+            *(none, none.astype(bool), none, ()),
         )
     last = rounds[-1]
     status, reason = _conclusion(spec, first, rounds, critical_rate)
@@ -413,8 +408,6 @@ def _result(spec, first, rounds, refusal):
         num_evaluations=num_evaluations,
         learning_rates=last.rates,
         works=last.works,
-        diverged=last.share(Outcome.DIVERGED),
-        stalled=last.share(Outcome.STALLED),
         cost=np.median(last.cost, axis=1),
         runs=tuple(r.runs for r in rounds),
     )
@@ -456,20 +449,8 @@ def _conclusion(spec, first, rounds, critical_rate):
     first_step = "The first step lowers the cost at any rate."
     if np.isfinite(critical_rate):
         first_step = f"At rates above {critical_rate:.3g}, the first step raises the cost."
-    return LearningRateStatus.FOUND, " ".join([*sentences, first_step, _trend(last)])
-
-
-def _trend(last):
-    """Return a description of the best rate after half of the steps, with a caveat."""
-    unknown = "for training that lasts much longer, the best rate may differ."
-    if last.costs.shape[-1] < 3:
-        return unknown.capitalize()
-    middle = np.where(last.works, np.median(last.costs[..., 1], axis=1), np.inf)
-    half, full = last.rates[int(np.argmin(middle))], last.rates[last.best]
-    course = "the same" if half == full else f"{half:.3g}"
-    if half > full:
-        course += f", so that after twice as many it may be about {full**2 / half:.3g}"
-    return f"After half of the steps the best rate was {course}: {unknown}"
+    longer = f"In more than {last.num_steps} steps, the best rate may differ."
+    return LearningRateStatus.FOUND, " ".join([*sentences, first_step, longer])
 
 
 def _failures(last, index):

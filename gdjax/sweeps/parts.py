@@ -94,7 +94,7 @@ def plan(
     """
     require_sweep("plan: sweep", sweep)
     fitted = fit(check(Plan(sweep, store, storage_options)))
-    complete_store(fitted, fitted.layout, fitted.identity, lambda _: 0)
+    complete_store(fitted, fitted.layout, fitted.identity, lambda _: None)
     tiles = fitted.layout.schema.tiles
     return PlannedSweep(
         store=str(store),

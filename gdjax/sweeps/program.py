@@ -36,7 +36,7 @@ from gdjax.stores.schema import Coordinate, Variable
 from gdjax.sweeps import dataset
 from gdjax.sweeps.axes import BATCH_SIZE, Axes
 from gdjax.sweeps.binding import AxisTrace, Role, by_role, numeric_roles, trace_axes, with_settings
-from gdjax.sweeps.checkpoint import SlabCheckpoint, named_records
+from gdjax.sweeps.checkpoint import SlabCheckpoint, described, named_records
 from gdjax.sweeps.spec import Sweep, number_shape, with_arguments
 
 MAX_ORDER_NUMBERS = 2**22  # maximum number of sample indices per block, with separate orders
@@ -264,8 +264,7 @@ class Program:
     @property
     def has_own_noise(self) -> bool:
         """Whether each run has separate random numbers in the cost."""
-        roles = self.roles.keys()
-        return self.problem.random and not roles.isdisjoint(("seed", "noise_seed"))
+        return self.problem.random and not {"seed", "noise_seed"}.isdisjoint(self.roles)
 
     @cached_property
     def host_arrays(self) -> block.Shared:
@@ -394,14 +393,11 @@ class Program:
     def block_example(self, device: jax.Device) -> tuple[PyTree, ...]:
         """Return the arguments of `block_program`, as shapes except for the schedule."""
         example = self.start_example(device)
-        keys, settings, shared = example
+        _, settings, shared = example
         carry = slabs.shapes(self.start_program.results(*example), device)
         schedule, _ = block_loop.example_inputs(self.schedule, None, self.capacity)
-        noise = None
-        if self.has_own_noise:
-            noise = keys
-        elif self.problem.random:
-            noise = slabs.shapes(jax.ShapeDtypeStruct((), key_type()), device)
+        key = jax.ShapeDtypeStruct((self.width,) if self.has_own_noise else (), key_type())
+        noise = slabs.shapes(key, device) if self.problem.random else None
         return carry, settings, self.samples(device), noise, shared, schedule
 
     @cached_property
@@ -439,28 +435,24 @@ class Program:
             for name, v in variables.items()
         }
 
-    def fits(self, state: SlabCheckpoint, first_record: int | None = None) -> bool:
-        """Return whether a checkpoint, which is untrusted input, matches this program.
+    def state_shapes(self, step: int, first_record: int | None = None) -> SlabCheckpoint:
+        """Return the shapes and types of the state of a slab at a step.
 
-        Args:
-            state: checkpoint.
-            first_record: first step of its records; None for that of the program.
+        `first_record` is the first step of its records; None for that of the program.
         """
-        if not 0 <= state.step <= self.schedule.last:
-            return False
         carry, *inputs = self.block_example(self.devices[0])
         _, records, arrays = self.block_program.results(carry, *inputs)
         first = self.first_record if first_record is None else first_record
         steps = self.schedule.recorded_steps()
         # The record that is due at this step is part of the next block.
-        steps = steps[(steps >= first) & (steps < state.step)]
+        steps = steps[(steps >= first) & (steps < step)]
         counts = {name: int(self.schedule.is_kept(name, steps).sum()) for name in arrays}
 
         def rows(count, array):
             return jax.ShapeDtypeStruct((array.shape[0], count, *array.shape[2:]), array.dtype)
 
-        expected = SlabCheckpoint(
-            state.step,
+        return SlabCheckpoint(
+            step,
             dataset.number_leaves(carry),
             {name: rows(len(steps), a) for name, a in named_records(records).items()},
             {
@@ -469,7 +461,10 @@ class Program:
                 if counts[name]
             },
         )
-        return state.described() == expected.described()
+
+    def fits(self, state: SlabCheckpoint) -> bool:
+        """Return whether a state matches this program."""
+        return described(state.named()) == described(self.state_shapes(state.step).named())
 
     @cached_property
     def sweep_arrays(self) -> dataset.Arrays:
@@ -478,12 +473,7 @@ class Program:
 
 
 def program_arrays(program: Program, grid: Axes) -> dataset.Arrays:
-    """Return the arrays of runs of a program, with their names, units and coordinates.
-
-    Args:
-        program: program of the runs.
-        grid: grid of the runs.
-    """
+    """Return the arrays of a grid of runs of a program, with their units and coordinates."""
     schedule, params, metrics = program.schedule, program.params, program.problem.metrics
     first_record, record_samples = program.sweep.first_record(grid), program.sweep.record_samples
     steps = schedule.recorded_steps()
@@ -539,7 +529,7 @@ def program_arrays(program: Program, grid: Axes) -> dataset.Arrays:
         _check_dims(name, extra_dims, sizes, {*coordinates, *dims})
         sizes |= extra_dims
         if along != "step":
-            times = dataset.metric_steps(schedule, name, first_record)
+            times = steps[schedule.is_kept(name, steps)]
             _check_dims(name, {along: len(times)}, {}, {*sizes, *coordinates})
             sizes[along] = len(times)
             coordinates[along] = _numbers(along, times, f"step of {name.replace('_', ' ')}")

@@ -16,12 +16,13 @@ import numpy as np
 from jaxtyping import PyTree
 
 from gdjax import slabs
+from gdjax.arguments import is_whole
 from gdjax.descent import block, block_loop, outcome
 from gdjax.sweeps import dataset
 from gdjax.sweeps.checkpoint import (
     SlabCheckpoint,
     SlabRecords,
-    TileCheckpoint,
+    described,
     from_host,
     join_slabs,
     to_host,
@@ -30,6 +31,7 @@ from gdjax.sweeps.plans import Plan
 from gdjax.sweeps.program import Positions, Program, Tile
 
 CHECKPOINT_SECONDS = 30.0  # minimum time between checkpoints of tiles, in seconds
+DONE = "done."  # prefix of the names of the variables of finished slabs in a checkpoint
 
 
 class SlabMonitor:
@@ -56,25 +58,57 @@ class SlabMonitor:
 
     def load(self, program: Program, num_runs: int) -> SlabCheckpoint | None:
         """Load the finished slabs of a checkpoint, and return the state of the next slab."""
-        self.slabs = -(-num_runs // program.width)
-        stored = self.sink.load_checkpoint(self.key)
-        checkpoint = TileCheckpoint.from_stored(
-            stored, program.run_shapes, program.width, self.slabs
-        )
-        self.done = checkpoint.done
-        return checkpoint.slab
+        width, self.slabs = program.width, -(-num_runs // program.width)
+        arrays, meta = self.sink.load_checkpoint(self.key) or ({}, {})
+        count = meta.get("slabs")
+        done = {n.removeprefix(DONE): a for n, a in arrays.items() if n.startswith(DONE)}
+        if not is_whole(count, 0, self.slabs):
+            return None
+        of_run = program.run_shapes if count else {}
+        if described(done) != {n: ((count * width, *s), dtype) for n, (s, dtype) in of_run.items()}:
+            return None
+        self.done = [slabs.rows_of(done, i * width, width) for i in range(count)]
+        return restore_state(program, arrays, meta)
 
     def report(self, share: float) -> None:
         """Show the completed fraction of the tiles, given that of the current slab."""
         self.show((len(self.done) + share) / self.slabs)
 
+    def save(self, state: SlabCheckpoint | None) -> None:
+        """Save a checkpoint: the finished slabs, and the state of the next one."""
+        arrays, meta = {DONE + name: a for name, a in join_slabs(self.done).items()}, {}
+        if state is not None:
+            arrays, meta = {**arrays, **state.named()}, {"step": state.step}
+        self.sink.save_checkpoint(self.key, arrays, {"slabs": len(self.done), **meta})
+        self._saved_at = time.monotonic()
+
     def pause(self, state: Callable[[], SlabCheckpoint | None]) -> bool:
         """Save a checkpoint if one is due; return whether to stop."""
         stopping = self.should_stop()
         if stopping or time.monotonic() - self._saved_at > CHECKPOINT_SECONDS:
-            self.sink.save_checkpoint(self.key, *TileCheckpoint(self.done, state()).to_stored())
-            self._saved_at = time.monotonic()
+            self.save(state())
         return stopping
+
+
+def restore_state(
+    program: Program,
+    arrays: Mapping[str, np.ndarray],
+    meta: Mapping[str, Any],
+    first_record: int | None = None,
+) -> SlabCheckpoint | None:
+    """Return the state of a slab from a checkpoint, which is untrusted input.
+
+    Returns:
+        The state; None if the checkpoint has none, or one that does not match the program and the
+        first step of its records (None for that of the program).
+    """
+    if not is_whole(step := meta.get("step"), 0, program.schedule.last):
+        return None
+    expected = program.state_shapes(step, first_record)
+    own = {name: array for name, array in arrays.items() if not name.startswith(DONE)}
+    if described(own) != described(expected.named()):
+        return None
+    return SlabCheckpoint(step, *jax.tree.map(own.get, expected.names()))
 
 
 def run_tiles(
@@ -131,25 +165,17 @@ def run_slab(
     state: SlabCheckpoint | None = None,
     monitor: SlabMonitor | None = None,
 ) -> dict[str, np.ndarray] | None:
-    """Run a slab from its initial state, or from a checkpoint, to the last step.
+    """Run a slab from its start, or from a checkpoint, to the last step.
 
-    Args:
-        program: slab program.
-        positions: position in the grid of each run, one array per dimension; a slab that is not
-            full is filled with copies of the last run.
-        device: device that computes the slab.
-        state: checkpoint of these runs, which is validated here; None for their initial state.
-        monitor: monitor that shows progress, saves checkpoints and may stop the slab.
+    A slab that is not full is filled with copies of the last run.
 
     Returns:
         All variables, [runs of the slab, ...]; None if the monitor stopped the computation.
     """
     positions = slabs.rows_of(positions, 0, program.width)
-    if state is not None and not program.fits(state):
-        state = None
     if state is None and program.start is not None:
         state = program.start(program, positions)
-    records = SlabRecords(state, first_record=program.first_record)
+    records = SlabRecords(state)
     keep = records.keep_before_last if program.keeps_carry else None
     values = program.sweep.axes.values(positions)
     for result in start_blocks(program, values, device, state, before_last=keep):
@@ -174,7 +200,7 @@ def start_blocks(
     """Return an iterator over the computed blocks of a slab of runs.
 
     Args:
-        program: slab program.
+        program: program of the runs.
         values: values of the runs, by axis name.
         device: device that computes the slab.
         state: checkpoint from which the runs continue; None for their initial state.
@@ -230,10 +256,7 @@ def slab_variables(
 ) -> dict[str, np.ndarray]:
     """Return all variables of a completed slab of runs, [runs, ...].
 
-    Args:
-        program: program of the runs.
-        records: records of the slab.
-        schedule: schedule of these records; None for that of the sweep.
+    `schedule` is that of the records; None for that of the sweep.
     """
     schedule = program.schedule if schedule is None else schedule
     state, numbers, metrics = records.carry.state, records.records, program.array_metrics

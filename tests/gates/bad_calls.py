@@ -73,6 +73,8 @@ CALLS = (
     ("gd.search.optimize(bowl, 3, 4)", "sweep"),
     ("gd.search.optimize(spec, 3, 0)", "num_trials"),
     ("gd.search.optimize(spec, 3, 4)", "study"),
+    ("gd.search.optimize(spec, gd.search.to_study(runs), 9, direction='maximize')", "study"),
+    ("gd.search.optimize(spec, gd.search.to_study(runs), 9, space={'momentum': 3})", "momentum"),
     (
         "gd.search.optimize(spec, 3, 4, KEYWORD)",
         "batch=0, diverged='nan', rungs='12', metric='accuracy'",
@@ -381,6 +383,7 @@ CALLS = (
     ("gd.descent.WarmupCosine(0.1, 10, 5)", "warmup_steps"),
     ("gd.descent.WarmupCosine(-0.1, 1, 5)", "learning_rate"),
     ("gd.run_keys(-1)", "root_seed"),
+    ("jax.vmap(lambda seed: gd.run_keys(0, seed=seed).init)(jnp.arange(3))", "seed", "outside jit"),
     # Curvature, critical points, landscapes, flows, volumes
     ("gd.curvature.extreme_eigenpairs(bowl, w, key=0)", "key"),
     (

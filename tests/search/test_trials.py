@@ -237,21 +237,11 @@ def test_a_study_of_the_runs_of_a_sweep_is_continued():
     assert len(study.trials) == 6
 
 
-@pytest.mark.parametrize(
-    ("message", "changes"),
-    [
-        ("study: its direction is maximize", {"study": new_study(direction="maximize")}),
-        ("study: its direction is minimize", {"direction": "maximize"}),
-        (
-            "minimize and maximize",
-            {"study": new_study(directions=["minimize", "maximize"])},
-        ),
-        ("space: 'momentum' is not an axis", {"space": {"momentum": FLOAT(0, 1)}}),
-        ("learning_rate = 0.0, expected", {"space": {"learning_rate": FLOAT(0, 1)}}),
-    ],
-)
-def test_invalid_arguments_are_rejected_before_any_trial(message, changes):
-    settings = {"study": new_study(), "num_trials": 4, **changes}
-    with pytest.raises(gd.errors.InputError, match=message):
-        gd.search.optimize(rates(4), **settings)
-    assert settings["study"].trials == []
+def test_invalid_distributions_and_directions_are_rejected_before_any_trial():
+    study, space = new_study(), {"learning_rate": FLOAT(0, 1)}
+    with pytest.raises(gd.errors.InputError, match=r"learning_rate = 0.0, expected"):
+        gd.search.optimize(rates(4), study, 4, space=space)
+    assert study.trials == []
+    both = new_study(directions=["minimize", "maximize"])
+    with pytest.raises(gd.errors.InputError, match="minimize and maximize"):
+        gd.search.optimize(rates(4), both, 4)

@@ -27,7 +27,7 @@ def sweeps():
     return {str(n): gd.sweep(sized(n), GRID, 4, snapshot_every=2) for n in (2, 3)}
 
 
-def test_records_and_metrics_of_each_problem_are_unchanged(sweeps):
+def test_records_and_metrics_of_each_problem_are_unchanged_and_others_omitted(sweeps):
     joined = gd.concat(sweeps, "width")
     assert joined.cost.dims == ("width", "learning_rate", "seed", "step")
     assert joined.width.values.tolist() == ["2", "3"]
@@ -35,10 +35,6 @@ def test_records_and_metrics_of_each_problem_are_unchanged(sweeps):
         alone = sweeps[width]
         for name in ("cost", "gradient_norm", "outcome", "diverged_at", "largest", "pair"):
             assert joined[name].sel(width=width, drop=True).identical(alone[name]), name
-
-
-def test_variables_of_different_shapes_are_omitted_and_listed_in_an_attribute(sweeps):
-    joined = gd.concat(sweeps, "width")
     assert joined.attrs["left_out"] == "params, snapshots, all_of_it"
     assert not {"params", "snapshots", "all_of_it", "snapshot_step"} & {*joined.variables}
 

@@ -47,8 +47,9 @@ def test_tiles_are_boxes_of_consecutive_runs_that_fill_slabs(shape, width, tiles
 def test_runs_of_several_tiles_share_slabs(grid, sizes):
     """Only the last slab of a program has fewer runs than its width, two."""
     spec = Sweep(network(), grid, 3, batch_size=None if "batch_size" in grid.names else 4)
-    tile_shape = (*(1,) * (len(grid.shape) - 1), 3) if len(grid.shape) > 1 else None
-    plan = fit.fit(check(Plan(spec, devices=jax.local_devices()[:1])), tile_shape)
+    tile = {dim: 3 if dim == "seed" else 1 for dim in grid.sizes}
+    stored = {"layout": {"tile": tile}} if "seed" in tile else None
+    plan = fit.fit(check(Plan(spec, devices=jax.local_devices()[:1], stored=stored)))
     tiles = list(np.ndindex(plan.layout.schema.tiles))
     groups = plan.groups(tiles)
     assert sorted(tile for group in groups for tile in group) == tiles
@@ -77,9 +78,12 @@ def test_the_width_depends_on_the_bytes_of_a_run_alone():
         assert least <= fit.step_nbytes(program) <= 1.1 * least + 2 * 4 * 1000
 
 
-def test_a_repeated_sweep_compiles_nothing_and_reuses_the_checks(compilations):
-    """An equal sweep traces its functions only for the comparison with earlier programs."""
-    calls = []
+def test_a_program_is_compiled_once_for_all_values_and_equal_functions(compilations):
+    """An equal sweep traces its functions only for the comparison with earlier programs.
+
+    A sweep with other values, of a problem with new function objects, compiles nothing either.
+    """
+    calls, devices = [], jax.local_devices()[:1]
 
     def init(key):
         calls.append("init")
@@ -93,27 +97,28 @@ def test_a_repeated_sweep_compiles_nothing_and_reuses_the_checks(compilations):
         calls.append("norm")
         return 0.771 * jnp.sum(w**2)
 
+    def swept(problem, rates, **options):
+        grid = gd.axes(learning_rate=rates, scale=[1.0, 2.0])
+        return gd.sweep(problem, grid, 3, devices=devices, **options)
+
     problem = gd.Problem(init=init, cost=cost, metrics={"norm": gd.Metric(norm)})
-    first = gd.sweep(problem, gd.axes(learning_rate=[0.1, 0.2], scale=[1.0, 2.0]), 3)
+    first = swept(problem, [0.1, 0.2])
     before = Counter(calls)
     assert before.keys() == {"init", "cost", "norm"}
     assert len(compilations) > 0
     calls.clear()
     compilations.clear()
-    again = gd.sweep(problem, gd.axes(learning_rate=[0.1, 0.2], scale=[1.0, 2.0]), 3)
+    again = swept(problem, [0.1, 0.2])
     assert compilations == []
     assert all(count < before[name] for name, count in Counter(calls).items())
     np.testing.assert_array_equal(again.cost, first.cost)
-
-
-def test_a_new_axis_of_a_checked_problem_is_checked():
-    problem = gd.Problem(
-        init=lambda key, *, width=1.0: jnp.ones(2),
-        cost=lambda w, *, scale=1.0: jnp.sum(w**2) * scale,
+    new = gd.Problem(
+        init=lambda key: 0.771 * jnp.ones(2),
+        cost=lambda w, *, scale: 0.771 * scale * jnp.sum(w**2),
+        metrics={"norm": gd.Metric(lambda w, data: 0.771 * jnp.sum(w**2))},
     )
-    gd.sweep(problem, gd.axes(learning_rate=[0.1], scale=[1.0]), 1)
-    with pytest.raises(gd.errors.InputError, match="width has no effect on the result of init"):
-        gd.sweep(problem, gd.axes(learning_rate=[0.1], width=[1.0]), 1)
+    swept(new, np.geomspace(0.01, 0.9, 24), root_seed=1)
+    assert compilations == []
 
 
 CONSTANT = np.random.default_rng(0).normal(size=2)

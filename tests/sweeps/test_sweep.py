@@ -87,22 +87,16 @@ def test_axes_set_keywords_of_the_optimizer(optimizer, swept):
     assert len(np.unique(last)) == last.size
 
 
-def test_axes_set_keywords_of_init_and_cost():
-    grid = axes(scale=[0.5, 2.0], decay=[0.0, 0.3], seed=[4, 9], learning_rate=[0.1])
-    result = sweep(network(), grid, 8, root_seed=ROOT).isel(learning_rate=0)
-    for scale in (0.5, 2.0):
-        for decay in (0.0, 0.3):
-            one = alone(optax.sgd(0.1), 8, seed=9, scale=scale, decay=decay)
-            close(result.cost.sel(scale=scale, decay=decay, seed=9), one.cost)
-
-
-def test_zipped_axes_vary_together():
+def test_axes_set_keywords_of_init_and_cost_and_may_vary_together():
     pair = zip_axes(learning_rate=[0.05, 0.2], scale=[2.0, 0.5])
-    result = sweep(network(), axes(pair=pair, seed=[1]), 5, root_seed=ROOT)
-    assert result.cost.dims == ("pair", "seed", "step")
+    grid = axes(pair=pair, decay=[0.0, 0.3], seed=[4, 9])
+    result = sweep(network(), grid, 8, root_seed=ROOT)
+    assert result.cost.dims == ("pair", "decay", "seed", "step")
     assert result.learning_rate.dims == result.scale.dims == ("pair",)
     for i, (rate, scale) in enumerate([(0.05, 2.0), (0.2, 0.5)]):
-        close(result.cost[i, 0], alone(optax.sgd(rate), 5, seed=1, scale=scale).cost)
+        for decay in (0.0, 0.3):
+            one = alone(optax.sgd(rate), 8, seed=9, scale=scale, decay=decay)
+            close(result.cost.sel(pair=i, decay=decay, seed=9), one.cost)
 
 
 @pytest.mark.long
@@ -222,12 +216,6 @@ def test_outcomes_are_integers_with_flag_meanings(spread):
     assert spread.outcome.attrs["flag_values"] == [0, 1, 2, 3, -1]
     ended = [meanings[code] for code in spread.outcome.isel(seed=0).values]
     assert ended == ["converged", "converged", "not_converged", "not_converged", "diverged"]
-    stalled = sweep(
-        dataclasses.replace(BOWL, init=lambda key: jnp.zeros(2), baseline=-1.0),
-        axes(learning_rate=[0.1]),
-        2,
-    )
-    assert meanings[int(stalled.outcome[0])] == "stalled"
 
 
 def test_a_saturated_run_stalls_and_a_slow_run_does_not():
@@ -264,9 +252,7 @@ def test_the_dataset_has_the_expected_dimensions_coordinates_and_variables():
         record_every=3,
         snapshot_every=6,
     )
-    assert dict(result.sizes) | {"learning_rate": 2, "init.scale": 1, "step": 4} == dict(
-        result.sizes
-    )
+    assert {"learning_rate": 2, "init.scale": 1, "step": 4}.items() <= dict(result.sizes).items()
     assert result.step.values.tolist() == [0, 3, 6, 7]
     assert result.snapshot_step.values.tolist() == [0, 6, 7]
     assert set(result.data_vars) == {

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import gdjax
 from gdjax import slabs
 from gdjax.errors import InputError
 from gdjax.problems.networks import Network
@@ -68,6 +67,7 @@ def test_an_axis_without_effect_is_rejected_unless_a_metric_uses_it():
 
     grid = axes(learning_rate=[0.1], idle=[1.0, 2.0])
     problem = Problem(init=init, cost=cost)
+    sweep(problem, axes(learning_rate=[0.1]), 1)  # earlier checks do not replace those of new axes
     with pytest.raises(InputError, match="axes: idle has no effect on the result of the cost"):
         sweep(problem, grid, 1)
     with pytest.raises(InputError, match="axes: unused has no effect on the result of init"):
@@ -84,26 +84,13 @@ def test_the_signature_repeats_the_fields_and_defaults_of_a_sweep_and_its_plan()
         assert field.default in (parameter.default, dataclasses.MISSING), field.name
 
 
-@pytest.mark.long
-def test_only_partitioned_equinox_modules_are_accepted():
-    def mlp(key):
-        return eqx.nn.MLP(2, 1, 3, 1, key=key)
-
-    complete = Problem(init=mlp, cost=lambda m: jnp.mean(m(jnp.ones(2))) ** 2)
+def test_an_equinox_module_with_other_leaves_than_arrays_is_rejected():
+    complete = Problem(
+        init=lambda key: eqx.nn.MLP(2, 1, 3, 1, key=key),
+        cost=lambda module: jnp.mean(module(jnp.ones(2))) ** 2,
+    )
     with pytest.raises(InputError, match=r"is not an array; .* eqx\.filter"):
         sweep(complete, axes(learning_rate=[0.1]), 1)
-    _, static = eqx.partition(mlp(jax.random.key(0)), eqx.is_inexact_array)
-    parts = Problem(
-        init=lambda key: eqx.filter(mlp(key), eqx.is_inexact_array),
-        cost=lambda params: jnp.mean(eqx.combine(params, static)(jnp.ones(2))) ** 2,
-    )
-    cost = sweep(parts, axes(learning_rate=[0.1]), 1).cost[0]
-    assert cost[1] < cost[0]
-
-
-def test_calling_run_keys_inside_a_jax_transformation_raises_an_error_with_advice():
-    with pytest.raises(InputError, match=r"run_keys: seed is traced.* call it outside jit"):
-        jax.vmap(lambda seed: inspect.unwrap(gdjax.run_keys)(0, seed=seed).init)(jnp.arange(3))
 
 
 # Size limits
@@ -111,10 +98,6 @@ def test_calling_run_keys_inside_a_jax_transformation_raises_an_error_with_advic
 
 @pytest.mark.long
 def test_grids_that_are_too_large_are_rejected_before_any_computation(tmp_path, monkeypatch):
-    with pytest.raises(
-        InputError, match="axes: seed has too many values, expected at most 10,000,000"
-    ):
-        axes(seed=range(5_000_000_000))
     # With the real memory size, the result would depend on the machine.
     monkeypatch.setattr("gdjax.machine.memory", lambda: 24 * 2**30)
     monkeypatch.setattr("shutil.disk_usage", lambda path: DiskUsage(2**40, 2**40 - 2**33, 2**33))

@@ -18,11 +18,11 @@ from gdjax.problems.bowl import bowl
 from gdjax.problems.problem import Metric, Problem
 from gdjax.sweeps import Sweep, axes, fit, params_of, sweep
 from gdjax.sweeps.check import check
+from gdjax.sweeps.checkpoint import from_host, to_host
 from gdjax.sweeps.plans import Plan
 from gdjax.sweeps.slab_runner import SlabMonitor, run_tiles
 
 DEVICE = jax.local_devices()[0]
-RATES = [0.1, 0.3, 0.4]  # the last two amplify a difference of one bit
 
 
 class MemorySink:
@@ -72,24 +72,6 @@ def test_a_diverged_run_does_not_change_other_runs():
     assert same_bits(exploding.isel(rest), tame.isel(rest))
 
 
-def test_a_program_is_compiled_once_for_all_values_and_equal_functions(compilations):
-    """A later sweep compiles nothing, although its cost is another function object."""
-
-    def counted(rates, root):
-        compilations.clear()
-        problem = Problem(
-            init=lambda key, *, scale=1.0: scale * jnp.ones(2),
-            cost=lambda w, *, steep=1.0: 1.5 * steep * jnp.sum(w**2),
-        )
-        grid = axes(learning_rate=rates, scale=[1.0, 2.0], steep=[0.5, 1.0])
-        result = sweep(problem, grid, 20, root_seed=root, devices=jax.local_devices()[:1])
-        assert result.sizes["learning_rate"] == len(rates)
-        return len(compilations)
-
-    assert counted([0.1], 0) > 0
-    assert counted(np.geomspace(0.01, 0.9, 24), 1) == 0
-
-
 # Resumption
 
 
@@ -125,12 +107,57 @@ def test_a_tile_resumed_at_any_block_is_bitwise_equal(batch_size, slabs, monkeyp
     assert all(same_bits(result[name], complete[name]) for name in complete)
 
 
-def test_checkpoints_of_a_long_tile_are_saved_periodically(monkeypatch):
+SPOILED = [
+    (0, lambda arrays, meta: meta.update(slabs=5)),
+    (0, lambda arrays, meta: meta.update(slabs="1")),
+    (0, lambda arrays, meta: arrays.pop("done.cost")),
+    (0, lambda arrays, meta: arrays.update({"done.cost": arrays["done.cost"][:, 1:]})),
+    (0, lambda arrays, meta: arrays.update({"done.more": np.ones(2)})),
+    (1, lambda arrays, meta: arrays.pop("carry.1")),
+    (1, lambda arrays, meta: arrays.pop("kept.snapshots.0")),
+    (1, lambda arrays, meta: arrays.update({"records.more": np.ones(2)})),
+    (1, lambda arrays, meta: meta.update(step=1.5)),
+    (1, lambda arrays, meta: meta.update(step=10**9)),
+    (1, lambda arrays, meta: meta.pop("step")),
+]
+
+
+def test_invalid_parts_of_a_checkpoint_are_discarded(monkeypatch):
     monkeypatch.setattr("gdjax.descent.block_loop.BlockLengthController.update", lambda *_: None)
-    monkeypatch.setattr("gdjax.sweeps.slab_runner.CHECKPOINT_SECONDS", 0.0)
-    sink = MemorySink()
-    assert tile_of(plan_of(network(), axes(learning_rate=RATES, seed=range(2))), sink) is not None
-    assert sink.steps == [(0, 16), (0, 32), (0, 48)]
+    monkeypatch.setattr(fit, "MAX_GATHERED_FILES", 0)
+    grid = axes(learning_rate=[0.1, 0.3], seed=range(4))
+    plan, sink = plan_of(network(), grid, snapshot_every=20), MemorySink()
+    while sink.steps[-1:] != [(1, 32)]:
+        assert tile_of(plan, sink, stop=True) is None
+    for num_done, spoil in [(1, None), *SPOILED]:
+        spoiled = MemorySink()
+        spoiled.saved = tuple(map(dict, sink.saved))
+        if spoil is not None:
+            spoil(*spoiled.saved)
+        monitor = SlabMonitor(spoiled, [(0, 0)], lambda: False)
+        state = monitor.load(plan.programs[0], 8)
+        assert (len(monitor.done), state is None) == (num_done, spoil is not None)
+        if spoil is None:
+            monitor.save(state)
+            assert jax.tree.all(jax.tree.map(same_bits, spoiled.saved, sink.saved))
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        jnp.array([1.5, -0.0, jnp.nan], jnp.float32),
+        jnp.array([1.5, 2.0], jnp.bfloat16),
+        jnp.array([[True, False]]),
+        jax.random.split(jax.random.key(3), 5),
+        jax.random.key(7, impl="rbg"),
+    ],
+)
+def test_arrays_and_keys_are_unchanged_by_the_transfer_to_the_host(array):
+    other = to_host(array)
+    assert type(other) is np.ndarray
+    back = jnp.asarray(from_host(other, array))
+    assert (back.dtype, back.shape) == (array.dtype, array.shape)
+    assert same_bits(to_host(back), other)
 
 
 # Early stopping
