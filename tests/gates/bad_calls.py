@@ -394,8 +394,7 @@ CALLS = (
     (
         "VALUE(same, w)",
         "cost",
-        "gd.curvature.value_and_gradient, gd.curvature.gradient_summary, "
-        "gd.critical_points.polish, gd.critical_points.find_critical_point",
+        "gd.curvature.value_and_gradient, gd.curvature.gradient_summary, gd.critical_points.polish",
     ),
     (
         "VALUE(same, w, key=key)",
@@ -406,8 +405,7 @@ CALLS = (
     (
         "VALUE(bowl, 'w')",
         "params",
-        "gd.curvature.value_and_gradient, gd.curvature.gradient_summary, "
-        "gd.critical_points.polish, gd.critical_points.find_critical_point",
+        "gd.curvature.value_and_gradient, gd.curvature.gradient_summary, gd.critical_points.polish",
     ),
     (
         "VALUE(bowl, 'w', key=key)",
@@ -652,8 +650,6 @@ CALLS = (
     ("gd.curvature.largest_entries(w, 1.5)", "count"),
     ("gd.curvature.gradient_summary(bowl, zeros((0, 2)))", "params"),
     ("gd.curvature.GaussNewtonOperator(net, v, layer=[])", "layer"),
-    ("gd.critical_points.find_critical_point(bowl, w, max_steps='x')", "max_steps"),
-    ("gd.critical_points.find_critical_point(bowl, w, atol=nan)", "atol"),
     ("gd.landscape.principal_components('x')", "snapshots"),
     ("gd.landscape.principal_components(jnp.eye(3), 1.5)", "count"),
     ("gd.landscape.plane_directions(bowl, w, 'random', key=3)", "key"),
