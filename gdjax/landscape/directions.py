@@ -26,7 +26,7 @@ from gdjax.curvature.eigenpairs import EigenpairsStatus, extreme_eigenpairs
 from gdjax.curvature.gradient_summary import value_and_gradient
 from gdjax.errors import InputError
 from gdjax.keys import check_key
-from gdjax.problems.problem import Problem, as_problem
+from gdjax.problems.problem import Problem
 from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import check_like, check_params
 
@@ -120,9 +120,7 @@ def _rescaled(d, w, axes):
     return (d * factor).astype(d.dtype)
 
 
-def gradient_direction(
-    problem: Problem | Callable, params: PyTree, *, data: PyTree = None
-) -> PyTree:
+def gradient_direction(problem: Problem | Callable, params: PyTree) -> PyTree:
     """Return the direction of steepest ascent, of length 1.
 
         g / |g|,   g = grad C
@@ -130,15 +128,14 @@ def gradient_direction(
     The direction is zero if the gradient is zero.
 
     Args:
-        problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
+        problem: a Problem or a cost `cost(params)`.
         params: the point.
-        data: data used instead of the problem's data.
 
     Examples:
         >>> gradient_direction(lambda w: 3 * w[0] + 4 * w[1], jnp.zeros(2)).round(3).tolist()
         [0.6, 0.8]
     """
-    return _unit(value_and_gradient(as_problem(problem, data), params)[1])
+    return _unit(value_and_gradient(problem, params)[1])
 
 
 def direction_to(params: PyTree, other: PyTree) -> PyTree:
@@ -246,19 +243,17 @@ def plane_directions(
     kind: str,
     *,
     key: Key[Array, ""],
-    data: PyTree = None,
 ) -> dict[str, PyTree]:
     """Return two directions of length 1, by name, for a plane through a point.
 
     Args:
-        problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
+        problem: a Problem or a cost `cost(params)`.
         params: the point, with at least two parameters.
         kind: "random": two draws of N(0, 1); "neuron": the same draws, scaled for each neuron (see
             `filter_normalize`); "layer": the same draws, scaled for each array (see
             `layer_normalize`); "eigenvectors": eigenvectors of the two largest eigenvalues of the
             Hessian; "gradient": the gradient and a random direction orthogonal to it.
         key: random key for random directions and for the eigenvector search.
-        data: data used instead of the problem's data.
 
     Returns:
         Both directions by name, as an argument of `plane`. Directions that are zero, such as a
@@ -276,7 +271,7 @@ def plane_directions(
     count = optax.tree.size(params)
     if count < 2:
         raise InputError("plane_directions: a single parameter has no plane; use `line`")
-    problem = problem_at(problem, params, data)
+    problem = problem_at(problem, params)
     key_first, key_second = jax.random.split(key)
     if kind == "eigenvectors":
         pairs = _largest_two(problem, params, key_first)

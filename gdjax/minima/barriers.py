@@ -166,6 +166,7 @@ def _costs(problem, params, first, second, symmetry, *, points, bar):
             inputs, targets = jax.tree.map(lambda a, b=begin: jnp.asarray(a[b : b + length]), data)
             sums = _first_sums(params[0].weights, inputs, network.input_scale)
             network = replace(network, widths=(len(inputs), *network.widths[1:]))
+            # The sums belong to these samples, which can therefore not be split again.
             of_sums = replace(
                 as_problem(_CostOfSums(problem.loss, network), targets), couples_samples=True
             )
