@@ -129,11 +129,7 @@ def linear_path(a: PyTree, b: PyTree, *, bends: int = 0) -> PyTree:
 
 
 def linear_path_cost(
-    problem: Problem | Callable[..., PyTree],
-    a: PyTree,
-    b: PyTree,
-    *,
-    points: int = POINTS,
+    problem: Problem | Callable[..., PyTree], a: PyTree, b: PyTree, *, points: int = POINTS
 ) -> PyTree:
     """Return the cost, or another mean over samples, along the line from a to b.
 

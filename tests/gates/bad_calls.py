@@ -444,7 +444,6 @@ CALLS = (
     ("gd.landscape.descent_on_slice(bowl, w, {'d': flat}, jnp.eye(2), step=[1])", "step"),
     ("gd.landscape.descent_on_slice(bowl, w, {'d': flat}, jnp.eye(3))", "snapshots"),
     ("gd.landscape.filter_normalize(zeros(3), w)", "direction"),
-    ("gd.landscape.layer_normalize(zeros(3), w)", "direction"),
     ("gd.landscape.direction_to(w, zeros(3))", "other"),
     ("gd.landscape.project(w, w, {'d': flat})", "points"),
     ("gd.landscape.principal_components((zeros((2, 3)), zeros(VALUE)))", "snapshots", "(), (3, 3)"),
