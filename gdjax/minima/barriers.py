@@ -10,7 +10,6 @@ paths.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -25,12 +24,18 @@ from gdjax.arguments import check_whole
 from gdjax.keys import check_key
 from gdjax.landscape.slices import over_rows
 from gdjax.minima.matching import NUM_STARTS, match_pairs
-from gdjax.minima.paths import BATCH_POINTS, POINTS, linear_path, path_barrier, path_cost
-from gdjax.minima.symmetry import apply_symmetry, check_layers, identity_symmetry
+from gdjax.minima.paths import POINTS, linear_path, path_barrier, path_cost
+from gdjax.minima.symmetry import (
+    FLIPS,
+    SCALES,
+    apply_symmetry,
+    check_layers,
+    identity_symmetry,
+)
 from gdjax.problems.evaluation import deterministic_cost, evaluation_part
 from gdjax.problems.microbatches import microbatch_size
 from gdjax.problems.networks import ACTIVATIONS, Layer, Network
-from gdjax.problems.problem import Problem, as_problem, require_problem
+from gdjax.problems.problem import Problem, require_problem
 from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import check_runs
 from gdjax.summaries import fields
@@ -160,29 +165,26 @@ def _costs(problem, params, first, second, symmetry, *, points, bar):
     total = np.zeros((len(first), points))
     begins = range(0, samples, length) if uses_sums else [0]
     for begin in begins:
-        network, shared = problem.network, (params, evaluation_part(problem))
-        share, size = 1.0, sum(leaf[0].nbytes for leaf in jax.tree.leaves(params))
-        if uses_sums:
-            inputs, targets = jax.tree.map(lambda a, b=begin: jnp.asarray(a[b : b + length]), data)
-            sums = _first_sums(params[0].weights, inputs, network.input_scale)
-            network = replace(network, widths=(len(inputs), *network.widths[1:]))
-            # The sums belong to these samples, which can therefore not be split again.
-            of_sums = replace(
-                as_problem(_CostOfSums(problem.loss, network), targets), couples_samples=True
-            )
-            shared = ((Layer(sums, params[0].bias), *params[1:]), of_sums)
+        if not uses_sums:
+            evaluate = _PathCost(problem.network)
+            shared = (params, evaluation_part(problem))
+            share, size = 1.0, sum(leaf[0].nbytes for leaf in jax.tree.leaves(params))
+        else:
+            inputs, targets = jax.tree.map(lambda a, b=begin: a[b : b + length], data)
+            evaluate = _PathCostFromSums(problem.loss, problem.network)
+            sums = _first_sums(params[0].weights, jnp.asarray(inputs), problem.network.input_scale)
+            shared = (sums, _without_inputs(params), jnp.asarray(targets))
             share = len(inputs) / samples
-            size = max(network.widths[1:]) * len(inputs) * dtype.itemsize * BATCH_POINTS
+            size = max(problem.network.widths[1:]) * len(inputs) * dtype.itemsize
         max_bytes = SLAB_BYTES.get(jax.local_devices()[0].platform, DEFAULT_SLAB_BYTES)
         width = int(np.clip(max_bytes // size, 1, 64))
-        evaluate = _PathCost(network)
         total += share * over_rows(evaluate, pairs, (shared, t), width=width, unit="pair")
         bar.update(len(first) * share)
     return total.astype(dtype)
 
 
 class _PathCost(NamedTuple):
-    """Cost along one path, on which the first network is first transformed by a symmetry."""
+    """Cost along one path, computed from all parameters, for any problem."""
 
     network: Network | None
 
@@ -195,21 +197,33 @@ class _PathCost(NamedTuple):
         return path_cost(problem, linear_path(a, b), points=t.shape[0])
 
 
-@dataclass(frozen=True)
-class _CostOfSums:
-    """Loss of a network whose first-layer weights are replaced by their weighted sums of inputs.
-
-    Symmetries and paths act on the sums as they act on the weights.
-    """
+class _PathCostFromSums(NamedTuple):
+    """Cost along one path, computed from the pre-activations of the first layer."""
 
     loss: Callable
     network: Network
 
-    def __call__(self, params, targets):
-        (sums, bias), *later = params
-        hidden = ACTIVATIONS[self.network.activation](sums + bias[:, None])
-        rest = replace(self.network, widths=self.network.widths[1:], input_scale=1.0)
-        return self.loss(rest.apply(tuple(later), hidden.T), targets)
+    def __call__(self, pair, shared):
+        i, j, symmetry = pair
+        (sums, params, targets), t = shared
+        network = self.network
+        small = Network((1, *network.widths[1:]), network.activation, network.output_activation)
+        rest = Network(network.widths[1:], network.activation, network.output_activation)
+        a, b = (jax.tree.map(lambda w, k=k: w[k], params) for k in (i, j))
+        a = apply_symmetry(small, a, symmetry)
+        order, sign, factor = symmetry[0]
+        factor = factor * sign if network.activation in FLIPS or network.activation in SCALES else 1
+        z_a = sums[i][order] * jnp.reshape(factor, (-1, 1)) + a[0].bias[:, None]
+        z_b = sums[j] + b[0].bias[:, None]
+
+        def cost_at(t):
+            layers = jax.tree.map(lambda x, y: x + t * (y - x), a[1:], b[1:])
+            z = z_a + t * (z_b - z_a)
+            hidden = ACTIVATIONS[network.activation](z)
+            return self.loss(rest.apply(layers, hidden.T), targets)
+
+        with jax.default_matmul_precision("highest"):
+            return jax.lax.map(cost_at, t)
 
 
 @jax.jit
@@ -219,6 +233,12 @@ def _first_sums(weights, inputs, scale):
     x = inputs.astype(weights.dtype) / scale
     flat = jnp.matmul(weights.reshape(-1, pixels), x.T, precision="highest")
     return flat.reshape(runs, neurons, -1)
+
+
+def _without_inputs(params):
+    """Return the parameters with a single column of zeros as first-layer weights."""
+    (weights, bias), *later = params
+    return (Layer(jnp.zeros_like(weights[..., :1]), bias), *later)
 
 
 def _is_loss_of_outputs(problem):
