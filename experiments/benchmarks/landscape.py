@@ -24,9 +24,8 @@ def planes(clock, config, dataset):
     named = dict(zip(("first", "second"), directions, strict=True))
     side = max(4, round(51 * config.scale**0.5))
     at = np.linspace(-1, 1, side)
-    opaque, rate = clock.best(
-        lambda: gd.landscape.plane(problem.cost, params, named, at, at, data=problem.data)
-    )
+    without_network = gd.problems.as_problem(problem.cost, problem.data)
+    opaque, rate = clock.best(lambda: gd.landscape.plane(without_network, params, named, at, at))
     own, _ = clock.best(lambda: gd.landscape.plane(problem, params, named, at, at))
     results = {"plane_share": share(opaque, rate, 5000, side**2 / 2)}
     peer = peers.plane(problem, params, directions, side, config.repeats)

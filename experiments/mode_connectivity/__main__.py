@@ -102,16 +102,17 @@ def along_paths(config: Config, problem, ends, first, second):
     test = problem.metrics["test_accuracy"]
 
     @jax.jit
-    def evaluated(control, problem, test_data):
+    def evaluated(control, problem, test_problem):
         def one(control):
             return (
                 minima.path_cost(problem, control, points=config.points),
-                minima.path_cost(test.function, control, data=test_data, points=config.points),
+                minima.path_cost(test_problem, control, points=config.points),
             )
 
         return jax.lax.map(one, control)
 
-    paths = [evaluated(control, problem, test.data) for control in (*straight, curved)]
+    test_problem = gd.problems.as_problem(test.function, test.data)
+    paths = [evaluated(control, problem, test_problem) for control in (*straight, curved)]
     return (np.stack([np.asarray(one[k]) for one in paths], 1) for k in (0, 1))
 
 

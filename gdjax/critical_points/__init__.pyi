@@ -3,5 +3,4 @@ from .classification import Kind as Kind
 from .classify import classify as classify
 from .polish import Polished as Polished
 from .polish import PolishStatus as PolishStatus
-from .polish import find_critical_point as find_critical_point
 from .polish import polish as polish

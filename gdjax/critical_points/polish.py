@@ -16,9 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree, ScalarLike
 
 from gdjax.arguments import check_number, check_whole, is_traced
-from gdjax.curvature import eigensolvers
 from gdjax.curvature.directional_derivatives import directional_derivatives
-from gdjax.curvature.operators import FunctionOperator
 from gdjax.flags import Status
 from gdjax.problems.problem import Problem
 from gdjax.problems.traces import problem_at
@@ -112,6 +110,15 @@ def polish(
         >>> PolishStatus(int(polished.status)).name
         'CONVERGED'
 
+        SciPy finds critical points of any kind, such as the saddle of this cost:
+
+        >>> from scipy import optimize
+        >>> cost = lambda w: w[0] ** 2 - w[1] ** 2 + w[0] * w[1] ** 3
+        >>> start, hessian = np.array([0.1, -0.1]), jax.hessian(cost)
+        >>> saddle = optimize.root(jax.grad(cost), start, jac=hessian, method="lm")
+        >>> bool(np.max(np.abs(saddle.x)) < 1e-5)
+        True
+
     References: Steihaug 1983; Nocedal and Wright, *Numerical Optimization* (2006), algorithm 7.2;
     for rounding, Hager and Zhang 2005.
     """
@@ -167,81 +174,16 @@ def _polish(problem, params, *, max_steps, atol):
     radius, zero = jnp.full_like(first, FIRST_RADIUS), jnp.zeros((), jnp.int32)
     start = _State(flat, cost, g, radius, zero)
     w, cost, g, _, num_steps = jax.lax.while_loop(cond_fun, body_fun, start)
-    return _polished(unravel(w), cost, g, num_steps, max_steps, atol)
-
-
-_compiled = jax.jit(_polish, static_argnames="max_steps")
-
-
-def _polished(params, cost, g, num_steps, max_steps, atol):
     size = jnp.linalg.norm(g)
     holds = [~jnp.isfinite(size), size <= atol, num_steps >= max_steps]
     reasons = PolishStatus.NOT_FINITE, PolishStatus.CONVERGED, PolishStatus.MAX_STEPS_REACHED
     status = jnp.select(
         holds, [jnp.int32(reason) for reason in reasons], int(PolishStatus.LIMITED_BY_ROUNDING)
     )
-    return Polished(params, cost, size, num_steps, status.astype(jnp.int32))
+    return Polished(unravel(w), cost, size, num_steps, status.astype(jnp.int32))
 
 
-def find_critical_point(
-    problem: Problem | Callable,
-    params: PyTree,
-    *,
-    max_steps: int = 100,
-    atol: ScalarLike = 1e-6,
-) -> Polished:
-    """Find a nearby minimum, maximum or saddle of a small problem.
-
-        (H^2 + damping lambda^2 I) p = -H g,   lambda = largest |eigenvalue| of H
-
-    A step p is accepted if it reduces |g|.
-
-    Args:
-        problem: a Problem or a cost `cost(params)`.
-        params: starting point, with at most 4,096 parameters; `polish` has no such limit.
-        max_steps: maximum number of steps tried.
-        atol: gradient norm at or below which the search ends.
-
-    Returns:
-        The critical point. Its gradient norm is above `atol` if the search ends after `max_steps`
-        or at a local minimum of |g| that is not zero.
-
-    Examples:
-        >>> saddle = lambda w: w[0] ** 2 - w[1] ** 2 + w[0] * w[1] ** 3
-        >>> polished = find_critical_point(saddle, jnp.array([0.1, -0.1]))
-        >>> bool(jnp.max(jnp.abs(polished.params)) < 1e-5)
-        True
-
-    References: Levenberg 1944; Marquardt 1963, applied to the equations g(w) = 0.
-    """
-    check_whole("find_critical_point: max_steps", max_steps)
-    check_number("find_critical_point: atol", atol, least=0)
-    flat, unravel = ravel_params(params)
-    at = directional_derivatives(problem_at(problem, params), unravel)
-    eps = jnp.finfo(flat.dtype).eps
-
-    def cond_fun(state):
-        _, _, g, damping, num_steps = state
-        size = jnp.linalg.norm(g)
-        return (size > atol) & (num_steps < max_steps) & jnp.isfinite(size) & (damping < 1 / eps)
-
-    def body_fun(state):
-        w, cost, g, damping, num_steps = state
-        hessian = FunctionOperator(partial(at.product, w), w)
-        with jax.default_matmul_precision("highest"):
-            values, vectors = eigensolvers.eigh(hessian.as_matrix())
-            damped = values**2 + damping * jnp.max(values**2)
-            p = -vectors @ (values / jnp.where(damped > 0, damped, 1) * (vectors.T @ g))
-        cost_next, g_next = at.gradient(w + p)
-        better = jnp.linalg.norm(g_next) < jnp.linalg.norm(g)
-        after_step = w + p, cost_next, g_next
-        next_point = jax.tree.map(partial(jnp.where, better), after_step, (w, cost, g))
-        return *next_point, damping * jnp.where(better, 0.1, 10), num_steps + 1
-
-    cost, g = at.gradient(flat)
-    first = (flat, cost, g, jnp.full_like(cost, 1e-3), jnp.zeros((), jnp.int32))
-    w, cost, g, _, num_steps = jax.lax.while_loop(cond_fun, body_fun, first)
-    return _polished(unravel(w), cost, g, num_steps, max_steps, atol)
+_compiled = jax.jit(_polish, static_argnames="max_steps")
 
 
 def _steihaug(product, g, radius, precision):

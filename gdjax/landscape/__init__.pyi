@@ -4,7 +4,6 @@ from .directions import at_coordinates as at_coordinates
 from .directions import direction_to as direction_to
 from .directions import filter_normalize as filter_normalize
 from .directions import gradient_direction as gradient_direction
-from .directions import layer_normalize as layer_normalize
 from .directions import orthogonalize as orthogonalize
 from .directions import plane_directions as plane_directions
 from .directions import random_direction as random_direction

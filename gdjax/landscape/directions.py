@@ -3,8 +3,8 @@
     w(a, b) = w_0 + a d_1 + b d_2
 
 A direction is a pytree like the parameters: a `random_direction`, scaled to the weights by
-`filter_normalize` or `layer_normalize`; the gradient; the difference from another network; a
-principal component of a descent; or an eigenvector. Planes and grids take a dict of directions by
+`filter_normalize`; the gradient; the difference from another network; a principal component of a
+descent; or an eigenvector. Planes and grids take a dict of directions by
 name, as `orthogonalize` and `plane_directions` return it. All other functions are pure functions of
 arrays that can be jitted and mapped.
 """
@@ -26,7 +26,7 @@ from gdjax.curvature.eigenpairs import EigenpairsStatus, extreme_eigenpairs
 from gdjax.curvature.gradient_summary import value_and_gradient
 from gdjax.errors import InputError
 from gdjax.keys import check_key
-from gdjax.problems.problem import Problem, as_problem
+from gdjax.problems.problem import Problem
 from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import check_like, check_params
 
@@ -54,7 +54,7 @@ def random_direction(params: PyTree, *, key: Key[Array, ""]) -> PyTree:
     return optax.tree.random_like(key, jax.tree.map(jnp.asarray, params))
 
 
-def filter_normalize(direction: PyTree, params: PyTree, *, axis: int = 0) -> PyTree:
+def filter_normalize(direction: PyTree, params: PyTree, *, axis: int | None = 0) -> PyTree:
     """Scale each neuron's direction to the length of that neuron's weights.
 
         d_j <- d_j |w_j| / |d_j|,   j a neuron, w_j its incoming weights
@@ -69,42 +69,29 @@ def filter_normalize(direction: PyTree, params: PyTree, *, axis: int = 0) -> PyT
     Args:
         direction: a pytree like `params`.
         params: the point.
-        axis: axis of the neurons (0, or -1 for weights stored [from, to], as in Flax).
+        axis: axis of the neurons (0, or -1 for weights stored [from, to], as in Flax); None scales
+            each array as a whole.
 
     Examples:
         >>> w = {"weights": jnp.array([[3.0, 4.0], [0.0, 1.0]]), "bias": jnp.array([0.0, 2.0])}
         >>> d = filter_normalize(random_direction(w, key=jax.random.key(0)), w)
         >>> [round(float(jnp.linalg.norm(row)), 3) for row in (*d["weights"], d["bias"])]
         [5.0, 1.0, 2.0]
+        >>> filter_normalize({"a": jnp.eye(2)}, {"a": jnp.ones((2, 2))}, axis=None)["a"].tolist()
+        [[1.4142..., 0.0], [0.0, 1.4142...]]
 
     References: Li et al. 2018, *Visualizing the loss landscape of neural nets*, arXiv 1712.09913.
     """
     check_like("filter_normalize: direction", direction, params)
-    check_whole("filter_normalize: axis", axis, -MAX_WHOLE)
+    if axis is not None:
+        check_whole("filter_normalize: axis", axis, -MAX_WHOLE)
 
     def scaled(d, w):
-        axes = tuple(i for i in range(d.ndim) if i != axis % d.ndim) if d.ndim > 1 else None
-        return _rescaled(d, w, axes)
+        if axis is None or d.ndim < 2:
+            return _rescaled(d, w, None)
+        return _rescaled(d, w, tuple(i for i in range(d.ndim) if i != axis % d.ndim))
 
     return jax.tree.map(scaled, *_arrays(direction, params))
-
-
-def layer_normalize(direction: PyTree, params: PyTree) -> PyTree:
-    """Scale each array's direction to the length of that array.
-
-        d_l <- d_l |w_l| / |d_l|,   l an array of weights, or of biases
-
-    Args:
-        direction: a pytree like `params`.
-        params: the point.
-
-    Examples:
-        >>> w, d = {"a": jnp.array([3.0, 4.0])}, {"a": jnp.array([0.0, 1.0])}
-        >>> layer_normalize(d, w)["a"].tolist()
-        [0.0, 5.0]
-    """
-    check_like("layer_normalize: direction", direction, params)
-    return jax.tree.map(lambda d, w: _rescaled(d, w, None), *_arrays(direction, params))
 
 
 def _arrays(*trees):
@@ -120,9 +107,7 @@ def _rescaled(d, w, axes):
     return (d * factor).astype(d.dtype)
 
 
-def gradient_direction(
-    problem: Problem | Callable, params: PyTree, *, data: PyTree = None
-) -> PyTree:
+def gradient_direction(problem: Problem | Callable, params: PyTree) -> PyTree:
     """Return the direction of steepest ascent, of length 1.
 
         g / |g|,   g = grad C
@@ -130,15 +115,14 @@ def gradient_direction(
     The direction is zero if the gradient is zero.
 
     Args:
-        problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
+        problem: a Problem or a cost `cost(params)`.
         params: the point.
-        data: data used instead of the problem's data.
 
     Examples:
         >>> gradient_direction(lambda w: 3 * w[0] + 4 * w[1], jnp.zeros(2)).round(3).tolist()
         [0.6, 0.8]
     """
-    return _unit(value_and_gradient(as_problem(problem, data), params)[1])
+    return _unit(value_and_gradient(problem, params)[1])
 
 
 def direction_to(params: PyTree, other: PyTree) -> PyTree:
@@ -241,24 +225,18 @@ def displaced(params: PyTree, directions: tuple[PyTree, ...], coordinates: Array
 
 
 def plane_directions(
-    problem: Problem | Callable,
-    params: PyTree,
-    kind: str,
-    *,
-    key: Key[Array, ""],
-    data: PyTree = None,
+    problem: Problem | Callable, params: PyTree, kind: str, *, key: Key[Array, ""]
 ) -> dict[str, PyTree]:
     """Return two directions of length 1, by name, for a plane through a point.
 
     Args:
-        problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
+        problem: a Problem or a cost `cost(params)`.
         params: the point, with at least two parameters.
         kind: "random": two draws of N(0, 1); "neuron": the same draws, scaled for each neuron (see
-            `filter_normalize`); "layer": the same draws, scaled for each array (see
-            `layer_normalize`); "eigenvectors": eigenvectors of the two largest eigenvalues of the
-            Hessian; "gradient": the gradient and a random direction orthogonal to it.
+            `filter_normalize`); "layer": the same draws, scaled for each array (`axis=None`);
+            "eigenvectors": eigenvectors of the two largest eigenvalues of the Hessian; "gradient":
+            the gradient and a random direction orthogonal to it.
         key: random key for random directions and for the eigenvector search.
-        data: data used instead of the problem's data.
 
     Returns:
         Both directions by name, as an argument of `plane`. Directions that are zero, such as a
@@ -276,7 +254,7 @@ def plane_directions(
     count = optax.tree.size(params)
     if count < 2:
         raise InputError("plane_directions: a single parameter has no plane; use `line`")
-    problem = problem_at(problem, params, data)
+    problem = problem_at(problem, params)
     key_first, key_second = jax.random.split(key)
     if kind == "eigenvectors":
         pairs = _largest_two(problem, params, key_first)
@@ -301,7 +279,7 @@ def plane_directions(
     name, scaled = {
         "random": ("random direction", lambda d: d),
         "neuron": ("neuron-scaled direction", lambda d: filter_normalize(d, params)),
-        "layer": ("layer-scaled direction", lambda d: layer_normalize(d, params)),
+        "layer": ("layer-scaled direction", lambda d: filter_normalize(d, params, axis=None)),
     }[kind]
     return {f"{name} {i}": _unit(scaled(d)) for i, d in enumerate(draws, 1)}
 

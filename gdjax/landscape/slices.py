@@ -58,19 +58,16 @@ def line(
     a: ArrayLike | Sequence,
     *,
     name: str = "direction",
-    data: PyTree = None,
     metrics: Mapping[str, Metric] | None = None,
 ) -> "xr.Dataset":
     """Return the cost along a line, C(w_0 + a d).
 
     Args:
-        problem: a Problem or a cost, as in `grid`.
+        problem, metrics: as for `grid`.
         params: origin w_0 of the line.
         direction: direction d, a pytree like the parameters.
         a: coordinates along the line, in multiples of d.
         name: name of the direction, the label of the axis.
-        data: data used instead of the problem's data.
-        metrics: further functions to evaluate, as in `grid`.
 
     Returns:
         A Dataset with `cost` and each metric over the dimension a, as in `grid`.
@@ -81,7 +78,7 @@ def line(
         [0.0, 10.0, 40.0]
     """
     check_text("line: name", name)
-    problem = checked_problem(problem, params, data)
+    problem = checked_problem(problem, params)
     check_like("line: direction", direction, params)
     return _grid("line", problem, params, {name: direction}, {"a": a}, metrics)
 
@@ -93,19 +90,16 @@ def plane(
     a: ArrayLike | Sequence,
     b: ArrayLike | Sequence,
     *,
-    data: PyTree = None,
     metrics: Mapping[str, Metric] | None = None,
 ) -> "xr.Dataset":
     """Return the cost on a plane, C(w_0 + a d_1 + b d_2).
 
     Args:
-        problem: a Problem or a cost, as in `grid`.
+        problem, metrics: as for `grid`.
         params: origin w_0 of the plane.
         directions: dict `{name: d_1, other name: d_2}` with descriptive names.
         a: coordinates along the first direction, in multiples of d_1.
         b: coordinates along the second direction, in multiples of d_2.
-        data: data used instead of the problem's data.
-        metrics: further functions to evaluate, as in `grid`.
 
     Returns:
         A Dataset with `cost` and each metric over the dimensions a and b, as in `grid`.
@@ -124,7 +118,7 @@ def plane(
         >>> surface.cost.sel(b=0).round(3).values.tolist()
         [0.0, 13.712, 0.0]
     """
-    problem = checked_problem(problem, params, data)
+    problem = checked_problem(problem, params)
     return _grid("plane", problem, params, directions, {"a": a, "b": b}, metrics)
 
 
@@ -134,7 +128,6 @@ def grid(
     directions: Mapping[str, PyTree],
     coordinates: Sequence[ArrayLike | Sequence],
     *,
-    data: PyTree = None,
     metrics: Mapping[str, Metric] | None = None,
 ) -> "xr.Dataset":
     """Return the cost, and other metrics, on a grid of points along directions.
@@ -143,12 +136,10 @@ def grid(
 
     Args:
         problem: a Problem, which is evaluated as a smaller network if there is one with fewer
-            inputs and equal cost; or a cost, `cost(params, batch)` with data, `cost(params)`
-            without.
+            inputs and equal cost; or a cost `cost(params)`.
         params: origin w_0 of the grid.
         directions: directions d_i by name; axes are labeled with the names.
         coordinates: one vector of coordinates per direction, in multiples of the direction.
-        data: data used instead of the problem's data.
         metrics: further functions to evaluate, such as `problem.metrics` or
             `gradient_norm(problem)`.
 
@@ -163,7 +154,7 @@ def grid(
         >>> grid(bowl, jnp.zeros(2), directions, [[0.0, 1.0], [0.0, 2.0]]).cost.values.tolist()
         [[0.0, 40.0], [1.0, 41.0]]
     """
-    problem = checked_problem(problem, params, data)
+    problem = checked_problem(problem, params)
     if not isinstance(coordinates, Sequence | np.ndarray) or isinstance(coordinates, str):
         raise InputError(
             f"grid: coordinates = {coordinates!r:.80}, expected a list with one vector of "
@@ -209,14 +200,13 @@ def _grid(caller, problem, params, directions, coordinates, metrics):
     )
 
 
-def gradient_norm(problem: Problem | Callable, *, data: PyTree = None) -> Metric:
+def gradient_norm(problem: Problem | Callable) -> Metric:
     """Return |grad C| over all data as a metric for a grid.
 
     Its evaluation takes about as long as three evaluations of the cost.
 
     Args:
         problem: a Problem or a cost (see `grid`).
-        data: data used instead of the problem's data.
 
     Examples:
         >>> metrics = {"slope": gradient_norm(lambda w: w**2)}
@@ -224,8 +214,7 @@ def gradient_norm(problem: Problem | Callable, *, data: PyTree = None) -> Metric
         >>> line(lambda w: w**2, w, d, [0, 1, 2], metrics=metrics).slope.values.tolist()
         [0.0, 2.0, 4.0]
     """
-    problem = as_problem(problem, data)
-    return problem_metric(problem, _gradient_norm, long_name="norm of the gradient")
+    return problem_metric(as_problem(problem), _gradient_norm, long_name="norm of the gradient")
 
 
 def _gradient_norm(problem, params):
@@ -321,9 +310,9 @@ def _numbers(points):
 # -- validation
 
 
-def checked_problem(problem: Problem | Callable, params: PyTree, data: PyTree) -> Problem:
+def checked_problem(problem: Problem | Callable, params: PyTree) -> Problem:
     """Return a Problem whose deterministic cost can be evaluated at the parameters."""
-    problem = problem_at(problem, params, data)
+    problem = problem_at(problem, params)
     check_problem(problem, params)
     return problem
 

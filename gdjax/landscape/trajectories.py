@@ -21,7 +21,7 @@ from gdjax.landscape.components import principal_components, project
 from gdjax.landscape.directions import DIMENSIONS, check_directions, check_points
 from gdjax.landscape.slices import checked_problem, cost_of, on_slice, over_rows, plane
 from gdjax.problems.evaluation import evaluation_part
-from gdjax.problems.problem import Metric, Problem, as_problem
+from gdjax.problems.problem import Metric, Problem
 from gdjax.results import Quantity, as_dataset, quantities
 
 if TYPE_CHECKING:
@@ -45,7 +45,6 @@ def descent_on_slice(
     directions: Mapping[str, PyTree],
     snapshots: PyTree,
     *,
-    data: PyTree = None,
     step: Sequence | ArrayLike | None = None,
 ) -> "xr.Dataset":
     """Return the projections of snapshots onto a slice, their distances and costs.
@@ -58,7 +57,6 @@ def descent_on_slice(
         params: origin of the slice.
         directions: directions of the slice by name.
         snapshots: parameters of the descent, in arrays whose leading axis indexes the snapshots.
-        data: data used instead of the problem's data.
         step: step of each snapshot; None means 0, 1, 2, ...
 
     Returns:
@@ -73,7 +71,7 @@ def descent_on_slice(
         ([5.0, 1.0], [4.0, 1.0])
     """
     check_points("descent_on_slice: snapshots", snapshots, params)
-    problem = checked_problem(problem, params, data)
+    problem = checked_problem(problem, params)
     check_directions("descent_on_slice", params, directions)
     projection = project(snapshots, params, directions)
     count = len(projection.distance)
@@ -96,7 +94,6 @@ def trajectory_plane(
     problem: Problem | Callable,
     snapshots: PyTree,
     *,
-    data: PyTree = None,
     step: Sequence | ArrayLike | None = None,
     points: int = 51,
     margin: float = 0.2,
@@ -108,7 +105,6 @@ def trajectory_plane(
         problem: a Problem or a cost (see `grid`).
         snapshots: parameters of the descent, in arrays whose leading axis indexes the snapshots;
             snapshots that are not finite are omitted.
-        data: data used instead of the problem's data.
         step: step of each snapshot; None means 0, 1, 2, ...
         points: number of points along each side.
         margin: margin of the plane around the descent, as a fraction of its extent. The shorter
@@ -157,7 +153,6 @@ def trajectory_plane(
             "trajectory_plane: snapshots are all equal, expected snapshots that differ"
         )
     directions = components.named_directions(2)
-    problem = as_problem(problem, data)
     descent = descent_on_slice(problem, origin, directions, snapshots, step=steps[finite])
     descent.snapshot_step.attrs.update(_step_quantity(step).attributes)
     middle, extent = zip(*(_span(descent[f"path_{axis}"].values) for axis in "ab"), strict=True)

@@ -11,7 +11,7 @@ almost no start converges to a minimum.
 from collections.abc import Callable, Sequence
 from enum import IntEnum
 from itertools import product
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,13 @@ from gdjax.descent.outcome import Outcome
 from gdjax.errors import InputError
 from gdjax.minima.clustering import cluster_points
 from gdjax.problems import test_functions
-from gdjax.problems.critical_points import DEGENERATE, MAXIMUM, MINIMUM, SADDLE
+from gdjax.problems.critical_points import (
+    DEGENERATE,
+    MAXIMUM,
+    MINIMUM,
+    SADDLE,
+    CriticalPoint,
+)
 from gdjax.problems.problem import Problem
 from gdjax.results import Quantity, as_dataset, quantities
 from gdjax.sweeps.axes import axes
@@ -52,20 +58,6 @@ class OtherKind(IntEnum):
     SADDLE = 0
     MAXIMUM = 1
     DEGENERATE = 2
-
-
-class CriticalPoints(NamedTuple):
-    """Critical points, minima first.
-
-    Args:
-        position: coordinates of each point.
-        value: cost at each point.
-        kind: "minimum", "saddle", "maximum" or "degenerate".
-    """
-
-    position: Float[np.ndarray, "points coordinates"]
-    value: Float[np.ndarray, " points"]
-    kind: np.ndarray
 
 
 def basins_of_attraction(
@@ -135,22 +127,37 @@ def basins_of_attraction(
         )
         converged = outcome == Outcome.CONVERGED
         critical = (
-            _registered_points(known)
+            [*known.minima, *(point for point in known.critical_points if point.kind != MINIMUM)]
             if known
             else _classified_points(problem.cost, ends[converged], distance_tolerance)
         )
-        sharpness = _eigenvalues(problem.cost, critical.position)[:, -1]
+        num_minima = sum(point.kind == MINIMUM for point in critical)  # the first ones
+        position = np.reshape([point.x for point in critical], (-1, len(grid)))
+        sharpness = _eigenvalues(problem.cost, position[:num_minima])[:, -1]
         cost = jax.jit(jax.vmap(problem.cost))(
             _as_params(np.stack([a.ravel() for a in np.meshgrid(*grid)], axis=-1))
         )
-        # The limits at other critical points, where the largest eigenvalue may be negative, are not
-        # in the Dataset.
-        limit = np.stack([(2 + 2 * b) / np.asarray(sharpness) for b in momenta])
-    end = _label_ends(ends, converged, outcome, critical, distance_tolerance)
+    end = _label_ends(ends, outcome, position[:num_minima], distance_tolerance)
     axes = {"learning_rate": rates, "momentum": momenta, **_coordinate_axes(grid)}
-    return _dataset(
-        axes, end, arrived_at, critical, sharpness, limit, np.asarray(cost)
-    ).assign_attrs(
+    codes = [*range(num_minima), *NoMinimum]
+    area = tuple(range(2, end.ndim))
+    shares = np.stack([np.mean(end == code, axis=area) for code in codes], axis=-1)
+    values = {
+        "end": end,
+        "arrived_at": arrived_at,
+        "cost": np.reshape(cost, end.shape[2:]),
+        "share": shares[..., :num_minima],
+        **{f"share_{c.name.lower()}": shares[..., num_minima + i] for i, c in enumerate(NoMinimum)},
+        "position": position[:num_minima],
+        "minimum_cost": np.array([point.value for point in critical[:num_minima]], float),
+        "sharpness": sharpness,
+        "limit": (2 + 2 * momenta[:, None]) / sharpness,
+        "other": position[num_minima:],
+        "other_kind": np.array(
+            [OtherKind[point.kind.upper()] for point in critical[num_minima:]], np.int8
+        ),
+    }
+    return as_dataset(_quantities([*axes][2:]), values, axes).assign_attrs(
         result="basins",
         function=known.name if known else getattr(function, "__name__", "f"),
         formula=known.formula if known else "",
@@ -244,20 +251,8 @@ def _descend(cost, grid, rates, momenta, num_steps, gradient_tolerance):
     return by_setting(ends), by_setting(outcomes), by_setting(arrivals)
 
 
-def _registered_points(function):
-    """Return the classified critical points of a registered function."""
-    other_points = [p for p in function.critical_points if p.kind != MINIMUM]
-    points = [*function.minima, *other_points]
-    return CriticalPoints(
-        position=np.array([np.atleast_1d(p.x) for p in points]),
-        value=np.array([p.value for p in points]),
-        kind=np.array([p.kind for p in points]),
-    )
-
-
 def _classified_points(cost, ends, distance_tolerance):
     """Return the points to which descents converged, classified by their Hessian."""
-    size = ends.shape[-1]
     rounded = np.unique(np.round(ends / distance_tolerance), axis=0) * distance_tolerance
     if len(rounded) > MAX_ISOLATED:
         raise InputError(
@@ -265,7 +260,7 @@ def _classified_points(cost, ends, distance_tolerance):
             f"minima are not isolated; expected a function with at most {MAX_ISOLATED} minima"
         )
     if not len(rounded):
-        return CriticalPoints(np.zeros((0, size)), np.zeros(0), np.zeros(0, "<U10"))
+        return []
     first = np.unique(cluster_points(rounded, 2 * distance_tolerance).labels, return_index=True)[1]
     nearest = np.argmin(np.linalg.norm(ends[None] - rounded[first, None], axis=-1), axis=1)
     position = ends[nearest]
@@ -280,7 +275,7 @@ def _classified_points(cost, ends, distance_tolerance):
         DEGENERATE,
     )
     order = np.lexsort((value, kind != MINIMUM))
-    return CriticalPoints(position[order], value[order], kind[order])
+    return [CriticalPoint(position[i], value[i], kind[i]) for i in order]
 
 
 def _eigenvalues(cost, position):
@@ -290,9 +285,9 @@ def _eigenvalues(cost, position):
     return np.linalg.eigvalsh(np.asarray(hessian).reshape(-1, size, size))
 
 
-def _label_ends(ends, converged, outcome, critical, distance_tolerance):
+def _label_ends(ends, outcome, minima, distance_tolerance):
     """Return the number of each start's minimum, or a code of `NoMinimum`."""
-    minima = critical.position[critical.kind == MINIMUM]
+    converged = outcome == Outcome.CONVERGED
     end = np.full(converged.shape, NoMinimum.NOT_ARRIVED, np.int16)
     end[outcome == Outcome.DIVERGED] = NoMinimum.DIVERGED
     end[converged] = NoMinimum.AT_NO_MINIMUM
@@ -321,26 +316,3 @@ def _quantities(coordinates):
         **quantities("point coordinate", other="position"),
         **{name: Quantity(name.replace("_", " "), (name,)) for name in starts.split()},
     }
-
-
-def _dataset(axes, end, arrived_at, critical, sharpness, limit, cost):
-    is_minimum = critical.kind == MINIMUM
-    count = int(is_minimum.sum())
-    area = tuple(range(2, end.ndim))
-    codes = [*range(count), *NoMinimum]
-    shares = np.stack([np.mean(end == code, axis=area) for code in codes], axis=-1)
-    other_kinds = [OtherKind[kind.upper()] for kind in critical.kind[~is_minimum]]
-    values = {
-        "end": end,
-        "arrived_at": arrived_at,
-        "cost": cost.reshape(end.shape[2:]),
-        "share": shares[..., :count],
-        **{f"share_{c.name.lower()}": shares[..., count + i] for i, c in enumerate(NoMinimum)},
-        "position": critical.position[is_minimum],
-        "minimum_cost": critical.value[is_minimum],
-        "sharpness": sharpness[is_minimum],
-        "limit": limit[:, is_minimum],
-        "other": critical.position[~is_minimum],
-        "other_kind": np.array(other_kinds, np.int8),
-    }
-    return as_dataset(_quantities([*axes][2:]), values, axes)

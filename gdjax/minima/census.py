@@ -18,36 +18,36 @@ dimension in the Dataset, and points that a path of equal cost connects are on o
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key, PyTree
+from jaxtyping import Array, Int, Key, PyTree
 from scipy.sparse.csgraph import connected_components
 
 from gdjax.arguments import check_number
 from gdjax.critical_points.classification import Kind
-from gdjax.errors import InputError, StoreError
+from gdjax.errors import InputError
 from gdjax.keys import check_key, run_keys
 from gdjax.minima.barriers import pairwise_barriers
-from gdjax.minima.census_dataset import QUANTITIES, Minima, build_dataset
-from gdjax.minima.clustering import cluster_manifolds, cluster_points
+from gdjax.minima.clustering import Clusters, classical_mds, cluster_manifolds, cluster_points
+from gdjax.minima.counting import BasinShares, basin_shares, estimate_unseen
 from gdjax.minima.end_points import (
     DISTANCE_TOLERANCE,
     GRADIENT_TOLERANCE,
     ISOLATED_MINIMA,
     MAX_STEPS,
+    RUNS,
     classify_end_points,
-    select_rows,
+    finished_runs,
 )
 from gdjax.minima.symmetry import canonicalize, coordinates
 from gdjax.problems.evaluation import deterministic_cost
 from gdjax.problems.problem import Problem, require_problem
-from gdjax.results import Quantity, document
-from gdjax.sweeps.axes import AxisValue, axes, axes_along, positions, zip_axes
-from gdjax.sweeps.binding import assign_roles, by_role, with_settings
-from gdjax.sweeps.dataset import from_named, named_leaves
+from gdjax.results import Quantity, as_dataset, document, quantities
+from gdjax.sweeps.axes import AxisValue
+from gdjax.sweeps.dataset import named_leaves
 from gdjax.sweeps.stored import StoredSweep
 
 if TYPE_CHECKING:
@@ -55,6 +55,80 @@ if TYPE_CHECKING:
 
 MAX_COMPARED = 64  # maximum number of minima (lowest first) with pairwise barriers
 OUTPUT_SAMPLES = 1000  # number of samples for the comparison of outputs
+TOLERANCES = np.geomspace(1e-9, 1e3, 121)  # tolerances for which clusters are counted
+
+SHARES = {
+    "count": "number of runs that ended there",
+    "share": "share of the runs",
+    "share_low": "lower end of the confidence interval of the share",
+    "share_high": "upper end of the confidence interval of the share",
+    "first": "representative run",
+}
+QUANTITIES = {
+    **RUNS,
+    **quantities(
+        "run",
+        minimum_of="number of its minimum, or -1",
+        manifold_of="number of its manifold of minima, or -1",
+    ),
+    **quantities(
+        "minimum",
+        **SHARES,
+        minimum_cost="cost",
+        sharpness="largest eigenvalue",
+        least_curvature="smallest eigenvalue",
+        minimum_nullity="number of zero eigenvalues",
+        diameter="largest distance in the cluster",
+        same_outputs="number of the computed function",
+    ),
+    **quantities(
+        "manifold",
+        **{f"manifold_{name}": long_name for name, long_name in SHARES.items()},
+        manifold_cost="cost",
+        manifold_nullity="dimension",
+        manifold_sharpness="largest eigenvalue",
+        manifold_same_outputs="number of the computed function",
+    ),
+    **quantities(
+        "tolerance",
+        tolerance="distance tolerance of the clusters",
+        clusters="number of minima",
+        output_clusters="number of functions",
+    ),
+    **quantities(
+        "",
+        gap="smallest distance between two minima",
+        stable_from="smallest tolerance with these clusters",
+        stable_to="smallest tolerance with fewer clusters",
+        functions="number of different functions",
+        output_gap="smallest difference between two functions",
+        position_share="share of the distances represented by the embedding",
+    ),
+    **quantities(
+        "compared compared_with",
+        barrier="barrier on the straight line",
+        matched_barrier="barrier after matching; NaN without a network",
+        distance="distance",
+        matched_distance="distance after matching; NaN without a network",
+    ),
+    **quantities("compared plane", position="embedding of the distances"),
+}
+"""Quantities of a census."""
+
+
+class Minima(NamedTuple):
+    """Clusters of classified minima, or connected manifolds of minima, lowest cost first.
+
+    Args:
+        labels: number of the minimum or manifold of each run, -1 for runs that ended at none.
+        first: representative of each minimum or manifold, the run with the smallest gradient.
+        clusters: clusters of all runs that ended at a minimum; None if there are no such runs, and
+            for manifolds.
+    """
+
+    labels: Int[np.ndarray, " runs"]
+    first: Int[np.ndarray, " minima"]
+    clusters: Clusters | None = None
 
 
 @document(QUANTITIES)
@@ -146,9 +220,7 @@ def count_minima(
     if hasattr(runs, "data_vars"):
         identity = json.loads(runs.attrs.get("identity", "{}"))
         key = run_keys(identity["root_seed"]).probes if key is None and identity else key
-        dataset, grid = _with_grid(runs)
-        chosen = positions(grid, at or {})
-        problem, runs, along = _end_points(problem, dataset, grid, chosen)
+        problem, runs, along = finished_runs(problem, runs, at or {})
     elif at is not None:
         raise InputError(f"count_minima: at = {at!r:.80}, expected None for runs without axes")
     check_key(key)
@@ -173,16 +245,7 @@ def count_minima(
                 minima = merged
                 pairs = _barriers_between(problem, canonical, minima, key_pairs)
         manifolds = _cluster_manifolds(problem, ends, canonical, key_manifolds)
-        minimum_params = jax.tree.map(lambda leaf: leaf[minima.first], ends.params)
-        representatives = [
-            jax.tree.map(lambda leaf, run=run: leaf[run], ends.params)
-            for run in (*minima.first, *manifolds.first)
-        ]
-        metrics = _metrics(problem, representatives[: len(minima.first)])
-        outputs = _outputs(problem, representatives)
-    census = build_dataset(
-        ends, minima, manifolds, pairs, minimum_params, metrics, outputs, output_tolerance
-    )
+        census = _dataset(problem, ends, minima, manifolds, pairs, output_tolerance)
     return census.assign_coords({n: ("run", v) for n, v in along.items()}).assign_attrs(
         result="census",
         distance_tolerance=distance_tolerance,
@@ -191,64 +254,6 @@ def count_minima(
         compared="coordinates of the canonical form" if problem.network else "parameters",
         **attributes,
     )
-
-
-def _with_grid(runs):
-    """Return a Dataset in which each axis of its sweep has a dimension, and the grid."""
-    if "outcome" not in runs:
-        raise InputError(
-            f"count_minima: runs = Dataset of {', '.join(map(str, runs.data_vars))}, expected that "
-            f"of gd.sweep"
-        )
-    names = {name for along in axes_along(runs).values() for name in along}
-    dropped = [name for name in runs.coords if name in names and not runs[name].ndim]
-    runs = runs.expand_dims(dropped)
-    along = {
-        dim: {name: c.values.tolist() for name, c in runs.coords.items() if c.dims == (dim,)}
-        for dim in runs["outcome"].dims
-    }
-    return runs, axes(**{str(dim): zip_axes(**values) for dim, values in along.items()})
-
-
-def _end_points(problem, dataset, grid, chosen):
-    """Return the problem, parameters and axis values of the finished runs of a sweep."""
-    dataset = dataset.isel({dim: [index] for dim, index in chosen.items()})
-    finished = dataset["finished"] > 0 if "finished" in dataset else dataset["outcome"] >= 0
-    indices = np.nonzero(finished.values)
-    if not len(indices[0]):
-        raise StoreError("count_minima: no run is finished; resume the sweep first")
-    values = grid.values(
-        tuple(
-            np.full_like(index, chosen[dim]) if dim in chosen else index
-            for dim, index in zip(grid.sizes, indices, strict=True)
-        )
-    )
-    problem = with_settings(problem, _cost_settings(problem, grid, values))
-    if problem.stateful:
-        raise InputError(
-            "problem: the cost has a model state, which differs between runs; count the minima of "
-            "one state by count_minima(gdjax.problems.frozen(problem, model_state=...), params)"
-        )
-    shapes = jax.eval_shape(problem.init, jax.random.key(0))
-    arrays = {name: dataset[name].values[indices] for name in named_leaves("params", shapes)}
-    params = jax.tree.map(np.asarray, from_named("params", shapes, arrays))
-    # The point at which a diverged run was stopped is unrelated to minima.
-    diverged = dataset["diverged_at"].values[indices] >= 0
-    params = select_rows(diverged, jax.tree.map(lambda a: np.full_like(a, np.nan), params), params)
-    text = {name: v.astype(object) for name, v in values.items() if v.dtype.kind == "U"}
-    return problem, params, values | text
-
-
-def _cost_settings(problem, grid, values):
-    """Return the swept keywords of the cost; their values must be equal in all runs."""
-    settings = by_role(assign_roles(problem, grid), {axis: axis for axis in values})["cost"]
-    for axis in settings.values():
-        if len(np.unique(values[axis])) > 1:
-            raise InputError(
-                f"count_minima: the cost differs between runs with {axis}, so that their minima "
-                f"cannot be compared; choose one value: at={{{axis!r}: {values[axis][0].item()!r}}}"
-            )
-    return {keyword: values[axis][0].item() for keyword, axis in settings.items()}
 
 
 def _check_symmetric(problem, key):
@@ -299,35 +304,35 @@ def _cluster_minima(ends, points, tolerance):
     """Return the clusters of classified isolated minima."""
     runs = np.flatnonzero(np.isin(ends.kind, ISOLATED_MINIMA))
     if not len(runs):
-        return Minima(np.full(len(ends.kind), -1), np.zeros(0, int))
+        return _number_by_cost(ends, runs, runs)
     clusters = cluster_points(points[runs], tolerance)
-    return Minima(*_number_by_cost(ends, runs, clusters.labels), clusters)
+    return _number_by_cost(ends, runs, clusters.labels, clusters)
 
 
 def _cluster_manifolds(problem, ends, canonical, key):
     """Return the connected manifolds of classified minima."""
     runs = np.flatnonzero(ends.kind == Kind.MANIFOLD_OF_MINIMA)
     if not len(runs):
-        return Minima(np.full(len(ends.kind), -1), np.zeros(0, int))
+        return _number_by_cost(ends, runs, runs)
     points = jax.tree.map(lambda leaf: np.asarray(leaf)[runs], canonical)
     cost, largest = (ends.runs[name].values[runs] for name in ("cost", "largest"))
     labels = cluster_manifolds(problem, points, cost, sharpness=largest, key=key)
-    return Minima(*_number_by_cost(ends, runs, labels))
+    return _number_by_cost(ends, runs, labels)
 
 
-def _number_by_cost(ends, runs, labels):
-    """Number clusters by ascending cost; return numbers and representative runs."""
+def _number_by_cost(ends, runs, labels, clusters=None):
+    """Number the clusters of some runs by ascending cost, and choose representatives."""
     cost, gradient_norm = (ends.runs[name].values for name in ("cost", "gradient_norm"))
     by_gradient = runs[np.lexsort((runs, gradient_norm[runs]))]
     label_of = dict(zip(runs.tolist(), labels.tolist(), strict=True))
     first = {label_of[run]: run for run in reversed(by_gradient.tolist())}
     # The order of costs that differ only by rounding is arbitrary, so the first run decides.
-    scale = 1e-9 * max(1.0, float(np.abs(cost[runs]).max()))
+    scale = 1e-9 * max(1.0, np.max(np.abs(cost[runs]), initial=0.0))
     order = sorted(first, key=lambda c: (round(cost[first[c]] / scale), first[c]))
     number = {c: i for i, c in enumerate(order)}
     numbers = np.full(len(ends.kind), -1)
     numbers[runs] = [number[c] for c in labels.tolist()]
-    return numbers, np.array([first[c] for c in order])
+    return Minima(numbers, np.array([first[c] for c in order], int), clusters)
 
 
 def _merge_matched(ends, minima, distance, tolerance):
@@ -341,7 +346,7 @@ def _merge_matched(ends, minima, distance, tolerance):
         components[np.minimum(labels, len(components) - 1)],
         labels + len(components),
     )
-    return Minima(*_number_by_cost(ends, runs, labels), minima.clusters)
+    return _number_by_cost(ends, runs, labels, minima.clusters)
 
 
 def _barriers_between(problem, params, minima, key):
@@ -350,6 +355,96 @@ def _barriers_between(problem, params, minima, key):
         return None
     lowest = jax.tree.map(lambda leaf: leaf[minima.first[:MAX_COMPARED]], params)
     return pairwise_barriers(problem, lowest, key=key)
+
+
+def _dataset(problem, ends, minima, manifolds, pairs, output_tolerance):
+    """Return the Dataset of a census."""
+    params = jax.tree.map(lambda leaf: leaf[minima.first], ends.params)
+    representatives = [
+        jax.tree.map(lambda leaf, run=run: leaf[run], ends.params)
+        for run in (*minima.first, *manifolds.first)
+    ]
+    metrics = _metrics(problem, representatives[: len(minima.first)])
+    outputs = _outputs(problem, representatives)
+    runs = {name: variable.values for name, variable in ends.runs.items()}
+    on_minima, on_manifolds = minima.first, manifolds.first
+    values: dict[str, Any] = {
+        "minimum_of": minima.labels.astype(np.int32),
+        "manifold_of": manifolds.labels.astype(np.int32),
+        **_shares(minima, ""),
+        "minimum_cost": runs["cost"][on_minima],
+        "sharpness": runs["largest"][on_minima],
+        "least_curvature": runs["smallest"][on_minima],
+        "minimum_nullity": runs["nullity"][on_minima],
+        **_shares(manifolds, "manifold_"),
+        "manifold_cost": runs["cost"][on_manifolds],
+        "manifold_nullity": runs["nullity"][on_manifolds],
+        "manifold_sharpness": runs["largest"][on_manifolds],
+        **_distances(minima, pairs),
+    }
+    if outputs is not None:
+        same = cluster_points(outputs, output_tolerance)
+        values |= {
+            "same_outputs": same.labels[: len(on_minima)],
+            "manifold_same_outputs": same.labels[len(on_minima) :],
+            "output_clusters": same.counts_at(TOLERANCES),
+            "functions": int(same.labels.max()) + 1,
+            "output_gap": same.gap,
+        }
+    declared = QUANTITIES | {name: quantity for name, (_, quantity) in metrics.items()}
+    values |= {name: numbers for name, (numbers, _) in metrics.items()}
+    for name, leaf in named_leaves("params", params).items():
+        inner = tuple(f"{name.removeprefix('params.')}[{i}]" for i in range(leaf.ndim - 1))
+        declared[name] = Quantity(f"parameters: {name}", ("minimum", *inner))
+        values[name] = leaf
+    dataset = as_dataset(declared, runs | values, {"tolerance": TOLERANCES})
+    return dataset.assign(_unseen(minima, "unseen_") | _unseen(manifolds, "unseen_manifold_"))
+
+
+def _counts(minima):
+    return np.bincount(minima.labels[minima.labels >= 0], minlength=len(minima.first))
+
+
+def _shares(minima, prefix):
+    """Return the number and share of the runs at each minimum or manifold."""
+    count = _counts(minima)
+    shares = BasinShares(*[np.zeros(0)] * 3, unseen_high=1.0)
+    if len(count):
+        shares = basin_shares(count, len(minima.labels))
+    values = (count, shares.share, shares.low, shares.high, minima.first)
+    return {prefix + name: value for name, value in zip(SHARES, values, strict=True)}
+
+
+def _unseen(minima, prefix):
+    if not len(minima.first):
+        return {}
+    return {f"{prefix}{k}": float(v) for k, v in estimate_unseen(_counts(minima))._asdict().items()}
+
+
+def _distances(minima, pairs):
+    """Return the numbers and sizes of clusters, and the matrices between minima."""
+    clusters, values = minima.clusters, {}
+    if clusters is None:
+        return {"clusters": np.zeros(len(TOLERANCES), int), "diameter": np.zeros(0)}
+    gap = clusters.gap
+    if pairs is not None:
+        distance = pairs.smallest_distance
+        gap = min(gap, float(np.min(distance + np.diag([np.inf] * len(distance)))))
+        position, share = classical_mds(distance)
+        values = {"position": position, "position_share": share}
+        names = ("barrier", "matched_barrier", "distance", "matched_distance")
+        values |= {name: getattr(pairs, name) for name in names}
+    # The diameter of merged clusters is the largest of their diameters.
+    diameters = np.zeros(len(minima.first))
+    labels = minima.labels[minima.labels >= 0]
+    np.maximum.at(diameters, labels, clusters.diameters[clusters.labels])
+    return values | {
+        "clusters": clusters.counts_at(TOLERANCES).astype(int),
+        "diameter": diameters,
+        "gap": gap,
+        "stable_from": clusters.stable_from,
+        "stable_to": gap,
+    }
 
 
 def _metrics(problem, points):

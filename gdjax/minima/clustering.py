@@ -56,10 +56,10 @@ class Clusters(NamedTuple):
         labels: number of each point's cluster; clusters are numbered in the order of their first
             points.
         diameters: largest distance between two points of each cluster.
-        gap: smallest distance between points of different clusters; inf for a single cluster.
+        gap: smallest distance between points of different clusters, and smallest tolerance that
+            gives fewer clusters; inf for a single cluster.
         heights: distances at which clusters join as the tolerance increases, ascending.
         stable_from: smallest tolerance that gives these clusters.
-        stable_to: smallest tolerance that gives fewer clusters; inf for a single cluster.
     """
 
     labels: Int[np.ndarray, " points"]
@@ -67,7 +67,6 @@ class Clusters(NamedTuple):
     gap: float
     heights: Float[np.ndarray, " joins"]
     stable_from: float
-    stable_to: float
 
     __repr__ = fields
 
@@ -98,23 +97,21 @@ def cluster_points(points: Float[np.ndarray, "points coordinates"], tolerance: f
         )
     check_number("cluster_points: tolerance", tolerance, least=0)
     if len(points) == 1:
-        return Clusters(np.zeros(1, int), np.zeros(1), np.inf, np.zeros(0), 0.0, np.inf)
+        return Clusters(np.zeros(1, int), np.zeros(1), np.inf, np.zeros(0), 0.0)
     # pdist subtracts coordinates, so distances are exact except for the rounding of differences.
     distances = pdist(points)
     tree = hierarchy.linkage(distances, method="single")
     labels = _number_by_first(hierarchy.fcluster(tree, tolerance, criterion="distance"))
     matrix = squareform(distances)
-    same = labels[:, None] == labels
     heights = tree[:, 2]
     return Clusters(
         labels=labels,
         diameters=np.array(
             [matrix[np.ix_(labels == c, labels == c)].max() for c in range(labels.max() + 1)]
         ),
-        gap=float(np.min(matrix, where=~same, initial=np.inf)),
+        gap=float(np.min(heights, where=heights > tolerance, initial=np.inf)),
         heights=heights,
         stable_from=float(np.max(heights, where=heights <= tolerance, initial=0.0)),
-        stable_to=float(np.min(heights, where=heights > tolerance, initial=np.inf)),
     )
 
 

@@ -24,13 +24,16 @@ from gdjax.arguments import check_number, check_whole
 from gdjax.critical_points.classify import Kind, classify
 from gdjax.critical_points.polish import polish
 from gdjax.curvature.directional_derivatives import directional_derivatives
-from gdjax.errors import InputError
+from gdjax.errors import InputError, StoreError
 from gdjax.keys import check_key
 from gdjax.landscape.slices import over_rows
 from gdjax.problems.problem import Problem, require_problem
 from gdjax.problems.validation import check_runs
 from gdjax.results import Quantity, as_dataset, document, quantities
 from gdjax.summaries import fields
+from gdjax.sweeps.axes import AxisValue, axes, axes_along, positions, zip_axes
+from gdjax.sweeps.binding import assign_roles, by_role, with_settings
+from gdjax.sweeps.dataset import from_named, named_leaves
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -71,6 +74,70 @@ RUNS = {
     ),
 }
 """Quantities of end points after polishing; see also `gdjax.critical_points.Classification`."""
+
+
+def finished_runs(
+    problem: Problem, runs: "xr.Dataset", at: Mapping[str, AxisValue]
+) -> tuple[Problem, PyTree, dict[str, np.ndarray]]:
+    """Return the problem, the end points and the axis values of the finished runs of a sweep.
+
+    The problem has the swept settings of its cost, and the parameters of diverged runs are NaN.
+
+    Args:
+        problem: problem of the sweep.
+        runs: Dataset of the sweep.
+        at: values of some axes, by name, to which the runs are restricted.
+    """
+    if "outcome" not in runs:
+        raise InputError(
+            f"count_minima: runs = Dataset of {', '.join(map(str, runs.data_vars))}, expected that "
+            f"of gd.sweep"
+        )
+    names = {name for along in axes_along(runs).values() for name in along}
+    runs = runs.expand_dims([name for name in runs.coords if name in names and not runs[name].ndim])
+    along = {
+        str(dim): {str(k): c.values.tolist() for k, c in runs.coords.items() if c.dims == (dim,)}
+        for dim in runs["outcome"].dims
+    }
+    grid = axes(**{dim: zip_axes(**values) for dim, values in along.items()})
+    chosen = positions(grid, at)
+    runs = runs.isel({dim: [index] for dim, index in chosen.items()})
+    finished = runs["finished"] > 0 if "finished" in runs else runs["outcome"] >= 0
+    indices = np.nonzero(finished.values)
+    if not len(indices[0]):
+        raise StoreError("count_minima: no run is finished; resume the sweep first")
+    values = grid.values(
+        tuple(
+            np.full_like(index, chosen[dim]) if dim in chosen else index
+            for dim, index in zip(grid.sizes, indices, strict=True)
+        )
+    )
+    problem = with_settings(problem, _cost_settings(problem, grid, values))
+    if problem.stateful:
+        raise InputError(
+            "problem: the cost has a model state, which differs between runs; count the minima of "
+            "one state by count_minima(gdjax.problems.frozen(problem, model_state=...), params)"
+        )
+    shapes = jax.eval_shape(problem.init, jax.random.key(0))
+    arrays = {name: runs[name].values[indices] for name in named_leaves("params", shapes)}
+    params = jax.tree.map(np.asarray, from_named("params", shapes, arrays))
+    # The point at which a diverged run was stopped is unrelated to minima.
+    diverged = runs["diverged_at"].values[indices] >= 0
+    params = select_rows(diverged, jax.tree.map(lambda a: np.full_like(a, np.nan), params), params)
+    text = {name: v.astype(object) for name, v in values.items() if v.dtype.kind == "U"}
+    return problem, params, values | text
+
+
+def _cost_settings(problem, grid, values):
+    """Return the swept keywords of the cost; their values must be equal in all runs."""
+    settings = by_role(assign_roles(problem, grid), {axis: axis for axis in values})["cost"]
+    for axis in settings.values():
+        if len(np.unique(values[axis])) > 1:
+            raise InputError(
+                f"count_minima: the cost differs between runs with {axis}, so that their minima "
+                f"cannot be compared; choose one value: at={{{axis!r}: {values[axis][0].item()!r}}}"
+            )
+    return {keyword: values[axis][0].item() for keyword, axis in settings.items()}
 
 
 class EndPoints(NamedTuple):

@@ -129,12 +129,7 @@ def linear_path(a: PyTree, b: PyTree, *, bends: int = 0) -> PyTree:
 
 
 def linear_path_cost(
-    problem: Problem | Callable[..., PyTree],
-    a: PyTree,
-    b: PyTree,
-    *,
-    data: PyTree = None,
-    points: int = POINTS,
+    problem: Problem | Callable[..., PyTree], a: PyTree, b: PyTree, *, points: int = POINTS
 ) -> PyTree:
     """Return the cost, or another mean over samples, along the line from a to b.
 
@@ -142,7 +137,6 @@ def linear_path_cost(
         problem: a Problem or a function (see `path_cost`).
         a: parameters at t = 0.
         b: parameters at t = 1.
-        data: data used instead of the problem's data.
         points: number of points, evenly spaced in t, both end points included, >= 2.
 
     Returns:
@@ -152,14 +146,13 @@ def linear_path_cost(
         >>> linear_path_cost(lambda x: x**2, jnp.array(0.0), jnp.array(2.0), points=3).tolist()
         [0.0, 1.0, 4.0]
     """
-    return path_cost(problem, linear_path(a, b), data=data, points=points)
+    return path_cost(problem, linear_path(a, b), points=points)
 
 
 def path_cost(
     problem: Problem | Callable[..., PyTree],
     control: PyTree,
     *,
-    data: PyTree = None,
     points: int = POINTS,
     shape: Shape = bezier,
 ) -> PyTree:
@@ -167,11 +160,10 @@ def path_cost(
 
     Args:
         problem: a Problem, whose deterministic cost is evaluated, or a function
-            `function(params, batch) -> pytree` that is a mean over samples, `function(params)`
-            without data.
+            `function(params) -> pytree`. For another mean over samples than the cost, pass
+            `gdjax.problems.as_problem(function, data)` with `function(params, batch) -> pytree`.
         control: parameters of all control points, which the leading axis of each array indexes,
             such as the parameters of a descent on `curve`.
-        data: data used instead of the problem's data.
         points: number of points, evenly spaced in t, both end points included, >= 2.
         shape: `bezier`, `polyline_weights`, or any function `shape(count, t) -> weights`.
 
@@ -190,7 +182,7 @@ def path_cost(
     """
     check_whole("path_cost: points", points, 2)
     check_params(control, "path_cost: control: ")
-    problem = as_problem(problem, data)
+    problem = as_problem(problem)
     control, data = jax.tree.map(jnp.asarray, (control, problem.data))
     mean = in_microbatches(deterministic_cost(problem), evaluation_microbatch(problem))
     leaves = jax.tree.leaves(control)

@@ -84,12 +84,8 @@ def apply_symmetry(
             f"apply_symmetry: symmetry has {len(symmetry)} entries, expected {len(params) - 1}, "
             f"one for each hidden layer"
         )
-    for number, (order, sign, scale) in enumerate(symmetry):
-        layers[number : number + 2] = _permute(*layers[number : number + 2], order)
-        if network.activation in FLIPS:
-            layers[number : number + 2] = _flip(network, *layers[number : number + 2], sign)
-        if network.activation in SCALES:
-            layers[number : number + 2] = _scale(*layers[number : number + 2], scale)
+    for number, neurons in enumerate(symmetry):
+        layers[number : number + 2] = _transform(network, *layers[number : number + 2], neurons)
     return tuple(layers)
 
 
@@ -158,11 +154,11 @@ def canonicalize(network: Network, params: Params) -> Params:
         if network.activation in FLIPS:
             sign = jnp.where(form < 0, -sign, sign)
             form = jnp.abs(form)
-            layers[number : number + 2] = _flip(network, *layers[number : number + 2], sign)
         # Without this norm, neurons that differ only in their outgoing weights would tie.
         order = jnp.argsort(form + jnp.linalg.norm(layers[number + 1].weights, axis=0))
-        layers[number : number + 2] = _permute(*layers[number : number + 2], order)
-        symmetries.append(NeuronSymmetry(order, sign[order], scale[order]))
+        symmetry = NeuronSymmetry(order, sign[order], jnp.ones_like(scale))
+        layers[number : number + 2] = _transform(network, *layers[number : number + 2], symmetry)
+        symmetries.append(symmetry._replace(scale=scale[order]))
     return apply_symmetry(network, tuple(original), tuple(symmetries))
 
 
@@ -203,36 +199,32 @@ def normalize_scales(
         if network.activation in SCALES:
             norm = jnp.sqrt(jnp.sum(layers[number].weights ** 2, axis=1) + layers[number].bias ** 2)
             scale = jnp.where(norm > 0, 1 / jnp.where(norm > 0, norm, 1), scale)
-            layers[number : number + 2] = _scale(*layers[number : number + 2], scale)
+            symmetry = identity_symmetry(width)._replace(scale=scale)
+            layers[number : number + 2] = _transform(
+                network, *layers[number : number + 2], symmetry
+            )
         scales.append(scale)
     return layers, scales
 
 
-def _permute(layer, next_layer, order):
-    return (
-        Layer(layer.weights[order], layer.bias[order]),
-        next_layer._replace(weights=next_layer.weights[:, order]),
-    )
-
-
-def _flip(network, layer, next_layer, sign):
-    """Apply w s(z) = w c - w s(-z), with the constant in the next layer's bias."""
-    sign = sign.astype(layer.bias.dtype)
-    constant = FLIPS[network.activation] * jnp.sum(
-        jnp.where(sign < 0, next_layer.weights, 0), axis=1
-    ).astype(layer.bias.dtype)
-    return (
-        Layer(layer.weights * sign[:, None], layer.bias * sign),
-        Layer(next_layer.weights * sign[None], next_layer.bias + constant),
-    )
-
-
-def _scale(layer, next_layer, scale):
-    scale = scale.astype(layer.bias.dtype)
-    return (
-        Layer(layer.weights * scale[:, None], layer.bias * scale),
-        next_layer._replace(weights=next_layer.weights / scale[None]),
-    )
+def _transform(network, layer, next_layer, symmetry):
+    """Transform the neurons of a layer, which are the inputs of the next one."""
+    order, *factors = symmetry
+    sign, scale = (factor.astype(layer.bias.dtype) for factor in factors)
+    weights, bias = layer.weights[order], layer.bias[order]
+    next_weights, next_bias = next_layer.weights[:, order], next_layer.bias
+    if network.activation in FLIPS:  # w s(z) = w c - w s(-z), with the constant in the next bias
+        lost = jnp.sum(jnp.where(sign < 0, next_weights, 0), axis=1)
+        next_bias = next_bias + FLIPS[network.activation] * lost.astype(bias.dtype)
+        weights, bias, next_weights = (
+            weights * sign[:, None],
+            bias * sign,
+            next_weights * sign[None],
+        )
+    if network.activation in SCALES:
+        weights, bias = weights * scale[:, None], bias * scale
+        next_weights = next_weights / scale[None]
+    return Layer(weights, bias), Layer(next_weights, next_bias)
 
 
 def check_layers(

@@ -144,11 +144,9 @@ def gradient(function: Callable, params: PyTree, *arguments: PyTree, **keywords:
     return jax.grad(value)(params)
 
 
-def problem_at(
-    problem: Problem | Callable[..., Any], params: PyTree, data: PyTree = None
-) -> Problem:
+def problem_at(problem: Problem | Callable[..., Any], params: PyTree) -> Problem:
     """Convert a cost into a Problem, whose functions are canonical at these parameters."""
-    problem = as_problem(problem, data)
+    problem = as_problem(problem)
     costs = traced_costs(problem, params)
     changed: dict[str, Any] = {name: traced.function for name, traced in costs.items()}
     if problem.predict is not None and isinstance(problem.data, tuple) and len(problem.data) == 2:

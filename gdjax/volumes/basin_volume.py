@@ -115,7 +115,6 @@ def basin_volume(
     *,
     key: Key[Array, ""],
     level: ScalarLike,
-    data: PyTree = None,
     whitening: Whitening | None = None,
     directions: int = DIRECTIONS,
 ) -> BasinVolume:
@@ -126,11 +125,10 @@ def basin_volume(
     The function can be jitted and mapped over minima by `jax.vmap`.
 
     Args:
-        problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
+        problem: a Problem or a cost `cost(params)`.
         params: the minimum w*.
         key: random key for directions and walks.
         level: largest rise of the cost within the basin, above 0.
-        data: data used instead of the problem's data.
         whitening: coordinates in which the basin is round (see `hessian_whitening`). They
             affect only the accuracy of the estimate. None means the eigenvectors of the Hessian and
             the extent of the basin along each of them for up to 500 parameters, and the original
@@ -152,7 +150,7 @@ def basin_volume(
     flat, unravel = ravel_params(params)
     check_number("basin_volume: level", level, above=0, most=float(jnp.finfo(flat.dtype).max))
     level = jnp.asarray(level, flat.dtype)
-    problem = problem_at(problem, params, data)
+    problem = problem_at(problem, params)
     lowest = evaluate(problem, unravel(flat))
 
     def inside(w):

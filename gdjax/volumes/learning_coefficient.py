@@ -162,7 +162,6 @@ def local_learning_coefficient(
     params: PyTree,
     *,
     key: Key[Array, ""],
-    data: PyTree = None,
     inverse_temperatures: Sequence | ArrayLike | None = None,
     localization: ScalarLike = 1.0,
     whitening: Whitening | None = None,
@@ -181,7 +180,7 @@ def local_learning_coefficient(
     temperature. The function can be jitted and mapped over minima by `jax.vmap`.
 
     Args:
-        problem, params, key, data: as for `finite_temperature_coefficient`.
+        problem, params, key: as for `finite_temperature_coefficient`.
         inverse_temperatures: at least three inverse temperatures, ascending, over two or more
             orders of magnitude; None means 0.1, 0.316, 1, 3.16 and 10 times n / log n for n
             samples. The smallest must be large enough that the cost confines the samples much more
@@ -197,17 +196,17 @@ def local_learning_coefficient(
     Examples:
         A bowl in two dimensions, with few samples:
 
-        >>> few = {"num_chains": 4, "num_warmup": 50, "num_integration_steps": 4}
-        >>> key, temperatures = jax.random.key(0), [1e2, 1e3, 1e4]
+        >>> counts = {"num_chains": 4, "num_warmup": 50, "num_integration_steps": 4}
+        >>> key, b = jax.random.key(0), [1e2, 1e3, 1e4]
         >>> estimate = local_learning_coefficient(
-        ...     lambda w: w @ w / 2, jnp.zeros(2), key=key, inverse_temperatures=temperatures, **few
+        ...     lambda w: w @ w / 2, jnp.zeros(2), key=key, inverse_temperatures=b, **counts
         ... )
         >>> bool(estimate.low < 1 < estimate.high)
         True
 
     References: Watanabe 2009, theorem 6.7; Lau et al. 2023, arXiv 2308.12108.
     """
-    problem = problem_at(problem, params, data)
+    problem = problem_at(problem, params)
     sampling = _Sampling(
         localization, whitening, num_chains, num_samples, num_warmup, num_integration_steps
     )
@@ -307,7 +306,6 @@ def finite_temperature_coefficient(
     params: PyTree,
     *,
     key: Key[Array, ""],
-    data: PyTree = None,
     inverse_temperature: ScalarLike | None = None,
     localization: ScalarLike = 1.0,
     whitening: Whitening | None = None,
@@ -325,10 +323,9 @@ def finite_temperature_coefficient(
     over minima by `jax.vmap`.
 
     Args:
-        problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
+        problem: a Problem or a cost `cost(params)`.
         params: the minimum w*.
         key: random key for starts, momenta and acceptance.
-        data: data used instead of the problem's data.
         inverse_temperature: inverse temperature b; None means n / log n for n samples.
         localization: precision of the Gaussian prior around w*, in the units of the parameters. It
             determines the size of the region that is sampled.
@@ -359,7 +356,7 @@ def finite_temperature_coefficient(
 
     References: Lau et al. 2023, arXiv 2308.12108.
     """
-    problem = problem_at(problem, params, data)
+    problem = problem_at(problem, params)
     argument = "finite_temperature_coefficient: inverse_temperature"
     if inverse_temperature is None:
         inverse_temperature = _default_temperature(problem, argument)

@@ -24,7 +24,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree, ScalarLike
 from gdjax.curvature.eigensolvers import eigh
 from gdjax.curvature.operators import HessianOperator
 from gdjax.errors import InputError
-from gdjax.problems.problem import Problem, as_problem
+from gdjax.problems.problem import Problem
 from gdjax.summaries import fields
 
 Samples = Float[Array, "chains samples"]
@@ -65,19 +65,18 @@ class Whitening(NamedTuple):
 
 
 def hessian_whitening(
-    problem: Problem | Callable, params: PyTree, *, damping: ScalarLike, data: PyTree = None
+    problem: Problem | Callable, params: PyTree, *, damping: ScalarLike
 ) -> Whitening:
     """Return coordinates in which |H| + damping at a point is the identity.
 
         A = Q diag((|lambda| + damping)^(-1/2)),   H = Q diag(lambda) Q^T
 
     Args:
-        problem: a Problem; or a cost, `cost(params, batch)` with data, `cost(params)` without.
+        problem: a Problem or a cost `cost(params)`.
         params: the point, with at most 4,096 parameters, since the dense Hessian is decomposed.
         damping: curvature added to all directions. For Markov chains, use
             localization / inverse temperature; for a volume, use 2 level / R^2 if R is the
             approximate extent of the basin.
-        data: data used instead of the problem's data.
 
     Examples:
         A bowl whose axes differ by a factor of 100:
@@ -89,7 +88,7 @@ def hessian_whitening(
         >>> round(float(scale.log_determinant), 3)
         -4.605
     """
-    values, axes = eigh(HessianOperator(as_problem(problem, data), params).as_matrix())
+    values, axes = eigh(HessianOperator(problem, params).as_matrix())
     return Whitening((jnp.abs(values) + damping) ** -0.5, axes)
 
 

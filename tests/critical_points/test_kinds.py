@@ -101,6 +101,17 @@ def test_a_dead_coordinate_gives_a_manifold_of_minima_within_the_probed_radius()
 
 
 @pytest.mark.long
+def test_the_flat_length_is_the_distance_over_which_the_cost_is_constant_within_an_eighth():
+    """The third and fourth derivatives along the second coordinate vanish."""
+
+    def valley(w):
+        return w[0] ** 2 + jax.nn.relu(jnp.abs(w[1]) - 0.5) ** 4
+
+    result = classify(valley, np.zeros(2), key=jax.random.key(0))
+    np.testing.assert_allclose(result.flat_length, 0.5, atol=0.125)
+
+
+@pytest.mark.long
 def test_the_probe_radius_for_dead_coordinates_depends_on_the_data():
     """A neuron that is active for inputs of 1e-3 at weights above 1,000 is not dead."""
 

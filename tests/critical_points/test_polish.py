@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from curved_problems import pooled_digits, quadratic, regression
 
-from gdjax.critical_points import PolishStatus, classify, find_critical_point, polish
+from gdjax.critical_points import PolishStatus, classify, polish
 from gdjax.critical_points.classify import Kind
 from gdjax.problems import as_problem
 from gdjax.problems.test_functions import FUNCTIONS
@@ -229,25 +229,3 @@ def test_the_types_of_the_parameters_are_preserved(dtype):
     assert polished.params["a"].dtype == polished.cost.dtype == dtype
     assert polished.status == PolishStatus.CONVERGED
     np.testing.assert_allclose(polished.params["a"], 0.3, rtol=4 * np.finfo(dtype).eps)
-
-
-# -- find_critical_point
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("name", NAMES)
-def test_find_critical_point_converges_to_every_kind_of_critical_point(name):
-    points = points_of(name, "minimum", "saddle", "maximum")
-    with jax.enable_x64(True):
-        search = jax.vmap(lambda x: find_critical_point(of_vector(name), x, atol=0.0))
-        result = jax.jit(search)(jnp.array(beside(points)))
-    check_positions(name, jax.tree.map(np.asarray, result), points, 1e-12, 1e-9)
-
-
-def test_without_a_critical_point_the_point_of_smallest_gradient_is_returned():
-    """The derivative of x + x^3 is smallest at 0, where it is 1."""
-    search = jax.jit(jax.vmap(lambda x: find_critical_point(lambda w: w + w**3, x, max_steps=60)))
-    result = search(jnp.array([0.5, jnp.nan]))
-    assert result.gradient_norm[0] >= 1
-    assert float(result.params[0]) == pytest.approx(0, abs=0.05)
-    assert np.isnan(result.gradient_norm[1])

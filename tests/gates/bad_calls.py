@@ -15,8 +15,7 @@ Dataset), `store` (its store), `at` (a run of it), `own` (a store of a user-defi
 
 RESERVED = "'params.x', 'carry.step', 'snapshots.a'"
 DETERMINISTIC = (
-    "gd.curvature.value_and_gradient, gd.curvature.gradient_summary, "
-    "gd.critical_points.polish, gd.critical_points.find_critical_point"
+    "gd.curvature.value_and_gradient, gd.curvature.gradient_summary, gd.critical_points.polish"
 )
 RANDOM = (
     "gd.curvature.extreme_eigenpairs, gd.curvature.hessian_trace, "
@@ -568,7 +567,7 @@ CALLS = (
     ("gd.minima.symmetry.apply_symmetry(network, network.init(key), (1,))", "symmetry"),
     ("gd.minima.pairwise_barriers(bowl, w, key=key)", "params"),
     ("gd.minima.linear_path_cost(bowl, w, zeros(3))", "b"),
-    ("gd.minima.linear_path_cost(net, v, v, data=zeros(3))", "problem"),
+    ("gd.minima.linear_path_cost(gd.problems.as_problem(net, zeros(3)), v, v)", "problem"),
     ("gd.minima.path_cost(bowl, w[None] * w[:, None], shape=3)", "shape"),
     ("gd.minima.pairwise_barriers(3, w, key=key)", "problem"),
     ("gd.minima.path_barrier(VALUE)", "cost", "'a', zeros((2, 0)), masked"),

@@ -1,5 +1,7 @@
 """Norms of directions, and principal components, compared with the SVD of NumPy."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,7 +27,7 @@ def test_directions_have_the_type_of_the_parameters(float64):
     for tree in (
         result,
         directions.filter_normalize(result, params),
-        directions.layer_normalize(result, params),
+        directions.filter_normalize(result, params, axis=None),
     ):
         assert {n: a.dtype.name for n, a in tree.items()} == {
             "single": "float32",
@@ -49,7 +51,7 @@ def test_normalized_directions_have_the_norms_of_neurons_filters_and_arrays():
     np.testing.assert_allclose(row_norms(result), row_norms(filters), rtol=1e-5)
     lengths = [
         [np.linalg.norm(leaf) for leaf in jax.tree.leaves(tree)]
-        for tree in (directions.layer_normalize(d, params), params)
+        for tree in (directions.filter_normalize(d, params, axis=None), params)
     ]
     np.testing.assert_allclose(*lengths, rtol=1e-5)
 
@@ -69,7 +71,7 @@ def test_with_axis_minus_1_neurons_are_the_columns_of_the_weights():
     ("normalise", "same"),
     [
         (directions.filter_normalize, True),
-        (directions.layer_normalize, True),
+        (partial(directions.filter_normalize, axis=None), True),
         (lambda d, w: d, False),
     ],
 )
@@ -110,8 +112,9 @@ def test_normalized_directions_of_zero_weights_are_zero():
     assert result["b"].tolist() == [0, 0]
     assert float(result["c"]) == 2
     zeros = jax.tree.map(jnp.zeros_like, params)
-    for normalise in (directions.filter_normalize, directions.layer_normalize):
-        assert all(not a.any() for a in jax.tree.leaves(normalise(zeros, params)))
+    for axis in (0, None):
+        result = directions.filter_normalize(zeros, params, axis=axis)
+        assert all(not a.any() for a in jax.tree.leaves(result))
 
 
 # -- gradient, differences, orthogonalization

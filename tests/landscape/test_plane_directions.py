@@ -43,7 +43,7 @@ def test_neuron_and_layer_kinds_are_rescaled_random_directions(float64):
         assert name.startswith("random direction")
         for result, rescaled in (
             (scaled, directions.filter_normalize(d, W)),
-            (whole, directions.layer_normalize(d, W)),
+            (whole, directions.filter_normalize(d, W, axis=None)),
         ):
             expected = ravel_pytree(rescaled)[0]
             np.testing.assert_allclose(

@@ -12,7 +12,7 @@ import gdjax as gd
 from gdjax import slabs
 from gdjax.landscape import slices
 from gdjax.landscape.directions import at_coordinates
-from gdjax.problems import digits
+from gdjax.problems import as_problem, digits
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_slices_of_a_network_agree_with_direct_evaluation(problem, whole):
     if whole:
         result = slices.plane(problem, w, ds, a, b)
     else:
-        result = slices.plane(problem.cost, w, ds, a, b, data=problem.data)
+        result = slices.plane(as_problem(problem.cost, problem.data), w, ds, a, b)
     assert result.attrs["evaluated"] == ("as a smaller network" if whole else "directly")
     assert result.attrs["samples"] == 1500
     cost = jax.jit(problem.cost)
@@ -131,7 +131,8 @@ def test_the_gradient_norm_on_a_bowl_equals_its_closed_form(float64):
 def test_slabs_are_narrower_if_memory_is_insufficient(problem, monkeypatch):
     w, d = (jax.jit(problem.init)(jax.random.key(seed)) for seed in range(2))
     a = np.linspace(-1, 1, 9)
-    before = slices.line(problem.cost, w, d, a, data=problem.data)
+    opaque = as_problem(problem.cost, problem.data)
+    before = slices.line(opaque, w, d, a)
     widths, in_slabs = [], slabs.in_slabs
     monkeypatch.setattr(slabs, "memory_limit", lambda device: 2**20)
     monkeypatch.setattr(
@@ -139,7 +140,7 @@ def test_slabs_are_narrower_if_memory_is_insufficient(problem, monkeypatch):
         "in_slabs",
         lambda p, width, *a, **k: widths.append(width) or in_slabs(p, width, *a, **k),
     )
-    after = slices.line(problem.cost, w, d, a, data=problem.data)
+    after = slices.line(opaque, w, d, a)
     assert widths == [1]
     np.testing.assert_allclose(after.cost, before.cost, rtol=1e-5)
 
@@ -193,7 +194,7 @@ def test_costs_that_are_not_finite_are_recorded():
 
 
 def test_integer_data_are_accepted():
-    data = np.arange(10, dtype=np.uint8)
-    result = slices.line(lambda w, x: jnp.mean(w * x), jnp.array(0.0), 1.0, [2.0], data=data)
+    problem = as_problem(lambda w, x: jnp.mean(w * x), np.arange(10, dtype=np.uint8))
+    result = slices.line(problem, jnp.array(0.0), 1.0, [2.0])
     assert result.cost.values.tolist() == [9.0]
     assert result.attrs["samples"] == 10

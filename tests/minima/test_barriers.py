@@ -24,23 +24,10 @@ def some_problem(activation="sigmoid", cost="quadratic", widths=(7, 5, 4, 3), sa
     """Return a problem on random inputs, with the fields of a digit problem."""
     output = "identity" if cost == "cross_entropy" else None
     network = Network(widths, activation, output, input_scale=scale)
-    per_sample = {"quadratic": gd.problems.quadratic, "cross_entropy": gd.problems.cross_entropy}[
-        cost
-    ]
     x = RNG.normal(size=(samples, widths[0])) * scale
     data = (x.astype(np.float32), RNG.integers(0, widths[-1], samples))
-
-    def loss(outputs, targets):
-        return jnp.mean(per_sample(outputs, jnp.array(targets)))
-
-    return gd.Problem(
-        init=network.init,
-        cost=lambda params, batch: loss(network.apply(params, batch[0]), batch[1]),
-        data=data,
-        predict=network.apply,
-        loss=loss,
-        network=network,
-    )
+    problem = gd.problems.supervised(network.init, network.apply, getattr(gd.problems, cost), data)
+    return dataclasses.replace(problem, network=network)
 
 
 def some_runs(problem, runs):

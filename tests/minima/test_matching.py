@@ -12,7 +12,7 @@ from some_networks import apart, equivalents, flat, some_params
 
 from gdjax.minima.matching import match, match_activations, match_pairs
 from gdjax.minima.symmetry import apply_symmetry, coordinates, random_symmetry
-from gdjax.problems.networks import Layer, Network
+from gdjax.problems.networks import Network
 
 KEY = jax.random.key(7)
 
@@ -150,30 +150,3 @@ def test_matching_of_activations_is_optimal():
     ]
     np.testing.assert_allclose(result.matched_distance, min(trials), rtol=1e-5)
     np.testing.assert_allclose(result.distance, trials[0], rtol=1e-5)
-
-
-def test_the_matching_of_a_pair_does_not_depend_on_other_pairs():
-    network = Network((5, 4, 4, 3))
-    runs = [some_params(network, seed) for seed in range(6)]
-    stack = jax.tree.map(lambda *a: jnp.stack(a), *runs)
-    first, second = np.triu_indices(6, 1)
-    result = match_pairs(network, stack, first, second, key=KEY)
-    for k in (0, 7, 14):
-        alone = match(network, runs[first[k]], runs[second[k]], key=KEY)
-        np.testing.assert_allclose(alone.matched_distance, result.matched_distance[k], rtol=1e-9)
-        for ours, theirs in zip(alone.symmetry, result.symmetry, strict=True):
-            assert np.array_equal(ours.order, theirs.order[k])
-            assert np.array_equal(ours.sign, theirs.sign[k])
-
-
-def test_networks_that_are_not_finite_are_not_permuted():
-    network = Network((3, 4, 4, 2))
-    runs = [some_params(network, seed) for seed in range(3)]
-    runs[1] = (Layer(runs[1][0].weights.at[0, 0].set(jnp.nan), runs[1][0].bias), *runs[1][1:])
-    stack = jax.tree.map(lambda *a: jnp.stack(a), *runs)
-    result = match_pairs(network, stack, np.array([0, 0]), np.array([1, 2]), key=KEY)
-    assert np.isnan(result.matched_distance).tolist() == [True, False]
-    assert np.isnan(result.distance).tolist() == [True, False]
-    assert np.array_equal(result.symmetry[0].order[0], np.arange(4))
-    alone = match(network, runs[0], runs[2], key=KEY)
-    np.testing.assert_allclose(result.matched_distance[1], alone.matched_distance, rtol=1e-9)

@@ -98,7 +98,8 @@ class TestStraight:
                 "accuracy": gd.problems.accuracy(outputs, batch[1]),
             }
 
-        result = jax.jit(lambda *ends: linear_path_cost(look, *ends, data=data, points=5))(a, b)
+        problem = gd.problems.as_problem(look, data)
+        result = jax.jit(lambda *ends: linear_path_cost(problem, *ends, points=5))(a, b)
         sigmoid = lambda z: 1 / (1 + np.exp(-z))  # noqa: E731
         for k, t in enumerate((0, 0.25, 0.5, 0.75, 1)):
             w, b1, v, b2 = (

@@ -24,6 +24,7 @@ from gdjax.volumes.learning_coefficient import (
 )
 from gdjax.volumes.mcmc import Whitening, hessian_whitening
 
+KEY = jax.random.key(0)
 KEYS = 4
 
 
@@ -68,10 +69,9 @@ def result():
 
     def one(kind, b, localization, key):
         return finite_temperature_coefficient(
-            cost,
+            as_problem(cost, kind),
             jnp.zeros(2),
             key=key,
-            data=kind,
             inverse_temperature=b,
             localization=localization,
             num_samples=500,
@@ -83,7 +83,7 @@ def result():
         rows = [row for row in KINDS.values() for _ in range(KEYS)]
         column = [jnp.array([row[i] for row in rows]) for i in range(5)]
         kinds = (column[0][:, None], column[1][:, None], column[2][:, None])
-        keys = jax.random.split(jax.random.key(0), len(rows))
+        keys = jax.random.split(KEY, len(rows))
         runs = jax.jit(jax.vmap(one))(kinds, column[3], column[4], keys)
     return jax.tree.map(lambda a: np.asarray(a).reshape((len(KINDS), KEYS, *a.shape[1:])), runs)
 
@@ -130,11 +130,15 @@ def test_coefficients_of_a_cross_converge_slowly():
         assert quadrature(name) == pytest.approx(cross(KINDS[name][3]), abs=1e-4)
 
 
-def sampled(cost, w, **options):
-    """Return the coefficient at one temperature, in float64."""
+def sampled(cost, w, key=KEY, **options):
+    """Return the coefficient at one temperature, for a key or several keys, in float64."""
+
+    def one(key):
+        return finite_temperature_coefficient(cost, w, key=key, **options)
+
     with jax.enable_x64(True):
-        run = jax.jit(lambda key: finite_temperature_coefficient(cost, w, key=key, **options))
-        return jax.tree.map(np.asarray, run(jax.random.key(0)))
+        run = jax.jit(jax.vmap(one) if key.ndim else one)
+        return jax.tree.map(np.asarray, run(key))
 
 
 @pytest.mark.long
@@ -158,21 +162,14 @@ def test_the_coefficient_of_a_power_is_the_inverse_of_its_exponent(k):
 def test_sampled_coefficients_of_a_cross_agree_with_its_closed_form():
     """At this temperature, the arms are 1e-3 wide and 1 long."""
     b = 1e6
-
-    def one(key):
-        return finite_temperature_coefficient(
-            lambda w: (w[0] * w[1]) ** 2,
-            jnp.zeros(2),
-            key=key,
-            inverse_temperature=b,
-            num_samples=1000,
-            num_warmup=300,
-            num_integration_steps=1000,
-        )
-
-    with jax.enable_x64(True):
-        runs = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0)))
-    result = jax.tree.map(np.asarray, runs)
+    result = sampled(
+        lambda w: (w[0] * w[1]) ** 2,
+        np.zeros(2),
+        jax.random.split(KEY),
+        inverse_temperature=b,
+        num_warmup=300,
+        num_integration_steps=1000,
+    )
     assert (result.status == SamplingStatus.AGREED).all()
     z = (result.coefficient - cross(b)) / result.standard_error
     assert np.all(np.abs(z) < 4)
@@ -370,10 +367,9 @@ def test_chains_in_two_wells_are_rejected_unless_localization_is_stronger():
 
     def one(localization, tilt):
         return finite_temperature_coefficient(
-            wells,
+            as_problem(wells, tilt),
             jnp.zeros(4),
-            key=jax.random.key(0),
-            data=tilt,
+            key=KEY,
             inverse_temperature=300.0,
             localization=localization,
             num_samples=200,
@@ -402,7 +398,7 @@ def test_status_reports_costs_that_are_not_finite_and_too_few_samples():
         return finite_temperature_coefficient(
             lambda p: scale * (p["a"] ** 2 + p["b"] @ p["b"]),
             {"a": jnp.zeros(()), "b": jnp.zeros(2)},
-            key=jax.random.key(0),
+            key=KEY,
             inverse_temperature=10.0,
             num_chains=4,
             num_samples=16,
@@ -437,11 +433,10 @@ def test_a_progress_bar_counts_trajectories_except_in_traced_calls(monkeypatch):
         )  # fmt: skip
 
     monkeypatch.setattr(progress, "bar", bar)
-    key = jax.random.key(0)
-    with_bar = coefficient(key)
-    jax.jit(coefficient)(key)
+    with_bar = coefficient(KEY)
+    jax.jit(coefficient)(KEY)
     disabled = True
-    without = coefficient(key)
+    without = coefficient(KEY)
     assert [len(calls) for calls in counts] == [12, 0, 0]
     # Two programs, whose rounding errors differ.
     np.testing.assert_allclose(with_bar.samples, without.samples, rtol=1e-3)
