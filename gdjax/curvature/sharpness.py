@@ -163,7 +163,7 @@ def largest_eigenvalues_metric(
         problem,
         _largest_eigenvalues,
         _initial_state,
-        options={"rtol": float(rtol), "count": int(count)},
+        options={"rtol": float(rtol), "operator": HessianOperator, "count": int(count)},
         every=every,
         long_name="the Hessian's largest eigenvalues",
         dims=("eigenvalue",),
@@ -174,19 +174,6 @@ def _sizes(count):
     """Return numbers of Lanczos vectors; few, since the start is near the solution."""
     upper = eigensolvers.sizes(count, 0).upper
     return SIZES if count == 1 else eigensolvers.Sizes(upper, 0, upper + SIZES.basis)
-
-
-def _sharpness(problem, params, state, *, rtol, preconditioner, operator, opt_state=None):
-    if preconditioner is None:
-        hessian = operator(problem, params)
-    else:
-        hessian = PreconditionedHessian(problem, params, preconditioner(opt_state))
-    values, state = _track_largest(hessian, state, rtol=rtol)
-    return values[0], state
-
-
-def _largest_eigenvalues(problem, params, state, *, rtol, count):
-    return _track_largest(HessianOperator(problem, params), state, rtol=rtol, count=count)
 
 
 def _initial_state(problem, params, *, count=1, operator=HessianOperator, **_):
@@ -205,6 +192,11 @@ def _initial_state(problem, params, *, count=1, operator=HessianOperator, **_):
     )
 
 
+def _sharpness(problem, params, state, **options):
+    values, state = _largest_eigenvalues(problem, params, state, **options)
+    return values[0], state
+
+
 def _key(drawn):
     # A converged eigenvalue depends on the random directions only within its tolerance, so all runs
     # use equal directions, and the metric needs no key.
@@ -216,13 +208,19 @@ def _random(drawn, shape, dtype):
     return jax.random.normal(_key(drawn), shape, dtype) / jnp.sqrt(jnp.asarray(shape[0], dtype))
 
 
-def _track_largest(operator, state, *, rtol, count=1):
+def _largest_eigenvalues(
+    problem, params, state, *, rtol, operator, preconditioner=None, opt_state=None, count=1
+):
     """Return the largest eigenvalues, descending and NaN where not converged, and the next state.
 
     The search starts at the eigenvectors of a nearby operator in the state.
     """
+    if preconditioner is None:
+        hessian = operator(problem, params)
+    else:
+        hessian = PreconditionedHessian(problem, params, preconditioner(opt_state))
     sizes = _sizes(count)
-    size, dtype = operator.shape[0], state.residual.dtype
+    size, dtype = hessian.shape[0], state.residual.dtype
 
     def allowed(values, norm):
         return rtol * jnp.abs(values) + ROUNDING * jnp.finfo(dtype).eps * norm
@@ -233,13 +231,13 @@ def _track_largest(operator, state, *, rtol, count=1):
             f"parameters"
         )
     if size <= sizes.basis:
-        matrix = FunctionOperator(operator.flat_mv, jnp.zeros(size, dtype)).as_matrix()
+        matrix = FunctionOperator(hessian.flat_mv, jnp.zeros(size, dtype)).as_matrix()
         ritz = eigensolvers.dense_ritz_pairs(matrix, eigensolvers.eigh(matrix), count, 0)
         ritz = ritz._replace(block=state.vectors)
     else:
         random_direction = _random(state.drawn, (size,), dtype)
         ritz = eigensolvers.extreme_ritz_pairs(
-            operator.flat_mv,
+            hessian.flat_mv,
             jnp.ones(size, dtype),
             _key(state.drawn + 1),
             largest=count,

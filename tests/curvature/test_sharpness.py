@@ -304,12 +304,6 @@ def test_the_metric_calls_no_lapack_on_cpus():
     assert "eigh" not in text.lower()
 
 
-def test_metrics_that_differ_only_in_their_interval_have_equal_functions():
-    problem = regression()
-    assert sharpness_metric(problem).function == sharpness_metric(problem, every=3).function
-    assert sharpness_metric(problem).function != sharpness_metric(problem, rtol=0.1).function
-
-
 # -- several eigenvalues
 
 
