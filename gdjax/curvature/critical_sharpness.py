@@ -440,8 +440,8 @@ def _along_step(problem, params, state, *, make_optimizer, rtol, max_steps, opt_
     rise, slope, unit = _ray(problem, params, direction)
     is_known = state.learning_rate > 0
     guess = jnp.where(is_known, state.learning_rate, FIRST_STEP * unit)
-    most = jnp.where(is_known, max_steps, FIRST_EVALUATIONS)
-    bracket, status, rate = _crossing(rise, guess, slope, unit, rtol, most)
+    max_evaluations = jnp.where(is_known, max_steps, FIRST_EVALUATIONS)
+    bracket, status, rate = _crossing(rise, guess, slope, unit, rtol, max_evaluations)
     count = state.num_evaluations + bracket.num_evaluations
     guess = jnp.where(status == CriticalSharpnessStatus.FOUND, rate, 0)
     return 2 / rate, CriticalSharpnessState(guess, count)

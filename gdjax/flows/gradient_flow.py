@@ -175,15 +175,8 @@ def solve_ode(
 ) -> Solution:
     """Solve dy/dt = velocity(time, y, args) from time 0 to ascending times.
 
-    Args:
-        velocity: function that returns dy/dt.
-        start: y at time 0, a pytree of real arrays.
-        args: last argument of `velocity`.
-        times: times at which y is returned, ascending.
-        rtol: relative tolerance of one step.
-        atol: absolute tolerance of one step.
-        max_steps: maximum number of steps of the solver.
-        first: length of the first step; None means that it is derived from the velocity.
+    The tolerances are those of one step (see `gradient_flow`). The length of the first step is
+    derived from the velocity unless it is given.
     """
     import diffrax  # takes two seconds to import
 
