@@ -98,8 +98,7 @@ def central_flow(
             the `eigenvalues` stays below 2 / eta.
         intervals: number of intervals. Intervals of one to four steps of descent (eta to 4 eta) are
             short enough.
-        rtol: relative tolerance of the solver (see `gradient_flow`).
-        atol: absolute tolerance of the solver (see `gradient_flow`).
+        rtol, atol: tolerances of the solver, as for `gradient_flow`.
 
     Examples:
         Away from the edge, the result is the gradient flow:

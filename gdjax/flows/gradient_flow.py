@@ -229,8 +229,7 @@ def distance_from_flow(
         params: starting point of descent and flow.
         learning_rates: learning rate eta of each descent, > 0.
         times: times of the comparison, ascending; integer multiples of every learning rate.
-        rtol: relative tolerance of the flow (see `gradient_flow`).
-        atol: absolute tolerance of the flow (see `gradient_flow`).
+        rtol, atol: tolerances of the flow, as for `gradient_flow`.
 
     Examples:
         On the bowl w^2 / 2 with w_0 = 1, ten steps of 0.1 end at 0.9^10 instead of e^-1:

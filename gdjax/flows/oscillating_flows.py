@@ -120,8 +120,7 @@ def rod_flow(
             to d(x^2)/dt; None means an estimate of the rounding error, the machine epsilon times
             the root mean square of w_0. If it is 0, the amplitude approaches 0 while the absolute
             value of the curvature stays below 2 / eta.
-        rtol: relative tolerance of the solver (see `gradient_flow`).
-        atol: absolute tolerance of the solver (see `gradient_flow`).
+        rtol, atol: tolerances of the solver, as for `gradient_flow`.
         max_steps: maximum number of steps of the solver.
 
     Examples:

@@ -260,15 +260,8 @@ def _hypergradient(
         status = jnp.where(reliable, codes.RELIABLE, codes.CHAOTIC)
     finite = [jnp.isfinite(a).all() for a in jax.tree.leaves((cost, gradient, sample_gradient))]
     status = jnp.where(jnp.stack(finite).all(), status, codes.NOT_FINITE).astype(jnp.int32)
-    return Hypergradient(
-        cost,
-        gradient,
-        sample_gradient,
-        status,
-        growth,
-        rounding_change,
-        ratio.astype(schedule.dtype),
-    )
+    ratio = ratio.astype(schedule.dtype)
+    return Hypergradient(cost, gradient, sample_gradient, status, growth, rounding_change, ratio)
 
 
 def _step(problem, make_optimizer, noise, weights, state, inputs):
