@@ -419,7 +419,6 @@ def critical_sharpness_metric(
             "rtol": float(rtol),
             "max_steps": int(max_steps),
         },
-        supplied=("opt_state",),
         every=every,
         long_name="critical sharpness: 2 / (learning rate above which the step raises the cost)",
     )

@@ -28,7 +28,6 @@ def problem_metric(
     init: Callable | None = None,
     *,
     options: Mapping[str, Any] = MappingProxyType({}),
-    supplied: tuple[str, ...] = (),
     every: int = 1,
     long_name: str = "",
     dims: tuple[str, ...] = (),
@@ -39,16 +38,17 @@ def problem_metric(
         problem: a Problem or a cost, whose deterministic cost over all its data is used. The metric
             declares the keywords of the cost.
         function: function `(problem, params) -> value`, or if there is an `init`,
-            `(problem, params, state) -> (value, state)`.
+            `(problem, params, state) -> (value, state)`. If it declares the keyword `key` or
+            `opt_state`, a descent supplies it.
         init: function `(problem, params) -> state`, whose problem has no settings yet.
         options: further keywords of both functions, with values that can be compared, so that
             metrics of equal problems with equal options have equal functions.
-        supplied: keywords of the function that a descent supplies: "key" or "opt_state".
         every: interval between values, in records.
         long_name: description of the value.
         dims: names of the dimensions of the value.
     """
     problem = as_problem(problem)
+    supplied = keywords.given_to(function, ("key", "opt_state"))
     # Partial functions with equal arguments count as equal, so that their programs are shared.
     arguments = without_data(problem, model=True), tuple(options.items())
     evaluation = problem.cost if problem.evaluation is None else problem.evaluation

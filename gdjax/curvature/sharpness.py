@@ -7,6 +7,7 @@ largest eigenvalue, even if a negative one has a larger absolute value.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -100,23 +101,17 @@ def sharpness_metric(
     """
     check_number("sharpness_metric: rtol", rtol, above=0)
     check_callable("sharpness_metric: operator", operator, "a class such as HessianOperator")
+    options: dict = {"rtol": float(rtol)}
     if preconditioner is not None:
         remedy = "a function of the optimizer's state, such as preconditioner(optax.adam)"
         check_callable("sharpness_metric: preconditioner", preconditioner, remedy)
+        function, options["preconditioner"] = _preconditioned_sharpness, preconditioner
+        name = "preconditioned sharpness, the largest eigenvalue of P^-1 H"
+    else:
+        function, options["operator"] = _sharpness, operator
+        name = "sharpness, the Hessian's largest eigenvalue"
     return problem_metric(
-        problem,
-        _sharpness,
-        _initial_state,
-        options={
-            "rtol": float(rtol),
-            "preconditioner": preconditioner,
-            "operator": operator if preconditioner is None else HessianOperator,
-        },
-        supplied=() if preconditioner is None else ("opt_state",),
-        every=every,
-        long_name="sharpness, the Hessian's largest eigenvalue"
-        if preconditioner is None
-        else "preconditioned sharpness, the largest eigenvalue of P^-1 H",
+        problem, function, _initial_state, options=options, every=every, long_name=name
     )
 
 
@@ -163,7 +158,7 @@ def largest_eigenvalues_metric(
         problem,
         _largest_eigenvalues,
         _initial_state,
-        options={"rtol": float(rtol), "operator": HessianOperator, "count": int(count)},
+        options={"rtol": float(rtol), "count": int(count)},
         every=every,
         long_name="the Hessian's largest eigenvalues",
         dims=("eigenvalue",),
@@ -208,18 +203,17 @@ def _random(drawn, shape, dtype):
     return jax.random.normal(_key(drawn), shape, dtype) / jnp.sqrt(jnp.asarray(shape[0], dtype))
 
 
-def _largest_eigenvalues(
-    problem, params, state, *, rtol, operator, preconditioner=None, opt_state=None, count=1
-):
+def _preconditioned_sharpness(problem, params, state, *, rtol, preconditioner, opt_state):
+    operator = partial(PreconditionedHessian, preconditioner=preconditioner(opt_state))
+    return _sharpness(problem, params, state, rtol=rtol, operator=operator)
+
+
+def _largest_eigenvalues(problem, params, state, *, rtol, operator=HessianOperator, count=1):
     """Return the largest eigenvalues, descending and NaN where not converged, and the next state.
 
     The search starts at the eigenvectors of a nearby operator in the state.
     """
-    if preconditioner is None:
-        hessian = operator(problem, params)
-    else:
-        hessian = PreconditionedHessian(problem, params, preconditioner(opt_state))
-    sizes = _sizes(count)
+    hessian, sizes = operator(problem, params), _sizes(count)
     size, dtype = hessian.shape[0], state.residual.dtype
 
     def allowed(values, norm):
