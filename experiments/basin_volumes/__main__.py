@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 import gdjax as gd
 from experiments.shared import command
 from experiments.shared.runs import ends_of
-from gdjax.plots.style import BLUE, GREY, style
+from gdjax.plots.style import BLUE, GREY
 from gdjax.statistics import Interval, mean, median, paired
 from gdjax.volumes.basin_volume import basin_volume
 from gdjax.volumes.mcmc import Whitening, hessian_whitening
@@ -49,20 +49,14 @@ class Config:
 
 
 def problem_of(config: Config) -> gd.Problem:
-    """Return the problem of training on the first images and testing on the others."""
-    images, labels = digits8()
-    n = config.images
+    """Return the problem of classifying scikit-learn's digits, tested on the last images."""
+    from sklearn.datasets import load_digits  # takes seconds
+
+    pixels, labels = load_digits(return_X_y=True)
+    images, n = (pixels / 16).astype(np.float32), config.images
     network = gd.problems.Network((images.shape[1], config.hidden, 10))
     test = (images[n:], labels[n:])
     return gd.problems.decayed(network, (images[:n], labels[:n]), config.decay, test=test)
-
-
-def digits8() -> tuple[np.ndarray, np.ndarray]:
-    """Return images [1797, 64] with pixels in [0, 1], and their labels."""
-    from sklearn.datasets import load_digits  # takes seconds
-
-    images, labels = load_digits(return_X_y=True)
-    return (images / 16).astype(np.float32), labels
 
 
 def volumes(config: Config, problem: gd.Problem, ends, name: str, key) -> xr.Dataset:
@@ -70,7 +64,7 @@ def volumes(config: Config, problem: gd.Problem, ends, name: str, key) -> xr.Dat
 
     With the full Hessian, only the basins of the first `config.whole` networks are measured.
     """
-    few = config.whole if name == "Hessian" else config.seeds
+    count = config.whole if name == "Hessian" else config.seeds
     keys = jax.random.split(key, config.seeds)
 
     @jax.jit
@@ -80,7 +74,7 @@ def volumes(config: Config, problem: gd.Problem, ends, name: str, key) -> xr.Dat
         volume = basin_volume(problem, w, key=key, whitening=scale, **options)
         return jnp.stack([jnp.asarray(getattr(volume, field), float) for field in FIELDS])
 
-    rows = [one(jax.tree.map(lambda a, i=i: a[i], ends), keys[i], problem) for i in range(few)]
+    rows = [one(jax.tree.map(lambda a, i=i: a[i], ends), keys[i], problem) for i in range(count)]
     columns = zip(FIELDS, np.array(rows, float).T, strict=True)
     return xr.Dataset({field: ("network", values) for field, values in columns})
 
@@ -160,23 +154,22 @@ def run(config: Config) -> xr.Dataset:
 def plot(dataset: xr.Dataset) -> dict:
     """Draw the estimated volumes of basins for each kind of coordinates."""
     log_volume, positions = dataset.log_volume.values, np.arange(len(KNOWN))
-    with style():
-        figure = Figure(figsize=(8, 4.6))
-        axes = figure.subplots()
-        axes.plot(positions, log_volume, color=GREY, linewidth=0.6)
-        axes.plot(positions, log_volume, "o", color=BLUE, markersize=4)
-        for position, gain in zip(positions[1:], gains(dataset).values(), strict=True):
-            height = np.nanmean(log_volume[position - 1 : position + 1])
-            axes.annotate(
-                f"+{gain.value:,.0f}" if gain.value > 0 else f"{gain.value:,.0f}",
-                (position - 0.5, height), xytext=(-6, 6), textcoords="offset points", ha="right",
-            )  # fmt: skip
-        axes.set_xticks(positions, KNOWN)
-        axes.set_xlim(-0.6, len(KNOWN) - 0.4)
-        axes.set_xlabel("information about the basin used by the coordinates")
-        axes.set_ylabel("estimated log volume, nats")
-        best = KNOWN[int(np.argmax(np.nanmean(log_volume, axis=1)))]
-        axes.set_title(f"Information that gives the largest estimated volume: {best}")
+    figure = Figure(figsize=(8, 4.6))
+    axes = figure.subplots()
+    axes.plot(positions, log_volume, color=GREY, linewidth=0.6)
+    axes.plot(positions, log_volume, "o", color=BLUE, markersize=4)
+    for position, gain in zip(positions[1:], gains(dataset).values(), strict=True):
+        height = np.nanmean(log_volume[position - 1 : position + 1])
+        axes.annotate(
+            f"+{gain.value:,.0f}" if gain.value > 0 else f"{gain.value:,.0f}",
+            (position - 0.5, height), xytext=(-6, 6), textcoords="offset points", ha="right",
+        )  # fmt: skip
+    axes.set_xticks(positions, KNOWN)
+    axes.set_xlim(-0.6, len(KNOWN) - 0.4)
+    axes.set_xlabel("information about the basin used by the coordinates")
+    axes.set_ylabel("estimated log volume, nats")
+    best = KNOWN[int(np.argmax(np.nanmean(log_volume, axis=1)))]
+    axes.set_title(f"Information that gives the largest estimated volume: {best}")
     return {"volumes": figure}
 
 

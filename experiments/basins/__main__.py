@@ -20,7 +20,7 @@ from matplotlib.lines import Line2D
 from experiments.shared import command
 from experiments.shared.trees import datasets, tree_of
 from gdjax.minima.basins import basins_of_attraction, learning_rate_limits
-from gdjax.plots.style import BLACK, GREY, Figure, style
+from gdjax.plots.style import BLACK, GREY, Figure
 from gdjax.plots.surfaces import basin_maps, minimum_color
 
 # Color and line style of the share of starts of each outcome that is not a minimum.
@@ -41,7 +41,6 @@ class Config:
     )
     momenta: tuple[float, ...] = (0.0, 0.9)  # coefficients of heavy-ball momentum
     drawn: tuple[int, ...] = (0, 6, 10)  # indices of the rates for which maps are drawn
-    drawn_momenta: tuple[int, ...] = (0, 1)  # indices of the momenta for which maps are drawn
 
 
 def one(config: Config, name: str) -> xr.Dataset:
@@ -86,35 +85,34 @@ def shares_by_rate(basins: xr.Dataset) -> Figure:
     """Draw the share of all starts that lead to each minimum, by learning rate and momentum."""
     learning_rate = basins.learning_rate.values
     names, colors, share, limit = lines(basins)
-    with style():
-        figure = Figure(figsize=(5.2 * len(share) + 0.6, 5.2))
-        panels = figure.subplots(1, len(share), squeeze=False, sharey=True)[0]
-        for at, (axes, momentum) in enumerate(zip(panels, basins.momentum.values, strict=True)):
-            for number, label in enumerate(names):
-                color = minimum_color(colors[number])
-                axes.plot(learning_rate, share[at, :, number], "o-", color=color, label=label, ms=4)
-                axes.axvline(limit[at, number], color=color, linestyle="--", linewidth=1.5)
-            for outcome, (color, dash) in LINE_STYLES.items():
-                values = basins[f"share_{outcome}"].values[:, at]
-                if np.any(values > 0):
-                    label = outcome.replace("_", " ")
-                    axes.plot(learning_rate, values, dash, color=color, label=label)
-            axes.set(xscale="log", ylim=(-0.02, 1.02))
-            axes.set_xlim(learning_rate[0] / 1.05, learning_rate[-1] * 1.05)
-            title = f"momentum {momentum:g}" if momentum else "no momentum"
-            axes.set(xlabel="learning rate", title=title)
-        panels[0].set_ylabel("share of starts")
-        handles = {h.get_label(): h for axes in panels for h in axes.get_legend_handles_labels()[0]}
-        limit_line = Line2D([], [], color=GREY, linestyle="--", linewidth=1.5, label="limit")
-        figure.legend(handles=[*handles.values(), limit_line], loc="outside lower center", ncols=5)
-        figure.suptitle(basins.attrs["formula"])
+    figure = Figure(figsize=(5.2 * len(share) + 0.6, 5.2))
+    panels = figure.subplots(1, len(share), squeeze=False, sharey=True)[0]
+    for at, (axes, momentum) in enumerate(zip(panels, basins.momentum.values, strict=True)):
+        for number, label in enumerate(names):
+            color = minimum_color(colors[number])
+            axes.plot(learning_rate, share[at, :, number], "o-", color=color, label=label, ms=4)
+            axes.axvline(limit[at, number], color=color, linestyle="--", linewidth=1.5)
+        for outcome, (color, dash) in LINE_STYLES.items():
+            values = basins[f"share_{outcome}"].values[:, at]
+            if np.any(values > 0):
+                label = outcome.replace("_", " ")
+                axes.plot(learning_rate, values, dash, color=color, label=label)
+        axes.set(xscale="log", ylim=(-0.02, 1.02))
+        axes.set_xlim(learning_rate[0] / 1.05, learning_rate[-1] * 1.05)
+        title = f"momentum {momentum:g}" if momentum else "no momentum"
+        axes.set(xlabel="learning rate", title=title)
+    panels[0].set_ylabel("share of starts")
+    handles = {h.get_label(): h for axes in panels for h in axes.get_legend_handles_labels()[0]}
+    limit_line = Line2D([], [], color=GREY, linestyle="--", linewidth=1.5, label="limit")
+    figure.legend(handles=[*handles.values(), limit_line], loc="outside lower center", ncols=5)
+    figure.suptitle(basins.attrs["formula"])
     return figure
 
 
 def run(config: Config) -> xr.DataTree:
     """Return a tree with a Dataset for each surface."""
     cases = {name: one(config, name) for name in config.functions}
-    return tree_of(cases, drawn=list(config.drawn), drawn_momenta=list(config.drawn_momenta))
+    return tree_of(cases, drawn=list(config.drawn))
 
 
 def lines(basins: xr.Dataset) -> tuple[list[str], list[int], np.ndarray, np.ndarray]:
@@ -145,12 +143,11 @@ def lines(basins: xr.Dataset) -> tuple[list[str], list[int], np.ndarray, np.ndar
 
 def plot(tree: xr.DataTree) -> dict:
     """Draw basin maps at some rates, and shares against the rate, for each surface."""
-    drawn, momenta = tree.attrs["drawn"], tree.attrs["drawn_momenta"]
-    figures = {}
+    drawn, figures = tree.attrs["drawn"], {}
     for name, basins in datasets(tree).items():
         figures[f"maps_{name}"] = basin_maps(
             basins,
-            settings=[(rate, momentum) for momentum in momenta for rate in drawn],
+            settings=[(rate, at) for at in range(basins.sizes["momentum"]) for rate in drawn],
             columns=len(drawn),
             title=basins.attrs["formula"] + ": minimum to which each start leads",
         )

@@ -22,7 +22,7 @@ from matplotlib.ticker import PercentFormatter
 import gdjax as gd
 from experiments.shared import command
 from experiments.shared.statistics import first_at, medians
-from gdjax.plots.style import CYCLE, style
+from gdjax.plots.style import CYCLE
 from gdjax.statistics import median
 
 
@@ -118,40 +118,39 @@ def numbers(dataset: xr.Dataset) -> dict:
 
 def plot(dataset: xr.Dataset) -> dict:
     """Draw median cost and accuracy over seeds, against epochs and against time."""
-    with style():
-        figure = Figure(figsize=(12, 8.5))
-        grid = figure.subplots(2, 2, sharex="col", sharey="row")
-        sizes, epochs_at_end, cheapest = dataset.batch_size.values, ends(dataset), []
-        for (top, bottom), budget, label in zip(
-            grid.T, epochs_at_end, ("epochs", "computation time per run, s"), strict=True
-        ):
-            at_end = []
-            for index, (size, color) in enumerate(zip(sizes, cycle(CYCLE), strict=False)):
-                end = epochs_at_end[budget][index]
-                runs = runs_at_best_rate(dataset, index, end)
-                unit = 1.0 if budget == "epochs" else float(dataset.seconds_an_epoch[index])
-                spent = runs.epoch.values * unit
-                name = f"all {size}" if size == sizes.max() else f"{size}"
-                text = f"{name}  (rate {float(runs.learning_rate):.2g})"
-                for axes, values in ((top, runs.cost), (bottom, runs.test_accuracy)):
-                    half = medians(values).values
-                    # Lines start at the first epoch, since a logarithmic axis has no 0.
-                    axes.plot(spent[1 : end + 1], half[1 : end + 1], color=color, label=text)
-                    axes.plot(spent[end:], half[end:], color=color, linewidth=1)
-                    axes.plot(spent[end], half[end], "o", color=color)
-                at_end.append((medians(runs.cost).values[end], name))
-            cheapest.append(min(at_end)[1])
-            top.set(title=f"Equal {budget}", xscale="log", yscale="log")
-            bottom.set_xlabel(label)
-            bottom.xaxis.set_major_formatter("{x:g}")
-            bottom.yaxis.set_major_formatter(PercentFormatter(1.0))
-            top.legend(title="images per step", loc="lower left", title_fontsize=12)
-        grid[0, 0].set_ylabel("training cost")
-        grid[1, 0].set_ylabel("test accuracy")
-        figure.suptitle(
-            f"Lowest cost (dots): {cheapest[0]} images per step for equal epochs, "
-            f"{cheapest[1]} for equal time"
-        )
+    figure = Figure(figsize=(12, 8.5))
+    grid = figure.subplots(2, 2, sharex="col", sharey="row")
+    sizes, epochs_at_end, cheapest = dataset.batch_size.values, ends(dataset), []
+    for (top, bottom), budget, label in zip(
+        grid.T, epochs_at_end, ("epochs", "computation time per run, s"), strict=True
+    ):
+        at_end = []
+        for index, (size, color) in enumerate(zip(sizes, cycle(CYCLE), strict=False)):
+            end = epochs_at_end[budget][index]
+            runs = runs_at_best_rate(dataset, index, end)
+            unit = 1.0 if budget == "epochs" else float(dataset.seconds_an_epoch[index])
+            spent = runs.epoch.values * unit
+            name = f"all {size}" if size == sizes.max() else f"{size}"
+            text = f"{name}  (rate {float(runs.learning_rate):.2g})"
+            for axes, values in ((top, runs.cost), (bottom, runs.test_accuracy)):
+                half = medians(values).values
+                # Lines start at the first epoch, since a logarithmic axis has no 0.
+                axes.plot(spent[1 : end + 1], half[1 : end + 1], color=color, label=text)
+                axes.plot(spent[end:], half[end:], color=color, linewidth=1)
+                axes.plot(spent[end], half[end], "o", color=color)
+            at_end.append((medians(runs.cost).values[end], name))
+        cheapest.append(min(at_end)[1])
+        top.set(title=f"Equal {budget}", xscale="log", yscale="log")
+        bottom.set_xlabel(label)
+        bottom.xaxis.set_major_formatter("{x:g}")
+        bottom.yaxis.set_major_formatter(PercentFormatter(1.0))
+        top.legend(title="images per step", loc="lower left", title_fontsize=12)
+    grid[0, 0].set_ylabel("training cost")
+    grid[1, 0].set_ylabel("test accuracy")
+    figure.suptitle(
+        f"Lowest cost (dots): {cheapest[0]} images per step for equal epochs, "
+        f"{cheapest[1]} for equal time"
+    )
     return {"budgets": figure}
 
 

@@ -17,7 +17,7 @@ import optax
 
 import gdjax as gd
 
-from . import peers
+from . import first_call, peers
 from .timing import WIDTHS, Clock, seconds, share
 
 
@@ -54,21 +54,13 @@ def whole_set(clock, config, dataset):
     few, many = 2, 2 + max(2, round(20 * config.scale))
     small = gd.problems.digits(dataset, samples=5000)
 
-    def natural_init(key):
-        keys = jax.random.split(key, 3)
-        pairs = zip(keys, WIDTHS[:-1], WIDTHS[1:], strict=True)
-        return [
-            (jax.random.normal(k, (i, o)) / jnp.sqrt(1.0 * i), jnp.zeros((1, o)))
-            for k, i, o in pairs
-        ]
-
     def natural(params, batch):
         a = batch[0].astype(jnp.float32) / 255
         for w, b in params:
             a = jax.nn.sigmoid(a @ w + b)
         return jnp.mean(jnp.sum((a - jax.nn.one_hot(batch[1], 10)) ** 2, axis=1))
 
-    users = gd.Problem(init=natural_init, cost=natural, data=small.data)
+    users = gd.Problem(init=lambda key: first_call.init(key, WIDTHS), cost=natural, data=small.data)
     results = {}
     run_steps = (many - few) * config.runs
     for name, problem in (("whole_set", small), ("whole_set_natural_layout", users)):
@@ -187,9 +179,8 @@ def trainability(clock, config):
         axes = gd.axes(first=rates, second=rates)
 
         def ours():
-            return gd.sweep(
-                problem, axes, 100, make_optimizer=two_rates, record_every=100
-            ).cost.values
+            runs = gd.sweep(problem, axes, 100, make_optimizer=two_rates, record_every=100)
+            return runs.cost.values
 
         first, second = (jnp.asarray(a.ravel()) for a in np.meshgrid(rates, rates, indexing="ij"))
 
@@ -205,10 +196,10 @@ def trainability(clock, config):
         )
 
         def stepwise():
-            params, costs = start, []
+            params = start
             for _ in range(100):
                 params, value = step(params, first, second)
-                costs.append(np.asarray(value))
+                np.asarray(value)  # the cost is read at every step
             return params
 
         fast, _ = clock.best(ours)

@@ -8,37 +8,39 @@ compilation cache, and `first` includes the time of all imports, from the start 
 script, this module measures once and prints JSON.
 """
 
+# ruff: noqa: E402
+import time
+
+START_TIME = time.perf_counter()  # the imports are part of a first call
+
 import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
 
 WIDTHS = (20, 64, 64, 1)
 SAMPLES = 512
 COMPILED = "/jax/core/compile/backend_compile_duration"
 
-# The functions import their modules themselves, since the imports are part of a first call.
 
-
-def init(key):
-    """Return random weights and zero biases of a tanh network."""
-    import jax
-    import jax.numpy as jnp
-
-    keys = jax.random.split(key, len(WIDTHS) - 1)
+def init(key, widths):
+    """Return random weights [inputs, outputs] and zero biases [1, outputs] of a network."""
+    keys = jax.random.split(key, len(widths) - 1)
     return [
         (jax.random.normal(k, (i, o)) / i**0.5, jnp.zeros((1, o)))
-        for k, i, o in zip(keys, WIDTHS[:-1], WIDTHS[1:], strict=True)
+        for k, i, o in zip(keys, widths[:-1], widths[1:], strict=True)
     ]
 
 
 def cost(params, batch):
     """Return the mean squared error of the network on a batch."""
-    import jax.numpy as jnp
-
     x, y = batch
     for w, b in params[:-1]:
         x = jnp.tanh(x @ w + b)
@@ -47,8 +49,6 @@ def cost(params, batch):
 
 
 def _work(rates: int, seeds: int):
-    import numpy as np
-
     random = np.random.default_rng(0)
     data = tuple(random.normal(size=(SAMPLES, n)).astype(np.float32) for n in (20, 1))
     return data, np.geomspace(1e-4, 1e-2, rates), range(seeds)
@@ -56,29 +56,22 @@ def _work(rates: int, seeds: int):
 
 def ours(rates: int, seeds: int, steps: int) -> Any:
     """Return a function, to be timed, that runs a sweep over rates and seeds."""
-    import optax
-
-    import gdjax as gd
+    import gdjax as gd  # it is not imported if the program written by hand is measured
     from gdjax.sweeps import sweep
 
     data, learning_rates, starts = _work(rates, seeds)
-    problem = gd.Problem(init=init, cost=cost, data=data)
+    problem = gd.Problem(init=lambda key: init(key, WIDTHS), cost=cost, data=data)
     axes = gd.axes(learning_rate=learning_rates, seed=starts)
     return lambda: sweep(problem, axes, steps, make_optimizer=optax.adam).cost.values
 
 
 def by_hand(rates: int, seeds: int, steps: int) -> Any:
     """Return a function, to be timed, that computes the runs with `jit(vmap(scan))`."""
-    import jax
-    import jax.numpy as jnp
-    import numpy as np
-    import optax
-
     data, learning_rates, starts = _work(rates, seeds)
 
     def one(rate, seed, data):
         optimizer = optax.adam(rate)
-        params = init(jax.random.key(seed))
+        params = init(jax.random.key(seed), WIDTHS)
 
         def step(carry, _):
             params, memory = carry
@@ -101,10 +94,7 @@ def measured(name: str, *sizes: int) -> dict[str, float]:
     `beyond` is the time in seconds of the first call with all imports, minus that of the second
     one; `sizes` are the numbers of learning rates, of seeds for each rate, and of steps.
     """
-    start_time = time.perf_counter()
     call = {"ours": ours, "by_hand": by_hand}[name](*sizes)
-    import jax
-
     compiled: list[str] = []
 
     def listen(event: str, duration_secs: float, **_: Any) -> None:
@@ -113,7 +103,7 @@ def measured(name: str, *sizes: int) -> dict[str, float]:
 
     jax.monitoring.register_event_duration_secs_listener(listen)
     call()
-    first, programs = time.perf_counter() - start_time, len(compiled)
+    first, programs = time.perf_counter() - START_TIME, len(compiled)
     start_time = time.perf_counter()
     call()
     second = time.perf_counter() - start_time

@@ -23,7 +23,6 @@ import tyro
 from matplotlib.figure import Figure
 
 import gdjax as gd
-from gdjax.plots.style import style
 
 from .descents import stored_runs
 from .timing import seconds
@@ -105,20 +104,19 @@ def measure() -> dict[str, Any]:
 
 def plot(result: Mapping[str, Any]) -> Figure:
     """Draw times against sizes with exponents, and memory against number of runs."""
-    with style():
-        figure = Figure(figsize=(13, 4.5))
-        left, right = figure.subplots(1, 2)
-        for name in PARTS:
-            part = result[name]
-            label = f"{name}: exponent {part['exponent']:.2f}"
-            left.loglog(part["sizes"], part["seconds"], ".-", label=label)
-        left.set(xlabel="size of the part", ylabel="shortest time after the first call (s)")
-        left.set_title("Time of a sweep in memory")
-        left.legend(fontsize=10)
-        right.semilogx(result["memory"]["runs"], result["memory"]["peak_mib"], ".-")
-        right.set(xlabel="number of runs with 13,002 parameters each", ylabel="peak memory in MiB")
-        right.set_ylim(bottom=0)
-        right.set_title("Memory of a sweep with a store")
+    figure = Figure(figsize=(13, 4.5))
+    left, right = figure.subplots(1, 2)
+    for name in PARTS:
+        part = result[name]
+        label = f"{name}: exponent {part['exponent']:.2f}"
+        left.loglog(part["sizes"], part["seconds"], ".-", label=label)
+    left.set(xlabel="size of the part", ylabel="shortest time after the first call (s)")
+    left.set_title("Time of a sweep in memory")
+    left.legend(fontsize=10)
+    right.semilogx(result["memory"]["runs"], result["memory"]["peak_mib"], ".-")
+    right.set(xlabel="number of runs with 13,002 parameters each", ylabel="peak memory in MiB")
+    right.set_ylim(bottom=0)
+    right.set_title("Memory of a sweep with a store")
     return figure
 
 

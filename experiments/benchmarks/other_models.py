@@ -64,6 +64,27 @@ def supervised(init, apply, data=(X, Y), loss=squared_error, **options):
     return Model(gd.problems.supervised(init, apply, loss, data, **options), by_hand)
 
 
+def normal(scale=1.0, **shapes):
+    """Return an initializer of named parameters with a normal distribution."""
+
+    def init(key):
+        keys = jax.random.split(key, len(shapes))
+        pairs = zip(shapes.items(), keys, strict=True)
+        return {name: scale * jax.random.normal(k, shape) for (name, shape), k in pairs}
+
+    return init
+
+
+def of_modules(make, data=(X, Y)):
+    """Return the model of a supervised problem whose networks `make(key)` are Equinox modules."""
+    one = make(KEY)
+    return supervised(
+        lambda key: eqx.filter(make(key), eqx.is_inexact_array),
+        lambda p, x: jax.vmap(eqx.combine(p, one))(x),
+        data,
+    )
+
+
 def linen():
     model = nn.Sequential([nn.Dense(6), nn.tanh, nn.Dense(1)])
     return supervised(lambda key: model.init(key, X), model.apply)
@@ -86,14 +107,7 @@ def flax_nnx():
 
 
 def equinox():
-    def model(key):
-        return eqx.nn.MLP(1, 1, 6, 1, activation=jnp.tanh, key=key)
-
-    one = model(KEY)
-    return supervised(
-        lambda key: eqx.filter(model(key), eqx.is_inexact_array),
-        lambda p, x: jax.vmap(eqx.combine(p, one))(x),
-    )
+    return of_modules(lambda key: eqx.nn.MLP(1, 1, 6, 1, activation=jnp.tanh, key=key))
 
 
 def normalized(init, apply, data=(X, Y), loss=squared_error, **options):
@@ -263,24 +277,12 @@ class Recurrent(eqx.Module):
 def recurrent():
     """Return a recurrent network trained to compute the mean of a sequence."""
     x = np.random.default_rng(1).normal(size=(8, 5)).astype(np.float32)
-    one = Recurrent(KEY)
-    return supervised(
-        lambda key: eqx.filter(Recurrent(key), eqx.is_inexact_array),
-        lambda p, x: jax.vmap(eqx.combine(p, one))(x),
-        (x, x.mean(1, keepdims=True)),
-    )
+    return of_modules(Recurrent, (x, x.mean(1, keepdims=True)))
 
 
 def variational():
     """Return a variational autoencoder, evaluated at the means of its codes."""
     x = np.random.default_rng(2).normal(size=(8, 4)).astype(np.float32)
-
-    def init(key):
-        first, second = jax.random.split(key)
-        return {
-            "encoder": 0.5 * jax.random.normal(first, (4, 4)),
-            "decoder": 0.5 * jax.random.normal(second, (2, 4)),
-        }
 
     def bound(params, x, noise):
         mean, log_variance = jnp.split(x @ params["encoder"], 2, axis=1)
@@ -292,6 +294,7 @@ def variational():
     def cost(params, x, *, key):
         return bound(params, x, jax.random.normal(key, (len(x), 2)))
 
+    init = normal(0.5, encoder=(4, 4), decoder=(2, 4))
     return random_cost(init, cost, x, lambda params, x: bound(params, x, 0.0))
 
 
@@ -308,11 +311,7 @@ def contrastive():
     def cost(params, x, *, key):
         return information(params, x, 0.3 * jax.random.normal(key, x.shape))
 
-    def init(key):
-        first, second = jax.random.split(key)
-        return {"w": jax.random.normal(first, (4, 5)), "v": jax.random.normal(second, (5, 2))}
-
-    return random_cost(init, cost, x, couples_samples=True)
+    return random_cost(normal(w=(4, 5), v=(5, 2)), cost, x, couples_samples=True)
 
 
 def physics():
@@ -331,10 +330,7 @@ def physics():
     def cost(params, *, key):
         return residual(params, jax.random.uniform(key, (6,)))
 
-    def init(key):
-        keys = jax.random.split(key, 3)
-        return {name: jax.random.normal(k, (5,)) for name, k in zip("vwb", keys, strict=True)}
-
+    init = normal(v=(5,), w=(5,), b=(5,))
     return random_cost(init, cost, evaluation=lambda params: residual(params, GRID), rate=3e-6)
 
 
@@ -360,11 +356,7 @@ def neural_ode(solver=None):
 
         return jax.vmap(one)(x)
 
-    def init(key):
-        first, second = jax.random.split(key)
-        return {"v": jax.random.normal(first, (2, 3)), "w": jax.random.normal(second, (3, 2))}
-
-    return supervised(init, apply, (x, y))._replace(
+    return supervised(normal(v=(2, 3), w=(3, 2)), apply, (x, y))._replace(
         recorded=lambda params, state: jnp.mean((apply(params, x, train=False) - y) ** 2)
     )
 
@@ -380,11 +372,7 @@ def online():
         x = jax.random.normal(key, (10, 2))
         return jnp.mean((outputs(params, x) - outputs(teacher, x)) ** 2)
 
-    def init(key):
-        first, second = jax.random.split(key)
-        return {"w": jax.random.normal(first, (2, 2)), "v": jax.random.normal(second, (2,))}
-
-    return random_cost(init, cost)
+    return random_cost(normal(w=(2, 2), v=(2,)), cost)
 
 
 MODELS = {

@@ -33,7 +33,7 @@ from experiments.shared.runs import ends_of
 from gdjax import minima
 from gdjax.errors import InputError
 from gdjax.minima import matching, symmetry
-from gdjax.plots.style import CYCLE, style
+from gdjax.plots.style import CYCLE
 from gdjax.statistics import share
 from gdjax.sweeps.branch_spec import one_weight
 
@@ -270,34 +270,32 @@ def plot(dataset: xr.Dataset) -> dict:
     kinds, steps, layers = (ratios[dim].values for dim in ("initializer", "branch_step", "layer"))
     sizes = ratios.perturbation.values
     offsets = np.linspace(-SPREAD, SPREAD, len(sizes)) if len(sizes) > 1 else [0.0]
-    with style():
-        figure = Figure(figsize=(2.6 * len(steps) + 1, 2.8 * len(kinds) + 0.6))
-        panels = figure.subplots(len(kinds), len(steps), sharex=True, sharey=True, squeeze=False)
-        for row, kind in zip(panels, kinds, strict=True):
-            for axes, step in zip(row, steps, strict=True):
-                at = ratios.sel(initializer=kind, branch_step=step)
-                for size, offset, color in zip(sizes, offsets, cycle(CYCLE), strict=False):
-                    for layer in layers:
-                        values = np.sort(at.sel(perturbation=size, layer=layer).values.ravel())
-                        across = layer + offset + np.linspace(-0.1, 0.1, len(values))
-                        label = f"by {size:g}" if layer == layers[0] else None
-                        axes.plot(across, values, ".", color=color, label=label)
-                axes.axhline(OTHER_VALLEY, color="0.4", linestyle="--", label="another valley")
-                axes.axhline(1.0, color="0.7", linestyle=":", label="independent starts")
-                axes.set_yscale("symlog", linthresh=0.01)
-                axes.set(ylim=(-0.002, 3 * max(1.0, float(ratios.max()))), xticks=layers)
-                axes.set_xlim(layers[0] - 0.5, layers[-1] + 0.5)
-                leads = another.sel(initializer=kind, branch_step=step)
-                axes.set_title(f"step {step:,}: {int(leads.sum())} of {leads.size}", loc="left")
-            row[0].set_ylabel(
-                f"{str(kind).replace('_', '-')} starts\nbarrier relative to\nindependent starts"
-            )
-        figure.supxlabel("layer of the changed weight")
-        panels[0, -1].legend(fontsize="small", loc="center right")
-        figure.suptitle(
-            f"{int(another.sum())} of {another.size:,} changes of one weight "
-            "lead into another valley"
+    figure = Figure(figsize=(2.6 * len(steps) + 1, 2.8 * len(kinds) + 0.6))
+    panels = figure.subplots(len(kinds), len(steps), sharex=True, sharey=True, squeeze=False)
+    for row, kind in zip(panels, kinds, strict=True):
+        for axes, step in zip(row, steps, strict=True):
+            at = ratios.sel(initializer=kind, branch_step=step)
+            for size, offset, color in zip(sizes, offsets, cycle(CYCLE), strict=False):
+                for layer in layers:
+                    values = np.sort(at.sel(perturbation=size, layer=layer).values.ravel())
+                    across = layer + offset + np.linspace(-0.1, 0.1, len(values))
+                    label = f"by {size:g}" if layer == layers[0] else None
+                    axes.plot(across, values, ".", color=color, label=label)
+            axes.axhline(OTHER_VALLEY, color="0.4", linestyle="--", label="another valley")
+            axes.axhline(1.0, color="0.7", linestyle=":", label="independent starts")
+            axes.set_yscale("symlog", linthresh=0.01)
+            axes.set(ylim=(-0.002, 3 * max(1.0, float(ratios.max()))), xticks=layers)
+            axes.set_xlim(layers[0] - 0.5, layers[-1] + 0.5)
+            leads = another.sel(initializer=kind, branch_step=step)
+            axes.set_title(f"step {step:,}: {int(leads.sum())} of {leads.size}", loc="left")
+        row[0].set_ylabel(
+            f"{str(kind).replace('_', '-')} starts\nbarrier relative to\nindependent starts"
         )
+    figure.supxlabel("layer of the changed weight")
+    panels[0, -1].legend(fontsize="small", loc="center right")
+    figure.suptitle(
+        f"{int(another.sum())} of {another.size:,} changes of one weight lead into another valley"
+    )
     return {"branches": figure}
 
 

@@ -26,7 +26,7 @@ from experiments.shared.edges import dots_per_start
 from experiments.shared.regressions import random_targets
 from experiments.shared.trees import datasets, tree_of
 from gdjax.flows import FlowStatus, central_flow, gradient_flow
-from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, ORANGE, VERMILLION, style
+from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, ORANGE, VERMILLION
 from gdjax.statistics import median
 
 
@@ -35,16 +35,14 @@ class Config:
     """Descents to compare with the flows."""
 
     rates: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3)  # learning rates on the published case
-    starts: int = 6  # number of starting points of the published case
+    starts: int = 6  # number of starting points of each case
     width: int = 16  # number of neurons in each hidden layer of the published network
     widths: tuple[int, ...] = (4, 32)  # neurons in each hidden layer of each of the other networks
     width_rates: tuple[float, ...] = (0.1,)  # learning rates of the other networks
-    width_starts: int = 6  # number of starting points of the other networks
     samples: int = 128  # number of random samples for the published and the other networks
     steps: int = 1000  # number of steps of each descent
     digits: int = 100  # number of training images of digits
     digit_rates: tuple[float, ...] = (1.0, 3.5)  # learning rates on the digits
-    digit_starts: int = 6  # number of starting points on the digits
     digit_steps: int = 200  # number of steps of each descent on the digits
     eigenvectors: int = 4  # maximum number of eigenvalues held at 2 / eta by the central flow
     stride: int = 2  # number of steps of descent per interval of the flow, and between records
@@ -52,10 +50,10 @@ class Config:
     tolerance: float = 1e-4  # relative tolerance of the gradient flow
 
 
-def followed(config: Config, problem: gd.Problem, rates, starts: int, steps: int) -> xr.Dataset:
+def compare(config: Config, problem: gd.Problem, rates, steps: int) -> xr.Dataset:
     """Return descents, central flows and gradient flows, for all rates and starts."""
+    starts, intervals = config.starts, steps // config.stride
     runs = gd.sweep(problem, gd.axes(learning_rate=rates, seed=range(starts)), steps)
-    intervals = steps // config.stride
     keys = gd.run_keys(0, np.arange(starts)).init
 
     def central(rate, key, problem):
@@ -92,16 +90,14 @@ def followed(config: Config, problem: gd.Problem, rates, starts: int, steps: int
 
 
 def cases(config: Config) -> dict[str, tuple]:
-    """Return the problem, rates, number of starts and number of steps of each case."""
-    networks = {config.width: (config.rates, config.starts)}
-    networks |= dict.fromkeys(config.widths, (config.width_rates, config.width_starts))
+    """Return the problem, rates and number of steps of each case."""
+    rates = {config.width: config.rates} | dict.fromkeys(config.widths, config.width_rates)
     digits = gd.problems.digits("mnist5k", samples=config.digits)
     return {
         **{
-            f"width {width}": (random_targets(width, config.samples), *settings, config.steps)
-            for width, settings in networks.items()
+            f"width {n}": (random_targets(n, config.samples), rates[n], config.steps) for n in rates
         },
-        "digits": (digits, config.digit_rates, config.digit_starts, config.digit_steps),
+        "digits": (digits, config.digit_rates, config.digit_steps),
     }
 
 
@@ -171,30 +167,29 @@ def flows(run: xr.Dataset, average: np.ndarray, title: str) -> Figure:
     `average` is the cost of the descent, smoothed over the steps.
     """
     step = run.step.values
-    with style():
-        figure = Figure(figsize=(14, 5))
-        left, right = figure.subplots(1, 2, width_ratios=(3, 2))
-        left.plot(step, run.cost, color=GREY, linewidth=0.5, alpha=0.8, label="descent")
-        left.plot(step, average, color=BLACK, label="descent, smoothed")
-        left.plot(step, run["mean"], "--", color=ORANGE, label="central flow, mean cost")
-        left.plot(step, run.center, ":", color=BLUE, label="central flow, center")
-        left.plot(step, run.plain, color=VERMILLION, linewidth=1.2, label="gradient flow")
-        left.set(yscale="log", xlabel="step of descent", ylabel="cost", title=title)
-        left.legend()
-        for number, values in enumerate(run["product"].values.T):
-            right.plot(step, values, color=CYCLE[number], label=f"eigenvalue {number + 1}")
-        right.axhline(2, color=BLACK, linestyle=":", linewidth=1)
-        right.set_ylim(bottom=0)
-        right.set(xlabel="step of descent", ylabel="learning rate · eigenvalue")
-        right.set_title("Central flow: largest eigenvalues")
-        right.legend(loc="lower right")
+    figure = Figure(figsize=(14, 5))
+    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+    left.plot(step, run.cost, color=GREY, linewidth=0.5, alpha=0.8, label="descent")
+    left.plot(step, average, color=BLACK, label="descent, smoothed")
+    left.plot(step, run["mean"], "--", color=ORANGE, label="central flow, mean cost")
+    left.plot(step, run.center, ":", color=BLUE, label="central flow, center")
+    left.plot(step, run.plain, color=VERMILLION, linewidth=1.2, label="gradient flow")
+    left.set(yscale="log", xlabel="step of descent", ylabel="cost", title=title)
+    left.legend()
+    for number, values in enumerate(run["product"].values.T):
+        right.plot(step, values, color=CYCLE[number], label=f"eigenvalue {number + 1}")
+    right.axhline(2, color=BLACK, linestyle=":", linewidth=1)
+    right.set_ylim(bottom=0)
+    right.set(xlabel="step of descent", ylabel="learning rate · eigenvalue")
+    right.set_title("Central flow: largest eigenvalues")
+    right.legend(loc="lower right")
     return figure
 
 
 def run(config: Config) -> xr.DataTree:
     """Return a tree with the results of each case that has learning rates."""
     chosen = {name: case for name, case in cases(config).items() if case[1]}
-    parts = {name: followed(config, *case) for name, case in chosen.items()}
+    parts = {name: compare(config, *case) for name, case in chosen.items()}
     return tree_of(parts, smoothing=config.smoothing / config.stride)
 
 

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from experiments.shared import command
-from gdjax.plots.style import CYCLE, style
+from gdjax.plots.style import CYCLE
 
 NODES = 400  # number of points of the Gauss-Legendre rule over the steps
 TIMES = 400  # number of points at which sums over eigenvalues are tabulated
@@ -92,20 +92,18 @@ def run(config: Config) -> xr.Dataset:
     peaks = np.array(
         [[scaled_peaks(config, b, n) for n in config.steps] for b in config.capacities]
     )
-    shape = (len(config.capacities), len(config.noises), len(config.steps))
-    costs = np.array(
+    costs = [
         [
-            power_decay_costs(
-                config, config.capacities[i], config.noises[j], config.steps[k], peaks[i, k]
-            )
-            for i, j, k in np.ndindex(*shape)
+            [power_decay_costs(config, b, noise, *at) for at in zip(config.steps, row, strict=True)]
+            for noise in config.noises
         ]
-    )
+        for b, row in zip(config.capacities, peaks, strict=True)
+    ]
     dims = ("capacity", "noise", "horizon", "exponent", "scaled_peak")
     return xr.Dataset(
         {
             "peak": (("capacity", "horizon", "scaled_peak"), peaks),
-            "cost": (dims, costs.reshape(*shape, *costs.shape[1:])),
+            "cost": (dims, costs),
         },
         {
             "capacity": list(config.capacities),
@@ -181,19 +179,18 @@ def numbers(dataset: xr.Dataset) -> dict:
 def plot(dataset: xr.Dataset) -> dict:
     """Draw the best exponent of each quadratic by number of steps, and its limit."""
     best = best_exponents(dataset)
-    with style():
-        figure = Figure(figsize=(8, 4.8))
-        axes = figure.subplots()
-        for b, color in zip(dataset.capacity.values, CYCLE, strict=False):
-            for noise, marker in zip(dataset.noise.values, MARKERS, strict=False):
-                row, label = best.sel(capacity=b, noise=noise), f"β = {b:g}, noise {noise:g}"
-                axes.plot(dataset.horizon, row, marker, color=color, label=label)
-            axes.axhline(2 * b - 1, color=color, linestyle=":", label=f"limit {2 * b - 1:g}")
-        axes.set_xscale("log")
-        axes.set_ylim(bottom=0)
-        axes.set(xlabel="number of steps N", ylabel="best exponent p")
-        axes.set_title("Best decay $(1 - t/N)^p$ of the learning rate")
-        axes.legend(fontsize="small", ncols=2, loc="lower right")
+    figure = Figure(figsize=(8, 4.8))
+    axes = figure.subplots()
+    for b, color in zip(dataset.capacity.values, CYCLE, strict=False):
+        for noise, marker in zip(dataset.noise.values, MARKERS, strict=False):
+            row, label = best.sel(capacity=b, noise=noise), f"β = {b:g}, noise {noise:g}"
+            axes.plot(dataset.horizon, row, marker, color=color, label=label)
+        axes.axhline(2 * b - 1, color=color, linestyle=":", label=f"limit {2 * b - 1:g}")
+    axes.set_xscale("log")
+    axes.set_ylim(bottom=0)
+    axes.set(xlabel="number of steps N", ylabel="best exponent p")
+    axes.set_title("Best decay $(1 - t/N)^p$ of the learning rate")
+    axes.legend(fontsize="small", ncols=2, loc="lower right")
     return {"exponents": figure}
 
 

@@ -31,7 +31,7 @@ from experiments.shared.regressions import random_targets
 from experiments.shared.trees import datasets
 from gdjax.curvature.gradient_summary import value_and_gradient
 from gdjax.flows import FlowStatus, central_flow, edge_flow, gradient_flow, rod_flow
-from gdjax.plots.style import BLACK, BLUE, GREEN, GREY, ORANGE, VERMILLION, style
+from gdjax.plots.style import BLACK, BLUE, GREEN, GREY, ORANGE, VERMILLION
 from gdjax.statistics import median
 
 LABELS = {
@@ -44,7 +44,6 @@ LABELS = {
 AT_EDGE = 1.99  # product of rate and curvature above which a run has reached the edge
 OSCILLATING = {"rod": rod_flow, "edge": edge_flow}
 FLOWS = ("gradient", "central", *OSCILLATING)
-MOVED = "moved"  # name of the descent from another starting point
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ def cases(config: Config) -> dict[str, tuple]:
     }
 
 
-def followed(config: Config, problem: gd.Problem, rates, steps: int) -> xr.Dataset:
+def compare(config: Config, problem: gd.Problem, rates, steps: int) -> xr.Dataset:
     """Compare all models with descents, for all rates and starts.
 
     Returns:
@@ -119,7 +118,7 @@ def followed(config: Config, problem: gd.Problem, rates, steps: int) -> xr.Datas
     }
     descend = compiled(descent(config, steps), problem, lanes)
     known, _ = descend(lanes, problem)
-    outputs[MOVED] = descend((*lanes[:3], jnp.full_like(lanes[3], config.moved)), problem)
+    outputs["moved"] = descend((*lanes[:3], jnp.full_like(lanes[3], config.moved)), problem)
     dims, at = ("learning_rate", "seed"), ("learning_rate", "seed", "step")
 
     def shaped(values):
@@ -250,7 +249,7 @@ def relative_distances(
 def run(config: Config) -> xr.DataTree:
     """Return a tree with the results of each case that has learning rates."""
     chosen = {name: case for name, case in cases(config).items() if case[1]}
-    return xr.DataTree.from_dict({name: followed(config, *case) for name, case in chosen.items()})
+    return xr.DataTree.from_dict({name: compare(config, *case) for name, case in chosen.items()})
 
 
 def typical(distance: xr.DataArray) -> np.ndarray:
@@ -306,28 +305,27 @@ def ratio(values: np.ndarray, reference: np.ndarray) -> list[float] | None:
 def example(run: xr.Dataset, title: str) -> Figure:
     """Draw distances, amplitudes and curvatures of the models along one descent."""
     step = run.step.values
-    with style():
-        figure = Figure(figsize=(16, 5))
-        left, middle, right = figure.subplots(1, 3)
-        middle.plot(step, run.descent_amplitude, color=BLACK, linewidth=0.7, label="descent")
-        for model, (label, color) in LABELS.items():
-            distance = run[f"{model}_distance"]
-            left.plot(step, distance.where(abs(distance) < float("inf")), color=color, label=label)
-            if model in ("central", "rod", "edge"):
-                amplitude = run[f"{model}_amplitude"]
-                middle.plot(step, amplitude.where(amplitude > 0), color=color, label=label)
-                right.plot(step, run[f"{model}_product"], color=color, label=label)
-        right.axhline(2, color=BLACK, linestyle=":", linewidth=1)
-        for axes, name in (
-            (left, "distance of centers / distance from the start"),
-            (middle, "amplitude of the oscillation"),
-            (right, "learning rate · curvature"),
-        ):
-            axes.set(xlabel="step of descent", ylabel=name)
-            axes.legend()
-        left.set(yscale="log", title=title)
-        middle.set_yscale("log")
-        right.set_ylim(0, 3)
+    figure = Figure(figsize=(16, 5))
+    left, middle, right = figure.subplots(1, 3)
+    middle.plot(step, run.descent_amplitude, color=BLACK, linewidth=0.7, label="descent")
+    for model, (label, color) in LABELS.items():
+        distance = run[f"{model}_distance"]
+        left.plot(step, distance.where(abs(distance) < float("inf")), color=color, label=label)
+        if model in ("central", "rod", "edge"):
+            amplitude = run[f"{model}_amplitude"]
+            middle.plot(step, amplitude.where(amplitude > 0), color=color, label=label)
+            right.plot(step, run[f"{model}_product"], color=color, label=label)
+    right.axhline(2, color=BLACK, linestyle=":", linewidth=1)
+    for axes, name in (
+        (left, "distance of centers / distance from the start"),
+        (middle, "amplitude of the oscillation"),
+        (right, "learning rate · curvature"),
+    ):
+        axes.set(xlabel="step of descent", ylabel=name)
+        axes.legend()
+    left.set(yscale="log", title=title)
+    middle.set_yscale("log")
+    right.set_ylim(0, 3)
     return figure
 
 

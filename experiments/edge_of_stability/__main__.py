@@ -31,7 +31,7 @@ from experiments.shared import command
 from experiments.shared.regressions import chebyshev
 from experiments.shared.trees import datasets, tree_of
 from gdjax.curvature import sharpness_metric, stability_threshold
-from gdjax.plots.style import BLACK, CYCLE, Figure, style
+from gdjax.plots.style import BLACK, CYCLE, Figure
 from gdjax.problems.losses import quadratic
 from gdjax.statistics import median, paired
 
@@ -46,12 +46,11 @@ class Config:
     nesterov_rates: tuple[float, ...] = (0.01, 0.015, 0.02, 0.03)  # rates with Nesterov's momentum
     momentum: float = 0.9  # coefficient of both kinds of momentum
     momentum_steps: int = 12_000  # number of steps with both kinds of momentum
-    seeds: int = 8  # number of starting points of each descent on the Chebyshev points
+    seeds: int = 8  # number of starting points of each descent
     data: str = "mnist5k"  # name of the data set of digits
     samples: int | None = 1000  # number of training images of digits; None uses all
     digit_rates: tuple[float, ...] = (1.0, 3.5, 5.0)  # learning rates on the digits, both outputs
     digit_steps: int = 1_500  # number of steps on the digits
-    digit_seeds: int = 8  # number of starting points on the digits
     # approximate number of records of each descent. An odd number of steps between records resolves
     # the oscillation of period 2 of full-batch descent on the digits
     records: int = 100
@@ -73,12 +72,12 @@ def tangent_outputs(problem: gd.Problem) -> gd.Problem:
 
 
 def sharpness_records(
-    config: Config, problem: gd.Problem, rates, seeds: int, steps: int, optimizer: Callable
+    config: Config, problem: gd.Problem, rates, steps: int, optimizer: Callable
 ) -> xr.Dataset:
     """Return cost, sharpness and stability threshold of descents, by rate and start."""
-    grid, every = gd.axes(learning_rate=rates, seed=range(seeds)), max(1, steps // config.records)
+    grid = gd.axes(learning_rate=rates, seed=range(config.seeds))
     metrics = {"sharpness": sharpness_metric(problem, rtol=config.tolerance)}
-    options: dict = {"record_every": every, "metrics": metrics}
+    options: dict = {"record_every": max(1, steps // config.records), "metrics": metrics}
     runs = gd.sweep(problem, grid, steps, make_optimizer=optimizer, **options)
     threshold = stability_threshold(runs.learning_rate.values, optimizer)
     records = runs[["cost", "sharpness", "diverged_at"]].drop_attrs()
@@ -92,12 +91,11 @@ def run(config: Config) -> xr.DataTree:
     small, digits = chebyshev(), gd.problems.digits(config.data, samples=config.samples)
     momentum = partial(optax.sgd, momentum=config.momentum)
     nesterov = partial(momentum, nesterov=True)
-    seeds, momentum_steps = config.seeds, config.momentum_steps
-    of_digits = (config.digit_rates, config.digit_seeds, config.digit_steps, optax.sgd)
+    of_digits = (config.digit_rates, config.digit_steps, optax.sgd)
     panels = {
-        "plain": (small, config.rates, seeds, config.steps, optax.sgd),
-        "heavy": (small, config.heavy_rates, seeds, momentum_steps, momentum),
-        "nesterov": (small, config.nesterov_rates, seeds, momentum_steps, nesterov),
+        "plain": (small, config.rates, config.steps, optax.sgd),
+        "heavy": (small, config.heavy_rates, config.momentum_steps, momentum),
+        "nesterov": (small, config.nesterov_rates, config.momentum_steps, nesterov),
         "digits": (digits, *of_digits),
         "tangent": (tangent_outputs(digits), *of_digits),
     }
@@ -166,36 +164,31 @@ def numbers(tree: xr.DataTree) -> dict:
 
 def edge(panels: Mapping[str, xr.Dataset]) -> Figure:
     """Draw sharpness with dashed limits, and the cost below it, of one start per title."""
-    with style():
-        figure = Figure(figsize=(1.0 + 4.6 * len(panels), 7.6))
-        grid = figure.subplots(
-            2, len(panels), sharex="col", squeeze=False, gridspec_kw={"height_ratios": [3, 2]}
-        )
-        for (top, bottom), (title, panel) in zip(grid.T, panels.items(), strict=True):
-            _draw_sharpness(top, panel)
-            top.set_title(title)
-            rates, limits = panel.learning_rate.values, panel.threshold.values
-            for rate, limit, cost, color in zip(
-                rates, limits, panel.cost.values, CYCLE, strict=False
-            ):
-                label = f"{rate:g}: {limit:.3g}"
-                bottom.plot(panel.step, cost, color=color, linewidth=1.2, label=label)
-            bottom.set_yscale("log")
-            cost = panel.cost.values
-            cost = cost[np.isfinite(cost) & (cost > 0)]
-            bottom.set_ylim(top=cost.max() * (cost.max() / cost.min()) ** 0.35)  # for the legend
-            bottom.yaxis.set_minor_formatter(NullFormatter())
-            bottom.xaxis.set_major_locator(MaxNLocator(4))
-            bottom.set_xlabel("step")
-            look: dict = {"ncols": 2, "handlelength": 1.2, "columnspacing": 1}
-            bottom.legend(title="learning rate: limit", loc="upper right", **look)
-        grid[0, 0].set_ylabel("sharpness, largest\neigenvalue of the Hessian")
-        grid[1, 0].set_ylabel("cost")
-        dashes = {"sharpness": "-", "stability limit": "--"}
-        handles = [
-            Line2D([], [], color=BLACK, ls=dash, label=name) for name, dash in dashes.items()
-        ]
-        figure.legend(handles=handles, loc="outside upper center", ncols=2)
+    figure = Figure(figsize=(1.0 + 4.6 * len(panels), 7.6))
+    grid = figure.subplots(
+        2, len(panels), sharex="col", squeeze=False, gridspec_kw={"height_ratios": [3, 2]}
+    )
+    for (top, bottom), (title, panel) in zip(grid.T, panels.items(), strict=True):
+        _draw_sharpness(top, panel)
+        top.set_title(title)
+        rates, limits = panel.learning_rate.values, panel.threshold.values
+        for rate, limit, cost, color in zip(rates, limits, panel.cost.values, CYCLE, strict=False):
+            label = f"{rate:g}: {limit:.3g}"
+            bottom.plot(panel.step, cost, color=color, linewidth=1.2, label=label)
+        bottom.set_yscale("log")
+        cost = panel.cost.values
+        cost = cost[np.isfinite(cost) & (cost > 0)]
+        bottom.set_ylim(top=cost.max() * (cost.max() / cost.min()) ** 0.35)  # for the legend
+        bottom.yaxis.set_minor_formatter(NullFormatter())
+        bottom.xaxis.set_major_locator(MaxNLocator(4))
+        bottom.set_xlabel("step")
+        look: dict = {"ncols": 2, "handlelength": 1.2, "columnspacing": 1}
+        bottom.legend(title="learning rate: limit", loc="upper right", **look)
+    grid[0, 0].set_ylabel("sharpness, largest\neigenvalue of the Hessian")
+    grid[1, 0].set_ylabel("cost")
+    dashes = {"sharpness": "-", "stability limit": "--"}
+    handles = [Line2D([], [], color=BLACK, ls=dash, label=name) for name, dash in dashes.items()]
+    figure.legend(handles=handles, loc="outside upper center", ncols=2)
     return figure
 
 

@@ -23,7 +23,7 @@ import xarray as xr
 import gdjax as gd
 from experiments.shared import command
 from gdjax.descent import Outcome
-from gdjax.plots.style import BLACK, BLUE, GREEN, ORANGE, VERMILLION, Figure, label_log_axis, style
+from gdjax.plots.style import BLACK, BLUE, GREEN, ORANGE, VERMILLION, Figure, label_log_axis
 
 from .problems import PROBLEMS, Case
 from .ramp import STEPS, ramp_costs, suggestions, swept
@@ -65,15 +65,12 @@ class Config:
 def truth(config: Config, case: Case, make_optimizer: Callable) -> xr.Dataset:
     """Return median final costs, whether each rate trains, and the median initial cost."""
     rates = np.geomspace(config.lowest, config.highest, config.rates)
-    runs = swept(
-        case,
-        make_optimizer,
-        learning_rate=np.tile(rates, len(config.warmups)),
-        warmup=np.repeat(config.warmups, len(rates)),
-        steps=config.horizon,
-        seeds=config.starts,
-        record_every=config.horizon,
-    )
+    warmups, rate = (a.ravel() for a in np.meshgrid(config.warmups, rates, indexing="ij"))
+    growth = np.ones(len(rate))
+    schedules = {"learning_rate": rate, "warmup": warmups.astype(float), "growth": growth}
+    steps = config.horizon
+    options: dict = {"steps": steps, "seeds": config.starts, "record_every": steps}
+    runs = swept(case, make_optimizer, schedules, **options)
     cost = runs.cost.values.reshape(len(config.warmups), len(rates), config.starts, -1)
     codes = runs.outcome.values.reshape(cost.shape[:-1])
     fails = np.isin(codes, (Outcome.DIVERGED, Outcome.STALLED))
@@ -162,19 +159,19 @@ def numbers(dataset: xr.Dataset) -> dict:
     results = evaluate_recommendations(dataset)
     summary: dict = {"truth_at_end_of_grid": int(results.at_end.sum())}
     for method in METHODS:
-        found = results.sel(finder=method)
+        of_method = results.sel(finder=method)
         summary |= {
             f"{method}_evaluations": float(dataset.evaluations.sel(finder=method).median()),
-            f"{method}_share": bootstrap(found.success),
-            f"{method}_trains": bootstrap(found.trains),
-            f"{method}_regret": bootstrap(found.regret),
-            f"{method}_median_regret": float(found.regret.median()),
+            f"{method}_share": bootstrap(of_method.success),
+            f"{method}_trains": bootstrap(of_method.trains),
+            f"{method}_regret": bootstrap(of_method.regret),
+            f"{method}_median_regret": float(of_method.regret.median()),
         }
         for optimizer in dataset.optimizer.values:
-            share = found.success.sel(optimizer=optimizer).mean()
+            share = of_method.success.sel(optimizer=optimizer).mean()
             summary[f"{method}_share_{optimizer}"] = float(share)
         for index, name in enumerate(("without_warmup", "with_warmup")[: dataset.sizes["warmup"]]):
-            summary[f"{method}_share_{name}"] = bootstrap(found.success.isel(warmup=index))
+            summary[f"{method}_share_{name}"] = bootstrap(of_method.success.isel(warmup=index))
     success = {m: results.success.sel(finder=m, drop=True).astype(float) for m in METHODS}
     for method, other in product(("search", "short_search"), ("ramp_minimum", "ramp_steepest")):
         summary[f"{method}_minus_{other}"] = bootstrap(success[method] - success[other])
@@ -184,29 +181,28 @@ def numbers(dataset: xr.Dataset) -> dict:
 def plot(dataset: xr.Dataset) -> dict:
     """Draw success rates by number of evaluations, and ratios to the best rate."""
     results = evaluate_recommendations(dataset)
-    with style():
-        figure = Figure(figsize=(13, 5.2))
-        left, right = figure.subplots(1, 2)
-        edges = np.arange(-8.25, 8.5, 0.5)
-        for i, (color, (method, label)) in enumerate(zip(COLORS, METHODS.items(), strict=True)):
-            found = results.sel(finder=method)
-            share, low, high = bootstrap(found.success)
-            # The factor separates points of equal cost.
-            at = float(dataset.evaluations.sel(finder=method).median()) * 1.03 ** (i - 1.5)
-            look: dict = {"fmt": "o", "color": color, "capsize": 4, "label": label}
-            left.errorbar(at, share, [[share - low], [high - share]], **look)
-            ratios = found.ratio.values[np.isfinite(found.ratio.values)]
-            counts, _ = np.histogram(np.clip(ratios, -8, 8), edges)
-            right.stairs(np.cumsum(counts) / found.ratio.size, edges, color=color, label=label)
-        left.set_xscale("log")
-        label_log_axis(left.xaxis, digits="35", form="{:,.0f}".format)
-        left.set(ylim=(0, 1), xlabel="number of cost evaluations")
-        left.set_ylabel("share within a factor of 2 of the best rate")
-        left.legend(loc="best")
-        right.axvspan(-1, 1, color=BLACK, alpha=0.08, linewidth=0)
-        right.set(ylim=(0, 1), xlabel="log2 (recommended rate / best rate)")
-        right.set_ylabel("cumulative share of recommendations")
-        figure.suptitle("Recommended learning rates")
+    figure = Figure(figsize=(13, 5.2))
+    left, right = figure.subplots(1, 2)
+    edges = np.arange(-8.25, 8.5, 0.5)
+    for i, (color, (method, label)) in enumerate(zip(COLORS, METHODS.items(), strict=True)):
+        of_method = results.sel(finder=method)
+        share, low, high = bootstrap(of_method.success)
+        # The factor separates points of equal cost.
+        at = float(dataset.evaluations.sel(finder=method).median()) * 1.03 ** (i - 1.5)
+        look: dict = {"fmt": "o", "color": color, "capsize": 4, "label": label}
+        left.errorbar(at, share, [[share - low], [high - share]], **look)
+        ratios = of_method.ratio.values[np.isfinite(of_method.ratio.values)]
+        counts, _ = np.histogram(np.clip(ratios, -8, 8), edges)
+        right.stairs(np.cumsum(counts) / of_method.ratio.size, edges, color=color, label=label)
+    left.set_xscale("log")
+    label_log_axis(left.xaxis, digits="35", form="{:,.0f}".format)
+    left.set(ylim=(0, 1), xlabel="number of cost evaluations")
+    left.set_ylabel("share within a factor of 2 of the best rate")
+    left.legend(loc="best")
+    right.axvspan(-1, 1, color=BLACK, alpha=0.08, linewidth=0)
+    right.set(ylim=(0, 1), xlabel="log2 (recommended rate / best rate)")
+    right.set_ylabel("cumulative share of recommendations")
+    figure.suptitle("Recommended learning rates")
     return {"finders": figure}
 
 

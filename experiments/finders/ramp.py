@@ -11,7 +11,7 @@ are excluded.
 References: Smith 2017, arXiv 1506.01186; fastai's `lr_find`; Lightning's `LearningRateFinder`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 import jax.numpy as jnp
@@ -41,28 +41,22 @@ def scheduled(make_optimizer: Callable) -> Callable:
 def swept(
     case: Case,
     make_optimizer: Callable,
+    schedules: Mapping[str, np.ndarray],
     *,
-    learning_rate: np.ndarray,
-    warmup: np.ndarray,
     steps: int,
     seeds: int,
-    growth: float = 1.0,
     record_every: int = 1,
     root_seed: int = 0,
 ) -> xr.Dataset:
-    """Return descents at several rates from several starts.
+    """Return descents with several schedules of the rate from several starts.
 
-    Each start has a different order of the mini-batches.
+    `schedules` are the arguments of `scheduled`, with one entry for each schedule. Each start has a
+    different order of the mini-batches.
     """
     starts = {"seed": range(seeds)}
     if case.batch_size is not None:
         starts["data_seed"] = range(seeds)
-    schedule = gd.zip_axes(
-        learning_rate=learning_rate,
-        warmup=np.asarray(warmup, float),
-        growth=np.full(len(learning_rate), growth),
-    )
-    grid = gd.axes(schedule=schedule, start=gd.zip_axes(**starts))
+    grid = gd.axes(schedule=gd.zip_axes(**schedules), start=gd.zip_axes(**starts))
     options: dict = {"batch_size": case.batch_size, "record_every": record_every, "metrics": {}}
     rule = scheduled(make_optimizer)
     runs = gd.sweep(case.problem, grid, steps, make_optimizer=rule, root_seed=root_seed, **options)
@@ -74,16 +68,10 @@ def ramp_costs(case: Case, make_optimizer: Callable, seeds: int, root_seed: int)
 
     For a problem with mini-batches, this is the cost of the step's mini-batch.
     """
-    runs = swept(
-        case,
-        make_optimizer,
-        learning_rate=np.array([LOW]),
-        warmup=np.ones(1),
-        growth=(HIGH / LOW) ** (1 / (STEPS - 1)),
-        steps=STEPS,
-        seeds=seeds,
-        root_seed=root_seed,
-    ).isel(schedule=0)
+    growth = (HIGH / LOW) ** (1 / (STEPS - 1))
+    ramp = {"learning_rate": np.array([LOW]), "warmup": np.ones(1), "growth": np.array([growth])}
+    options: dict = {"steps": STEPS, "seeds": seeds, "root_seed": root_seed}
+    runs = swept(case, make_optimizer, ramp, **options).isel(schedule=0)
     if case.batch_size is None:
         return runs.cost.values[:, :STEPS]
     return runs.batch_cost.values[:, 1:]

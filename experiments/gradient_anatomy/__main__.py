@@ -29,7 +29,7 @@ from experiments.shared import command
 from gdjax.curvature import check_gradient, gradient_summary, largest_entries, locate_entries
 from gdjax.errors import InputError
 from gdjax.plots import images
-from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, VERMILLION, label_log_axis, style
+from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, VERMILLION, label_log_axis
 from gdjax.statistics import median
 
 SIZES = np.logspace(-8, 0, 65)  # edges of the bins; smaller entries are in the first bin
@@ -46,8 +46,7 @@ class Config:
     learning_rate: float = 1.0  # learning rate of the training between these epochs
     batch_size: int = 32  # images per training step; the examined gradient is over all images
     top: int = 20  # number of largest entries that are listed and checked
-    seed: int = 0  # seed of the starting point in the figures
-    seeds: int = 16  # number of starting points for the statistics
+    seeds: int = 16  # number of starting points; the figures show the first one
 
 
 def examine(count, problem, params):
@@ -98,18 +97,19 @@ def one(config: Config, seed: int, problem: gd.Problem, rule, look: Callable) ->
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return the gradients for the start in the figures, and statistics over starts."""
+    """Return the gradients for the first start, and statistics over starts."""
     if list(config.epochs) != sorted(set(config.epochs)) or config.epochs[:1] < (0,):
         raise InputError(f"epochs = {config.epochs}, expected increasing integers >= 0")
     look = jax.jit(partial(examine, config.top))
     problem = gd.problems.digits(config.data, widths=config.widths)
     rule = optax.sgd(config.learning_rate)  # one for all starts, so that they share a compilation
-    every = [statistics(one(config, k, problem, rule, look)) for k in range(config.seeds)]
+    every = [one(config, k, problem, rule, look) for k in range(config.seeds)]
+    rows = [statistics(start) for start in every]
     over_seeds = {
-        f"seeds_{name}": (("stage", "seed"), np.stack([row[name] for row in every], axis=1))
-        for name in every[0]
+        f"seeds_{name}": (("stage", "seed"), np.stack([row[name] for row in rows], axis=1))
+        for name in rows[0]
     }
-    return one(config, config.seed, problem, rule, look).assign(over_seeds)
+    return every[0].assign(over_seeds)
 
 
 def stages(dataset: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
@@ -182,27 +182,26 @@ def numbers(dataset: xr.Dataset) -> dict:
 
 def relative_sizes(dataset: xr.Dataset) -> Figure:
     """Draw the distribution of |g_i| / max |g| in each layer, one panel per stage."""
-    with style():
-        count = dataset.sizes["stage"]
-        figure = Figure(figsize=(9, 3.2 * count + 0.6))
-        grid = figure.subplots(count, 1, sharex=True, sharey=True, squeeze=False)[:, 0]
-        for axes, (name, stage) in zip(grid, stages(dataset), strict=True):
-            g = np.abs(stage.gradient.values)
-            relative = g / (np.max(g) or 1)
-            for layer, color in zip(np.unique(stage.layer), CYCLE, strict=False):
-                part = relative[stage.layer.values == layer]
-                entries = np.clip(part[part > 0], SIZES[0], 1)
-                weights = np.full(entries.size, 1 / part.size)
-                for kind, look in (
-                    ("stepfilled", {"alpha": 0.3}),
-                    ("step", {"linewidth": 2, "label": f"layer {layer}: {part.size:,} entries"}),
-                ):
-                    axes.hist(entries, SIZES, weights=weights, histtype=kind, color=color, **look)
-            axes.set_title(f"{name}: {np.mean(g == 0):.1%} of all entries are exactly 0")
-            axes.set(xscale="log", xlim=(SIZES[0], 1), ylabel="share of the layer's entries")
-            axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        grid[0].legend(loc="upper left")
-        grid[-1].set_xlabel("size of an entry relative to the largest,  |g$_i$| / max |g|")
+    count = dataset.sizes["stage"]
+    figure = Figure(figsize=(9, 3.2 * count + 0.6))
+    grid = figure.subplots(count, 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    for axes, (name, stage) in zip(grid, stages(dataset), strict=True):
+        g = np.abs(stage.gradient.values)
+        relative = g / (np.max(g) or 1)
+        for layer, color in zip(np.unique(stage.layer), CYCLE, strict=False):
+            part = relative[stage.layer.values == layer]
+            entries = np.clip(part[part > 0], SIZES[0], 1)
+            weights = np.full(entries.size, 1 / part.size)
+            for kind, look in (
+                ("stepfilled", {"alpha": 0.3}),
+                ("step", {"linewidth": 2, "label": f"layer {layer}: {part.size:,} entries"}),
+            ):
+                axes.hist(entries, SIZES, weights=weights, histtype=kind, color=color, **look)
+        axes.set_title(f"{name}: {np.mean(g == 0):.1%} of all entries are exactly 0")
+        axes.set(xscale="log", xlim=(SIZES[0], 1), ylabel="share of the layer's entries")
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    grid[0].legend(loc="upper left")
+    grid[-1].set_xlabel("size of an entry relative to the largest,  |g$_i$| / max |g|")
     return figure
 
 
@@ -210,70 +209,68 @@ def top_entries(dataset: xr.Dataset) -> Figure:
     """Draw the largest entries of the gradients as bars, with their signs and locations."""
     rows, positions = dataset.sizes["top"], np.arange(dataset.sizes["top"])
     last = f"layer {int(dataset.layer[-1])}"
-    with style():
-        figure = Figure(figsize=(6.5 * dataset.sizes["stage"], 0.3 * rows + 2.1))
-        panels = np.ravel(figure.subplots(1, dataset.sizes["stage"], squeeze=False))
-        for axes, (name, stage), places in zip(
-            panels, stages(dataset), dataset.attrs["places"], strict=True
-        ):
-            values = stage.gradient.values[stage.position.values]
-            unit, unit_text = _unit(values)
-            axes.barh(positions, values / unit, color=np.where(values > 0, VERMILLION, BLUE))
-            axes.set_yticks(positions, places)
-            axes.tick_params(axis="y", length=0)
-            axes.set_ylim(rows - 0.4, -0.6)
-            axes.axvline(0, color=BLACK, linewidth=1)
-            of_last = sum(place.startswith(f"{last}:") for place in places)
-            axes.set_title(f"{name}:\n{of_last} of the {rows} largest entries in {last}")
-            axes.set_xlabel(f"slope of the cost{unit_text}")
-            axes.xaxis.set_major_locator(MaxNLocator(5))
-        handles = [
-            Patch(color=VERMILLION, label="positive: descent decreases the parameter"),
-            Patch(color=BLUE, label="negative: descent increases the parameter"),
-        ]
-        figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    figure = Figure(figsize=(6.5 * dataset.sizes["stage"], 0.3 * rows + 2.1))
+    panels = np.ravel(figure.subplots(1, dataset.sizes["stage"], squeeze=False))
+    for axes, (name, stage), places in zip(
+        panels, stages(dataset), dataset.attrs["places"], strict=True
+    ):
+        values = stage.gradient.values[stage.position.values]
+        unit, unit_text = _unit(values)
+        axes.barh(positions, values / unit, color=np.where(values > 0, VERMILLION, BLUE))
+        axes.set_yticks(positions, places)
+        axes.tick_params(axis="y", length=0)
+        axes.set_ylim(rows - 0.4, -0.6)
+        axes.axvline(0, color=BLACK, linewidth=1)
+        of_last = sum(place.startswith(f"{last}:") for place in places)
+        axes.set_title(f"{name}:\n{of_last} of the {rows} largest entries in {last}")
+        axes.set_xlabel(f"slope of the cost{unit_text}")
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+    handles = [
+        Patch(color=VERMILLION, label="positive: descent decreases the parameter"),
+        Patch(color=BLUE, label="negative: descent increases the parameter"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
 
 
 def predicted_actual(dataset: xr.Dataset) -> Figure:
     """Draw actual against predicted changes of the cost, and the relative errors."""
-    with style():
-        figure = Figure(figsize=(4.5 * dataset.sizes["stage"] + 4.5, 4.8))
-        *panels, errors = figure.subplots(1, dataset.sizes["stage"] + 1)
-        for axes, (name, stage), color, mark in zip(
-            panels, stages(dataset), CYCLE, "os^Dv", strict=False
-        ):
-            shown = {"color": color, "marker": mark, "linestyle": "", "alpha": 0.75}
-            axes.axline((0, 0), slope=1, color=GREY, linewidth=1.2, zorder=0)
-            axes.axhline(0, color=GREY, linewidth=0.6, zorder=0)
-            axes.axvline(0, color=GREY, linewidth=0.6, zorder=0)
-            predicted, actual = stage.predicted.values, stage.actual.values
-            unit, unit_text = _unit(predicted)
-            axes.plot(predicted / unit, actual / unit, **shown)
-            axes.set_title(name)
-            axes.set_xlabel(f"predicted change of the cost{unit_text},\ngradient times change")
-            axes.set_ylabel(f"actual change of the cost{unit_text}")
-            for axis in (axes.xaxis, axes.yaxis):
-                axis.set_major_locator(MaxNLocator(5))
-            nonzero = predicted != 0  # the relative error is undefined for an entry of 0
-            deviations = np.abs(actual[nonzero] / predicted[nonzero] - 1)
-            allowed = relative_errors(stage)[1][nonzero]
-            errors.plot(allowed, np.maximum(deviations, LEAST), label=name, **shown)
-        errors.set(xscale="log", yscale="log")
-        allowed = np.array(errors.get_xlim()) * (0.8, 1.25)
-        top = max(2 * allowed[1], errors.get_ylim()[1])
-        errors.fill_between(allowed, allowed, top, color=GREY, alpha=0.25, linewidth=0)
-        errors.text(
-            0.05, 0.95, "above the allowed error", transform=errors.transAxes, va="top", color=BLACK
-        )
-        errors.set_xlim(allowed)
-        errors.set_ylim(top=top)
-        for axis in (errors.xaxis, errors.yaxis):
-            label_log_axis(axis, form=lambda share: f"{100 * share:.3g}%")
-        errors.set_xlabel("allowed relative error,\nfrom curvature and rounding")
-        errors.set_ylabel("relative error of the prediction")
-        errors.set_title("Errors of the predicted changes")
-        errors.legend(loc="lower right")
+    figure = Figure(figsize=(4.5 * dataset.sizes["stage"] + 4.5, 4.8))
+    *panels, errors = figure.subplots(1, dataset.sizes["stage"] + 1)
+    for axes, (name, stage), color, mark in zip(
+        panels, stages(dataset), CYCLE, "os^Dv", strict=False
+    ):
+        shown = {"color": color, "marker": mark, "linestyle": "", "alpha": 0.75}
+        axes.axline((0, 0), slope=1, color=GREY, linewidth=1.2, zorder=0)
+        axes.axhline(0, color=GREY, linewidth=0.6, zorder=0)
+        axes.axvline(0, color=GREY, linewidth=0.6, zorder=0)
+        predicted, actual = stage.predicted.values, stage.actual.values
+        unit, unit_text = _unit(predicted)
+        axes.plot(predicted / unit, actual / unit, **shown)
+        axes.set_title(name)
+        axes.set_xlabel(f"predicted change of the cost{unit_text},\ngradient times change")
+        axes.set_ylabel(f"actual change of the cost{unit_text}")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(5))
+        nonzero = predicted != 0  # the relative error is undefined for an entry of 0
+        deviations = np.abs(actual[nonzero] / predicted[nonzero] - 1)
+        allowed = relative_errors(stage)[1][nonzero]
+        errors.plot(allowed, np.maximum(deviations, LEAST), label=name, **shown)
+    errors.set(xscale="log", yscale="log")
+    allowed = np.array(errors.get_xlim()) * (0.8, 1.25)
+    top = max(2 * allowed[1], errors.get_ylim()[1])
+    errors.fill_between(allowed, allowed, top, color=GREY, alpha=0.25, linewidth=0)
+    errors.text(
+        0.05, 0.95, "above the allowed error", transform=errors.transAxes, va="top", color=BLACK
+    )
+    errors.set_xlim(allowed)
+    errors.set_ylim(top=top)
+    for axis in (errors.xaxis, errors.yaxis):
+        label_log_axis(axis, form=lambda share: f"{100 * share:.3g}%")
+    errors.set_xlabel("allowed relative error,\nfrom curvature and rounding")
+    errors.set_ylabel("relative error of the prediction")
+    errors.set_title("Errors of the predicted changes")
+    errors.legend(loc="lower right")
     return figure
 
 

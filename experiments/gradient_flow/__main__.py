@@ -10,7 +10,6 @@ the two factors.
 """
 
 from dataclasses import dataclass
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +20,7 @@ import gdjax as gd
 from experiments.shared import command
 from experiments.shared.trees import datasets, tree_of
 from gdjax.flows import FlowStatus, distance_from_flow
-from gdjax.plots.style import BLACK, CYCLE, Figure, style
+from gdjax.plots.style import BLACK, CYCLE, Figure
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,6 @@ class Config:
     times: int = 25  # approximate number of times at which descents and flow are compared
     fitted: int = 4  # number of the smallest learning rates, which are used to fit the order
     tolerance: float = 1e-8  # relative tolerance of the flow on digits; default on the factors
-    check: float = 1e-6  # second relative tolerance, to estimate the error on the digits
 
 
 def compared(problem, start, rates, end_time, times, **options):
@@ -88,23 +86,12 @@ def factors(config: Config) -> tuple[xr.Dataset, xr.Dataset]:
 
 
 def digits(config: Config) -> xr.Dataset:
-    """Compare descents on digits with the flow, and flows with two tolerances."""
+    """Compare descents on digits with the flow."""
     problem = gd.problems.digits(config.data, samples=config.samples)
     start = problem.init(gd.run_keys(0).init)
     rates = config.digit_rate / 2.0 ** np.arange(config.rates)
-    costs, _, flow = compared(
-        problem, start, rates, config.digit_time, config.times, rtol=config.tolerance
-    )
-    looser = jax.jit(partial(gd.flows.gradient_flow, times=costs.time.values, rtol=config.check))(
-        problem, start
-    )
-    squares = jax.tree.map(
-        lambda a, b: np.sum((a - np.asarray(b)).reshape(len(a), -1) ** 2, axis=1),
-        flow,
-        looser.params,
-    )
-    costs["flow_error"] = ("time", np.sqrt(sum(jax.tree.leaves(squares))))
-    return costs
+    options = (rates, config.digit_time, config.times)
+    return compared(problem, start, *options, rtol=config.tolerance)[0]
 
 
 def largest_distances(part: xr.Dataset) -> np.ndarray:
@@ -142,7 +129,6 @@ def numbers(tree: xr.DataTree) -> dict:
         ),
         "unequal_balance_lost_by_descent": lost.tolist(),
         "unequal_balance_order": float(balance_order),
-        "digits_flow_error_at_looser_tolerance": float(digits.flow_error.max()),
         "digits_first_time": float(digits.time[0]),
         "digits_distances_at_first_time": digits.distance.values[:, 0].tolist(),
         "digits_cost_at_end": float(digits.flow_cost[-1]),
@@ -159,45 +145,44 @@ ROWS = (
 )
 
 
-def from_flow(tree: xr.DataTree) -> Figure:
+def plot(tree: xr.DataTree) -> dict:
     """Draw progress, distance from the flow, and order, with one row per problem."""
     fitted = tree.attrs["fitted"]
-    with style():
-        figure = Figure(figsize=(14, 4.5 * len(ROWS)))
-        grid = figure.subplots(len(ROWS), 3, squeeze=False)
-        for (left, middle, right), (name, title, label, progress, of_flow) in zip(
-            grid, ROWS, strict=True
+    figure = Figure(figsize=(14, 4.5 * len(ROWS)))
+    grid = figure.subplots(len(ROWS), 3, squeeze=False)
+    for (left, middle, right), (name, title, label, progress, of_flow) in zip(
+        grid, ROWS, strict=True
+    ):
+        case = datasets(tree)[name]
+        time, rates, distances = case.time.values, case.rate.values, case.distance.values
+        colors = [CYCLE[i % (len(CYCLE) - 1)] for i in range(len(rates))]
+        for rate, values, distance, color in zip(
+            rates, case[progress].values, distances, colors, strict=True
         ):
-            case = datasets(tree)[name]
-            time, rates, distances = case.time.values, case.rate.values, case.distance.values
-            colors = [CYCLE[i % (len(CYCLE) - 1)] for i in range(len(rates))]
-            for rate, values, distance, color in zip(
-                rates, case[progress].values, distances, colors, strict=True
-            ):
-                left.plot(time, values, color=color)
-                positive = np.where(distance > 0, distance, np.nan)
-                middle.plot(time, positive, color=color, label=f"{rate:g}")
-            left.plot(time, case[of_flow], "--", color=BLACK, label="gradient flow")
-            left.set(xlabel="time, learning rate · steps", ylabel=label, title=title)
-            left.legend()
-            high, low = distances.max(), distances[distances > 0].min()
-            middle.set_yscale("log")
-            middle.set_ylim(top=high * (high / low) ** 0.4)  # for the legend
-            middle.set(xlabel="time, learning rate · steps", ylabel="distance from the flow")
-            middle.set_title("Distance from the flow")
-            look: dict = {"ncols": 3, "handlelength": 1.2, "columnspacing": 1}
-            middle.legend(title="learning rate", loc="upper right", **look)
-            largest = largest_distances(case)
-            right.scatter(rates, largest, c=colors, s=60, zorder=3)
-            ends = np.array([rates.min() / 1.3, rates.max() * 1.3])
-            small = np.argmin(rates)
-            line = largest[small] * ends / rates[small]
-            right.plot(ends, line, "--", color=BLACK, label="first order: slope 1")
-            right.set(xscale="log", yscale="log", xlabel="learning rate")
-            right.set_ylabel("largest distance from the flow")
-            right.set_title(f"Fitted order {order(case, fitted):.3f} ({fitted} smallest rates)")
-            right.legend(loc="upper left")
-    return figure
+            left.plot(time, values, color=color)
+            positive = np.where(distance > 0, distance, np.nan)
+            middle.plot(time, positive, color=color, label=f"{rate:g}")
+        left.plot(time, case[of_flow], "--", color=BLACK, label="gradient flow")
+        left.set(xlabel="time, learning rate · steps", ylabel=label, title=title)
+        left.legend()
+        high, low = distances.max(), distances[distances > 0].min()
+        middle.set_yscale("log")
+        middle.set_ylim(top=high * (high / low) ** 0.4)  # for the legend
+        middle.set(xlabel="time, learning rate · steps", ylabel="distance from the flow")
+        middle.set_title("Distance from the flow")
+        look: dict = {"ncols": 3, "handlelength": 1.2, "columnspacing": 1}
+        middle.legend(title="learning rate", loc="upper right", **look)
+        largest = largest_distances(case)
+        right.scatter(rates, largest, c=colors, s=60, zorder=3)
+        ends = np.array([rates.min() / 1.3, rates.max() * 1.3])
+        small = np.argmin(rates)
+        line = largest[small] * ends / rates[small]
+        right.plot(ends, line, "--", color=BLACK, label="first order: slope 1")
+        right.set(xscale="log", yscale="log", xlabel="learning rate")
+        right.set_ylabel("largest distance from the flow")
+        right.set_title(f"Fitted order {order(case, fitted):.3f} ({fitted} smallest rates)")
+        right.legend(loc="upper left")
+    return {"from_flow": figure}
 
 
 def run(config: Config) -> xr.DataTree:
@@ -206,11 +191,6 @@ def run(config: Config) -> xr.DataTree:
         equal, unequal = factors(config)
         parts = {"equal": equal, "unequal": unequal, "digits": digits(config)}
     return tree_of(parts, fitted=config.fitted, unequal=list(config.unequal))
-
-
-def plot(tree: xr.DataTree) -> dict:
-    """Draw descents, their distances from the flow, and the orders, for both costs."""
-    return {"from_flow": from_flow(tree)}
 
 
 if __name__ == "__main__":

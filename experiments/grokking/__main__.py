@@ -27,7 +27,7 @@ import gdjax as gd
 from experiments.shared import command
 from experiments.shared.statistics import first_at
 from gdjax import statistics
-from gdjax.plots.style import BLACK, CYCLE, GREY, style
+from gdjax.plots.style import BLACK, CYCLE, GREY
 from gdjax.plots.sweeps import quantiles
 
 
@@ -180,29 +180,26 @@ def plot(dataset: xr.Dataset) -> dict:
     """Draw accuracies along the descent, and the delay against the weight decay."""
     step, decay, known = dataset.step.values, dataset.weight_decay.values, dataset.attrs["known"]
     train, test = dataset.train_accuracy.values, dataset.test_accuracy.values
-    with style():
-        figure = Figure(figsize=(12.5, 5.5))
-        left, right = figure.subplots(1, 2, width_ratios=(3, 2))
-        after = step > 0  # a logarithmic axis has no 0
-        for number, value in enumerate(decay):
-            color = CYCLE[number % len(CYCLE)]
-            low, half, high = quantiles(test[number].T[after])
-            left.fill_between(step[after], low, high, color=color, alpha=0.2)
-            left.plot(step[after], half, color=color, label=f"{value:g}")
-        memorized = quantiles(train.reshape(-1, len(step)).T[after])[1]
-        left.plot(step[after], memorized, "--", color=BLACK, label="training pairs,\nall decays")
-        left.axhline(known, color=GREY, linewidth=1, linestyle=":")
-        left.set_xscale("log")
-        left.xaxis.set_major_formatter("{x:g}")
-        left.xaxis.set_minor_formatter(NullFormatter())
-        left.set_ylim(0, 1.02)
-        left.yaxis.set_major_formatter(PercentFormatter(1.0))
-        left.set(xlabel="step", ylabel="share of correct pairs")
-        left.set_title(f"Pairs not trained on: median and quartiles of {test.shape[1]} seeds")
-        left.legend(
-            title="weight decay", loc="upper left", bbox_to_anchor=(0, 0.6), title_fontsize=12
-        )
-        _against_decay(right, decay, delays(dataset)[1], last=float(step[-1]))
+    figure = Figure(figsize=(12.5, 5.5))
+    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+    after = step > 0  # a logarithmic axis has no 0
+    for number, value in enumerate(decay):
+        color = CYCLE[number % len(CYCLE)]
+        low, half, high = quantiles(test[number].T[after])
+        left.fill_between(step[after], low, high, color=color, alpha=0.2)
+        left.plot(step[after], half, color=color, label=f"{value:g}")
+    memorized = quantiles(train.reshape(-1, len(step)).T[after])[1]
+    left.plot(step[after], memorized, "--", color=BLACK, label="training pairs,\nall decays")
+    left.axhline(known, color=GREY, linewidth=1, linestyle=":")
+    left.set_xscale("log")
+    left.xaxis.set_major_formatter("{x:g}")
+    left.xaxis.set_minor_formatter(NullFormatter())
+    left.set_ylim(0, 1.02)
+    left.yaxis.set_major_formatter(PercentFormatter(1.0))
+    left.set(xlabel="step", ylabel="share of correct pairs")
+    left.set_title(f"Pairs not trained on: median and quartiles of {test.shape[1]} seeds")
+    left.legend(title="weight decay", loc="upper left", bbox_to_anchor=(0, 0.6), title_fontsize=12)
+    _against_decay(right, decay, delays(dataset)[1], last=float(step[-1]))
     return {"delays": figure}
 
 

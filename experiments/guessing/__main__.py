@@ -23,11 +23,11 @@ from experiments.shared import command
 from experiments.shared.images import SIDE, pooled
 from experiments.shared.statistics import with_ends
 from gdjax.errors import InputError
-from gdjax.plots.style import BLUE, GREEN, GREY, VERMILLION, style
+from gdjax.plots.style import BLUE, GREEN, GREY, VERMILLION
 from gdjax.statistics import Interval, mean, paired
 
 from .conditioned_networks import sampled
-from .model import Config, guess, networks_a_second
+from .model import Config, guess
 
 # Descents that are compared with sampled networks.
 KINDS = ("trained", "trained_on", "trained_all")
@@ -89,11 +89,7 @@ def run(config: Config) -> xr.Dataset:
     guesses = xr.Dataset(
         {name: (("set", "guessed_k"), values) for name, values in columns.items()},
         {"guessed_k": np.arange(2, config.guessed + 1, 2)},
-        {
-            "guesses": 2 * config.blocks * config.guesses,
-            "unseen": int(unseen[0].sum()),
-            "networks_a_second": networks_a_second(config, sets, everything, unseen),
-        },
+        {"guesses": 2 * config.blocks * config.guesses, "unseen": int(unseen[0].sum())},
     )
     return guesses.merge(sampled(config, sets, everything, unseen))
 
@@ -185,7 +181,6 @@ def numbers(dataset: xr.Dataset) -> dict:
         "guesses_of_each_set": dataset.attrs["guesses"],
         "unseen_images": dataset.attrs["unseen"],
         "late": LATE,
-        "guesses_a_minute_of_processor_time": 60 * 2 * dataset.attrs["networks_a_second"],
     }
     for name, by_k in compared(dataset).items():
         for k, one in by_k.items():
@@ -216,41 +211,40 @@ def numbers(dataset: xr.Dataset) -> dict:
 def plot(dataset: xr.Dataset) -> dict:
     """Draw the probability of a fit, accuracies, and ratios of errors."""
     intervals = compared(dataset)
-    with style():
-        figure = Figure(figsize=(13, 4.4))
-        rare, reads, errors = figure.subplots(1, 3)
-        k, share = dataset.k.values, np.exp(dataset.log_probability.values)
-        rare.plot(k, np.where(share > 0, share, np.nan).T, color=GREY, linewidth=0.8)
-        rare.plot(k, np.exp(np.mean(np.log(share), axis=0)), color=BLUE, label="sampled, mean")
-        rare.plot(k, 0.5**k, color="black", linestyle=":", label="random predictions")
-        k = dataset.guessed_k.values
-        share = dataset.accepted.values / dataset.attrs["guesses"]
-        all_fit = (share > 0).all(axis=0)
-        mean = np.exp(np.mean(np.log(share[:, all_fit]), axis=0))
-        rare.plot(k[all_fit], mean, "o", color=VERMILLION, label="guessed, mean")
-        rare.set(yscale="log", ylabel="probability that a random network fits")
-        rare.legend()
-        for name, (label, color) in SERIES.items():
-            _by_k(reads, intervals[name], color, label, 100)
-        guessed = [100 * one.value for one in intervals["guessed"].values()]
-        look: dict = {"color": VERMILLION, "label": "guessed", "zorder": 3}
-        reads.plot(list(intervals["guessed"]), guessed, "x", **look)
-        reads.set_ylabel("accuracy on unseen images, %")
-        reads.legend(fontsize="small")
-        errors.axhline(1, color="black", linewidth=1)
-        for name, (label, color) in RATIOS.items():
-            _by_k(errors, intervals[name], color, label, 1)
-        errors.set_ylabel("error relative to sampled networks")
-        low, high = errors.get_ylim()
-        errors.set_ylim(top=high + 0.25 * (high - low))  # space for the legend
-        errors.legend(fontsize="small", loc="upper right")
-        for axes in (rare, reads, errors):
-            axes.set_xlabel("number of fitted images")
-        last, ratio = list(intervals["ratio_trained_on"].items())[-1]
-        figure.suptitle(
-            f"With {last} images, networks trained to the last step have "
-            f"{with_ends(ratio)} times the error of sampled networks"
-        )
+    figure = Figure(figsize=(13, 4.4))
+    rare, reads, errors = figure.subplots(1, 3)
+    k, share = dataset.k.values, np.exp(dataset.log_probability.values)
+    rare.plot(k, np.where(share > 0, share, np.nan).T, color=GREY, linewidth=0.8)
+    rare.plot(k, np.exp(np.mean(np.log(share), axis=0)), color=BLUE, label="sampled, mean")
+    rare.plot(k, 0.5**k, color="black", linestyle=":", label="random predictions")
+    k = dataset.guessed_k.values
+    share = dataset.accepted.values / dataset.attrs["guesses"]
+    all_fit = (share > 0).all(axis=0)
+    mean = np.exp(np.mean(np.log(share[:, all_fit]), axis=0))
+    rare.plot(k[all_fit], mean, "o", color=VERMILLION, label="guessed, mean")
+    rare.set(yscale="log", ylabel="probability that a random network fits")
+    rare.legend()
+    for name, (label, color) in SERIES.items():
+        _by_k(reads, intervals[name], color, label, 100)
+    guessed = [100 * one.value for one in intervals["guessed"].values()]
+    look: dict = {"color": VERMILLION, "label": "guessed", "zorder": 3}
+    reads.plot(list(intervals["guessed"]), guessed, "x", **look)
+    reads.set_ylabel("accuracy on unseen images, %")
+    reads.legend(fontsize="small")
+    errors.axhline(1, color="black", linewidth=1)
+    for name, (label, color) in RATIOS.items():
+        _by_k(errors, intervals[name], color, label, 1)
+    errors.set_ylabel("error relative to sampled networks")
+    low, high = errors.get_ylim()
+    errors.set_ylim(top=high + 0.25 * (high - low))  # space for the legend
+    errors.legend(fontsize="small", loc="upper right")
+    for axes in (rare, reads, errors):
+        axes.set_xlabel("number of fitted images")
+    last, ratio = list(intervals["ratio_trained_on"].items())[-1]
+    figure.suptitle(
+        f"With {last} images, networks trained to the last step have "
+        f"{with_ends(ratio)} times the error of sampled networks"
+    )
     return {"guesses": figure}
 
 

@@ -89,11 +89,12 @@ def least_margin(network, x, y):
     return jnp.min(outputs(network, x) * y[None], axis=-1) / size
 
 
-@partial(jax.jit, static_argnames="hidden")
-def least_margins(points, sets, count, *, hidden):
+@jax.jit
+def least_margins(points, sets, count):
     """Return the smallest margins over the first `count` images of each set."""
 
     def one(points, x, y):
+        hidden = points.shape[-1] // (x.shape[-1] + 1)
         return least_margin(as_network(points, hidden), *used(x, y, count))
 
     return jax.vmap(one)(points, *sets)
@@ -105,8 +106,8 @@ def used(x, y, count):
     return x[rows], y[rows]
 
 
-@partial(jax.jit, static_argnames=("hidden", "steps"))
-def restrict_networks(keys, points, step_sizes, sets, count, thresholds, *, hidden, steps):
+@partial(jax.jit, static_argnames="steps")
+def restrict_networks(key, points, step_sizes, sets, count, thresholds, *, steps):
     """Return populations of networks with a margin above a threshold, for all sets of images.
 
     The margin is the smallest over the first `count` images of a set; above 0, the network fits
@@ -115,13 +116,15 @@ def restrict_networks(keys, points, step_sizes, sets, count, thresholds, *, hidd
 
     def one(key, points, step_size, x, y, threshold):
         x, y = used(x, y, count)
+        hidden = points.shape[-1] // (x.shape[-1] + 1)
 
         def is_inside(points):
             return least_margin(as_network(points, hidden), x, y) > threshold
 
         return restrict(key, points, step_size, is_inside, steps)
 
-    return jax.vmap(one)(keys, points, step_sizes, *sets, thresholds)
+    keys = jax.random.split(key, len(points))
+    return jax.vmap(one)(keys, points, step_sizes, *sets, jnp.broadcast_to(thresholds, len(points)))
 
 
 def with_margin(config: Config, key, population: Population, sets, k: int, targets):
@@ -137,12 +140,11 @@ def with_margin(config: Config, key, population: Population, sets, k: int, targe
     points, step_sizes = population.points[:, : config.margin_members], population.step_size
     log_share = np.zeros(config.sets)
     for level in range(config.levels):
-        margins = np.asarray(least_margins(points, sets, k, hidden=config.hidden))
+        margins = np.asarray(least_margins(points, sets, k))
         thresholds = np.minimum(np.median(margins, axis=1), targets)
-        population = restrict_networks(
-            jax.random.split(jax.random.fold_in(key, level), config.sets), points, step_sizes,
-            sets, k, jnp.asarray(thresholds, jnp.float32), hidden=config.hidden, steps=config.moves,
-        )  # fmt: skip
+        above = jnp.asarray(thresholds, jnp.float32)
+        key_level, steps = jax.random.fold_in(key, level), config.moves
+        population = restrict_networks(key_level, points, step_sizes, sets, k, above, steps=steps)
         points, step_sizes = population.points, population.step_size
         log_share += np.log(np.asarray(population.share, float))
         if (thresholds >= targets).all():
@@ -163,10 +165,8 @@ def sampled(config: Config, sets, everything, unseen) -> xr.Dataset:
     parts = []
     for k in range(2, config.most + 1, 2):
         key_steps, key_compare = jax.random.split(jax.random.fold_in(key, k))
-        population = restrict_networks(
-            jax.random.split(key_steps, config.sets), points, step_sizes, sets, k,
-            jnp.zeros(config.sets), hidden=config.hidden, steps=config.moves,
-        )  # fmt: skip
+        moves = config.moves
+        population = restrict_networks(key_steps, points, step_sizes, sets, k, 0.0, steps=moves)
         points, step_sizes = population.points, population.step_size
         with np.errstate(divide="ignore"):
             log_probability = log_probability + np.log(np.asarray(population.share, float))
@@ -190,14 +190,11 @@ def compared(config, key, population: Population, k: int, sets, everything, unse
     key_train, key_return, key_margin = jax.random.split(key, 3)
     first, rate, count = tuple(one[:, :k] for one in sets), config.learning_rate, config.trained
     trained = train(key_train, first, rate, count=count, hidden=hidden, steps=config.steps)
-    keys, above = jax.random.split(key_return, config.sets), jnp.zeros(config.sets)
-    returned = restrict_networks(
-        keys, as_points(trained.end), population.step_size, sets, k, above,
-        hidden=hidden, steps=config.return_moves,
-    )  # fmt: skip
+    ends, step_sizes, moves = as_points(trained.end), population.step_size, config.return_moves
+    returned = restrict_networks(key_return, ends, step_sizes, sets, k, 0.0, steps=moves)
 
     def margins(network):
-        return np.asarray(least_margins(as_points(network), sets, k, hidden=hidden))
+        return np.asarray(least_margins(as_points(network), sets, k))
 
     def right(network):
         return np.asarray(accuracy(network, everything, unseen), float)

@@ -1,6 +1,5 @@
 """Random networks that fit images, and descents that start from random networks."""
 
-import time
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -180,14 +179,3 @@ def train(key, sets, rate, *, count, hidden, steps) -> Trained:
         return jax.vmap(lambda w: descend(w, x, y))(starts)
 
     return jax.lax.map(lambda one: train_on_set(*one), (jax.random.split(key, len(sets[0])), *sets))
-
-
-def networks_a_second(config: Config, sets, everything, unseen) -> float:
-    """Return the number of guesses that are tested per second of processor time."""
-    sets = tuple(one[:, : config.guessed] for one in sets)
-    program = partial(block, count=config.guesses, hidden=config.hidden)
-    jax.block_until_ready(program(jax.random.key(0), sets, everything, unseen))
-    start = time.process_time()
-    for number in range(16):
-        jax.block_until_ready(program(jax.random.key(number), sets, everything, unseen))
-    return 16 * config.guesses / (time.process_time() - start)

@@ -8,7 +8,6 @@ default config are written to results/<experiment>, those of any other config to
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import field, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +16,7 @@ import tyro
 from gdjax import interrupts
 from gdjax._runtime import process, results
 from gdjax.errors import GdjaxError
+from gdjax.plots.style import style
 
 RESULTS = Path(__file__).parents[2] / "results"
 
@@ -48,24 +48,26 @@ def parse(
     name: str, config_type: Any, arguments: list[str] | None = None
 ) -> tuple[Any, Path | None]:
     """Parse a command line; return the config, and the output folder if it is given."""
-
-    command_line = tyro.conf.arg(
+    default = config_type()
+    help_of_out = tyro.conf.arg(
         help="folder for results; by default results/<experiment>, or a folder below it if the "
         "config is not the default one."
     )
-    fields = [
-        ("config", tyro.conf.OmitArgPrefixes[config_type], field(default_factory=config_type)),
-        ("out", Annotated[Path | None, command_line], field(default=None)),
-    ]
-    Command = make_dataclass("Command", fields, namespace={"__doc__": config_type.__doc__})
-    command: Any = tyro.cli(Command, prog=name, args=arguments)
-    return command.config, command.out
+
+    def command(
+        config: tyro.conf.OmitArgPrefixes[config_type] = default,
+        out: Annotated[Path | None, help_of_out] = None,
+    ):
+        return config, out
+
+    return tyro.cli(command, prog=name, description=config_type.__doc__, args=arguments)
 
 
 def write(name, config, run, plot, numbers, out: Path | None = None) -> Path:
     """Run an experiment, write its results, print its summary, and return the folder.
 
-    The data are written before the figures are drawn; `plot` needs only the data.
+    The data are written before the figures are drawn; `plot` needs only the data, and is called
+    with the style sheet of all figures.
     """
     home = RESULTS / name
     default = home if config == type(config)() else home / results.digest(config)
@@ -74,7 +76,9 @@ def write(name, config, run, plot, numbers, out: Path | None = None) -> Path:
     results.save_data(dataset, directory / "data.zarr")
     summary = dict(numbers(dataset))
     results.write_summary(directory, name, config, summary)
-    for file, figure in plot(dataset).items():
+    with style():
+        figures = plot(dataset)
+    for file, figure in figures.items():
         results.save_figure(figure, directory / f"{file}.png")
     for key, value in summary.items():
         print(f"{key:>36}  {value:.6g}" if isinstance(value, float) else f"{key:>36}  {value}")

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.shared.trees import datasets
-from gdjax.plots.style import BLACK, CYCLE, style
+from gdjax.plots.style import BLACK, CYCLE
 
 
 def late(values: xr.DataArray, median: Callable = np.nanmedian) -> np.ndarray:
@@ -28,23 +28,20 @@ def sharpness_curves(
         name: quantity to draw, such as rate times sharpness; NaN if it was not found.
         label: label of the vertical axes.
     """
-    with style():
-        rows = -(-len(datasets(tree)) // 2)
-        figure = Figure(figsize=(13, 4.4 * rows))
-        for axes, (case, panel) in zip(
-            figure.subplots(rows, 2).flat, datasets(tree).items(), strict=False
-        ):
-            step, products, limit = panel.step.values, panel[name].values, float(panel.limit)
-            for rate, product, color in zip(
-                panel.learning_rate.values, products, CYCLE, strict=False
-            ):
-                axes.plot(step, product.T, color=color, linewidth=0.5, alpha=0.35)
-                axes.plot(step, np.median(product, axis=0), color=color, label=f"{rate:g}")
-            axes.axhline(limit, color=BLACK, linestyle="--", label=f"limit {limit:.3g}")
-            high = np.nanquantile(products, 0.99)
-            axes.set(ylim=(0, 1.35 * max(limit, high)), xlabel="step", ylabel=label)
-            axes.set_title(titles[case])
-            axes.legend(title="learning rate", title_fontsize=12, ncols=3, loc="upper right")
+    rows = -(-len(datasets(tree)) // 2)
+    figure = Figure(figsize=(13, 4.4 * rows))
+    for axes, (case, panel) in zip(
+        figure.subplots(rows, 2).flat, datasets(tree).items(), strict=False
+    ):
+        step, products, limit = panel.step.values, panel[name].values, float(panel.limit)
+        for rate, product, color in zip(panel.learning_rate.values, products, CYCLE, strict=False):
+            axes.plot(step, product.T, color=color, linewidth=0.5, alpha=0.35)
+            axes.plot(step, np.median(product, axis=0), color=color, label=f"{rate:g}")
+        axes.axhline(limit, color=BLACK, linestyle="--", label=f"limit {limit:.3g}")
+        high = np.nanquantile(products, 0.99)
+        axes.set(ylim=(0, 1.35 * max(limit, high)), xlabel="step", ylabel=label)
+        axes.set_title(titles[case])
+        axes.legend(title="learning rate", title_fontsize=12, ncols=3, loc="upper right")
     return figure
 
 
@@ -59,19 +56,18 @@ def dots_per_start(
             but count in the medians.
         labels: label and color of each model.
     """
-    with style():
-        figure = Figure(figsize=(10, 1.8 + (0.3 + 0.1 * len(labels)) * len(rows)))
-        axes = figure.subplots()
-        for height, row in enumerate(rows.values()):
-            for number, (model, values) in enumerate(row.items()):
-                label, color = labels[model]
-                finite = values[np.isfinite(values)]
-                at = height + 0.15 * (number - (len(row) - 1) / 2)
-                dots = axes.plot(finite, np.full(finite.size, at), "o", color=color, alpha=0.5)
-                dots[0].set_label(label if height == 0 else None)
-                axes.plot([np.median(values)], [at], "|", color=BLACK, markersize=13)
-        axes.set_yticks(range(len(rows)), list(rows))
-        axes.invert_yaxis()
-        axes.set(xscale="log", title="One dot per start; bars are medians")
-        figure.legend(loc="outside right upper")
+    figure = Figure(figsize=(10, 1.8 + (0.3 + 0.1 * len(labels)) * len(rows)))
+    axes = figure.subplots()
+    for height, row in enumerate(rows.values()):
+        for number, (model, values) in enumerate(row.items()):
+            label, color = labels[model]
+            finite = values[np.isfinite(values)]
+            at = height + 0.15 * (number - (len(row) - 1) / 2)
+            dots = axes.plot(finite, np.full(finite.size, at), "o", color=color, alpha=0.5)
+            dots[0].set_label(label if height == 0 else None)
+            axes.plot([np.median(values)], [at], "|", color=BLACK, markersize=13)
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.invert_yaxis()
+    axes.set(xscale="log", title="One dot per start; bars are medians")
+    figure.legend(loc="outside right upper")
     return figure, axes

@@ -10,8 +10,6 @@ from scipy import stats
 import gdjax as gd
 from experiments.accuracy import __main__ as accuracy
 from experiments.accuracy import model as methods
-from experiments.accuracy import training
-from experiments.accuracy.training import quadratic_with_targets
 from gdjax.problems import quadratic
 
 
@@ -91,9 +89,9 @@ def test_the_summary_equals_values_computed_by_hand():
 
 def test_the_quadratic_loss_accepts_soft_targets():
     outputs, labels = jnp.array([[0.2, 0.7]]), jnp.array([1])
-    soft = quadratic_with_targets(0.1, 0.9)(outputs, labels)
+    soft = methods.quadratic_with_targets(0.1, 0.9)(outputs, labels)
     np.testing.assert_allclose(soft, [0.1**2 + 0.2**2], rtol=1e-6)
-    hard = quadratic_with_targets(0.0, 1.0)(outputs, labels)
+    hard = methods.quadratic_with_targets(0.0, 1.0)(outputs, labels)
     np.testing.assert_allclose(hard, quadratic(outputs, labels))
 
 
@@ -106,10 +104,9 @@ CHANGES = ("targets 0.05 and 0.95", "Adam", "fresh copies")
 def test_a_small_study(tmp_path, monkeypatch, drawn):
     """The numbers of epochs and variants are reduced."""
     fewer = {k: dataclasses.replace(recipe, epochs=6) for k, recipe in methods.RECIPES.items()}
-    for module in (methods, training):
-        monkeypatch.setattr(module, "RECIPES", fewer)
+    monkeypatch.setattr(methods, "RECIPES", fewer)
     for name, chosen in (("ladder", RUNGS), ("single_changes", CHANGES)):
-        variants = {k: getattr(training, name)(2)[k] for k in chosen}
+        variants = {k: getattr(methods, name)(2)[k] for k in chosen}
         monkeypatch.setattr(accuracy, name, lambda epochs, variants=variants: variants)
     small = methods.Config(
         data="mnist5k",

@@ -10,8 +10,7 @@ import xarray as xr
 
 import gdjax as gd
 from experiments.batch_sizes import __main__ as batch_sizes
-from experiments.catapult import __main__ as catapult_summary
-from experiments.catapult import model as catapult
+from experiments.catapult import __main__ as catapult
 from experiments.central_flow import __main__ as central_flow
 from experiments.decay_exponents import __main__ as decay_exponents
 from experiments.edge_models import __main__ as edge_models
@@ -146,29 +145,19 @@ def test_sigmoids_at_zero_temperature_are_step_functions():
     assert all(not np.any(leaf) for leaf in jax.tree.leaves(gradient))
 
 
-def costs_by_batch_size(seconds):
-    """Return a Dataset in which the best rate of batch size 1 depends on the epoch."""
+def test_batch_sizes_are_compared_at_the_shortest_total_time_and_the_best_rate_of_that_epoch():
+    """The best rate of batch size 1 depends on the epoch."""
     cost = np.array([[[9, 1, 1, np.nan], [9, 2, 0, np.nan]], [[9, 8, 7, 6], [9, 7, 6, 5]]])
-    return xr.Dataset(
-        {
-            "cost": (("batch_size", "learning_rate", "seed", "epoch"), cost[:, :, None]),
-            "test_accuracy": (("batch_size", "learning_rate", "seed", "epoch"), cost[:, :, None]),
-            "seconds_an_epoch": ("batch_size", seconds),
-        },
+    dims = ("batch_size", "learning_rate", "seed", "epoch")
+    dataset = xr.Dataset(
+        {"cost": (dims, cost[:, :, None]), "seconds_an_epoch": ("batch_size", [1.0, 0.6])},
         {"batch_size": [1, 4], "learning_rate": [0.1, 1.0], "epoch": np.arange(4)},
         {"baseline": 2.0},
     )
-
-
-def test_the_time_of_the_comparison_is_the_shortest_total_time():
     # In 1.8 s, three epochs of 0.6 s are completed, but only one epoch of 1 s.
-    ends = batch_sizes.ends(costs_by_batch_size([1.0, 0.6]))
+    ends = batch_sizes.ends(dataset)
     assert ends["epochs"].tolist() == [2, 2]
     assert ends["time"].tolist() == [1, 3]
-
-
-def test_the_best_rate_is_selected_at_the_epoch_of_the_comparison():
-    dataset = costs_by_batch_size([1.0, 0.6])
     assert float(batch_sizes.runs_at_best_rate(dataset, 0, 1).learning_rate) == 0.1
     assert float(batch_sizes.runs_at_best_rate(dataset, 0, 2).learning_rate) == 1.0
     assert batch_sizes.epochs_to_half_baseline(dataset, 0) == 1
@@ -211,7 +200,7 @@ def test_the_curvature_is_the_largest_eigenvalue_of_the_full_kernel():
 
 def test_the_onset_of_a_square_root_is_recovered():
     rates = np.linspace(0, 1, 2000)
-    assert catapult_summary.onset(rates, np.sqrt(np.maximum(rates - 0.4, 0))) == pytest.approx(0.4)
+    assert catapult.onset(rates, np.sqrt(np.maximum(rates - 0.4, 0))) == pytest.approx(0.4)
 
 
 def test_the_best_exponent_is_that_of_known_costs():

@@ -23,7 +23,8 @@ def test_suggestions_of_a_ramp_ignore_costs_that_are_not_finite():
     assert np.isnan(ramp.suggestions(np.full(ramp.STEPS, np.nan))).all()
 
 
-def dataset(rates_found):
+def test_a_suggestion_succeeds_if_it_trains_and_is_within_a_factor_2_of_the_best_rate():
+    recommended = np.array([[1.0, 2.0], [0.5, 4.0], [16.0, np.nan], [1e-9, 0.125]])
     rates = 2.0 ** np.arange(-4, 5)
     cost = 1 + np.abs(np.log2(rates))  # the best rate is 1
     cost[-1] = np.inf
@@ -32,25 +33,18 @@ def dataset(rates_found):
             "cost": (("warmup", "learning_rate"), cost[None]),
             "trains": (("warmup", "learning_rate"), np.isfinite(cost)[None]),
             "start_cost": 9.0,
-            "rate": (("finder", "finder_seed"), rates_found),
-            "evaluations": (("finder", "finder_seed"), np.full(rates_found.shape, 300.0)),
+            "rate": (("finder", "finder_seed"), recommended),
+            "evaluations": (("finder", "finder_seed"), np.full(recommended.shape, 300.0)),
         },
         {"learning_rate": rates, "warmup": [1], "finder": list(METHODS)},
     )
-    return case.expand_dims(problem=["a", "b"], optimizer=["sgd"])
-
-
-def test_a_suggestion_succeeds_if_it_trains_and_is_within_a_factor_2_of_the_best_rate():
-    result = np.array([[1.0, 2.0], [0.5, 4.0], [16.0, np.nan], [1e-9, 0.125]])
-    results = evaluate_recommendations(dataset(result)).isel(problem=0, optimizer=0, warmup=0)
+    dataset = case.expand_dims(problem=["a", "b"], optimizer=["sgd"])
+    results = evaluate_recommendations(dataset).isel(problem=0, optimizer=0, warmup=0)
     success = results.success.transpose("finder", "finder_seed")
     assert success.values.tolist() == [[True, True], [True, False], [False, False], [False, False]]
     regret = results.regret.transpose("finder", "finder_seed")
     np.testing.assert_allclose(regret, [[0, 1 / 8], [1 / 8, 2 / 8], [1, 1], [1, 3 / 8]])
-
-
-def test_the_summary_has_an_interval_for_each_difference():
-    summary = numbers(dataset(np.array([[1.0, 2.0], [0.5, 4.0], [16.0, np.nan], [1e-9, 0.125]])))
+    summary = numbers(dataset)
     assert summary["search_share"] == [1, 1, 1]
     assert summary["search_minus_ramp_minimum"] == [1, 1, 1]
     assert summary["short_search_share"][0] == 0.5
