@@ -5,6 +5,7 @@ from .critical_sharpness import CriticalSharpness as CriticalSharpness
 from .critical_sharpness import CriticalSharpnessStatus as CriticalSharpnessStatus
 from .critical_sharpness import critical_sharpness as critical_sharpness
 from .critical_sharpness import critical_sharpness_metric as critical_sharpness_metric
+from .critical_sharpness import update_direction as update_direction
 from .eigenpairs import Eigenpairs as Eigenpairs
 from .eigenpairs import EigenpairsStatus as EigenpairsStatus
 from .eigenpairs import extreme_eigenpairs as extreme_eigenpairs
@@ -36,4 +37,3 @@ from .spectral_density import spectral_density as spectral_density
 from .stability_limits import largest_stable_learning_rate as largest_stable_learning_rate
 from .stability_limits import preconditioner as preconditioner
 from .stability_limits import stability_threshold as stability_threshold
-from .update_direction import update_direction as update_direction

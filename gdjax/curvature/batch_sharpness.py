@@ -216,12 +216,11 @@ def batch_sharpness_metric(
         problem,
         _estimates,
         options={"batch_size": int(batch_size), "batches": int(batches)},
-        supplied=("key",),
         every=every,
         long_name="batch sharpness, its error, mean of ratios, its error, interval",
         dims=("estimate",),
     )
 
 
-def _estimates(problem, params, **options):
-    return jnp.stack(batch_sharpness(problem, params, **options))
+def _estimates(problem, params, *, key, **options):
+    return jnp.stack(batch_sharpness(problem, params, key=key, **options))

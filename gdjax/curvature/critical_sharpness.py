@@ -21,23 +21,24 @@ import optax
 from jaxtyping import Array, Float, Int, PyTree
 
 from gdjax.arguments import check_callable, check_number, check_whole
-from gdjax.curvature.crossing import bracket, root
 from gdjax.curvature.directional_derivatives import averaged
 from gdjax.curvature.operators import HessianOperator
 from gdjax.curvature.problem_metric import problem_metric
-from gdjax.curvature.update_direction import update_direction
-from gdjax.descent.step import cost_type, default_eval_params_fn
+from gdjax.descent.step import cost_type, default_eval_params_fn, update
+from gdjax.descent.validation import optimizer_at_rate_one
 from gdjax.errors import InputError
 from gdjax.flags import Status
 from gdjax.problems.problem import Metric, Problem
 from gdjax.problems.traces import problem_at
-from gdjax.problems.validation import at_least_float32, check_like
+from gdjax.problems.validation import at_least_float32, check_like, check_params
 from gdjax.summaries import fields, fields_with
 
 LONGEST_STEP = 1e6  # length of the longest step, relative to max(1, |w|)
 FIRST_STEP = 1e-2  # length of the first step without a guess, in the same units
 ROUNDING = 8  # rises below this multiple of eps |C| count as rounding
 FIRST_EVALUATIONS = 40  # maximum number of evaluations without an earlier estimate
+GROWTH = 4.0  # largest factor of the rate while the cost does not rise
+SHRINKAGE = 1 / 8  # factor of the rate at a bisection while the cost rises at all rates
 
 
 class CriticalSharpnessStatus(Status):
@@ -102,6 +103,56 @@ class CriticalSharpnessState(NamedTuple):
     num_evaluations: Int[Array, ""]
 
     __repr__ = fields
+
+
+def update_direction(
+    make_optimizer: Callable[..., optax.GradientTransformation],
+    problem: Problem | Callable,
+    params: PyTree,
+    *,
+    opt_state: PyTree = None,
+) -> PyTree:
+    """Return the direction D of an optimizer's next step w - eta D.
+
+    It is minus the update at a learning rate of 1, with the gradient over all data:
+
+        D = -u(g, opt_state; learning_rate = 1)
+
+    This is the gradient for gradient descent, and its signs for the first step of Adam or Lion.
+
+    Args:
+        make_optimizer: factory that accepts a `learning_rate`, such as `optax.adam`.
+        problem: a Problem or a cost, whose deterministic cost is used.
+        params: parameters w before the step.
+        opt_state: state of the optimizer before the step; None for its initial state. A learning
+            rate that is stored in it, as by `optax.inject_hyperparams`, must be 1.
+
+    Examples:
+        >>> update_direction(optax.lion, lambda w: jnp.sum(w**2), jnp.array([3.0, -1.0])).tolist()
+        [1.0, -1.0]
+    """
+    check_params(params)
+    problem = problem_at(problem, params)
+    optimizer = optimizer_at_rate_one("update_direction", make_optimizer)
+    first = optimizer.init(params)
+    if opt_state is None:
+        opt_state = first
+    elif jax.tree.structure(opt_state) != jax.tree.structure(first):
+        raise InputError(
+            f"update_direction: opt_state does not have the structure of a state of "
+            f"{make_optimizer!r:.80}; pass the factory of the optimizer that created it"
+        )
+    value, gradient = averaged(problem, jax.value_and_grad, params)
+    updates, _ = update(
+        optimizer,
+        gradient,
+        opt_state,
+        params,
+        value=value,
+        value_fn=lambda w: averaged(problem, lambda cost: cost, w),
+        grad_fn=lambda w: averaged(problem, jax.grad, w),
+    )
+    return jax.tree.map(jnp.negative, updates)
 
 
 def critical_sharpness(
@@ -185,11 +236,8 @@ def _critical_sharpness(problem, params, direction, guess, rtol, max_steps):
         gradient = averaged(problem, jax.grad, _move(params, direction, eta))
         return -_dot(direction, gradient)
 
-    search = partial(bracket, largest=LONGEST_STEP * unit, rtol=rtol, max_steps=max_steps)
-    crossing = search(rise, guess, -slope)
-    turn = search(slope_at, guess / 2, -slope)
-    status, rate = _status(slope, crossing, rtol)
-    _, line_minimizer = _status(slope, turn, rtol)
+    crossing, status, rate = _crossing(rise, guess, slope, unit, rtol, max_steps)
+    _, _, line_minimizer = _crossing(slope_at, guess / 2, slope, unit, rtol, max_steps)
     is_known = status <= CriticalSharpnessStatus.NO_CROSSING
     nan = jnp.asarray(jnp.nan, dtype)
     is_descent = jnp.isfinite(slope) & (slope > 0)
@@ -230,25 +278,99 @@ def _ray(problem, params, direction):
     return rise, jnp.where(finite, slope, jnp.nan), scale / jnp.where(length > 0, length, 1)
 
 
+class _Bracket(NamedTuple):
+    """Rates on both sides of a sign change of a function of the rate.
+
+    `low` is the largest rate below `high` at which the function is not positive, `before` is the
+    previous `low`, and `high` is the smallest rate at which it is positive or NaN, infinite if
+    there is none. `num_bisections` counts evaluations since the interval became bounded.
+    """
+
+    low: Float[Array, ""]
+    at_low: Float[Array, ""]
+    high: Float[Array, ""]
+    at_high: Float[Array, ""]
+    before: Float[Array, ""]
+    at_before: Float[Array, ""]
+    num_evaluations: Int[Array, ""]
+    num_bisections: Int[Array, ""]
+
+
+def _crossing(function, guess, slope, unit, rtol, max_steps):
+    """Return a bracket of a sign change from - to +, with its status and rate.
+
+    The function is -slope at the rate 0. While it is not positive, the rate is increased, to at
+    most LONGEST_STEP units; afterwards the interval is shortened by secants and by bisection in
+    alternation.
+    """
+    largest = LONGEST_STEP * unit
+
+    def unfinished(b):
+        is_unbounded = (b.high == jnp.inf) & (b.low < largest)
+        is_wide = (b.high < jnp.inf) & (b.high - b.low > rtol * b.high)
+        return (b.num_evaluations < max_steps) & (-slope < 0) & (is_unbounded | is_wide)
+
+    def evaluate(b):
+        eta = jnp.where(b.num_evaluations == 0, guess, _next_rate(b, rtol))
+        eta = jnp.minimum(eta, largest).astype(b.low.dtype)
+        value = function(eta)
+        is_above = ~(value <= 0)
+        value = jnp.where(is_above & ~jnp.isfinite(value), jnp.inf, value)
+        return _Bracket(
+            low=jnp.where(is_above, b.low, eta),
+            at_low=jnp.where(is_above, b.at_low, value),
+            high=jnp.where(is_above, eta, b.high),
+            at_high=jnp.where(is_above, value, b.at_high),
+            before=jnp.where(is_above, b.before, b.low),
+            at_before=jnp.where(is_above, b.at_before, b.at_low),
+            num_evaluations=b.num_evaluations + 1,
+            num_bisections=b.num_bisections + (b.high < jnp.inf),
+        )
+
+    zero, count = jnp.zeros_like(slope), jnp.zeros((), jnp.int32)
+    infinite = jnp.full_like(slope, jnp.inf)
+    first = _Bracket(zero, -slope, infinite, infinite, zero, -slope, count, count)
+    last = jax.lax.while_loop(unfinished, evaluate, first)
+    codes = CriticalSharpnessStatus
+    is_narrow = last.high - last.low <= rtol * last.high
+    status = jnp.where(is_narrow, codes.FOUND, codes.NOT_RESOLVED)
+    status = jnp.where(last.high == jnp.inf, codes.NO_CROSSING, status)
+    status = jnp.where(slope > 0, status, codes.NOT_A_DESCENT_DIRECTION)
+    status = jnp.where(jnp.isfinite(slope), status, codes.NOT_FINITE)
+    rate = jnp.where(status == codes.NO_CROSSING, jnp.inf, jnp.nan)
+    rate = jnp.where(status == codes.FOUND, _secant_root(last), rate)
+    return last, status.astype(jnp.int32), rate.astype(slope.dtype)
+
+
+def _next_rate(b, rtol):
+    """Return the next rate: above `low`, and within the interval if it is bounded."""
+    # A step slightly beyond the estimated root encloses it if the estimate is accurate.
+    margin = rtol / 3
+    gradient = (b.at_low - b.at_before) / jnp.where(b.low > b.before, b.low - b.before, 1)
+    zero = b.low - b.at_low / jnp.where(gradient > 0, gradient, 1)
+    extrapolated = jnp.where(gradient > 0, (1 + margin) * zero, jnp.inf)
+    extrapolated = jnp.clip(extrapolated, (1 + margin) * b.low, GROWTH * b.low)
+    secant = jnp.clip(_secant_root(b), b.low + margin * b.high, (1 - margin) * b.high)
+    is_narrow = b.high < 4 * b.low
+    middle = jnp.where(is_narrow, b.low / 2 + b.high / 2, jnp.sqrt(b.low) * jnp.sqrt(b.high))
+    middle = jnp.where(b.low > 0, middle, SHRINKAGE * b.high)
+    bisects = (b.num_bisections % 2 == 1) | (b.at_high == jnp.inf)
+    return jnp.where(b.high == jnp.inf, extrapolated, jnp.where(bisects, middle, secant))
+
+
+def _secant_root(b):
+    """Return the secant's root, or the interval's middle if `at_high` is infinite."""
+    drop = b.at_high - b.at_low
+    share = jnp.where(b.at_high < jnp.inf, -b.at_low / jnp.where(drop > 0, drop, 1), 0.5)
+    return b.low + jnp.clip(share, 0, 1) * (b.high - b.low)
+
+
 def _dot(a, b):
     return jnp.asarray(optax.tree.vdot(a, b), cost_type(a))
 
 
 def _move(params, direction, eta):
     return jax.tree.map(lambda w, d: w - (eta * d).astype(w.dtype), params, direction)
-
-
-def _status(slope, interval, rtol):
-    """Return the status of a crossing, and its rate."""
-    codes = CriticalSharpnessStatus
-    is_narrow = interval.high - interval.low <= rtol * interval.high
-    status = jnp.where(is_narrow, codes.FOUND, codes.NOT_RESOLVED)
-    status = jnp.where(interval.high == jnp.inf, codes.NO_CROSSING, status)
-    status = jnp.where(slope > 0, status, codes.NOT_A_DESCENT_DIRECTION)
-    status = jnp.where(jnp.isfinite(slope), status, codes.NOT_FINITE)
-    rate = jnp.where(status == codes.NO_CROSSING, jnp.inf, jnp.nan)
-    rate = jnp.where(status == codes.FOUND, root(interval), rate)
-    return status.astype(jnp.int32), rate.astype(interval.low.dtype)
 
 
 def critical_sharpness_metric(
@@ -261,11 +383,8 @@ def critical_sharpness_metric(
 ) -> Metric:
     """Return the critical sharpness of the optimizer's steps as a metric.
 
-        lambda_c = 2 / eta_c,   eta_c = min {eta > 0 : C(w - eta D) > C(w)}
-
-    -eta D is the step that the optimizer would take with the gradient over all data and the
-    learning rate eta. Each estimate starts at the last eta_c, so it takes few evaluations of the
-    cost. As in `critical_sharpness`, the crossing that is found is not provably the first.
+    It is that of `critical_sharpness` along the direction of `update_direction`. Each estimate
+    starts at the last eta_c, so it takes few evaluations of the cost.
 
     Args:
         problem: a Problem or a cost, whose deterministic cost over all its data is used.
@@ -300,7 +419,6 @@ def critical_sharpness_metric(
             "rtol": float(rtol),
             "max_steps": int(max_steps),
         },
-        supplied=("opt_state",),
         every=every,
         long_name="critical sharpness: 2 / (learning rate above which the step raises the cost)",
     )
@@ -320,15 +438,9 @@ def _along_step(problem, params, state, *, make_optimizer, rtol, max_steps, opt_
     direction = update_direction(make_optimizer, problem, params, opt_state=opt_state)
     rise, slope, unit = _ray(problem, params, direction)
     is_known = state.learning_rate > 0
-    interval = bracket(
-        rise,
-        jnp.where(is_known, state.learning_rate, FIRST_STEP * unit),
-        -slope,
-        largest=LONGEST_STEP * unit,
-        rtol=rtol,
-        max_steps=jnp.where(is_known, max_steps, FIRST_EVALUATIONS),
-    )
-    status, rate = _status(slope, interval, rtol)
-    count = state.num_evaluations + interval.num_evaluations
+    guess = jnp.where(is_known, state.learning_rate, FIRST_STEP * unit)
+    max_evaluations = jnp.where(is_known, max_steps, FIRST_EVALUATIONS)
+    bracket, status, rate = _crossing(rise, guess, slope, unit, rtol, max_evaluations)
+    count = state.num_evaluations + bracket.num_evaluations
     guess = jnp.where(status == CriticalSharpnessStatus.FOUND, rate, 0)
     return 2 / rate, CriticalSharpnessState(guess, count)

@@ -65,14 +65,9 @@ def with_derivative(
 def along(field: Callable[[PyTree], PyTree], w: PyTree, v: PyTree) -> PyTree:
     """Return the derivative of a gradient field along a direction.
 
-        d/de F(w + e v) at e = 0
+        d/de F(w + e v) at e = 0,   F a gradient or a derivative of one along fixed directions
 
-    The derivative of a gradient, and of its derivatives along fixed directions, is symmetric.
-
-    Args:
-        field: function `F(w)`, a gradient or a derivative of one along fixed directions.
-        w: parameters at which to evaluate.
-        v: direction, a pytree like w.
+    The derivatives of such a field are symmetric.
     """
     return with_derivative(field, w, v, is_symmetric=True)[1]
 
@@ -152,8 +147,8 @@ def directional_derivatives(problem: Problem, unravel: Callable) -> DirectionalD
 
         >>> from gdjax.problems.problem import as_problem
         >>> crossed = lambda w: (w[1] - w[0] ** 2) * (w[1] - 2 * w[0] ** 2)
-        >>> at = directional_derivatives(as_problem(crossed), lambda w: w)
-        >>> third_vector, fourth = at.fourth(jnp.zeros(2), jnp.array([1.0, 0.0]))
+        >>> derivatives = directional_derivatives(as_problem(crossed), lambda w: w)
+        >>> third_vector, fourth = derivatives.fourth(jnp.zeros(2), jnp.array([1.0, 0.0]))
         >>> third_vector.tolist(), float(fourth), float(fourth - 3 * third_vector[1] ** 2 / 2)
         ([0.0, -6.0], 48.0, -6.0)
     """
@@ -184,7 +179,7 @@ def directional_derivatives(problem: Problem, unravel: Callable) -> DirectionalD
 
 
 def largest_third(
-    at: DirectionalDerivatives,
+    derivatives: DirectionalDerivatives,
     points: Float[Array, "starts n"],
     starts: Float[Array, "starts n"],
     within: Callable,
@@ -197,7 +192,7 @@ def largest_third(
     fast the Hessian can change. Power iteration from a few starts gives a lower bound on the norm.
 
     Args:
-        at: derivatives of the cost.
+        derivatives: derivatives of the cost.
         points: points at which to evaluate T3, one per start.
         starts: start vectors of any length.
         within: function `within(vectors) -> vectors` that projects each vector onto the search
@@ -207,9 +202,10 @@ def largest_third(
         On the third derivative of xyz the iteration without the shift does not converge:
 
         >>> from gdjax.problems.problem import as_problem
-        >>> at = directional_derivatives(as_problem(lambda w: w[0] * w[1] * w[2]), lambda w: w)
+        >>> cost = as_problem(lambda w: w[0] * w[1] * w[2])
+        >>> derivatives = directional_derivatives(cost, lambda w: w)
         >>> starts = jnp.array([[3.0, 1.0, 0.5]])
-        >>> best, _ = largest_third(at, jnp.zeros((1, 3)), starts, lambda u: u)
+        >>> best, _ = largest_third(derivatives, jnp.zeros((1, 3)), starts, lambda u: u)
         >>> round(float(best[0]) / (2 / 3**0.5), 2)
         1.0
 
@@ -226,7 +222,7 @@ def largest_third(
 
     def body_fun(state):
         i, u, best, _, best_direction = state
-        images = within(jax.vmap(at.third)(points, u))
+        images = within(jax.vmap(derivatives.third)(points, u))
         values = jnp.sum(images * u, axis=1)
         size = jnp.abs(values)
         best_direction = jnp.where((size > best)[:, None], u, best_direction)
@@ -249,7 +245,7 @@ def largest_third(
 
 
 def reduced(
-    at: DirectionalDerivatives,
+    derivatives: DirectionalDerivatives,
     w: Float[Array, " n"],
     n: Float[Array, " n"],
     pseudoinverse: Callable,
@@ -259,7 +255,7 @@ def reduced(
     The cost is minimized over all other directions.
 
     Args:
-        at: derivatives of the cost.
+        derivatives: derivatives of the cost.
         w: point at which to evaluate.
         n: unit vector with H n = 0.
         pseudoinverse: function `v -> H^+ v` on the directions of nonzero curvature.
@@ -268,7 +264,7 @@ def reduced(
         T3[n^3]; T4[n^4] - 3 T3[n, n, .] H^+ T3[n, n, .]; the sum of the sizes of these two terms,
         of which the rounding error is a small multiple of eps; T3[n, n, .]; H^+ T3[n, n, .].
     """
-    third_vector, fourth = at.fourth(w, n)
+    third_vector, fourth = derivatives.fourth(w, n)
     response = pseudoinverse(third_vector)
     correction = 3 * third_vector @ response
     size = jnp.abs(fourth) + jnp.abs(correction)

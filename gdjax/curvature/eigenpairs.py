@@ -126,8 +126,8 @@ def extreme_eigenpairs(
         ritz = eigensolvers.dense_ritz_pairs(matrix, pairs, largest, smallest)
     else:
         upper, lower, size = eigensolvers.sizes(largest, smallest)
-        most = (size + max_steps * (size - upper - lower)) // eigensolvers.BLOCK
-        with products_with_bar(operator, key, most) as product:
+        max_evaluations = (size + max_steps * (size - upper - lower)) // eigensolvers.BLOCK
+        with products_with_bar(operator, key, max_evaluations) as product:
             ritz = eigensolvers.extreme_ritz_pairs(
                 product,
                 jnp.ones_like(flat),
@@ -163,13 +163,9 @@ def products_with_bar(
 ) -> Generator[Callable]:
     """Yield the operator's `flat_mv`, whose evaluations advance a progress bar.
 
-    Evaluations in compiled loops are counted, too; those of a vmapped product count once. If an
-    array of the computation is traced, it runs later, and there is no bar.
-
-    Args:
-        operator: operator whose products are computed.
-        key: random key of the computation.
-        total: maximum number of evaluations.
+    Evaluations in compiled loops are counted, too, at most `total`; those of a vmapped product
+    count once. If the key or an array of the operator is traced, the computation runs later, and
+    there is no bar.
     """
     if any(map(is_traced, jax.tree.leaves((operator, key)))):
         yield operator.flat_mv

@@ -298,7 +298,7 @@ def dual_gradient_norm_metric(problem: Problem | Callable, norm: str, *, every: 
     return problem_metric(problem, _dual_norm, options={"norm": norm}, every=every, long_name=name)
 
 
-def _at(problem, params, norm):
+def _step_at(problem, params, norm):
     """Return the Hessian, the gradient, and the steepest direction, both as flat vectors."""
     operator = HessianOperator(problem, params)
     gradient = ravel_pytree(_gradient(operator))[0]
@@ -307,18 +307,18 @@ def _at(problem, params, norm):
 
 
 def _step_curvature(problem, params, *, norm):
-    operator, _, step = _at(problem, params, norm)
+    operator, _, step = _step_at(problem, params, norm)
     return jnp.vdot(step, operator.flat_mv(step)).astype(cost_type(params))
 
 
 def _dual_norm(problem, params, *, norm):
-    _, gradient, step = _at(problem, params, norm)
+    _, gradient, step = _step_at(problem, params, norm)
     return jnp.vdot(step, gradient).astype(cost_type(params))
 
 
 def _lower_bound(problem, params, last, *, norm, max_steps):
     """Return the lower bound, and its direction, from which the next search starts."""
-    operator, _, step = _at(problem, params, norm)
+    operator, _, step = _step_at(problem, params, norm)
     options = {"norm": norm, "unravel": ravel_pytree(params)[1], "max_steps": max_steps}
     search = partial(_search, operator.flat_mv, rtol=1e-3, **options)
     directions, values = jax.vmap(search)(jnp.stack([step, last]))

@@ -7,6 +7,7 @@ largest eigenvalue, even if a negative one has a larger absolute value.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -100,23 +101,17 @@ def sharpness_metric(
     """
     check_number("sharpness_metric: rtol", rtol, above=0)
     check_callable("sharpness_metric: operator", operator, "a class such as HessianOperator")
+    options: dict = {"rtol": float(rtol)}
     if preconditioner is not None:
         remedy = "a function of the optimizer's state, such as preconditioner(optax.adam)"
         check_callable("sharpness_metric: preconditioner", preconditioner, remedy)
+        function, options["preconditioner"] = _preconditioned_sharpness, preconditioner
+        name = "preconditioned sharpness, the largest eigenvalue of P^-1 H"
+    else:
+        function, options["operator"] = _sharpness, operator
+        name = "sharpness, the Hessian's largest eigenvalue"
     return problem_metric(
-        problem,
-        _sharpness,
-        _initial_state,
-        options={
-            "rtol": float(rtol),
-            "preconditioner": preconditioner,
-            "operator": operator if preconditioner is None else HessianOperator,
-        },
-        supplied=() if preconditioner is None else ("opt_state",),
-        every=every,
-        long_name="sharpness, the Hessian's largest eigenvalue"
-        if preconditioner is None
-        else "preconditioned sharpness, the largest eigenvalue of P^-1 H",
+        problem, function, _initial_state, options=options, every=every, long_name=name
     )
 
 
@@ -176,19 +171,6 @@ def _sizes(count):
     return SIZES if count == 1 else eigensolvers.Sizes(upper, 0, upper + SIZES.basis)
 
 
-def _sharpness(problem, params, state, *, rtol, preconditioner, operator, opt_state=None):
-    if preconditioner is None:
-        hessian = operator(problem, params)
-    else:
-        hessian = PreconditionedHessian(problem, params, preconditioner(opt_state))
-    values, state = _track_largest(hessian, state, rtol=rtol)
-    return values[0], state
-
-
-def _largest_eigenvalues(problem, params, state, *, rtol, count):
-    return _track_largest(HessianOperator(problem, params), state, rtol=rtol, count=count)
-
-
 def _initial_state(problem, params, *, count=1, operator=HessianOperator, **_):
     """Return the state before the first estimate, with random directions.
 
@@ -205,6 +187,11 @@ def _initial_state(problem, params, *, count=1, operator=HessianOperator, **_):
     )
 
 
+def _sharpness(problem, params, state, **options):
+    values, state = _largest_eigenvalues(problem, params, state, **options)
+    return values[0], state
+
+
 def _key(drawn):
     # A converged eigenvalue depends on the random directions only within its tolerance, so all runs
     # use equal directions, and the metric needs no key.
@@ -216,13 +203,18 @@ def _random(drawn, shape, dtype):
     return jax.random.normal(_key(drawn), shape, dtype) / jnp.sqrt(jnp.asarray(shape[0], dtype))
 
 
-def _track_largest(operator, state, *, rtol, count=1):
+def _preconditioned_sharpness(problem, params, state, *, rtol, preconditioner, opt_state):
+    operator = partial(PreconditionedHessian, preconditioner=preconditioner(opt_state))
+    return _sharpness(problem, params, state, rtol=rtol, operator=operator)
+
+
+def _largest_eigenvalues(problem, params, state, *, rtol, operator=HessianOperator, count=1):
     """Return the largest eigenvalues, descending and NaN where not converged, and the next state.
 
     The search starts at the eigenvectors of a nearby operator in the state.
     """
-    sizes = _sizes(count)
-    size, dtype = operator.shape[0], state.residual.dtype
+    hessian, sizes = operator(problem, params), _sizes(count)
+    size, dtype = hessian.shape[0], state.residual.dtype
 
     def allowed(values, norm):
         return rtol * jnp.abs(values) + ROUNDING * jnp.finfo(dtype).eps * norm
@@ -233,13 +225,13 @@ def _track_largest(operator, state, *, rtol, count=1):
             f"parameters"
         )
     if size <= sizes.basis:
-        matrix = FunctionOperator(operator.flat_mv, jnp.zeros(size, dtype)).as_matrix()
+        matrix = FunctionOperator(hessian.flat_mv, jnp.zeros(size, dtype)).as_matrix()
         ritz = eigensolvers.dense_ritz_pairs(matrix, eigensolvers.eigh(matrix), count, 0)
         ritz = ritz._replace(block=state.vectors)
     else:
         random_direction = _random(state.drawn, (size,), dtype)
         ritz = eigensolvers.extreme_ritz_pairs(
-            operator.flat_mv,
+            hessian.flat_mv,
             jnp.ones(size, dtype),
             _key(state.drawn + 1),
             largest=count,

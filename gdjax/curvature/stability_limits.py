@@ -10,9 +10,7 @@ learning rate, since its P grows with the gradient.
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -157,17 +155,12 @@ def _limit(caller, learning_rate, make_optimizer):
 def _as_floats(caller, name, value, condition):
     """Return a setting as an array of floats; traced values are not validated."""
     expected, is_valid = condition
-    if callable(value):
-        raise InputError(
-            f"{caller}: {name} = {value!r:.80} is a schedule, expected {expected}; pass its value "
-            f"at a step, such as schedule(step)"
-        )
     if not is_traced(value):
         array = real_array(value)
         if array is None or not np.all(np.isfinite(array) & is_valid(array)):
             raise InputError(
                 f"{caller}: {name} = {value!r:.80}, expected {expected}; for other values no step "
-                f"is stable, so leave them out"
+                f"is stable, and of a schedule pass the value at one step, such as schedule(step)"
             )
     return jnp.asarray(value, float)
 
@@ -198,7 +191,7 @@ def _known(caller, make_optimizer):
     return factory, {name: p.default for name, p in parameters.items()}
 
 
-def preconditioner(make_optimizer: Callable) -> "Preconditioner":
+def preconditioner(make_optimizer: Callable) -> Callable[[PyTree], PyTree]:
     """Return a function from an optimizer's state to the P of its last step.
 
         Adam, AdamW:  P = (1 - b1^t) (sqrt(nu / (1 - b2^t) + eps_root) + eps)
@@ -227,32 +220,14 @@ def preconditioner(make_optimizer: Callable) -> "Preconditioner":
     if settings.get("centered"):
         raise InputError("preconditioner: centered = True, expected RMSProp that is not centered")
     if factory is optax.rmsprop:
-        eps, is_inside = settings["eps"], settings["eps_in_sqrt"]
-        decay = settings["decay"] if settings["bias_correction"] else 0.0
-        return Preconditioner(0.0, decay, eps if is_inside else 0.0, 0.0 if is_inside else eps)
-    return Preconditioner(settings["b1"], settings["b2"], settings["eps_root"], settings["eps"])
+        mean_decay, square_decay = 0.0, settings["decay"] if settings["bias_correction"] else 0.0
+        eps = settings["eps"]
+        inside, outside = (eps, 0.0) if settings["eps_in_sqrt"] else (0.0, eps)
+    else:
+        mean_decay, square_decay = settings["b1"], settings["b2"]
+        inside, outside = settings["eps_root"], settings["eps"]
 
-
-@dataclass(frozen=True)
-class Preconditioner:
-    """Function `opt_state -> P`, as returned by `preconditioner`.
-
-    Equal settings share a compiled program.
-
-    Args:
-        mean_decay: b1, whose bias correction 1 - b1^t multiplies P; 0 for no correction.
-        square_decay: b2, whose bias correction 1 - b2^t is under the root; 0 for no correction.
-        inside: constant added under the root.
-        outside: constant added to the root.
-    """
-
-    mean_decay: Any
-    square_decay: Any
-    inside: Any
-    outside: Any
-
-    def __call__(self, opt_state: PyTree) -> PyTree:
-        """Return P, computed from the average of squared gradients in the state."""
+    def preconditioner_of(opt_state):
         averages = [state for state in _states(opt_state) if "nu" in state._fields]
         if len(averages) != 1:
             raise InputError(
@@ -265,12 +240,13 @@ class Preconditioner:
         if "count" in state._fields:
             t = jnp.asarray(state.count, float)
             # Before the first step P is NaN, from 0 / 0.
-            mean, square = (1 - jnp.power(b, t) for b in (self.mean_decay, self.square_decay))
+            mean, square = (1 - jnp.power(b, t) for b in (mean_decay, square_decay))
+        return jax.tree.map(
+            lambda nu: (mean * (jnp.sqrt(nu / square + inside) + outside)).astype(nu.dtype),
+            state.nu,
+        )
 
-        def of_leaf(nu):
-            return (mean * (jnp.sqrt(nu / square + self.inside) + self.outside)).astype(nu.dtype)
-
-        return jax.tree.map(of_leaf, state.nu)
+    return preconditioner_of
 
 
 def _states(opt_state):

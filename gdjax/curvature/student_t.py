@@ -1,12 +1,4 @@
-"""Quantiles of Student's t distribution with estimated degrees of freedom.
-
-The effective degrees of freedom of the mean of skewed numbers are those of the sum of their squared
-deviations,
-
-    (sum d_i^2)^2 / sum d_i^4 - 1,   d_i = deviations from the mean.
-
-Their number is small if a few terms dominate the sum.
-"""
+"""Quantiles of Student's t distribution with estimated degrees of freedom."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -32,7 +24,12 @@ def quantile(tail: float, freedom: Float[Array, ""]) -> Float[Array, ""]:
 
 
 def effective_freedom(deviations: Float[Array, " n"]) -> Float[Array, ""]:
-    """Return (sum d_i^2)^2 / sum d_i^4 - 1, which is -1 if all deviations are 0."""
+    """Return the effective degrees of freedom of the mean of skewed numbers.
+
+        (sum d_i^2)^2 / sum d_i^4 - 1,   d_i = deviations from the mean
+
+    Their number is small if a few terms dominate the sum, and -1 if all deviations are 0.
+    """
     squares = deviations**2
     # Divide by the largest square, since fourth powers underflow.
     relative = squares / jnp.maximum(jnp.max(squares), jnp.finfo(squares.dtype).tiny)

@@ -98,8 +98,7 @@ def central_flow(
             the `eigenvalues` stays below 2 / eta.
         intervals: number of intervals. Intervals of one to four steps of descent (eta to 4 eta) are
             short enough.
-        rtol: relative tolerance of the solver (see `gradient_flow`).
-        atol: absolute tolerance of the solver (see `gradient_flow`).
+        rtol, atol: tolerances of the solver, as for `gradient_flow`.
 
     Examples:
         Away from the edge, the result is the gradient flow:
@@ -124,16 +123,16 @@ def central_flow(
     rtol, atol = tolerances("central_flow", dtype, rtol, atol)
     end_times, first = interval[None], jnp.minimum(interval, rate)
 
-    at = directional_derivatives(problem, unravel)
+    derivatives = directional_derivatives(problem, unravel)
 
     def velocity(_time, w, correction):
-        return -at.gradient(w)[1] - correction
+        return -derivatives.gradient(w)[1] - correction
 
     def body_fun(state, _):
         w, block, converged, completed = state
         edge = _edge(problem, unravel, w, block)
-        value, g = at.gradient(w)
-        X, slopes = _balance(at, w, g, edge, 2 / rate, interval)
+        value, g = derivatives.gradient(w)
+        X, slopes = _balance(derivatives, w, g, edge, 2 / rate, interval)
         correction = semidefinite_complementarity.coordinates(X.X) @ slopes / 2
         solution = solve_ode(velocity, w, correction, end_times, rtol=rtol, atol=atol, first=first)
         mean = value + jnp.vdot(edge.values, jnp.diagonal(X.X)) / 2
@@ -181,7 +180,7 @@ def _edge(problem, unravel, w, block):
     return _Edge(ritz.values, ritz.vectors, block, converged)
 
 
-def _balance(at, w, g, edge, limit, interval):
+def _balance(derivatives, w, g, edge, limit, interval):
     """Return X, and the gradients of the coordinates of U^T H U.
 
     In a time t, a unit force moves w by (1 - e^(-c t)) / c along an eigenvector with eigenvalue c,
@@ -189,7 +188,7 @@ def _balance(at, w, g, edge, limit, interval):
     is longer than the time in which w reaches equilibrium along the eigenvector.
     """
     k = len(edge.values)
-    slopes = _slopes(at, w, edge.vectors)
+    slopes = _slopes(derivatives, w, edge.vectors)
     exponent = edge.values * interval
     small = jnp.abs(exponent) < 1e-4
     decay = jnp.where(
@@ -209,7 +208,7 @@ def _balance(at, w, g, edge, limit, interval):
     return semidefinite_complementarity.solve(M, Q), slopes
 
 
-def _slopes(at, w, vectors):
+def _slopes(derivatives, w, vectors):
     """Return grad (u_i^T H u_j) for i <= j as rows, multiplied by sqrt(2) for i < j.
 
     Only T3[u, u, .] of u_i and of (u_i + u_j) / sqrt(2) is evaluated, since third derivatives along
@@ -219,7 +218,7 @@ def _slopes(at, w, vectors):
     rows, columns = np.triu_indices(k)
     is_diagonal = rows == columns
     mixed = (vectors[:, rows] + vectors[:, columns]) / np.where(is_diagonal, 2, np.sqrt(2))[None]
-    squares = jax.vmap(lambda u: at.third(w, u), in_axes=1)(mixed)
+    squares = jax.vmap(lambda u: derivatives.third(w, u), in_axes=1)(mixed)
     diagonal = squares[np.flatnonzero(is_diagonal)]
     off_diagonal = np.sqrt(2) * (squares - (diagonal[rows] + diagonal[columns]) / 2)
     return jnp.where(is_diagonal[:, None], squares, off_diagonal)

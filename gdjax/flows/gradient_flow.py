@@ -175,15 +175,8 @@ def solve_ode(
 ) -> Solution:
     """Solve dy/dt = velocity(time, y, args) from time 0 to ascending times.
 
-    Args:
-        velocity: function that returns dy/dt.
-        start: y at time 0, a pytree of real arrays.
-        args: last argument of `velocity`.
-        times: times at which y is returned, ascending.
-        rtol: relative tolerance of one step.
-        atol: absolute tolerance of one step.
-        max_steps: maximum number of steps of the solver.
-        first: length of the first step; None means that it is derived from the velocity.
+    The tolerances are those of one step (see `gradient_flow`). The length of the first step is
+    derived from the velocity unless it is given.
     """
     import diffrax  # takes two seconds to import
 
@@ -236,8 +229,7 @@ def distance_from_flow(
         params: starting point of descent and flow.
         learning_rates: learning rate eta of each descent, > 0.
         times: times of the comparison, ascending; integer multiples of every learning rate.
-        rtol: relative tolerance of the flow (see `gradient_flow`).
-        atol: absolute tolerance of the flow (see `gradient_flow`).
+        rtol, atol: tolerances of the flow, as for `gradient_flow`.
 
     Examples:
         On the bowl w^2 / 2 with w_0 = 1, ten steps of 0.1 end at 0.9^10 instead of e^-1:

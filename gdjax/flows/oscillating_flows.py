@@ -120,8 +120,7 @@ def rod_flow(
             to d(x^2)/dt; None means an estimate of the rounding error, the machine epsilon times
             the root mean square of w_0. If it is 0, the amplitude approaches 0 while the absolute
             value of the curvature stays below 2 / eta.
-        rtol: relative tolerance of the solver (see `gradient_flow`).
-        atol: absolute tolerance of the solver (see `gradient_flow`).
+        rtol, atol: tolerances of the solver, as for `gradient_flow`.
         max_steps: maximum number of steps of the solver.
 
     Examples:
@@ -177,15 +176,15 @@ def edge_flow(
     return _solve("edge_flow", _edge, **locals())
 
 
-def _rod(at: DirectionalDerivatives, rate, c, u, x) -> _Velocity:
+def _rod(derivatives: DirectionalDerivatives, rate, c, u, x) -> _Velocity:
     """Return the velocity of the rod flow."""
     # The difference of the gradients would have too large a rounding error for smaller amplitudes.
     x = jnp.maximum(x, jnp.sqrt(jnp.finfo(c.dtype).eps) * _root_mean_square(c))
     ends = jnp.stack([c + x * u, c - x * u])
-    _, (a, b) = jax.vmap(at.gradient)(ends)
+    _, (a, b) = jax.vmap(derivatives.gradient)(ends)
     m, v = (a + b) / 2, (a - b) / (2 * x)
     curvature = u @ v
-    change = jnp.mean(jax.vmap(at.product, (0, None))(ends, m), axis=0)
+    change = jnp.mean(jax.vmap(derivatives.product, (0, None))(ends, m), axis=0)
     return _Velocity(
         center=-m - rate / 2 * change,
         direction=rate / 2 * curvature * (v - curvature * u),
@@ -194,10 +193,10 @@ def _rod(at: DirectionalDerivatives, rate, c, u, x) -> _Velocity:
     )
 
 
-def _edge(at: DirectionalDerivatives, rate, c, u, x) -> _Velocity:
+def _edge(derivatives: DirectionalDerivatives, rate, c, u, x) -> _Velocity:
     """Return the velocity of the edge flow."""
-    _, gradients = jax.vmap(at.gradient)(jnp.stack([c + x * u, c - x * u]))
-    product = at.product(c, u)
+    _, gradients = jax.vmap(derivatives.gradient)(jnp.stack([c + x * u, c - x * u]))
+    product = derivatives.product(c, u)
     curvature = u @ product
     return _Velocity(
         center=-jnp.mean(gradients, axis=0),
@@ -210,7 +209,7 @@ def _edge(at: DirectionalDerivatives, rate, c, u, x) -> _Velocity:
 def _solve(
     caller, model, problem, params, learning_rate, time, intervals, noise, rtol, atol, max_steps
 ) -> OscillatingFlow:
-    """Check the arguments and solve a flow whose velocity is `model(at, rate, c, u, x)`."""
+    """Check the arguments and solve the flow of `model(derivatives, rate, c, u, x)`."""
     flat, unravel = ravel_params(params)
     check_positive(caller, learning_rate=learning_rate, time=time)
     check_whole(f"{caller}: intervals", intervals, 1)
@@ -223,10 +222,10 @@ def _solve(
     rtol, atol = tolerances(caller, dtype, rtol, atol)
     eps = jnp.finfo(dtype).eps
     error = eps * _root_mean_square(flat) if noise is None else jnp.asarray(noise, dtype)
-    at = directional_derivatives(problem, unravel)
+    derivatives = directional_derivatives(problem, unravel)
 
     def velocity_at(c, u, log_x):
-        return model(at, rate, c, u / jnp.linalg.norm(u), jnp.exp(log_x))
+        return model(derivatives, rate, c, u / jnp.linalg.norm(u), jnp.exp(log_x))
 
     def velocity(_time, state, log_error):
         now, log_x = velocity_at(*state), state[2]
@@ -236,10 +235,10 @@ def _solve(
     def record(state):
         c, u, log_x = state
         u, x = u / jnp.linalg.norm(u), jnp.exp(log_x)
-        values, _ = jax.vmap(at.gradient)(jnp.stack([c, c + x * u, c - x * u]))
+        values, _ = jax.vmap(derivatives.gradient)(jnp.stack([c, c + x * u, c - x * u]))
         return values[0], jnp.mean(values[1:]), velocity_at(*state).curvature
 
-    start = _start(at, rate, flat, error)
+    start = _start(derivatives, rate, flat, error)
     first, log_error = jnp.minimum(times[1], rate), jnp.log(error)
     solution = solve_ode(
         velocity, start, log_error, times, rtol=rtol, atol=atol, max_steps=max_steps, first=first
@@ -259,13 +258,13 @@ def _solve(
     )
 
 
-def _start(at, rate, w, error):
+def _start(derivatives, rate, w, error):
     """Return c, u and log x with c + x u = w.
 
     The vector x u is the alternating part of two steps, plus a small random vector.
     """
-    _, g = at.gradient(w)
-    _, g_next = at.gradient(w - rate * g)
+    _, g = derivatives.gradient(w)
+    _, g_next = derivatives.gradient(w - rate * g)
     alternating = rate / 4 * (g - g_next)
     # Where the gradients are equal, the random vector alone gives the direction, so its square must
     # not underflow.

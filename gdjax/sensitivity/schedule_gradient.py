@@ -232,11 +232,9 @@ def _hypergradient(
         return value, (*gradients, None)[:2]
 
     cost, (gradient, sample_gradient) = gradient_at(params)
-    finite = jnp.isfinite(cost) & jnp.isfinite(gradient).all()
-    if weights is not None:
-        finite &= jnp.isfinite(sample_gradient).all()
-    nan = jnp.full((), jnp.nan, schedule.dtype)
-    growth, rounding_change, ratio, status = nan, nan, nan, HypergradientStatus.UNCHECKED
+    codes = HypergradientStatus
+    growth = rounding_change = ratio = jnp.full((), jnp.nan, schedule.dtype)
+    status = codes.UNCHECKED
     if check:
         make_watched = with_tangent(make_optimizer, key=jax.random.key(0))
         growth = _largest_growth(
@@ -259,19 +257,11 @@ def _hypergradient(
         reliable = (growth * eps <= 0.01) & (
             is_flat | ((rounding_change <= 0.1) & (ratio >= 0.5) & (ratio <= 2))
         )
-        status = jnp.where(
-            reliable, int(HypergradientStatus.RELIABLE), int(HypergradientStatus.CHAOTIC)
-        )
-    status = jnp.where(finite, status, int(HypergradientStatus.NOT_FINITE)).astype(jnp.int32)
-    return Hypergradient(
-        cost,
-        gradient,
-        sample_gradient,
-        status,
-        growth,
-        rounding_change,
-        ratio.astype(schedule.dtype),
-    )
+        status = jnp.where(reliable, codes.RELIABLE, codes.CHAOTIC)
+    finite = [jnp.isfinite(a).all() for a in jax.tree.leaves((cost, gradient, sample_gradient))]
+    status = jnp.where(jnp.stack(finite).all(), status, codes.NOT_FINITE).astype(jnp.int32)
+    ratio = ratio.astype(schedule.dtype)
+    return Hypergradient(cost, gradient, sample_gradient, status, growth, rounding_change, ratio)
 
 
 def _step(problem, make_optimizer, noise, weights, state, inputs):

@@ -92,3 +92,26 @@ def quadratic(eigenvalues, seed=0):
         return w @ jnp.matmul(batch[0], w, precision="highest") / 2
 
     return cost, jnp.array(np.random.default_rng(1).normal(size=spectrum.size)), matrix[None]
+
+
+def spectra(n):
+    """Return eigenvalues of symmetric matrices with n >= 40 rows, by name."""
+    rng = np.random.default_rng(0)
+    bulk, noise = rng.uniform(-1, 1, n), rng.normal(size=n)
+    pair = np.repeat([1.0, -1.0], 20) + 1e-5 * noise[:40]
+    return {
+        "identity": np.ones(n),
+        "zero": np.zeros(n),
+        "rank 3": np.r_[3.0, 2.0, -1.0, np.zeros(n - 3)],
+        "outliers": np.r_[np.linspace(2, 5, 10), 0.02 * noise[10:]],
+        "indefinite": bulk,
+        "negative": -1 - np.abs(bulk),
+        "geometric": np.geomspace(1e-6, 1, n),
+        "five equal largest eigenvalues": np.r_[np.full(5, 3.0), 1.5 * bulk[5:]],
+        "fourteen equal smallest and three larger eigenvalues": np.r_[
+            np.full(14, -2.0), 5, 4, 3, 0.1 * bulk[17:]
+        ],
+        "clusters": np.r_[pair, bulk[40:]],
+        "huge": 1e12 * bulk,
+        "tiny": 1e-12 * bulk,
+    }

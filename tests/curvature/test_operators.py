@@ -10,7 +10,6 @@ from jax.flatten_util import ravel_pytree
 
 import gdjax as gd
 from gdjax.curvature import (
-    FunctionOperator,
     GaussNewtonOperator,
     HessianOperator,
     PreconditionedHessian,
@@ -286,11 +285,3 @@ def test_the_sharpness_metric_accepts_an_operator_and_a_layer(fitted, kind, laye
     metric = sharpness_metric(problem, operator=lambda problem, w: kind(problem, w, layer=layer))
     value, _ = jax.jit(metric.function)(params, metric.data, metric.init(params, metric.data))
     assert float(value) == pytest.approx(np.linalg.eigvalsh(matrix)[-1], rel=1e-3)
-
-
-def test_a_function_is_accepted_as_an_operator():
-    pairs = extreme_eigenpairs(
-        FunctionOperator(lambda v: {"a": 3 * v["a"]}, {"a": jnp.ones(600)}), key=jax.random.key(0)
-    )
-    assert float(pairs.values[0]) == pytest.approx(3, rel=1e-5)
-    assert pairs.vectors["a"].shape == (1, 600)
