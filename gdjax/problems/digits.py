@@ -57,9 +57,6 @@ def digits(
         `test_accuracy` is the fraction of test images whose label is the index of the largest
         output.
 
-    Raises:
-        DataError: if the data set is unavailable.
-
     Examples:
         >>> problem = digits("mnist5k")
         >>> problem.network.parameter_count, problem.samples, round(problem.baseline, 3)
