@@ -722,7 +722,6 @@ CALLS = (
     ("gd.volumes.rhat(VALUE)", "draws", "None, zeros((2, 0))"),
     # Minima and paths
     ("gd.minima.learning_rate_limits(3)", "name"),
-    ("gd.problems.find(3)", "name"),
     ("gd.minima.estimate_unseen([-1])", "counts"),
     ("gd.minima.counting.basin_shares([2, 2], 3)", "runs"),
     ("gd.minima.classify_end_points(3, w[None], key=key)", "problem"),
