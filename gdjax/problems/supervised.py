@@ -146,8 +146,8 @@ def _classifies(init, predict, stateful, test):
     def start(key, inputs):
         made = init(key)
         params, model_state = made if stateful else (made, None)
-        at = {"model_state": model_state, "step": 0}
-        return predict(params, inputs, **{name: at[name] for name in given_to(predict)})
+        supplied = {"model_state": model_state, "step": 0}
+        return predict(params, inputs, **{name: supplied[name] for name in given_to(predict)})
 
     outputs = jax.eval_shape(start, jax.random.key(0), inputs)
     shape = tuple(getattr(outputs, "shape", ()))
