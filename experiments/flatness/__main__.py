@@ -243,7 +243,7 @@ def accuracy_against_sharpness(
                 title = f"rank correlation {with_ends(of_all)}\ngiven cost {with_ends(fixed)}"
                 axes.set_title(f"{recipe}\n{title}", fontsize="small")
             row[0].set_ylabel("test accuracy, %")
-        rows[0, 0].legend(fontsize="x-small")
+        rows[0, 0].legend(fontsize="small")
     return figure
 
 
@@ -268,7 +268,7 @@ def rank_correlations(estimates: Mapping[str, Mapping[str, Interval]]) -> Figure
         axes.invert_yaxis()
         axes.set_xlim(-1, 1)
         axes.set_xlabel("rank correlation of sharpness and test accuracy, 95 % interval")
-        axes.legend(fontsize="x-small")
+        axes.legend(fontsize="small")
     return figure
 
 

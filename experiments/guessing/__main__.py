@@ -236,14 +236,14 @@ def plot(dataset: xr.Dataset) -> dict:
         look: dict = {"color": VERMILLION, "label": "guessed", "zorder": 3}
         reads.plot(list(intervals["guessed"]), guessed, "x", **look)
         reads.set_ylabel("accuracy on unseen images, %")
-        reads.legend(fontsize="x-small")
+        reads.legend(fontsize="small")
         errors.axhline(1, color="black", linewidth=1)
         for name, (label, color) in RATIOS.items():
             _by_k(errors, intervals[name], color, label, 1)
         errors.set_ylabel("error relative to sampled networks")
         low, high = errors.get_ylim()
         errors.set_ylim(top=high + 0.25 * (high - low))  # space for the legend
-        errors.legend(fontsize="x-small", loc="upper right")
+        errors.legend(fontsize="small", loc="upper right")
         for axes in (rare, reads, errors):
             axes.set_xlabel("number of fitted images")
         last, ratio = list(intervals["ratio_trained_on"].items())[-1]

@@ -140,7 +140,7 @@ def plot(tree: xr.DataTree) -> dict:
                     line = lines.isel({dim: k})
                     axes.plot(rates, line, "o-", color=CYCLE[k], label=f"{label:g}")
                 heading = dim.replace("late_", "left at ")
-                axes.legend(title=heading, fontsize="x-small", title_fontsize="x-small")
+                axes.legend(title=heading, fontsize="small", title_fontsize="small")
                 axes.set_ylim(-0.03, 1.03)
             bottom.set_xlabel("learning rate")
         for axes, twins in zip(rows[1:, 0], ("twins at the start", "late twins"), strict=True):

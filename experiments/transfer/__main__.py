@@ -267,6 +267,7 @@ def changes(dataset: xr.Dataset) -> Figure:
                 axes.fill_between(widths, low, high, color=color, alpha=0.2, linewidth=0)
             axes.set_xticks(widths, [f"{n}" for n in widths])
             axes.set_xlabel("width")
+            axes.margins(y=0.3)  # space for the legend
             axes.legend(title="slope", title_fontsize=12)
     return figure
 

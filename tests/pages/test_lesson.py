@@ -705,6 +705,8 @@ def test_a_worksheet_asks_all_questions_and_gives_teachers_the_answers(opened):
     visit.wait("() => document.querySelectorAll('#worksheet-questions > li').length === 8")
     assert "(predicted)" in visit.text("#worksheet-questions > li")
     assert visit.page.locator(".solution").count() == 0
+    # Two answers, an image to nudge, an image with three choices, and an image that is moved.
+    assert visit.page.locator("#worksheet-questions canvas").count() == 2 + 1 + 4 + 1
     visit.click("#worksheet-answers")
     visit.wait("() => document.querySelectorAll('.boxes .right').length >= 4")
     assert "teacher=1" in visit.page.evaluate("() => location.hash")

@@ -13,6 +13,7 @@ const SEARCHED = 60; // number of images searched for the next pair
 const ANSWERS_AB = ["A", "B"];
 const LEAST = 0.0005; // smaller parts are written as 0
 const ROW = 24; // height in pixels of a bar with its digit
+const HEIGHT = () => 12 * ROW + 54;
 
 export function outputsCard(page) {
   let from = 0; // test image at which the search for the next pair begins
@@ -25,12 +26,12 @@ export function outputsCard(page) {
     byId("outputs-pair").append(element("figure", {}, element("figcaption", { id: `outputs-${name}` }), canvas));
     return canvas;
   });
-  const redraws = canvases.map((canvas, i) => fitted(canvas, () => 12 * ROW + 54, (pen, width) => pair[i] && drawOne(pen, width, pair[i])));
+  const redraws = canvases.map((canvas, i) => fitted(canvas, HEIGHT, (pen, width) => pair[i] && drawOne(pen, width, pair[i], isAnswered)));
   const partsOf = ({ outputs, label }) => PARTS[select.value](outputs, label);
   const costOf = (one) => partsOf(one).reduce((sum, part) => sum + part, 0);
 
-  // Left: the outputs. Right, after the answer: the parts of the cost, and below them their sum.
-  function drawOne(pen, width, one) {
+  // Left: the outputs. Right, if they are not hidden: the parts of the cost, and below them their sum.
+  function drawOne(pen, width, one, hasParts) {
     const { pixels, sure, label } = one;
     const side = Math.min(width * 0.3, 3.2 * ROW);
     pixelsInto(pen, pixels, 0, 0, side);
@@ -43,7 +44,7 @@ export function outputsCard(page) {
     pen.font = "12px Inter, system-ui, sans-serif";
     pen.fillStyle = "#535d6c";
     pen.fillText(text("outputs.output"), left, ROW / 2);
-    pen.fillText(text("outputs.part"), middle, ROW / 2);
+    if (hasParts) pen.fillText(text("outputs.part"), middle, ROW / 2);
     const highest = Math.max(1, ...sure);
     sure.forEach((a, digit) => {
       const y = (digit + 1.5) * ROW;
@@ -58,7 +59,7 @@ export function outputsCard(page) {
       // The target: 1 for the right digit, 0 for the others.
       pen.fillStyle = "#1d2530";
       pen.fillRect(left + (isRight ? roomA / highest : 0) - 1, y - 9, 2, 18);
-      if (!isAnswered) return;
+      if (!hasParts) return;
       pen.fillStyle = isRight ? "#00735a" : "#b3420a";
       pen.fillRect(middle, y - 6, (roomB * parts[digit]) / most, 12);
       pen.fillStyle = "#535d6c";
@@ -68,8 +69,8 @@ export function outputsCard(page) {
     const y = 12 * ROW + 4;
     pen.fillStyle = "#1d2530";
     pen.font = "600 14px Inter, system-ui, sans-serif";
-    pen.fillText(isAnswered ? text(select.value === "cross_entropy" ? "outputs.single" : "outputs.sum", { cost: costOf(one) }) : text("outputs.hidden"), 0, y);
-    if (!isAnswered) return;
+    pen.fillText(hasParts ? text(select.value === "cross_entropy" ? "outputs.single" : "outputs.sum", { cost: costOf(one) }) : text("outputs.hidden"), 0, y);
+    if (!hasParts) return;
     // The parts in a row: together they are as long as the cost.
     let x = 0;
     parts.forEach((part, digit) => {
@@ -115,6 +116,10 @@ export function outputsCard(page) {
       ask: text("outputs.ask"),
       choices: ANSWERS_AB,
       isReady: page.isReady,
+      pictures: pair.map((one, i) => ({
+        words: text("outputs.one", { name: ANSWERS_AB[i], label: one.label }), ratio: HEIGHT,
+        draw: (pen, width) => drawOne(pen, width, one, false),
+      })),
       async answer() {
         isAnswered = true;
         redraws.forEach((redraw) => redraw());

@@ -1,5 +1,6 @@
 // Question: which of three pictures shows the gradient for the current image? The gradient with respect
-// to the weights of a first-layer neuron is the image times one number.
+// to the weights of a first-layer neuron is the image times one number. The others are the gradient for
+// another image of the same digit, and the weights themselves.
 
 import { byId, element, fitted } from "../base.js";
 import { number } from "../numbers.js";
@@ -7,7 +8,7 @@ import { reading } from "./draw.js";
 import { imageAt } from "./images.js";
 import { imageGradient } from "./matter.js";
 import { showQuestion } from "./question.js";
-import { signedInto } from "./squares.js";
+import { pixelsInto, signedInto } from "./squares.js";
 import { text } from "./text.js";
 
 const GRADIENTS_ABC = ["A", "B", "C"];
@@ -21,10 +22,8 @@ export function pictureCard(page) {
     byId("picture-three").append(element("figure", {}, canvas, element("figcaption", { textContent: name })));
     return canvas;
   });
-  const redraws = canvases.map((canvas, i) => fitted(canvas, 1, (pen, width) => {
-    if (!pictures[i]) return;
-    signedInto(pen, pictures[i], 0, 0, width, pictures[i].reduce((best, g) => Math.max(best, Math.abs(g)), 0));
-  }));
+  const drawOne = (values) => (pen, width) => signedInto(pen, values, 0, 0, width, values.reduce((best, v) => Math.max(best, Math.abs(v)), 0));
+  const redraws = canvases.map((canvas, i) => fitted(canvas, 1, (pen, width) => pictures[i] && drawOne(pictures[i])(pen, width)));
 
   // The selected neuron if it is in the first layer; otherwise the one with the largest gradient.
   function neuronOf(gradient, { from, to }, chosen) {
@@ -41,23 +40,25 @@ export function pictureCard(page) {
     const own = imageGradient(network, read, target);
     const { from, to } = read.layers[0];
     const neuron = neuronOf(own, read.layers[0], page.chosen());
-    const others = [];
-    for (let i = 1; others.length < 2; i += 1) {
-      const at = (7 * i + 13 * asked + (page.image().at ?? 0)) % test.labels.length;
-      if (test.labels[at] === target || others.some(({ label }) => label === test.labels[at])) continue;
-      others.push({ label: test.labels[at], gradient: imageGradient(network, reading(network, imageAt(test, at)), test.labels[at]) });
-    }
+    const count = test.labels.length;
+    const order = Array.from(test.labels, (_, i) => ((page.image().at ?? -1) + 1 + i) % count);
+    const next = order.find((at) => test.labels[at] === target) ?? order[0];
+    const another = imageGradient(network, reading(network, imageAt(test, next)), target);
     const place = (asked + neuron) % 3;
     asked += 1;
-    const all = others.map(({ gradient }) => gradient);
+    const all = asked % 2 ? [another, network.params] : [network.params, another];
     all.splice(place, 0, own);
-    pictures = all.map((gradient) => gradient.slice(neuron * from, (neuron + 1) * from));
+    pictures = all.map((values) => values.slice(neuron * from, (neuron + 1) * from));
     redraws.forEach((redraw) => redraw());
     const factor = own[to * from + neuron];
     showQuestion(byId("picture-question"), {
       ask: text("picture.ask", { neuron }),
       choices: GRADIENTS_ABC,
       isReady: page.isReady,
+      pictures: [
+        { words: text("neuron.image"), draw: (pen, width) => pixelsInto(pen, read.pixels, 0, 0, width) },
+        ...pictures.map((values, i) => ({ words: GRADIENTS_ABC[i], draw: drawOne(values) })),
+      ],
       answer: async () => ({ right: place, words: text("picture.answer", { factor: number(factor) }) }),
     });
   }

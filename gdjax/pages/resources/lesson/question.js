@@ -31,8 +31,9 @@ export function refreshQuestions() {
 }
 
 // Shows a question. answer() returns {right, words}: the number of the correct choice, and a
-// description of the result. isReady() tells whether it can be computed.
-export function showQuestion(box, { ask, choices, answer, isReady = () => true }) {
+// description of the result. isReady() tells whether it can be computed. pictures, {words, ratio,
+// draw} each, are what the question is about, for the worksheet.
+export function showQuestion(box, { ask, choices, answer, isReady = () => true, pictures = [] }) {
   const name = nameOfBox(box);
   const options = choices.map((words, i) =>
     element("label", { className: "choice" }, element("input", { type: "radio", name: box.id, value: String(i) }), words),
@@ -72,7 +73,7 @@ export function showQuestion(box, { ask, choices, answer, isReady = () => true }
       refresh();
     }
   });
-  questions.set(name, { ask, choices, answer, isReady, refresh, isAnswered: false });
+  questions.set(name, { ask, choices, answer, isReady, pictures, refresh, isAnswered: false });
   refresh();
   box.replaceChildren(group, check, told, why);
 }

@@ -15,9 +15,9 @@ export function voteCard(page, networks, model) {
   let isAnswered = false;
   const outputs = page.sets.widths.at(-1);
   const moved = () => shifted(page.image().pixels, shift);
-  const votes = () => {
+  const votes = (pixels) => {
     const counts = new Array(outputs).fill(0);
-    for (const answer of answersOf(networks, model, moved())) counts[answer] += 1;
+    for (const answer of answersOf(networks, model, pixels)) counts[answer] += 1;
     return counts;
   };
   const redrawImage = fitted(byId("vote-image"), 1, (pen, width) => page.image() && pixelsInto(pen, moved(), 0, 0, width));
@@ -28,13 +28,23 @@ export function voteCard(page, networks, model) {
     return { bar, count };
   });
 
+  function shiftWords() {
+    const [right, down] = shift;
+    if (!right && !down) return text("vote.plain");
+    return text("vote.shifted", {
+      across: text(right < 0 ? "vote.horizontal.left" : "vote.horizontal.right", { count: Math.abs(right) }),
+      along: text(down < 0 ? "vote.vertical.up" : "vote.vertical.down", { count: Math.abs(down) }),
+    });
+  }
   function ask() {
     isAnswered = false;
+    const pixels = moved();
     showQuestion(byId("vote-question"), {
       ask: text("vote.ask", { count: networks.length }),
       choices: rangesOf(AGREE_LIMITS, (share) => `${Math.round(100 * share)} %`),
+      pictures: [{ words: shiftWords(), draw: (pen, width) => pixelsInto(pen, pixels, 0, 0, width) }],
       async answer() {
-        const counts = votes();
+        const counts = votes(pixels);
         const best = largest(counts);
         isAnswered = true;
         show();
@@ -47,18 +57,14 @@ export function voteCard(page, networks, model) {
     show();
   }
   function show() {
-    const counts = votes();
+    const counts = votes(moved());
     bars.forEach(({ bar, count }, digit) => {
       const share = isAnswered ? counts[digit] / networks.length : 0;
       bar.style.width = `${100 * share}%`;
       bar.style.background = css(rgb(["#868d98", "#b3420a"], share));
       count.textContent = isAnswered ? String(counts[digit]) : "";
     });
-    const [right, down] = shift;
-    say("vote-told", right || down ? text("vote.shifted", {
-      across: text(right < 0 ? "vote.horizontal.left" : "vote.horizontal.right", { count: Math.abs(right) }),
-      along: text(down < 0 ? "vote.vertical.up" : "vote.vertical.down", { count: Math.abs(down) }),
-    }) : text("vote.plain"));
+    say("vote-told", shiftWords());
     redrawImage();
   }
   const move = (right, down) => {

@@ -6,6 +6,7 @@ import { reading } from "./draw.js";
 import { imageGradient, parameterWords } from "./matter.js";
 import { COSTS } from "./network.js";
 import { showQuestion } from "./question.js";
+import { pixelsInto } from "./squares.js";
 import { say, text } from "./text.js";
 
 const NUDGES = [0.01, 0.1, 1];
@@ -35,15 +36,17 @@ export function weightCard(page) {
       params[at] += h;
       return COSTS[network.model.cost].value(reading({ ...network, params }, read.pixels).activities.at(-1), target);
     };
-    say("weight-told", text("weight.told", {
+    const told = text("weight.told", {
       name: parameterWords(read.layers, at), value: network.params[at], target, cost: costAt(0), slope, nudge,
-    }));
+    });
+    say("weight-told", told);
     const steep = slope || 1; // with a slope of 0, the other choices differ from it
     const choices = [nudge === 1 ? steep / 10 : steep, -steep * nudge, steep * nudge, 0];
     showQuestion(byId("weight-question"), {
       ask: text("weight.ask"),
       choices: choices.map((change) => text("weight.choice", { change })),
       isReady: page.isReady,
+      pictures: [{ words: told, draw: (pen, width) => pixelsInto(pen, read.pixels, 0, 0, width) }],
       async answer() {
         const change = costAt(nudge) - costAt(0);
         const distances = choices.map((choice) => Math.abs(choice - change));

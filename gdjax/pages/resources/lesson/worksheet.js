@@ -1,10 +1,16 @@
 // The worksheet: all questions of the course, to print, and their answers for teachers.
 
-import { byId, element } from "../base.js";
+import { byId, element, fitted } from "../base.js";
 import { QUESTIONS, WORKSHEET } from "./course.js";
 import { letterOf, questionOf } from "./question.js";
 import { settingsOf } from "./train.js";
 import { text } from "./text.js";
+
+function figureOf({ words, ratio = 1, draw }) {
+  const canvas = element("canvas", { role: "img", "aria-label": words });
+  fitted(canvas, ratio, draw);
+  return element("figure", { className: ratio === 1 ? "" : "wide" }, canvas, element("figcaption", { textContent: words }));
+}
 
 export function worksheetCard(page) {
   let asked = null; // what the questions are about
@@ -29,6 +35,7 @@ export function worksheetCard(page) {
         element("h3", { textContent: text("course.heading", { step, title: text(`course.${step}.title`) }) }),
         element("p", { textContent: text(`course.${step}.do`) }),
         element("p", {}, element("strong", { textContent: question.ask })),
+        element("div", { className: "pictures" }, ...question.pictures.map(figureOf)),
         element("ul", { className: "boxes" }, ...choices),
         ...(hasAnswers
           ? [element("p", { className: "solution", textContent: answer ? answer.words : text("question.computing") }), element("p", { textContent: text(`why.${name}`) })]
