@@ -46,25 +46,11 @@ class Config:
     seeds: int = 6  # number of starting points for each cost
     largest: int = 30  # number of largest eigenvalues that are computed, of H and of G
     smallest: int = 3  # number of smallest eigenvalues that are computed, of H only
-    tolerance: float = 1e-3  # tolerance of the residuals, relative to the largest |eigenvalue|
     gap_within: int = 20  # maximum number of eigenvalues above the widest gap
     shown: tuple[int, ...] = (0, 3, 30)  # epochs of density and trace, for the first cost and start
     probes: int = 8  # number of random vectors for each density; a trace uses six times as many
     depth: int = 64  # number of Hessian-vector products per random vector of a density
     samples: int | None = 2000  # number of training images, from the start of the set; None: all
-
-
-def extreme_eigenpairs(config: Config, problem: gd.Problem, points: list, keys) -> list:
-    """Return the extreme eigenpairs of H and G at each point, [matrix][seed][epoch]."""
-    top = partial(curvature.extreme_eigenpairs, largest=config.largest, rtol=config.tolerance)
-
-    def gauss_newton(problem, params, *, key):
-        return top(curvature.GaussNewtonOperator(problem, params), key=key)
-
-    return [
-        [[program(problem, w, key=key) for w in row] for row, key in zip(points, keys, strict=True)]
-        for program in (jax.jit(partial(top, smallest=config.smallest)), jax.jit(gauss_newton))
-    ]
 
 
 def measured(config: Config, cost: str, learning_rate: float) -> xr.Dataset:
@@ -74,39 +60,47 @@ def measured(config: Config, cost: str, learning_rate: float) -> xr.Dataset:
     """
     problem = gd.problems.digits(config.data, loss=cost, samples=config.samples)
     epoch = gd.descent.steps_for(1, problem.samples, config.batch_size)
-    descend = partial(
-        with_snapshots, problem, optax.sgd(learning_rate), max(config.epochs) * epoch, epoch
-    )
-    runs = [descend(batch_size=config.batch_size, seed=seed) for seed in range(config.seeds)]
-    on_device, at = jax.tree.map(jnp.asarray, problem), list(config.epochs)
+    steps, rule, at = max(config.epochs) * epoch, optax.sgd(learning_rate), list(config.epochs)
+    runs = [
+        with_snapshots(problem, rule, steps, epoch, batch_size=config.batch_size, seed=seed)
+        for seed in range(config.seeds)
+    ]
+    problem = jax.tree.map(jnp.asarray, problem)  # on the device
     points = [
         [jax.tree.map(lambda a, k=k: jnp.asarray(a[k]), run.snapshots) for k in at] for run in runs
     ]
     keys = jax.random.split(jax.random.key(0), config.seeds)
-    pairs = extreme_eigenpairs(config, on_device, points, keys)
+    top = partial(curvature.extreme_eigenpairs, largest=config.largest, rtol=1e-3)
 
-    def gathered(name, matrix, part=...):
-        rows = [[np.asarray(getattr(one, name))[part] for one in row] for row in pairs[matrix]]
-        return np.array(rows)
+    def gauss_newton(problem, params, *, key):
+        return top(curvature.GaussNewtonOperator(problem, params), key=key)
 
-    dims = ("seed", "epoch")
-    top, bottom = slice(0, config.largest), slice(config.largest, None)
+    dims, status = ("seed", "epoch"), []
+    columns: dict = {
+        "cost": (dims, [np.asarray(run.cost, float)[at] for run in runs]),
+        "test_accuracy": (
+            dims,
+            [np.asarray(run.metrics["test_accuracy"], float)[at] for run in runs],
+        ),
+    }
+    programs = jax.jit(partial(top, smallest=config.smallest)), jax.jit(gauss_newton)
+    for matrix, program in zip(MATRICES, programs, strict=True):
+        pairs = [
+            [program(problem, w, key=key)._replace(vectors=None) for w in row]
+            for row, key in zip(points, keys, strict=True)
+        ]
+        values, residuals, codes = (
+            np.array([[np.asarray(getattr(one, name)) for one in row] for row in pairs])
+            for name in ("values", "residuals", "status")
+        )
+        status.append(codes)
+        columns[matrix] = (*dims, "rank"), values[..., : config.largest]
+        columns[f"{matrix}_residual"] = (*dims, "rank"), residuals[..., : config.largest]
+        if matrix == "hessian":
+            columns["smallest"] = (*dims, "low"), values[..., config.largest :]
+            columns["smallest_residual"] = (*dims, "low"), residuals[..., config.largest :]
     records = xr.Dataset(
-        {
-            "cost": (dims, [np.asarray(run.cost, float)[at] for run in runs]),
-            "test_accuracy": (
-                dims,
-                [np.asarray(run.metrics["test_accuracy"], float)[at] for run in runs],
-            ),
-            "smallest": ((*dims, "low"), gathered("values", 0, bottom)),
-            "smallest_residual": ((*dims, "low"), gathered("residuals", 0, bottom)),
-            **{
-                f"{matrix}{suffix}": ((*dims, "rank"), gathered(name, number, top))
-                for number, matrix in enumerate(MATRICES)
-                for suffix, name in (("", "values"), ("_residual", "residuals"))
-            },
-            "status": (("matrix", *dims), [gathered("status", number) for number in range(2)]),
-        },
+        columns | {"status": (("matrix", *dims), status)},
         {
             "seed": np.arange(config.seeds),
             "epoch": np.array(config.epochs),
@@ -120,7 +114,7 @@ def measured(config: Config, cost: str, learning_rate: float) -> xr.Dataset:
     )
     if cost != config.costs[0]:
         return records
-    return records.merge(spread(config, on_device, [points[0][at.index(n)] for n in config.shown]))
+    return records.merge(spread(config, problem, [points[0][at.index(n)] for n in config.shown]))
 
 
 def spread(config: Config, problem: gd.Problem, points: list) -> xr.Dataset:
@@ -188,8 +182,11 @@ def digits(values) -> list[float]:
 
 
 def numbers(tree) -> dict:
-    """Return outlier counts at all epochs, and spectral estimates at some epochs."""
-    summary = {}
+    """Return outlier counts at all epochs, and spectral estimates at some epochs.
+
+    The entry `counts` has one row for each cost, epoch and matrix.
+    """
+    summary: dict = {"counts": []}
     for cost, records in branches(tree).items():
         converged = records.status == EigenpairsStatus.CONVERGED
         summary[f"{cost}_all_converged"] = bool(converged.all())
@@ -204,30 +201,9 @@ def numbers(tree) -> dict:
                 "test_accuracy_median": digits(median(at.test_accuracy.values)[:3]),
                 "smallest_over_largest": digits(at.smallest.isel(low=-1) / at.hessian.isel(rank=0)),
             }
-    summary["counts"] = counts(tree)
-    records = next(iter(branches(tree).values()))
-    for at in records.shown.values:
-        at_epoch, size = records.sel(shown=at), records.attrs["parameters"]
-        total, error = negative_sum(at_epoch.node.values, at_epoch.weight.values, size)
-        spreads = {
-            "trace": float(at_epoch.trace),
-            "trace_standard_error": float(at_epoch.trace_error),
-            "negative_sum": total,
-            "negative_sum_error": error,
-        }
-        summary[f"spread_{at}"] = dict(zip(spreads, digits([*spreads.values()]), strict=True))
-    return summary
-
-
-def counts(tree) -> list[dict]:
-    """Return one row of counts for each cost, epoch and matrix."""
-    rows = []
-    for cost, records in branches(tree).items():
-        for epoch in records.epoch.values:
             for matrix in MATRICES:
-                values = records.sel(epoch=epoch)[matrix].values
-                above, ratio = widest_gap(values, records.attrs["gap_within"])
-                rows.append(
+                above, ratio = widest_gap(at[matrix].values, records.attrs["gap_within"])
+                summary["counts"].append(
                     {
                         "cost": cost,
                         "epoch": int(epoch),
@@ -237,20 +213,14 @@ def counts(tree) -> list[dict]:
                         "gap": digits(ratio),
                     }
                 )
-    return rows
-
-
-def near_zero(records: xr.Dataset) -> float:
-    """Return the share of eigenvalues below 1 % of the largest, the smallest of all points."""
-    size = np.abs(records.node)
-    is_small = size < size.max(("probe", "depth")) / 100
-    return float((records.weight * is_small).sum("depth").mean("probe").min())
-
-
-def above_gap(records: xr.Dataset) -> str:
-    """Format the median number of outliers of G, at the first and the last epoch."""
-    above, _ = widest_gap(records.gauss_newton.values, records.attrs["gap_within"])
-    return f"{median(above[:, 0]).value:g}, then {median(above[:, -1]).value:g}"
+    records = next(iter(branches(tree).values()))
+    names = ("trace", "trace_standard_error", "negative_sum", "negative_sum_error")
+    for epoch in records.shown.values:
+        at = records.sel(shown=epoch)
+        total = negative_sum(at.node.values, at.weight.values, records.attrs["parameters"])
+        values = digits([at.trace, at.trace_error, *total])
+        summary[f"spread_{epoch}"] = dict(zip(names, values, strict=True))
+    return summary
 
 
 def after(epoch: int) -> str:
@@ -263,34 +233,35 @@ def plot(tree) -> dict:
     by_cost = branches(tree)
     records = next(iter(by_cost.values()))
     top, size = slice(records.attrs["gap_within"]), records.attrs["parameters"]
+    magnitude = np.abs(records.node)
+    is_small = magnitude < magnitude.max(("probe", "depth")) / 100
+    near_zero = float((records.weight * is_small).sum("depth").mean("probe").min())
     spreads, pairs, panels = {}, {}, {}
     for at in records.shown.values:
         here, ends = records.sel(shown=at), records.sel(seed=0, epoch=at)
         name = f"{after(at)}, cost {float(ends.cost):.2g}"
-        spreads[name] = SimpleNamespace(
-            at=here["at"].values,
-            value=here.density.values,
-            error=here.density_error.values,
-            bandwidth=here.bandwidth,
-        )
+        spreads[name] = here.rename(density="value", density_error="error")
         pairs[name] = SimpleNamespace(
             values=np.append(ends.hessian.values[top], ends.smallest),
             residuals=np.append(ends.hessian_residual.values[top], ends.smallest_residual),
         )
+    outliers = []
     for cost, branch in by_cost.items():
+        above, _ = widest_gap(branch.gauss_newton.values, branch.attrs["gap_within"])
+        first, last = (median(above[:, k]).value for k in (0, -1))
+        outliers.append(f"{NAMES[cost]} {first:g}, then {last:g}")
         for matrix, name in zip(MATRICES, ("Hessian", "Gauss-Newton part"), strict=True):
             pair = branch.sel(seed=0)[[matrix, f"{matrix}_residual"]]
             panels[f"{NAMES[cost]}: {name}"] = {
                 after(epoch): tuple(one.values for one in pair.sel(epoch=epoch).values())
                 for epoch in branch.epoch.values
             }
-    outliers = "; ".join(f"{NAMES[cost]} {above_gap(branch)}" for cost, branch in by_cost.items())
     return {
         "density": plots.densities(
             spreads,
             pairs=pairs,
             size=size,
-            title=f"{size:,} eigenvalues: at least {near_zero(records):.1%} have magnitudes below "
+            title=f"{size:,} eigenvalues: at least {near_zero:.1%} have magnitudes below "
             "1 % of the largest",
         ),
         "ranks": plots.ranks(
@@ -298,7 +269,7 @@ def plot(tree) -> dict:
             after=10,
             after_label="number of classes",
             title="Median number of outliers of the Gauss-Newton part, first and last epoch:\n"
-            + outliers,
+            + "; ".join(outliers),
         ),
     }
 

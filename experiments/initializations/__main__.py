@@ -20,7 +20,7 @@ from matplotlib.ticker import PercentFormatter
 import gdjax as gd
 from experiments.shared import command
 from experiments.shared.statistics import first_at, medians
-from gdjax.plots.style import CYCLE, style
+from gdjax.plots.style import CYCLE
 from gdjax.plots.sweeps import quantiles
 from gdjax.statistics import median
 
@@ -55,17 +55,6 @@ def slope_of_layer(network: gd.problems.Network, layer: int):
         return jnp.mean(4 * s * (1 - s))
 
     return slope
-
-
-def with_slopes(problem: gd.Problem, images: int) -> dict[str, gd.Metric]:
-    """Return the problem's metrics, plus the mean slope of each hidden layer."""
-    few = problem.data[0][:images]
-    return dict(problem.metrics) | {
-        f"slope_{layer}": gd.Metric(
-            slope_of_layer(problem.network, layer), few, long_name=f"slope of hidden layer {layer}"
-        )
-        for layer in range(1, len(problem.network.widths) - 1)
-    }
 
 
 def numbers(dataset: xr.Dataset) -> dict:
@@ -122,8 +111,7 @@ def by_initializer(dataset: xr.Dataset) -> dict[str, xr.Dataset]:
             "epochs": (before.cost.dims, epochs),
         }
     )
-    names = dataset.attrs["initializers"]
-    return {name: results.isel(initializer=index) for index, name in enumerate(names)}
+    return {name: results.sel(initializer=name) for name in dataset.initializer.values}
 
 
 def plot(dataset: xr.Dataset) -> dict:
@@ -132,65 +120,65 @@ def plot(dataset: xr.Dataset) -> dict:
     Infinite medians of epochs are drawn above the number of epochs of the runs.
     """
     epochs = float(dataset.epoch[-1])
-    with style():
-        figure = Figure(figsize=(12, 8.5))
-        (after, fast), (before, slope) = figure.subplots(2, 2, sharex=True)
-        never = 1.15 * epochs
-        for number, (name, runs) in enumerate(by_initializer(dataset).items()):
-            middle = {key: quantiles(values.values, (0.5,))[0] for key, values in runs.items()}
-            scale = runs.init_scale.values
-            label, marker = name.replace("_", "-"), MARKERS[number % len(MARKERS)]
-            look: dict = {"color": CYCLE[number % len(CYCLE)], "marker": marker, "label": label}
-            after.plot(scale, middle["accuracy_after"], **look)
-            dotted = look | {"marker": "", "linestyle": ":", "label": None}
-            after.plot(scale, middle["accuracy_before"], **dotted)
-            finite = np.isfinite(middle["epochs"])
-            fast.plot(scale, np.where(finite, middle["epochs"], never), **look)
-            before.plot(scale, middle["cost_before"], **look)
-            slope.plot(scale, middle["slope"], **look)
-        after.set(title="After training", ylabel="test accuracy\n(dotted: before training)")
-        after.yaxis.set_major_formatter(PercentFormatter(1.0))
-        after.set_ylim(0, 1)
-        fast.set_title("Epochs to half the baseline cost")
-        fast.set_ylabel("epochs to half the cost of\nthe best constant prediction")
-        fast.set_ylim(0, 1.25 * epochs)
-        ticks = [tick for tick in fast.get_yticks() if tick <= epochs]
-        fast.set_yticks([*ticks, never], [*(f"{tick:g}" for tick in ticks), "never"])
-        before.set(title="Cost before training", ylabel="training cost")
-        slope.set_title("Saturation before training")
-        slope.set_ylabel("mean slope of hidden sigmoids\n(1: largest, 0: saturated)")
-        slope.set_ylim(0, 1.05)
-        for axes in (before, slope):
-            axes.set_xscale("log")
-            axes.xaxis.set_major_formatter("{x:g}")
-            axes.set_xlabel("scale of starting weights (1: the initializer's default)")
-        slope.legend(loc="lower left")
-        figure.suptitle("Effect of the initial scale (medians over seeds)")
+    figure = Figure(figsize=(12, 8.5))
+    (after, fast), (before, slope) = figure.subplots(2, 2, sharex=True)
+    never = 1.15 * epochs
+    for number, (name, runs) in enumerate(by_initializer(dataset).items()):
+        middle = {key: quantiles(values.values, (0.5,))[0] for key, values in runs.items()}
+        scale = runs.init_scale.values
+        label, marker = name.replace("_", "-"), MARKERS[number % len(MARKERS)]
+        look: dict = {"color": CYCLE[number % len(CYCLE)], "marker": marker, "label": label}
+        after.plot(scale, middle["accuracy_after"], **look)
+        dotted = look | {"marker": "", "linestyle": ":", "label": None}
+        after.plot(scale, middle["accuracy_before"], **dotted)
+        finite = np.isfinite(middle["epochs"])
+        fast.plot(scale, np.where(finite, middle["epochs"], never), **look)
+        before.plot(scale, middle["cost_before"], **look)
+        slope.plot(scale, middle["slope"], **look)
+    after.set(title="After training", ylabel="test accuracy\n(dotted: before training)")
+    after.yaxis.set_major_formatter(PercentFormatter(1.0))
+    after.set_ylim(0, 1)
+    fast.set_title("Epochs to half the baseline cost")
+    fast.set_ylabel("epochs to half the cost of\nthe best constant prediction")
+    fast.set_ylim(0, 1.25 * epochs)
+    ticks = [tick for tick in fast.get_yticks() if tick <= epochs]
+    fast.set_yticks([*ticks, never], [*(f"{tick:g}" for tick in ticks), "never"])
+    before.set(title="Cost before training", ylabel="training cost")
+    slope.set_title("Saturation before training")
+    slope.set_ylabel("mean slope of hidden sigmoids\n(1: largest, 0: saturated)")
+    slope.set_ylim(0, 1.05)
+    for axes in (before, slope):
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.set_xlabel("scale of starting weights (1: the initializer's default)")
+    slope.legend(loc="lower left")
+    figure.suptitle("Effect of the initial scale (medians over seeds)")
     return {"starts": figure}
 
 
 def run(config: Config) -> xr.Dataset:
     """Return all runs, with a dimension `initializer` in the order of the config."""
-    problems = {
-        name: gd.problems.digits(config.data, initializer=name) for name in config.initializers
-    }
-    any_problem = next(iter(problems.values()))
-    epoch = gd.descent.steps_for(1, any_problem.samples, config.batch_size)
+    names = list(config.initializers)
+    problems = [gd.problems.digits(config.data, initializer=name) for name in names]
+    epoch = gd.descent.steps_for(1, problems[0].samples, config.batch_size)
     axes = gd.axes(
         init_scale=np.geomspace(config.smallest, config.largest, config.scales),
         learning_rate=config.learning_rates,
         seed=range(config.seeds),
     )
-    names = ["cost", "test_accuracy", "slope_1", "slope_2", "outcome"]
     steps, sweeps = config.epochs * epoch, []
-    for problem in problems.values():
-        options: dict = {"record_every": epoch, "metrics": with_slopes(problem, config.images)}
+    for problem in problems:
+        slopes = {}
+        for n in (1, 2):
+            function, images = slope_of_layer(problem.network, n), problem.data[0][: config.images]
+            name = f"slope of hidden layer {n}"
+            slopes[f"slope_{n}"] = gd.Metric(function, images, long_name=name)
+        options: dict = {"record_every": epoch, "metrics": dict(problem.metrics) | slopes}
         runs = gd.sweep(problem, axes, steps, batch_size=config.batch_size, **options)
-        sweeps.append(runs[names])
-    joined = xr.concat(sweeps, "initializer")
-    return joined.assign_coords(epoch=("step", joined.step.values / epoch)).assign_attrs(
-        initializers=list(problems), baseline=any_problem.baseline
-    )
+        sweeps.append(runs[["cost", "test_accuracy", *slopes]])
+    joined = xr.concat(sweeps, "initializer").assign_attrs(baseline=problems[0].baseline)
+    epochs = joined.step.values / epoch
+    return joined.assign_coords(initializer=names, epoch=("step", epochs))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from experiments.shared import command
 from gdjax import statistics
 from gdjax.descent import OUTCOMES
 from gdjax.plots import sweeps as plots
-from gdjax.plots.style import BLACK, BLUE, VERMILLION, Figure, label_log_axis, style
+from gdjax.plots.style import BLACK, BLUE, VERMILLION, Figure, label_log_axis
 
 INITIALIZERS = {"relu": "he"}  # other activations use the fan-in initializer
 
@@ -44,12 +44,6 @@ class Config:
     fine_rates: int = 40  # number of rates of the fine grid, geometrically spaced
 
 
-def by_activation(dataset):
-    """Yield the name and the results of each network."""
-    for index, name in enumerate(dataset.attrs["activations"]):
-        yield name, dataset.isel(activation=index)
-
-
 def best_index(runs: xr.Dataset) -> int:
     """Return the index of the learning rate with the lowest median final cost."""
     return int(np.argmin(statistics.medians(runs.cost.values[..., -1])[0]))
@@ -58,8 +52,7 @@ def best_index(runs: xr.Dataset) -> int:
 def alternates(trains: np.ndarray) -> np.ndarray:
     """Return, for each seed, whether some rate succeeds above a rate that fails.
 
-    Args:
-        trains: whether each run trains, [rates, seeds], with ascending rates.
+    The argument says whether each run trains, [rates, seeds], with ascending rates.
     """
     return np.any(trains[1:] & ~trains[:-1], axis=0)
 
@@ -68,10 +61,6 @@ def borders(rates: np.ndarray, trains: np.ndarray) -> tuple[np.ndarray, np.ndarr
     """Return the smallest rate that fails and the largest that succeeds, by seed.
 
     The first is NaN if no rate fails, and the second if no rate succeeds.
-
-    Args:
-        rates: learning rates, ascending.
-        trains: whether each run trains, [rates, seeds].
     """
     failure = np.where(trains.all(axis=0), np.nan, rates[np.argmin(trains, axis=0)])
     last = rates[len(rates) - 1 - np.argmax(trains[::-1], axis=0)]
@@ -82,7 +71,8 @@ def numbers(dataset: xr.Dataset) -> dict:
     """Return the best rate by training cost, its accuracy, and counts of outcomes."""
     summary: dict = {}
     rates = dataset.learning_rate.values
-    for name, runs in by_activation(dataset):
+    for name in dataset.activation.values:
+        runs = dataset.sel(activation=name)
         half, low, high = statistics.medians(runs.test_accuracy.values[..., -1])
         best = best_index(runs)
         trains = runs.trains.values.astype(bool)
@@ -109,31 +99,31 @@ def numbers(dataset: xr.Dataset) -> dict:
 
 def trained_sets(dataset: xr.Dataset) -> Figure:
     """Draw the learning rates at which training succeeds, with one panel per network."""
-    networks = dict(by_activation(dataset))
-    with style():
-        figure = Figure(figsize=(6.5 * len(networks), 5.0))
-        panels = figure.subplots(1, len(networks), squeeze=False)[0]
-        for axes, (name, runs) in zip(panels, networks.items(), strict=True):
-            rates, trains = runs.fine_rate.values, runs.trains.values.astype(bool)
-            seeds = np.arange(trains.shape[1])
-            x, y = np.meshgrid(rates, seeds, indexing="ij")
-            for side, marker, color, label in (
-                (trains, "o", BLUE, "trains"),
-                (~trains, "x", VERMILLION, "does not train"),
-            ):
-                axes.plot(x[side], y[side], marker, color=color, label=label, markersize=4)
-            alternate = np.sum(alternates(trains))
-            axes.set_title(f"{name}: alternating outcomes for {alternate} of {len(seeds)} starts")
-            best = runs.learning_rate.values[best_index(runs)]
-            if rates[0] <= best <= rates[-1]:
-                axes.axvline(best, color=BLACK, linestyle=":", linewidth=1.5)
-            axes.set_xscale("log")
-            axes.xaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
-            label_log_axis(axes.xaxis)
-            axes.set(xlabel="learning rate", yticks=seeds)
-        panels[0].set_ylabel("starting point")
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=2)
+    names = dataset.activation.values
+    figure = Figure(figsize=(6.5 * len(names), 5.0))
+    panels = figure.subplots(1, len(names), squeeze=False)[0]
+    for axes, name in zip(panels, names, strict=True):
+        runs = dataset.sel(activation=name)
+        rates, trains = runs.fine_rate.values, runs.trains.values.astype(bool)
+        seeds = np.arange(trains.shape[1])
+        x, y = np.meshgrid(rates, seeds, indexing="ij")
+        for side, marker, color, label in (
+            (trains, "o", BLUE, "trains"),
+            (~trains, "x", VERMILLION, "does not train"),
+        ):
+            axes.plot(x[side], y[side], marker, color=color, label=label, markersize=4)
+        alternate = np.sum(alternates(trains))
+        axes.set_title(f"{name}: alternating outcomes for {alternate} of {len(seeds)} starts")
+        best = runs.learning_rate.values[best_index(runs)]
+        if rates[0] <= best <= rates[-1]:
+            axes.axvline(best, color=BLACK, linestyle=":", linewidth=1.5)
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
+        label_log_axis(axes.xaxis)
+        axes.set(xlabel="learning rate", yticks=seeds)
+    panels[0].set_ylabel("starting point")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2)
     return figure
 
 
@@ -161,15 +151,16 @@ def run(config: Config) -> xr.Dataset:
             )
         )
     joined = xr.concat(parts, "activation", combine_attrs="drop")
-    joined = joined.assign_attrs(activations=list(config.activations))
-    return joined.assign_coords(epoch=("step", joined.step.values / epoch))
+    epochs = joined.step.values / epoch
+    return joined.assign_coords(activation=list(config.activations), epoch=("step", epochs))
 
 
 def plot(dataset: xr.Dataset) -> dict:
     """Draw outcomes and curves of each network, and rates that work, by start."""
     images = {}
     rates = dataset.learning_rate.values
-    for name, runs in by_activation(dataset):
+    for name in dataset.activation.values:
+        runs = dataset.sel(activation=name)
         images[f"ends_{name}"] = plots.outcomes_by_setting(
             plots.Setting("learning_rate", rates),
             runs.test_accuracy.values[..., -1],

@@ -31,7 +31,7 @@ from experiments.shared.trees import datasets, tree_of
 from gdjax.minima import count_kinds, count_minima
 from gdjax.plots import minima
 from gdjax.plots.barriers import barrier_matrix
-from gdjax.plots.style import BLACK, CYCLE, GREY, Figure, style
+from gdjax.plots.style import BLACK, CYCLE, GREY, Figure
 from gdjax.statistics import median, share
 
 
@@ -40,54 +40,39 @@ class Config:
     """Networks, and settings of their training."""
 
     seeds: int = 32  # number of starting points of each digit network
-    hidden: tuple[int, ...] = (2,)  # numbers of hidden neurons of the XOR networks
     xor_decay: tuple[float, ...] = (0.0, 1e-4)  # weight decays of the XOR networks, a census each
     xor_steps: int = 5_000  # number of descent steps of the XOR networks
-    xor_rate: float = 2.0  # learning rate of the XOR networks
-    xor_scale: float = 3.0  # standard deviation of the starting weights and biases
     xor_seeds: int = 150  # number of starting points of each XOR network
     data: str = "mnist5k"  # name of the data set of the digits
     images: int = 100  # number of training images of 28x28 digits
     widths: tuple[int, ...] = (16, 16)  # neurons in each hidden layer, for the 28x28 digits
     decay: float = 1e-3  # weight decay of the digit networks
     steps: int = 5000  # number of descent steps of the digit networks
-    learning_rate: float = 3.0  # learning rate of the digit networks, with momentum
-    momentum: float = 0.9  # coefficient of heavy-ball momentum
-    polishing: int = 100  # maximum number of Newton steps in polishing an end point
-    key: int = 0  # seed of the random probes and of the matching of neurons
 
 
-def census(config: Config, problem: gd.Problem, steps: int, rule: Callable, seeds: int):
+def census(problem: gd.Problem, steps: int, rule: Callable, seeds: int) -> xr.Dataset:
     """Return the census of the minima reached by descents from all starts."""
     grid = gd.axes(seed=range(seeds))
     runs = gd.sweep(problem, grid, steps, make_optimizer=rule, record_every=steps, metrics={})
-    ends, key = ends_of(problem, runs), jax.random.key(config.key)
-    result = count_minima(problem, ends, key=key, max_steps=config.polishing)
+    result = count_minima(problem, ends_of(problem, runs), key=jax.random.key(0), max_steps=100)
     return result.assign_coords(seed=("run", runs.seed.values))
 
 
 def run(config: Config) -> xr.DataTree:
     """Return a tree with a census for each case; underscores replace spaces in names."""
-    plain = partial(optax.sgd, learning_rate=config.xor_rate)
-    heavy = partial(optax.sgd, learning_rate=config.learning_rate, momentum=config.momentum)
-    cases: dict[str, tuple] = {
-        f"XOR 2-{hidden}-1" + (f", decay {decay:g}" if decay else ""): (
-            xor(hidden, decay, config.xor_scale),
-            config.xor_steps,
-            plain,
-            config.xor_seeds,
-        )
-        for hidden in config.hidden
-        for decay in config.xor_decay
-    }
+    plain = partial(optax.sgd, learning_rate=2.0)
+    heavy = partial(optax.sgd, learning_rate=3.0, momentum=0.9)
+    cases = {}
+    for decay in config.xor_decay:
+        name = "XOR 2-2-1" + (f", decay {decay:g}" if decay else "")
+        cases[name] = census(xor(2, decay, 3.0), config.xor_steps, plain, config.xor_seeds)
     digits = gd.problems.few_digits(
         config.data, samples=config.images, widths=config.widths, decay=config.decay
     )
     name = "-".join(map(str, (784, *config.widths, 10)))
-    cases[f"digits {name}"] = (digits, config.steps, heavy, config.seeds)
+    cases[f"digits {name}"] = census(digits, config.steps, heavy, config.seeds)
     results = {
-        name.replace(" ", "_"): census(config, *case).assign_attrs(title=name)
-        for name, case in cases.items()
+        name.replace(" ", "_"): case.assign_attrs(title=name) for name, case in cases.items()
     }
     return tree_of(results, seeds=config.seeds)
 
@@ -100,16 +85,16 @@ def by_case(tree: xr.DataTree) -> dict[str, xr.Dataset]:
 
 def summary_of(census: xr.Dataset) -> dict[str, Any]:
     """Return counts of end points, and costs, barriers and accuracies of minima."""
-    found = census.sizes["minimum"]
+    num_minima = census.sizes["minimum"]
     summary: dict[str, Any] = {
         f"runs_{kind.replace(' ', '_')}": count for kind, count in count_kinds(census).items()
     }
-    summary |= {"minima": found, "manifolds_at_most": census.sizes["manifold"]}
+    summary |= {"minima": num_minima, "manifolds_at_most": census.sizes["manifold"]}
     if "unseen_mass" in census:
         for name in ("unseen_mass_high", "unseen_number_low"):
             value = float(census[name])
             summary[name] = None if np.isnan(value) else value
-    if found:
+    if num_minima:
         inside = census.minimum_of.values >= 0
         runs = int(census["count"][0])
         summary |= {
@@ -119,10 +104,10 @@ def summary_of(census: xr.Dataset) -> dict[str, Any]:
             "cost_highest": float(census.minimum_cost[-1]),
             "polishing_moved_beyond_1": np.sum(census.moved.values[inside] > 1),
         }
-    if found <= 6:
+    if num_minima <= 6:
         summary["each_found_by"] = census["count"].values
         summary["each_costs"] = census.minimum_cost.values
-    if "test_accuracy" in census and found:
+    if "test_accuracy" in census and num_minima:
         accuracy = census.test_accuracy.values
         summary |= {
             "accuracy_of_the_lowest": accuracy[0],
@@ -149,73 +134,68 @@ def counts_by_tolerance(cases: Mapping[str, xr.Dataset]) -> Figure:
     """Draw the number of minima of each census against the tolerance for their distance."""
     first = next(iter(cases.values()))
     tolerance = first.tolerance.values
-    with style():
-        figure = Figure(figsize=(10.4, 4.8))
-        axes = figure.subplots()
-        for (name, census), color in zip(cases.items(), CYCLE, strict=False):
-            look: dict = {"color": color, "drawstyle": "steps-post", "label": name}
-            axes.plot(tolerance, census.clusters.values, **look)
-        chosen = first.attrs["distance_tolerance"]
-        axes.axvline(chosen, color=GREY, linestyle="--", linewidth=1.5, label="chosen")
-        axes.set(xscale="log", xlim=(tolerance[0], tolerance[-1]))
-        axes.set_ylim(-0.02 * axes.get_ylim()[1], None)  # a line at 0 remains visible
-        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_xlabel("distance within which end points count as one minimum")
-        axes.set_ylabel("number of minima")
-        axes.set_title("Number of minima, by the tolerance for their distance")
-        figure.legend(loc="outside right center")
+    figure = Figure(figsize=(10.4, 4.8))
+    axes = figure.subplots()
+    for (name, census), color in zip(cases.items(), CYCLE, strict=False):
+        look: dict = {"color": color, "drawstyle": "steps-post", "label": name}
+        axes.plot(tolerance, census.clusters.values, **look)
+    chosen = first.attrs["distance_tolerance"]
+    axes.axvline(chosen, color=GREY, linestyle="--", linewidth=1.5, label="chosen")
+    axes.set(xscale="log", xlim=(tolerance[0], tolerance[-1]))
+    axes.set_ylim(-0.02 * axes.get_ylim()[1], None)  # a line at 0 remains visible
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("distance within which end points count as one minimum")
+    axes.set_ylabel("number of minima")
+    axes.set_title("Number of minima, by the tolerance for their distance")
+    figure.legend(loc="outside right center")
     return figure
 
 
-def accuracies(cases: Mapping[str, xr.Dataset]) -> Figure:
+def accuracies(name: str, census: xr.Dataset) -> Figure:
     """Draw the accuracy of each minimum against its cost.
 
     The area of a dot is proportional to the number of runs that ended in the minimum.
     """
-    with style():
-        figure = Figure(figsize=(5.4 * len(cases) + 0.6, 5.0))
-        panels = figure.subplots(1, len(cases), squeeze=False)[0]
-        for axes, (name, census), color in zip(panels, cases.items(), CYCLE, strict=False):
-            cost, accuracy = census.minimum_cost.values, census.test_accuracy.values
-            look: dict = {"edgecolors": BLACK, "color": color, "alpha": 0.8}
-            axes.scatter(cost, accuracy, s=45 * census["count"].values, **look)
-            lowest = cost.argmin()
-            look |= {"color": CYCLE[3], "alpha": 1, "zorder": 3, "marker": "*", "s": 330}
-            axes.scatter(cost[lowest], accuracy[lowest], label="lowest found", **look)
-            axes.set_xlabel("cost of the minimum, with weight decay")
-            axes.set_title(
-                f"{name}:\nlowest minimum: accuracy {accuracy[lowest]:.1%},\n"
-                f"highest accuracy: {np.max(accuracy):.1%}"
-            )
-            axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-            axes.legend(loc="upper right")
-        panels[0].set_ylabel("test accuracy")
+    figure = Figure(figsize=(6.0, 5.0))
+    axes = figure.subplots()
+    cost, accuracy = census.minimum_cost.values, census.test_accuracy.values
+    look: dict = {"edgecolors": BLACK, "color": CYCLE[0], "alpha": 0.8}
+    axes.scatter(cost, accuracy, s=45 * census["count"].values, **look)
+    lowest = cost.argmin()
+    look |= {"color": CYCLE[3], "alpha": 1, "zorder": 3, "marker": "*", "s": 330}
+    axes.scatter(cost[lowest], accuracy[lowest], label="lowest found", **look)
+    axes.set(xlabel="cost of the minimum, with weight decay", ylabel="test accuracy")
+    axes.set_title(
+        f"{name}:\nlowest minimum: accuracy {accuracy[lowest]:.1%},\n"
+        f"highest accuracy: {np.max(accuracy):.1%}"
+    )
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.legend(loc="upper right")
     return figure
 
 
 def plot(tree: xr.DataTree) -> dict:
-    """Draw frequencies, counts by tolerance, and maps and barriers of digit networks."""
+    """Draw frequencies, counts by tolerance, and maps and barriers of the digit network."""
     cases = by_case(tree)
     figures = {"tolerances": counts_by_tolerance(cases)}
-    several = {name: census for name, census in cases.items() if census.sizes["minimum"] > 1}
-    for name, census in several.items():
-        file, found, runs = name.replace(" ", "_"), census.sizes["minimum"], census.sizes["run"]
-        if found <= 30 and "decay" in name:
+    for name, census in cases.items():
+        file, count, runs = name.replace(" ", "_"), census.sizes["minimum"], census.sizes["run"]
+        if 1 < count <= 30 and "decay" in name:
             figures[f"frequencies_{file.replace(',', '')}"] = minima.frequencies(
-                census, title=f"{name}: {found} minima of {runs} runs"
+                census, title=f"{name}: {count} minima of {runs} runs"
             ).figure
-        if "test_accuracy" not in census:
-            continue
-        figures[f"map_{file}"] = minima.embedding(
-            census, title=f"{name}: minima of {runs} runs"
-        ).figure
-        figures[f"barriers_{file}"] = barrier_matrix(
-            {"straight": census.barrier.values, "after matching": census.matched_barrier.values},
-            unit="minimum",
-            title=f"{name}: barriers between pairs of minima",
-        )
-    classifiers = {name: census for name, census in several.items() if "test_accuracy" in census}
-    return figures | ({"worth": accuracies(classifiers)} if classifiers else {})
+        if count > 1 and "test_accuracy" in census:
+            figures[f"map_{file}"] = minima.embedding(
+                census, title=f"{name}: minima of {runs} runs"
+            ).figure
+            barriers, matched = census.barrier.values, census.matched_barrier.values
+            figures[f"barriers_{file}"] = barrier_matrix(
+                {"straight": barriers, "after matching": matched},
+                unit="minimum",
+                title=f"{name}: barriers between pairs of minima",
+            )
+            figures["worth"] = accuracies(name, census)
+    return figures
 
 
 if __name__ == "__main__":

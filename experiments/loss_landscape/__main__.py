@@ -36,9 +36,7 @@ class Config:
     learning_rates: tuple[float, float, float] = (0.03, 2.0, 30.0)  # too small, good and too large
     epochs: int = 20  # number of passes over the training set
     batch_size: int = 32  # number of images per step
-    seed: int = 0  # seed of the starting point and of the order of mini-batches in the figures
-    seeds: int = 16  # number of starting points for the statistics
-    direction_seed: int = 0  # seed of the random directions
+    seeds: int = 16  # number of starting points for the statistics; the first is in the figures
     snapshots: int = 100  # approximate number of snapshots of the parameters along the descent
     points: int = 51  # number of grid points along each side of a plane
     reach: float = 15.0  # half the side length of the planes around the end point
@@ -54,6 +52,11 @@ BRANCHES = ("too small", "good", "too large")
 RISE_AT = 5.0  # distance at which the rise of the cost is reported
 
 
+def directions(problem, run, view: str) -> dict:
+    """Return the two directions of a view from the end point of a descent."""
+    return landscape.plane_directions(problem, run.params, view, key=jax.random.key(0))
+
+
 def trajectory_and_lines(config: Config, problem, rule, seed: int, along, points: int):
     """Return one descent, and parts of a tree with its trajectory and the cost on lines.
 
@@ -65,44 +68,30 @@ def trajectory_and_lines(config: Config, problem, rule, seed: int, along, points
     run = with_snapshots(problem, rule, steps, every, batch_size=config.batch_size, seed=seed)
     way = landscape.trajectory_plane(problem, run.snapshots, step=run.snapshot_step, points=points)
     accuracy = float(run.metrics["test_accuracy"][-1])
-    parts = {"way": way.assign_attrs(outcome=str(run.outcome), test_accuracy=accuracy, seed=seed)}
+    parts = {"way": way.assign_attrs(outcome=str(run.outcome), test_accuracy=accuracy)}
     for view in VIEWS:
-        name, first = next(iter(directions(config, problem, run, view).items()))
-        line = landscape.line(problem, run.params, first, along, name=name)
-        parts[f"line_{view}"] = line.assign_attrs(view=VIEWS[view], seed=config.direction_seed)
+        name, first = next(iter(directions(problem, run, view).items()))
+        parts[f"line_{view}"] = landscape.line(problem, run.params, first, along, name=name)
     return run, parts
-
-
-def directions(config: Config, problem, run, view: str) -> dict:
-    """Return the two directions of a view from the end point of a descent."""
-    key = jax.random.key(config.direction_seed)
-    return landscape.plane_directions(problem, run.params, view, key=key)
-
-
-def planes(config: Config, problem, run) -> dict[str, xr.Dataset]:
-    """Return the cost on the planes of all views around the end point of a descent."""
-    side = np.linspace(-config.reach, config.reach, config.points)
-    return {
-        view: landscape.plane(
-            problem, run.params, directions(config, problem, run, view), side, side
-        ).assign_attrs(view=text, seed=config.direction_seed)
-        for view, text in VIEWS.items()
-    }
 
 
 def run(config: Config) -> xr.DataTree:
     """Return a tree with a branch per rate, and statistics over starts in "seeds"."""
     problem = gd.problems.digits(config.data, samples=config.samples)
     full, step = np.linspace(-config.reach, config.reach, 301), config.reach / 150
-    few = np.array([-RISE_AT, -step, 0, step, RISE_AT])  # enough for the statistics over starts
+    coarse = np.array([-RISE_AT, -step, 0, step, RISE_AT])  # enough for the statistics over starts
+    side = np.linspace(-config.reach, config.reach, config.points)
     tree, rows = {}, []
     for branch, rate in zip(BRANCHES, config.learning_rates, strict=True):
         rule = optax.sgd(rate)  # one for all starts, so that they share a compilation
-        run, parts = trajectory_and_lines(config, problem, rule, config.seed, full, config.points)
-        for name, records in (parts | planes(config, problem, run)).items():
+        run, parts = trajectory_and_lines(config, problem, rule, 0, full, config.points)
+        for view in VIEWS:
+            around = directions(problem, run, view)
+            parts[view] = landscape.plane(problem, run.params, around, side, side)
+        for name, records in parts.items():
             tree[f"{branch}/{name}"] = records.assign_attrs(learning_rate=rate)
         starts = range(config.seeds)
-        ways = [trajectory_and_lines(config, problem, rule, k, few, 5)[1] for k in starts]
+        ways = [trajectory_and_lines(config, problem, rule, k, coarse, 5)[1] for k in starts]
         rows.append([statistics_of_end(way) for way in ways])
     seeds = xr.Dataset(
         {

@@ -10,7 +10,6 @@ width 256 (published for 784-512-512-512-10: 0.742 before, 0.088 after). The bar
 almost zero: 0.02 at width 16, 0.0005 at width 64 and zero at width 256.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -26,7 +25,7 @@ from experiments.shared.runs import ends_of
 from gdjax import minima
 from gdjax.minima import matching, symmetry
 from gdjax.plots.barriers import barrier_matrix
-from gdjax.plots.style import BLACK, CYCLE, GREY, Figure, style
+from gdjax.plots.style import BLACK, CYCLE, Figure
 
 KINDS = ("straight", "matched by weights", "matched by activations", "curved")
 
@@ -130,31 +129,16 @@ def of_pairs(matrix):
 
 
 def kinds_of(dataset, name):
-    """Return cost or accuracy along paths, by kind of path, without NaN padding.
-
-    The paths connect networks of one width.
-    """
-    return {
-        str(kind): dataset[name].sel(kind=kind).dropna("pair", how="all").values
-        for kind in dataset.kind.values
-    }
+    """Return cost or accuracy along paths of one width, by kind of path, without NaN padding."""
+    return {kind: dataset[name].sel(kind=kind).dropna("pair", how="all").values for kind in KINDS}
 
 
 def barriers_of(dataset):
     """Return the barriers between networks of one width, by kind of path."""
     along = kinds_of(dataset, "cost_along")
+    barriers = {kind: np.asarray(minima.path_barrier(along[kind])) for kind in KINDS}
     every = {KINDS[0]: of_pairs(dataset.barrier), KINDS[1]: of_pairs(dataset.matched_barrier)}
-    return {
-        kind: every[kind] if kind in every else np.asarray(minima.path_barrier(along[kind]))
-        for kind in KINDS
-    }
-
-
-def medians(dataset) -> str:
-    """Format median barriers for one width: straight, matched by weights, and curved."""
-    barriers = barriers_of(dataset)
-    straight, matched, curved = (np.median(barriers[KINDS[kind]]) for kind in (0, 1, 3))
-    return f"{straight:.2g} straight, {matched:.2g} matched, {curved:.2g} curved"
+    return barriers | every
 
 
 def numbers(dataset: xr.Dataset) -> dict:
@@ -182,92 +166,59 @@ def numbers(dataset: xr.Dataset) -> dict:
     return summary
 
 
-def profiles(by_name: Mapping[str, xr.Dataset], *, baseline: float, title: str) -> Figure:
-    """Draw cost and accuracy along paths, with one column per network architecture.
+def profiles(dataset: xr.Dataset) -> Figure:
+    """Draw cost and accuracy along paths, with one column per width.
 
     Each kind of path has one color. The line is the median over pairs; the band spans all pairs.
-
-    Args:
-        by_name: costs and test accuracies along paths, by architecture.
-        baseline: cost of the best constant prediction.
-        title: title of the figure.
     """
-    with style():
-        figure = Figure(figsize=(4.2 * len(by_name) + 0.8, 7.8))
-        panels = figure.subplots(2, len(by_name), squeeze=False, sharex=True, sharey="row")
-        for (top, bottom), (name, one) in zip(panels.T, by_name.items(), strict=True):
-            for axes, along in ((top, "cost_along"), (bottom, "accuracy_along")):
-                for color, (kind, values) in zip(CYCLE, kinds_of(one, along).items(), strict=False):
-                    ends = values.min(0), values.max(0)
-                    axes.fill_between(one.t, *ends, color=color, alpha=0.2, linewidth=0)
-                    axes.plot(one.t, np.median(values, axis=0), color=color, label=kind)
-            pairs = len(values)
-            top.set_title(f"{name} ({pairs} pair{'s' * (pairs != 1)})")
-            top.axhline(baseline, color=BLACK, linestyle=":", linewidth=1.5)
-            bottom.set_xlabel("position on the path")
-            bottom.set_xticks([0, 0.5, 1], ["first\nnetwork", "middle", "second\nnetwork"])
-        top, bottom = panels[:, 0]
-        look: dict = {"ha": "center", "va": "bottom", "fontsize": 11}
-        top.text(0.5, baseline, "best constant prediction", **look)
-        top.set_ylim(0, max(top.get_ylim()[1], 1.12 * baseline))
-        top.set_ylabel("training cost")
-        bottom.set(ylabel="test accuracy", ylim=(0, 1))
-        bottom.yaxis.set_major_formatter(PercentFormatter(1.0))
-        handles, labels = top.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
-        figure.suptitle(title, x=0.02, ha="left")
-    return figure
-
-
-def barrier_distributions(by_name: Mapping[str, xr.Dataset], *, title: str) -> Figure:
-    """Draw the barrier of every pair by architecture and kind of path, with medians."""
-    with style():
-        figure = Figure(figsize=(9.6, 5))
-        axes = figure.subplots()
-        rng = np.random.default_rng(0)  # for horizontal offsets, so that all points are visible
-        width = 0.8 / len(KINDS)
-        for group, one in enumerate(by_name.values()):
-            for number, (kind, values) in enumerate(barriers_of(one).items()):
-                position = group + (number - (len(KINDS) - 1) / 2) * width
-                color, half = CYCLE[number % len(CYCLE)], float(np.median(values))
-                x = position + rng.uniform(-0.3, 0.3, len(values)) * width
-                axes.plot(x, values, "o", color=color, alpha=0.45, markersize=5, markeredgewidth=0)
-                look: dict = {"color": color, "linewidth": 3.5, "solid_capstyle": "butt"}
-                ends = position + np.array([-0.42, 0.42]) * width
-                axes.plot(ends, [half, half], label=kind if group == 0 else None, **look)
-                look: dict = {"textcoords": "offset points", "ha": "center", "fontsize": 11}
-                top = (position, max(float(values.max()), half))
-                axes.annotate(f"{half:.2g}", top, xytext=(0, 5), **look)
-        axes.set_xticks(range(len(by_name)), list(by_name))
-        axes.set_ylabel("barrier in training cost")
-        axes.set_ylim(bottom=-0.01 * axes.get_ylim()[1])
-        axes.axhline(0, color=GREY, linewidth=1, zorder=0)
-        axes.legend(title="path (bar and number: median)", loc="best")
-        axes.set_title(title)
+    widths, baseline = dataset.width.values, dataset.attrs["baseline"]
+    figure = Figure(figsize=(4.2 * len(widths) + 0.8, 7.8))
+    panels = figure.subplots(2, len(widths), squeeze=False, sharex=True, sharey="row")
+    for (top, bottom), width in zip(panels.T, widths, strict=True):
+        one = dataset.sel(width=width)
+        for axes, along in ((top, "cost_along"), (bottom, "accuracy_along")):
+            for color, (kind, values) in zip(CYCLE, kinds_of(one, along).items(), strict=False):
+                ends = values.min(0), values.max(0)
+                axes.fill_between(one.t, *ends, color=color, alpha=0.2, linewidth=0)
+                axes.plot(one.t, np.median(values, axis=0), color=color, label=kind)
+        pairs = len(values)
+        top.set_title(f"784-{width}-{width}-10 ({pairs} pair{'s' * (pairs != 1)})")
+        top.axhline(baseline, color=BLACK, linestyle=":", linewidth=1.5)
+        bottom.set_xlabel("position on the path")
+        bottom.set_xticks([0, 0.5, 1], ["first\nnetwork", "middle", "second\nnetwork"])
+    top, bottom = panels[:, 0]
+    look: dict = {"ha": "center", "va": "bottom", "fontsize": 11}
+    top.text(0.5, baseline, "best constant prediction", **look)
+    top.set_ylim(0, max(top.get_ylim()[1], 1.12 * baseline))
+    top.set_ylabel("training cost")
+    bottom.set(ylabel="test accuracy", ylim=(0, 1))
+    bottom.yaxis.set_major_formatter(PercentFormatter(1.0))
+    handles, labels = top.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    barriers = barriers_of(dataset.isel(width=0))
+    straight, matched, _, curved = (f"{np.median(barriers[kind]):.2g}" for kind in KINDS)
+    figure.suptitle(
+        f"Between networks 784-{widths[0]}-{widths[0]}-10: median barriers {straight} straight, "
+        f"{matched} matched, {curved} curved",
+        x=0.02,
+        ha="left",
+    )
     return figure
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw costs along paths, barriers of all pairs, and matrices of the first width."""
-    by_name = {f"784-{w}-{w}-10": dataset.sel(width=w) for w in dataset.width.values}
-    name, narrow = next(iter(by_name.items()))
-    runs = narrow.run.values[narrow.cost.notnull()]
+    """Draw costs along paths, and matrices of barriers of the first width."""
+    narrow = dataset.isel(width=0)
+    runs, width = narrow.run.values[narrow.cost.notnull()], narrow.width.item()
     finite = narrow.sel(run=runs, other=runs)
-    matrices = {"before": finite.barrier.values, "after": finite.matched_barrier.values}
-    return {
-        "along": profiles(
-            by_name,
-            baseline=dataset.attrs["baseline"],
-            title=f"Between networks {name}: median barriers {medians(narrow)}",
-        ),
-        "barriers": barrier_distributions(
-            by_name, title=f"Median barriers of {name}: {medians(narrow)}"
-        ),
-        "matrix": barrier_matrix(
-            {f"{when} matching": matrix for when, matrix in matrices.items()},
-            title=f"Barriers between {len(runs)} networks {name}",
-        ),
-    }
+    matrix = barrier_matrix(
+        {
+            "before matching": finite.barrier.values,
+            "after matching": finite.matched_barrier.values,
+        },
+        title=f"Barriers between {len(runs)} networks 784-{width}-{width}-10",
+    )
+    return {"along": profiles(dataset), "matrix": matrix}
 
 
 if __name__ == "__main__":

@@ -28,17 +28,12 @@ from gdjax.curvature import (
 from gdjax.descent import non_euclidean_descent
 from gdjax.statistics import median
 
+# Norm of the steps, whether they are scaled by the dual norm of the gradient, and title.
 CASES = {
-    "sign_scaled": ("linf", True),
-    "sign_plain": ("linf", False),
-    "muon_scaled": ("spectral", True),
-    "muon_plain": ("spectral", False),
-}
-TITLES = {
-    "sign_scaled": "Sign descent, scaled steps",
-    "sign_plain": "Sign descent, steps of fixed length",
-    "muon_scaled": "Muon without momentum, scaled steps",
-    "muon_plain": "Muon without momentum, steps of fixed length",
+    "sign_scaled": ("linf", True, "Sign descent, scaled steps"),
+    "sign_plain": ("linf", False, "Sign descent, steps of fixed length"),
+    "muon_scaled": ("spectral", True, "Muon without momentum, scaled steps"),
+    "muon_plain": ("spectral", False, "Muon without momentum, steps of fixed length"),
 }
 
 
@@ -59,7 +54,7 @@ class Config:
 
 def recorded(config: Config, problem: gd.Problem, case: str, rates) -> xr.Dataset:
     """Return the cost, and the sharpness and step curvature in units of the limit."""
-    norm, scaled = CASES[case]
+    norm, scaled, _ = CASES[case]
     metrics: dict[str, Callable] = {
         "sharpness": generalized_sharpness_metric,
         "step_curvature": step_curvature_metric,
@@ -102,7 +97,8 @@ def numbers(tree: xr.DataTree) -> dict:
 def plot(tree: xr.DataTree) -> dict:
     """Draw the generalized sharpness for all starts, with one panel per case."""
     label = "generalized sharpness,\nin units of the limit"
-    return {"edges": edges.sharpness_curves(tree, TITLES, "sharpness", label=label)}
+    titles = {case: title for case, (*_, title) in CASES.items()}
+    return {"edges": edges.sharpness_curves(tree, titles, "sharpness", label=label)}
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from matplotlib.ticker import MultipleLocator
 
 import gdjax as gd
 from experiments.shared import command
-from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, ORANGE, style
+from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, ORANGE
 from gdjax.statistics import mean
 
 from .model import Config, exponent_costs, valleys
@@ -33,26 +33,21 @@ SPLITS = {
 }
 
 
-def problems(config: Config) -> list[gd.Problem]:
-    """Return the problem of each data set."""
+def run(config: Config) -> xr.Dataset:
+    """Return results of decays on all data sets, and costs of power decays."""
     kinds: tuple[dict[str, Any], ...] = ({}, {"activation": "tanh", "loss": "cross_entropy"})
     widths = (config.width, config.width)
-    return [
+    problems = [
         gd.problems.digits(name, widths=widths, samples=config.samples, **kind)
         for name, kind in zip(config.data, kinds, strict=False)
     ]
-
-
-def run(config: Config) -> xr.Dataset:
-    """Return results of decays on all data sets, and costs of power decays."""
-    every = problems(config)
-    parts = [valleys(config, *pair) for pair in zip(every, config.rates, strict=False)]
-    on_digits = exponent_costs(config, every[0]).values
-    dataset = xr.concat(parts, "data")
+    parts = [valleys(config, *pair) for pair in zip(problems, config.rates, strict=False)]
+    on_digits = exponent_costs(config, problems[0]).values
     return (
-        dataset.assign(exponent_cost=(("exponent", "peak", "start"), on_digits))
+        xr.concat(parts, "data")
+        .assign(exponent_cost=(("exponent", "peak", "start"), on_digits))
         .assign_coords(exponent=list(config.exponents), peak=np.geomspace(*config.peaks))
-        .assign_attrs(data_sets=list(config.data))
+        .assign_coords(data=list(config.data[: len(parts)]))
     )
 
 
@@ -104,42 +99,14 @@ def tuned_costs(dataset: xr.Dataset) -> xr.DataArray:
 def numbers(dataset: xr.Dataset) -> dict:
     """Return falls, gains and shares with intervals, and the best exponent."""
     summary: dict = {}
-    for number, name in enumerate(dataset.attrs["data_sets"]):
-        entries = numbers_of_valley(dataset.isel(data=number))
+    for name in dataset["data"].values:
+        entries = numbers_of_valley(dataset.sel(data=name))
         summary |= {f"{name}_{key}": value for key, value in entries.items()}
-    return summary | numbers_of_exponents(dataset)
-
-
-def numbers_of_valley(part: xr.Dataset) -> dict:
-    """Return costs, falls, gains and shares on one data set."""
-    finite = np.isfinite(part.parted).all(["part", "directions"]) & np.isfinite(part.end)
-    by_branch = {
-        "fall": part.begin - part.end,
-        "gain": part.continued - part.end,
-        **{f"overlap_{k}": part.overlap.sel(directions=k) for k in part.directions.values},
-    }
-    summary: dict = {
-        "diverged": int((~finite).sum()),
-        "line_error": float(abs(part.line.sum("direction") + part.line_rest - part.total).max()),
-        "by_step": {},
-    }
-    for key, values in by_branch.items():
-        summary[key] = with_interval(values.mean("branch_step").values)
-    summary |= {key: with_interval(values) for key, values in shares(part).items()}
-    for index, step in enumerate(part.branch_step.values):
-        rows = shares(part.isel(branch_step=[index]))
-        summary["by_step"][str(step)] = {key: with_interval(row) for key, row in rows.items()}
-    return summary
-
-
-def numbers_of_exponents(dataset: xr.Dataset) -> dict:
-    """Return the best exponent, and how often it is the best one of resampled starts."""
     exponents, costs = dataset.exponent.values, dataset.exponent_cost.values
-    starts = costs.shape[-1]
+    starts, lowest = costs.shape[-1], tuned_costs(dataset).values.argmin()
     drawn = np.random.default_rng(0).integers(starts, size=(RESAMPLES, starts))
     resampled = costs[..., drawn].mean(axis=-1).min(axis=1)  # [exponents, resamples]
-    lowest = int(tuned_costs(dataset).values.argmin())
-    return {
+    return summary | {
         "digits_exponent": exponents[lowest],
         "digits_exponent_share": np.mean(resampled.argmin(axis=0) == lowest),
         "digits_exponent_at_an_end": lowest in (0, len(exponents) - 1),
@@ -147,9 +114,28 @@ def numbers_of_exponents(dataset: xr.Dataset) -> dict:
     }
 
 
+def numbers_of_valley(part: xr.Dataset) -> dict:
+    """Return costs, falls, gains and shares on one data set."""
+    finite = np.isfinite(part.parted).all(["part", "directions"]) & np.isfinite(part.end)
+    of_branches = {"fall": part.begin - part.end, "gain": part.continued - part.end}
+    of_branches |= {f"overlap_{k}": part.overlap.sel(directions=k) for k in part.directions.values}
+    by_start = {key: one.mean("branch_step").values for key, one in of_branches.items()}
+    by_start |= shares(part)
+    by_step = {}
+    for index, step in enumerate(part.branch_step.values):
+        rows = shares(part.isel(branch_step=[index]))
+        by_step[str(step)] = {key: with_interval(row) for key, row in rows.items()}
+    return {
+        "diverged": int((~finite).sum()),
+        "line_error": float(abs(part.line.sum("direction") + part.line_rest - part.total).max()),
+        "by_step": by_step,
+        **{key: with_interval(values) for key, values in by_start.items()},
+    }
+
+
 def decays_and_shares(dataset: xr.Dataset) -> Figure:
     """Draw one row per data set: decays of one start, and shares for all starts."""
-    names, k = dataset.attrs["data_sets"], int(dataset.directions[len(dataset.directions) // 2])
+    names, k = dataset["data"].values, int(dataset.directions[len(dataset.directions) // 2])
     labels = {
         f"steep_decay_{k}": f"decay only in top {k},\nconstant rate in the rest",
         f"rest_decay_{k}": f"decay only in the rest,\nconstant rate in top {k}",
@@ -157,62 +143,55 @@ def decays_and_shares(dataset: xr.Dataset) -> Figure:
         f"off_{k}": f"gradient projected\noff top {k}",
         "averaged": "averaged weights,\nconstant rate",
     }
-    with style():
-        figure = Figure(figsize=(15, 4.4 * len(names)))
-        panels = figure.subplots(len(names), 3, squeeze=False, width_ratios=(4, 3, 4))
-        for number, ((left, middle, right), name) in enumerate(zip(panels, names, strict=True)):
-            part = dataset.isel(data=number)
-            left.plot(part.record, part.trunk_cost, color=GREY, label="constant rate")
-            for index, first in enumerate(part.branch_step.values):
-                label = "decay to 0" if index == 0 else None
-                costs = part.branch_cost.isel(branch_step=index)
-                left.plot(first + part.decay_record, costs, color=BLUE, label=label)
-            left.set(yscale="log", xlabel="step", ylabel="cost", title=f"{name}: one start")
-            left.legend()
-            fall = (part.begin - part.end).sum("branch_step")
-            for (split, label), color in zip(SPLITS.items(), CYCLE, strict=False):
-                share = -part[split].sum("branch_step").cumsum("direction") / fall
-                values = share.transpose("start", "direction").values
-                k = np.arange(1, values.shape[1] + 1)
-                middle.plot(k, np.nanmean(values, axis=0), color=color, label=label)
-                ends = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
-                middle.fill_between(k, *ends, color=color, alpha=0.15, linewidth=0)
-            middle.axhline(1, color=BLACK, linestyle=":", linewidth=1)
-            middle.set(xlabel="number k of directions", ylabel="share of the fall")
-            middle.set_title("Split of the fall")
-            middle.legend(fontsize="small", loc="upper left", bbox_to_anchor=(0, 0.97))
-            of_part = shares(part)
-            for height, values in enumerate(of_part[key] for key in labels):
-                right.plot(values, np.full(len(values), height), "o", color=ORANGE, alpha=0.5)
-                right.plot(np.nanmean(values), height, "|", color=BLACK, markersize=14)
-            right.axvline(0, color=GREY, linestyle=":")
-            right.axvline(1, color=BLACK, linestyle=":", linewidth=1)
-            right.xaxis.set_major_locator(MultipleLocator(0.5))
-            right.set_yticks(range(len(labels)), list(labels.values()))
-            right.invert_yaxis()
-            right.set(xlabel="share of the full decay", title="Interventions")
-    return figure
-
-
-def exponents(dataset: xr.Dataset) -> Figure:
-    """Draw the cost with tuned peak rate against the exponent of the decay."""
-    exponent = dataset.exponent.values
-    with style():
-        figure = Figure(figsize=(8, 4.6))
-        axes = figure.subplots()
-        axes.plot(exponent, tuned_costs(dataset), "o-", color=BLUE)
-        axes.set_xscale("symlog", linthresh=0.125)  # shows the exponent 0
-        axes.set_xticks(exponent, [f"{p:g}" for p in exponent], minor=False)
-        axes.minorticks_off()
-        axes.set_ylim(bottom=0)
-        axes.set(xlabel="exponent p of the decay $(1 - z/N)^p$", ylabel="cost after the decay")
-        axes.set_title("Digits, best of the peak rates for each exponent")
+    figure = Figure(figsize=(15, 4.4 * len(names)))
+    panels = figure.subplots(len(names), 3, squeeze=False, width_ratios=(4, 3, 4))
+    for (left, middle, right), name in zip(panels, names, strict=True):
+        part = dataset.sel(data=name)
+        left.plot(part.record, part.trunk_cost, color=GREY, label="constant rate")
+        for index, first in enumerate(part.branch_step.values):
+            label = "decay to 0" if index == 0 else None
+            costs = part.branch_cost.isel(branch_step=index)
+            left.plot(first + part.decay_record, costs, color=BLUE, label=label)
+        left.set(yscale="log", xlabel="step", ylabel="cost", title=f"{name}: one start")
+        left.legend()
+        fall = (part.begin - part.end).sum("branch_step")
+        for (split, label), color in zip(SPLITS.items(), CYCLE, strict=False):
+            share = -part[split].sum("branch_step").cumsum("direction") / fall
+            values = share.transpose("start", "direction").values
+            k = np.arange(1, values.shape[1] + 1)
+            middle.plot(k, np.nanmean(values, axis=0), color=color, label=label)
+            ends = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
+            middle.fill_between(k, *ends, color=color, alpha=0.15, linewidth=0)
+        middle.axhline(1, color=BLACK, linestyle=":", linewidth=1)
+        middle.set(xlabel="number k of directions", ylabel="share of the fall")
+        middle.set_title("Split of the fall")
+        middle.legend(fontsize="small", loc="upper left", bbox_to_anchor=(0, 0.97))
+        of_part = shares(part)
+        for height, values in enumerate(of_part[key] for key in labels):
+            right.plot(values, np.full(len(values), height), "o", color=ORANGE, alpha=0.5)
+            right.plot(np.nanmean(values), height, "|", color=BLACK, markersize=14)
+        right.axvline(0, color=GREY, linestyle=":")
+        right.axvline(1, color=BLACK, linestyle=":", linewidth=1)
+        right.xaxis.set_major_locator(MultipleLocator(0.5))
+        right.set_yticks(range(len(labels)), list(labels.values()))
+        right.invert_yaxis()
+        right.set(xlabel="share of the full decay", title="Interventions")
     return figure
 
 
 def plot(dataset: xr.Dataset) -> Mapping:
     """Draw decays and shares for each data set, and costs against the exponent."""
-    return {"valleys": decays_and_shares(dataset), "exponents": exponents(dataset)}
+    exponent = dataset.exponent.values
+    figure = Figure(figsize=(8, 4.6))
+    axes = figure.subplots()
+    axes.plot(exponent, tuned_costs(dataset), "o-", color=BLUE)
+    axes.set_xscale("symlog", linthresh=0.125)  # shows the exponent 0
+    axes.set_xticks(exponent, [f"{p:g}" for p in exponent], minor=False)
+    axes.minorticks_off()
+    axes.set_ylim(bottom=0)
+    axes.set(xlabel="exponent p of the decay $(1 - z/N)^p$", ylabel="cost after the decay")
+    axes.set_title("Digits, best of the peak rates for each exponent")
+    return {"valleys": decays_and_shares(dataset), "exponents": figure}
 
 
 if __name__ == "__main__":

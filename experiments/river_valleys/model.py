@@ -5,7 +5,7 @@ import tempfile
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,6 @@ from gdjax.sweeps.dataset import from_named
 
 NODES = 6  # number of points of the Gauss-Legendre rule along a line
 RTOL = 1e-2  # tolerance of the residuals of eigenpairs, relative to the largest eigenvalue
-STEEP = ("second_order", "line", "end_line")  # by direction
 CONSTANT, DECAY, FROZEN = (1.0, 1.0), (1.0, 0.0), (0.0, 0.0)
 # First and last multipliers of the learning rate, for the steep part and the other part of the
 # gradient.
@@ -115,36 +114,17 @@ def parted_sgd(
     return optax.GradientTransformation(init, update)
 
 
-class Changes(NamedTuple):
-    """Parts of the change of the cost from one point to another.
-
-    Args:
-        total: change of the cost.
-        second_order: contribution of each direction to the expansion at the first point.
-        rest: contribution of the orthogonal complement to this expansion.
-        remainder: total change minus the expansion: terms of third and higher order.
-        line: contribution of each direction to the integral of the gradient along the straight line
-            between the points.
-        line_rest: contribution of the orthogonal complement to this integral.
-    """
-
-    total: Float[Array, ""]
-    second_order: Float[Array, " k"]
-    rest: Float[Array, ""]
-    remainder: Float[Array, ""]
-    line: Float[Array, " k"]
-    line_rest: Float[Array, ""]
-
-
 def split_change(
     problem: gd.Problem, first: PyTree, last: PyTree, vectors: Float[Array, "k n"]
-) -> Changes:
+) -> dict[str, Float[Array, "..."]]:
     """Split the change of a cost between two points by orthonormal directions.
 
-        C(w + d) - C(w) = sum_i (g_i d_i + d_i (H d)_i / 2) + rest + remainder
-                        = sum_i d_i times integral over s in [0, 1] of grad C(w + s d)_i + line rest
+        total = C(w + d) - C(w) = sum(second_order) + rest + remainder = sum(line) + line_rest
+        second_order_i = g_i d_i + d_i (H d)_i / 2
+        line_i = d_i times integral over s in [0, 1] of grad C(w + s d)_i
 
-    For eigenvectors, d_i (H d)_i = lambda_i d_i^2.
+    For eigenvectors, d_i (H d)_i = lambda_i d_i^2. The contributions of the orthogonal complement
+    are `rest` and `line_rest`; the remainder contains the terms of third and higher order.
     """
     w, unravel = ravel_pytree(first)
     d = ravel_pytree(last)[0] - w
@@ -162,8 +142,14 @@ def split_change(
     slopes = jax.lax.map(lambda s: gradient(w + s * d), jnp.asarray((nodes + 1) / 2, w.dtype))
     average = jnp.asarray(weights / 2, w.dtype) @ slopes
     line = along * (vectors @ average)
-    rest, line_rest = expansion - jnp.sum(second_order), d @ average - jnp.sum(line)
-    return Changes(total, second_order, rest, total - expansion, line, line_rest)
+    return {
+        "total": total,
+        "second_order": second_order,
+        "rest": expansion - jnp.sum(second_order),
+        "remainder": total - expansion,
+        "line": line,
+        "line_rest": d @ average - jnp.sum(line),
+    }
 
 
 def unraveled(problem: gd.Problem):
@@ -186,7 +172,7 @@ def trunks_and_decays(
     The decays leave a trunk at `config.branch_steps`; their snapshots begin at the first of them.
     """
     make_optimizer = partial(warm_up_stable_decay, warm_up_steps=config.warm_up_steps)
-    steps, scalars = list(config.branch_steps), ["learning_rate", "decay_start", "decay_steps"]
+    steps = list(config.branch_steps)
     branches = gd.axes(
         leaving=gd.zip_axes(branch_step=steps, decay_start=steps),
         decay_steps=[config.decay_steps],
@@ -210,11 +196,10 @@ def trunks_and_decays(
         for start in range(config.starts):
             run = {"learning_rate": rate, "decay_start": 0, "decay_steps": 0, "seed": start}
             runs = gd.branch(store, run, branches, problem=problem, make_optimizer=make_optimizer)
-            single = ("decay_steps", "learning_rate", "seed", "data_seed")
-            runs = runs.isel(dict.fromkeys(single, 0)).transpose("leaving", ...)
-            decays.append(snapshots(problem, runs))
-    stored = trunks.isel(dict.fromkeys(scalars, 0)).transpose("start", ...)
-    return snapshots(problem, stored), np.stack(decays)
+            runs = runs.squeeze(["decay_steps", "learning_rate", "seed", "data_seed"])
+            decays.append(snapshots(problem, runs.transpose("leaving", ...)))
+    trunks = trunks.squeeze(["learning_rate", "decay_start", "decay_steps"])
+    return snapshots(problem, trunks.transpose("start", ...)), np.stack(decays)
 
 
 @partial(jax.jit, static_argnames="count")
@@ -227,12 +212,6 @@ def steep_directions(problem: gd.Problem, points: PyTree, count: int, key: Array
         return vectors, pairs.status == EigenpairsStatus.CONVERGED
 
     return jax.lax.map(one, points)
-
-
-@jax.jit
-def costs_of(problem: gd.Problem, points: PyTree) -> Float[Array, " points"]:
-    """Return the full-batch cost at each point."""
-    return jax.lax.map(lambda params: gd.problems.evaluate(problem, params), points)
 
 
 def interventions(
@@ -252,24 +231,21 @@ def interventions(
     settings += [(k, *pair) for pair in PARTS.values() for k in config.directions]
     columns = np.array([(k, *steep, *rest) for k, steep, rest in settings]).T
     names = ("directions", "steep_first", "steep_last", "rest_first", "rest_last")
-    index = np.arange(len(points))
+    index, steps = np.arange(len(points)), config.decay_steps
+
+    def init(key, *, point):
+        return unravel(jnp.asarray(points, jnp.float32)[point])
+
     runs = gd.sweep(
-        dataclasses.replace(
-            problem,
-            init=lambda key, *, point: unravel(jnp.asarray(points, jnp.float32)[point]),
-            metrics=NOTHING,
-            provenance=None,
-        ),
+        dataclasses.replace(problem, init=init, provenance=None),
         gd.axes(
             leaving=gd.zip_axes(point=index, basis=index, data_seed=config.starts + index),
             setting=gd.zip_axes(**dict(zip(names, columns, strict=True))),
         ),
-        config.decay_steps,
-        make_optimizer=partial(
-            parted_sgd, learning_rate=rate, bases=bases, decay_steps=config.decay_steps
-        ),
+        steps,
+        make_optimizer=partial(parted_sgd, learning_rate=rate, bases=bases, decay_steps=steps),
         batch_size=config.batch_size,
-        record_every=config.decay_steps,
+        record_every=steps,
     )
     final = runs.cost.transpose("leaving", "setting", "step").values[..., -1]
     parted = final[:, len(WHOLE) :].reshape(len(points), len(PARTS), len(config.directions))
@@ -290,8 +266,12 @@ def valleys(config: Config, problem: gd.Problem, rate: float) -> xr.Dataset:
     def points(vectors):
         return unravel(jnp.asarray(vectors).reshape(-1, vectors.shape[-1]))
 
+    @jax.jit
+    def evaluate(bare, points):
+        return jax.lax.map(lambda params: gd.problems.evaluate(bare, params), points)
+
     def costs(vectors):
-        return np.asarray(costs_of(bare, points(vectors))).reshape(vectors.shape[:-1])
+        return np.asarray(evaluate(bare, points(vectors))).reshape(vectors.shape[:-1])
 
     count, key = max(config.directions), jax.random.key(0)
     bases, converged = steep_directions(bare, points(begin), count, key)
@@ -309,15 +289,12 @@ def valleys(config: Config, problem: gd.Problem, rate: float) -> xr.Dataset:
     of_branches = {
         "converged": converged & end_converged,
         "overlap": np.stack(overlaps, axis=1),
-        **split(bare, points(begin), points(end), bases)._asdict(),
-        "end_line": split(bare, points(begin), points(end), end_bases).line,
+        **split(bare, points(begin), points(end), bases),
+        "end_line": split(bare, points(begin), points(end), end_bases)["line"],
         **interventions(config, bare, rate, begin.reshape(-1, begin.shape[-1]), np.asarray(bases)),
     }
-    dims = {
-        "overlap": ("directions",),
-        "parted": ("part", "directions"),
-        **dict.fromkeys(STEEP, ("direction",)),
-    }
+    dims = {"overlap": ("directions",), "parted": ("part", "directions")}
+    dims |= dict.fromkeys(("second_order", "line", "end_line"), ("direction",))
     at, spacing = ("start", "branch_step"), max(1, length // 10)
     records = np.arange(0, length + 1, spacing)
     columns = {

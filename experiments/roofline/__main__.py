@@ -33,7 +33,7 @@ from matplotlib.figure import Figure
 import gdjax as gd
 from experiments.shared import command
 from gdjax import slabs
-from gdjax.plots.style import BLUE, GREY, style
+from gdjax.plots.style import BLUE, GREY
 from gdjax.sweeps.absent_device import (
     Loop,
     absent_device,
@@ -126,43 +126,30 @@ def microseconds(config: Config, step: Loop, waits: float) -> np.ndarray:
 
 def run(config: Config) -> xr.Dataset:
     """Return kernels, loops, transfers and predicted times by program."""
-    cases = [
-        (order, size, networks, optimizer)
-        for order in config.orders
-        for networks, optimizer in product(config.networks, config.optimizers)
-        for size in (config.batch_sizes if order != "whole" else (None,))
-    ]
     parts = []
-    for order, size, networks, optimizer in cases:
-        block, by_hand = (
-            function(config, order, size, networks, optimizer)
-            for function in (compiled_sweep, compiled_by_hand)
-        )
-        step, step_by_hand = loop_over_steps(block), loop_over_steps(by_hand)
-        # The loop over chunks, and the branches for the record and for each metric.
-        outer = [loop for loop in loops(block) if loop.trip_count is None]
-        waits = sum(loop.num_inner for loop in outer) / config.record_every
-        parts.append(
-            xr.Dataset(
-                {
-                    "kernels": len(step.kernels),
-                    "kernels_by_hand": len(step_by_hand.kernels),
-                    "unknown_loops": len(outer),
-                    "transfers": len(TRANSFERS.findall(block.executable.as_text())),
-                    "is_step_known": step.trip_count is not None,
-                    "bytes": sum(kernel.bytes for kernel in step.kernels),
-                    "operations": sum(kernel.operations for kernel in step.kernels),
-                    "microseconds": ("bound", microseconds(config, step, waits)),
-                    "microseconds_by_hand": ("bound", microseconds(config, step_by_hand, 0.0)),
-                },
-                {
-                    "order": order,
-                    "batch_size": size or 0,
-                    "networks": networks,
-                    "optimizer": optimizer,
-                },
+    for order, networks, optimizer in product(config.orders, config.networks, config.optimizers):
+        for size in config.batch_sizes if order != "whole" else (None,):
+            block, by_hand = (
+                function(config, order, size, networks, optimizer)
+                for function in (compiled_sweep, compiled_by_hand)
             )
-        )
+            step, step_by_hand = loop_over_steps(block), loop_over_steps(by_hand)
+            # The loop over chunks, and the branches for the record and for each metric.
+            outer = [loop for loop in loops(block) if loop.trip_count is None]
+            waits = sum(loop.num_inner for loop in outer) / config.record_every
+            columns = {
+                "kernels": len(step.kernels),
+                "kernels_by_hand": len(step_by_hand.kernels),
+                "unknown_loops": len(outer),
+                "transfers": len(TRANSFERS.findall(block.executable.as_text())),
+                "is_step_known": step.trip_count is not None,
+                "bytes": sum(kernel.bytes for kernel in step.kernels),
+                "operations": sum(kernel.operations for kernel in step.kernels),
+                "microseconds": ("bound", microseconds(config, step, waits)),
+                "microseconds_by_hand": ("bound", microseconds(config, step_by_hand, 0.0)),
+            }
+            case = {"order": order, "batch_size": size or 0}
+            parts.append(xr.Dataset(columns, case | {"networks": networks, "optimizer": optimizer}))
     return xr.concat(parts, "case", coords="all").assign_attrs(device=config.device)
 
 
@@ -174,30 +161,29 @@ def numbers(dataset: xr.Dataset) -> dict[str, Any]:
 
 def plot(dataset: xr.Dataset) -> dict[str, Figure]:
     """Draw the range of the time of a step for each program, and that of the program by hand."""
-    with style():
-        figure = Figure(figsize=(7, 2 + dataset.sizes["case"] / 4))
-        axes = figure.subplots()
-        rows = np.arange(dataset.sizes["case"])
-        for name, color, shift, label in (
-            ("microseconds", BLUE, -0.15, "gdjax"),
-            ("microseconds_by_hand", GREY, 0.15, "by hand"),
-        ):
-            low, high = dataset[name].values.T
-            axes.hlines(rows + shift, low, high, color=color, lw=3, label=label)
-        names = ("order", "batch_size", "networks", "optimizer")
-        columns = (dataset[name].values.tolist() for name in names)
-        axes.set_yticks(
-            rows,
-            [
-                f"{order}{f' {size}' if size else ''}, {networks:,} networks, {optimizer}"
-                for order, size, networks, optimizer in zip(*columns, strict=True)
-            ],
-        )
-        axes.invert_yaxis()
-        axes.set_xscale("log")
-        axes.set_xlabel("predicted time of a step (microseconds)")
-        axes.set_title(f"Predicted times on an {dataset.device.upper()}")
-        axes.legend()
+    figure = Figure(figsize=(7, 2 + dataset.sizes["case"] / 4))
+    axes = figure.subplots()
+    rows = np.arange(dataset.sizes["case"])
+    for name, color, shift, label in (
+        ("microseconds", BLUE, -0.15, "gdjax"),
+        ("microseconds_by_hand", GREY, 0.15, "by hand"),
+    ):
+        low, high = dataset[name].values.T
+        axes.hlines(rows + shift, low, high, color=color, lw=3, label=label)
+    names = ("order", "batch_size", "networks", "optimizer")
+    columns = (dataset[name].values.tolist() for name in names)
+    axes.set_yticks(
+        rows,
+        [
+            f"{order}{f' {size}' if size else ''}, {networks:,} networks, {optimizer}"
+            for order, size, networks, optimizer in zip(*columns, strict=True)
+        ],
+    )
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    axes.set_xlabel("predicted time of a step (microseconds)")
+    axes.set_title(f"Predicted times on an {dataset.device.upper()}")
+    axes.legend()
     return {"roofline": figure}
 
 

@@ -33,7 +33,7 @@ from scipy import stats
 import gdjax as gd
 from experiments.shared import command
 from experiments.shared.images import image_regression, shrunk
-from gdjax.plots.style import CYCLE, Figure, style
+from gdjax.plots.style import CYCLE, Figure
 from gdjax.sensitivity import HypergradientStatus, hypergradient
 from gdjax.statistics import mean, paired
 from gdjax.sweeps import Axes
@@ -108,11 +108,11 @@ def learn(config: Config, problem: gd.Problem) -> xr.Dataset:
     path: list[Any] = [knots]
     first = gradients(knots, True)
     for _ in range(config.iterations):
-        found = gradients(knots, False)
-        updates, state = rule.update(jnp.mean(found.gradient, axis=0), state)
+        result = gradients(knots, False)
+        updates, state = rule.update(jnp.mean(result.gradient, axis=0), state)
         knots = optax.apply_updates(knots, updates)
         path.append(knots)
-        costs.append(np.mean(found.cost))
+        costs.append(np.mean(result.cost))
     last, best = gradients(knots, True), gradients(path[int(np.argmin(costs))], True)
     costs.append(np.mean(last.cost))
     return xr.Dataset(
@@ -206,25 +206,24 @@ def numbers(dataset: xr.Dataset) -> dict:
 def plot(dataset: xr.Dataset) -> dict:
     """Draw the learned schedule beside the tuned ones, and its advantage over each of them."""
     summary = numbers(dataset)
-    with style():
-        figure = Figure(figsize=(12.0, 4.6))
-        left, right = figure.subplots(1, 2)
-        for color, name, peak in zip(CYCLE, SHAPES, dataset.peak.values[0], strict=False):
-            rates = peak * shape_of(name, int(dataset.horizon[0]), dataset)
-            left.plot(rates, label=name, color=color, linewidth=3 if name == "learned" else 1.5)
-        left.set(xlabel="step", ylabel="learning rate", title="Schedules, tuned for this horizon")
-        for k, (name, horizon) in enumerate(product(PROBLEMS, HORIZONS)):
-            value, low, high = np.transpose(summary[f"{name}_advantage_{horizon}"])
-            place = np.arange(1, len(SHAPES)) + 0.12 * (k - 1.5)
-            label = f"{name.replace('_', ' ')}, {horizon} steps"
-            right.errorbar(place, value, [value - low, high - value], fmt="o", label=label)
-        right.axhline(0, color="0.4", linewidth=1)
-        right.set_xticks(range(1, len(SHAPES)), SHAPES[1:], fontsize="small", rotation=10)
-        right.set_ylabel("log(cost / cost of the learned schedule)")
-        right.set_title("Advantage of the learned schedule, with 95 % intervals")
-        left.legend(fontsize="small")
-        right.margins(y=0.25)
-        right.legend(fontsize="small", ncols=2, loc="upper center")
+    figure = Figure(figsize=(12.0, 4.6))
+    left, right = figure.subplots(1, 2)
+    for color, name, peak in zip(CYCLE, SHAPES, dataset.peak.values[0], strict=False):
+        rates = peak * shape_of(name, int(dataset.horizon[0]), dataset)
+        left.plot(rates, label=name, color=color, linewidth=3 if name == "learned" else 1.5)
+    left.set(xlabel="step", ylabel="learning rate", title="Schedules, tuned for this horizon")
+    for k, (name, horizon) in enumerate(product(PROBLEMS, HORIZONS)):
+        value, low, high = np.transpose(summary[f"{name}_advantage_{horizon}"])
+        place = np.arange(1, len(SHAPES)) + 0.12 * (k - 1.5)
+        label = f"{name.replace('_', ' ')}, {horizon} steps"
+        right.errorbar(place, value, [value - low, high - value], fmt="o", label=label)
+    right.axhline(0, color="0.4", linewidth=1)
+    right.set_xticks(range(1, len(SHAPES)), SHAPES[1:], fontsize="small", rotation=10)
+    right.set_ylabel("log(cost / cost of the learned schedule)")
+    right.set_title("Advantage of the learned schedule, with 95 % intervals")
+    left.legend(fontsize="small")
+    right.margins(y=0.25)
+    right.legend(fontsize="small", ncols=2, loc="upper center")
     return {"schedules": figure}
 
 

@@ -17,7 +17,7 @@ from itertools import product
 import jax
 import numpy as np
 import xarray as xr
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from matplotlib.ticker import PercentFormatter
 from scipy.stats import spearmanr
 
@@ -32,7 +32,6 @@ from gdjax.plots.style import (
     PURPLE,
     VERMILLION,
     Figure,
-    style,
 )
 
 from . import model as search
@@ -94,32 +93,40 @@ def repetition(config: Config, problem, test, seed: int) -> xr.Dataset:
     columns = zip(*product(*grid.values()), strict=True)
     settings = dict(zip(grid, map(list, columns), strict=True))
     print(f"repetition {seed} ...", flush=True)
-    runs, seconds = search.processor_seconds(
+    runs, duration = search.processor_seconds(
         partial(search.sweep, problem, test, grid, rungs, seed=seed)
     )
     accuracy = runs[METRIC].sel(step=list(rungs)).values.reshape(-1, len(rungs))
-    ended_at = replays.halving(accuracy)
-    results, num_steps = {"seconds.sweep": seconds}, {}
+    ended_at, sizes = replays.halving(accuracy), np.array(settings["batch_size"])
+    best = [replays.selected(accuracy), replays.selected(accuracy, ended_at == len(rungs) - 1)]
+    samples = [rungs[-1] * sizes.sum(), np.sum(np.array(rungs)[ended_at] * sizes)]
+    num_steps, same_rungs = {}, np.nan
+    seconds = dict.fromkeys(["sweep", *SEARCHES], np.nan) | {"sweep": duration}
     for name, batch in (("batches", config.batch), ("single", 1)):
         study = replays.new_study(rungs, seed=seed)
         replays.hyperband(study, settings, accuracy, rungs, trials, batch=batch)
-        results[f"best.{name}"] = replays.best_setting(study, settings)
-        num_steps[name], results[f"samples.{name}"] = replays.steps_and_samples(study)
+        best.append(replays.best_setting(study, settings))
+        num_steps[name], num_samples = replays.steps_and_samples(study)
+        samples.append(num_samples)
     timed = searches(config, problem, seed, rungs) if seed < config.timed else {}
     for name, work in timed.items():
-        result, seconds = search.processor_seconds(work)
+        result, duration = search.processor_seconds(work)
         if name == "dense":
-            results["same_rungs.dense"] = float(np.mean(result.rung.values.ravel() == ended_at))
+            same_rungs = np.mean(result.rung.values.ravel() == ended_at)
         elif name == "single":  # extrapolated from `single_trials` to the steps of all trials
-            seconds *= num_steps[name] / replays.steps_and_samples(result)[0]
-        results[f"seconds.{name}"] = seconds
-    arrays = {
+            duration *= num_steps[name] / replays.steps_and_samples(result)[0]
+        seconds[name] = duration
+    variables = {
         METRIC: (("setting", "rung"), accuracy),
         "test_accuracy": ("setting", runs.test_accuracy.isel(step=-1).values.ravel()),
         "ended_at": ("setting", ended_at),
+        "best": ("search", best),
+        "samples": ("search", samples),
+        "seconds": ("search", list(seconds.values())),
+        "same_rungs": same_rungs,
     }
     coordinates = {name: ("setting", values) for name, values in settings.items()}
-    return xr.Dataset({**arrays, **results}, {**coordinates, "rung": list(rungs)})
+    return xr.Dataset(variables, coordinates | {"rung": list(rungs), "search": list(seconds)})
 
 
 def run(config: Config) -> xr.Dataset:
@@ -128,8 +135,8 @@ def run(config: Config) -> xr.Dataset:
     # Short runs compile the programs, so that measured times do not contain a compilation.
     short = tuple(rung // config.rungs[0] for rung in config.rungs)
     search.sweep(problem, test, axes(config), short, seed=0)
-    few = replace(config, trials=config.batch, single_trials=8)
-    for work in searches(few, problem, 0, short).values():
+    short_config = replace(config, trials=config.batch, single_trials=8)
+    for work in searches(short_config, problem, 0, short).values():
         work()
     parts = [repetition(config, problem, test, seed) for seed in range(config.repetitions)]
     return xr.concat(parts, "repetition", join="exact", data_vars="all", coords="minimal")
@@ -146,31 +153,12 @@ def at_rungs(dataset: xr.Dataset) -> Float[np.ndarray, "repetitions settings run
     return np.nan_to_num(dataset[METRIC].values, nan=-1.0)
 
 
-def selected(dataset: xr.Dataset) -> dict[str, Int[np.ndarray, " repetitions"]]:
-    """Return the index of the setting that each search selects, by repetition."""
-    last = at_rungs(dataset)[..., -1]
-    is_complete = dataset.ended_at.values == dataset.rung.size - 1
-    return {
-        "sweep": np.argmax(last, axis=1),
-        "dense": np.argmax(np.where(is_complete, last, -2.0), axis=1),
-        **{name: dataset[f"best.{name}"].values.astype(int) for name in ("batches", "single")},
-    }
-
-
-def time_shares(dataset: xr.Dataset, name: str) -> Float[np.ndarray, " timed"]:
-    """Return the time of a search relative to the sweep, for timed repetitions."""
-    ratio = (dataset[f"seconds.{name}"] / dataset["seconds.sweep"]).values
-    return ratio[np.isfinite(ratio)]
-
-
 def random_accuracy(
     dataset: xr.Dataset, count: int
 ) -> tuple[Float[np.ndarray, " repetitions"], Float[np.ndarray, " repetitions"]]:
-    """Return the mean results of random searches of `count` settings each.
+    """Return the mean fresh accuracy of random searches of `count` settings each.
 
-    Returns:
-        Mean fresh accuracy of the selected settings, and the share of random searches that select
-        the same setting as the sweep.
+    The second value is the share of searches that select the same setting as the sweep.
     """
     accuracy, same = [], []
     pairs = zip(at_rungs(dataset)[..., -1], fresh_accuracy(dataset), strict=True)
@@ -181,14 +169,6 @@ def random_accuracy(
     return np.array(accuracy), np.array(same)
 
 
-def sample_shares(dataset: xr.Dataset) -> dict[str, Float[np.ndarray, " repetitions"]]:
-    """Return the number of samples of each search relative to the sweep."""
-    full = dataset.rung.values[-1] * int(dataset.batch_size.sum())
-    samples = dataset.rung.values[dataset.ended_at.astype(int)] * dataset.batch_size.values
-    hyperband = {name: dataset[f"samples.{name}"].values / full for name in ("batches", "single")}
-    return {"dense": samples.sum(axis=1) / full, **hyperband}
-
-
 def numbers(dataset: xr.Dataset) -> dict:
     """Return accuracies, relative times, and rank correlations between rungs.
 
@@ -196,11 +176,15 @@ def numbers(dataset: xr.Dataset) -> dict:
     """
     fresh, values = fresh_accuracy(dataset), at_rungs(dataset)
     rows, num_settings = np.arange(len(fresh)), dataset.setting.size
-    settings, samples = selected(dataset), sample_shares(dataset)
+    by_name = {str(name): dataset.sel(search=name) for name in dataset.search.values}
+    sweep = by_name["sweep"]
+    times = {
+        name: (one.seconds / sweep.seconds).dropna("repetition").values
+        for name, one in by_name.items()
+    }
     # Number of random settings that take as much time as successive halving.
-    share = float(np.median(time_shares(dataset, "dense")))
-    count = int(np.clip(round(share * num_settings), 1, num_settings))
-    accuracy = {name: fresh[rows, setting] for name, setting in settings.items()}
+    count = int(np.clip(round(float(np.median(times["dense"])) * num_settings), 1, num_settings))
+    accuracy = {name: fresh[rows, one.best.values] for name, one in by_name.items()}
     accuracy["random"], same_random = random_accuracy(dataset, count)
     result: dict = {
         "num_settings": num_settings,
@@ -208,7 +192,7 @@ def numbers(dataset: xr.Dataset) -> dict:
         "sweep_lowest": accuracy["sweep"].min(),
         "sweep_share": 1.0,
         "random_same": same_random.sum(),
-        "dense_same_rungs": float(dataset["same_rungs.dense"].min()),
+        "dense_same_rungs": float(dataset.same_rungs.min()),
     }
     for name, of_search in accuracy.items():
         result[f"{name}_accuracy"] = statistics.mean(of_search)[:3]
@@ -216,15 +200,15 @@ def numbers(dataset: xr.Dataset) -> dict:
             points = statistics.paired(100 * accuracy["sweep"], 100 * of_search)
             result[f"{name}_difference"] = points[:3]
     for name in SEARCHES:
-        shares = time_shares(dataset, name)
+        one, shares = by_name[name], times[name]
         result |= {
             f"{name}_time": [np.median(shares), shares.min(), shares.max()],
-            f"{name}_samples": statistics.median(samples[name])[:3],
-            f"{name}_same": int(np.sum(settings[name] == settings["sweep"])),
+            f"{name}_samples": statistics.median((one.samples / sweep.samples).values)[:3],
+            f"{name}_same": int((one.best == sweep.best).sum()),
         }
     for rung in range(values.shape[-1] - 1):
         correlation = [spearmanr(one[:, rung], one[:, -1]).statistic for one in values]
-        best = values[rows, settings["sweep"], rung]
+        best = values[rows, sweep.best.values, rung]
         rank = 1 + np.sum(values[..., rung] > best[:, None], axis=1)
         result[f"correlation_{rung}"] = statistics.median(correlation)[:3]
         result[f"rank_of_best_{rung}"] = [int(np.median(rank)), rank.min(), rank.max()]
@@ -238,27 +222,26 @@ def plot(dataset: xr.Dataset) -> dict:
     """
     summary, rungs = numbers(dataset), dataset.rung.values
     ended_at, values = dataset.ended_at.values[0], at_rungs(dataset)[0]
-    best = int(selected(dataset)["sweep"][0])
-    with style():
-        figure = Figure(figsize=(15, 5.5))
-        *scatters, last = figure.subplots(1, len(rungs))
-        for rung, axes in enumerate(scatters):
-            for chosen, color, label in (
-                (ended_at <= rung, GREY, "stopped at this rung or before"),
-                (ended_at > rung, BLUE, "continued"),
-            ):
-                x, y = values[chosen, rung], values[chosen, -1]
-                axes.plot(x, y, "o", color=color, markersize=4, alpha=0.7, label=label)
-            look: dict = {"color": VERMILLION, "markersize": 13, "zorder": 4}
-            axes.plot(*values[best, [rung, -1]], "*", label="selected by the sweep", **look)
-            axes.set_xlabel(f"validation accuracy at step {rungs[rung]:,}")
-            axes.set_title(f"Rank correlation {summary[f'correlation_{rung}'][0]:.2f}")
-        scatters[0].set_ylabel(f"validation accuracy at step {rungs[-1]:,}")
-        scatters[0].legend(loc="lower right")
-        draw_budgets(last, dataset, summary)
-        for axes in (*scatters, last):
-            for axis in (axes.xaxis, axes.yaxis):
-                axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    best = int(dataset.best.sel(search="sweep")[0])
+    figure = Figure(figsize=(15, 5.5))
+    *scatters, last = figure.subplots(1, len(rungs))
+    for rung, axes in enumerate(scatters):
+        for chosen, color, label in (
+            (ended_at <= rung, GREY, "stopped at this rung or before"),
+            (ended_at > rung, BLUE, "continued"),
+        ):
+            x, y = values[chosen, rung], values[chosen, -1]
+            axes.plot(x, y, "o", color=color, markersize=4, alpha=0.7, label=label)
+        look: dict = {"color": VERMILLION, "markersize": 13, "zorder": 4}
+        axes.plot(*values[best, [rung, -1]], "*", label="selected by the sweep", **look)
+        axes.set_xlabel(f"validation accuracy at step {rungs[rung]:,}")
+        axes.set_title(f"Rank correlation {summary[f'correlation_{rung}'][0]:.2f}")
+    scatters[0].set_ylabel(f"validation accuracy at step {rungs[-1]:,}")
+    scatters[0].legend(loc="lower right")
+    draw_budgets(last, dataset, summary)
+    for axes in (*scatters, last):
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     return {"search": figure}
 
 
@@ -283,8 +266,8 @@ def draw_budgets(axes, dataset: xr.Dataset, summary: dict) -> None:
     axes.axvline(0.25, color=GREY, linewidth=1, linestyle="--")
     ends = np.array([summary[f"{name}_accuracy"][1:] for name in points])
     bottom, top = ends.min(), ends.max()
-    room = max(top - bottom, 0.01)  # all interval ends may be equal
-    axes.set(ylim=(bottom - 0.1 * room, top + 0.9 * room), xscale="log")
+    height = max(top - bottom, 0.01)  # all interval ends may be equal
+    axes.set(ylim=(bottom - 0.1 * height, top + 0.9 * height), xscale="log")
     axes.set_xlim(left=0.02)
     axes.set_xlabel("processor time relative to the full sweep")
     axes.set_ylabel("test accuracy with fresh seeds")

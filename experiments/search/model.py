@@ -18,6 +18,8 @@ from experiments.shared.images import strided
 
 from . import replays
 
+Grid = Mapping[str, Sequence]  # values along each axis of the grid of settings
+Rungs = Sequence[int]  # numbers of steps
 METRIC = "validation_accuracy"
 RECORD_SAMPLES = 100  # number of images of the recorded training cost, which no search uses
 
@@ -46,7 +48,7 @@ def held_out(name: str, count: int, stride: int) -> tuple[gd.Problem, gd.Metric]
     return gd.problems.digits(split), gd.problems.digits(data).metrics["test_accuracy"]
 
 
-def settings(problem: gd.Problem, rungs: Sequence[int], seed: int) -> dict[str, Any]:
+def settings(problem: gd.Problem, rungs: Rungs, seed: int) -> dict[str, Any]:
     """Return the arguments common to all searches."""
     return {
         "make_optimizer": optax.sgd,
@@ -58,12 +60,7 @@ def settings(problem: gd.Problem, rungs: Sequence[int], seed: int) -> dict[str, 
 
 
 def sweep(
-    problem: gd.Problem,
-    test: gd.Metric,
-    grid: Mapping[str, Sequence],
-    rungs: Sequence[int],
-    *,
-    seed: int,
+    problem: gd.Problem, test: gd.Metric, grid: Grid, rungs: Rungs, *, seed: int
 ) -> xr.Dataset:
     """Return the runs of all settings to the last rung, with final test accuracy."""
     shared = settings(problem, rungs, seed)
@@ -71,9 +68,7 @@ def sweep(
     return gd.sweep(problem, gd.axes(**grid), rungs[-1], **shared)
 
 
-def halving(
-    problem: gd.Problem, grid: Mapping[str, Sequence], rungs: Sequence[int], *, seed: int
-) -> xr.Dataset:
+def halving(problem: gd.Problem, grid: Grid, rungs: Rungs, *, seed: int) -> xr.Dataset:
     """Return the runs of successive halving."""
     return gd.search.successive_halving(
         gd.Sweep(problem, gd.axes(**grid), rungs[-1], **settings(problem, rungs, seed)),
@@ -85,19 +80,9 @@ def halving(
 
 
 def hyperband(
-    problem: gd.Problem,
-    grid: Mapping[str, Sequence],
-    rungs: Sequence[int],
-    trials: int,
-    *,
-    seed: int,
-    **batching,
+    problem: gd.Problem, grid: Grid, rungs: Rungs, trials: int, *, seed: int, **batching
 ) -> optuna.Study:
-    """Return the Optuna study of a Hyperband search.
-
-    `batching` contains the arguments of `gd.search.optimize` that determine which trials are
-    computed together.
-    """
+    """Return the Optuna study of a Hyperband search, with arguments of `gd.search.optimize`."""
     study = replays.new_study(rungs, seed=seed)
     gd.search.optimize(
         gd.Sweep(problem, gd.axes(**grid), rungs[-1], **settings(problem, rungs, seed)),

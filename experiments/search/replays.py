@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import optuna
-from jaxtyping import Float, Int
+from jaxtyping import ArrayLike, Float, Int
 from optuna.trial import TrialState
 
 REDUCTION_FACTOR = 4  # ratio of the number of settings at a rung to the number that continue
@@ -29,9 +29,7 @@ def halving(
 ) -> Int[np.ndarray, " settings"]:
     """Return the index of the last rung each setting reaches in successive halving.
 
-    Args:
-        accuracy: accuracy of each setting at each rung; NaN after a divergence.
-        reduction_factor: ratio of the number of settings at a rung to the number that continue.
+    The accuracy is NaN after a divergence.
     """
     ended_at = np.zeros(len(accuracy), int)
     runs = np.arange(len(accuracy))
@@ -43,16 +41,17 @@ def halving(
     return ended_at
 
 
+def selected(accuracy: Float[np.ndarray, "settings rungs"], is_complete: ArrayLike = True) -> int:
+    """Return the index of the best setting at the last rung, among those that are complete."""
+    return int(np.argmax(np.where(is_complete, np.nan_to_num(accuracy[:, -1], nan=-1.0), -2.0)))
+
+
 def random_search(
     accuracy: Float[np.ndarray, " settings"], count: int, *, draws: int, seed: int
 ) -> Int[np.ndarray, " draws"]:
-    """Return the index of the best of `count` random settings, for several draws.
+    """Return the index of the best of `count` distinct random settings, for several draws.
 
-    Args:
-        accuracy: accuracy of each setting at the last rung; NaN after a divergence.
-        count: number of distinct settings per draw.
-        draws: number of draws.
-        seed: seed of the random draws.
+    The accuracy at the last rung is NaN after a divergence.
     """
     random = np.random.default_rng(seed)
     values = np.nan_to_num(accuracy, nan=-1.0)
@@ -90,13 +89,8 @@ def hyperband(
 ) -> None:
     """Run the trials of a study as `gd.search.optimize` does, on recorded accuracies.
 
-    Args:
-        study: study without trials, to which they are added.
-        settings: values of all settings, for each axis.
-        accuracy: accuracy of each setting at each rung; NaN after a divergence.
-        rungs: numbers of steps of the rungs.
-        num_trials: number of trials.
-        batch: number of trials that are requested together.
+    The trials are added to the study; `batch` of them are requested together. The accuracy of a
+    setting is NaN after a divergence, and the rungs are numbers of steps.
     """
     position = {values: i for i, values in enumerate(zip(*settings.values(), strict=True))}
     distributions = space(settings)

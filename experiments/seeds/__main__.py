@@ -25,7 +25,7 @@ from experiments.shared import command
 from experiments.shared.images import shrunk
 from experiments.shared.runs import crossed_runs
 from experiments.shared.statistics import halves, shares, with_ends
-from gdjax.plots.style import BLUE, GREEN, GREY, VERMILLION, Figure, style
+from gdjax.plots.style import BLUE, GREEN, GREY, VERMILLION, Figure
 from gdjax.statistics import Interval, mean
 
 
@@ -45,12 +45,9 @@ class Config:
 
 
 def weighted(right: np.ndarray, weight: np.ndarray, half: np.ndarray) -> dict[str, float]:
-    """Return statistics of the accuracies of weighted networks.
+    """Return statistics of the accuracies of weighted networks, and on both halves of the images.
 
-    Args:
-        right: whether each network classifies each image correctly, [networks, images].
-        weight: weight of each network; the weights sum to the number of networks.
-        half: whether each image is in the first half.
+    The array `right` has the shape [networks, images]; the weights sum to the number of networks.
     """
     share = weight / weight.sum()
     networks, images = weight.sum(), right.shape[1]
@@ -112,12 +109,12 @@ def disagreement(dataset: xr.Dataset) -> dict[str, Interval]:
     start_sums, order_sums = x.sum(axis=1, keepdims=True), x.sum(axis=0, keepdims=True)
     # For each network and image: the share of the networks paired with it that classify the image
     # correctly.
-    others = {
+    paired = {
         "one_start": (start_sums - x) / (b - 1),
         "one_order": (order_sums - x) / (a - 1),
         "neither": (x.sum(axis=(0, 1)) - start_sums - order_sums + x) / ((a - 1) * (b - 1)),
     }
-    return {f"apart_of_{n}": mean((x + p - 2 * x * p).mean(axis=(1, 2))) for n, p in others.items()}
+    return {f"apart_of_{n}": mean((x + p - 2 * x * p).mean(axis=(1, 2))) for n, p in paired.items()}
 
 
 def intervals(dataset: xr.Dataset) -> dict[str, Interval]:
@@ -169,21 +166,20 @@ def plot(dataset: xr.Dataset) -> dict:
     half = halves(dataset.sizes["image"], np.random.default_rng(0))
     lengths = dataset.epochs.values
     statistics = [intervals(dataset.sel(epochs=epochs)) for epochs in lengths]
-    with style():
-        figure = Figure(figsize=(13, 0.6 + 4.2 * len(lengths)))
-        rows = figure.subplots(len(lengths), 3, squeeze=False)
-        for epochs, one, (spread, against, pairs) in zip(lengths, statistics, rows, strict=True):
-            right = dataset.right.sel(epochs=epochs).values
-            draw_spread(spread, 100 * right.mean(axis=2).ravel(), one)
-            spread.set_title(f"{epochs} epochs")
-            both = (100 * right[..., side].mean(axis=2).ravel() for side in (half, ~half))
-            draw_halves(against, *both, one["correlation_of_halves"])
-            draw_pairs(pairs, [one[f"apart_of_{name}"] for name in COMMON_PARTS])
-        shares = ", ".join(f"{one['luck_of_images'].value:.0%}" for one in statistics)
-        figure.suptitle(
-            f"Chance in single images accounts for {shares} of the variance "
-            f"of the accuracies of {dataset.sizes['start'] * dataset.sizes['order']:,} networks"
-        )
+    figure = Figure(figsize=(13, 0.6 + 4.2 * len(lengths)))
+    rows = figure.subplots(len(lengths), 3, squeeze=False)
+    for epochs, one, (spread, against, pairs) in zip(lengths, statistics, rows, strict=True):
+        right = dataset.right.sel(epochs=epochs).values
+        draw_spread(spread, 100 * right.mean(axis=2).ravel(), one)
+        spread.set_title(f"{epochs} epochs")
+        both = (100 * right[..., side].mean(axis=2).ravel() for side in (half, ~half))
+        draw_halves(against, *both, one["correlation_of_halves"])
+        draw_pairs(pairs, [one[f"apart_of_{name}"] for name in COMMON_PARTS])
+    shares = ", ".join(f"{one['luck_of_images'].value:.0%}" for one in statistics)
+    figure.suptitle(
+        f"Chance in single images accounts for {shares} of the variance "
+        f"of the accuracies of {dataset.sizes['start'] * dataset.sizes['order']:,} networks"
+    )
     return {"luck": figure}
 
 

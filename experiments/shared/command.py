@@ -17,6 +17,7 @@ import tyro
 from gdjax import interrupts
 from gdjax._runtime import process, results
 from gdjax.errors import GdjaxError
+from gdjax.plots.style import style
 
 RESULTS = Path(__file__).parents[2] / "results"
 
@@ -65,7 +66,8 @@ def parse(
 def write(name, config, run, plot, numbers, out: Path | None = None) -> Path:
     """Run an experiment, write its results, print its summary, and return the folder.
 
-    The data are written before the figures are drawn; `plot` needs only the data.
+    The data are written before the figures are drawn; `plot` needs only the data, and is called
+    with the style sheet of all figures.
     """
     home = RESULTS / name
     default = home if config == type(config)() else home / results.digest(config)
@@ -74,7 +76,9 @@ def write(name, config, run, plot, numbers, out: Path | None = None) -> Path:
     results.save_data(dataset, directory / "data.zarr")
     summary = dict(numbers(dataset))
     results.write_summary(directory, name, config, summary)
-    for file, figure in plot(dataset).items():
+    with style():
+        figures = plot(dataset)
+    for file, figure in figures.items():
         results.save_figure(figure, directory / f"{file}.png")
     for key, value in summary.items():
         print(f"{key:>36}  {value:.6g}" if isinstance(value, float) else f"{key:>36}  {value}")

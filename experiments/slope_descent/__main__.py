@@ -8,7 +8,6 @@ Expected: every descent ends in the valley that the maxima predict, within 1e-8 
 minimum.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax
@@ -20,7 +19,7 @@ import gdjax as gd
 from experiments.shared import command
 from experiments.shared.runs import paths
 from experiments.shared.trees import datasets
-from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, VERMILLION, Figure, style
+from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, VERMILLION, Figure
 
 GRID = 1001  # number of points of a drawn curve
 DRAWN = 21  # approximate number of paths drawn on each curve
@@ -52,12 +51,11 @@ def one(config: Config, name: str) -> xr.Dataset:
     )
     # The minimum nearest to the end point, and the one between the same two maxima as the start.
     valley = np.argmin(np.abs(np.asarray(descents[0])[:, -1:] - minima), axis=1)
-    predicted = np.searchsorted(maxima, starts)
     at = jnp.asarray(minima)
     columns = {
         ("grid",): {"curve_x": grid, "curve_cost": f(jnp.asarray(grid))},
         ("start", "step"): dict(zip(("position", "slope", "cost"), descents, strict=True)),
-        ("start",): {"valley": valley, "predicted_valley": predicted},
+        ("start",): {"valley": valley, "predicted_valley": np.searchsorted(maxima, starts)},
         ("minimum",): {
             "minimum_x": minima,
             "minimum_cost": f(at),
@@ -82,27 +80,30 @@ def run(config: Config) -> xr.DataTree:
 def numbers(tree: xr.DataTree) -> dict:
     """Return the results of the descents, and their predicted values."""
     curves = datasets(tree)
-    names = ["position", "slope", "cost", "valley", "predicted_valley"]
-    runs = xr.concat([curve[names] for curve in curves.values()], "curve")
+    of_starts = ["position", "slope", "cost", "valley", "predicted_valley"]
+    runs = xr.concat(
+        [
+            curve[of_starts].merge(curve[["minimum_x", "contraction"]].isel(minimum=curve.valley))
+            for curve in curves.values()
+        ],
+        "curve",
+    )
     step = runs.position.diff("step").values
-    against = step * runs.slope.values[..., :-1] < 0
+    length, against = np.abs(step), step * runs.slope.values[..., :-1] < 0
+    # The measured contraction is that of the first step shorter than 1e-8.
+    late = np.argmax(length < 1e-8, axis=-1)[..., None]
+    last, before = (np.take_along_axis(length, k, axis=-1)[..., 0] for k in (late, late - 1))
     summary: dict = {
         "steps_looked_at": int(np.sum(step != 0)),
         "share_of_steps_against_slope": against[step != 0].mean(),
-        "share_of_steps_that_lower_cost": float(
-            (runs.cost.diff("step").values <= 0)[np.abs(step) > 1e-6].mean()
+        "share_of_steps_that_lower_cost": np.mean(
+            runs.cost.diff("step").values[length > 1e-6] <= 0
         ),
         "share_in_predicted_valley": float((runs.valley == runs.predicted_valley).mean()),
+        "largest_distance_to_minimum": float(abs(runs.position[..., -1] - runs.minimum_x).max()),
+        "largest_error_of_contraction": float(abs(last / before - runs.contraction).max()),
     }
-    distances, errors = [], []
     for name, curve in curves.items():
-        at_end = curve[["minimum_x", "contraction"]].isel(minimum=curve.valley)
-        distances.append(np.abs(curve.position[:, -1] - at_end.minimum_x).max())
-        # The measured contraction is that of the first step shorter than 1e-8.
-        length = np.abs(curve.position.diff("step").values)
-        late, rows = np.argmax(length < 1e-8, axis=1), np.arange(len(length))
-        measured = length[rows, late] / length[rows, late - 1]
-        errors.append(np.abs(measured - at_end.contraction).max())
         lowest = int(curve.minimum_cost.values.argmin())
         edges = np.concatenate([curve.curve_x[:1], curve.maximum_x, curve.curve_x[-1:]])
         summary |= {
@@ -110,48 +111,22 @@ def numbers(tree: xr.DataTree) -> dict:
             f"{name}_share_at_lowest": float(curve.share[lowest]),
             f"{name}_width_of_lowest": float(np.diff(edges)[lowest] / np.ptp(edges)),
         }
-    return summary | {
-        "largest_distance_to_minimum": float(max(distances)),
-        "largest_error_of_contraction": float(max(errors)),
-    }
-
-
-def colors(valley) -> list[str]:
-    """Return the color of each valley, on the curve and in the paths below it."""
-    return [CYCLE[number % len(CYCLE)] for number in np.asarray(valley)]
-
-
-def valleys(curves: Sequence[xr.Dataset]) -> Figure:
-    """Draw each curve with its starts, and the paths from these starts below it."""
-    with style():
-        figure = Figure(figsize=(4 * len(curves) + 0.5, 7.2))
-        panels = figure.subplots(2, len(curves), sharex="col", squeeze=False)
-        for (above, below), curve in zip(panels.T, curves, strict=True):
-            draw_starts(above, curve)
-            draw_paths(below, curve)
-        first, below = panels[:, 0]
-        first.set_ylabel("cost")
-        below.set_ylabel("step")
-        text = "share of starts that\nlead to each minimum"
-        first.text(0.5, 0.97, text, transform=first.transAxes, ha="center", va="top")
-        figure.suptitle("Starts and descents, colored by the valley in which they end")
-    return figure
+    return summary
 
 
 def draw_starts(axes, curve):
     """Draw the curve, each start as a dot in the color of its valley, and the shares."""
     grid, cost = curve.curve_x.values, curve.curve_cost.values
     axes.plot(grid, cost, color=GREY, zorder=1)
-    start = curve.position.values[:, 0]
-    axes.scatter(start, np.interp(start, grid, cost), c=colors(curve.valley), s=36, zorder=2)
+    start, colors = curve.position.values[:, 0], np.array(CYCLE)[curve.valley]
+    axes.scatter(start, np.interp(start, grid, cost), c=colors, s=36, zorder=2)
     low, high = np.min(cost), np.max(cost)
     axes.set_ylim(low - 0.3 * (high - low), high + 0.05 * (high - low))
     lowest = int(curve.minimum_cost.values.argmin())
     look: dict = {"textcoords": "offset points", "ha": "center", "va": "top", "color": BLACK}
     minima = zip(curve.minimum_x.values, curve.minimum_cost.values, curve.share.values, strict=True)
     for number, (x, y, share) in enumerate(minima):
-        color = CYCLE[number % len(CYCLE)]
-        axes.plot(x, y, "*", color=color, markersize=17, markeredgecolor=BLACK, zorder=3)
+        axes.plot(x, y, "*", color=CYCLE[number], markersize=17, markeredgecolor=BLACK, zorder=3)
         text, weight = ("lowest\n", "bold") if number == lowest else ("", "normal")
         axes.annotate(f"{text}{share:.0%}", (x, y), (0, -11), weight=weight, **look)
     axes.set_title(curve.formula)
@@ -163,25 +138,14 @@ def draw_paths(axes, curve):
     far = np.abs(paths - paths[:, -1:]) > 0.004 * width
     steps = min(paths.shape[1] - 1, int(np.max(np.nonzero(far.any(axis=0))[0], initial=0)))
     time = np.arange(steps + 2)
-    for path, color in zip(paths, colors(curve.valley), strict=True):
-        axes.plot(path[: len(time)], time[: len(path)], color=color, linewidth=1.3)
+    for path, valley in zip(paths, curve.valley.values, strict=True):
+        axes.plot(path[: len(time)], time[: len(path)], color=CYCLE[valley], linewidth=1.3)
     axes.set_ylim(steps + 1, 0)
     for x in curve.maximum_x.values:
         axes.axvline(x, color=BLACK, linestyle=":")
     for x in curve.maximum_x.values[:1]:
         axes.text(x, steps, "maximum ", rotation=90, ha="right", va="bottom")
     axes.set_xlabel("parameter x")
-
-
-def steps(curve: xr.Dataset) -> Figure:
-    """Draw the first steps, all steps against the slope, and the lengths of steps."""
-    with style():
-        figure = Figure(figsize=(9, 8))
-        panels = figure.subplot_mosaic([["first", "first"], ["slope", "length"]])
-        draw_first_steps(panels["first"], curve)
-        draw_against_slope(panels["slope"], curve)
-        draw_lengths(panels["length"], curve)
-    return figure
 
 
 def draw_first_steps(axes, curve):
@@ -204,50 +168,26 @@ def draw_first_steps(axes, curve):
     axes.set(xlabel="parameter x", ylabel="cost")
 
 
-def draw_against_slope(axes, curve):
-    """Draw all steps against the slopes before them, and the predicted line."""
-    step, before = np.diff(curve.position.values, axis=1), curve.slope.values[:, :-1]
-    axes.axhline(0, color=GREY, linewidth=1)
-    axes.axvline(0, color=GREY, linewidth=1)
-    ends = np.array([np.min(before), np.max(before)])
-    predicted = -float(curve.learning_rate) * ends
-    axes.plot(ends, predicted, color=BLACK, linewidth=1.2, label="-rate · slope")
-    axes.scatter(before, step, s=22, c=np.where(before > 0, VERMILLION, BLUE).ravel(), zorder=2)
-    axes.set(title="Step against slope", xlabel="slope f'(x)", ylabel="step in x")
-    axes.legend(loc="upper right")
-
-
-def draw_lengths(axes, curve):
-    """Draw the lengths of the steps of each descent, and the predicted contraction."""
-    length = np.abs(np.diff(curve.position.values, axis=1))
-    length[length < 1e-14] = np.nan  # below rounding error
-    for row, color in zip(length, colors(curve.valley), strict=True):
-        axes.plot(np.arange(len(row)), row, color=color, linewidth=1.2, alpha=0.8)
-    for number, ratio in enumerate(curve.contraction.values):
-        own = length[curve.valley.values == number]
-        late = np.argmax(own < 1e-5, axis=1)
-        if late.any():
-            # The prediction is drawn for one descent, whose steps become short at the median time.
-            middle = np.argsort(late)[len(late) // 2]
-            time = np.arange(late[middle], own.shape[1])
-            theory = own[middle, time[0]] * abs(ratio) ** (time - time[0])
-            above_rounding = theory > 1e-14
-            axes.plot(time[above_rounding], theory[above_rounding], "--", color=BLACK, zorder=3)
-    for x, color in zip(curve.minimum_x.values, CYCLE, strict=False):
-        axes.plot([], [], color=color, label=f"ends at {x:.2f}")
-    axes.plot([], [], "--", color=BLACK, label="theory:\n1 - rate · f''")
-    axes.legend(loc="lower left", handlelength=1.2)
-    axes.set(yscale="log", ylim=(1e-17, None), title="Length of each step", xlabel="step")
-    axes.set_ylabel("length of the step in x")
-
-
 def plot(tree: xr.DataTree) -> dict:
-    """Draw descents and end points on every curve, and single steps on the first."""
+    """Draw descents and end points on every curve, and the first steps on the first."""
     curves = [
         curve.isel(start=slice(None, None, max(1, curve.sizes["start"] // DRAWN)))
         for curve in datasets(tree).values()
     ]
-    return {"valleys": valleys(curves), "steps": steps(curves[0])}
+    valleys = Figure(figsize=(4 * len(curves) + 0.5, 7.2))
+    panels = valleys.subplots(2, len(curves), sharex="col", squeeze=False)
+    for (above, below), curve in zip(panels.T, curves, strict=True):
+        draw_starts(above, curve)
+        draw_paths(below, curve)
+    first, below = panels[:, 0]
+    first.set_ylabel("cost")
+    below.set_ylabel("step")
+    text = "share of starts that\nlead to each minimum"
+    first.text(0.5, 0.97, text, transform=first.transAxes, ha="center", va="top")
+    valleys.suptitle("Starts and descents, colored by the valley in which they end")
+    steps = Figure(figsize=(9, 4))
+    draw_first_steps(steps.subplots(), curves[0])
+    return {"valleys": valleys, "steps": steps}
 
 
 if __name__ == "__main__":

@@ -22,11 +22,12 @@ from matplotlib.ticker import NullLocator, PercentFormatter
 import gdjax as gd
 from experiments.shared import command
 from experiments.shared.statistics import medians
-from gdjax.plots.style import BLACK, BLUE, CYCLE, GREEN, GREY, ORANGE, VERMILLION, Figure, style
+from gdjax.plots.style import BLACK, BLUE, CYCLE, GREEN, GREY, ORANGE, VERMILLION, Figure
 from gdjax.plots.sweeps import quantiles
 from gdjax.statistics import median
 
 SHIFTS = np.linspace(-0.5, 1.5, 2001)  # shifts of one weight at which the cost is evaluated
+ALONG = 30  # number of images of the cost along one weight; few, to show single steps
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,6 @@ class Config:
     temperatures: tuple[float, ...] = (*(2.0**-k for k in range(7)), 2.0**-8, 2.0**-10, 0.0)
     # learning rates to try at every temperature
     learning_rates: tuple[float, ...] = tuple(float(10 ** (k / 2)) for k in range(-8, 3))
-    scaled_rate: float = 3.0  # learning rate of the scaled starts, in units of temperature squared
     seeds: int = 8  # number of starting points
     epochs: int = 5  # number of passes over the training set
     batch_size: int = 32  # number of images per step
@@ -46,7 +46,6 @@ class Config:
     looked_at: tuple[float, ...] = (*(float(10 ** (-k / 4)) for k in range(-4, 21)), 0.0)
     images: int = 500  # number of single images whose gradients are computed
     drawn: tuple[float, ...] = (1.0, 0.3, 0.1, 0.03, 0.0)  # temperatures of the drawn cost curves
-    along: int = 30  # number of images of the cost along one weight; few, to show single steps
 
 
 def at_start(config: Config, problem) -> xr.Dataset:
@@ -73,31 +72,24 @@ def at_start(config: Config, problem) -> xr.Dataset:
         *first, last = params
 
         def cost(temperature, shift):
-            moved = last._replace(weights=last.weights.at[0, 0].add(shift))
-            return problem.cost((*first, moved), data, temperature=temperature)
+            shifted = last._replace(weights=last.weights.at[0, 0].add(shift))
+            return problem.cost((*first, shifted), data, temperature=temperature)
 
-        shifts = jnp.asarray(SHIFTS)
-        return jax.lax.map(
-            lambda t: jax.lax.map(partial(cost, t), shifts, batch_size=100), temperatures
-        )
+        def along(temperature):
+            return jax.lax.map(partial(cost, temperature), jnp.asarray(SHIFTS), batch_size=100)
+
+        return jax.lax.map(along, temperatures)
 
     full_batch, single = norms(params, jnp.asarray(config.looked_at), jax.device_put(problem.data))
-    few = jax.tree.map(lambda a: a[: config.along], problem.data)
-    first = jax.tree.map(lambda a: a[0], params)
-    cost = lines(first, jnp.asarray(config.drawn), jax.device_put(few))
-    return xr.Dataset(
-        {
-            "gradient_norm": (("looked_at", "seed"), np.asarray(full_batch)),
-            "image_gradient_norm": (("looked_at", "seed", "image"), np.asarray(single)),
-            "cost_along": (("drawn", "added"), np.asarray(cost)),
-        },
-        {
-            "looked_at": list(config.looked_at),
-            "drawn": list(config.drawn),
-            "added": SHIFTS,
-            "seed": np.arange(config.seeds),
-        },
-    )
+    subset = jax.tree.map(lambda a: jnp.asarray(a[:ALONG]), problem.data)
+    cost = lines(jax.tree.map(lambda a: a[0], params), jnp.asarray(config.drawn), subset)
+    columns = {
+        "gradient_norm": (("looked_at", "seed"), np.asarray(full_batch)),
+        "image_gradient_norm": (("looked_at", "seed", "image"), np.asarray(single)),
+        "cost_along": (("drawn", "added"), np.asarray(cost)),
+    }
+    at = {"looked_at": list(config.looked_at), "drawn": list(config.drawn), "added": SHIFTS}
+    return xr.Dataset(columns, at | {"seed": np.arange(config.seeds)})
 
 
 def trained(config: Config, problem) -> xr.Dataset:
@@ -112,7 +104,7 @@ def trained(config: Config, problem) -> xr.Dataset:
     )
     t = np.array(config.temperatures)
     unit = np.where(t > 0, t, 1)  # a step function is scale-invariant
-    zipped = gd.zip_axes(temperature=t, init_scale=unit, learning_rate=config.scaled_rate * unit**2)
+    zipped = gd.zip_axes(temperature=t, init_scale=unit, learning_rate=3.0 * unit**2)
     scaled = train(gd.axes(temperature=zipped, seed=seeds))
     names = ["cost", "test_accuracy"]
     records = scaled[names].reset_coords(drop=True)
@@ -176,36 +168,35 @@ def plot(dataset: xr.Dataset) -> dict:
     image, chance = dataset.image_gradient_norm, dataset.attrs["chance"]
     still = (image == 0).mean("image").values
     accuracy, scaled = best(dataset), dataset.scaled_test_accuracy.isel(step=-1).values
-    with style():
-        figure = Figure(figsize=(11, 9))
-        panels = figure.subplot_mosaic([["stairs", "learnt"], ["gradient", "still"]])
-        draw_stairs(panels["stairs"], dataset.cost_along)
-        axes = panels["gradient"]
-        draw_band(axes, temperature, dataset.gradient_norm.values, BLUE, "whole training set")
-        of_images = image.median("image").values
-        draw_band(axes, temperature, of_images, ORANGE, "median over single images")
-        axes.set_yscale("symlog", linthresh=1e-3, linscale=0.5)
-        axes.set_ylim(0, None)
-        axes.yaxis.set_minor_locator(NullLocator())
-        axes.set(ylabel="norm of the gradient", title="Gradient before training")
-        axes.legend(loc="upper left")
-        axes = panels["still"]
-        draw_band(axes, temperature, still, VERMILLION, f"median of {still.shape[1]} seeds")
-        axes.fill_between([], [], color=VERMILLION, alpha=0.2, label="range over seeds")
-        axes.legend(loc="upper left", bbox_to_anchor=(0.0, 0.9))
-        axes.set(ylim=(0, 1.03), ylabel="images with gradient 0")
-        axes.set_title("Images whose gradient is exactly 0")
-        axes = panels["learnt"]
-        draw_band(axes, trained, accuracy.values, BLUE, "unscaled starting weights")
-        draw_band(axes, trained, scaled, GREEN, "starting weights scaled by T", line="--o")
-        axes.axhline(chance, color=GREY, linestyle=":")
-        axes.text(0.02, chance + 0.01, "guessing", transform=axes.get_yaxis_transform())
-        axes.set(ylim=(0, 1), ylabel="test accuracy", title="After training")
-        axes.legend(loc="center right", bbox_to_anchor=(0.9, 0.5))
-        for name in ("still", "learnt"):
-            panels[name].yaxis.set_major_formatter(PercentFormatter(1.0))
-        for name in ("gradient", "still", "learnt"):
-            set_falling_axis(panels[name], trained if name == "learnt" else temperature)
+    figure = Figure(figsize=(11, 9))
+    panels = figure.subplot_mosaic([["stairs", "learnt"], ["gradient", "still"]])
+    draw_stairs(panels["stairs"], dataset.cost_along)
+    axes = panels["gradient"]
+    draw_band(axes, temperature, dataset.gradient_norm.values, BLUE, "whole training set")
+    of_images = image.median("image").values
+    draw_band(axes, temperature, of_images, ORANGE, "median over single images")
+    axes.set_yscale("symlog", linthresh=1e-3, linscale=0.5)
+    axes.set_ylim(0, None)
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.set(ylabel="norm of the gradient", title="Gradient before training")
+    axes.legend(loc="upper left")
+    axes = panels["still"]
+    draw_band(axes, temperature, still, VERMILLION, f"median of {still.shape[1]} seeds")
+    axes.fill_between([], [], color=VERMILLION, alpha=0.2, label="range over seeds")
+    axes.legend(loc="upper left", bbox_to_anchor=(0.0, 0.9))
+    axes.set(ylim=(0, 1.03), ylabel="images with gradient 0")
+    axes.set_title("Images whose gradient is exactly 0")
+    axes = panels["learnt"]
+    draw_band(axes, trained, accuracy.values, BLUE, "unscaled starting weights")
+    draw_band(axes, trained, scaled, GREEN, "starting weights scaled by T", line="--o")
+    axes.axhline(chance, color=GREY, linestyle=":")
+    axes.text(0.02, chance + 0.01, "guessing", transform=axes.get_yaxis_transform())
+    axes.set(ylim=(0, 1), ylabel="test accuracy", title="After training")
+    axes.legend(loc="center right", bbox_to_anchor=(0.9, 0.5))
+    for name in ("still", "learnt"):
+        panels[name].yaxis.set_major_formatter(PercentFormatter(1.0))
+    for name in ("gradient", "still", "learnt"):
+        set_falling_axis(panels[name], trained if name == "learnt" else temperature)
     return {"cooling": figure}
 
 

@@ -20,7 +20,7 @@ from experiments.benchmarks import descents, first_call, landscape, peers
 from experiments.benchmarks.timing import Clock
 from experiments.shared import command
 from gdjax.data import load
-from gdjax.plots.style import BLUE, GREEN, style
+from gdjax.plots.style import BLUE, GREEN
 
 
 @dataclass(frozen=True)
@@ -67,25 +67,24 @@ def plot(dataset: xr.Dataset) -> dict[str, Figure]:
     values = {str(name): float(v) for name, v in dataset.data_vars.items()}
     shares = {name: v for name, v in values.items() if name.endswith("_share")}
     times = {name: v for name, v in values.items() if "_times_" in name}
-    with style():
-        figure = Figure(figsize=(13, 4.5))
-        left, right = figure.subplots(1, 2)
-        for axes, values, color in ((left, shares, BLUE), (right, times, GREEN)):
-            place = np.arange(len(values))
-            axes.barh(place, list(values.values()), color=color)
-            axes.set_yticks(place, [_label(name) for name in values])
-            axes.invert_yaxis()
-        left.set_xlabel("share of the matrix-product rate")
-        left.xaxis.set_major_formatter(PercentFormatter(1.0))
-        left.set(xlim=(0, 1), title="Speed relative to a matrix product")
-        right.set(xlabel="time of the other program / time of gdjax", xscale="log")
-        right.xaxis.set_major_formatter(ScalarFormatter())
-        right.axvline(1, color="black", linewidth=1)
-        right.set_title("Speed relative to other programs")
-        for place, value in enumerate(times.values()):
-            right.annotate(
-                f" {value:.1f}", (value, place), va="center", annotation_clip=False, fontsize=11
-            )
+    figure = Figure(figsize=(13, 4.5))
+    left, right = figure.subplots(1, 2)
+    for axes, values, color in ((left, shares, BLUE), (right, times, GREEN)):
+        place = np.arange(len(values))
+        axes.barh(place, list(values.values()), color=color)
+        axes.set_yticks(place, [_label(name) for name in values])
+        axes.invert_yaxis()
+    left.set_xlabel("share of the matrix-product rate")
+    left.xaxis.set_major_formatter(PercentFormatter(1.0))
+    left.set(xlim=(0, 1), title="Speed relative to a matrix product")
+    right.set(xlabel="time of the other program / time of gdjax", xscale="log")
+    right.xaxis.set_major_formatter(ScalarFormatter())
+    right.axvline(1, color="black", linewidth=1)
+    right.set_title("Speed relative to other programs")
+    for place, value in enumerate(times.values()):
+        right.annotate(
+            f" {value:.1f}", (value, place), va="center", annotation_clip=False, fontsize=11
+        )
     return {"speed": figure}
 
 

@@ -25,7 +25,7 @@ from experiments.shared.runs import paths
 from experiments.shared.trees import datasets
 from gdjax.minima.basins import NoMinimum, basins_of_attraction, learning_rate_limits
 from gdjax.plots import surfaces
-from gdjax.plots.style import BLACK, BLUE, GREY, VERMILLION, Figure, style
+from gdjax.plots.style import BLACK, BLUE, GREY, VERMILLION, Figure
 from gdjax.plots.surfaces import MINIMUM_COLORS, Surface
 
 MAX_DISTANCE = 1e-2  # largest distance of a converged descent from a classified minimum
@@ -170,10 +170,8 @@ def numbers(tree: xr.DataTree) -> dict:
             summary |= {
                 f"{name}_learning_rate_{rate:g}": learning_rate,
                 f"{name}_elsewhere_{rate:g}": np.mean(end != small),
-                **{
-                    f"{name}_{code.name.lower()}_{rate:g}": np.mean(end == code)
-                    for code in (NoMinimum.DIVERGED, NoMinimum.NOT_ARRIVED, NoMinimum.AT_NO_MINIMUM)
-                },
+                f"{name}_diverged_{rate:g}": np.mean(end == NoMinimum.DIVERGED),
+                f"{name}_not_arrived_{rate:g}": np.mean(end == NoMinimum.NOT_ARRIVED),
             }
     return summary
 
@@ -183,92 +181,53 @@ def basins(by_name: Mapping[str, xr.Dataset], grids: Mapping[str, Surface]) -> F
     columns = len(next(iter(by_name.values())).rate)
     codes = {"not_arrived": NoMinimum.NOT_ARRIVED, "diverged": NoMinimum.DIVERGED}
     palette = np.array([to_rgb(color) for color in MINIMUM_COLORS])
-    with style():
-        heights = [surfaces.height(surface, 1.0) for surface in grids.values()]
-        figure = Figure(figsize=(5 * columns, 4.4 * sum(heights) + 1.0 * len(grids) + 0.8))
-        ratios = {"height_ratios": heights}
-        panels = figure.subplots(len(grids), columns, squeeze=False, gridspec_kw=ratios)
-        for row, (name, surface) in zip(panels, grids.items(), strict=True):
-            rates = by_name[name].learning_rate.values
-            for axes, end, rate in zip(row, by_name[name].end.values, rates, strict=True):
-                surfaces.contours(surface, color="#00000055", ax=axes)
-                extent = (*surface.x[[0, -1]], *surface.y[[0, -1]])
-                look: dict = {"origin": "lower", "interpolation": "nearest", "zorder": 0}
-                axes.imshow(surfaces.basin_image(end, palette, **codes), extent=extent, **look)
-                surfaces.critical_points(surface, ax=axes)
-                axes.set_title(f"learning rate {rate:.3g}")
-            row[0].set_title(f"{surface.title}\nlearning rate {rates[0]:.3g}")
-            for axes in row[1:]:
-                axes.set_ylabel("")
-        others = [
-            Patch(facecolor=color, edgecolor=GREY, label=name.replace("_", " "))
-            for name, color in (("diverged", BLACK), ("not_arrived", "white"))
-            if any((one.end == codes[name]).any() for one in by_name.values())
-        ]
-        handles = [*surfaces.critical_point_handles(), *others]
-        figure.legend(handles=handles, loc="outside lower center", ncols=5)
-        figure.suptitle("Starts, colored by the minimum to which they lead")
+    heights = [surfaces.height(surface, 1.0) for surface in grids.values()]
+    figure = Figure(figsize=(5 * columns, 4.4 * sum(heights) + 1.0 * len(grids) + 0.8))
+    ratios = {"height_ratios": heights}
+    panels = figure.subplots(len(grids), columns, squeeze=False, gridspec_kw=ratios)
+    for row, (name, surface) in zip(panels, grids.items(), strict=True):
+        rates = by_name[name].learning_rate.values
+        for axes, end, rate in zip(row, by_name[name].end.values, rates, strict=True):
+            surfaces.contours(surface, color="#00000055", ax=axes)
+            extent = (*surface.x[[0, -1]], *surface.y[[0, -1]])
+            look: dict = {"origin": "lower", "interpolation": "nearest", "zorder": 0}
+            axes.imshow(surfaces.basin_image(end, palette, **codes), extent=extent, **look)
+            surfaces.critical_points(surface, ax=axes)
+            axes.set_title(f"learning rate {rate:.3g}")
+        row[0].set_title(f"{surface.title}\nlearning rate {rates[0]:.3g}")
+        for axes in row[1:]:
+            axes.set_ylabel("")
+    patches = [
+        Patch(facecolor=color, edgecolor=GREY, label=name.replace("_", " "))
+        for name, color in (("diverged", BLACK), ("not_arrived", "white"))
+        if any((one.end == codes[name]).any() for one in by_name.values())
+    ]
+    handles = [*surfaces.critical_point_handles(), *patches]
+    figure.legend(handles=handles, loc="outside lower center", ncols=5)
+    figure.suptitle("Starts, colored by the minimum to which they lead")
     return figure
 
 
-def directions(by_name: Mapping[str, xr.Dataset], surface: Surface) -> Figure:
-    """Draw the slopes along all directions at one point, and at all points by their angle.
-
-    The point is that nearest to the center of the first surface, whose arrows are drawn on it.
-    """
-    first, every = next(iter(by_name.values())), by_name.values()
-    angle, center = first.angle.values, np.array([np.mean(surface.x), np.mean(surface.y)])
-    shown = int(np.argmin(np.linalg.norm(first.point.values - center, axis=1)))
-    angle_downhill = np.concatenate([downhill(one) for one in every])
-    slopes = np.concatenate([relative_slopes(one) for one in every])
-    with style():
-        figure = Figure(figsize=(11, 5.4))
-        arrows, curve = figure.subplots(1, 2)
-        point = first.point.values[shown]
-        draw_slopes(arrows, surface, point, angle, slopes[shown], angle_downhill[shown])
-        from_downhill = np.degrees((angle - angle_downhill[:, None] + np.pi) % (2 * np.pi) - np.pi)
-        look: dict = {"color": BLUE, "markersize": 4, "rasterized": True}
-        label = f"measured: {slopes.size:,} slopes"
-        curve.plot(from_downhill.ravel(), slopes.ravel(), ".", label=label, **look)
-        theory = np.linspace(-180, 180, 361)
-        curve.plot(theory, -np.cos(np.radians(theory)), color=BLACK, linewidth=1.2, label="-cos")
-        look: dict = {"color": VERMILLION, "markeredgecolor": BLACK, "markersize": 19}
-        curve.plot(0, -1, "*", linestyle="none", label="negative gradient", **look)
-        curve.set(xticks=[-180, -90, 0, 90, 180], ylim=(-1.15, 1.6))
-        curve.set_xlabel("angle from the negative gradient (degrees)")
-        curve.set_ylabel("slope / norm of the gradient")
-        curve.set_title(f"At {len(slopes)} points: no direction is steeper")
-        curve.legend(loc="upper center")
+def directions(by_name: Mapping[str, xr.Dataset]) -> Figure:
+    """Draw the slopes along all directions at all points, by the angle from -grad f."""
+    angles = [one.angle.values - downhill(one)[:, None] for one in by_name.values()]
+    from_downhill = np.degrees((np.concatenate(angles) + np.pi) % (2 * np.pi) - np.pi)
+    slopes = np.concatenate([relative_slopes(one) for one in by_name.values()])
+    figure = Figure(figsize=(6, 5.4))
+    axes = figure.subplots()
+    look: dict = {"color": BLUE, "markersize": 4, "rasterized": True}
+    label = f"measured: {slopes.size:,} slopes"
+    axes.plot(from_downhill.ravel(), slopes.ravel(), ".", label=label, **look)
+    theory = np.linspace(-180, 180, 361)
+    axes.plot(theory, -np.cos(np.radians(theory)), color=BLACK, linewidth=1.2, label="-cos")
+    look: dict = {"color": VERMILLION, "markeredgecolor": BLACK, "markersize": 19}
+    axes.plot(0, -1, "*", linestyle="none", label="negative gradient", **look)
+    axes.set(xticks=[-180, -90, 0, 90, 180], ylim=(-1.15, 1.6))
+    axes.set_xlabel("angle from the negative gradient (degrees)")
+    axes.set_ylabel("slope / norm of the gradient")
+    axes.set_title(f"At {len(slopes)} points: no direction is steeper")
+    axes.legend(loc="upper center")
     return figure
-
-
-def draw_slopes(axes, surface, point, angle, slope, downhill):
-    """Draw about 24 arrows, whose lengths are proportional to the |slopes|."""
-    x, y = surface.x, surface.y
-    reach = 0.14 * min(np.ptp(x), np.ptp(y))
-    radius = 1.25 * reach
-    nearby = surface.cost[np.ix_(np.abs(y - point[1]) < radius, np.abs(x - point[0]) < radius)]
-    levels = np.linspace(nearby.min(), nearby.max(), 14)[1:-1]
-    axes.contour(x, y, surface.cost, levels, colors=GREY, linewidths=0.8)
-    axes.set_aspect("equal")
-    few = slice(None, None, max(1, len(angle) // 24))
-    length = reach * np.abs(slope[few]) / np.max(np.abs(slope))
-    arrows = length * np.array([np.cos(angle[few]), np.sin(angle[few])])
-    look: dict = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.007, "zorder": 3}
-    for color, side, text in (
-        (BLUE, slope[few] < 0, "cost falls"),
-        (VERMILLION, slope[few] >= 0, "cost rises"),
-    ):
-        tails = np.repeat(point[:, None], side.sum(), 1)
-        axes.quiver(*tails, *arrows[:, side], color=color, label=text, **look)
-    tip = point + reach * np.array([np.cos(downhill), np.sin(downhill)])
-    look: dict = {"arrowstyle": "-|>", "color": BLACK, "linewidth": 2.5, "shrinkA": 0}
-    axes.annotate("", tip, point, arrowprops=look, zorder=4)
-    axes.plot([], [], color=BLACK, linewidth=2.5, label="negative gradient")
-    axes.set(xlim=point[0] + radius * np.array([-1, 1]), xlabel="parameter x")
-    axes.set(ylim=point[1] + radius * np.array([-1, 1]), ylabel="parameter y")
-    axes.set_title("At one point: arrow length = |slope|")
-    axes.legend(loc="lower left", frameon=True, framealpha=0.9)
 
 
 def plot(tree: xr.DataTree) -> dict:
@@ -286,19 +245,13 @@ def plot(tree: xr.DataTree) -> dict:
         )
         for name, surface in by_name.items()
     }
-    return {
-        "directions": directions(by_name, next(iter(grids.values()))),
-        "basins": basins(by_name, grids),
-    } | {
-        f"paths_{name}": surfaces.paths(
-            grids[name],
-            surface.path.values,
-            surface.path_end.values,
-            field_at=surface.field_at.values,
-            field=surface.field.values,
-        ).figure
-        for name, surface in by_name.items()
-    }
+    figures: dict = {"directions": directions(by_name), "basins": basins(by_name, grids)}
+    for name, surface in by_name.items():
+        arrows = {"field_at": surface.field_at.values, "field": surface.field.values}
+        ends = surface.path_end.values
+        figure = surfaces.paths(grids[name], surface.path.values, ends, **arrows).figure
+        figures[f"paths_{name}"] = figure
+    return figures
 
 
 if __name__ == "__main__":

@@ -26,17 +26,6 @@ from gdjax.descent.batches import Order
 from gdjax.flows import central_flow
 from gdjax.problems.evaluation import deterministic_cost
 
-AVERAGES = (
-    "path_batch",
-    "stationary",
-    "along_hessian",
-    "distance_hessian",
-    "additive",
-    "curvature_variance",
-    "drift",
-    "limit_shuffled",
-    "limit_replacement",
-)
 PRODUCTS = np.linspace(0.4, 1.3, 10)  # rates at which stability is tested, in units of 2 / S
 GROWTH = 2e-3  # growth per step of log |u . d| above which a rate is unstable
 
@@ -54,19 +43,16 @@ class Config:
     steps: int = 4000  # number of steps of each descent
     records: int = 40  # number of records of each descent
     batches: int = 16  # number of mini-batches for each estimate of the batch sharpness
-    tolerance: float = 0.02  # relative tolerance of the computed sharpness
     rate: float = 0.13  # learning rate of all other measurements on these networks, one of `rates`
     window: int = 512  # number of steps over which the oscillation is averaged, for one order
     sizes: tuple[int, ...] = (64,)  # samples per step with copies or with noise in the targets
     copies: tuple[int, ...] = (1, 2, 8)  # numbers of copies of each sample in a pass
     noises: tuple[float, ...] = (0.0, 0.03, 0.1)  # standard deviations of the noise in the targets
-    stride: int = 4  # number of steps of descent per interval of the central flow
     points: int = 4  # number of points of the central flow at which forces are computed
     image_data: str = "fashion_mnist"  # name of the data set of images
     images: int = 5000  # number of training images
     image_widths: tuple[int, ...] = (16,)  # neurons in each hidden layer of the network on images
     image_sizes: tuple[int, ...] = (250, 1000, 2500)  # numbers of images per step
-    image_rate: float = 0.05  # learning rate on images
     image_steps: int = 1000  # number of steps of each descent on images
     image_records: int = 20  # number of records of each descent on images
 
@@ -97,7 +83,6 @@ def oscillation(
     rows = [
         Order(keys, samples, size, replacement=r).rows(0, config.window)[0] for r in (False, True)
     ]
-    own = rows[sampling == "replacement"]
     data = jax.tree.map(jnp.asarray, problem.data)
     # In a shuffled pass, a batch is drawn without replacement from a finite population.
     share = (samples - size) / (samples - 1) if sampling == "shuffled" else 1.0
@@ -126,19 +111,20 @@ def oscillation(
         gHg, gg, dg, gHd, dHd, additive = jnp.mean(jax.lax.map(products, (w, g, rows)), axis=0)
         forces = edge_forces(problem, unravel, center)
         change = jnp.sum((last - center) ** 2) - jnp.sum((w[0] - center) ** 2)
-        return (
-            rate / 2 * gHg / gg,
-            rate / 2 * gg / dg,
-            gHd / gg,
-            dHd / dg,
-            additive / gg,
-            rate**2 * share * forces["curvature_variance"] / size,
-            change / (2 * rate * len(rows) * dg),
-            *(stability_limit(gradient, center, forces, other) for other in others),
-        )
+        return {
+            "path_batch": rate / 2 * gHg / gg,
+            "stationary": rate / 2 * gg / dg,
+            "along_hessian": gHd / gg,
+            "distance_hessian": dHd / dg,
+            "additive": additive / gg,
+            "curvature_variance": rate**2 * share * forces["curvature_variance"] / size,
+            "drift": change / (2 * rate * len(rows) * dg),
+            "limit_shuffled": stability_limit(gradient, center, forces, others[0]),
+            "limit_replacement": stability_limit(gradient, center, forces, others[1]),
+        }
 
-    values = jax.jit(jax.vmap(one, (0, None, None)))(ends, own, rows)
-    return xr.Dataset({n: ("seed", np.asarray(v)) for n, v in zip(AVERAGES, values, strict=True)})
+    averages = jax.jit(jax.vmap(one, (0, None, None)))(ends, rows[sampling == "replacement"], rows)
+    return xr.Dataset({name: ("seed", np.asarray(value)) for name, value in averages.items()})
 
 
 def stability_limit(
@@ -237,7 +223,7 @@ def edge_forces(
 def constrained_path(config: Config) -> xr.Dataset:
     """Return the forces on the last quarter of the central flow from each start."""
     problem = random_targets(config.width, config.samples)
-    intervals = config.steps // config.stride
+    intervals = config.steps // 4  # each interval is as long as four steps of descent
     shown = np.linspace(3 * intervals // 4, intervals, config.points).astype(int)
 
     def one(key):

@@ -14,6 +14,7 @@ expected for every convex f (Liu 2024, arXiv 2406.13971).
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import jax
@@ -35,6 +36,7 @@ COARSEST = 10  # side of the smallest boxes of the published method, in cells
 MAX_BOUNDARY_SHARE = 0.25  # largest share of boundary cells in a window for the next map
 CAP = 1e6  # relative costs are clipped to [1 / CAP, CAP]
 WAVELENGTH = 0.1  # wavelength of the cosine; descent starts from x = 1
+CONVEX = 1 / (2 * np.pi**2)  # largest roughness at which the cost is convex
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,7 @@ class Config:
     seeds: tuple[int, ...] = tuple(range(1, 11))  # seeds of data, starts, windows; first is shown
     # values of e / l^2, each of which defines a one-dimensional case
     roughness: tuple[float, ...] = tuple(float(k) / 1000 for k in range(10, 121, 5))
-    rates: int = 2**14 + 1  # number of learning rates of each one-dimensional case
-    rate_range: tuple[float, float] = (1.0, 1.032)  # smallest and largest rate of these 1-D cases
+    rates: int = 2**14 + 1  # number of learning rates from 1 to 1.032 of each 1-D case
     rate_steps: int = 1000  # number of steps of each run of the one-dimensional cases
 
 
@@ -70,10 +71,16 @@ def train(
     failure.
     """
     across, up = condition.axes
-    grid = gd.axes(**{up: sides[1], across: sides[0]})
-    options: dict = {"make_optimizer": condition.optimizer, "max_param_bytes": 2**32}
-    records: dict = {"record_every": config.record_every, "batch_size": condition.batch}
-    runs = gd.sweep(problem, grid, config.steps, root_seed=seed, **options, **records)
+    runs = gd.sweep(
+        problem,
+        gd.axes(**{up: sides[1], across: sides[0]}),
+        config.steps,
+        make_optimizer=condition.optimizer,
+        batch_size=condition.batch,
+        record_every=config.record_every,
+        root_seed=seed,
+        max_param_bytes=2**32,
+    )
     relative = np.clip(runs.cost.values / runs.cost.values[..., :1], 1 / CAP, CAP)
     late = runs.step.values >= 0.8 * config.steps
     trains = relative[..., late].mean(axis=-1) < 1
@@ -118,30 +125,21 @@ def maps(config: Config, condition: Condition, seed: int) -> xr.Dataset:
     condition = condition.with_neurons(config.neurons)
     problem = condition.problem(seed)
     window = condition.window if config.window is None else (config.window,) * 2
-    rng = np.random.default_rng(seed)
-    windows, sides_of_maps = [], []
+    around = partial(random_window, rng=np.random.default_rng(seed))
+    place = around if config.placement == "random" else window_with_longest_boundary
+    results = []
     for _ in range(config.zooms + 1):
-        sides = [np.geomspace(*ends, config.points) for ends in window]
-        windows.append(train(config, condition, problem, sides, seed))
-        sides_of_maps.append(sides)
-        if config.placement == "random":
-            corner = random_window(windows[-1][0], config.factor, rng)
-        else:
-            corner = window_with_longest_boundary(windows[-1][0], config.factor)
+        across, up = (np.geomspace(*ends, config.points) for ends in window)
+        trains, speed = train(config, condition, problem, (across, up), seed)
+        columns = {"trains": (("row", "column"), trains), "speed": (("row", "column"), speed)}
+        results.append(xr.Dataset(columns | {"across": ("column", across), "up": ("row", up)}))
         window = tuple(
             (side[start], side[start] * (side[-1] / side[0]) ** (1 / config.factor))
-            for side, start in zip(sides, reversed(corner), strict=True)
+            for side, start in zip(
+                (across, up), reversed(place(trains, config.factor)), strict=True
+            )
         )
-    trains, speed = (np.stack(arrays) for arrays in zip(*windows, strict=True))
-    across, up = np.swapaxes(sides_of_maps, 0, 1)
-    return xr.Dataset(
-        {
-            "trains": (("map", "row", "column"), trains),
-            "speed": (("map", "row", "column"), speed),
-            "across": (("map", "column"), across),
-            "up": (("map", "row"), up),
-        }
-    )
+    return xr.concat(results, "map")
 
 
 def cosine(config: Config) -> xr.Dataset:
@@ -155,9 +153,7 @@ def cosine(config: Config) -> xr.Dataset:
 
     runs = gd.sweep(
         gd.Problem(init=lambda key: jnp.ones(()), cost=cost),
-        gd.axes(
-            roughness=config.roughness, learning_rate=np.linspace(*config.rate_range, config.rates)
-        ),
+        gd.axes(roughness=config.roughness, learning_rate=np.linspace(1.0, 1.032, config.rates)),
         config.rate_steps,
         record_every=config.rate_steps,
         divergence_threshold=1e8,
@@ -180,9 +176,7 @@ def run(config: Config) -> xr.Dataset:
             for name in config.conditions
         ]
         dataset = xr.merge([xr.concat(mapped, "condition"), cosine(config)])
-    return dataset.assign_coords(seed=list(config.seeds)).assign_attrs(
-        conditions=list(config.conditions)
-    )
+    return dataset.assign_coords(seed=list(config.seeds), condition=list(config.conditions))
 
 
 def published_estimator(maps: np.ndarray) -> float:
@@ -232,20 +226,21 @@ def parts(dataset: xr.Dataset) -> list[str]:
 
 def over_seeds(dataset: xr.Dataset) -> dict[str, dict[str, Interval]]:
     """Return median dimensions over seeds, by condition and map or method."""
-    medians = {}
-    for index, condition in enumerate(dataset.attrs["conditions"]):
-        one = fits(dataset.isel(condition=index))
-        named = {name: one.dimension.isel(map=k) for k, name in enumerate(parts(dataset))}
-        named["published estimator"] = one.published_estimator
-        medians[condition] = {name: median(values.values) for name, values in named.items()}
-    return medians
+    fit = fits(dataset)
+    of_maps = {name: fit.dimension.isel(map=k) for k, name in enumerate(parts(dataset))}
+    named = of_maps | {"published estimator": fit.published_estimator}
+    return {
+        condition: {name: median(one.sel(condition=condition)) for name, one in named.items()}
+        for condition in dataset.condition.values
+    }
 
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return dimensions with intervals, and numbers of boundary rates."""
     summary: dict = {"seeds": dataset.sizes["seed"]}
-    for index, (condition, medians) in enumerate(over_seeds(dataset).items()):
-        one = fits(dataset.isel(condition=index))
+    fit = fits(dataset)
+    for condition, medians in over_seeds(dataset).items():
+        one = fit.sel(condition=condition)
         entries: dict = {name.replace(" ", "_"): interval[:3] for name, interval in medians.items()}
         entries |= {
             "published": CONDITIONS[condition].published,
@@ -260,13 +255,13 @@ def numbers(dataset: xr.Dataset) -> dict:
     return summary | {
         "largest_roughness_with_one_boundary_rate": roughness[rates <= 1].max(),
         "smallest_roughness_with_several": roughness[rates > 1].min(),
-        "roughness_where_convexity_ends": float(1 / (2 * np.pi**2)),
+        "roughness_where_convexity_ends": CONVEX,
         "most_boundary_rates": int(rates.max()),
     }
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw the first and the last maps, dimensions, and the one-dimensional cases."""
+    """Draw the first and the last maps, and the one-dimensional cases."""
     by_condition = over_seeds(dataset)
 
     def drawn(index):
@@ -277,10 +272,7 @@ def plot(dataset: xr.Dataset) -> dict:
     return {
         "whole": drawn(0),
         "closest": drawn(dataset.sizes["map"] - 1),
-        "dimensions": plots.dimensions(
-            by_condition, [CONDITIONS[name].published for name in by_condition]
-        ),
-        "cosine": plots.boundary_rates(dataset, threshold=1 / (2 * np.pi**2)),
+        "cosine": plots.boundary_rates(dataset, threshold=CONVEX),
     }
 
 

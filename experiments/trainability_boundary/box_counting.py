@@ -31,16 +31,13 @@ BIAS = 0.05
 class BoxDimension(NamedTuple):
     """Box-counting dimension, with its errors.
 
-    Args:
-        dimension: negative slope of the fitted line.
-        error: half width of the 95 % interval of the slope, from the scatter of the counts, plus
-            the bias of box counting, which the scatter does not include (see `BIAS`).
-        standard_error: standard error of the slope, from the scatter of the counts around the line.
+    The error is the half width of the 95 % interval of the slope, from the scatter of the counts,
+    plus the bias of box counting, which the scatter does not include (see `BIAS`).
     """
 
-    dimension: float
+    dimension: float  # negative slope of the fitted line
     error: float
-    standard_error: float
+    standard_error: float  # of the slope, from the scatter of the counts around the line
 
 
 def boundary(inside: Bool[np.ndarray, "*points"]) -> Bool[np.ndarray, "*cells"]:
@@ -66,20 +63,10 @@ def box_counts(
     cells: Bool[np.ndarray, "*cells"],
     sides: Sequence[int] | Int[np.ndarray, " scales"] | None = None,
 ) -> tuple[Int[np.ndarray, " scales"], Int[np.ndarray, " scales"]]:
-    """Return the sides of boxes, and the numbers of boxes that intersect a set.
+    """Return the sides of boxes, and the numbers N(s) of boxes that intersect a set.
 
-    The first box starts at the first cell.
-
-    Args:
-        cells: whether each cell belongs to the set.
-        sides: sides of the boxes, in cells; by default the powers of 2 up to an eighth of the
-            shortest axis, since larger boxes are too few for a reliable fit.
-
-    Returns:
-        The sides, and the counts N(s).
-
-    Raises:
-        InputError: if the set has no cells.
+    The first box starts at the first cell. By default, the sides in cells are the powers of 2 up to
+    an eighth of the shortest axis, since larger boxes are too few for a reliable fit.
     """
     if not cells.any():
         raise InputError("box_counts: the set is empty; there is no boundary in this window")
@@ -101,10 +88,7 @@ def dimension(
 
     Source: Falconer, *Fractal Geometry* (2014), chapter 2.
     """
-    x, y = np.log10(sides), np.log10(counts)
-    slope, offset = np.polyfit(x, y, 1)
-    misfit = y - (slope * x + offset)
-    spread = np.sum((x - np.mean(x)) ** 2)
-    standard_error = float(np.sqrt(np.sum(misfit**2) / (len(x) - 2) / spread))
-    error = float(stats.t.isf(0.025, len(x) - 2)) * standard_error + BIAS
+    (slope, _), covariance = np.polyfit(np.log10(sides), np.log10(counts), 1, cov=True)
+    standard_error = float(np.sqrt(covariance[0, 0]))
+    error = float(stats.t.isf(0.025, len(sides) - 2)) * standard_error + BIAS
     return BoxDimension(float(-slope), error, standard_error)

@@ -41,26 +41,17 @@ def layerwise_rates(input_rate, output_rate) -> optax.GradientTransformation:
 
 @dataclass(frozen=True)
 class Condition:
-    """A training problem, and the two settings to map.
+    """A training problem, and the two settings to map."""
 
-    Args:
-        published: dimension of the boundary in the figure of the paper's repository.
-        activation: activation function of the hidden neurons.
-        width: number of inputs and of hidden neurons.
-        samples: number of random inputs and targets; 72 is the number of parameters.
-        batch: number of samples per step; None uses all.
-        optimizer: optimizer factory whose arguments are the learning rates among the two settings.
-        axes: names of the horizontal and the vertical setting of a map.
-        window: smallest and largest value of each setting.
-    """
-
-    published: float
-    activation: str = "tanh"
-    width: int = 8
-    samples: int = 72
-    batch: int | None = None
+    published: float  # dimension of the boundary in the figure of the paper's repository
+    activation: str = "tanh"  # activation function of the hidden neurons
+    width: int = 8  # number of inputs and of hidden neurons
+    samples: int = 72  # number of random inputs and targets; 72 is the number of parameters
+    batch: int | None = None  # number of samples per step; None uses all
+    # the arguments of the optimizer factory are the learning rates among the two settings
     optimizer: Callable[..., optax.GradientTransformation] = layerwise_rates
-    axes: tuple[str, str] = ("input_rate", "output_rate")
+    axes: tuple[str, str] = ("input_rate", "output_rate")  # horizontal and vertical setting
+    # smallest and largest value of each setting
     window: tuple[tuple[float, float], tuple[float, float]] = ((0.1, 100.0), (1.0, 1000.0))
 
     def with_neurons(self, neurons: int) -> "Condition":

@@ -1,6 +1,6 @@
 """Figures of the boundary between settings with which training succeeds and fails."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
@@ -12,8 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, VERMILLION, style
-from gdjax.statistics import Interval
+from gdjax.plots.style import BLACK, BLUE, VERMILLION
 
 from .conditions import CONDITIONS
 
@@ -50,44 +49,37 @@ def colored(shown: xr.Dataset) -> Float[np.ndarray, "rows columns 4"]:
 def maps(dataset: xr.Dataset, number: int, titles: Sequence[str], *, title: str) -> Figure:
     """Draw one map of the first seed for each condition, with common color scales.
 
-    Args:
-        dataset: results of the experiment.
-        number: number of the map; the window of the next map, if there is one, is framed.
-        titles: title of each map.
-        title: title of the figure.
+    The window of the next map, if there is one, is framed.
     """
-    first, conditions = dataset.isel(seed=0), dataset.attrs["conditions"]
-    with style():
-        columns = min(3, len(conditions))
-        rows = -(-len(conditions) // columns)
-        figure = Figure(figsize=(5.5 * columns, 5.3 * rows + 0.9))
-        grid = figure.add_gridspec(rows + 1, 6, height_ratios=[1] * rows + [0.03])
-        wide = 6 // columns
-        for index, (condition, name) in enumerate(zip(conditions, titles, strict=True)):
-            row, column = divmod(index, columns)
-            axes = figure.add_subplot(grid[row, wide * column : wide * (column + 1)])
-            one = first.isel(condition=index, map=number)
-            axes.imshow(colored(one), origin="lower", extent=_extent(one), aspect="auto")
-            across, up = CONDITIONS[condition].axes
-            for axis, side, setting in ((axes.xaxis, "across", across), (axes.yaxis, "up", up)):
-                ticks = _ticks(*one[side].values[[0, -1]])
-                axis.set_ticks(np.log10(ticks), [f"{tick:.6g}" for tick in ticks])
-                axis.set_label_text(LABELS[setting])
-            axes.set_title(name)
-            if number + 1 < first.sizes["map"]:
-                _frame(axes, first.isel(condition=index, map=number + 1))
-        for place, colormap, label, ends in (
-            (slice(0, 3), TRAINS, "trains", ("slowly", "fast")),
-            (slice(3, 6), DIVERGES, "does not train", ("fails late", "fails at once")),
-        ):
-            below, colors = figure.add_subplot(grid[rows, place]), ScalarMappable(cmap=colormap)
-            bar = figure.colorbar(colors, cax=below, orientation="horizontal")
-            bar.set_ticks([0.0, 1.0], labels=ends)
-            bar.set_label(label, labelpad=-12)
-        shares = first.trains.isel(map=number).mean(("row", "column")).values
-        figure.suptitle(
-            f"Trainable settings, {title}: {min(shares):.0%} to {max(shares):.0%} of a map"
-        )
+    first, conditions = dataset.isel(seed=0), dataset.condition.values
+    columns = min(3, len(conditions))
+    rows = -(-len(conditions) // columns)
+    figure = Figure(figsize=(5.5 * columns, 5.3 * rows + 0.9))
+    grid = figure.add_gridspec(rows + 1, 6, height_ratios=[1] * rows + [0.03])
+    share = 6 // columns
+    for index, (condition, name) in enumerate(zip(conditions, titles, strict=True)):
+        row, column = divmod(index, columns)
+        axes = figure.add_subplot(grid[row, share * column : share * (column + 1)])
+        one = first.isel(condition=index, map=number)
+        axes.imshow(colored(one), origin="lower", extent=_extent(one), aspect="auto")
+        across, up = CONDITIONS[condition].axes
+        for axis, side, setting in ((axes.xaxis, "across", across), (axes.yaxis, "up", up)):
+            ticks = _ticks(*one[side].values[[0, -1]])
+            axis.set_ticks(np.log10(ticks), [f"{tick:.6g}" for tick in ticks])
+            axis.set_label_text(LABELS[setting])
+        axes.set_title(name)
+        if number + 1 < first.sizes["map"]:
+            _frame(axes, first.isel(condition=index, map=number + 1))
+    for place, colormap, label, ends in (
+        (slice(0, 3), TRAINS, "trains", ("slowly", "fast")),
+        (slice(3, 6), DIVERGES, "does not train", ("fails late", "fails at once")),
+    ):
+        below, colors = figure.add_subplot(grid[rows, place]), ScalarMappable(cmap=colormap)
+        bar = figure.colorbar(colors, cax=below, orientation="horizontal")
+        bar.set_ticks([0.0, 1.0], labels=ends)
+        bar.set_label(label, labelpad=-12)
+    shares = first.trains.isel(map=number).mean(("row", "column")).values
+    figure.suptitle(f"Trainable settings, {title}: {min(shares):.0%} to {max(shares):.0%} of a map")
     return figure
 
 
@@ -109,36 +101,6 @@ def _frame(axes, inner):
         axes.add_patch(Rectangle((left, bottom), right - left, top - bottom, **look))
 
 
-def dimensions(known: Mapping[str, Mapping[str, Interval]], published: Sequence[float]) -> Figure:
-    """Draw measured dimensions of the boundary with intervals, and published values.
-
-    The measured ones are given by condition and by map or method.
-    """
-    with style():
-        figure = Figure(figsize=(11, 5.5))
-        axes = figure.subplots()
-        positions, methods = np.arange(len(known)), list(next(iter(known.values())))
-        step = 0.8 / (len(methods) + 1)
-        for number, (method, color) in enumerate(zip(methods, CYCLE, strict=False)):
-            middle, *ends = np.array([medians[method][:3] for medians in known.values()]).T
-            at, arms = positions + step * (number - len(methods) / 2), abs(ends - middle)
-            look: dict = {"fmt": "o", "color": color, "capsize": 3, "label": method}
-            axes.errorbar(at, middle, yerr=arms, **look)
-        at = positions + step * len(methods) / 2
-        axes.plot(at, published, "D", color=BLACK, label="published")
-        axes.axhline(1, color=GREY, linestyle=":")
-        axes.text(len(known) - 0.52, 1.01, "smooth boundary", color=GREY, ha="right", va="bottom")
-        axes.set_xticks(positions, list(known))
-        axes.set(xlim=(-0.5, len(known) - 0.5), ylabel="dimension of the boundary")
-        firsts = [medians[methods[0]].value for medians in known.values()]
-        axes.set_title(
-            f"Box-counting dimension, {methods[0]} map: medians over seeds from {min(firsts):.2f} "
-            f"to {max(firsts):.2f}"
-        )
-        figure.legend(loc="outside right upper")
-    return figure
-
-
 def boundary_rates(dataset: xr.Dataset, threshold: float) -> Figure:
     """Draw the learning rates at which boundedness changes, against roughness.
 
@@ -148,24 +110,21 @@ def boundary_rates(dataset: xr.Dataset, threshold: float) -> Figure:
     bounded = dataset.bounded.values
     changes, flat = bounded[:, 1:] != bounded[:, :-1], roughness <= threshold
     case, cell = np.nonzero(changes)
-    with style():
-        figure = Figure(figsize=(8, 7))
-        top, bottom = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 2]})
-        middle = (learning_rate[:-1] + learning_rate[1:]) / 2
-        top.plot(roughness[case], middle[cell], "_", color=BLUE, markersize=14, markeredgewidth=1)
-        top.set_ylabel("learning rates at which\nboundedness changes")
-        counts = [int(changes[side].sum(axis=1).max(initial=0)) for side in (flat, ~flat)]
-        top.set_title(
-            f"Boundary rates: at most {counts[0]} if the cost is convex, up to {counts[1]:,} if not"
-        )
-        bottom.plot(roughness, changes.sum(axis=1), "o-", color=BLUE)
-        bottom.set(yscale="log", ylabel="number of boundary rates")
-        bottom.set_xlabel(
-            r"roughness $\epsilon / \lambda^2$ of $x^2 + \epsilon\,\cos(2\pi x/\lambda)$"
-        )
-        for axes in (top, bottom):
-            axes.axvline(threshold, color=VERMILLION, linestyle="--", linewidth=1.5)
-        look: dict = {"transform": top.get_xaxis_transform(), "color": VERMILLION, "va": "top"}
-        top.text(threshold, 0.97, " not convex →", **look)
-        top.text(threshold, 0.97, "← convex ", ha="right", **look)
+    figure = Figure(figsize=(8, 7))
+    top, bottom = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 2]})
+    middle = (learning_rate[:-1] + learning_rate[1:]) / 2
+    top.plot(roughness[case], middle[cell], "_", color=BLUE, markersize=14, markeredgewidth=1)
+    top.set_ylabel("learning rates at which\nboundedness changes")
+    counts = [int(changes[side].sum(axis=1).max(initial=0)) for side in (flat, ~flat)]
+    top.set_title(
+        f"Boundary rates: at most {counts[0]} if the cost is convex, up to {counts[1]:,} if not"
+    )
+    bottom.plot(roughness, changes.sum(axis=1), "o-", color=BLUE)
+    bottom.set(yscale="log", ylabel="number of boundary rates")
+    bottom.set_xlabel(r"roughness $\epsilon / \lambda^2$ of $x^2 + \epsilon\,\cos(2\pi x/\lambda)$")
+    for axes in (top, bottom):
+        axes.axvline(threshold, color=VERMILLION, linestyle="--", linewidth=1.5)
+    look: dict = {"transform": top.get_xaxis_transform(), "color": VERMILLION, "va": "top"}
+    top.text(threshold, 0.97, " not convex →", **look)
+    top.text(threshold, 0.97, "← convex ", ha="right", **look)
     return figure

@@ -10,29 +10,33 @@ interval of one of these two factors lies on the other side of 2. With plain des
 change is smaller, and no expectation is stated for 250 steps.
 """
 
-from collections.abc import Iterator
+import dataclasses
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import product
 
+import jax.numpy as jnp
 import numpy as np
+import optax
 import xarray as xr
-from jaxtyping import Float
+from jaxtyping import Array, Float, PyTree
 from matplotlib import colormaps
-from matplotlib.axes import Axes
 
 import gdjax as gd
 from experiments.shared import command
 from experiments.shared.images import strided
 from gdjax import statistics
-from gdjax.plots.style import BLACK, CYCLE, SEQUENTIAL, Figure, label_log_axis, style
+from gdjax.plots.style import BLACK, SEQUENTIAL, Figure, label_log_axis
+from gdjax.problems.networks import ACTIVATIONS, Layer
 
-from . import parametrizations
-
+Rates = Float[np.ndarray, " rates"]  # values at each learning rate
+Costs = Float[np.ndarray, "rates seeds"]
 GOOD = 1.1  # a rate is good if its median cost is at most this multiple of the lowest median
 RESAMPLES = 1000  # number of bootstrap resamples
 SLOPES = ("slope", "slope_low", "slope_high")
-TITLES = {"standard": "standard", "ntp": "neural tangent", "mup": "maximal update"}
-OPTIMIZERS = {"descent": "plain descent", "adam": "Adam"}
+PARAMETRIZATIONS = {"standard": "standard", "ntp": "neural tangent", "mup": "maximal update"}
+# Title, update rule, and learning rate of the coordinate check.
+OPTIMIZERS = {"descent": ("plain descent", optax.sgd, 0.05), "adam": ("Adam", optax.adam, 0.001)}
 
 
 @dataclass(frozen=True)
@@ -51,9 +55,90 @@ class Config:
     batch_size: int = 32  # number of images per step
     record_samples: int = 1000  # number of images over which a recorded cost is averaged
     checked_widths: tuple[int, ...] = (32, 256)  # widths of the coordinate check
-    checked_steps: tuple[int, ...] = (1, 10)  # steps after which changes of layers are measured
-    descent_checked: float = 0.05  # learning rate of the coordinate check with plain descent
-    adam_checked: float = 0.001  # learning rate of the coordinate check with Adam
+
+
+def rate_factors(
+    parametrization: str, optimizer: str, width: int, *, base_width: int, layers: int
+) -> tuple[tuple[float, float], ...]:
+    """Return the factors of the learning rates of (weights, biases), for each layer.
+
+        Delta W_l = factor_l * update of the optimizer,   r = n_0 / n
+
+    The table lists the factors in a network whose hidden layers all have width n, relative to those
+    at the base width n_0, where all parametrizations coincide:
+
+        |                 | input weights, hidden biases | hidden weights | output weights |
+        |-----------------|------------------------------|----------------|----------------|
+        | standard, both  | 1                            | 1              | 1              |
+        | ntp, descent    | 1                            | r              | r              |
+        | ntp, Adam       | 1                            | sqrt(r)        | sqrt(r)        |
+        | mup, descent    | 1 / r                        | 1              | r              |
+        | mup, Adam       | 1                            | r              | r              |
+
+    Output biases have the factor 1. Starting weights have the variance 1 / (number of inputs of the
+    layer). In mup, the standard deviation of the output weights has an additional factor sqrt(r),
+    so that their variance is proportional to 1 / n^2. In the neural tangent parametrization (ntp),
+    weights are W = w / sqrt(inputs) with w of variance 1; the table lists the equivalent factors
+    for W. The rows of mup are those of Table 3 of Tensor Programs V.
+
+    References: Yang et al. 2022, *Tensor Programs V*, arXiv 2203.03466; Jacot et al. 2018, arXiv
+    1806.07572.
+    """
+    r = base_width / width
+    table = {
+        ("ntp", "descent"): (1.0, r, r),
+        ("ntp", "adam"): (1.0, math.sqrt(r), math.sqrt(r)),
+        ("mup", "descent"): (1 / r, 1.0, r),
+        ("mup", "adam"): (1.0, r, r),
+    }
+    first, hidden, last = table.get((parametrization, optimizer), (1.0, 1.0, 1.0))
+    return ((first, first), *((hidden, first),) * (layers - 2), (last, 1.0))
+
+
+def make_optimizer(
+    parametrization: str, optimizer: str, width: int, *, base_width: int, layers: int
+) -> Callable[..., optax.GradientTransformation]:
+    """Return an optimizer factory with the rate factors of a parametrization."""
+    factors = rate_factors(parametrization, optimizer, width, base_width=base_width, layers=layers)
+
+    def scaled(updates, params):
+        return tuple(
+            Layer(f_weights * layer.weights, f_bias * layer.bias)
+            for (f_weights, f_bias), layer in zip(factors, updates, strict=True)
+        )
+
+    def factory(learning_rate):
+        return optax.chain(OPTIMIZERS[optimizer][1](learning_rate), optax.stateless(scaled))
+
+    return factory
+
+
+def parametrized(problem: gd.Problem, parametrization: str, *, base_width: int) -> gd.Problem:
+    """Return a problem with the starting weights of a parametrization."""
+    if parametrization != "mup":
+        return problem
+    factor = math.sqrt(base_width / problem.network.widths[-2])
+
+    def init(key):
+        *hidden, last = problem.init(key)
+        return (*hidden, last._replace(weights=factor * last.weights))
+
+    return dataclasses.replace(problem, init=init, provenance=None)
+
+
+def preactivations(problem: gd.Problem) -> Callable[[PyTree, PyTree], list[Array]]:
+    """Return a function `(params, batch) -> list` of the preactivations of all layers."""
+    network = problem.network
+
+    def layer_outputs(params, batch):
+        a = jnp.asarray(batch[0]).astype(params[0].weights.dtype) / network.input_scale
+        outputs = []
+        for layer, name in zip(params, network.activations, strict=True):
+            outputs.append(a @ layer.weights.T + layer.bias[None])
+            a = ACTIVATIONS[name](outputs[-1])
+        return outputs
+
+    return layer_outputs
 
 
 def problems(config: Config, parametrization: str, optimizer: str, widths) -> dict[str, tuple]:
@@ -63,61 +148,55 @@ def problems(config: Config, parametrization: str, optimizer: str, widths) -> di
     for width in widths:
         hidden, layers = (width,) * config.hidden_layers, config.hidden_layers + 1
         digits = gd.problems.digits(images, widths=hidden, activation="tanh", loss="cross_entropy")
-        make_optimizer = parametrizations.make_optimizer(
-            parametrization, optimizer, width, base_width=base, layers=layers
-        )
-        problem = parametrizations.parametrized(digits, parametrization, base_width=base)
-        result[str(width)] = problem, {"make_optimizer": make_optimizer}
+        factory = make_optimizer(parametrization, optimizer, width, base_width=base, layers=layers)
+        problem = parametrized(digits, parametrization, base_width=base)
+        result[str(width)] = problem, {"make_optimizer": factory}
     return result
 
 
 def recorded(config: Config, optimizer: str) -> xr.Dataset:
-    """Return final costs and coordinate checks, with names prefixed by the optimizer."""
-    ends, checked = config.descent_rates, config.descent_checked
-    if optimizer == "adam":
-        ends, checked = config.adam_rates, config.adam_checked
-    grid = gd.axes(learning_rate=np.geomspace(*ends, config.rates), seed=range(config.seeds))
+    """Return final costs and coordinate checks with one optimizer."""
+    rates = np.geomspace(*getattr(config, f"{optimizer}_rates"), config.rates)
+    grid = gd.axes(learning_rate=rates, seed=range(config.seeds))
     records: dict = {"record_every": config.steps, "record_samples": config.record_samples}
-    records["batch_size"] = config.batch_size
+    records |= {"batch_size": config.batch_size, "metrics": {}}
     costs, checks = [], []
-    for name in parametrizations.PARAMETRIZATIONS:
+    for name in PARAMETRIZATIONS:
         print(f"{optimizer}, {name} ...", flush=True)
+        family = problems(config, name, optimizer, config.widths)
         sweeps = {
-            width: gd.sweep(problem, grid, config.steps, metrics={}, **options, **records)
-            for width, (problem, options) in problems(
-                config, name, optimizer, config.widths
-            ).items()
+            width: gd.sweep(problem, grid, config.steps, **options, **records)
+            for width, (problem, options) in family.items()
         }
         costs.append(gd.concat(sweeps, "width").cost.isel(step=-1, drop=True))
         family = problems(config, name, optimizer, config.checked_widths)
         checks.append(
             gd.coordinate_check(
                 family,
-                parametrizations.preactivations(next(iter(family.values()))[0]),
-                learning_rate=checked,
+                preactivations(next(iter(family.values()))[0]),
+                learning_rate=OPTIMIZERS[optimizer][2],
                 batch_size=config.batch_size,
-                steps=config.checked_steps,
+                steps=(1,),
                 num_seeds=config.seeds,
             ).rename(width="checked_width")
         )
     both = [xr.concat(parts, "parametrization") for parts in (costs, checks)]
-    joined = xr.merge(both, join="exact", compat="no_conflicts").drop_attrs()
-    # Zarr has no stable format for text.
-    joined = joined.drop_vars("layer").assign_coords(width=list(config.widths))
-    names = ("learning_rate", *joined.data_vars)
-    return joined.rename({str(name): f"{optimizer}.{name}" for name in names})
+    joined = xr.merge(both, join="exact", compat="no_conflicts").drop_attrs().drop_vars("layer")
+    names = list(PARAMETRIZATIONS)
+    return joined.assign_coords(width=list(config.widths), parametrization=names)
 
 
-def run(config: Config) -> xr.Dataset:
-    """Return the results of both optimizers."""
-    parts = [recorded(config, optimizer) for optimizer in parametrizations.OPTIMIZERS]
-    return xr.merge(parts, join="exact", compat="no_conflicts").assign_attrs(
-        parametrizations=list(parametrizations.PARAMETRIZATIONS),
-        optimizers=list(parametrizations.OPTIMIZERS),
-    )
+def run(config: Config) -> xr.DataTree:
+    """Return a tree with the results of each optimizer."""
+    return xr.DataTree.from_dict({name: recorded(config, name) for name in OPTIMIZERS})
 
 
-def best_rate(rates: Float[np.ndarray, " rates"], cost: Float[np.ndarray, " rates"]) -> float:
+def by_optimizer(tree: xr.DataTree) -> dict[str, xr.Dataset]:
+    """Return the results of each optimizer, in the order of the table; a store sorts them."""
+    return {name: tree[name].to_dataset() for name in OPTIMIZERS if name in tree.children}
+
+
+def best_rate(rates: Rates, cost: Rates) -> float:
     """Return the rate with the lowest cost, from an interpolating parabola.
 
     The parabola is fitted to log cost against log rate, at the lowest point and its neighbors.
@@ -130,9 +209,7 @@ def best_rate(rates: Float[np.ndarray, " rates"], cost: Float[np.ndarray, " rate
     return float(rates[k] * np.exp(-b / (2 * a))) if a > 0 else float(rates[k])
 
 
-def good_rates(
-    rates: Float[np.ndarray, " rates"], cost: Float[np.ndarray, " rates"]
-) -> tuple[float, float]:
+def good_rates(rates: Rates, cost: Rates) -> tuple[float, float]:
     """Return the bounds of the interval of good rates around the best rate.
 
     The bounds are linearly interpolated between rates of the grid, in log cost and log rate.
@@ -151,11 +228,7 @@ def good_rates(
     return ends[0], ends[1]
 
 
-def shift(
-    rates: Float[np.ndarray, " rates"],
-    narrow: Float[np.ndarray, "rates seeds"],
-    wide: Float[np.ndarray, "rates seeds"],
-) -> list[float]:
+def shift(rates: Rates, narrow: Costs, wide: Costs) -> list[float]:
     """Return the ratio of the best rates of wide and narrow networks, with interval.
 
     The interval contains 95 % of the ratios over bootstrap resamples of the starts.
@@ -171,9 +244,7 @@ def shift(
     return [ratio(np.arange(count)), *map(float, np.quantile(drawn, (0.025, 0.975)))]
 
 
-def regrets(
-    narrow: Float[np.ndarray, "rates seeds"], wide: Float[np.ndarray, "rates seeds"]
-) -> Float[np.ndarray, " seeds"]:
+def regrets(narrow: Costs, wide: Costs) -> Float[np.ndarray, " seeds"]:
     """Return the regret of the narrow networks' best rate, for each wide network.
 
     regret = cost(best rate of narrow networks) / cost(best rate of wide networks)
@@ -182,99 +253,58 @@ def regrets(
     return wide[transferred] / wide[own]
 
 
-def numbers(dataset: xr.Dataset) -> dict:
+def numbers(tree: xr.DataTree) -> dict:
     """Return best and good rates, shifts, regrets and slopes of the coordinate check."""
     summary: dict = {"good": GOOD}
-    names = enumerate(dataset.attrs["parametrizations"])
-    for optimizer, (index, name) in product(dataset.attrs["optimizers"], names):
-        one = dataset.isel(parametrization=index)
-        rates = one[f"{optimizer}.learning_rate"].values
-        costs = one[f"{optimizer}.cost"].transpose("width", ..., "seed").values
-        half = np.median(costs, axis=-1)
-        regret = [statistics.median(regrets(costs[0], wide)) for wide in costs[1:]]
-        entries = {
-            "best": [best_rate(rates, cost) for cost in half],
-            "good": [good_rates(rates, cost) for cost in half],
-            "lowest_cost": half.min(axis=-1).tolist(),
-            "shift": shift(rates, costs[0], costs[-1]),
-            "regret": [list(interval[:3]) for interval in regret],
-        }
-        for step in dataset.step.values:
-            slopes = [one[f"{optimizer}.{n}"].sel(step=step).values for n in SLOPES]
-            entries[f"slopes_{step}"] = np.stack(slopes, axis=-1).tolist()
-        summary |= {f"{optimizer}_{name}_{key}": value for key, value in entries.items()}
+    for optimizer, results in by_optimizer(tree).items():
+        rates = results.learning_rate.values
+        for name in results.parametrization.values:
+            one = results.sel(parametrization=name)
+            costs = one.cost.transpose("width", ..., "seed").values
+            half = np.median(costs, axis=-1)
+            entries = {
+                "best": [best_rate(rates, cost) for cost in half],
+                "good": [good_rates(rates, cost) for cost in half],
+                "lowest_cost": half.min(axis=-1),
+                "shift": shift(rates, costs[0], costs[-1]),
+                "regret": [statistics.median(regrets(costs[0], wide))[:3] for wide in costs[1:]],
+            }
+            entries["slopes_1"] = np.stack([one[bound].isel(step=0) for bound in SLOPES], axis=-1)
+            summary |= {f"{optimizer}_{name}_{key}": value for key, value in entries.items()}
     return summary
 
 
-def panels(dataset: xr.Dataset, figure: Figure, label: str) -> Iterator[tuple[str, int, Axes]]:
-    """Yield optimizer, index of the parametrization, and axes of each panel.
-
-    Each optimizer has one row of panels with a common vertical axis.
-    """
-    names, optimizers = dataset.attrs["parametrizations"], dataset.attrs["optimizers"]
-    grid = figure.subplots(len(optimizers), len(names), sharey="row", squeeze=False)
-    for row, optimizer in zip(grid, optimizers, strict=True):
-        for index, (axes, name) in enumerate(zip(row, names, strict=True)):
-            axes.set_title(f"{TITLES[name]}, {OPTIMIZERS[optimizer]}")
-            axes.set_xscale("log", base=2)
-            axes.set_yscale("log")
-            yield optimizer, index, axes
-        row[0].set_ylabel(label)
-        label_log_axis(row[0].yaxis)
-
-
-def costs(dataset: xr.Dataset) -> Figure:
-    """Draw the final cost against the learning rate, with one curve per width.
+def plot(tree: xr.DataTree) -> dict:
+    """Draw the final cost against the rate, with one curve per width and one row per optimizer.
 
     The lowest cost of each curve is marked. Bands are the 95 % intervals of the medians.
     """
-    widths = dataset.width.values
-    colors = colormaps[SEQUENTIAL](np.linspace(0.9, 0.0, len(widths)))
-    with style():
-        figure = Figure(figsize=(14, 4.4 * len(dataset.attrs["optimizers"])))
-        for optimizer, index, axes in panels(dataset, figure, "final cost"):
-            rates = dataset[f"{optimizer}.learning_rate"].values
-            values = dataset[f"{optimizer}.cost"].transpose("parametrization", "width", ..., "seed")
-            bands = statistics.medians(values.values)
-            for width, color, *band in zip(widths, colors, *(b[index] for b in bands), strict=True):
-                middle, low, high = band
+    rows = by_optimizer(tree)
+    names = next(iter(rows.values())).parametrization.values
+    figure = Figure(figsize=(14, 4.4 * len(rows)))
+    grid = figure.subplots(len(rows), len(names), sharey="row", squeeze=False)
+    for row, (optimizer, results) in zip(grid, rows.items(), strict=True):
+        rates, widths = results.learning_rate.values, results.width.values
+        colors = colormaps[SEQUENTIAL](np.linspace(0.9, 0.0, len(widths)))
+        values = results.cost.transpose("parametrization", "width", ..., "seed").values
+        bands = statistics.medians(values)
+        for axes, name, *of_panel in zip(row, names, *bands, strict=True):
+            for width, color, middle, low, high in zip(widths, colors, *of_panel, strict=True):
                 axes.plot(rates, middle, color=color, label=f"{width}")
                 axes.fill_between(rates, low, high, color=color, alpha=0.15, linewidth=0)
                 best = np.argmin(middle)
                 look: dict = {"color": color, "markeredgecolor": BLACK, "zorder": 4}
                 axes.plot(rates[best], middle[best], "o", **look)
+            axes.set_title(f"{PARAMETRIZATIONS[name]}, {OPTIMIZERS[optimizer][0]}")
+            axes.set_xscale("log", base=2)
+            axes.set_yscale("log")
             axes.set_xlabel("learning rate at the base width")
-            finite = bands[0][np.isfinite(bands[0])]
-            axes.set_ylim(0.8 * finite.min(), min(1.2 * finite.max(), 12 * finite.min()))
-        top = figure.axes[len(dataset.attrs["parametrizations"]) - 1]
-        top.legend(title="width", title_fontsize=12)
-    return figure
-
-
-def changes(dataset: xr.Dataset) -> Figure:
-    """Draw the change of each layer's preactivations in the first step against the width."""
-    widths = dataset.checked_width.values
-    with style():
-        figure = Figure(figsize=(14, 4.2 * len(dataset.attrs["optimizers"])))
-        for optimizer, index, axes in panels(dataset, figure, "rms change in one step"):
-            first = dataset.isel(step=0, parametrization=index)
-            layers = first[f"{optimizer}.change"].transpose("layer", "checked_width", "seed").values
-            slopes = first[f"{optimizer}.slope"].values
-            bands = zip(slopes, CYCLE, *statistics.medians(layers), strict=False)
-            for number, (slope, color, middle, low, high) in enumerate(bands, start=1):
-                label = "outputs" if number == len(layers) else f"layer {number}"
-                axes.plot(widths, middle, "o-", color=color, label=f"{label}: {slope:.2f}")
-                axes.fill_between(widths, low, high, color=color, alpha=0.2, linewidth=0)
-            axes.set_xticks(widths, [f"{n}" for n in widths])
-            axes.set_xlabel("width")
-            axes.margins(y=0.3)  # space for the legend
-            axes.legend(title="slope", title_fontsize=12)
-    return figure
-
-
-def plot(dataset: xr.Dataset) -> dict:
-    """Draw the final cost against the rate at each width, and the coordinate checks."""
-    return {"transfer": costs(dataset), "coordinates": changes(dataset)}
+        finite = bands[0][np.isfinite(bands[0])]
+        row[0].set_ylim(0.8 * finite.min(), min(1.2 * finite.max(), 12 * finite.min()))
+        row[0].set_ylabel("final cost")
+        label_log_axis(row[0].yaxis)
+    grid[0, -1].legend(title="width", title_fontsize=12)
+    return {"transfer": figure}
 
 
 if __name__ == "__main__":

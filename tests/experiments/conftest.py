@@ -7,6 +7,7 @@ import xarray as xr
 from zarr.errors import UnstableSpecificationWarning
 
 from gdjax._runtime import results
+from gdjax.plots.style import style
 
 
 @pytest.fixture
@@ -20,9 +21,9 @@ def drawn(tmp_path):
             results.save_data(data, tmp_path / "data.zarr")
         is_tree = isinstance(data, xr.DataTree)
         read = xr.open_datatree if is_tree else xr.open_dataset
-        figures = experiment.plot(
-            read(tmp_path / "data.zarr", engine="zarr", consolidated=False).load()
-        )
+        stored = read(tmp_path / "data.zarr", engine="zarr", consolidated=False).load()
+        with style():
+            figures = experiment.plot(stored)
         for figure in figures.values():
             if hasattr(figure, "canvas"):  # an animation has none
                 figure.canvas.draw()

@@ -59,12 +59,18 @@ def test_parts_of_the_change_of_a_cubic_have_closed_forms():
     expected = np.diag(H) * (w * d + d**2 / 2)
     cubic = c * ((w + d)[0] ** 3 - w[0] ** 3)
     order_2 = c * (3 * w[0] ** 2 * d[0] + 3 * w[0] * d[0] ** 2)
-    np.testing.assert_allclose(parts.second_order, expected[:2] + np.array([order_2, 0]), rtol=1e-5)
-    np.testing.assert_allclose(parts.rest, expected[2], rtol=1e-5)
-    np.testing.assert_allclose(parts.remainder, c * d[0] ** 3, rtol=1e-4)
-    np.testing.assert_allclose(parts.line, expected[:2] + np.array([cubic, 0]), rtol=1e-5)
-    np.testing.assert_allclose(parts.line_rest, expected[2], rtol=1e-5)
-    np.testing.assert_allclose(parts.total, expected.sum() + cubic, rtol=1e-5)
+    known = {
+        "second_order": expected[:2] + np.array([order_2, 0]),
+        "rest": expected[2],
+        "remainder": c * d[0] ** 3,
+        "line": expected[:2] + np.array([cubic, 0]),
+        "line_rest": expected[2],
+        "total": expected.sum() + cubic,
+    }
+    assert parts.keys() == known.keys()
+    for name, value in known.items():
+        rtol = 1e-4 if name == "remainder" else 1e-5
+        np.testing.assert_allclose(parts[name], value, rtol=rtol, err_msg=name)
 
 
 def test_parts_of_the_fall_in_a_noisy_quadratic_valley_have_the_computed_means():
@@ -110,39 +116,28 @@ def test_parts_of_the_fall_in_a_noisy_quadratic_valley_have_the_computed_means()
         assert error < 0.1 * abs(expected)
 
     for i in range(2):
-        agrees(parts.second_order[:, i], change[i])
-        np.testing.assert_allclose(parts.line[:, i], parts.second_order[:, i], atol=1e-4)
-    agrees(parts.rest, change[2:].sum())
-    np.testing.assert_allclose(parts.remainder, 0, atol=1e-4)
+        agrees(parts["second_order"][:, i], change[i])
+        np.testing.assert_allclose(parts["line"][:, i], parts["second_order"][:, i], atol=1e-4)
+    agrees(parts["rest"], change[2:].sum())
+    np.testing.assert_allclose(parts["remainder"], 0, atol=1e-4)
 
 
 def test_shares_are_computed_from_costs_and_are_nan_after_divergence():
     at = ("start", "branch_step")
-
-    def both(value):
-        return at, np.full((2, 1), value)
-
     parted = np.full((2, 1, 4, 1), 0.0)
     parted[..., :, 0] = [0.7, 0.9, 0.55, 0.75]  # onto, off, steep_decay, rest_decay
     parted[1, 0, 2, 0] = np.inf
+    values = {
+        "begin": 1.0, "end": 0.5, "continued": 0.9, "averaged": 0.6, "swept_constant": 0.8,
+        "swept_decay": 0.6, "rest": -0.1, "remainder": -0.05,
+    }  # fmt: skip
     part = xr.Dataset(
-        {
-            "begin": both(1.0),
-            "end": both(0.5),
-            "continued": both(0.9),
-            "averaged": both(0.6),
-            "swept_constant": both(0.8),
-            "swept_decay": both(0.6),
-            "rest": both(-0.1),
-            "remainder": both(-0.05),
-            **{
-                n: ((*at, "direction"), np.full((2, 1, 2), -0.125))
-                for n in ("second_order", "line", "end_line")
-            },
-            "parted": ((*at, "part", "directions"), parted),
-        },
+        {name: (at, np.full((2, 1), value)) for name, value in values.items()},
         {"part": list(river_methods.PARTS), "directions": [2], "branch_step": [5]},
     )
+    part["parted"] = (*at, "part", "directions"), parted
+    for name in ("second_order", "line", "end_line"):
+        part[name] = (*at, "direction"), np.full((2, 1, 2), -0.125)
     result = summary.shares(part)
     for name, expected in {
         "second_order_2": 0.5, "rest": 0.2, "remainder": 0.1, "averaged": 0.75, "onto_2": 0.75,

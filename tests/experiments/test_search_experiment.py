@@ -75,19 +75,20 @@ def test_a_known_loss_of_accuracy_is_recovered():
     at_end, repetitions = np.array([0.9, 0.8, 0.3, 0.2]), 8
     values = np.stack([at_end[::-1], at_end], axis=-1)
     noise = 0.01 * np.random.default_rng(0).normal(size=(repetitions, 4))
-    many = np.ones(repetitions)
+    ended_at = replays.halving(values)
+    best = [replays.selected(values), replays.selected(values, ended_at == 1), 0, 0]
+    samples = [4 * 24, 4 + 4 + 8 + 4 * 8, 100, 100]
     dataset = xr.Dataset(
         {
             search.METRIC: (("repetition", "setting", "rung"), np.stack([values] * repetitions)),
             "test_accuracy": (("repetition", "setting"), at_end + noise),
-            "ended_at": (("repetition", "setting"), [replays.halving(values)] * repetitions),
-            "seconds.sweep": ("repetition", 8 * many),
-            **{f"seconds.{name}": ("repetition", 2 * many) for name in experiment.SEARCHES},
-            "same_rungs.dense": ("repetition", many),
-            **{f"best.{name}": ("repetition", 0 * many) for name in ("batches", "single")},
-            **{f"samples.{name}": ("repetition", 100 * many) for name in ("batches", "single")},
+            "ended_at": (("repetition", "setting"), [ended_at] * repetitions),
+            "seconds": (("repetition", "search"), [[8.0, 2, 2, 2]] * repetitions),
+            "best": (("repetition", "search"), [best] * repetitions),
+            "samples": (("repetition", "search"), [samples] * repetitions),
+            "same_rungs": ("repetition", np.ones(repetitions)),
         },
-        {"rung": [1, 4], "batch_size": ("setting", [4, 4, 8, 8])},
+        {"rung": [1, 4], "search": ["sweep", *experiment.SEARCHES]},
     )
     numbers = experiment.numbers(dataset)
     value, low, high = numbers["dense_difference"]

@@ -17,7 +17,7 @@ from experiments.batch_sizes.__main__ import last_epochs
 from experiments.edge_of_stability.__main__ import late_ratios
 from experiments.grokking.__main__ import delays
 from experiments.mode_connectivity import __main__ as paths
-from experiments.predictability import model as twins
+from experiments.predictability import __main__ as twins
 from experiments.render import RESULTS
 from experiments.schedules import __main__ as schedule_runs
 from experiments.shared.trees import datasets
@@ -604,7 +604,7 @@ def predictability(results, numbers):
 def search(results, numbers):
     assert numbers["num_settings"] == 6
     assert all(numbers[f"{name}_time"][0] > 0 for name in ("dense", "batches", "single"))
-    assert np.isfinite(results["seconds.dense"]).sum() == 1
+    assert np.isfinite(results.seconds.sel(search="dense")).sum() == 1
 
 
 @small(

@@ -1,6 +1,7 @@
 """The trainability boundary: known limits, zooms, and sets of known dimensions."""
 
 from dataclasses import replace
+from functools import reduce
 
 import jax
 import numpy as np
@@ -98,21 +99,13 @@ def test_the_published_estimator_is_near_the_dimensions_of_a_line_and_of_random_
     assert 1 < experiment.published_estimator(both) < 2
 
 
-def carpet(levels):
-    """Return the Sierpinski carpet, which keeps 8 of the 9 parts of each square."""
-    cells = np.ones((1, 1), bool)
-    for _ in range(levels):
-        hole = np.zeros_like(cells)
-        cells = np.block([[cells] * 3, [cells, hole, cells], [cells] * 3])
-    return cells
+def self_similar(pattern, levels):
+    """Return the set whose parts with a 1 in the pattern are copies of the set, at a level."""
+    return reduce(np.kron, [np.array(pattern)] * levels).astype(bool)
 
 
-def cantor(levels):
-    """Return the Cantor set, which keeps the outer two thirds of each interval."""
-    cells = np.ones(1, bool)
-    for _ in range(levels):
-        cells = np.concatenate([cells, np.zeros_like(cells), cells])
-    return cells
+CARPET = [[1, 1, 1], [1, 0, 1], [1, 1, 1]]  # of Sierpinski
+CANTOR = [1, 0, 1]
 
 
 def koch(levels):
@@ -143,8 +136,12 @@ def fit_of(cells, sides=None):
     ("cells", "sides", "exact"),
     [
         pytest.param(np.ones((256, 256), bool), None, 2, id="filled square"),
-        pytest.param(carpet(5), 3 ** np.arange(5), np.log(8) / np.log(3), id="carpet"),
-        pytest.param(cantor(7), 3 ** np.arange(6), np.log(2) / np.log(3), id="Cantor set"),
+        pytest.param(
+            self_similar(CARPET, 5), 3 ** np.arange(5), np.log(8) / np.log(3), id="carpet"
+        ),
+        pytest.param(
+            self_similar(CANTOR, 7), 3 ** np.arange(6), np.log(2) / np.log(3), id="Cantor set"
+        ),
     ],
 )
 def test_dimensions_are_exact_on_the_scales_of_a_set(cells, sides, exact):
@@ -197,7 +194,7 @@ def test_the_error_bounds_the_deviation_from_the_known_dimension():
         for name, (points, exact) in drawings.items()
         for size in (192, 256, 512, 1024)
     }
-    sets |= {("carpet", n): (carpet(n), np.log(8) / np.log(3)) for n in (5, 6)}
+    sets |= {("carpet", n): (self_similar(CARPET, n), np.log(8) / np.log(3)) for n in (5, 6)}
     biased = 0
     for name, (cells, exact) in sets.items():
         fit = fit_of(cells)

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from experiments.transfer import __main__ as transfer
-from experiments.transfer import parametrizations
 from experiments.transfer.__main__ import Config
 
 RATES = 2.0 ** np.arange(-4, 5)
@@ -34,31 +33,33 @@ def test_a_known_shift_and_regret_are_recovered():
     np.testing.assert_allclose(transfer.regrets(wide, wide), 1)
 
 
-def test_all_parametrizations_agree_at_the_base_width():
+def test_all_parametrizations_agree_at_the_base_width_only():
     base = {"base_width": 16, "layers": 3}
-    for name in parametrizations.PARAMETRIZATIONS:
-        for optimizer in parametrizations.OPTIMIZERS:
-            factors = parametrizations.rate_factors(name, optimizer, 16, **base)
+    for name in transfer.PARAMETRIZATIONS:
+        for optimizer in transfer.OPTIMIZERS:
+            factors = transfer.rate_factors(name, optimizer, 16, **base)
             assert factors == ((1.0, 1.0),) * 3
+    factors = transfer.rate_factors("mup", "adam", 64, **base)
+    assert factors == ((1.0, 1.0), (0.25, 1.0), (0.25, 1.0))
 
 
 def test_updates_and_initial_weights_are_scaled_by_the_tabulated_factors():
     problem = transfer.gd.problems.digits("mnist5k", widths=(64, 64), activation="tanh", samples=20)
-    wide = parametrizations.parametrized(problem, "mup", base_width=16)
+    wide = transfer.parametrized(problem, "mup", base_width=16)
     params, plain = (p.init(jax.random.key(0)) for p in (wide, problem))
     np.testing.assert_allclose(params[-1].weights, plain[-1].weights / 2, rtol=1e-6)
     np.testing.assert_array_equal(params[1].weights, plain[1].weights)
-    factory = parametrizations.make_optimizer("mup", "descent", 64, base_width=16, layers=3)
+    factory = transfer.make_optimizer("mup", "descent", 64, base_width=16, layers=3)
     ones = jax.tree.map(lambda a: 0 * a + 1, params)
     rule = factory(0.5)
     steps, _ = rule.update(ones, rule.init(params), params)
-    moved = [(float(layer.weights[0, 0]), float(layer.bias[0])) for layer in steps]
-    assert moved == [(-2.0, -2.0), (-0.5, -2.0), (-0.125, -0.5)]
+    scales = [(float(layer.weights[0, 0]), float(layer.bias[0])) for layer in steps]
+    assert scales == [(-2.0, -2.0), (-0.5, -2.0), (-0.125, -0.5)]
 
 
 def test_the_summary_and_figures_of_a_small_run_are_complete(monkeypatch, drawn):
-    monkeypatch.setattr(parametrizations, "PARAMETRIZATIONS", ("standard", "mup"))
-    monkeypatch.delitem(parametrizations.OPTIMIZERS, "descent")
+    monkeypatch.delitem(transfer.PARAMETRIZATIONS, "ntp")
+    monkeypatch.delitem(transfer.OPTIMIZERS, "descent")
     config = Config(
         widths=(4, 8),
         pixel_stride=7,
@@ -67,12 +68,11 @@ def test_the_summary_and_figures_of_a_small_run_are_complete(monkeypatch, drawn)
         steps=4,
         record_samples=20,
         checked_widths=(4, 8),
-        checked_steps=(1,),
     )
-    dataset = transfer.run(config)
-    result = transfer.numbers(dataset)
+    tree = transfer.run(config)
+    result = transfer.numbers(tree)
     assert len(result["adam_mup_regret"]) == 1
     assert np.shape(result["adam_standard_slopes_1"]) == (3, 3)
-    costs = dataset["adam.cost"].sel(width=4)
+    costs = tree["adam"].cost.sel(width=4)
     np.testing.assert_array_equal(costs[0], costs[1])  # the base width
-    assert set(drawn(transfer, dataset)) == {"transfer", "coordinates"}
+    assert set(drawn(transfer, tree)) == {"transfer"}

@@ -1,11 +1,17 @@
-"""Figures of a trainability boundary: colors of both sides, zooms and dimensions."""
+"""Figures of a trainability boundary: colors of both sides, and zooms."""
 
 import numpy as np
 import pytest
 import xarray as xr
 
 from experiments.trainability_boundary import figures as boundary
-from gdjax.statistics import Interval
+from gdjax.plots.style import style
+
+
+@pytest.fixture(autouse=True)
+def _styled():
+    with style():
+        yield
 
 
 def whole_and_closer():
@@ -19,7 +25,7 @@ def whole_and_closer():
     maps = {"trains": trains, "speed": speed}
     return xr.Dataset(
         sides | {name: ((*dims, "row", "column"), a) for name, a in maps.items()},
-        attrs={"conditions": ["tanh"]},
+        {"condition": ["tanh"]},
     )
 
 
@@ -34,22 +40,6 @@ def test_a_frame_marks_the_position_of_the_next_map():
     assert len(bars) == 2
     assert not boundary.maps(whole_and_closer(), 1, ["tanh"], title="whole").axes[0].patches
     figure.canvas.draw()
-
-
-def test_dimensions_are_drawn_next_to_published_ones():
-    one, other = Interval(1.2, 1.1, 1.25, 0.95, 10), Interval(1.5, 1.4, 1.7, 0.95, 10)
-    known = {
-        "tanh": {"whole": one, "8 times closer": other},
-        "relu": {"whole": other, "8 times closer": other},
-    }
-    axes = boundary.dimensions(known, [1.66, 1.2]).axes[0]
-    assert axes.get_title(loc="left") == (
-        "Box-counting dimension, whole map: medians over seeds from 1.20 to 1.50"
-    )
-    points = {tuple(line.get_ydata()) for line in axes.lines}
-    assert {(1.2, 1.5), (1.5, 1.5), (1.66, 1.2)} <= points
-    labels = [text.get_text() for text in axes.figure.legends[0].get_texts()]
-    assert set(labels) == {"published", "whole", "8 times closer"}
 
 
 def test_boundary_rates_are_drawn_between_bounded_and_unbounded_runs():
