@@ -1,5 +1,8 @@
 """Checks of single arguments: whole and real numbers, booleans, names.
 
+In all checks, `name` is the name of the argument, preceded by that of its function if the message
+should show it, `value` is its value, and `remedy` is appended to the message.
+
 >>> check_whole("width", 0, least=1)
 Traceback (most recent call last):
 gdjax.errors.InputError: width = 0, expected a whole number >= 1
@@ -28,10 +31,6 @@ def is_whole(value: Any, least: int = 0, most: int | float = math.inf) -> TypeGu
 
     NumPy's integers are whole numbers. Floats with an integer value are not, since they may come
     from a division whose result should have been rounded.
-
-    Examples:
-        >>> is_whole(3), is_whole(0, 1), is_whole(True), is_whole(3.0)
-        (True, False, False, False)
     """
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     return whole and bool(least <= value <= most)
@@ -46,15 +45,7 @@ def is_traced(value: Any) -> bool:
 def check_whole(
     name: str, value: Any, least: int = 0, most: int | float = MAX_WHOLE, *, remedy: str = ""
 ) -> None:
-    """Check that an argument is a whole number in a range.
-
-    Args:
-        name: name of the argument, preceded by that of its function if the message should show it.
-        value: value of the argument.
-        least: smallest valid value.
-        most: largest valid value.
-        remedy: text appended to the message.
-    """
+    """Check that an argument is a whole number from `least` to `most`."""
     if not is_whole(value, least, most):
         unlimited = most in (MAX_COUNT, MAX_WHOLE, math.inf) and not is_whole(value, least)
         valid = f">= {least:,}" if unlimited else f"from {least:,} to {most:,}"
@@ -72,17 +63,12 @@ def check_number(
     finite: bool = True,
     remedy: str = "",
 ) -> None:
-    """Check that an argument is a real number in a range.
+    """Check that an argument is a real number in a range, unless it is traced.
 
     Args:
-        name: name of the argument, preceded by that of its function if the message should show it.
-        value: value of the argument. Traced values are not checked.
-        above: exclusive lower bound.
-        least: inclusive lower bound.
-        below: exclusive upper bound.
-        most: inclusive upper bound.
+        above, below: exclusive bounds.
+        least, most: inclusive bounds.
         finite: whether to reject infinity. NaN is always rejected.
-        remedy: text appended to the message.
     """
     if is_traced(value):
         return
@@ -116,14 +102,7 @@ def real_array(value: Any) -> np.ndarray | None:
 def check_numbers(
     name: str, value: Any, *, ndim: int | None = None, shape: tuple[int, ...] | None = None
 ) -> None:
-    """Check that an argument is a nonempty array of real numbers.
-
-    Args:
-        name: name of the argument, preceded by that of its function if the message should show it.
-        value: value of the argument. Traced values are not checked.
-        ndim: number of dimensions; None for any.
-        shape: shape; None for any.
-    """
+    """Check that an argument is a nonempty array of real numbers, unless it is traced."""
     if is_traced(value):
         return
     numbers = real_array(value)
@@ -137,14 +116,7 @@ def check_numbers(
 def check_increasing(
     name: str, values: Any, most: int | float = math.inf, *, may_be_empty: bool = False
 ) -> list[int]:
-    """Check that an argument is a list of increasing whole numbers from 1, and return it.
-
-    Args:
-        name: name of the argument, preceded by that of its function if the message should show it.
-        values: value of the argument.
-        most: largest valid number.
-        may_be_empty: whether the list may be empty.
-    """
+    """Check and return a list of increasing whole numbers from 1 to `most`."""
     is_list = isinstance(values, Sequence | np.ndarray) and not isinstance(values, str)
     numbers = list(values) if is_list else []
     is_valid = all(is_whole(number, 1, most) for number in numbers)

@@ -111,9 +111,6 @@ def explained(
         unchanged: kinds of errors that are raised unchanged, as those of gdjax are. Among them,
             NotImplementedError is converted.
 
-    Raises:
-        InputError: if the function raises an error.
-
     Examples:
         >>> with explained("cost: failed", "expected a function of w"):
         ...     {}["weights"]

@@ -27,12 +27,7 @@ def cache_folder() -> Path:
 
 @lru_cache
 def processor() -> str:
-    """Return the model of the processor, with the vector instructions that rounding depends on.
-
-    Examples:
-        >>> " (" in processor()
-        True
-    """
+    """Return the model of the processor, with the vector instructions that rounding depends on."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:  # not Linux

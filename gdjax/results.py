@@ -57,10 +57,6 @@ def quantities(dims: str, **long_names: str) -> dict[str, Quantity]:
     Args:
         dims: names of their dimensions, separated by spaces.
         long_names: long name of each quantity.
-
-    Examples:
-        >>> quantities("run", cost="cost after polishing")["cost"].dims
-        ('run',)
     """
     return {name: Quantity(text, tuple(dims.split())) for name, text in long_names.items()}
 

@@ -235,15 +235,12 @@ def medians(
         >>> value.tolist(), low.tolist()
         ([3.5, 11.5], [0.0, 8.0])
     """
-    array = _floats("medians: values", values)
-    rows = array.reshape(-1, array.shape[-1])
-    intervals = [
-        median(row, level=level)[:3] if np.any(~np.isnan(row)) else (np.nan,) * 3 for row in rows
-    ]
-    value, low, high = (
-        np.reshape(column, array.shape[:-1]) for column in zip(*intervals, strict=True)
-    )
-    return value, low, high
+
+    def ends(row):
+        return (np.nan,) * 3 if np.isnan(row).all() else median(row, level=level)[:3]
+
+    intervals = np.apply_along_axis(ends, -1, _floats("medians: values", values))
+    return intervals[..., 0], intervals[..., 1], intervals[..., 2]
 
 
 def _floats(name, values):

@@ -1,11 +1,14 @@
-"""Core counts and memory sizes, with limits and on systems without limit files."""
+"""Cores, memory and devices, with limits and on systems without limit files."""
 
 import os
 
+import jax
 import psutil
 import pytest
 
 from gdjax import machine
+from gdjax._runtime.devices import local_devices
+from gdjax.errors import InputError
 
 WHOLE = psutil.virtual_memory().total
 V1 = "memory.limit_in_bytes"  # file of cgroups v1
@@ -57,3 +60,24 @@ def test_memory_is_given_by_the_smallest_limit(groups, limits, memory, tmp_path)
 
 def test_memory_is_at_most_that_of_the_machine():
     assert 0 < machine.memory() <= WHOLE
+
+
+def test_memory_is_determined_without_a_proc_file_system(monkeypatch):
+    def fail():
+        raise FileNotFoundError("/proc/meminfo")
+
+    monkeypatch.setattr(psutil, "virtual_memory", fail)
+    machine.memory.cache_clear()
+    assert machine.memory() == pytest.approx(WHOLE, rel=0.01) or machine.memory() < WHOLE
+
+
+@pytest.mark.parametrize("error", [AssertionError(), RuntimeError("no such backend\nmore")])
+def test_a_missing_platform_raises_an_error(monkeypatch, error):
+    def fail():
+        raise error
+
+    monkeypatch.setattr(jax, "local_devices", fail)
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    reason = "no such backend" if str(error) else "AssertionError"
+    with pytest.raises(InputError, match=rf"'cuda': JAX cannot use it here \({reason}\); unset"):
+        local_devices()

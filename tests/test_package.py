@@ -1,7 +1,12 @@
-"""Metadata of the package."""
+"""Metadata, dependencies, imports and README of the package."""
 
+import ast
+import os
+import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -34,3 +39,72 @@ def test_a_sweep_in_memory_does_not_import_the_arrays_of_dask():
         "sys.exit('dask.array' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+# -- dependencies
+
+
+def imported() -> dict[str, str]:
+    """Return the external modules that gdjax imports, each with an importing file."""
+    modules = {}
+    for file in (ROOT / "gdjax").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                names = [node.module or ""]
+            else:
+                continue
+            modules |= {name.partition(".")[0]: file.name for name in names}
+    own = sys.stdlib_module_names | {"gdjax"}
+    return {name: file for name, file in modules.items() if name not in own}
+
+
+@pytest.mark.long
+def test_every_imported_module_is_a_declared_dependency():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lists = [project["dependencies"], *project["optional-dependencies"].values()]
+    declared = {
+        re.match(r"[\w.-]+", entry)[0].lower().replace("_", "-")
+        for entries in lists
+        for entry in entries
+    }
+    result = packages_distributions()
+    modules = imported()
+    assert {"jax", "numpy", "PIL"} <= set(modules)
+    missing = {
+        f"{module} ({file})"
+        for module, file in modules.items()
+        if not {name.lower().replace("_", "-") for name in result[module]} & declared
+    }
+    assert not missing
+
+
+# -- README
+
+
+@pytest.mark.long
+def test_examples_of_the_readme_run(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "doctest", "-o", "NORMALIZE_WHITESPACE", str(ROOT / "README.md")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_readme_states_the_number_of_experiments():
+    result = re.search(r"(\d+) experiments", (ROOT / "README.md").read_text())
+    assert result is not None
+    assert int(result[1]) == len(list((ROOT / "results").glob("*/summary.json")))
+
+
+def test_the_figures_of_the_readme_exist():
+    text = (ROOT / "README.md").read_text()
+    figures = re.findall(r"!\[[^]]*\]\(([^)]*)\)|src=\"([^\"]*)\"", text)
+    assert figures
+    for named in figures:
+        assert (ROOT / "".join(named)).is_file()

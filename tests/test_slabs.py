@@ -7,6 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import gdjax as gd
+from gdjax.descent.outcome import Outcome
+from gdjax.errors import InputError
 from gdjax.slabs import (
     FAST_COMPILATION,
     CompiledFunction,
@@ -139,6 +142,19 @@ def test_a_program_compiled_in_advance_is_compiled_once():
         assert program.compile(x) is program.compile(x)
     assert traced == [jnp.float64]
     assert program.seconds > 0
+
+
+def test_disabled_compilation_raises_an_error():
+    with jax.disable_jit(), pytest.raises(InputError, match="jax_disable_jit = True, expected Fal"):
+        CompiledFunction(lambda x: 2 * x)(jnp.ones(2))
+
+
+def test_unrecorded_nan_raises_no_error_under_debug_nans():
+    bowl = gd.problems.bowl([1.0, 4.0])
+    with jax.debug_nans(True), jax.debug_infs(True):
+        runs = gd.sweep(bowl, gd.axes(learning_rate=[0.1, 10.0]), 60, record_every=20)
+    assert runs.outcome.values.tolist() == [Outcome.NOT_CONVERGED, Outcome.DIVERGED]
+    assert np.isposinf(runs.cost.values[1, -1])
 
 
 @pytest.mark.long

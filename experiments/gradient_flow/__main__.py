@@ -69,7 +69,7 @@ def factors(config: Config) -> tuple[xr.Dataset, xr.Dataset]:
     """
 
     def cost(w):
-        return gd.problems.find("two_factors").f(w, target=config.target)
+        return gd.problems.FUNCTIONS["two_factors"].f(w, target=config.target)
 
     rates = config.factor_rate / 2.0 ** np.arange(config.rates)
     options = (rates, config.factor_time, config.times)

@@ -37,7 +37,7 @@ class Config:
 
 def one(config: Config, name: str) -> xr.Dataset:
     """Return all descents on one curve, with the curve and its known critical points."""
-    known = gd.problems.find(name)
+    known = gd.problems.FUNCTIONS[name]
     ((lo, hi),) = known.domain
     grid = np.linspace(lo, hi, GRID)
     f, bend = jax.vmap(known.f), jax.vmap(jax.grad(jax.grad(known.f)))

@@ -67,7 +67,7 @@ def nearest(points, minima):
 
 def one(config: Config, name: str) -> xr.Dataset:
     """Return all measurements on one surface, and its known critical points."""
-    known, init = gd.problems.find(name), gd.problems.from_function(name).init
+    known, init = gd.problems.FUNCTIONS[name], gd.problems.from_function(name).init
     rates = learning_rate_limits(name).min() * np.array(config.rates)
     tolerances: dict = {"gradient_tolerance": GRADIENT, "distance_tolerance": MAX_DISTANCE}
     ends = basins_of_attraction(

@@ -163,14 +163,11 @@ def non_euclidean_descent(
     if not callable(learning_rate):
         check_number("non_euclidean_descent: learning_rate", learning_rate)
 
-    def update(updates, state, params=None):
-        direction = NORMS[norm](updates)
+    def step(gradient, _params):
+        direction = NORMS[norm](gradient)
         if not scaled:
-            return direction, state
-        size = optax.tree.vdot(updates, direction)
-        return jax.tree.map(lambda d: (size * d).astype(d.dtype), direction), state
+            return direction
+        size = optax.tree.vdot(gradient, direction)
+        return jax.tree.map(lambda d: (size * d).astype(d.dtype), direction)
 
-    return optax.chain(
-        optax.GradientTransformation(lambda params: optax.EmptyState(), update),
-        optax.scale_by_learning_rate(learning_rate),
-    )
+    return optax.chain(optax.stateless(step), optax.scale_by_learning_rate(learning_rate))

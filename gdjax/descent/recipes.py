@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-import jax
 import optax
-from jaxtyping import PyTree, ScalarLike
 
 from gdjax.arguments import check_number
 from gdjax.descent.schedules import WarmupCosine
@@ -99,7 +97,7 @@ class Recipe:
         return optax.chain(decayed_layers(self.decay, self.decay_behind), rule)
 
 
-def decayed_layers(first: ScalarLike, behind: ScalarLike) -> optax.GradientTransformation:
+def decayed_layers(first: float | int, behind: float | int) -> optax.GradientTransformation:
     """Return a transformation that adds the gradient of 1/2 sum_l d_l |w_l|^2.
 
         g_l <- g_l + d_l w_l
@@ -112,14 +110,13 @@ def decayed_layers(first: ScalarLike, behind: ScalarLike) -> optax.GradientTrans
         (2.0, 1.2, 1.3)
     """
 
-    def add(updates: PyTree, params: PyTree) -> PyTree:
-        decays = (first, *(behind for _ in params[1:]))
-        return tuple(
-            jax.tree.map(lambda g, w, d=d: g + d * w, layer, weights)
-            for d, layer, weights in zip(decays, updates, params, strict=True)
-        )
+    def mask(is_first):
+        return lambda layers: tuple((i == 0) == is_first for i in range(len(layers)))
 
-    return optax.stateless(add)
+    return optax.chain(
+        optax.add_decayed_weights(first, mask(True)),
+        optax.add_decayed_weights(behind, mask(False)),
+    )
 
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(

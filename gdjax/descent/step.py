@@ -197,7 +197,6 @@ def step(
     key: Key[Array, ""] | None = None,
     at: int | Int[Array, ""] = 0,
     divergence_threshold: ScalarLike = 1e12,
-    microbatch: int | None = None,
 ) -> tuple[State, Info]:
     """Evaluate the cost at the current parameters, then update them once.
 
@@ -213,8 +212,6 @@ def step(
         at: number of the step, which is stored in `diverged_at` if the step diverges.
         divergence_threshold: cost above which a run counts as diverged, as it does if its cost or
             gradient is not finite. A diverged run is not updated again.
-        microbatch: number of samples evaluated together, for a cost that is a mean over samples;
-            None for all.
 
     Returns:
         The state after the step, and cost and gradient before its update.
@@ -232,9 +229,7 @@ def step(
     check_optimizer(optimizer)
     if not isinstance(state, State):
         raise InputError(f"step: state = {state!r:.80}, expected that of gd.descent.init")
-    minimized = objective(
-        cost, batch, key=key, step=at, model_state=state.model_state, microbatch=microbatch
-    )
+    minimized = objective(cost, batch, key=key, step=at, model_state=state.model_state)
     state, info, model_state = evaluate(
         minimized, state, at=at, divergence_threshold=divergence_threshold
     )

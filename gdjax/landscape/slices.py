@@ -109,7 +109,8 @@ def plane(
 
         >>> from gdjax import landscape, problems
         >>> himmelblau = problems.from_function("himmelblau")
-        >>> first, second = (jnp.array(point.x) for point in problems.find("himmelblau").minima[:2])
+        >>> minima = problems.FUNCTIONS["himmelblau"].minima
+        >>> first, second = (jnp.array(point.x) for point in minima[:2])
         >>> directions = {
         ...     "to the second": landscape.direction_to(first, second),
         ...     "across": jnp.array([0.0, 1.0]),

@@ -20,7 +20,7 @@ import optax
 from jaxtyping import ArrayLike, Float, Scalar, ScalarLike
 from scipy.spatial import KDTree
 
-from gdjax.arguments import check_number, check_numbers, check_whole
+from gdjax.arguments import check_choice, check_number, check_numbers, check_whole
 from gdjax.descent.outcome import Outcome
 from gdjax.errors import InputError
 from gdjax.minima.clustering import cluster_points
@@ -114,7 +114,7 @@ def basins_of_attraction(
     momenta = _check_numbers("momentum", momentum, least=0, below=1)
     with jax.enable_x64(True):
         problem = test_functions.from_function(function, domain)
-        known = test_functions.find(function) if isinstance(function, str) else None
+        known = test_functions.FUNCTIONS[function] if isinstance(function, str) else None
         box = known.domain if known is not None and domain is None else domain
         bounds = np.atleast_2d(np.asarray(box, float))
         if len(bounds) > 2:
@@ -186,7 +186,8 @@ def learning_rate_limits(name: str, *, momentum: ScalarLike = 0.0) -> Float[np.n
         [0.111, 0.145]
     """
     check_number("learning_rate_limits: momentum", momentum, least=0, below=1)
-    known = test_functions.find(name)
+    check_choice("learning_rate_limits: name", name, test_functions.FUNCTIONS)
+    known = test_functions.FUNCTIONS[name]
     minima = np.array([np.atleast_1d(point.x) for point in known.minima])
     if not len(minima):  # a test function whose minima are a manifold
         return np.zeros(0)

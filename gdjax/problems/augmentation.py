@@ -167,7 +167,7 @@ def _warped(image, shift, turn):
 
     def beside(corner, share):
         here, next_one = (
-            pixels.at[at].get(mode="promise_in_bounds").astype(float) for at in (corner, corner + 1)
+            pixels.at[i].get(mode="promise_in_bounds").astype(float) for i in (corner, corner + 1)
         )
         return (1 - share) * here + share * next_one
 

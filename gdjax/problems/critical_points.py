@@ -53,11 +53,11 @@ def _images(
     symmetries: Iterable[tuple[int, int, int, int]],
 ) -> tuple[CriticalPoint, ...]:
     """Return the distinct images of points under (x, y) -> (a x + b y, c x + d y)."""
-    moved = (
+    images = (
         CriticalPoint((a * x + b * y + 0.0, c * x + d * y + 0.0), value, kind)  # avoids -0
         for ((x, y), value, kind), (a, b, c, d) in product(points, tuple(symmetries))
     )
-    return tuple(dict.fromkeys(moved))
+    return tuple(dict.fromkeys(images))
 
 
 _HALF_TURN = ((1, 0, 0, 1), (-1, 0, 0, -1))

@@ -15,7 +15,6 @@ from jaxtyping import Array
 
 from gdjax.arguments import check_choice, check_whole
 from gdjax.data.sets import ImageSet, load
-from gdjax.errors import InputError
 from gdjax.problems.augmentation import Distortion, as_distortion, distorted
 from gdjax.problems.losses import LOSSES, check_labels, cross_entropy, quadratic
 from gdjax.problems.networks import Network, check_widths
@@ -57,9 +56,6 @@ def digits(
         `test_accuracy` is the fraction of test images whose label is the index of the largest
         output.
 
-    Raises:
-        DataError: if the data set is unavailable.
-
     Examples:
         >>> problem = digits("mnist5k")
         >>> problem.network.parameter_count, problem.samples, round(problem.baseline, 3)
@@ -67,17 +63,12 @@ def digits(
     """
     if not callable(loss):
         check_choice("digits: loss", loss, LOSSES)
-    if not isinstance(name, str | ImageSet):
-        raise InputError(
-            f"digits: name = {name!r:.80}, expected the name of an image set, such as 'mnist5k', "
-            f"or the result of gdjax.data.load"
-        )
     check_widths("digits: widths", widths)
     if distortion is not None:
         distortion = as_distortion("digits", distortion)
     per_sample = LOSSES[loss] if isinstance(loss, str) else loss
     loss = next((name for name, known in LOSSES.items() if known is per_sample), loss)
-    dataset = load(name, data_dir=data_dir) if isinstance(name, str) else name
+    dataset = name if isinstance(name, ImageSet) else load(name, data_dir=data_dir)
     available = len(dataset.train_labels)
     if samples is not None:
         remedy = f", the training images of {dataset.name}"

@@ -161,14 +161,9 @@ def evaluation_part(problem: Problem, *, model: bool = False) -> Problem:
 
     Problems with the same cost then share one compiled program.
     """
-    part = as_problem(problem.cost, problem.data)
-    if model:
-        part = dataclasses.replace(part, predict=problem.predict, loss=problem.loss)
-    return dataclasses.replace(
-        part,
-        evaluation=problem.evaluation,
-        couples_samples=problem.couples_samples,
-    )
+    names = ("evaluation", "couples_samples", *(("predict", "loss") if model else ()))
+    fields = {name: getattr(problem, name) for name in names}
+    return dataclasses.replace(as_problem(problem.cost, problem.data), **fields)
 
 
 def without_data(problem: Problem, *, model: bool = False) -> PyTreeDef:

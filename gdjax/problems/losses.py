@@ -43,10 +43,10 @@ def check_labels(targets: Any, outputs: int, argument: str) -> None:
     numbers = targets.dtype.kind in "iuf"
     wrong = (targets < 0) | (targets >= outputs) | (targets % 1 != 0) if numbers else None
     if wrong is None or wrong.any():
-        at = 0 if wrong is None else int(wrong.argmax())
+        sample = 0 if wrong is None else int(wrong.argmax())
         raise InputError(
-            f"{argument}: the label of sample {at} is {targets[at]!s:.40}, expected whole numbers "
-            f"from 0 to {outputs - 1}, one for each output"
+            f"{argument}: the label of sample {sample} is {targets[sample]!s:.40}, expected whole "
+            f"numbers from 0 to {outputs - 1}, one for each output"
         )
 
 

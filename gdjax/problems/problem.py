@@ -212,14 +212,13 @@ class Problem:
                 raise InputError(f"Problem: {name} = {value!r:.80}, expected a {expected}, or None")
         if self.baseline is not None:
             check_number("Problem: baseline", self.baseline)
-        if self.evaluation is not None and "key" in given_to(self.evaluation):
+        supplied = () if self.evaluation is None else given_to(self.evaluation)
+        if "key" in supplied:
             raise InputError(
                 "Problem: evaluation declares `key`, expected a cost without random numbers; "
                 "without an evaluation, records are means of the cost over fixed keys"
             )
-        if self.evaluation is not None and "model_state" in set(given_to(self.evaluation)) - set(
-            given_to(self.cost)
-        ):
+        if "model_state" in supplied and not self.stateful:
             raise InputError(
                 "Problem: evaluation declares `model_state`, but the cost does not; declare it in "
                 "both, or in the cost only"

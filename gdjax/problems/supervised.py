@@ -105,15 +105,14 @@ def supervised(
         value = mean_loss(predictions, batch[1])
         return (value, model_state) if stateful else value
 
-    def evaluation(params, batch, **keywords):
-        return mean_loss(outputs(params, batch[0], False, keywords)[0], batch[1])
-
     def predict(params, inputs, **keywords):
         return outputs(params, inputs, False, keywords)[0]
 
+    def evaluation(params, batch, **keywords):
+        return mean_loss(predict(params, batch[0], **keywords), batch[1])
+
     def share_right(params, batch, **keywords):
-        predictions, _ = outputs(params, batch[0], False, keywords)
-        return accuracy(predictions, jnp.asarray(batch[1]))
+        return accuracy(predict(params, batch[0], **keywords), jnp.asarray(batch[1]))
 
     frozen = tuple(name for name in extra if name != "key")
     declare(cost, ("params", "batch"), extra, settings)
@@ -146,8 +145,8 @@ def _classifies(init, predict, stateful, test):
     def start(key, inputs):
         made = init(key)
         params, model_state = made if stateful else (made, None)
-        at = {"model_state": model_state, "step": 0}
-        return predict(params, inputs, **{name: at[name] for name in given_to(predict)})
+        supplied = {"model_state": model_state, "step": 0}
+        return predict(params, inputs, **{name: supplied[name] for name in given_to(predict)})
 
     outputs = jax.eval_shape(start, jax.random.key(0), inputs)
     shape = tuple(getattr(outputs, "shape", ()))

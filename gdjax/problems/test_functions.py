@@ -4,6 +4,9 @@
 
 The functions can be plotted, and the end point of a descent can be compared with the known points.
 `from_function` returns a Problem for one of them, or for a custom function.
+
+>>> FUNCTIONS["himmelblau"].minima[0]
+CriticalPoint(x=(3.0, 2.0), value=0.0, kind='minimum')
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +30,7 @@ class Function:
     """A test function of one or two parameters, with its domain and critical points.
 
     Args:
-        name: name of the function for `find` and `from_function`.
+        name: name of the function in `FUNCTIONS` and for `from_function`.
         f: function `f(x) -> scalar`, with x a scalar array in 1-D and a vector of two in 2-D.
         domain: bounds `((lo, hi),)` in 1-D, `((lo, hi), (lo, hi))` in 2-D.
         critical_points: all isolated critical points in the domain, for the default settings of
@@ -221,17 +224,6 @@ def two_factors(w: Float[Array, "2"], *, target: ScalarLike = 1.0) -> Float[Arra
     return (target - a * b) ** 2 / 2
 
 
-def find(name: str) -> Function:
-    """Return the test function with a given name.
-
-    Examples:
-        >>> find("himmelblau").minima[0]
-        CriticalPoint(x=(3.0, 2.0), value=0.0, kind='minimum')
-    """
-    check_choice("name", name, FUNCTIONS)
-    return FUNCTIONS[name]
-
-
 def from_function(
     name: str | Callable[..., Scalar], domain: Sequence | ArrayLike | None = None
 ) -> Problem:
@@ -255,7 +247,8 @@ def from_function(
     if callable(name):
         return Problem(init=_uniform(_bounds(domain)), cost=name)
 
-    known = find(name)
+    check_choice("name", name, FUNCTIONS)
+    known = FUNCTIONS[name]
     dimensions = len(known.domain)
     provenance = {"problem": "from_function", "name": name}
     bounds = np.atleast_2d(_bounds(known.domain if domain is None else domain))

@@ -151,16 +151,14 @@ def check_fixed(problem: Problem, model_state: Any, step: Any, settings: Mapping
     functions = [problem.cost, problem.evaluation, problem.predict]
     functions += [metric.function for metric in problem.metrics.values()]
     functions = [function for function in functions if function is not None]
-    known = {name for function in functions for name in given_to(function)}
-    for name, value in (("model_state", model_state), ("step", step)):
-        if value is not None and name not in known:
-            raise InputError(
-                f"{name} is given, but the problem's cost does not declare it; leave it out"
-            )
-    if any(takes_any(function) for function in functions):
-        return
-    valid = dict.fromkeys(name for function in functions for name in declared(function))
-    for name in settings:
+    fixed = {"model_state": model_state, "step": step}
+    names = [name for name, value in fixed.items() if value is not None]
+    if not any(takes_any(function) for function in functions):
+        names += settings
+    valid = dict.fromkeys(
+        name for f in functions for name in (*declared(f), *given_to(f, tuple(fixed)))
+    )
+    for name in names:
         if name not in valid:
             raise InputError(
                 f"{name} is not an argument of the problem's cost; "

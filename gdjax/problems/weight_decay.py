@@ -98,9 +98,6 @@ def few_digits(
         widths: number of sigmoid neurons in each hidden layer.
         decay: coefficient of the squared weights, >= 0.
 
-    Raises:
-        DataError: if the data set is unavailable.
-
     Examples:
         >>> problem = few_digits(samples=50, widths=(4,))
         >>> problem.network.widths, problem.network.parameter_count
@@ -113,7 +110,6 @@ def few_digits(
     check_whole("few_digits: samples", samples, 1, available, remedy=remedy)
     remedy = f", so that {samples} of the {available} training images of {data.name} follow"
     check_whole("few_digits: first", first, 0, available - samples, remedy=remedy)
-    check_number("few_digits: decay", decay, least=0)
     chosen = slice(first, first + samples)
     images, test_images = (
         flat(a).astype(np.float64) / 255 for a in (data.train_images[chosen], data.test_images)

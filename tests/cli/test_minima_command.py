@@ -28,7 +28,7 @@ def test_the_minima_and_basins_of_a_function_are_found(tmp_path, capsys):
     flags = ["--function", "himmelblau", "--seeds", "60", "--num-steps", "200"]
     main(["minima", *flags, "--out", str(tmp_path)])
     output = summary(tmp_path)
-    known = gd.problems.find("himmelblau").minima
+    known = gd.problems.FUNCTIONS["himmelblau"].minima
     rows = output["minima"]
     for row in rows:
         away = [np.hypot(*np.subtract(row["at"], point.x)) for point in known]

@@ -1,5 +1,6 @@
 """Records, snapshots and continuation of `descend`, compared with NumPy loops."""
 
+import itertools
 import re
 
 import jax
@@ -57,37 +58,41 @@ def assert_same_bits(a, b):
 # -- records
 
 
-def test_the_recorded_cost_is_that_of_the_full_batch_before_the_update():
-    run = gd.descend(LINE, SGD, START, 20, key=KEY, record_every=6)
-    path, complete, _ = by_hand(0.1, 21)
-    assert run.recorded_steps.tolist() == [0, 6, 12, 18, 20]
-    np.testing.assert_allclose(run.cost, complete[run.recorded_steps], rtol=1e-5)
-    slopes = np.linalg.norm(np.diff(path, axis=0), axis=1) / 0.1
-    np.testing.assert_allclose(run.gradient_norm, slopes[run.recorded_steps], rtol=1e-4)
-    np.testing.assert_allclose(run.params, path[20], rtol=1e-5)
-    assert np.all(np.isnan(run.batch_cost))  # without mini-batches
-    assert run.num_steps == 20
-
-
-@pytest.mark.parametrize("batch_size", [1, 7, 30])
-def test_mini_batch_descent_equals_a_numpy_loop(batch_size):
-    run = gd.descend(LINE, SGD, START, 25, key=KEY, batch_size=batch_size, record_every=10)
-    rows = Order([KEY], 30, batch_size).rows(0, 26)[0]
+@pytest.mark.parametrize("batch_size", [None, 1, 7, 30])
+def test_a_descent_equals_a_numpy_loop(batch_size):
+    """The recorded cost is that of the full batch before the update."""
+    metrics = {
+        "first": gd.Metric(lambda w, data: w[0]),
+        "sum": gd.Metric(lambda w, data: jnp.sum(data * w), data=jnp.ones(3), every=3),
+    }
+    options = {"record_every": 4, "snapshot_every": 8, "metrics": metrics}
+    run = gd.descend(LINE, SGD, START, 25, key=KEY, batch_size=batch_size, **options)
+    is_whole = batch_size is None
+    rows = None if is_whole else Order([KEY], 30, batch_size).rows(0, 26)[0]
     path, complete, part = by_hand(0.1, 25, rows)
-    np.testing.assert_allclose(run.cost, complete[run.recorded_steps], rtol=1e-4)
-    np.testing.assert_allclose(run.params, path[25], rtol=1e-4)
-    assert np.isnan(run.batch_cost[0])  # no batch before the first step
-    since = [part[a:b].mean() for a, b in ((0, 10), (10, 20), (20, 25))]
-    np.testing.assert_allclose(run.batch_cost[1:], since, rtol=1e-4)
-    assert np.all(np.isnan(run.gradient_norm[:-1]))
-    slope = np.linalg.norm(2 * X.T @ (X @ path[25] - Y) / 30)
-    assert run.gradient_norm[-1] == pytest.approx(slope, rel=1e-3)
+    at, rtol = run.recorded_steps, 1e-5 if is_whole else 1e-4
+    assert (run.num_steps, at.tolist()) == (25, [*range(0, 25, 4), 25])
+    np.testing.assert_allclose(run.cost, complete[at], rtol=rtol)
+    np.testing.assert_allclose(run.params, path[25], rtol=rtol)
+    # There is no batch before the first step, and none at all without mini-batches.
+    batch_costs = [part[a:b].mean() for a, b in itertools.pairwise(at)]
+    expected = np.full(8, np.nan) if is_whole else [np.nan, *batch_costs]
+    np.testing.assert_allclose(run.batch_cost, expected, rtol=rtol)
+    slopes = np.linalg.norm((path[at] @ X.T - Y) @ X * 2 / 30, axis=1)
+    slopes[:-1] += 0 if is_whole else np.nan  # mini-batches have one at the last record only
+    np.testing.assert_allclose(run.gradient_norm, slopes, rtol=10 * rtol)
+    assert run.snapshot_step.tolist() == [0, 8, 16, 24, 25]
+    np.testing.assert_allclose(run.snapshots, path[run.snapshot_step], rtol=rtol)
+    assert_same_bits(run.snapshots[-1], run.params)
+    np.testing.assert_allclose(run.metrics["first"], path[at, 0], rtol=rtol)
+    sums = np.where((at % 12 == 0) | (at == 25), path[at].sum(axis=1), np.nan)
+    np.testing.assert_allclose(run.metrics["sum"], sums, rtol=10 * rtol)
 
 
 def test_zero_steps_record_the_start():
     for batch_size in (None, 7):
         run = gd.descend(LINE, SGD, START, 0, key=KEY, batch_size=batch_size)
-        assert run.recorded_steps.tolist() == [0]
+        assert (run.recorded_steps.tolist(), run.snapshots) == ([0], None)
         assert run.cost[0] == pytest.approx(np.mean(Y.astype(float) ** 2), rel=1e-5)
         assert_same_bits(run.params, START)
 
@@ -118,30 +123,7 @@ def test_a_line_search_evaluates_all_samples_in_microbatches(float64):
     assert set(observed) == {1000, 3}
 
 
-def test_snapshots_are_the_parameters_at_their_steps():
-    run = gd.descend(LINE, SGD, START, 11, key=KEY, record_every=2, snapshot_every=4)
-    path, _, _ = by_hand(0.1, 11)
-    assert run.snapshot_step.tolist() == [0, 4, 8, 11]
-    np.testing.assert_allclose(run.snapshots, path[[0, 4, 8, 11]], rtol=1e-5)
-    assert_same_bits(run.snapshots[-1], run.params)
-    assert gd.descend(LINE, SGD, START, 2, key=KEY).snapshots is None
-
-
 # -- metrics
-
-
-def test_metrics_may_have_different_intervals_and_data():
-    observed = {
-        "always": gd.Metric(lambda w, data: w[0]),
-        "third": gd.Metric(lambda w, data: jnp.sum(data * w), data=jnp.array([1.0, 1, 1]), every=3),
-    }
-    run = gd.descend(LINE, SGD, START, 17, key=KEY, record_every=2, metrics=observed)
-    path, _, _ = by_hand(0.1, 17)
-    np.testing.assert_allclose(run.metrics["always"], path[run.recorded_steps, 0], rtol=1e-5)
-    taken = np.isin(run.recorded_steps, [0, 6, 12, 17])  # the multiples of 6 and the last
-    np.testing.assert_array_equal(np.isnan(run.metrics["third"]), ~taken)
-    sums = path[run.recorded_steps].sum(axis=1)[taken]
-    np.testing.assert_allclose(run.metrics["third"][taken], sums, rtol=1e-4)
 
 
 def counter(every=1):

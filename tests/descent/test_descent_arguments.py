@@ -59,19 +59,22 @@ def test_double_precision_is_used_if_enabled(float64):
     np.testing.assert_allclose(run.cost, 2 * 0.8 ** (2 * np.arange(8)), rtol=1e-14)
 
 
-def test_parameters_of_mixed_precision_keep_their_types():
+def test_parameters_of_mixed_precision_keep_their_types_in_descents_and_sweeps():
     start = {"half": jnp.ones(4, jnp.bfloat16), "single": jnp.ones(2)}
+    types = {"half": jnp.bfloat16, "single": jnp.float32}
     problem = gd.Problem(init=lambda key: start, cost=square)
-    for optimizer in (SGD, optax.adam(0.1), optax.sgd(0.1, momentum=0.9)):
-        run = gd.descend(problem, optimizer, start, 3, key=KEY)
-        assert jax.tree.map(lambda a: a.dtype, run.params) == {
-            "half": jnp.bfloat16,
-            "single": jnp.float32,
-        }
+    for optimizer in (optax.adam(0.1), optax.sgd(0.1, momentum=0.9), SGD):
+        run = gd.descend(problem, optimizer, start, 3, key=KEY, snapshot_every=1)
+        for params in (run.params, run.snapshots):
+            assert jax.tree.map(lambda a: a.dtype, params) == types
         assert run.cost.dtype == np.float32
-    run = gd.descend(problem, SGD, start, 3, key=KEY)
     np.testing.assert_allclose(run.params["single"], 0.8**3, rtol=1e-6)
     np.testing.assert_allclose(run.params["half"].astype(jnp.float32), 0.8**3, rtol=0.02)
+    runs = gd.sweep(problem, gd.axes(learning_rate=[0.1]), 3)
+    params = gd.params_of(runs, start, {"learning_rate": 0.1})
+    assert jax.tree.map(lambda a: a.dtype, params) == types
+    for name, values in run.params.items():
+        np.testing.assert_array_equal(params[name], values)
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
@@ -86,14 +89,3 @@ def test_half_precision_costs_are_summed_in_single_precision(dtype):
         problem, SGD, jnp.ones((), dtype), 400, key=KEY, batch_size=2, record_every=400
     )
     assert run.batch_cost[-1] == 4
-
-
-def test_half_precision_parameters_keep_their_type_in_results_and_snapshots():
-    w = jnp.ones(2, jnp.bfloat16)
-    problem = gd.Problem(init=lambda key: w, cost=lambda w: jnp.sum(w**2))
-    run = gd.descend(problem.cost, SGD, w, 3, key=KEY, snapshot_every=1)
-    assert run.params.dtype == run.snapshots.dtype == jnp.bfloat16
-    runs = gd.sweep(problem, gd.axes(learning_rate=[0.1]), 3)
-    params = gd.params_of(runs, w, {"learning_rate": 0.1})
-    assert params.dtype == jnp.bfloat16
-    assert params.tolist() == run.params.tolist()

@@ -14,6 +14,7 @@ import optax
 import pytest
 
 import gdjax as gd
+from gdjax.descent.block_loop import BlockLengthController
 
 KEY = jax.random.key(0)
 BOWL = gd.Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
@@ -27,6 +28,19 @@ def python_handler():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield signal.default_int_handler
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def lengths(monkeypatch):
+    """Return a list to which the number of steps of each block is appended."""
+    steps, update = [], BlockLengthController.update
+
+    def counted(self, num_steps, seconds):
+        steps.append(num_steps)
+        update(self, num_steps, seconds)
+
+    monkeypatch.setattr(BlockLengthController, "update", counted)
+    return steps
 
 
 def when(ready):
@@ -59,15 +73,9 @@ def interrupted(problem, ready, start=START, **options):
 
 @pytest.mark.parametrize("record_every", [1000, FOREVER])
 def test_after_ctrl_c_a_descent_returns_its_records_and_can_be_continued(
-    record_every, python_handler
+    record_every, python_handler, lengths
 ):
-    began = []
-
-    def later():
-        began.extend([time.monotonic()] * (listening() and not began))
-        return began and time.monotonic() > began[0] + 1
-
-    run = interrupted(BOWL, later, record_every=record_every)
+    run = interrupted(BOWL, lambda: sum(lengths) > 1000, record_every=record_every)
     assert len(run.cost) == len(run.recorded_steps) > 1
     assert (len(run.cost) == 2) == (record_every == FOREVER)  # Ctrl-C between two records
     assert np.all(np.isfinite(run.cost))

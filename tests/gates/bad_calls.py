@@ -90,7 +90,8 @@ CALLS = (
         "trials=2, trials=[3], trials=['a'], by='seed', by=[[]], direction=1, worst_value='a', "
         "level=95",
     ),
-    ("gd.statistics.seeds_needed(VALUE, 1)", "difference", "0, 'a'"),
+    ("gd.statistics.seeds_needed(VALUE, 1)", "difference", "0, 1e-9, nan, 'a'"),
+    ("gd.statistics.seeds_needed(1, 1, level=0)", "level"),
     ("gd.statistics.seeds_needed(1, -1)", "standard_deviation"),
     ("gd.statistics.seeds_needed(1, 1, power=1)", "power"),
     # Problems
@@ -169,6 +170,11 @@ CALLS = (
         "gd.problems.check_problem(gd.Problem(zero, lambda p: p['w'][0]), {'a': [VALUE], 'w': w})",
         "params['a'][0]",
         "jnp.array([1, 2]), 3, True, 1 + 2j, key, jnp.tanh, 'relu'",
+    ),
+    (
+        "gd.problems.check_problem(bowl, {'count': numpy.uint32(3)})",
+        "params['count']",
+        "it counts or seeds random numbers",
     ),
     ("gd.problems.as_problem(3)", "problem"),
     ("gd.problems.as_problem(mean).init(key)", "init"),
@@ -671,8 +677,12 @@ CALLS = (
     ("gd.curvature.FunctionOperator(3, w)", "function"),
     # Single steps, statistics and tables
     ("gd.problems.declared(3)", "function"),
-    ("gd.statistics.median(VALUE)", "values", "[], 'x'"),
+    ("gd.statistics.median(VALUE)", "values", "[], [nan], [-inf, 1.0], 'x'"),
     ("gd.statistics.median([1.0], level=VALUE)", "level", "zeros(2), 2, None"),
+    ("gd.statistics.mean('x')", "values"),
+    ("gd.statistics.mean([1.0, inf])", "values", "use the median"),
+    ("gd.statistics.paired(zeros(2), zeros(1))", "paired", "2 and 1 runs, expected equal numbers"),
+    ("gd.statistics.paired([1.0], [2.0])", "pairs", "expected at least 2"),
     ("gd.statistics.paired('x', 'y')", "first"),
     ("gd.statistics.share(VALUE, 2)", "successes", "0.5, 3"),
     ("gd.descent.dual_norm(VALUE, 'l2')", "gradient", "'x', masked"),
@@ -687,7 +697,8 @@ CALLS = (
     ("gd.descent.init(sgd, 'x')", "params"),
     ("gd.descent.step(lambda w: w[0], sgd, 5)", "state"),
     ("gd.descent.step(3, sgd, 5)", "cost"),
-    ("gd.run_keys(0, 'x')", "seed"),
+    ("gd.run_keys(0, VALUE)", "seed", "-1, 2**32, 2**70, 'x'"),
+    ("gd.run_keys(0, 0, 2**32)", "data_seed"),
     ("gd.data.available(3)", "data_dir"),
 )
 

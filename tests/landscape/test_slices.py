@@ -57,7 +57,7 @@ def test_a_grid_has_as_many_dimensions_as_directions(float64):
 @pytest.mark.parametrize("name", ["himmelblau", "beale", "rosenbrock"])
 def test_the_curvature_along_an_eigenvector_is_its_eigenvalue(float64, name):
     """The remainder of C + e g.v + lambda e^2 / 2 is of third order in e."""
-    known = gd.problems.find(name)
+    known = gd.problems.FUNCTIONS[name]
     w = jnp.array(known.minima[0].x) + jnp.array([0.1, -0.05])  # a point with nonzero gradient
     H, g = np.asarray(jax.jit(jax.hessian(known.f))(w)), np.asarray(jax.jit(jax.grad(known.f))(w))
     values, vectors = np.linalg.eigh(H)
@@ -73,7 +73,7 @@ def test_the_curvature_along_an_eigenvector_is_its_eigenvalue(float64, name):
 
 
 def test_the_largest_curvature_at_himmelblaus_first_minimum_is_the_published_value(float64):
-    f, w, e = gd.problems.find("himmelblau").f, jnp.array([3.0, 2.0]), 1e-4
+    f, w, e = gd.problems.FUNCTIONS["himmelblau"].f, jnp.array([3.0, 2.0]), 1e-4
     v = np.linalg.eigh(jax.jit(jax.hessian(f))(w))[1][:, -1]
     low, middle, high = slices.line(f, w, v, [-e, 0, e]).cost.values
     assert (low - 2 * middle + high) / e**2 == pytest.approx(82.284, abs=1e-3)

@@ -12,7 +12,9 @@ from gdjax.minima.basins import NoMinimum, basins_of_attraction, learning_rate_l
 # Coordinates of the maxima between Rastrigin's minima (classified in problems/critical_points.py).
 HILLS = sorted(
     x
-    for x in {p.x[0] for p in gd.problems.find("rastrigin").critical_points if p.kind == "maximum"}
+    for x in {
+        p.x[0] for p in gd.problems.FUNCTIONS["rastrigin"].critical_points if p.kind == "maximum"
+    }
 )
 
 
@@ -37,7 +39,7 @@ def test_shares_agree_with_an_independent_integration_of_the_flow(himmelblau):
     x, y = (a.ravel() for a in np.meshgrid(himmelblau.x.values, himmelblau.y.values))
     flow = solve_ivp(himmelblau_gradient, (0, 3), np.concatenate([x, y]), rtol=1e-6, atol=1e-8)
     ends = flow.y[:, -1].reshape(2, -1).T
-    minima = np.array([p.x for p in gd.problems.find("himmelblau").minima])
+    minima = np.array([p.x for p in gd.problems.FUNCTIONS["himmelblau"].minima])
     distance = np.linalg.norm(ends[:, None] - minima, axis=-1)
     number = np.argmin(distance, axis=1).reshape(60, 60)
     settled = distance.min(axis=1).reshape(60, 60) < 1e-2

@@ -50,7 +50,7 @@ def test_params_of_returns_the_minima_of_a_census(census):
 @pytest.mark.long
 def test_planted_critical_points_have_their_known_kinds():
     """The end points are all critical points of Himmelblau's function, and a NaN."""
-    known = gd.problems.find("himmelblau")
+    known = gd.problems.FUNCTIONS["himmelblau"]
     problem = gd.problems.from_function("himmelblau")
     planted = np.array([p.x for p in known.critical_points] + [(np.nan, 0.0)])
     census = count_minima(problem, planted, key=KEY)
@@ -296,7 +296,7 @@ def test_a_cost_that_is_not_invariant_under_symmetries_is_rejected():
 def test_minima_of_rastrigin_are_counted_from_random_starts():
     """Minima are among the 121 known ones; at least 19 of 20 lower bounds hold."""
     problem = gd.problems.from_function("rastrigin")
-    minima = np.array([p.x for p in gd.problems.find("rastrigin").minima])
+    minima = np.array([p.x for p in gd.problems.FUNCTIONS["rastrigin"].minima])
     runs = gd.sweep(problem, gd.axes(learning_rate=[0.002], seed=range(10000)), 200)
     ends = runs["params"].values[0]
     distance = np.linalg.norm(ends[:, None] - minima, axis=-1)

@@ -38,7 +38,7 @@ def test_the_census_of_a_store_is_reproducible(store):
     # At rate 3 all runs diverge.
     assert count_kinds(first) == {"strict minimum": 8, "diverged": 8}
     assert named(first.kind.sel(run=first.learning_rate == 3.0).values) == ["diverged"] * 8
-    minima = [p.x for p in gd.problems.find("quartic").minima]
+    minima = [p.x for p in gd.problems.FUNCTIONS["quartic"].minima]
     np.testing.assert_allclose(first["params"], minima, atol=1e-7)
 
 

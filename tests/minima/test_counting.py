@@ -14,7 +14,7 @@ from gdjax.minima.counting import basin_shares, estimate_unseen
 
 def rastrigin_shares():
     """Return the areas of Rastrigin's basins as shares of the domain."""
-    known = gd.problems.find("rastrigin").critical_points
+    known = gd.problems.FUNCTIONS["rastrigin"].critical_points
     hills = sorted({p.x[0] for p in known if p.kind == "maximum"})
     width = np.diff([-5.12, *hills, 5.12]) / 10.24
     return np.outer(width, width).ravel()

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from gdjax.problems.test_functions import FUNCTIONS, find
+from gdjax.problems.test_functions import FUNCTIONS
 
 NAMES = tuple(FUNCTIONS)
 SURFACES = tuple(name for name in NAMES if len(FUNCTIONS[name].domain) == 2)
@@ -167,7 +167,7 @@ def test_known_points_are_listed(name, kind, x, value):
 
 def test_coordinates_of_the_minima_of_rastrigin_have_known_absolute_values():
     offsets = np.array([0, 0.99495864, 1.98991223, 2.98485570, 3.97978386, 4.97469139])
-    result = np.unique([np.abs(point.x) for point in find("rastrigin").minima])
+    result = np.unique([np.abs(point.x) for point in FUNCTIONS["rastrigin"].minima])
     np.testing.assert_allclose(result, offsets, rtol=0, atol=6e-9)
 
 

@@ -45,13 +45,8 @@ def zeros(problem):
 # -- before training
 
 
-def test_the_default_network_has_13002_weights_and_biases(small):
-    leaves = jax.tree.leaves(small.init(KEY))
-    assert sum(leaf.size for leaf in leaves) == small.network.parameter_count == 13_002
-    assert small.network.widths == (784, 16, 16, 10)
-
-
 def test_zero_parameters_give_outputs_of_one_half_and_a_cost_of_two_and_a_half(small):
+    assert small.network.widths == (784, 16, 16, 10)
     images = jnp.asarray(small.data[0][:7])
     np.testing.assert_array_equal(small.predict(zeros(small), images), np.full((7, 10), 0.5))
     assert small.cost(zeros(small), small.data) == 2.5

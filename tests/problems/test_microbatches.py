@@ -40,10 +40,6 @@ def test_value_and_gradient_equal_those_over_all_samples(samples, float64):
     np.testing.assert_allclose(gradient["b"], 2 * np.mean(r), rtol=1e-12, atol=1e-14)
 
 
-def test_without_data_the_function_is_called_directly():
-    assert in_microbatches(lambda p, data: (p, data))(3.0, None) == (3.0, None)
-
-
 def test_memory_hardly_grows_with_the_number_of_samples():
     def wide(w, x):  # needs 1,000 numbers per sample
         return jnp.mean(jnp.sin(x[:, None] * w[None, :]) @ jnp.cos(w))
@@ -75,7 +71,8 @@ def test_the_mean_of_many_16_bit_numbers_equals_each_of_them(dtype, samples):
             np.testing.assert_array_equal(array, jnp.ones(array.shape, dtype))
 
 
-def test_a_mean_of_integers_is_a_float():
+def test_a_mean_of_integers_is_a_float_and_without_data_a_function_is_called_directly():
+    assert in_microbatches(lambda p, data: (p, data))(3.0, None) == (3.0, None)
     mean = in_microbatches(lambda _, x: x[-1], microbatch=2)
     assert jax.jit(mean)(None, jnp.arange(6)) == 3.0
     batches = over_batches(lambda _, x: x[-1], jnp.array([[0], [3]]))

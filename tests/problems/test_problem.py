@@ -207,11 +207,3 @@ def test_the_deterministic_cost_of_a_cost_with_model_state_needs_a_frozen_state(
     assert still.init(jax.random.key(0)) is W
     assert float(evaluate(still, params)) == 0.25
     assert not still.stateful
-
-
-@pytest.mark.parametrize("leaf", [np.uint32(3), jax.random.key(0)])
-def test_the_error_for_a_counter_or_key_does_not_recommend_a_float(leaf):
-    created = gd.Problem(init=lambda key: None, cost=lambda w: w["w"][0])
-    with pytest.raises(InputError, match="it counts or seeds random numbers") as caught:
-        check_problem(created, {"w": W, "count": leaf})
-    assert "astype" not in str(caught.value)

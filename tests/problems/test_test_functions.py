@@ -9,18 +9,18 @@ import pytest
 from matplotlib.mathtext import MathTextParser
 
 from gdjax.problems.keywords import declared
-from gdjax.problems.test_functions import FUNCTIONS, find, from_function
+from gdjax.problems.test_functions import FUNCTIONS, from_function
 from gdjax.problems.validation import check_problem
 
 NAMES = tuple(FUNCTIONS)
 
 
 def values(name, points):
-    return np.asarray(jax.jit(jax.vmap(find(name).f))(points))
+    return np.asarray(jax.jit(jax.vmap(FUNCTIONS[name].f))(points))
 
 
 def hessians(name, points):
-    return np.asarray(jax.jit(jax.vmap(jax.hessian(find(name).f)))(jnp.asarray(points)))
+    return np.asarray(jax.jit(jax.vmap(jax.hessian(FUNCTIONS[name].f)))(jnp.asarray(points)))
 
 
 @pytest.mark.usefixtures("float64")
@@ -39,7 +39,7 @@ def test_ackley_is_a_cone_at_zero():
     slope = values("ackley", 1e-7 * directions) / 1e-7
     np.testing.assert_allclose(slope, 2 * np.sqrt(2), rtol=1e-5)
 
-    value, gradient = jax.jit(jax.value_and_grad(find("ackley").f))(np.zeros(2))
+    value, gradient = jax.jit(jax.value_and_grad(FUNCTIONS["ackley"].f))(np.zeros(2))
     assert value == 0
     np.testing.assert_array_equal(gradient, np.zeros(2))
     hessian = hessians("ackley", np.zeros((1, 2)))[0]
@@ -49,7 +49,7 @@ def test_ackley_is_a_cone_at_zero():
 def test_ackley_has_a_finite_gradient_down_to_the_smallest_float32():
     w = jnp.array([[0.0, 0.0], [1e-45, 0.0], [1e-38, -1e-30], [1e-22, 1e-22], [1e-19, 1e-10]])
     assert w.dtype == jnp.float32
-    gradient = jax.jit(jax.vmap(jax.grad(find("ackley").f)))(w)
+    gradient = jax.jit(jax.vmap(jax.grad(FUNCTIONS["ackley"].f)))(w)
     assert jnp.isfinite(gradient).all()
     assert (jnp.linalg.norm(gradient, axis=1) < 3).all()
 
@@ -70,7 +70,7 @@ def test_the_hessian_of_two_factors_equals_the_formula():
 
 
 def test_two_factors_accepts_another_target():
-    f = find("two_factors").f
+    f = FUNCTIONS["two_factors"].f
     assert float(f(jnp.array([1.5, 2.0]), target=3.0)) == 0
     assert declared(from_function("two_factors").cost) == {"target": 1.0}
 
@@ -93,8 +93,8 @@ def test_the_formula_can_be_rendered(name):
 
 
 def test_listed_minima_are_sorted_and_strict():
-    assert [point.value for point in find("goldstein_price").minima] == [3, 30, 84, 840]
-    assert find("monkey_saddle").minima == ()
+    assert [point.value for point in FUNCTIONS["goldstein_price"].minima] == [3, 30, 84, 840]
+    assert FUNCTIONS["monkey_saddle"].minima == ()
 
 
 @pytest.mark.parametrize("name", NAMES)
