@@ -20,6 +20,7 @@ import xarray as xr
 from gdjax.descent.outcome import Outcome
 from gdjax.errors import InputError
 from gdjax.stores import open_dataset
+from gdjax.stores.location import StoreLike
 from gdjax.sweeps.dataset import KNOWN
 from gdjax.sweeps.identity import versions
 from gdjax.volumes import FiniteTemperatureCoefficient, LocalLearningCoefficient, SamplingStatus
@@ -46,10 +47,9 @@ class RunHistory(NamedTuple):
 
 
 def histories(
-    runs: xr.Dataset | str | Path,
+    runs: xr.Dataset | StoreLike,
     *,
     poll_seconds: float | None = None,
-    storage_options: Mapping[str, Any] | None = None,
 ) -> Iterator[RunHistory]:
     """Yield the history of each finished run of a sweep, once.
 
@@ -58,7 +58,6 @@ def histories(
             which may be in use.
         poll_seconds: interval in seconds between checks for newly finished tiles in a store,
             until all runs are finished. None yields only the runs that are finished now.
-        storage_options: keywords of `obstore.store.from_url`, for a URL.
 
     Examples:
         >>> from gdjax import problems
@@ -67,7 +66,7 @@ def histories(
         >>> [(run.at, run.outcome.name) for run in histories(runs)]
         [({'learning_rate': 0.1}, 'CONVERGED'), ({'learning_rate': 9.0}, 'DIVERGED')]
     """
-    is_stored = isinstance(runs, str | Path)
+    is_stored = isinstance(runs, StoreLike)
     if not is_stored and not (isinstance(runs, xr.Dataset) and "outcome" in runs):
         raise InputError(
             f"runs = {type(runs).__name__}, expected a Dataset of gd.sweep or gd.open_dataset, or "
@@ -80,7 +79,7 @@ def histories(
         )
     yielded: np.ndarray | bool = False
     while True:
-        dataset = open_dataset(runs, storage_options=storage_options) if is_stored else runs
+        dataset = open_dataset(runs) if is_stored else runs
         finished = dataset["outcome"].values >= 0
         with dataset:
             yield from _histories(dataset, np.argwhere(finished & ~np.asarray(yielded)))
@@ -113,7 +112,7 @@ def _histories(dataset, positions):
             )
 
 
-def tensorboard(runs: xr.Dataset | str | Path, folder: str | Path) -> None:
+def tensorboard(runs: xr.Dataset | StoreLike, folder: str | Path) -> None:
     """Write each finished run of a sweep as a folder of TensorBoard; requires `tensorboard`.
 
     Args:
@@ -134,7 +133,7 @@ def tensorboard(runs: xr.Dataset | str | Path, folder: str | Path) -> None:
         writer.close()
 
 
-def mlflow(runs: xr.Dataset | str | Path, experiment: str, tracking_uri: str | None = None) -> None:
+def mlflow(runs: xr.Dataset | StoreLike, experiment: str, tracking_uri: str | None = None) -> None:
     """Log each finished run of a sweep, with its outcome as a tag; requires MLflow.
 
     Args:

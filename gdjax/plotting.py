@@ -4,7 +4,6 @@ A result is identified by its type, and a Dataset by its attribute `result` (swe
 """
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
@@ -34,6 +33,7 @@ from gdjax.plots import (
 )
 from gdjax.plots.axes import figure_of
 from gdjax.stores import open_dataset
+from gdjax.stores.location import StoreLike
 from gdjax.sweeps.learning_rate import LearningRateResult
 from gdjax.volumes.basin_volume import BasinVolume
 from gdjax.volumes.learning_coefficient import (
@@ -107,7 +107,7 @@ def plot(result: Any, *, title: str = "") -> "Figure":
         `gdjax.plots` has figures with more options.
     """
     check_text("plot: title", title)
-    if isinstance(result, str | Path):
+    if isinstance(result, StoreLike):
         result = open_dataset(result)
     draw = FIGURES.get(_kind(result) if isinstance(result, xr.Dataset) else type(result))
     if draw is None:

@@ -17,7 +17,6 @@ dimension in the Dataset, and points that a path of equal cost connects are on o
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -46,6 +45,7 @@ from gdjax.minima.symmetry import canonicalize, coordinates
 from gdjax.problems.evaluation import deterministic_cost
 from gdjax.problems.problem import Problem, require_problem
 from gdjax.results import Quantity, as_dataset, document, quantities
+from gdjax.stores.location import StoreLike
 from gdjax.sweeps.axes import AxisValue
 from gdjax.sweeps.dataset import named_leaves
 from gdjax.sweeps.stored import StoredSweep
@@ -144,7 +144,6 @@ def count_minima(
     max_steps: int = MAX_STEPS,
     allow_unverified: bool = False,
     skip_damaged: bool = False,
-    storage_options: Mapping[str, Any] | None = None,
 ) -> "xr.Dataset":
     """Find the distinct minima among the end points of many runs.
 
@@ -172,7 +171,6 @@ def count_minima(
         allow_unverified: whether to accept a problem that cannot be compared with that of the
             store, as in `resume`.
         skip_damaged: whether to omit the runs of damaged tiles of the store, like unfinished runs.
-        storage_options: keywords of `obstore.store.from_url`, if `runs` is a URL.
 
     Returns:
         A Dataset. The number of distinct minima is the size of the dimension `minimum`, and that of
@@ -210,8 +208,8 @@ def count_minima(
     """
     check_number("output_tolerance", output_tolerance, least=0)
     along, attributes = {}, {}
-    if isinstance(runs, str | Path):
-        stored = StoredSweep(runs, storage_options, problem, None, allow_unverified, skip_damaged)
+    if isinstance(runs, StoreLike):
+        stored = StoredSweep(runs, problem, None, allow_unverified, skip_damaged)
         problem = stored.problem
         attributes = {"store": str(runs), "problem": stored.identity["problem"]}
         runs = stored.dataset

@@ -1,14 +1,13 @@
 """Successive halving: early stopping of the worst runs of a grid."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 import xarray as xr
 
 from gdjax.search.rungs import run_rungs, with_search_variables
 from gdjax.search.spec import search_spec
+from gdjax.stores.location import StoreLike
 from gdjax.sweeps.check import check
 from gdjax.sweeps.executor import execute
 from gdjax.sweeps.fit import check_memory, fit
@@ -25,8 +24,7 @@ def successive_halving(
     metric: str = "cost",
     direction: str = "minimize",
     median_over: str | None = None,
-    store: str | Path | None = None,
-    storage_options: Mapping[str, Any] | None = None,
+    store: StoreLike | None = None,
     devices: Sequence[jax.Device] | None = None,
     max_param_bytes: int = MAX_PARAM_BYTES,
     allow_unverified: bool = False,
@@ -59,7 +57,6 @@ def successive_halving(
         store: path or URL of a Zarr store, as in `sweep`; None keeps the result in memory. An
             interrupted search continues when the call is repeated. A tile is kept in memory until
             all of its runs have ended, and then written.
-        storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
         devices: devices to compute on; None for all local devices.
         max_param_bytes: maximum number of bytes of parameters to keep in memory without a store, as
             in `sweep`.
@@ -93,7 +90,7 @@ def successive_halving(
         direction=direction,
         median_over=median_over,
     )
-    where = (store, storage_options, devices, max_param_bytes, None, allow_unverified)
+    where = (store, devices, max_param_bytes, None, allow_unverified)
     plan = with_search_variables(fit(check(Plan(spec, *where))))
     check_memory(plan.layout)  # a search keeps the arrays of all runs in memory, also with a store
     return execute(plan, compute_tiles=run_rungs)

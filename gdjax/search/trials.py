@@ -19,7 +19,6 @@ import dataclasses
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -35,6 +34,7 @@ from gdjax.interrupts import interruptible
 from gdjax.search.rungs import Search, with_search_variables
 from gdjax.search.spec import DIRECTIONS, SearchSpec, search_spec
 from gdjax.stores import open_dataset
+from gdjax.stores.location import StoreLike
 from gdjax.sweeps.axes import SEEDS, Axes, axes, axes_along, is_static, zip_axes
 from gdjax.sweeps.check import check
 from gdjax.sweeps.executor import Memory
@@ -124,13 +124,12 @@ def optimize(
 
 
 def to_study(
-    store: str | Path | xr.Dataset,
+    store: StoreLike | xr.Dataset,
     metric: str = "cost",
     *,
     direction: str = "minimize",
     diverged: str = "inf",
     study: "Study | None" = None,
-    storage_options: Mapping[str, Any] | None = None,
 ) -> "Study":
     """Return the finished runs of a sweep as trials of an Optuna study.
 
@@ -147,7 +146,6 @@ def to_study(
         diverged: how to report a diverged run: "inf" for the worst value, or "fail" for a failed
             trial.
         study: study to which to add the trials; None creates one in memory.
-        storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
 
     Examples:
         >>> from gdjax import problems
@@ -163,8 +161,8 @@ def to_study(
     if study is not None:
         _check_study(study, metric, direction)
     runs: Any = store  # checked by `histories`
-    if isinstance(store, str | Path):
-        runs = open_dataset(store, storage_options=storage_options)
+    if isinstance(store, StoreLike):
+        runs = open_dataset(store)
     finished = list(histories(runs))
     names = sorted(finished[0].records) if finished else [metric]
     check_choice("metric", metric, names)

@@ -22,9 +22,7 @@ your work with confidence*, arXiv 2311.09480.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
@@ -38,6 +36,7 @@ from gdjax.errors import InputError
 from gdjax.search.spec import DIRECTIONS
 from gdjax.statistics import LEVEL
 from gdjax.stores import open_dataset
+from gdjax.stores.location import StoreLike
 from gdjax.sweeps.axes import SEEDS, axes_along
 
 OPTIMIZER = "optimizer"  # axis with one curve per value, unless other axes are given
@@ -45,7 +44,7 @@ HALF = 1e-9  # tolerance for rounding errors of a cumulative probability of 1/2
 
 
 def tuning_curve(
-    runs: xr.Dataset | str | Path,
+    runs: xr.Dataset | StoreLike,
     metric: str = "cost",
     *,
     trials: Sequence[int] | np.ndarray | None = None,
@@ -53,7 +52,6 @@ def tuning_curve(
     direction: str = "minimize",
     worst_value: float | None = None,
     level: float = LEVEL,
-    storage_options: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """Return the best of k random settings of a sweep, as a function of k.
 
@@ -80,7 +78,6 @@ def tuning_curve(
         worst_value: result of a diverged run; None for the worst possible value, +inf or -inf. The
             expected best of k settings is then infinite if k settings can all diverge.
         level: least coverage of the intervals.
-        storage_options: keywords of `obstore.store.from_url`, if `runs` is a URL.
 
     Returns:
         Dataset over the axes `by` and `trials`, with `expected_best` and `median_best`: mean and
@@ -105,8 +102,8 @@ def tuning_curve(
     check_number("level", level, above=0, below=1)
     if worst_value is not None:
         check_number("worst_value", worst_value)
-    if isinstance(runs, str | Path):
-        runs = open_dataset(runs, storage_options=storage_options)
+    if isinstance(runs, StoreLike):
+        runs = open_dataset(runs)
     sign = 1.0 if direction == "minimize" else -1.0
     values, by = _values(runs, metric, by, math.inf * sign if worst_value is None else worst_value)
     num_settings, num_seeds = values.shape[-2:]

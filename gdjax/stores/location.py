@@ -1,6 +1,6 @@
 """Location of the files of a store: a folder, or an object store.
 
-    locate("runs.zarr") -> Folder        locate("s3://bucket/runs.zarr") -> Bucket
+    locate("runs.zarr") -> Folder        locate("s3://bucket/runs.zarr", region="eu") -> Bucket
 
 Both read, write, list and remove whole files by key, such as `cost/c.0.1`, within the store only.
 Writes are atomic: a file never has incomplete contents, even if its writer is interrupted.
@@ -37,29 +37,29 @@ _REMEDIES = {
 }
 
 
-def locate(store: Any, options: Mapping[str, Any] | None = None) -> "Folder | Bucket":
-    """Return the location of a store from its path or URL.
+def locate(store: Any, **options: Any) -> "Folder | Bucket":
+    """Return the location of a store, which every function accepts in place of its path or URL.
 
     Args:
         store: path of a folder, or URL: `s3://bucket/runs.zarr`, `gs://...`, `az://...`. A location
             is returned unchanged.
-        options: keywords of `obstore.store.from_url`, such as `region` or `access_key_id`.
+        options: keywords of `obstore.store.from_url` for a URL, such as `region` or
+            `access_key_id`. By default, they are read from the environment.
+
+    Examples:
+        >>> locate("runs.zarr").path.name, str(locate("s3://bucket/runs.zarr", region="eu-north-1"))
+        ('runs.zarr', 's3://bucket/runs.zarr')
     """
     if isinstance(store, Folder | Bucket):
         return store
     if not isinstance(store, str | os.PathLike) or not str(store) or "\0" in str(store):
         raise InputError(f"store = {store!r:.80}, expected the path of a folder, or a URL")
-    if options is not None and not isinstance(options, Mapping):
-        raise InputError(
-            f"storage_options = {options!r:.80}, expected a mapping of names to values, such as "
-            f"{{'region': 'eu-central-1'}}"
-        )
     if "://" in str(store):
-        return Bucket(str(store), options or {})
+        return Bucket(str(store), options)
     if options:
         raise InputError(
-            f"storage_options = {sorted(options)}, but store = {str(store)!r} is a folder; pass a "
-            f"URL, such as s3://bucket/runs.zarr, or leave storage_options out"
+            f"locate: {', '.join(options)} = ..., but store = {str(store)!r} is a folder; pass a "
+            f"URL, such as s3://bucket/runs.zarr, or no options"
         )
     longest = max((len(os.fsencode(part)) for part in Path(store).parts), default=0)
     if longest > MAX_FILE_NAME_BYTES:
@@ -194,7 +194,7 @@ class Bucket:
     """The objects of an object store whose keys have a common prefix."""
 
     def __init__(self, url: str, options: Mapping[str, Any]):
-        self.url = url.rstrip("/")
+        self.url, self.options = url.rstrip("/"), options
         try:
             import obstore
             from obstore.exceptions import BaseError
@@ -211,6 +211,9 @@ class Bucket:
 
     def __str__(self) -> str:
         return self.url
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Bucket, (self.url, self.options)
 
     def read(self, key: str, at_most: int) -> tuple[bytes, str | None]:
         """Read an object, like `Folder.read`."""
@@ -278,6 +281,10 @@ class Bucket:
                 f"{self} cannot be read or written ({_first_line(error)}); check the connection, "
                 f"the bucket and the credentials, and {AGAIN}"
             ) from error
+
+
+StoreLike = str | Path | Folder | Bucket
+"""Path, URL or location of a store."""
 
 
 def _version(meta: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,6 @@ import contextlib
 import functools
 import json
 from collections.abc import Collection, Iterable, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +18,7 @@ from jaxtyping import Bool
 
 from gdjax.arguments import check_flag
 from gdjax.errors import InputError, StoreError
-from gdjax.stores.location import MISSING, Bucket, Folder, locate
+from gdjax.stores.location import MISSING, Bucket, Folder, StoreLike, locate
 from gdjax.stores.schema import (
     CHECKSUMS,
     FLAGS,
@@ -67,7 +66,7 @@ class Damage(NamedTuple):
 
 
 def verify(
-    store: str | Path | Folder | Bucket, *, storage_options: Mapping[str, Any] | None = None
+    store: StoreLike,
 ) -> list[Damage]:
     """Read the metadata and finished tiles of a store, and return the damaged files.
 
@@ -75,13 +74,12 @@ def verify(
 
     Args:
         store: path or URL of the store, which may be in use by a sweep.
-        storage_options: keywords of `obstore.store.from_url`, for a URL.
 
     Returns:
         The damaged files; an empty list if there are none. Tiles that are not finished are not
         checked. A damaged `zarr.json` is an error, like another format.
     """
-    stored = Stored(locate(store, storage_options))
+    stored = Stored(locate(store))
     records, _ = stored.records()
     names = sorted({name for record in records.values() for name in record.writers})
     lost = [(name, stored.writer(name).get("lost")) for name in names]
@@ -90,17 +88,15 @@ def verify(
 
 
 def open_dataset(
-    store: str | Path | Folder | Bucket,
+    store: StoreLike,
     *,
     skip_damaged: bool = False,
-    storage_options: Mapping[str, Any] | None = None,
 ) -> Any:
     """Open the store of a sweep for reading; it may be in use.
 
     Args:
         store: path or URL of the store.
         skip_damaged: whether to treat damaged tiles as not finished; this reads all chunks.
-        storage_options: keywords of `obstore.store.from_url`, for a URL.
 
     Returns:
         The sweep as an `xarray.Dataset`. Arrays are read when they are used. Runs that are not
@@ -114,7 +110,7 @@ def open_dataset(
             raises this error when the chunk is read; `verify` finds it earlier.
     """
     check_flag("skip_damaged", skip_damaged)
-    stored = Stored(locate(store, storage_options))
+    stored = Stored(locate(store))
     return without_carry(stored.dataset(skip_damaged=skip_damaged))
 
 
@@ -174,7 +170,7 @@ class Stored:
         schema: arrays of the store.
     """
 
-    def __init__(self, store: str | Path | Folder | Bucket):
+    def __init__(self, store: StoreLike):
         self.location = locate(store)
         root = read_root(self.location)
         if root is None:

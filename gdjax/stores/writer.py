@@ -18,14 +18,13 @@ two runs in two tiles:
 
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gdjax._runtime import array_file
 from gdjax.errors import InputError, StoreError
-from gdjax.stores.location import MISSING, Bucket, Folder, locate
+from gdjax.stores.location import MISSING, Bucket, Folder, StoreLike, locate
 from gdjax.stores.lock import FileLock, InUseError, Lease, acquire, acquire_in_turn, is_held
 from gdjax.stores.reader import Damage, Stored, read_root
 from gdjax.stores.schema import (
@@ -70,7 +69,7 @@ class Tiles(Stored):
 
     _lock: FileLock | Lease | None = None
 
-    def __init__(self, store: str | Path | Folder | Bucket, writer: Mapping[str, Any]):
+    def __init__(self, store: StoreLike, writer: Mapping[str, Any]):
         super().__init__(store)
         check_continuable(self.location, self.format)
         self._begin(writer)
@@ -236,7 +235,7 @@ class Store(Tiles):
 
     def __init__(
         self,
-        store: str | Path | Folder | Bucket,
+        store: StoreLike,
         layout: Layout,
         *,
         identity: Mapping[str, Any],

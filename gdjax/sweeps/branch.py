@@ -4,7 +4,6 @@ Up to step t, the run is recomputed, bitwise equal; from step t on, each branch 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,6 +12,7 @@ import xarray as xr
 
 from gdjax.errors import InputError
 from gdjax.problems.problem import Problem
+from gdjax.stores.location import StoreLike
 from gdjax.sweeps.axes import BATCH_SIZE, Axes, AxisValue, position
 from gdjax.sweeps.branch_spec import TRUNK_SETTINGS, BranchSpec, branch_axes
 from gdjax.sweeps.check import check
@@ -24,16 +24,14 @@ from gdjax.sweeps.stored import StoredSweep
 
 
 def branch(
-    store: str | Path,
+    store: StoreLike,
     at: Mapping[str, AxisValue],
     axes: Axes,
     *,
     perturb: str = "direction",
     problem: Problem | None = None,
     make_optimizer: Callable | None = None,
-    to: str | Path | None = None,
-    storage_options: Mapping[str, Any] | None = None,
-    to_storage_options: Mapping[str, Any] | None = None,
+    to: StoreLike | None = None,
     devices: Sequence[jax.Device] | None = None,
     max_param_bytes: int = MAX_PARAM_BYTES,
     client: Any = None,
@@ -61,8 +59,6 @@ def branch(
         problem: problem of the sweep; required if it was user-defined.
         make_optimizer: optimizer factory of the sweep; required if it was user-defined.
         to: path or URL of a store for the branches; None keeps them in memory.
-        storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
-        to_storage_options: keywords of `obstore.store.from_url`, if `to` is a URL.
         devices: devices to compute on; None for all local devices.
         max_param_bytes: maximum number of bytes of parameters to keep in memory without a store.
         client: Dask client whose workers compute the tiles of `to`.
@@ -94,7 +90,7 @@ def branch(
             f"branch: {min(fixed)} cannot be changed; expected settings of a sweep, such as "
             f"num_steps or batch_size"
         )
-    stored = StoredSweep(store, storage_options, problem, make_optimizer, allow_unverified)
+    stored = StoredSweep(store, problem, make_optimizer, allow_unverified)
     if "trunk" in stored.identity:
         raise InputError(
             f"store = {str(store)!r} contains branches; branch from the original sweep with a "
@@ -116,5 +112,5 @@ def branch(
     before = {name: getattr(sweep, name) for name in TRUNK_SETTINGS}
     trunk_settings = {n: v for n, v in before.items() if not np.array_equal(v, settings[n])}
     spec = BranchSpec(**settings, trunk=trunk, perturb=perturb, trunk_settings=trunk_settings)
-    where = (to, to_storage_options, devices, max_param_bytes, client, allow_unverified)
+    where = (to, devices, max_param_bytes, client, allow_unverified)
     return execute(fit(check(Plan(spec, *where))))

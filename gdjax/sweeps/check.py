@@ -70,8 +70,6 @@ def _check_place(plan):
     check_flag("allow_unverified", plan.allow_unverified)
     if plan.store is not None:
         plan.location  # noqa: B018 (raises an error unless it is a path or a URL)
-    elif plan.storage_options is not None:
-        raise InputError("storage_options: requires a store; pass store=..., a URL")
     remedy = ", in bytes, such as 2**30"
     check_whole("max_param_bytes", plan.max_param_bytes, 0, math.inf, remedy=remedy)
     if plan.client is not None and (plan.store is None or plan.devices is not None):

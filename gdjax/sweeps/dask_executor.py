@@ -110,8 +110,8 @@ def on_workers(
         Layout and identity of the sweep on the devices of a worker; and a function that computes
         the missing tiles of a store.
     """
-    client, location = plan.client, getattr(plan.location, "path", plan.location)
-    plugin = Plugin(f"gdjax-{uuid.uuid4().hex}", cloudpickle.dumps(_portable(plan, str(location))))
+    client = plan.client
+    plugin = Plugin(f"gdjax-{uuid.uuid4().hex}", cloudpickle.dumps(_portable(plan)))
     address = getattr(client.scheduler, "address", "an unknown address")
     try:
         _register(client, plugin)
@@ -139,7 +139,7 @@ def _register(client, plugin):
     return client.register_plugin(plugin)
 
 
-def _portable(plan: Plan, store: str) -> Plan:
+def _portable(plan: Plan) -> Plan:
     """Return a plan that can be pickled, with NumPy arrays."""
     host, sweep = partial(jax.tree.map, np.asarray), plan.sweep
     metrics = {
@@ -148,7 +148,7 @@ def _portable(plan: Plan, store: str) -> Plan:
     }
     problem = replace(sweep.problem, data=host(sweep.problem.data), metrics={})
     sweep = replace(sweep, problem=problem, metrics=metrics)
-    return replace(plan, sweep=sweep, store=store, devices=(), client=None)
+    return replace(plan, sweep=sweep, store=plan.location, devices=(), client=None)
 
 
 def _hand_out(client: Client, name: str, store: Store) -> None:

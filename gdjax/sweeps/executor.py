@@ -61,7 +61,7 @@ def execute(
 
         with on_workers(plan) as (layout, identity, compute):
             computed = complete_store(plan, layout, identity, compute, prepare)
-    runs = open_dataset(plan.store, storage_options=plan.storage_options)
+    runs = open_dataset(plan.store)
     return runs.assign_attrs(seconds=time.perf_counter() - started) if computed else runs
 
 

@@ -5,9 +5,8 @@
 The old store is not changed. The new one has bitwise equal copies of its runs.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from gdjax.arguments import check_whole
 from gdjax.descent.block import SNAPSHOTS
 from gdjax.errors import InputError, StoreError, warn
 from gdjax.problems.problem import Problem
-from gdjax.stores.location import locate
+from gdjax.stores.location import Bucket, Folder, StoreLike, locate
 from gdjax.stores.reader import Stored
 from gdjax.stores.writer import Store
 from gdjax.sweeps import dataset
@@ -33,15 +32,13 @@ from gdjax.sweeps.stored import REMEDY, StoredSweep
 
 
 def extend(
-    store: str | Path,
+    store: StoreLike,
     axes: Axes | None = None,
     num_steps: int | None = None,
     *,
-    to: str | Path,
+    to: StoreLike,
     problem: Problem | None = None,
     make_optimizer: Callable | None = None,
-    storage_options: Mapping[str, Any] | None = None,
-    to_storage_options: Mapping[str, Any] | None = None,
     client: Any = None,
     allow_unverified: bool = False,
 ) -> xr.Dataset:
@@ -59,9 +56,6 @@ def extend(
         to: path or URL of the new store.
         problem: problem of the sweep; required if it was user-defined.
         make_optimizer: optimizer factory of the sweep; required if it was user-defined.
-        storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
-        to_storage_options: keywords of `obstore.store.from_url`, if `to` is a URL; None for
-            `storage_options`.
         client: Dask client, as in `sweep`.
         allow_unverified: whether to go on if programs cannot be compared, as in `resume`.
 
@@ -80,11 +74,9 @@ def extend(
         >>> more.sizes["learning_rate"], bool((more.cost[1:] == few.cost).all())
         (3, True)
     """
-    if to_storage_options is None and "://" in str(to):
-        to_storage_options = storage_options
-    if str(locate(to, to_storage_options)) == str(locate(store, storage_options)):
+    if str(locate(to)) == str(locate(store)):
         raise InputError(f"to = {str(to)!r} is the stored sweep; pass the path of a new store")
-    stored = StoredSweep(store, storage_options, problem, make_optimizer, allow_unverified)
+    stored = StoredSweep(store, problem, make_optimizer, allow_unverified)
     spec = stored.sweep
     wider = spec.axes if axes is None else axes
     steps = spec.num_steps if num_steps is None else num_steps
@@ -98,9 +90,7 @@ def extend(
         )
     order = _stored_first(spec.axes, wider)
     larger = replace(spec, axes=wider.box(order), num_steps=steps)
-    earlier = EarlierRuns(
-        str(store), storage_options, spec.axes.shape, spec.num_steps, start_of(spec)
-    )
+    earlier = EarlierRuns(stored.location, spec.axes.shape, spec.num_steps, start_of(spec))
     has_more_steps = steps > spec.num_steps
     if has_more_steps and not spec.continuable:
         warn(
@@ -111,7 +101,6 @@ def extend(
     plan = Plan(
         larger,
         to,
-        to_storage_options,
         client=client,
         allow_unverified=allow_unverified,
         stored=stored.identity,
@@ -155,8 +144,7 @@ class EarlierRuns:
     Runs that cannot continue begin as `otherwise` says.
     """
 
-    store: str
-    options: Mapping[str, Any] | None
+    store: Folder | Bucket
     shape: tuple[int, ...]
     num_steps: int
     otherwise: Start | None
@@ -166,7 +154,7 @@ class EarlierRuns:
 
         If branches at an earlier step are added, no tile is copied.
         """
-        stored = Stored(locate(self.store, self.options))
+        stored = Stored(self.store)
         shapes = {name: array.chunk for name, array in stored.schema.variables.items()}
         arrays = larger.schema.variables.items()
         if any(shapes.get(name, array.chunk) != array.chunk for name, array in arrays):
@@ -188,7 +176,7 @@ class EarlierRuns:
 
     def writers(self, positions: Positions) -> list[dict[str, Any]]:
         """Return the descriptions of the writers that computed the first steps of runs."""
-        stored, at = Stored(locate(self.store, self.options)), np.stack(positions, axis=-1)
+        stored, at = Stored(self.store), np.stack(positions, axis=-1)
         at = at[(at < self.shape).all(axis=-1)] // stored.schema.flags.chunk
         records = [stored.record(tuple(tile)) for tile in np.unique(at, axis=0).tolist()]
         names = dict.fromkeys(name for record in records if record for name in record.writers)
@@ -214,7 +202,7 @@ class EarlierRuns:
         steps = schedule.recorded_steps()
         steps = steps[(steps >= program.first_record) & (steps < self.num_steps)]
         carry_names = dataset.named_leaves("carry", program.carry_shapes)
-        with Stored(locate(self.store, self.options)).dataset() as stored:
+        with Stored(self.store).dataset() as stored:
             dims = stored["finished"].dims
             index = {d: xr.DataArray(i, dims="run") for d, i in zip(dims, positions, strict=True)}
             runs = stored.isel(index)

@@ -9,10 +9,8 @@ computes it, so parts can be started twice, in any order, and with other numbers
 import itertools
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +18,7 @@ import pandas as pd
 from gdjax.arguments import check_whole
 from gdjax.machine import format_bytes
 from gdjax.problems.problem import Problem
+from gdjax.stores.location import StoreLike
 from gdjax.stores.lock import is_held
 from gdjax.stores.schema import tile_name
 from gdjax.stores.writer import CHECKPOINTS, PARTS
@@ -64,9 +63,7 @@ class PlannedSweep:
 
 def plan(
     sweep: Sweep,
-    store: str | Path,
-    *,
-    storage_options: Mapping[str, Any] | None = None,
+    store: StoreLike,
 ) -> PlannedSweep:
     """Check a sweep and create its store, without computing it.
 
@@ -75,7 +72,6 @@ def plan(
     Args:
         sweep: sweep, `gd.Sweep(problem, axes, num_steps, ...)`.
         store: path or URL of the store.
-        storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
 
     Returns:
         Number of tiles and of useful parts, size, and estimated time.
@@ -93,7 +89,7 @@ def plan(
         (2, 512, 600)
     """
     require_sweep("plan: sweep", sweep)
-    fitted = fit(check(Plan(sweep, store, storage_options)))
+    fitted = fit(check(Plan(sweep, store)))
     complete_store(fitted, fitted.layout, fitted.identity, lambda _: None)
     tiles = fitted.layout.schema.tiles
     return PlannedSweep(
@@ -120,13 +116,12 @@ def _seconds(program: Program) -> float:
 
 
 def count_tiles(
-    store: str | Path,
+    store: StoreLike,
     num_parts: int = 1,
     *,
     problem: Problem | None = None,
     make_optimizer: Callable | None = None,
     allow_unverified: bool = False,
-    storage_options: Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
     """Count the tiles of a stored sweep by their state, for each part.
 
@@ -137,7 +132,6 @@ def count_tiles(
         make_optimizer: optimizer factory of the sweep; required for several parts if it was
             user-defined.
         allow_unverified: whether to go on if programs cannot be compared, as in `resume`.
-        storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
 
     Returns:
         DataFrame with one row per part: numbers of `tiles`, of `finished` ones, of groups of tiles
@@ -145,11 +139,11 @@ def count_tiles(
         computes (`interrupted`).
     """
     check_whole("num_parts", num_parts, 1)
-    stored = StoredSweep(store, storage_options, problem, make_optimizer, allow_unverified)
+    stored = StoredSweep(store, problem, make_optimizer, allow_unverified)
     finished, location = stored.stored.finished(), stored.location
     part = np.zeros(finished.shape, int)
     if num_parts > 1:
-        plan = fit(check(Plan(stored.sweep, store, storage_options)))
+        plan = fit(check(Plan(stored.sweep, store)))
         groups = plan.groups(np.ndindex(*finished.shape))
         for number, tiles in enumerate(groups):
             part[tuple(zip(*tiles, strict=True))] = number % num_parts

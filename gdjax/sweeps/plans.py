@@ -9,12 +9,11 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gdjax.stores.location import Bucket, Folder, locate
+from gdjax.stores.location import Bucket, Folder, StoreLike, locate
 from gdjax.sweeps import identity
 from gdjax.sweeps.program import Positions, Program, Start, Tile
 from gdjax.sweeps.spec import Sweep
@@ -40,8 +39,7 @@ class Plan:
     """
 
     sweep: Sweep
-    store: str | Path | None = None
-    storage_options: Mapping[str, Any] | None = None
+    store: StoreLike | None = None
     devices: Any = None
     max_param_bytes: int = MAX_PARAM_BYTES
     client: Any = None
@@ -55,7 +53,7 @@ class Plan:
     @property
     def location(self) -> Folder | Bucket:
         """Location of the store."""
-        return locate(self.store, self.storage_options)
+        return locate(self.store)
 
     @cached_property
     def identity(self) -> dict[str, Any]:

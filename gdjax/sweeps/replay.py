@@ -5,7 +5,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,6 +14,7 @@ import xarray as xr
 from gdjax.arguments import is_whole
 from gdjax.errors import InputError
 from gdjax.problems.problem import Problem
+from gdjax.stores.location import StoreLike
 from gdjax.stores.reader import without_carry
 from gdjax.sweeps import identity
 from gdjax.sweeps.axes import AxisValue, position
@@ -58,14 +58,13 @@ class Replay:
 
 
 def replay(
-    store: str | Path,
+    store: StoreLike,
     at: Mapping[str, AxisValue],
     *,
     problem: Problem | None = None,
     make_optimizer: Callable | None = None,
     allow_unverified: bool = False,
     skip_damaged: bool = False,
-    storage_options: Mapping[str, Any] | None = None,
 ) -> Replay:
     """Recompute one run of a stored sweep and compare it with the stored run.
 
@@ -77,7 +76,6 @@ def replay(
         make_optimizer: optimizer factory of the sweep; required if it was user-defined.
         allow_unverified: whether to go on if programs cannot be compared, as in `resume`.
         skip_damaged: whether damaged tiles count as unfinished.
-        storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
 
     Examples:
         >>> import tempfile, optax
@@ -91,7 +89,7 @@ def replay(
         ({'learning_rate': 0.1, 'seed': 1}, True, None)
     """
     user_defined = problem, make_optimizer
-    stored = StoredSweep(store, storage_options, *user_defined, allow_unverified, skip_damaged)
+    stored = StoredSweep(store, *user_defined, allow_unverified, skip_damaged)
     index = position(stored.axes, at)
     sweep, stored_run = stored.sweep, stored.run(index)
     devices = jax.local_devices()
@@ -126,14 +124,13 @@ def replay(
 
 
 def resume(
-    store: str | Path,
+    store: StoreLike,
     *,
     problem: Problem | None = None,
     make_optimizer: Callable | None = None,
     part: tuple[int, int] | None = None,
     client: Any = None,
     allow_unverified: bool = False,
-    storage_options: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """Complete a stored sweep; the result equals that of an uninterrupted sweep.
 
@@ -149,7 +146,6 @@ def resume(
             to the same computation: if a version or a numeric flag has changed, or if a function
             calls the host (`jax.pure_callback`), whose code cannot be compared. The attribute
             `writers` of the result, and the variable `finished`, say what computed each run.
-        storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
 
     Returns:
         Dataset of the sweep. A run that is not finished has `finished` 0, outcome -1 and cost NaN.
@@ -159,9 +155,9 @@ def resume(
     """
     if part is not None:
         _check_part(part, client)
-    stored = StoredSweep(store, storage_options, problem, make_optimizer, allow_unverified)
+    stored = StoredSweep(store, problem, make_optimizer, allow_unverified)
     spec = stored.sweep
-    plan = Plan(spec, store, storage_options, client=client, allow_unverified=allow_unverified)
+    plan = Plan(spec, store, client=client, allow_unverified=allow_unverified)
     return execute(fit(check(plan)), part=part)
 
 

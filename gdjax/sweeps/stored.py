@@ -25,7 +25,6 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -39,7 +38,7 @@ from gdjax.arguments import check_callable, check_flag, is_whole
 from gdjax.descent.outcome import Outcome
 from gdjax.errors import InputError, StoreError
 from gdjax.problems.problem import Metric, Problem, require_problem
-from gdjax.stores.location import locate
+from gdjax.stores.location import StoreLike, locate
 from gdjax.stores.reader import Stored
 from gdjax.stores.schema import plain
 from gdjax.stores.writer import check_continuable, require_same
@@ -77,8 +76,7 @@ class StoredSweep:
 
     def __init__(
         self,
-        store: str | Path,
-        storage_options: Mapping[str, Any] | None = None,
+        store: StoreLike,
         problem: Problem | None = None,
         make_optimizer: Callable | None = None,
         allow_unverified: bool = False,
@@ -89,7 +87,7 @@ class StoredSweep:
             require_problem(problem)
         if make_optimizer is not None:
             check_callable("make_optimizer", make_optimizer, "a factory, such as optax.adam")
-        self.stored = Stored(locate(store, storage_options))
+        self.stored = Stored(locate(store))
         self.location = self.stored.location
         check_continuable(self.location, self.stored.format)
         self.identity = identity_of(self.stored.attributes, self.location)
@@ -292,13 +290,12 @@ class Run:
 
 
 def run_of(
-    store: str | Path,
+    store: StoreLike,
     at: Mapping[str, AxisValue],
     problem: Problem | None = None,
     *,
     allow_unverified: bool = False,
     skip_damaged: bool = False,
-    storage_options: Mapping[str, Any] | None = None,
 ) -> Run:
     """Return one run of a stored sweep, with its final parameters and snapshots.
 
@@ -309,9 +306,8 @@ def run_of(
         problem: problem of the sweep; required if it was user-defined.
         allow_unverified: whether to accept a problem that cannot be compared, as in `resume`.
         skip_damaged: whether damaged tiles count as unfinished.
-        storage_options: keywords of `obstore.store.from_url`, if `store` is a URL.
     """
-    stored = StoredSweep(store, storage_options, problem, None, allow_unverified, skip_damaged)
+    stored = StoredSweep(store, problem, None, allow_unverified, skip_damaged)
     identity, grid = stored.identity, stored.axes
     index = position(grid, at)
     problem, run = stored.problem, stored.run(index)

@@ -1,7 +1,6 @@
 """Sweeps: many descents compiled as one program (docs/how_a_sweep_runs.md)."""
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,6 +12,7 @@ from jaxtyping import PyTree
 from gdjax.errors import InputError, warn
 from gdjax.problems.problem import Metric, Problem
 from gdjax.problems.validation import check_params
+from gdjax.stores.location import StoreLike
 from gdjax.sweeps.axes import Axes, AxisValue, positions
 from gdjax.sweeps.check import check
 from gdjax.sweeps.dataset import from_named
@@ -40,8 +40,7 @@ def sweep(
     gradient_tolerance: float = 1e-5,
     stop_when_converged: bool = False,
     continuable: bool | None = None,
-    store: str | Path | None = None,
-    storage_options: Mapping[str, Any] | None = None,
+    store: StoreLike | None = None,
     devices: Sequence[jax.Device] | None = None,
     max_param_bytes: int = MAX_PARAM_BYTES,
     client: Any = None,
@@ -89,8 +88,6 @@ def sweep(
             store, None means the value of that store.
         store: path or URL of a Zarr store (`s3://bucket/runs.zarr`, `gs://`, `az://`). Finished
             tiles of this sweep are not recomputed. None keeps the result in memory.
-        storage_options: keywords of `obstore.store.from_url`, such as `region`, if `store` is a
-            URL.
         devices: devices to compute on; None for all local devices.
         max_param_bytes: maximum number of bytes of parameters and snapshots to keep in memory
             without a store; if exceeded, these are omitted with a warning.
@@ -136,7 +133,7 @@ def sweep(
         stop_when_converged=stop_when_converged,
         continuable=continuable,
     )
-    where = (store, storage_options, devices, max_param_bytes, client, allow_unverified)
+    where = (store, devices, max_param_bytes, client, allow_unverified)
     runs = execute(fit(check(Plan(spec, *where))))
     if np.all(runs["diverged_at"].values == 0):  # without xarray, which would import Dask
         warn(

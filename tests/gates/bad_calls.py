@@ -203,7 +203,7 @@ CALLS = (
         "gradient_tolerance=-1.0, stop_when_converged='yes', continuable=1, continuable='yes', "
         "devices=[], devices='cpu', devices=[3], client=3, max_param_bytes=-1, "
         "max_param_bytes='1 GB', extend=True, replacement=1, replacement='yes', "
-        "replacement=None, replacement=True, storage_options={'region': 'here'}",
+        "replacement=None, replacement=True",
     ),
     (
         "gd.sweep(bowl, gd.axes(learning_rate=VALUE), 5)",
@@ -312,8 +312,8 @@ CALLS = (
     ("gd.open_dataset(3)", "store"),
     ("gd.open_dataset(damaged).cost.values", "cost"),
     ("gd.verify(None)", "store"),
-    ("gd.verify(store, storage_options={'region': 'here'})", "storage_options = ['region'], but"),
-    ("gd.verify('s3://x/y', storage_options={'color': 'blue'})", "color"),
+    ("gd.stores.locate(store, region='here')", "region", "is a folder"),
+    ("gd.stores.locate('s3://x/y', color='blue')", "color"),
     ("gd.verify('gopher://x/y')", "gopher://x/y"),
     ("gd.resume(folder)", "empty"),
     (
@@ -597,9 +597,7 @@ CALLS = (
     ("gd.problems.decayed(network, data, 0.1, test=[1])", "test"),
     ("gd.problems.evaluate(3, w)", "problem"),
     ("gd.problems.evaluate(net, v, data=3)", "data"),
-    ("gd.sweep(bowl, ax, 5, store=folder / 'o', storage_options=['region'])", "storage_options"),
-    ("gd.open_dataset(store, KEYWORD)", "storage_options=3, skip_damaged='yes'"),
-    ("gd.verify(store, storage_options=[1])", "storage_options"),
+    ("gd.open_dataset(store, skip_damaged='yes')", "skip_damaged"),
     ("gd.curvature.largest_entries('x', 1)", "gradient"),
     ("gd.curvature.largest_entries(w, 1.5)", "count"),
     ("gd.curvature.gradient_summary(bowl, zeros((0, 2)))", "params"),

@@ -29,7 +29,7 @@ class Server(NamedTuple):
 
     Args:
         url: URL of an empty bucket or container.
-        options: `storage_options`.
+        options: options of `gd.stores.locate`.
         process: the server process.
     """
 

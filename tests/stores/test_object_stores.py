@@ -1,6 +1,7 @@
 """Object stores: contents, sweeps, exclusive writers and error messages."""
 
 import json
+import pickle
 import time
 
 import jax
@@ -21,7 +22,7 @@ from gdjax.stores.location import MISSING, locate
 @pytest.fixture
 def bucket(server, request):
     """Return the location of a store that only this test uses."""
-    return locate(f"{server.url}/{request.node.name.split('[')[0]}.zarr", server.options)
+    return locate(f"{server.url}/{request.node.name.split('[')[0]}.zarr", **server.options)
 
 
 def test_the_objects_of_a_store_equal_the_files_of_a_folder_and_are_read_by_xarray_alone(
@@ -33,11 +34,11 @@ def test_the_objects_of_a_store_equal_the_files_of_a_folder_and_are_read_by_xarr
         key = str(file.relative_to(tmp_path))
         if file.is_file() and key != ".gdjax/lock":
             assert bucket.read(key, 10**6) == (file.read_bytes(), None), key
-    assert verify(str(bucket), storage_options=server.options) == []
+    assert verify(locate(str(bucket), **server.options)) == []
     assert fill(bucket) == []
     objects = zarr.storage.ObjectStore(bucket.store, read_only=True)
     for opened in (
-        open_dataset(str(bucket), storage_options=server.options),
+        open_dataset(pickle.loads(pickle.dumps(bucket))),
         xr.open_zarr(objects, chunks=None),
     ):
         with opened as dataset:
@@ -64,27 +65,29 @@ def test_damaged_tiles_are_detected_and_rewritten(bucket):
 
 
 @pytest.mark.parametrize("server", ["s3"], indirect=True)
-def test_all_functions_that_take_a_store_accept_a_url(server, tmp_path):
+def test_all_functions_that_take_a_store_accept_a_location(server, tmp_path):
     bowl, at = gd.problems.bowl([1.0, 10.0]), {"learning_rate": 0.1, "seed": 1}
-    url, options = f"{server.url}/all.zarr", {"storage_options": server.options}
+    store, larger = (
+        locate(f"{server.url}/{name}.zarr", **server.options) for name in ("all", "larger")
+    )
     devices, leave = jax.local_devices()[:1], gd.axes(branch_step=[4])
     few, more = (gd.axes(learning_rate=r, seed=[0, 1]) for r in ([0.05, 0.1], [0.05, 0.1, 0.15]))
     local = gd.sweep(bowl, few, 8, store=tmp_path / "s", devices=devices).load()
-    assert same_bits(gd.sweep(bowl, few, 8, store=url, devices=devices, **options).load(), local)
-    assert gd.verify(url, **options) == []
-    with gd.open_dataset(url, **options) as dataset:
+    assert same_bits(gd.sweep(bowl, few, 8, store=store, devices=devices).load(), local)
+    assert gd.verify(store) == []
+    with gd.open_dataset(store) as dataset:
         assert dataset.attrs["tiles_finished"] == dataset.attrs["tiles"]
-    assert gd.replay(url, at, **options).equal
-    run = gd.sweeps.run_of(url, at, **options)
+    assert gd.replay(store, at).equal
+    run = gd.sweeps.run_of(store, at)
     assert run.snapshot_step.tolist() == [8]
     assert run.problem.provenance["eigenvalues"] == [1.0, 10.0]
-    assert gd.minima.count_minima(None, url, **options).sizes["run"] == 4
-    branches = gd.branch(url, at, leave, **options)
+    assert gd.minima.count_minima(None, store).sizes["run"] == 4
+    branches = gd.branch(store, at, leave)
     assert same_bits(branches.cost, gd.branch(tmp_path / "s", at, leave).cost)
-    larger = gd.extend(url, more, to=f"{server.url}/larger.zarr", **options).load()
-    assert same_bits(larger.cost, gd.sweep(bowl, more, 8, devices=devices).cost)
-    assert same_bits(gd.extend(url, more, to=tmp_path / "copy", **options).cost, larger.cost)
-    assert same_bits(gd.resume(url, **options).load().cost, local.cost)
+    extended = gd.extend(store, more, to=larger).load()
+    assert same_bits(extended.cost, gd.sweep(bowl, more, 8, devices=devices).cost)
+    assert same_bits(gd.extend(store, more, to=tmp_path / "copy").cost, extended.cost)
+    assert same_bits(gd.resume(store).load().cost, local.cost)
 
 
 # The lease
@@ -144,7 +147,7 @@ def test_a_lost_connection_raises_an_error_and_other_stores_stay_accessible(
     server, tmp_path, bucket
 ):
     with servers.serve(server.url.partition(":")[0], tmp_path) as other:
-        location = locate(f"{other.url}/s.zarr", other.options)
+        location = locate(f"{other.url}/s.zarr", **other.options)
         store = open_store(location)
         other.process.kill()
         other.process.wait()
@@ -159,12 +162,12 @@ def test_a_lost_connection_raises_an_error_and_other_stores_stay_accessible(
 
 
 def test_wrong_credentials_and_a_missing_bucket_raise_errors(server):
-    none = locate(server.url.replace("bucket", "no-such-bucket") + "/s.zarr", server.options)
+    none = locate(server.url.replace("bucket", "no-such-bucket") + "/s.zarr", **server.options)
     for call in (open_store, verify):
         with pytest.raises(StoreError, match="no such bucket or container; create it"):
             call(none)
     if server.url.startswith("az"):  # moto checks no credentials
         wrong = {**server.options, "account_key": "d3Jvbmc="}
         with pytest.raises(StoreError, match=r"403 Forbidden.*check .* the credentials") as caught:
-            open_store(locate(f"{server.url}/s.zarr", wrong))
+            open_store(locate(f"{server.url}/s.zarr", **wrong))
         assert "\n" not in str(caught.value)

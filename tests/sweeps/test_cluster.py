@@ -250,7 +250,7 @@ def test_workers_that_share_only_a_bucket_give_results_bitwise_equal_to_a_local_
         processes_of(tmp_path, "one", "two") as (file, processes),
     ):
         store = f"{server.url}/runs.zarr"
-        location = locate(store, server.options)
+        location = locate(store, **server.options)
         killed = []
 
         def kill():
@@ -265,11 +265,11 @@ def test_workers_that_share_only_a_bucket_give_results_bitwise_equal_to_a_local_
             assert len(set(folders.values())) == 2
             watcher = threading.Thread(target=kill, daemon=True)
             watcher.start()
-            result = run(store, client=client, storage_options=server.options).load()
+            result = run(location, client=client).load()
             watcher.join()
         assert killed
         assert (result.finished > 0).all()
-        assert verify(store, storage_options=server.options) == []
+        assert verify(location) == []
         for name in ("one", "two"):  # the folders of the workers contain no part of the store
             assert not list((tmp_path / name).rglob("zarr.json"))
     alone = run(tmp_path / "here").load()

@@ -170,14 +170,14 @@ def test_parts_in_a_bucket_equal_a_single_process_bitwise(tmp_path, single, kind
         texts = {name: text for name, text in server.options.items() if isinstance(text, str)}
         settings = {f"{cloud}_{name}".upper(): text for name, text in texts.items()}
         settings |= {"AWS_ALLOW_HTTP": "true", "AZURE_ALLOW_HTTP": "true"}
-        gd.plan(LONG, store, storage_options=server.options)
-        location = locate(store, server.options)
+        location = locate(store, **server.options)
+        gd.plan(LONG, location)
         location.write(f"{PARTS}/{tile_name((0, 0))}", json.dumps({"until": 0}).encode())
         running = [start(store, part, **settings) for part in ("0/2", "1/2", "1/2")]
         assert {process.wait() for process in running} == {0}
-        with gd.open_dataset(store, storage_options=server.options) as runs:
+        with gd.open_dataset(location) as runs:
             assert same_bits(runs.drop_vars("finished"), single)
-        assert verify(store, storage_options=server.options) == []
+        assert verify(location) == []
         assert location.sizes(PARTS) == {}
 
 
