@@ -7,7 +7,6 @@
 log with another one, such as W&B. Each run of a sweep becomes one run of the tracker.
 """
 
-import datetime
 import importlib
 import time
 from collections.abc import Iterator, Mapping
@@ -226,14 +225,9 @@ def arviz(result: FiniteTemperatureCoefficient | LocalLearningCoefficient) -> An
     }
     chains, draws = np.shape(samples)[-2:]
     coordinates = {"chain": np.arange(chains), "draw": np.arange(draws), **temperatures}
-    version = versions()["gdjax"]
     attributes = {
-        "created_at": datetime.datetime.now(datetime.UTC).isoformat(),
-        "creation_library": "gdjax",
-        "creation_library_version": version,
-        "creation_library_language": "Python",
         "inference_library": "gdjax",
-        "inference_library_version": version,
+        "inference_library_version": versions()["gdjax"],
         "sample_dims": ["chain", "draw"],
     }
     tree = xr.DataTree.from_dict(

@@ -9,7 +9,6 @@ import os
 import sys
 from dataclasses import is_dataclass
 from functools import reduce
-from itertools import pairwise
 from operator import or_
 from typing import Annotated, Any, get_type_hints
 
@@ -97,14 +96,21 @@ def _run(arguments: list[str]) -> None:
 
 
 def check_words(arguments: list[str]) -> None:
-    """Check abbreviations, and words after flags, where tyro's errors are long or missing."""
-    hints = _hints(COMMANDS[arguments[0]]) if arguments[:1] and arguments[0] in COMMANDS else {}
-    for flag, value in pairwise([*arguments, ""]):
+    """Check commands, abbreviations and values, where tyro's errors are long or missing."""
+    name = arguments[0] if arguments else "--help"
+    if not name.startswith("-") and name not in COMMANDS:
+        raise InputError(f"{name}: expected {', '.join(COMMANDS)}{_suggestion(name, COMMANDS)}")
+    hints = _hints(COMMANDS[name]) if name in COMMANDS else {}
+    words = [*arguments, "", ""]
+    for flag, value, after in zip(words, words[1:], words[2:], strict=False):
         if ALIASES.get(flag) in hints:
             raise InputError(f"{flag}: no such option; did you mean {ALIASES[flag]}?")
         if flag == "--axes" and (not value or value.startswith("--")):  # no axes for tyro
             raise InputError("--axes: no value given; expected NAME=VALUES, such as momentum=0,0.9")
         if flag in hints and value and not value.startswith("--"):
+            if name == "sweep" and after[:1].isdigit() and [*parts(hints[flag])] == [str]:
+                commas = f"expected values separated by commas: {flag} {value},{after}"
+                raise InputError(f"{flag} {value} {after}: {commas}")
             _check_value(flag, value, hints[flag])
 
 
@@ -125,7 +131,11 @@ def _check_value(flag, value, hint):
         with contextlib.suppress(ValueError):
             number(value)
             return
-    near = difflib.get_close_matches(value, [a for a in alternatives if isinstance(a, str)], 1)
     expected = ", ".join(NUMBERS.get(a, a) for a in alternatives)
-    remedy = f"; did you mean {near[0]}?" if near else ""
-    raise InputError(f"{flag} {value}: expected {expected}{remedy}")
+    choices = [a for a in alternatives if isinstance(a, str)]
+    raise InputError(f"{flag} {value}: expected {expected}{_suggestion(value, choices)}")
+
+
+def _suggestion(word, choices):
+    near = difflib.get_close_matches(word, choices, 1)
+    return f"; did you mean {near[0]}?" if near else ""

@@ -89,7 +89,10 @@ class Sweep(NetworkOptions):
             runs = sweeps.sweep(*arguments, **settings, store=store)
         from gdjax.cli.report import report_sweep  # after the sweep: matplotlib is slow
 
-        report_sweep(runs, folder, self, store)
+        config = results.plain(self)
+        if self.problem is not None:  # the network's options do not apply
+            config = {k: v for k, v in config.items() if k not in ("data", *self.network())}
+        report_sweep(runs, folder, config, store)
 
     def _axes(self):
         named: dict[str, Any] = {}

@@ -39,34 +39,36 @@ def figure_of(axes: Axes) -> figure.Figure:
     return root
 
 
-def log_scale(axes: Axes, values: Any, *, ratio: int | float = 0, side: str = "y") -> bool:
+def log_scale(axes: Axes, values: Any, *, ratio: int | float = 0, side: str = "y") -> None:
     """Make an axis logarithmic with plain numbers, unless values are negative or close together.
 
     Exact zeros, which have no logarithm, are beyond the lower end of the axis. Numbers between
-    powers of ten are labeled if the values span less than three of them.
+    powers of ten are labeled if the values span less than three of them. If no value is finite, a
+    note says so in place of the ticks.
 
     Args:
         axes: axes that the values are drawn into.
         values: values to draw; those that are not finite are ignored.
         ratio: the largest value must exceed the smallest positive one by this factor.
         side: "x" or "y", the axis of the values.
-
-    Returns:
-        Whether the axis is logarithmic.
     """
+    axis = axes.xaxis if side == "x" else axes.yaxis
     finite = np.asarray(values)[np.isfinite(values)]
     positive = finite[finite > 0]
-    close = positive.size == 0 or positive.max() <= ratio * positive.min()
-    if close or np.any(finite < 0):
-        return False
-    axes.set(**{f"{side}scale": "log"})
-    digits = "25" if positive.max() < 1000 * positive.min() else ""
-    label_log_axis(axes.xaxis if side == "x" else axes.yaxis, digits)
-    return True
-
-
-def note_if_empty(axes: Axes, values: Any) -> None:
-    """Write a note in place of the ticks of an axis that has no finite value to show."""
-    if not np.isfinite(values).any():
-        axes.set_yticks([])
+    if not finite.size:
+        axis.set_ticks([])
         axes.text(0.5, 0.5, "no finite value", ha="center", transform=axes.transAxes)
+    elif positive.size and positive.max() > ratio * positive.min() and not np.any(finite < 0):
+        axes.set(**{f"{side}scale": "log"})
+        label_log_axis(axis, "25" if positive.max() < 1000 * positive.min() else "")
+
+
+def limit_to(axes: Axes, values: Any) -> None:
+    """Limit the y axis to the finite values that its scale can show, with a margin."""
+    values = np.asarray(values)[np.isfinite(values)]
+    is_log = axes.get_yscale() == "log"
+    shown = values[values > 0] if is_log else values
+    if shown.size:
+        low, high = shown.min(), shown.max()
+        margin = 0.05 * ((high - low) or 1)
+        axes.set_ylim((low / 1.2, high * 1.2) if is_log else (low - margin, high + margin))

@@ -26,7 +26,7 @@ def learning_rates(result: Any, *, title: str = "") -> Figure:
         )
     recommended, critical = result.learning_rate, result.critical_rate
     label = f"recommended: {recommended:.3g}" if np.isfinite(recommended) else ""
-    figure: Any = sweep(result.runs[-1], title=title or label.capitalize())
+    figure = sweep(result.runs[-1], title=title or label.capitalize())
     costs = figure.axes[0]
     with style():
         if label:

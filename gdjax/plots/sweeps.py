@@ -3,7 +3,6 @@
 import itertools
 import json
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.ticker import PercentFormatter
 
-from gdjax.plots.axes import figure_of, log_scale, note_if_empty, styled_axes
+from gdjax.plots.axes import figure_of, limit_to, log_scale, styled_axes
 from gdjax.plots.style import BLACK, BLUE, CYCLE, GREEN, SEQUENTIAL, SKY, VERMILLION, Figure, style
 
 MIN_GAP = 1 / 40  # smallest distance between values with visible bars, as a share of the axis
@@ -108,7 +107,7 @@ class Setting:
             axes.set(**{f"{side}ticks": self.positions, f"{side}ticklabels": self.names})
 
 
-def sweep(runs: Any, *, title: str = "") -> Axes | Figure:
+def sweep(runs: Any, *, title: str = "") -> Figure:
     """Draw curves of the cost, or final costs against the settings that a sweep compares.
 
     One setting is drawn as an axis, and two as the axes of a map. Each combination of further
@@ -133,7 +132,7 @@ def sweep(runs: Any, *, title: str = "") -> Axes | Figure:
     if not compared:
         label = " and ".join(seeds) or "run"
         cost = _stack(runs.cost, seeds).transpose(RUN, "step").values
-        drawn: Any = _curves(runs.step.values, cost, baseline=baseline, label=label, title=title)
+        figure = _curves(runs.step.values, cost, baseline=baseline, label=label, title=title)
     else:
         names = runs.outcome.attrs["flag_meanings"].split()
         outcome = _stack(runs.outcome, seeds)
@@ -141,10 +140,10 @@ def sweep(runs: Any, *, title: str = "") -> Axes | Figure:
             setting = Setting(compared[0], runs[compared[0]].values)
             accuracy = _final(runs.test_accuracy, seeds).values if "test_accuracy" in runs else None
             options = {"outcomes": names, "baseline": baseline, "title": title}
-            drawn = outcomes_by_setting(setting, accuracy, final.values, outcome.values, **options)
+            figure = outcomes_by_setting(setting, accuracy, final.values, outcome.values, **options)
         else:
             stalled = outcome == (names.index("stalled") if "stalled" in names else -1)
-            drawn = _maps(final, stalled, compared, baseline=baseline, title=title)
+            figure = _maps(final, stalled, compared, baseline=baseline, title=title)
     constants = [
         f"{str(name).replace('_', ' ')} " + (f"{v:.3g}" if isinstance(v, float) else str(v))
         for name, v in ((name, c.item()) for name, c in runs.coords.items() if c.ndim == 0)
@@ -155,11 +154,10 @@ def sweep(runs: Any, *, title: str = "") -> Axes | Figure:
     if finished < total:
         constants.append(f"{finished:,} of {total:,} runs finished")
     if constants and not title:
-        first = drawn if isinstance(drawn, Axes) else drawn.axes[0]
         with style():
-            text = ", ".join([first.get_title(loc="left"), *constants])
-            first.set_title(text, wrap=True)
-    return drawn
+            text = ", ".join([figure.axes[0].get_title(loc="left"), *constants])
+            figure.axes[0].set_title(text, wrap=True)
+    return figure
 
 
 def _identity(runs):
@@ -193,8 +191,7 @@ def _stack(variable, seeds):
 
 def _final(variable, seeds):
     """Return the last recorded value of each run; runs that a search stopped end in NaN."""
-    recorded = variable.notnull()
-    last = (recorded * np.arange(recorded.sizes["step"])).max("step")
+    last = variable.notnull().cumsum("step").argmax("step")
     return _stack(variable.isel(step=last), seeds)
 
 
@@ -235,7 +232,6 @@ def outcomes_by_setting(
             above[0].yaxis.set_major_formatter(PercentFormatter(1.0))
             above[0].set_ylim(0, 1)
         log_scale(above[-1], cost)
-        note_if_empty(above[-1], cost)
         lowest = _lowest(quantiles(cost)[1])
         median = "median " * (cost.shape[1] > 1)
         summary = NONE_FINITE
@@ -296,7 +292,9 @@ def _lowest(medians):
 
 def _curves(step, cost, *, baseline, label, title):
     """Draw the cost of each run [runs, records] against the step, and the median over runs."""
-    with styled_axes(None, (8, 4.8)) as axes:
+    with style():
+        figure = Figure(figsize=(8, 4.8))
+        axes = figure.subplots()
         alpha = max(0.08, min(0.7, 10 / len(cost)))
         for number, values in enumerate(cost):
             one = None if number else f"one {label}"
@@ -304,14 +302,22 @@ def _curves(step, cost, *, baseline, label, title):
         if len(cost) > 1:
             median = quantiles(cost.T)[1]
             axes.plot(step, _finite(median), color=VERMILLION, label="median")
-        log_scale(axes, cost, ratio=10)
-        note_if_empty(axes, cost)
+        bounded = _is_bounded(cost)
+        log_scale(axes, cost[bounded], ratio=10)
+        if not bounded.all():
+            limit_to(axes, np.append(cost[bounded], baseline or np.nan))
         if baseline is not None:
             axes.axhline(baseline, color="black", linestyle=":", linewidth=1.5, label=BASELINE)
         axes.set(title=title or _final_range(cost[:, -1]), xlabel="step", ylabel="training cost")
         if len(axes.lines) > 1:
             axes.legend()
-    return axes
+    return figure
+
+
+def _is_bounded(curves):
+    """Return which curves decide the limits of the axis: those that stay finite, or else all."""
+    diverged = np.isposinf(curves).any(axis=-1)
+    return ~diverged | diverged.all()
 
 
 def _finite(values):
@@ -337,9 +343,6 @@ def _maps(cost, stalled, compared, *, baseline, title):
     rest = [name for name in compared if name not in largest]
     settings = {name: Setting(name, cost[name].values) for name in compared}
     cost, stalled = (a.transpose(*rest, rows, columns, RUN).values for a in (cost, stalled))
-    draw = partial(_map, settings[rows], settings[columns])
-    if not rest:
-        return draw(cost, stalled, None, title, baseline=baseline)
     panels = list(np.ndindex(cost.shape[: len(rest)]))
     if len(panels) > MAX_MAPS:
         raise ValueError(
@@ -348,57 +351,52 @@ def _maps(cost, stalled, compared, *, baseline, title):
         )
     side = min(len(panels), 3)
     lines = -(-len(panels) // side)
+    norm = _cost_norm(cost)
     with style():
-        figure = Figure(figsize=(1.6 + 4.4 * side, 0.6 + 4 * lines))
+        figure = Figure(figsize=(1.6 + 4.4 * side, 0.6 + 4 * lines) if rest else (8, 5.6))
         grid = figure.subplots(lines, side, squeeze=False)
         for axes in grid.flat[len(panels) :]:
             axes.set_visible(False)
         for axes, at in zip(grid.flat, panels, strict=False):
             chosen = zip(rest, at, strict=True)
             name = ", ".join(f"{settings[n].label} {settings[n].names[i]}" for n, i in chosen)
-            draw(cost[at], stalled[at], _cost_norm(cost), name, ax=axes)
+            where = _map(axes, settings[rows], settings[columns], cost[at], stalled[at], norm)
+            axes.set_title(name or title or where)
         _cost_bar(grid.flat[0].collections[0], cost, baseline, ax=grid)
-        if title:
+        if rest and title:
             figure.suptitle(title)
     return figure
 
 
-def _map(rows, columns, cost, stalled, norm, title, *, baseline=None, ax=None):
+def _map(axes, rows, columns, cost, stalled, norm):
     """Draw the median final cost [rows, columns, runs] on the grid of two settings.
 
     Diverged cells are black, and a circle marks cells in which at least half of the runs stalled.
-    `norm` is the color scale of several maps; None computes that of this map, and adds a color bar.
+    The result is a title that states the settings of the lowest cost.
     """
     half = _medians(cost)
-    scale: Any = _cost_norm(cost) if norm is None else norm
-    beyond = scale.vmax + max(1.0, abs(scale.vmax))  # has the color of values above the range
-    with styled_axes(ax, (8, 5.6)) as axes:
-        image = axes.pcolormesh(
-            columns.edges(),
-            rows.edges(),
-            np.ma.masked_invalid(np.clip(half, scale.vmin, beyond)),
-            cmap=colormaps[SEQUENTIAL].with_extremes(over=BLACK, bad=NOT_RUN),
-            norm=scale,
-            edgecolors="white" if half.size <= MAX_BORDERED else "none",
-        )
-        rows.on(axes, "y")
-        columns.on(axes, "x")
-        if (mostly := np.mean(stalled, axis=2) >= 0.5).any():
-            i, j = np.nonzero(mostly)
-            centers = columns.positions[j], rows.positions[i]
-            axes.plot(*centers, "o", color="none", markeredgecolor="white", markersize=9)
-            axes.set_xlabel(f"{axes.get_xlabel()}\ncircle: at least half of the runs stalled")
-        if (lowest := _lowest(half)) is None:
-            axes.set_title(title or NONE_FINITE)
-            return axes
-        i, j = lowest
-        star = columns.positions[j], rows.positions[i]
-        axes.plot(*star, "*", color="white", markeredgecolor=BLACK, markersize=18)
-        at = f"{rows.label} {rows.names[i]}, {columns.label} {columns.names[j]}"
-        axes.set_title(title or f"Lowest cost at {at}")
-        if norm is None:
-            _cost_bar(image, cost, baseline, ax=axes)
-    return axes
+    beyond = norm.vmax + max(1.0, abs(norm.vmax))  # has the color of values above the range
+    axes.pcolormesh(
+        columns.edges(),
+        rows.edges(),
+        np.ma.masked_invalid(np.clip(half, norm.vmin, beyond)),
+        cmap=colormaps[SEQUENTIAL].with_extremes(over=BLACK, bad=NOT_RUN),
+        norm=norm,
+        edgecolors="white" if half.size <= MAX_BORDERED else "none",
+    )
+    rows.on(axes, "y")
+    columns.on(axes, "x")
+    if (mostly := np.mean(stalled, axis=2) >= 0.5).any():
+        i, j = np.nonzero(mostly)
+        centers = columns.positions[j], rows.positions[i]
+        axes.plot(*centers, "o", color="none", markeredgecolor="white", markersize=9)
+        axes.set_xlabel(f"{axes.get_xlabel()}\ncircle: at least half of the runs stalled")
+    if (lowest := _lowest(half)) is None:
+        return NONE_FINITE
+    i, j = lowest
+    star = columns.positions[j], rows.positions[i]
+    axes.plot(*star, "*", color="white", markeredgecolor=BLACK, markersize=18)
+    return f"Lowest cost at {rows.label} {rows.names[i]}, {columns.label} {columns.names[j]}"
 
 
 def _medians(cost):
@@ -459,7 +457,10 @@ def curves_by_setting(
             axes.plot(time, _finite(medians[number]), color=colors(norm(value)), linewidth=width)
         axes.set_title(f"Lowest final value at {setting_label} {setting[lowest]:.3g}")
         axes.set(xlabel="epoch", ylabel="training cost, median over seeds")
-        log_scale(axes, values)
+        bounded = _is_bounded(medians)
+        log_scale(axes, values[bounded])
+        if not bounded.all():
+            limit_to(axes, medians[bounded])
         bar = figure_of(axes).colorbar(ScalarMappable(norm, colors), ax=axes, label=setting_label)
         bar.ax.minorticks_off()
     return axes
@@ -482,20 +483,16 @@ def tuning_curves(result: Any, *, title: str = "", ax: Axes | None = None) -> Ax
     labels = [", ".join(map(str, point)) or metric for point in points]
     names = [f"median_best{end}" for end in ("", "_low", "_high")]
     curves = np.stack([result[name].values.reshape(len(labels), -1) for name in names], axis=1)
-    finite = curves[np.isfinite(curves)]
-    reach = 10 * np.abs(finite).max(initial=0.1)
+    shown = np.where(np.isfinite(curves[:, :1]), _finite(curves), np.nan)
+    reach = 10 * np.nanmax(np.abs(shown), initial=0.1)
     with styled_axes(ax, (8, 5)) as axes:
         for number, (label, (value, *ends)) in enumerate(zip(labels, curves, strict=True)):
             color = CYCLE[number % len(CYCLE)]
             axes.plot(trials, _finite(value), "o-", color=color, label=label)
             band = (np.nan_to_num(end, posinf=reach, neginf=-reach) for end in ends)
             axes.fill_between(trials, *band, where=np.isfinite(value), color=color, alpha=0.2)
-        if log_scale(axes, finite, ratio=10):
-            positive = finite[finite > 0]
-            axes.set_ylim(positive.min() / 1.2, positive.max() * 1.2)
-        elif finite.size:
-            margin = 0.05 * (np.ptp(finite) or 1)
-            axes.set_ylim(finite.min() - margin, finite.max() + margin)
+        log_scale(axes, shown, ratio=10)
+        limit_to(axes, shown)
         axes.set_xscale("log", base=2)
         axes.set_xticks(trials, [f"{k:,}" for k in trials])
         axes.minorticks_off()

@@ -13,7 +13,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.ticker import PercentFormatter
 
 from gdjax.plots import images as pixels
-from gdjax.plots.axes import log_scale, note_if_empty
+from gdjax.plots.axes import log_scale
 from gdjax.plots.style import BLACK, BLUE, GREEN, GREY, SKY, VERMILLION, Figure, style
 from gdjax.plots.sweeps import BASELINE
 
@@ -105,7 +105,6 @@ def _draw_records(x, costs, metrics, baseline):
             top.legend()
         every = np.concatenate([values for values, _ in costs.values()])
         log_scale(top, every, ratio=10)
-        note_if_empty(top, every)
         top.set_ylabel("cost")
         for axes, (name, values) in zip(below, metrics.items(), strict=True):
             shown = np.isfinite(values)

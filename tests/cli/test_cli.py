@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gdjax.cli import SHELLS, main
 from gdjax.cli.emit import emit, table
 from gdjax.cli.sweep import Sweep
 from gdjax.cli.train import Train
@@ -49,6 +50,15 @@ def test_sentences_are_wrapped_and_tables_are_not(tmp_path, capsys, monkeypatch)
     assert lines[1] == "a" * 100 + "     1"
     assert max(map(len, lines[2:5])) <= 80
     assert lines[-1] == "next: gdjax data"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_every_completion_script_has_commands_and_flags(shell, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["--completion", shell])
+    assert not end.value.code
+    script = capsys.readouterr().out
+    assert all(word in script for word in ("sweep", "landscape", "learning-rate"))
 
 
 def test_a_closed_pipe_causes_no_error_message():

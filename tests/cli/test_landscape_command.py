@@ -44,6 +44,7 @@ def test_four_planes_of_a_new_descent_are_stored_and_drawn(tmp_path, capsys):
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("empty_figures")
 def test_planes_of_a_stored_run_are_centered_at_its_end_point(tmp_path):
     problem = gd.problems.digits("mnist5k", widths=(4,), samples=60)
     grid = gd.axes(learning_rate=[0.1, 1.0], seed=range(2))
@@ -63,27 +64,9 @@ def test_planes_of_a_stored_run_are_centered_at_its_end_point(tmp_path):
 
 
 @pytest.mark.long
-def test_planes_are_computed_for_a_function_of_two_parameters(tmp_path):
-    gd.sweep(
-        gd.problems.from_function("himmelblau"),
-        gd.axes(learning_rate=[0.01], seed=[0]),
-        50,
-        store=tmp_path / "s",
-        snapshot_every=5,
-    )
-    main(
-        f"landscape --store {tmp_path}/s --at learning_rate=0.01 seed=0 --directions eigenvectors "
-        f"--points 3 --out {tmp_path}/out".split()
-    )
-    row = summary(tmp_path / "out")["planes"]["eigenvectors"]
-    assert row["evaluated"] == "directly"
-    assert row["lowest_cost"] < 1e-3
-    assert {p.name for p in (tmp_path / "out").glob("*.png")} == {"planes.png"}
-
-
-@pytest.mark.long
+@pytest.mark.usefixtures("empty_figures")
 def test_parameters_from_a_file_have_no_trajectory(tmp_path, capsys):
-    main(["train", "--num-steps", "3", "--widths", "4", "--out", str(tmp_path)])
+    main(f"train --recipe plain --num-steps 3 --widths 4 --out {tmp_path}".split())
     file = str(tmp_path / "params.npz")
     out = tmp_path / "out"
     main(

@@ -52,6 +52,8 @@ def test_a_sweep_of_a_user_defined_problem_writes_a_summary(swept):
     summary = json.loads((swept / "summary.json").read_text())
     assert [row["learning_rate"] for row in summary["table"]] == [0.1, 0.2]
     assert (summary["runs"], summary["num_steps"]) == (16, 6)
+    assert "optimizer" in summary["config"]
+    assert "widths" not in summary["config"]
 
 
 @pytest.mark.long

@@ -51,12 +51,14 @@ def _arguments(text):
 
 
 def cases(rows, split):
-    """Replace VALUE by each invalid value, and KEYWORD by each invalid keyword argument."""
+    """Replace VALUE by each invalid value, and KEYWORD by each invalid argument or option."""
     result = []
     for call, argument, *rest in rows:
         if "KEYWORD" in call:
-            keywords = split(argument)
-            result += [(call.replace("KEYWORD", k), k.partition("=")[0], "") for k in keywords]
+            for keyword in split(argument):
+                name, _, value = keyword.partition("=")
+                passed = f"{name} {value}" if name.startswith("-") else keyword
+                result.append((call.replace("KEYWORD", passed), name, ""))
         elif "VALUE" in call:
             result += [(call.replace("VALUE", value), argument, "") for value in split(*rest)]
         else:
@@ -140,7 +142,6 @@ def prepare() -> dict[str, Any]:
         **{"masked": np.ma.array([1.0, 2.0], mask=[0, 1]), "network": gd.problems.Network((2, 1))},
         "spec": gd.Sweep(bowl, gd.axes(learning_rate=[0.1]), 8),
         "timed": dataclasses.replace(digits, cost=lambda w, batch, *, t: t),
-        "components": gd.landscape.principal_components(jnp.eye(3)),
     }
 
 

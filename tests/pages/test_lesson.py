@@ -1,7 +1,6 @@
 """The lesson in a browser: actions, and numbers compared with gdjax."""
 
 import importlib
-import itertools
 import json
 import re
 
@@ -11,7 +10,8 @@ import numpy as np
 import optax
 import pytest
 from browsing import DESK, PHONE, OpenedPage
-from strokes import strokes
+from jax.flatten_util import ravel_pytree
+from scipy import ndimage
 
 import gdjax as gd
 from gdjax import keys
@@ -31,7 +31,7 @@ FIRST = """async () => {
   const { step, params, records } = (await lesson).descent();
   return { step, params: Array.from(params), records };
 }"""
-SPECK = 15  # in pixels of the 280 x 280 pad; shorter lines are noise
+INK = 128  # smallest value of a pixel of a line
 POINTS = 0.02  # tolerated loss of accuracy, since the pen has a constant width
 QUESTIONS = ("sure", "outputs", "weight", "picture", "slide", "sixteen", "fair", "vote")
 lessons = importlib.import_module("gdjax.pages.lesson")  # not the function of this name
@@ -87,19 +87,14 @@ class Lesson(OpenedPage):
         return self.text(f"{box} .told")
 
 
-def network_of(flat, widths=(784, 16, 16, 10)):
+def network_of(flat):
     """Convert the flat parameters of the page to the layers of gdjax."""
-    layers, at = [], 0
-    for n_in, n_out in itertools.pairwise(widths):
-        weights = np.reshape(flat[at : at + n_out * n_in], (n_out, n_in))
-        bias = np.asarray(flat[at + n_out * n_in : at + n_out * (n_in + 1)])
-        layers.append(gd.problems.networks.Layer(np.float32(weights), np.float32(bias)))
-        at += n_out * (n_in + 1)
-    return tuple(layers)
+    layers = gd.problems.Network((784, 16, 16, 10)).init(jax.random.key(0))
+    return jax.tree.map(np.asarray, ravel_pytree(layers)[1](np.float32(flat)))
 
 
 def flat_of(params):
-    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(params)])
+    return np.asarray(ravel_pytree(params)[0])
 
 
 @pytest.fixture(scope="module")
@@ -423,6 +418,7 @@ def test_predicted_and_actual_changes_of_the_cost_equal_those_of_gdjax(course, p
     course.click("#course-on")
     for nudge in ("0.01", "1"):
         course.choose("#weight-nudge", nudge)
+        assert len(set(course.page.locator("#weight-question label").all_text_contents())) == 4
         summary = course.predict("weight", 2)
         slope, predicted = number(summary, "nudge ="), number(summary.split("nudge =")[1], "=")
         change = number(summary, "changed by")
@@ -552,7 +548,7 @@ def test_displayed_votes_equal_the_predictions_of_the_networks(course, problem, 
 
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 def test_each_step_of_the_course_can_be_opened(opened, size):
-    visit = opened("#lesson=1", size)
+    visit, images = opened("#lesson=1", size), set()
     for step, question in enumerate(QUESTIONS, 1):
         target = f"#course-steps button >> nth={step - 1}"
         if size is PHONE:
@@ -562,6 +558,7 @@ def test_each_step_of_the_course_can_be_opened(opened, size):
         visit.settle()
         assert visit.text("#course-title").startswith(f"{step}. ")
         visit.page.wait_for_selector(f"#{question}-question legend")
+        images.add(tuple(visit.image()))
         if step == 1:  # the pad, the network and the question are on the first screen
             for shown in ("#pad", "#network", "#sure-question .choice >> nth=0"):
                 box = visit.page.locator(shown).bounding_box()
@@ -570,6 +567,7 @@ def test_each_step_of_the_course_can_be_opened(opened, size):
             assert f"lesson={step}" in visit.page.evaluate("() => location.hash")
         assert visit.page.evaluate("() => document.documentElement.scrollWidth") <= size["width"]
         assert visit.violations() == []
+    assert len(images) == 4  # steps 1, 3 and 4 have images of their own
     visit.check_errors_and_accessibility()
 
 
@@ -728,17 +726,13 @@ READ_BY_MODULE = """([lines, count]) => lesson.then((page) => {
 
 
 def on_the_pad(image):
-    """Return the lines of a digit in pixels of the pad, smoothed and without specks."""
-    lines = [279 * np.array(line) for line in strokes(image)]
-    lengths = [np.hypot(*np.ptp(line, axis=0)) for line in lines]
-    drawn = [line for line, length in zip(lines, lengths, strict=True) if length >= SPECK]
-    return [smoothed(line).round().astype(int).tolist() for line in drawn or lines]
+    """Return dots along the middle of the lines of a digit, in pixels of the pad.
 
-
-def smoothed(line):
-    """Average each inner point with its neighbors, with weights 1/4, 1/2, 1/4."""
-    inner = (line[:-2] + 2 * line[1:-1] + line[2:]) / 4
-    return np.concatenate([line[:1], inner, line[-1:]]) if len(line) > 3 else line
+    The middle has the largest distances from the background, in an image of four times the size.
+    """
+    distance = ndimage.distance_transform_edt(ndimage.zoom(image.astype(float), 4, order=1) > INK)
+    is_middle = (distance > ndimage.maximum_filter(distance, 3) - 0.3) & (distance > 1.5)
+    return [[[int(x), int(y)]] for y, x in np.argwhere(is_middle) * 280 // len(distance)]
 
 
 def test_accuracy_on_drawn_digits_is_close_to_accuracy_on_their_pixels(browser, lesson_file):

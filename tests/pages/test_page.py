@@ -10,7 +10,7 @@ from page_data import HOSTILE, census, plane, sweep
 import gdjax as gd
 from gdjax.errors import GdjaxError
 from gdjax.pages.lesson import quantize
-from gdjax.pages.page import deflated, island
+from gdjax.pages.page import island
 from gdjax.problems.networks import Layer
 
 
@@ -73,15 +73,6 @@ def test_data_beyond_the_size_limit_are_omitted_with_a_message():
     assert [axis["whole"] for axis in displayed["axes"]] == [300, 400]
     small = json.loads(island(gd.pages.explorer._sweep(sweep(), 1000)))
     assert small["told"] == []
-
-
-def test_images_are_compressed_without_loss():
-    import base64
-    import zlib
-
-    images = np.arange(12, dtype=np.uint8).reshape(3, 4)
-    raw = zlib.decompress(base64.b64decode(deflated(images)))
-    np.testing.assert_array_equal(np.frombuffer(raw, np.uint8).reshape(3, 4), images)
 
 
 def test_quantized_weights_are_within_half_a_quantization_step():

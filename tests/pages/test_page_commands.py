@@ -92,13 +92,3 @@ def test_a_folder_of_format_2_is_rejected_without_unpickling(tmp_path, capsys, f
     )
     assert "is not a folder written by `gdjax`" in refused(capsys, "explore", flag, str(folder))
     assert not done.exists()
-
-
-def test_a_full_disk_is_reported_in_one_line_and_leaves_no_file(tmp_path, capsys, monkeypatch):
-    def full(*_, **__):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "replace", full)
-    summary = refused(capsys, "explore", "--out", str(tmp_path / "page.html"))
-    assert "could not be written (No space left on device); free some space" in summary
-    assert list(tmp_path.iterdir()) == []

@@ -20,6 +20,7 @@ from gdjax.errors import InputError, StoreError
 from gdjax.minima.barriers import PairwiseBarriers
 from gdjax.plotting import plot
 from gdjax.problems.problem import Problem
+from gdjax.search import tuning_curve
 from gdjax.sweeps import axes, sweep, zip_axes
 
 RATES = np.geomspace(0.01, 1, 4)
@@ -231,6 +232,14 @@ def test_the_figure_of_diverged_runs_contains_a_note():
             "No final cost of 3 runs is finite",
             "No median of the final cost is finite",
         )
+    curve = tuning_curve(runs.rename(momentum="seed"))
+    assert [text.get_text() for text in figure_of(curve).axes[0].texts] == ["no finite value"]
+
+
+def test_a_diverged_run_does_not_stretch_the_axis():
+    runs = swept(seed=np.arange(3))
+    runs.cost[2, 1:] = [1e30, np.inf]
+    assert figure_of(runs).axes[0].get_ylim()[1] < 10
 
 
 def test_cells_of_unfinished_runs_are_neither_black_nor_marked_as_lowest():
@@ -268,9 +277,10 @@ def test_exact_zeros_do_not_make_a_logarithmic_scale_linear():
 def test_a_stopped_run_is_drawn_at_its_last_recorded_cost():
     runs = swept(learning_rate=RATES, seed=np.arange(3))
     runs.cost[0, :, 1:] = np.nan
-    middle = figure_of(runs).axes[0]
-    median = next(line for line in middle.lines if line.get_label() == "median")
-    np.testing.assert_array_equal(median.get_ydata(), [6, 13, 22, 31])
+    for ordered in (runs, runs.transpose("step", ...)):
+        middle = figure_of(ordered).axes[0]
+        median = next(line for line in middle.lines if line.get_label() == "median")
+        np.testing.assert_array_equal(median.get_ydata(), [6, 13, 22, 31])
 
 
 def test_one_run_per_setting_has_no_quartiles():

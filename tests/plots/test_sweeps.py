@@ -1,7 +1,6 @@
 """Figures of a sweep: the drawn values equal the arguments."""
 
 import numpy as np
-import pytest
 
 from gdjax.plots import sweeps
 
@@ -20,16 +19,8 @@ def test_quantiles_count_divergence_as_worst():
     assert high[3] == np.inf
 
 
-@pytest.mark.parametrize("values", [RATES, np.arange(4.0)])
-def test_the_figure_of_final_costs_shows_every_run_and_every_outcome(values):
-    figure = sweeps.outcomes_by_setting(
-        sweeps.Setting("learning_rate", values),
-        ACCURACY,
-        COST,
-        OUTCOME,
-        outcomes=NAMES,
-        baseline=0.9,
-    )
+def test_the_figure_of_final_costs_shows_every_run_and_every_outcome():
+    figure = sweeps.outcomes_by_setting(RATE, ACCURACY, COST, OUTCOME, outcomes=NAMES, baseline=0.9)
     top, middle, bottom = figure.axes
     assert (top.get_ylabel(), middle.get_ylabel()) == ("test accuracy", "final training cost")
     assert bottom.get_xlabel() == "learning rate"
@@ -45,15 +36,15 @@ def test_the_figure_of_final_costs_shows_every_run_and_every_outcome(values):
     figure.canvas.draw()
 
 
-def test_curves_are_medians_with_a_color_for_each_setting():
+def test_curves_are_medians_with_a_color_for_each_setting_and_the_lowest_is_thicker():
     time = np.arange(3.0)
-    values = np.stack([np.outer(c, np.exp(-time)) for c in np.where(np.isfinite(COST), COST, 5.0)])
-    axes = sweeps.curves_by_setting(time, RATES, values)
-    figure = axes.figure
+    axes = sweeps.curves_by_setting(time, RATES, COST[..., None] * np.exp(-time))
+    axes.figure.canvas.draw()
     assert len({line.get_color() for line in axes.lines}) == 4
     np.testing.assert_allclose(axes.lines[0].get_ydata(), 0.7 * np.exp(-time))
+    assert np.argmax([line.get_linewidth() for line in axes.lines]) == 1
+    assert f"{RATES[1]:.3g}" in axes.get_title("left")
     assert axes.get_xlabel() == "epoch"
-    figure.canvas.draw()
 
 
 def test_the_median_curve_of_eight_runs_is_the_mean_of_the_middle_two_or_nan():
@@ -81,11 +72,3 @@ def test_a_single_setting_is_drawn():
     axes = sweeps.curves_by_setting(np.arange(2.0), RATES[:1], COST[:1, :, None] * np.ones(2))
     axes.figure.canvas.draw()
     np.testing.assert_allclose(axes.lines[0].get_ydata(), [0.7, 0.7])
-
-
-def test_the_lowest_curve_is_labeled_and_thicker():
-    values = np.ones((4, 3, 5)) * np.array([3.0, 1.0, 2.0, np.inf])[:, None, None]
-    axes = sweeps.curves_by_setting(np.arange(5.0), RATES, values)
-    widths = [line.get_linewidth() for line in axes.lines]
-    assert np.argmax(widths) == 1
-    assert f"{RATES[1]:.3g}" in axes.get_title("left")
