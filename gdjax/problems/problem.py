@@ -370,7 +370,7 @@ def map_functions(problem: Problem, change: Callable[[str, Callable], Callable])
     }
     names = ("init", "cost", "evaluation", "predict")
     fields = {name: changed(name, getattr(problem, name)) for name in names}
-    return dataclasses.replace(problem, metrics=metrics, **fields)
+    return dataclasses.replace(problem, metrics=metrics or NOTHING, **fields)
 
 
 def check_metric_names(name: str, metrics: Any) -> None:

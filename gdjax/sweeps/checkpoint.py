@@ -20,7 +20,7 @@ from gdjax.sweeps.dataset import as_numbers, storable
 
 
 class SlabCheckpoint(NamedTuple):
-    """State of a slab of runs at a step.
+    """State of a slab of runs at a step, or its shapes and types.
 
     Args:
         step: number of steps taken.
@@ -30,9 +30,9 @@ class SlabCheckpoint(NamedTuple):
     """
 
     step: int
-    carry: list[np.ndarray]
-    records: dict[str, np.ndarray]
-    arrays: dict[str, list[np.ndarray]]
+    carry: list[Any]
+    records: dict[str, Any]
+    arrays: dict[str, list[Any]]
 
     def names(self) -> PyTree:
         """Return the names under which carry, records and arrays are stored, in their structure."""
@@ -42,7 +42,7 @@ class SlabCheckpoint(NamedTuple):
             {name: [f"kept.{name}.{i}" for i in range(len(a))] for name, a in self.arrays.items()},
         )
 
-    def named(self) -> dict[str, np.ndarray]:
+    def named(self) -> dict[str, Any]:
         """Return all arrays by the names under which they are stored."""
         names, arrays = jax.tree.leaves(self.names()), jax.tree.leaves(self[1:])
         return dict(zip(names, arrays, strict=True))

@@ -32,7 +32,7 @@ from gdjax.errors import InputError
 from gdjax.keys import run_keys
 from gdjax.problems.evaluation import evaluate, frozen
 from gdjax.problems.keywords import given_to
-from gdjax.problems.problem import Problem
+from gdjax.problems.problem import NOTHING, Problem
 from gdjax.summaries import fields
 from gdjax.sweeps.axes import Axes, axes, zip_axes
 from gdjax.sweeps.binding import ROLES, factory_arguments
@@ -300,8 +300,9 @@ class _FirstSteps(NamedTuple):
 
 def _first_steps(spec, num_starts) -> _FirstSteps:
     keys = run_keys(spec.root_seed, np.arange(num_starts)).init
-    problem = replace(_subsampled(spec.problem, spec.root_seed), metrics={})
-    traced = traced_functions(problem, spec.make_optimizer, {role: {} for role in ROLES})
+    problem = replace(_subsampled(spec.problem, spec.root_seed), metrics=NOTHING)
+    settings = {**dict.fromkeys(ROLES, {}), "optimizer": {"learning_rate": 1.0}}
+    traced = traced_functions(problem, spec.make_optimizer, settings)
     make_optimizer = spec.make_optimizer
     if "optimizer" in traced:
         make_optimizer = traced["optimizer"].function

@@ -125,9 +125,7 @@ def test_settings_of_the_trunk_are_recorded_only_where_they_differ(store, branch
     assert branch.diverged_at.item() == 6
     recorded = StoredSweep(second).identity["trunk_settings"]
     assert recorded == {"divergence_threshold": "inf"}
-    assert (
-        StoredSweep(second, None, LINE, OPTIMIZER).sweep.trunk_spec().divergence_threshold == np.inf
-    )
+    assert StoredSweep(second, LINE, OPTIMIZER).sweep.trunk_spec().divergence_threshold == np.inf
     assert gd.replay(second, {"branch_step": 6, **AT}, **USERS).equal
 
 

@@ -52,9 +52,11 @@ def test_num_evaluations_counts_each_gradient_as_three_evaluations(result):
     )
 
 
-def test_equal_seeds_give_equal_rates(result):
+def test_equal_seeds_give_equal_rates_and_a_second_search_compiles_nothing(result, compilations):
     again = find_learning_rate(BOWL, optax.sgd, num_starts=3, horizon=200)
     assert str(again) == str(result)
+    find_learning_rate(BOWL, optax.sgd, root_seed=1, num_starts=3, horizon=200)
+    assert compilations == []
 
 
 def matrix_problem():

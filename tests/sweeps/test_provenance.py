@@ -85,7 +85,7 @@ def test_every_field_of_the_specification_is_recorded_and_restored(stored_sweep)
     assert names - set(recorded) == names & set(identity.OPTIONAL)  # absent unless set
     names &= set(recorded)
     problem = network(watched=True)
-    again = StoredSweep(stored_sweep, None, problem).sweep
+    again = StoredSweep(stored_sweep, problem).sweep
     for name in names - {"problem", "axes", "make_optimizer", "metrics"}:
         assert plain(getattr(again, name)) == recorded[name]
     assert again.problem is problem
