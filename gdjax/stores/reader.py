@@ -108,6 +108,14 @@ def open_dataset(
     Raises:
         StoreError: if there is no store, or the store has another format. Damage inside a chunk
             raises this error when the chunk is read; `verify` finds it earlier.
+
+    Examples:
+        >>> import tempfile, gdjax as gd
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     bowl, rates = gd.problems.bowl([1.0, 9.0]), gd.axes(learning_rate=[0.1, 0.2])
+        ...     cost = gd.sweep(bowl, rates, 5, store=folder).cost.load()
+        ...     gd.open_dataset(folder).cost.equals(cost), gd.verify(folder)
+        (True, [])
     """
     check_flag("skip_damaged", skip_damaged)
     stored = Stored(locate(store))

@@ -301,7 +301,7 @@ class _FirstSteps(NamedTuple):
 def _first_steps(spec, num_starts) -> _FirstSteps:
     keys = run_keys(spec.root_seed, np.arange(num_starts)).init
     problem = replace(_subsampled(spec.problem, spec.root_seed), metrics=NOTHING)
-    settings = {**dict.fromkeys(ROLES, {}), "optimizer": {"learning_rate": 1.0}}
+    settings = {role: {} for role in ROLES} | {"optimizer": {"learning_rate": 1.0}}
     traced = traced_functions(problem, spec.make_optimizer, settings)
     make_optimizer = spec.make_optimizer
     if "optimizer" in traced:
