@@ -141,7 +141,7 @@ def norm(tree: PyTree) -> Float[Array, ""]:
 def finite(
     value: Float[Array, ""], norm: Float[Array, ""], divergence_threshold: ScalarLike
 ) -> Bool[Array, ""]:
-    """Return whether a cost and a norm are finite and the cost is below the threshold."""
+    """Return whether a cost and a norm are finite and the cost is at most the threshold."""
     # In half precision, most thresholds would overflow.
     value = value.astype(cost_type(value))
     return (value <= divergence_threshold) & jnp.isfinite(value) & jnp.isfinite(norm)

@@ -55,8 +55,8 @@ def successive_halving(
             setting then continue or end together, and a run that has ended counts as the worst.
             None compares each run separately.
         store: path or URL of a Zarr store, as in `sweep`; None keeps the result in memory. An
-            interrupted search continues when the call is repeated. A tile is kept in memory until
-            all of its runs have ended, and then written.
+            interrupted search continues when the call is repeated. All arrays are kept in memory;
+            a tile is written when all of its runs have ended.
         devices: devices to compute on; None for all local devices.
         max_param_bytes: maximum number of bytes of parameters to keep in memory without a store, as
             in `sweep`.

@@ -130,7 +130,7 @@ def decided_step(
     share: float = 0.05,
     level: float = LEVEL,
 ) -> int | None:
-    """Return the first step from which on no twin of a run ends elsewhere, or None.
+    """Return the first step at and after which no twin of a run ends elsewhere, or None.
 
         (1 - share)^twins <= 1 - level
 

@@ -87,7 +87,7 @@ class Plugin(WorkerPlugin):
     def _fit(self, devices: tuple[jax.Device, ...]) -> Plan:
         """Fit the plan to devices and to its store, if that exists, and compare it with the store.
 
-        All workers thus compute the tiles of the first one, which creates the store.
+        All workers thus compute the tiles of the one whose layout is stored.
         """
         plan = replace(cloudpickle.loads(self.pickled), devices=devices)
         if (root := read_root(plan.location)) is None:

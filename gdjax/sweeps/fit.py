@@ -2,8 +2,8 @@
 
     fit(plan) -> Plan with programs and layout
 
-The width of the slabs of a program, the shape of tiles and the layout of arrays are functions of
-shapes and of the size of the memory; then each program is compiled once.
+The width of the slabs of a program depends on shapes and on the platform, the tiles and the layout
+of arrays also on the store, if it exists; each program is compiled once.
 
 >>> next(tile_shapes((12, 8), 16)), next(tile_shapes((4096,), 128)), next(tile_shapes((3, 5), 16))
 ((2, 8), (128,), (3, 5))
