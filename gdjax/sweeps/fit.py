@@ -144,7 +144,7 @@ def fit_program(program: Program) -> Program:
     """Return a program with its width, compiled for the first device."""
     program = dataclasses.replace(program, width=slab_width(program))
     device = program.devices[0]
-    program.start_program.ahead(*program.start_example(device))
+    program.initial_program.ahead(*program.initial_example(device))
     program.block_program.ahead(*program.block_example(device))
     limit = min(map(slabs.memory_limit, program.devices))
     need = program.compiled_block.nbytes

@@ -245,7 +245,7 @@ def test_programs_with_random_keys_are_compiled_once(devices, more):
     plan = fit.fit(check(Plan(spec, devices=chosen)))
     tile_of(plan, MemorySink())
     (program,) = plan.programs
-    assert len(program.start_program.compiled) == len(program.block_program.compiled) == 1
+    assert len(program.initial_program.compiled) == len(program.block_program.compiled) == 1
 
 
 def test_the_evaluation_parameters_of_all_slabs_are_computed_by_one_program():
