@@ -10,7 +10,7 @@ from gdjax.search.spec import search_spec
 from gdjax.stores.location import StoreLike
 from gdjax.sweeps.check import check
 from gdjax.sweeps.executor import execute
-from gdjax.sweeps.fit import check_memory, fit
+from gdjax.sweeps.fit import REMEDY, check_memory, fit
 from gdjax.sweeps.plans import MAX_PARAM_BYTES, Plan
 from gdjax.sweeps.spec import Sweep
 
@@ -92,5 +92,5 @@ def successive_halving(
     )
     where = (store, devices, max_param_bytes, None, allow_unverified)
     plan = with_search_variables(fit(check(Plan(spec, *where))))
-    check_memory(plan.layout)  # a search keeps the arrays of all runs in memory, also with a store
+    check_memory(plan.layout, f"a search keeps all runs in memory, also with a store; {REMEDY}")
     return execute(plan, compute_tiles=run_rungs)

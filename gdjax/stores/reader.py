@@ -127,6 +127,10 @@ def without_carry(dataset: Any) -> Any:
     return dataset.drop_vars([n for n in dataset.data_vars if str(n).startswith("carry.")])
 
 
+class DamagedRootError(StoreError):
+    """Root of a store that its sweep restores."""
+
+
 def read_root(
     location: Folder | Bucket, arrays: Collection[str] | None = None, digest: bytes = b""
 ) -> Root | None:
@@ -160,7 +164,7 @@ def read_root(
     if problem == MISSING and not location.sizes(FLAGS).keys() - {ROOT}:
         return None
     if arrays is None:
-        raise StoreError(f"{location}: {error}. {RESTORE} restores it")
+        raise DamagedRootError(f"{location}: {error}. {RESTORE} restores it")
     raise StoreError(
         f"{location}: {error}, so the tiles cannot be attributed to a sweep. Restore the "
         f"store from a copy, or choose another store"

@@ -102,7 +102,8 @@ def restore_state(
         The state; None if the checkpoint has none, or one that does not match the program and the
         first step of its records (None for that of the program).
     """
-    if not is_whole(step := meta.get("step"), 0, program.schedule.last):
+    first = program.first_record if first_record is None else first_record
+    if not is_whole(step := meta.get("step"), first, program.schedule.last):
         return None
     expected = program.state_shapes(step, first_record)
     own = {name: array for name, array in arrays.items() if not name.startswith(DONE)}
