@@ -150,7 +150,7 @@ def flights(config: Config) -> xr.Dataset:
         flight = {
             "highest": cost.max("step") / cost.isel(step=0),
             "last": cost.isel(step=-1) / cost.isel(step=0),
-            "flatness": runs.curvature.isel(step=-1),
+            "last_curvature": runs.curvature.isel(step=-1),
             "shown_cost": single,
         }
         coordinates = {"examples": [examples], "activation": [name], "width": [width]}
@@ -194,7 +194,7 @@ def single_weights(config: Config) -> xr.Dataset:
 
 def ended_below_start(dataset: xr.Dataset) -> xr.DataArray:
     """Return whether each run ends below its initial cost with active neurons."""
-    return (dataset["last"] < 1) & (dataset.flatness > INACTIVE_SHARE)
+    return (dataset["last"] < 1) & (dataset.last_curvature > INACTIVE_SHARE)
 
 
 def edges(dataset: xr.Dataset) -> xr.DataArray:
@@ -236,7 +236,7 @@ def numbers(dataset: xr.Dataset) -> dict:
         }
     linear = dataset.isel(examples=0).sel(activation="linear")
     for rate in (2.5, 3.5):
-        product = rate * linear.flatness.sel(share=rate).values
+        product = rate * linear.last_curvature.sel(share=rate).values
         summary[f"linear_from_{rate}_lands_at"] = [product.min(), product.max()]
     dead = (dataset["last"] < 1) & ~lands
     dead = dead.sel(activation="ReLU", share=slice(6, None)).mean(["share", "width", "seed"])

@@ -28,8 +28,7 @@ from gdjax.problems.traces import problem_at
 from gdjax.summaries import fields
 
 TAIL = 0.025  # probability outside each end of the interval
-# Without sampling, all gradients of single samples are stored, and the square of the number of
-# samples of products is computed.
+# Without sampling, all gradients of n single samples are stored, and n^2 products are computed.
 MAX_EXACT_ENTRIES, MAX_EXACT_SAMPLES = 2**20, 256
 
 

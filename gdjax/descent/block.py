@@ -23,7 +23,7 @@ from jaxtyping import PyTree
 
 from gdjax.descent.batches import recorded_rows, recorded_samples
 from gdjax.descent.block_values import SNAPSHOTS, BlockConfig, Carry, Chunks, Records, Shared
-from gdjax.descent.step import cost_type, evaluate, finite, init, move, norm, objective
+from gdjax.descent.step import cost_type, evaluate, init, is_within_limits, move, norm, objective
 from gdjax.problems.evaluation import deterministic_cost, evaluation_microbatch, without_data
 from gdjax.problems.keywords import GIVEN_TO_METRICS, given_to, settings_of
 from gdjax.problems.microbatches import cost_microbatch, in_microbatches, over_batches
@@ -278,7 +278,7 @@ def _record(config, settings, shared, chunk, carry):
             point,
         )
         # The cost over the whole training set may diverge before that of any mini-batch.
-        diverges = ~finite(value, norm(state.params), config.divergence_threshold)
+        diverges = ~is_within_limits(value, norm(state.params), config.divergence_threshold)
         late = is_due & diverges & (state.diverged_at < 0)
         state = state._replace(diverged_at=jnp.where(late, at, state.diverged_at))
         # 0 / 0 = NaN if there was no step since the last record

@@ -29,7 +29,7 @@ class Recipe:
         batch_size: number of images per step; None uses all.
         warmup_steps: number of steps of linear warm-up, before a cosine decay to 0; None for a
             constant learning rate.
-        decay: weight decay of the first layer, as a multiple of its parameters.
+        decay: weight decay of the first layer: decay * w is added to its gradient.
         decay_behind: weight decay of all other layers.
         distortion: shifts and rotations of the copies of the images; None for no copies.
 

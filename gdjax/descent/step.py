@@ -42,7 +42,7 @@ class Info(NamedTuple):
     cost: Float[Array, ""]
     gradient: PyTree
     gradient_norm: Float[Array, ""]
-    moved: Bool[Array, ""]
+    is_active: Bool[Array, ""]
 
     __repr__ = fields
 
@@ -138,10 +138,10 @@ def norm(tree: PyTree) -> Float[Array, ""]:
     return jnp.sqrt(jax.lax.platform_dependent(*leaves, cpu=by_leaf, tpu=by_leaf, default=at_once))
 
 
-def finite(
+def is_within_limits(
     value: Float[Array, ""], norm: Float[Array, ""], divergence_threshold: ScalarLike
 ) -> Bool[Array, ""]:
-    """Return whether a cost and a norm are finite and the cost is below the threshold."""
+    """Return whether a cost and a norm are finite and the cost is at most the threshold."""
     # In half precision, most thresholds would overflow.
     value = value.astype(cost_type(value))
     return (value <= divergence_threshold) & jnp.isfinite(value) & jnp.isfinite(norm)
@@ -157,7 +157,9 @@ def evaluate(
     """Compute cost, gradient and model state at the parameters, the first half of a step."""
     value, gradient, model_state = minimized.evaluate(state.params)
     gradient_norm = norm(gradient)
-    diverges = (state.diverged_at < 0) & ~finite(value, gradient_norm, divergence_threshold)
+    diverges = (state.diverged_at < 0) & ~is_within_limits(
+        value, gradient_norm, divergence_threshold
+    )
     state = state._replace(diverged_at=jnp.where(diverges, jnp.int32(at), state.diverged_at))
     cost = value.astype(cost_type(state.params))
     return state, Info(cost, gradient, gradient_norm, state.diverged_at < 0), model_state
@@ -233,7 +235,7 @@ def step(
     state, info, model_state = evaluate(
         minimized, state, at=at, divergence_threshold=divergence_threshold
     )
-    return move(optimizer, minimized, state, info, model_state, moves=info.moved), info
+    return move(optimizer, minimized, state, info, model_state, moves=info.is_active), info
 
 
 # Extra arguments of the updates of Optax's optimizers. Signatures do not list them: `chain(clip,

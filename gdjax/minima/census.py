@@ -175,7 +175,8 @@ def count_minima(
     Returns:
         A Dataset. The number of distinct minima is the size of the dimension `minimum`, and that of
         manifolds of minima the size of `manifold`, both ordered by cost. Each `run` of a sweep has
-        the values of its axes as coordinates. Quantities of the 64 lowest minima are `compared`.
+        the values of its axes as coordinates. Pairs of minima, `compared` and `compared_with`, are
+        those of the 64 lowest.
 
         {quantities}
         - `params...` (minimum, ...) and the problem's metrics (minimum): those of the run `first`

@@ -255,8 +255,8 @@ def _activations(network, params, inputs, number):
 def _starts(network, key, num_starts):
     """Return the starts; one for a single hidden layer, where all are equivalent.
 
-    A start is an alignment, and whether the first round of ascent uses only the weights into each
-    layer.
+    A start is a pair: an alignment, and whether the first round of ascent uses only the weights
+    into each layer.
     """
     original = [(np.arange(n), np.ones(n)) for n in network.widths[1:]]
     if len(network.widths) <= 3:

@@ -10,7 +10,7 @@ from gdjax.search.spec import search_spec
 from gdjax.stores.location import StoreLike
 from gdjax.sweeps.check import check
 from gdjax.sweeps.executor import execute
-from gdjax.sweeps.fit import check_memory, fit
+from gdjax.sweeps.fit import REMEDY, check_memory, fit
 from gdjax.sweeps.plans import MAX_PARAM_BYTES, Plan
 from gdjax.sweeps.spec import Sweep
 
@@ -55,8 +55,8 @@ def successive_halving(
             setting then continue or end together, and a run that has ended counts as the worst.
             None compares each run separately.
         store: path or URL of a Zarr store, as in `sweep`; None keeps the result in memory. An
-            interrupted search continues when the call is repeated. A tile is kept in memory until
-            all of its runs have ended, and then written.
+            interrupted search continues when the call is repeated. All arrays are kept in memory;
+            a tile is written when all of its runs have ended.
         devices: devices to compute on; None for all local devices.
         max_param_bytes: maximum number of bytes of parameters to keep in memory without a store, as
             in `sweep`.
@@ -92,5 +92,5 @@ def successive_halving(
     )
     where = (store, devices, max_param_bytes, None, allow_unverified)
     plan = with_search_variables(fit(check(Plan(spec, *where))))
-    check_memory(plan.layout)  # a search keeps the arrays of all runs in memory, also with a store
+    check_memory(plan.layout, f"a search keeps all runs in memory, also with a store; {REMEDY}")
     return execute(plan, compute_tiles=run_rungs)

@@ -181,7 +181,7 @@ class Search:
             if not is_own or not 0 < len(np.unique(runs)) == len(runs) <= program.width:
                 continue
             state = restore_state(program, arrays, meta, first)
-            if state is not None and first <= state.step <= last:
+            if state is not None and state.step <= last:
                 yield runs, state
 
     # Results
@@ -310,7 +310,8 @@ class Search:
     def values(self, rung: int) -> Float[np.ndarray, " runs"]:
         """Return the metric of each run at a rung; NaN if unknown."""
         (column,) = np.flatnonzero(self.times(self.spec.metric) == self.spec.rungs[rung])
-        return self.arrays[self.spec.metric][:, column]
+        # The median of two large values may overflow in float32.
+        return self.arrays[self.spec.metric][:, column].astype(np.float64)
 
     def survivors(self, rung: int) -> Bool[np.ndarray, " runs"]:
         """Return which of the runs that have reached the rung continue; none after the last one."""

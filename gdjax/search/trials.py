@@ -4,15 +4,6 @@
 
 Optuna proposes the settings and selects the trials to prune. gdjax runs the trials of a batch
 together, by programs that are compiled once for all batches.
-
->>> import optuna
->>> from gdjax import problems
->>> optuna.logging.set_verbosity(optuna.logging.WARNING)
->>> study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
->>> sweep = Sweep(problems.bowl([1.0, 9.0]), axes(learning_rate=[1e-3, 0.3]), 40)
->>> optimize(sweep, study, 16, rungs=[10], batch=8)
->>> len(study.trials), study.best_value < 1e-3
-(16, True)
 """
 
 import dataclasses
@@ -93,6 +84,16 @@ def optimize(
             samplers use, or "fail" for a failed trial, which they ignore. Diverged trials do not
             continue after a rung.
         devices: devices to compute on; None for all local devices.
+
+    Examples:
+        >>> import optuna
+        >>> from gdjax import problems
+        >>> optuna.logging.set_verbosity(optuna.logging.WARNING)
+        >>> study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+        >>> sweep = Sweep(problems.bowl([1.0, 9.0]), axes(learning_rate=[1e-3, 0.3]), 40)
+        >>> optimize(sweep, study, 16, rungs=[10], batch=8)
+        >>> len(study.trials), study.best_value < 1e-3
+        (16, True)
 
     References: Akiba et al. 2019, *Optuna: a next-generation hyperparameter optimization
     framework*.

@@ -2,14 +2,7 @@
 
     w_{t+1} = w_t + u_t(grad C(w_t); eta_t),   h_t = d E(w_T) / d eta_t
 
-E is the cost over all data, or that of a validation problem. For the cost sum lambda w^2 / 2,
-h_t = -sum lambda^2 w_T^2 / (1 - eta_t lambda):
-
->>> rates = jnp.array([0.5, 0.2])
->>> key = jax.random.key(0)
->>> result = hypergradient(lambda w: w**2 / 2, optax.sgd, jnp.ones(()), rates, 2, key=key)
->>> [round(float(h), 4) for h in result.gradient], HypergradientStatus(int(result.status)).name
-([-0.32, -0.2], 'RELIABLE')
+E is the cost over all data, or that of a validation problem.
 """
 
 import math
@@ -141,6 +134,15 @@ def hypergradient(
 
     Returns:
         Cost, gradient, status, and the values of the three checks.
+
+    Examples:
+        For the cost sum lambda w^2 / 2, h_t = -sum lambda^2 w_T^2 / (1 - eta_t lambda):
+
+        >>> rates, key = jnp.array([0.5, 0.2]), jax.random.key(0)
+        >>> result = hypergradient(lambda w: w**2 / 2, optax.sgd, jnp.ones(()), rates, 2, key=key)
+        >>> status = HypergradientStatus(int(result.status))
+        >>> [round(float(h), 4) for h in result.gradient], status.name
+        ([-0.32, -0.2], 'RELIABLE')
 
     References: Maclaurin et al. 2015, arXiv 1502.03492; Metz et al. 2021, arXiv 2111.05803
     (gradients of chaotic programs); Wu et al. 2018, arXiv 1803.02021 (short-horizon bias).

@@ -7,14 +7,6 @@ F_t is a step on the mini-batch of step t, so that two runs with the same order 
 compared. On the quadratic cost a w^2 / 2, plain descent multiplies a displacement by |1 - eta a|.
 With several eigenvalues a, the exponent tends to the largest log|1 - eta a|. On a floor of
 minima it tends to 0 as 1/T, so that the sign alone does not tell whether a run is chaotic.
-
->>> from gdjax import Problem, axes, sweep
->>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: w @ w / 2)
->>> watched = with_tangent(optax.sgd, key=jax.random.key(0))
->>> metrics = {"lyapunov": lyapunov_exponent()}
->>> runs = sweep(bowl, axes(learning_rate=[0.5]), 4, make_optimizer=watched, metrics=metrics)
->>> bool(jnp.allclose(runs.lyapunov[0, 1:].values, jnp.log(0.5)))
-True
 """
 
 import functools
@@ -68,6 +60,17 @@ def with_tangent(
     Returns:
         A factory with the arguments of `make_optimizer`, for a sweep, or for `gd.descend` if it is
         called.
+
+    Examples:
+        On the bowl |w|^2 / 2, a step multiplies a displacement by 1 - learning_rate:
+
+        >>> from gdjax import Problem, axes, sweep
+        >>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: w @ w / 2)
+        >>> watched = with_tangent(optax.sgd, key=jax.random.key(0))
+        >>> recorded = {"make_optimizer": watched, "metrics": {"lyapunov": lyapunov_exponent()}}
+        >>> runs = sweep(bowl, axes(learning_rate=[0.5]), 4, **recorded)
+        >>> bool(jnp.allclose(runs.lyapunov[0, 1:].values, jnp.log(0.5)))
+        True
     """
     check_key(key)
 

@@ -4,17 +4,7 @@
 
 A twin starts, or continues, at a distance eps from its base point (`gd.branch` with the axes
 `perturbation` and `perturbation_seed`). The uncertainty exponent alpha is 1 where a smooth boundary
-separates the basins. The smaller it is, the less a more exact start helps to predict the end. If a
-displacement that is ten times smaller halves the probability, alpha is log10(2):
-
->>> ends_elsewhere = np.zeros((2, 3, 400), bool)  # two base points, three distances, 400 twins
->>> for k in range(3):
-...     ends_elsewhere[:, k, : 80 // 2**k] = True
->>> result = uncertainty_exponent(ends_elsewhere, [1e-1, 1e-2, 1e-3])
->>> round(result.exponent.value, 4)
-0.301
->>> decided_step([[True] * 60, [False] * 60, [False] * 60], [0, 100, 200])
-100
+separates the basins. The smaller it is, the less a more exact start helps to predict the end.
 """
 
 import math
@@ -75,6 +65,16 @@ def uncertainty_exponent(
     Returns:
         The exponent and the distances that it comes from.
 
+    Examples:
+        If a displacement that is ten times smaller halves the probability, alpha is log10(2):
+
+        >>> ends_elsewhere = np.zeros((2, 3, 400), bool)  # bases, distances, twins
+        >>> for k in range(3):
+        ...     ends_elsewhere[:, k, : 80 // 2**k] = True
+        >>> result = uncertainty_exponent(ends_elsewhere, [1e-1, 1e-2, 1e-3])
+        >>> round(result.exponent.value, 4)
+        0.301
+
     References: McDonald, Grebogi, Ott and Yorke 1985, Physica D 17, 125; Liang and Zeger 1986,
     Biometrika 73, 13 (clusters).
     """
@@ -130,7 +130,7 @@ def decided_step(
     share: float = 0.05,
     level: float = LEVEL,
 ) -> int | None:
-    """Return the first step from which on no twin of a run ends elsewhere, or None.
+    """Return the first step at and after which no twin of a run ends elsewhere, or None.
 
         (1 - share)^twins <= 1 - level
 
@@ -142,6 +142,10 @@ def decided_step(
         steps: number of each step, ascending.
         share: share of twins that may end elsewhere.
         level: confidence, one-sided.
+
+    Examples:
+        >>> decided_step([[True] * 60, [False] * 60, [False] * 60], [0, 100, 200])
+        100
     """
     ends_elsewhere, steps = np.asarray(ends_elsewhere, bool), np.asarray(steps)
     for name, value in (("share", share), ("level", level)):

@@ -50,16 +50,20 @@ def locate(store: Any, **options: Any) -> "Folder | Bucket":
         >>> locate("runs.zarr").path.name, str(locate("s3://bucket/runs.zarr", region="eu-north-1"))
         ('runs.zarr', 's3://bucket/runs.zarr')
     """
-    if isinstance(store, Folder | Bucket):
+    if isinstance(store, Folder | Bucket) and not options:
         return store
-    if not isinstance(store, str | os.PathLike) or not str(store) or "\0" in str(store):
-        raise InputError(f"store = {store!r:.80}, expected the path of a folder, or a URL")
-    if "://" in str(store):
+    is_text = isinstance(store, str | os.PathLike) and str(store) and "\0" not in str(store)
+    if is_text and "://" in str(store):
         return Bucket(str(store), options)
     if options:
         raise InputError(
-            f"locate: {', '.join(options)} = ..., but store = {str(store)!r} is a folder; pass a "
+            f"locate: {', '.join(options)} = ..., but store = {str(store)!r} is no URL; expected a "
             f"URL, such as s3://bucket/runs.zarr, or no options"
+        )
+    if not is_text:
+        raise InputError(
+            f"store = {store!r:.80}, expected the path of a folder, a URL, or its location by "
+            f"gd.stores.locate"
         )
     longest = max((len(os.fsencode(part)) for part in Path(store).parts), default=0)
     if longest > MAX_FILE_NAME_BYTES:
@@ -78,6 +82,11 @@ class Folder:
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def address(self) -> str:
+        """Text that differs between folders."""
+        return str(self.path)
 
     def path_of(self, key: str) -> Path:
         """Return the path of a file; raise an `OSError` if one of its folders is a link."""
@@ -211,6 +220,11 @@ class Bucket:
 
     def __str__(self) -> str:
         return self.url
+
+    @property
+    def address(self) -> str:
+        """Text that differs between object stores and their prefixes."""
+        return f"{self.url} {self.options}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Bucket, (self.url, self.options)

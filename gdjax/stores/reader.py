@@ -108,6 +108,14 @@ def open_dataset(
     Raises:
         StoreError: if there is no store, or the store has another format. Damage inside a chunk
             raises this error when the chunk is read; `verify` finds it earlier.
+
+    Examples:
+        >>> import tempfile, gdjax as gd
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     bowl, rates = gd.problems.bowl([1.0, 9.0]), gd.axes(learning_rate=[0.1, 0.2])
+        ...     cost = gd.sweep(bowl, rates, 5, store=folder).cost.load()
+        ...     gd.open_dataset(folder).cost.equals(cost), gd.verify(folder)
+        (True, [])
     """
     check_flag("skip_damaged", skip_damaged)
     stored = Stored(locate(store))
@@ -117,6 +125,10 @@ def open_dataset(
 def without_carry(dataset: Any) -> Any:
     """Return the Dataset of a store without the state from which runs can continue."""
     return dataset.drop_vars([n for n in dataset.data_vars if str(n).startswith("carry.")])
+
+
+class DamagedRootError(StoreError):
+    """Root of a store that its sweep restores."""
 
 
 def read_root(
@@ -152,7 +164,7 @@ def read_root(
     if problem == MISSING and not location.sizes(FLAGS).keys() - {ROOT}:
         return None
     if arrays is None:
-        raise StoreError(f"{location}: {error}. {RESTORE} restores it")
+        raise DamagedRootError(f"{location}: {error}. {RESTORE} restores it")
     raise StoreError(
         f"{location}: {error}, so the tiles cannot be attributed to a sweep. Restore the "
         f"store from a copy, or choose another store"

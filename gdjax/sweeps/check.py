@@ -3,6 +3,7 @@
 check(plan) -> plan     errors of arguments, functions, axes and memory
 """
 
+import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,7 +23,7 @@ from gdjax.errors import InputError, warn
 from gdjax.machine import format_bytes
 from gdjax.problems.keywords import declared
 from gdjax.problems.validation import check_can_run, check_problem, check_shapes
-from gdjax.stores.reader import read_root
+from gdjax.stores.reader import DamagedRootError, read_root
 from gdjax.stores.writer import check_continuable
 from gdjax.sweeps.binding import check_effect, trace_axes
 from gdjax.sweeps.branch_spec import start_of
@@ -50,11 +51,11 @@ def check(plan: Plan) -> Plan:
         check_program(program)
     stored, keeps_carry = plan.stored, sweep.continuable
     if stored is None and store is not None:
-        root = read_root(plan.location)
-        if root is not None:
-            attributes = root.document["attributes"]
-            check_continuable(plan.location, attributes["gdjax_format"])
-            stored = identity_of(attributes, store)
+        with contextlib.suppress(DamagedRootError):  # `Store` restores the root of the same sweep
+            if (root := read_root(plan.location)) is not None:
+                attributes = root.document["attributes"]
+                check_continuable(plan.location, attributes["gdjax_format"])
+                stored = identity_of(attributes, store)
     if keeps_carry is None:
         keeps_carry = store is not None and (  # only a store can be extended
             all(map(_is_carry_small, programs))

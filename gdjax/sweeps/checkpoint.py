@@ -2,7 +2,7 @@
 
     SlabCheckpoint: step, carry, records, arrays
 
-It is stored as named arrays and numbers, which `SlabMonitor` saves and loads.
+It is stored as named arrays and numbers, which `SlabMonitor` saves and `restore_state` checks.
 """
 
 from collections import defaultdict

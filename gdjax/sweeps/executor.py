@@ -152,7 +152,7 @@ def run_missing(plan: Plan, sink: "Store | Memory", part: tuple[int, int] | None
     for number in sorted({plan.program_of(tiles[0]) for tiles in groups}):
         program = plan.programs[number]
         for device in devices[1:]:
-            program.start_program.ahead(*program.start_example(device))
+            program.initial_program.ahead(*program.initial_example(device))
             program.block_program.ahead(*program.block_example(device))
     done, changing, failed = np.zeros(len(groups)), threading.Lock(), threading.Event()
     with (

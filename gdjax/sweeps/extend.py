@@ -74,7 +74,7 @@ def extend(
         >>> more.sizes["learning_rate"], bool((more.cost[1:] == few.cost).all())
         (3, True)
     """
-    if str(locate(to)) == str(locate(store)):
+    if locate(to).address == locate(store).address:
         raise InputError(f"to = {str(to)!r} is the stored sweep; pass the path of a new store")
     stored = StoredSweep(store, problem, make_optimizer, allow_unverified)
     spec = stored.sweep

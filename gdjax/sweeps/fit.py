@@ -2,8 +2,8 @@
 
     fit(plan) -> Plan with programs and layout
 
-The width of the slabs of a program, the shape of tiles and the layout of arrays are functions of
-shapes and of the size of the memory; then each program is compiled once.
+The width of the slabs of a program depends on shapes and on the platform, the tiles and the layout
+of arrays also on the store, if it exists; each program is compiled once.
 
 >>> next(tile_shapes((12, 8), 16)), next(tile_shapes((4096,), 128)), next(tile_shapes((3, 5), 16))
 ((2, 8), (128,), (3, 5))
@@ -144,7 +144,7 @@ def fit_program(program: Program) -> Program:
     """Return a program with its width, compiled for the first device."""
     program = dataclasses.replace(program, width=slab_width(program))
     device = program.devices[0]
-    program.start_program.ahead(*program.start_example(device))
+    program.initial_program.ahead(*program.initial_example(device))
     program.block_program.ahead(*program.block_example(device))
     limit = min(map(slabs.memory_limit, program.devices))
     need = program.compiled_block.nbytes

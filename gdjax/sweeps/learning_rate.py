@@ -1,4 +1,4 @@
-"""Recommendation of a learning rate for any optimizer, from short descents.
+"""Recommendation of a learning rate for any optimizer, from descents at several rates.
 
     center = rate at which the optimizer's first step reaches the lowest cost along its direction
     rates around it -> short descents -> rates around the best one -> longer descents -> recommended
@@ -89,7 +89,7 @@ class LearningRateResult:
         learning_rates: rates of the last round, ascending; empty if there was none.
         works: whether every start lowered its cost and none diverged or stalled, per rate.
         cost: median final cost over starts, per rate.
-        runs: Datasets of the sweeps, one per round, with the outcome of each descent.
+        runs: Datasets of the sweeps, in order, repetitions of a round included.
     """
 
     learning_rate: float
@@ -121,7 +121,7 @@ def find_learning_rate(
     batch_size: int | None = None,
     replacement: bool = False,
 ) -> LearningRateResult:
-    """Recommend a learning rate for any optimizer, from short descents.
+    """Recommend a learning rate for any optimizer, from descents at several rates.
 
     The search is centered at the median over starts of the rate at which the optimizer's first step
     reaches the lowest cost along its direction (`critical_sharpness`). The first round consists of
@@ -301,7 +301,7 @@ class _FirstSteps(NamedTuple):
 def _first_steps(spec, num_starts) -> _FirstSteps:
     keys = run_keys(spec.root_seed, np.arange(num_starts)).init
     problem = replace(_subsampled(spec.problem, spec.root_seed), metrics=NOTHING)
-    settings = {**dict.fromkeys(ROLES, {}), "optimizer": {"learning_rate": 1.0}}
+    settings = {role: {} for role in ROLES} | {"optimizer": {"learning_rate": 1.0}}
     traced = traced_functions(problem, spec.make_optimizer, settings)
     make_optimizer = spec.make_optimizer
     if "optimizer" in traced:

@@ -137,6 +137,16 @@ def count_tiles(
         DataFrame with one row per part: numbers of `tiles`, of `finished` ones, of groups of tiles
         that a process computes now (`computing`), and of groups that were begun and that nobody
         computes (`interrupted`).
+
+    Examples:
+        >>> import tempfile
+        >>> from gdjax import problems
+        >>> from gdjax.sweeps import axes
+        >>> rates = axes(learning_rate=[0.1, 0.2])
+        >>> with tempfile.TemporaryDirectory() as store:
+        ...     _ = plan(Sweep(problems.bowl([1.0, 9.0]), rates, 5), store)
+        ...     count_tiles(store).to_dict("records")
+        [{'tiles': 1, 'finished': 0, 'computing': 0, 'interrupted': 0}]
     """
     check_whole("num_parts", num_parts, 1)
     stored = StoredSweep(store, problem, make_optimizer, allow_unverified)

@@ -297,7 +297,7 @@ class Program:
         metrics = self.problem.metrics.values()
         return any("key" in given_to(metric.function, GIVEN_TO_METRICS) for metric in metrics)
 
-    def starts(self, values: Values, device: jax.Device) -> tuple[PyTree, PyTree]:
+    def initial_inputs(self, values: Values, device: jax.Device) -> tuple[PyTree, PyTree]:
         """Return the initialization keys and the settings of a slab of runs."""
         seeds = values.get("seed", np.zeros(self.width, np.int64))
         keys = run_keys(self.sweep.root_seed, seed=seeds)
@@ -368,7 +368,7 @@ class Program:
         )
 
     @cached_property
-    def start_program(self) -> slabs.CompiledFunction:
+    def initial_program(self) -> slabs.CompiledFunction:
         """Program that maps keys, settings and shared arrays to initial carries."""
         problem = self.problem
         inits = tuple(block.metric_inits(self.problem.metrics).items())
@@ -383,8 +383,8 @@ class Program:
         )
         return block.block_program(config, True, self.has_own_order, self.has_own_noise)
 
-    def start_example(self, device: jax.Device) -> tuple[PyTree, ...]:
-        """Return the arguments of `start_program`, as shapes."""
+    def initial_example(self, device: jax.Device) -> tuple[PyTree, ...]:
+        """Return the arguments of `initial_program`, as shapes."""
         keys = jax.ShapeDtypeStruct((self.width,), key_type())
         first = {axis: values[:1] for axis, values in self.axes.by_name.items()}
         values = {axis: np.repeat(value, self.width) for axis, value in first.items()}
@@ -392,9 +392,9 @@ class Program:
 
     def block_example(self, device: jax.Device) -> tuple[PyTree, ...]:
         """Return the arguments of `block_program`, as shapes except for the schedule."""
-        example = self.start_example(device)
+        example = self.initial_example(device)
         _, settings, shared = example
-        carry = slabs.shapes(self.start_program.results(*example), device)
+        carry = slabs.shapes(self.initial_program.results(*example), device)
         schedule, _ = block_loop.example_inputs(self.schedule, None, self.capacity)
         key = jax.ShapeDtypeStruct((self.width,) if self.has_own_noise else (), key_type())
         noise = slabs.shapes(key, device) if self.problem.random else None

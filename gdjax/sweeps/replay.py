@@ -152,6 +152,15 @@ def resume(
 
     Raises:
         KeyboardInterrupt: on Ctrl-C, after the state has been saved in the store.
+
+    Examples:
+        >>> import tempfile
+        >>> from gdjax import problems
+        >>> from gdjax.sweeps import Sweep, axes, plan
+        >>> with tempfile.TemporaryDirectory() as store:
+        ...     _ = plan(Sweep(problems.bowl([1.0, 9.0]), axes(learning_rate=[0.1, 0.2]), 5), store)
+        ...     resume(store).finished.values.tolist()
+        [1, 1]
     """
     if part is not None:
         _check_part(part, client)

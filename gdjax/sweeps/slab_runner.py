@@ -102,7 +102,8 @@ def restore_state(
         The state; None if the checkpoint has none, or one that does not match the program and the
         first step of its records (None for that of the program).
     """
-    if not is_whole(step := meta.get("step"), 0, program.schedule.last):
+    first = program.first_record if first_record is None else first_record
+    if not is_whole(step := meta.get("step"), first, program.schedule.last):
         return None
     expected = program.state_shapes(step, first_record)
     own = {name: array for name, array in arrays.items() if not name.startswith(DONE)}
@@ -211,9 +212,9 @@ def start_blocks(
     schedule, noise = program.schedule, program.noise(values, device)
     if last is not None:
         schedule = schedule._replace(num_steps=last)
-    keys, settings = program.starts(values, device)
+    keys, settings = program.initial_inputs(values, device)
     shared = program.shared(device)
-    carry = program.start_program(keys, settings, shared)
+    carry = program.initial_program(keys, settings, shared)
     if state is not None:
         leaves = zip(state.carry, jax.tree.leaves(carry), strict=True)
         carry = jax.tree.unflatten(
@@ -244,7 +245,9 @@ def carry_at(program: Program, positions: Positions, step: int) -> list[np.ndarr
     """Return the leaves of the carry of a slab of runs before a step, on the host."""
     values, device = program.sweep.axes.values(positions), program.devices[0]
     if step == 0:
-        carry: Any = program.start_program(*program.starts(values, device), program.shared(device))
+        carry: Any = program.initial_program(
+            *program.initial_inputs(values, device), program.shared(device)
+        )
     else:
         results = start_blocks(program, values, device, pause_at=step)
         carry = next(result.carry for result in results if result.num_steps == step)

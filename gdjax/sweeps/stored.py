@@ -4,19 +4,6 @@
 
 No value of a record is called, imported or used as a path. Problems and optimizers come from tables
 in the source code of gdjax, or from the caller.
-
->>> import tempfile, optax
->>> from gdjax import problems
->>> from gdjax.sweeps import axes, sweep
->>> with tempfile.TemporaryDirectory() as folder:
-...     rates = axes(learning_rate=[0.01, 0.1], seed=range(3))
-...     _ = sweep(problems.bowl([1.0, 9.0]), rates, 5, store=f"{folder}/s", snapshot_every=1)
-...     stored = StoredSweep(f"{folder}/s")
-...     run = run_of(f"{folder}/s", {"learning_rate": 0.1, "seed": 1})
->>> stored.axes.names, stored.problem.provenance["eigenvalues"]
-(('learning_rate', 'seed'), [1.0, 9.0])
->>> run.at, run.snapshot_step.tolist(), run.outcome.name
-({'learning_rate': 0.1, 'seed': 1}, [0, 1, 2, 3, 4, 5], 'NOT_CONVERGED')
 """
 
 import dataclasses
@@ -306,6 +293,17 @@ def run_of(
         problem: problem of the sweep; required if it was user-defined.
         allow_unverified: whether to accept a problem that cannot be compared, as in `resume`.
         skip_damaged: whether damaged tiles count as unfinished.
+
+    Examples:
+        >>> import tempfile
+        >>> from gdjax import problems
+        >>> from gdjax.sweeps import axes, sweep
+        >>> rates = axes(learning_rate=[0.01, 0.1], seed=range(3))
+        >>> with tempfile.TemporaryDirectory() as store:
+        ...     _ = sweep(problems.bowl([1.0, 9.0]), rates, 5, store=store, snapshot_every=1)
+        ...     run = run_of(store, {"learning_rate": 0.1, "seed": 1})
+        >>> run.at, run.snapshot_step.tolist(), run.outcome.name
+        ({'learning_rate': 0.1, 'seed': 1}, [0, 1, 2, 3, 4, 5], 'NOT_CONVERGED')
     """
     stored = StoredSweep(store, problem, None, allow_unverified, skip_damaged)
     identity, grid = stored.identity, stored.axes

@@ -86,8 +86,9 @@ def sweep(
             with or without momentum, and for Adam, whose state has twice the size of the
             parameters, if the records are at least as large as the parameters. For an existing
             store, None means the value of that store.
-        store: path or URL of a Zarr store (`s3://bucket/runs.zarr`, `gs://`, `az://`). Finished
-            tiles of this sweep are not recomputed. None keeps the result in memory.
+        store: path or URL of a Zarr store (`s3://bucket/runs.zarr`, `gs://`, `az://`), or its
+            location (`gd.stores.locate`). Finished tiles of this sweep are not recomputed. None
+            keeps the result in memory.
         devices: devices to compute on; None for all local devices.
         max_param_bytes: maximum number of bytes of parameters and snapshots to keep in memory
             without a store; if exceeded, these are omitted with a warning.
@@ -96,11 +97,11 @@ def sweep(
             `resume`.
 
     Returns:
-        Dataset with the axes and `step` as dimensions: cost, batch_cost (mini-batches),
-        gradient_norm, the metrics, outcome, diverged_at, params.* and snapshots.*. The cost of a
-        run is +inf after divergence; NaN denotes values that were not recorded. The gradient norm
-        is recorded at every record of a deterministic full-batch descent, and otherwise only at
-        the last one.
+        Dataset with the axes and `step` as dimensions: cost, gradient_norm, the metrics, outcome,
+        diverged_at, params.*, snapshots.*, and batch_cost if a step minimizes another cost than
+        that of the records, such as that of a mini-batch. The gradient norm is then recorded only
+        at the last record. The cost of a run is +inf from the step of divergence on; NaN denotes
+        values that were not recorded.
 
     Raises:
         InputError: before any computation, also if memory or disk is insufficient.

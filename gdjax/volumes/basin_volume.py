@@ -5,9 +5,9 @@
 r(u) is the distance from w* along A u, in units of |A u|, at which the cost has risen by the level.
 The volume is that of the star around w*, the set of points that a straight line from w* reaches
 without leaving the basin. A curved valley is larger than its star, whose volume is then only a
-lower bound. A random walk within the level tests whether there are points outside of the star. A is
-the whitening. If A u follows the shape of the basin, all r are similar and a few directions
-are enough.
+lower bound. A random walk within the level tests whether the basin extends beyond the star. A is
+the whitening. If A u follows the shape of the basin, all r are similar and a few directions are
+enough.
 
 In many dimensions, r^n can differ by a factor of e^100 between directions. The mean over a sample
 of directions is then far below the expectation, which is dominated by rare directions that were not

@@ -328,7 +328,7 @@ def _trajectory(potential, state, key, step_size, num_integration_steps):
 def _update_tuning(tuning, acceptance):
     """Update the step size by one step of dual averaging.
 
-    The harmonic mean over chains is small if one of the chains is stuck.
+    Acceptance is averaged over chains by the harmonic mean, which one stuck chain makes small.
 
     References: Hoffman and Gelman 2014, *The No-U-Turn sampler*, 3.2.
     """

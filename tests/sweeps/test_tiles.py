@@ -20,7 +20,7 @@ from gdjax.sweeps import Sweep, axes, fit, params_of, sweep
 from gdjax.sweeps.check import check
 from gdjax.sweeps.checkpoint import from_host, to_host
 from gdjax.sweeps.plans import Plan
-from gdjax.sweeps.slab_runner import SlabMonitor, run_tiles
+from gdjax.sweeps.slab_runner import SlabMonitor, restore_state, run_tiles
 
 DEVICE = jax.local_devices()[0]
 
@@ -140,6 +140,19 @@ def test_invalid_parts_of_a_checkpoint_are_discarded(monkeypatch):
         if spoil is None:
             monitor.save(state)
             assert jax.tree.all(jax.tree.map(same_bits, spoiled.saved, sink.saved))
+    # A state before the first record would shift the records.
+    early = plan.programs[0].state_shapes(0, 8).named()
+    arrays = {name: np.zeros(array.shape, array.dtype) for name, array in early.items()}
+    assert restore_state(plan.programs[0], arrays, {"step": 0}, 8) is None
+
+
+def test_a_repeated_sweep_restores_the_damaged_root_of_its_store(tmp_path):
+    computed = (bowl([1.0, 9.0]), axes(learning_rate=[0.1, 0.2]), 4)
+    runs = sweep(*computed, store=tmp_path).load()
+    (tmp_path / "zarr.json").write_text("{")
+    with pytest.warns(UserWarning, match=r"zarr.json"):
+        again = sweep(*computed, store=tmp_path)
+    assert again.equals(runs)
 
 
 @pytest.mark.parametrize(
@@ -245,7 +258,7 @@ def test_programs_with_random_keys_are_compiled_once(devices, more):
     plan = fit.fit(check(Plan(spec, devices=chosen)))
     tile_of(plan, MemorySink())
     (program,) = plan.programs
-    assert len(program.start_program.compiled) == len(program.block_program.compiled) == 1
+    assert len(program.initial_program.compiled) == len(program.block_program.compiled) == 1
 
 
 def test_the_evaluation_parameters_of_all_slabs_are_computed_by_one_program():
