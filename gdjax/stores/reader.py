@@ -127,8 +127,18 @@ def without_carry(dataset: Any) -> Any:
     return dataset.drop_vars([n for n in dataset.data_vars if str(n).startswith("carry.")])
 
 
-class DamagedRootError(StoreError):
+class _DamagedRootError(StoreError):
     """Root of a store that its sweep restores."""
+
+
+def read_root_of_sweep(location: Folder | Bucket) -> Root | None:
+    """Return the root of the store of a sweep that may continue; None if there is none to trust.
+
+    A damaged root is restored by `Store`, which knows whether it belongs to the same sweep.
+    """
+    with contextlib.suppress(_DamagedRootError):
+        return read_root(location)
+    return None
 
 
 def read_root(
@@ -164,7 +174,7 @@ def read_root(
     if problem == MISSING and not location.sizes(FLAGS).keys() - {ROOT}:
         return None
     if arrays is None:
-        raise DamagedRootError(f"{location}: {error}. {RESTORE} restores it")
+        raise _DamagedRootError(f"{location}: {error}. {RESTORE} restores it")
     raise StoreError(
         f"{location}: {error}, so the tiles cannot be attributed to a sweep. Restore the "
         f"store from a copy, or choose another store"

@@ -3,7 +3,6 @@
 check(plan) -> plan     errors of arguments, functions, axes and memory
 """
 
-import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,7 +22,7 @@ from gdjax.errors import InputError, warn
 from gdjax.machine import format_bytes
 from gdjax.problems.keywords import declared
 from gdjax.problems.validation import check_can_run, check_problem, check_shapes
-from gdjax.stores.reader import DamagedRootError, read_root
+from gdjax.stores.reader import read_root_of_sweep
 from gdjax.stores.writer import check_continuable
 from gdjax.sweeps.binding import check_effect, trace_axes
 from gdjax.sweeps.branch_spec import start_of
@@ -51,11 +50,11 @@ def check(plan: Plan) -> Plan:
         check_program(program)
     stored, keeps_carry = plan.stored, sweep.continuable
     if stored is None and store is not None:
-        with contextlib.suppress(DamagedRootError):  # `Store` restores the root of the same sweep
-            if (root := read_root(plan.location)) is not None:
-                attributes = root.document["attributes"]
-                check_continuable(plan.location, attributes["gdjax_format"])
-                stored = identity_of(attributes, store)
+        root = read_root_of_sweep(plan.location)
+        if root is not None:
+            attributes = root.document["attributes"]
+            check_continuable(plan.location, attributes["gdjax_format"])
+            stored = identity_of(attributes, store)
     if keeps_carry is None:
         keeps_carry = store is not None and (  # only a store can be extended
             all(map(_is_carry_small, programs))
@@ -70,7 +69,7 @@ def _check_place(plan):
     """Check where a sweep is to be computed and stored."""
     check_flag("allow_unverified", plan.allow_unverified)
     if plan.store is not None:
-        plan.location  # noqa: B018 (raises an error unless it is a path or a URL)
+        plan.location  # noqa: B018 (raises an error unless it is a path, a URL or a location)
     remedy = ", in bytes, such as 2**30"
     check_whole("max_param_bytes", plan.max_param_bytes, 0, math.inf, remedy=remedy)
     if plan.client is not None and (plan.store is None or plan.devices is not None):

@@ -39,7 +39,7 @@ from distributed.comm import CommClosedError
 from gdjax import progress
 from gdjax.errors import GdjaxError
 from gdjax.interrupts import interruptible
-from gdjax.stores.reader import DamagedRootError, read_root
+from gdjax.stores.reader import read_root_of_sweep
 from gdjax.stores.schema import Layout, plain
 from gdjax.stores.writer import Store, Tiles, require_same
 from gdjax.sweeps.fit import fit
@@ -90,10 +90,7 @@ class Plugin(WorkerPlugin):
         All workers thus compute the tiles of the one whose layout is stored.
         """
         plan = replace(cloudpickle.loads(self.pickled), devices=devices)
-        root = None
-        with contextlib.suppress(DamagedRootError):  # the client's `Store` restores it
-            root = read_root(plan.location)
-        if root is None:
+        if (root := read_root_of_sweep(plan.location)) is None:
             return fit(plan)
         stored = root.document["attributes"]["identity"]
         plan = fit(replace(plan, stored=stored))

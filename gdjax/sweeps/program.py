@@ -435,17 +435,13 @@ class Program:
             for name, v in variables.items()
         }
 
-    def state_shapes(self, step: int, first_record: int | None = None) -> SlabCheckpoint:
-        """Return the shapes and types of the state of a slab at a step.
-
-        `first_record` is the first step of its records; None for that of the program.
-        """
+    def state_shapes(self, step: int, first_record: int) -> SlabCheckpoint:
+        """Return shapes and types of the state of a slab at a step, with records from another."""
         carry, *inputs = self.block_example(self.devices[0])
         _, records, arrays = self.block_program.results(carry, *inputs)
-        first = self.first_record if first_record is None else first_record
         steps = self.schedule.recorded_steps()
         # The record that is due at this step is part of the next block.
-        steps = steps[(steps >= first) & (steps < step)]
+        steps = steps[(steps >= first_record) & (steps < step)]
         counts = {name: int(self.schedule.is_kept(name, steps).sum()) for name in arrays}
 
         def rows(count, array):
@@ -464,7 +460,8 @@ class Program:
 
     def fits(self, state: SlabCheckpoint) -> bool:
         """Return whether a state matches this program."""
-        return described(state.named()) == described(self.state_shapes(state.step).named())
+        expected = self.state_shapes(state.step, self.first_record)
+        return described(state.named()) == described(expected.named())
 
     @cached_property
     def sweep_arrays(self) -> dataset.Arrays:

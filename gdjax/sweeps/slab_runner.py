@@ -68,7 +68,7 @@ class SlabMonitor:
         if described(done) != {n: ((count * width, *s), dtype) for n, (s, dtype) in of_run.items()}:
             return None
         self.done = [slabs.rows_of(done, i * width, width) for i in range(count)]
-        return restore_state(program, arrays, meta)
+        return restore_state(program, arrays, meta, program.first_record)
 
     def report(self, share: float) -> None:
         """Show the completed fraction of the tiles, given that of the current slab."""
@@ -94,16 +94,15 @@ def restore_state(
     program: Program,
     arrays: Mapping[str, np.ndarray],
     meta: Mapping[str, Any],
-    first_record: int | None = None,
+    first_record: int,
 ) -> SlabCheckpoint | None:
     """Return the state of a slab from a checkpoint, which is untrusted input.
 
     Returns:
         The state; None if the checkpoint has none, or one that does not match the program and the
-        first step of its records (None for that of the program).
+        first step of its records.
     """
-    first = program.first_record if first_record is None else first_record
-    if not is_whole(step := meta.get("step"), first, program.schedule.last):
+    if not is_whole(step := meta.get("step"), first_record, program.schedule.last):
         return None
     expected = program.state_shapes(step, first_record)
     own = {name: array for name, array in arrays.items() if not name.startswith(DONE)}
