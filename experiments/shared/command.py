@@ -1,8 +1,9 @@
 """Steps common to all experiments: parse, run, write, draw, print.
 
 An experiment has a frozen `Config`, `run(config) -> Dataset`, `plot(dataset) -> {name: Figure}` and
-`numbers(dataset) -> {name: number}`; the numbers are written to summary.json. The results of the
-default config are written to results/<experiment>, those of any other config to a subfolder of it.
+`numbers(dataset) -> {name: number}`; the numbers are written to summary.json. What varies along a
+coordinate is nested: {"rate": {"0.5": {"cost": 0.1}}}. The results of the default config are written
+to results/<experiment>, those of any other config to a subfolder of it.
 """
 
 import inspect
@@ -80,6 +81,17 @@ def write(name, config, run, plot, numbers, out: Path | None = None) -> Path:
         figures = plot(dataset)
     for file, figure in figures.items():
         results.save_figure(figure, directory / f"{file}.png")
-    for key, value in summary.items():
-        print(f"{key:>36}  {value:.6g}" if isinstance(value, float) else f"{key:>36}  {value}")
+    print(listed(summary))
     return directory
+
+
+def listed(numbers: Mapping[str, Any], indent: str = "") -> str:
+    """Return the lines of a summary, in which the numbers of a coordinate are indented."""
+    lines = []
+    for name, value in numbers.items():
+        if isinstance(value, Mapping):
+            lines += [f"{indent}{name}:", listed(value, indent + "  ")]
+        else:
+            text = f"{value:.6g}" if isinstance(value, float) else value
+            lines.append(f"{indent}{name}  {text}")
+    return "\n".join(lines)
