@@ -2,8 +2,8 @@
 
 An experiment has a frozen `Config`, `run(config) -> Dataset`, `plot(dataset) -> {name: Figure}` and
 `numbers(dataset) -> {name: number}`; the numbers are written to summary.json. What varies along a
-coordinate is nested: {"rate": {"0.5": {"cost": 0.1}}}. The results of the default config are written
-to results/<experiment>, those of any other config to a subfolder of it.
+coordinate is nested: {"rate": {"0.5": {"cost": 0.1}}}. The results of the default config are
+written to results/<experiment>, those of any other config to a subfolder of it.
 """
 
 import inspect
