@@ -9,7 +9,6 @@ import optax
 import pytest
 
 import gdjax as gd
-from gdjax.errors import InputError
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(8, 5)).astype(np.float32)
@@ -88,10 +87,10 @@ def test_the_slope_is_that_of_a_line_fitted_to_logarithms(small):
 @pytest.mark.long
 def test_changes_grow_with_the_width_in_the_standard_parametrization_and_not_in_mup():
     settings = {"learning_rate": 0.003, "make_optimizer": optax.adam, "steps": (1, 10)}
-    result = check(standard, (32, 128, 512), **settings)
+    result = check(standard, (32, 256), **settings)
     assert np.all(result.slope_low.sel(layer=["second", "output"]) > 0.3)
     assert np.all(result.slope.sel(layer="second", step=1) > 0.7)
-    result = check(maximal_update, (32, 128, 512), **settings)
+    result = check(maximal_update, (32, 256), **settings)
     assert np.all(np.abs(result.slope) < 0.25), result.slope
     assert np.all(result.slope_low < result.slope)
 
@@ -100,12 +99,6 @@ def test_a_run_that_diverges_has_no_slope():
     result = check(standard, (4, 6), learning_rate=1e9, steps=(1, 10), num_seeds=2)
     assert np.isnan(result.change.sel(step=10)).all()
     assert np.isnan(result.slope.sel(step=10)).all()
-
-
-def test_networks_with_different_layers_are_rejected():
-    problems = {"2": gd.problems.bowl([1.0] * 2), "3": gd.problems.bowl([1.0] * 3)}
-    with pytest.raises(InputError, match="expected the layers of the first width"):
-        gd.coordinate_check(problems, lambda w, batch: [w] * len(w), learning_rate=0.1)
 
 
 def test_the_figure_has_a_panel_per_layer(small):
