@@ -208,9 +208,8 @@ def test_the_best_exponent_is_that_of_known_costs():
     x, y = np.log(exponents / 1.8)[:, None], np.log(peaks)[None]
     costs = 3 + x**2 + (y - 0.3 * x - 0.1) ** 2
     assert decay_exponents.best_exponent(exponents, peaks, costs) == pytest.approx(1.8, rel=1e-3)
-    best = decay_exponents.tuned(peaks, costs)
-    np.testing.assert_allclose(best[:, 1], 3 + x[:, 0] ** 2, rtol=1e-6)
-    np.testing.assert_allclose(np.log(best[:, 0]), 0.3 * x[:, 0] + 0.1, atol=1e-6)
+    lowest = decay_exponents.tuned(peaks, costs)
+    np.testing.assert_allclose(lowest, 3 + x[:, 0] ** 2, rtol=1e-6)
     costs[:, -3:] = np.inf  # diverged; the lowest remaining cost is used
     assert np.isfinite(decay_exponents.tuned(peaks, costs)).all()
     assert decay_exponents.vertex(np.arange(3.0), np.array([1.0, 2.0, 3.0])) == (0.0, 1.0)

@@ -150,8 +150,9 @@ def central_flow(results, numbers):
 
 @small("--modes 50 --steps 10 100")
 def decay_exponents(_, numbers):
-    assert numbers["limits"] == [2.0, 3.0]
-    assert len(numbers["exponents_1.5_0.1"]) == 2
+    low, high = numbers["capacity"].values()
+    assert (low["limit"], high["limit"]) == (2, 3)
+    assert len(low["noise"]["0.1"]["exponents"]) == 2
 
 
 @small("--epochs 2 --random-networks 16 --seeds 6")
@@ -163,7 +164,7 @@ def digits(results, numbers):
     # For six starts, the interval of the median is the range of values, of coverage 1 - 2 / 2^6.
     accuracy = results.seeds_accuracy.values[:, -1]
     expected = [np.median(accuracy), accuracy.min(), accuracy.max()]
-    np.testing.assert_allclose(numbers["seeds_test_accuracy_median"], expected, rtol=1e-6)
+    np.testing.assert_allclose(numbers["epoch"]["2"]["test_accuracy"], expected, rtol=1e-6)
     # The plotted start is the first one, computed with a different slab width.
     assert accuracy[0] == pytest.approx(float(results.test_accuracy[-1]), abs=0.05)
     for name, record in (("before", 0), ("after", -1)):
@@ -234,26 +235,27 @@ def flatness(results, numbers):
 def gradient_anatomy(results, numbers):
     assert numbers["seeds"] == 2
     assert numbers["dark_pixels"] == 132
-    for epoch, name in enumerate(("epoch_0", "epoch_1")):
+    for number, at in enumerate(numbers["epoch"].values()):
         # All checks of both starts; two starts are too few for an interval.
-        assert numbers[f"{name}_nudges_within_allowed_over_seeds"] == (1, -np.inf, np.inf)
-        assert numbers[f"{name}_largest_error_found"] < 0.02
-        assert numbers[f"{name}_exactly_zero"] == 8 * 132
-        stage = results.isel(stage=epoch)
+        assert at["over_seeds"]["nudges_within_allowed"] == (1, -np.inf, np.inf)
+        assert at["largest_error_found"] < 0.02
+        assert at["exactly_zero"] == 8 * 132
+        stage = results.isel(stage=number)
         shares = stage.seeds_share_of_first_layer + stage.seeds_share_of_last_layer
         np.testing.assert_allclose(shares, 1, rtol=1e-5)
         g = np.abs(stage.gradient.values)
         np.testing.assert_array_equal(g[stage.position.values], np.sort(g)[::-1][:6])
     # The start of the figures is the first one.
-    np.testing.assert_array_equal(results.seeds_cost.values[:, 0], results.cost.values)
+    np.testing.assert_array_equal(results.seeds_cost.values[0], results.cost.values)
     # Outputs near 1/2 exceed 9 of 10 targets: the mean gradient of an output bias is
     # 2 (1/2 - 1/10) 1/4 = 0.2.
     start = results.isel(stage=0)
     assert all(place.startswith("layer 2") for place in results.attrs["places"][0])
     assert np.all(start.gradient.values[start.position.values] > 0)
     assert start.gradient.values[-10:].mean() == pytest.approx(0.2, rel=0.3)
-    assert numbers["epoch_0_cost_over_seeds"][0] == pytest.approx(2.5, abs=0.3)
-    assert numbers["epoch_0_entries_holding_half_over_seeds"][0] < 80
+    over_seeds = numbers["epoch"]["0"]["over_seeds"]
+    assert over_seeds["cost"][0] == pytest.approx(2.5, abs=0.3)
+    assert over_seeds["entries_holding_half"][0] < 80
 
 
 @small("--samples 40 --digit-rate 0.4 --digit-time 8.0 --times 5")
