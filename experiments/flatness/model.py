@@ -37,7 +37,6 @@ class Config:
     relu_learning_rate: float = 0.2  # initial learning rate of ReLU networks, with cosine decay
     probes: int = 32  # number of Hessian-vector products for each trace
     resamples: int = 10_000  # number of bootstrap resamples
-    key: int = 0  # seed of the random probes
 
 
 class Recipe(NamedTuple):
@@ -126,7 +125,7 @@ def measured(config: Config, recipe: Recipe) -> xr.Dataset:
     # The last network is repeated to fill the last call, so that all calls share one program.
     rows = np.minimum(np.arange(-(-count // NETWORKS_PER_CALL) * NETWORKS_PER_CALL), count - 1)
     flat = jax.tree.map(lambda a: a[rows], ends_of(problem, runs))
-    keys = jax.random.split(jax.random.key(config.key), len(rows))
+    keys = jax.random.split(jax.random.key(0), len(rows))
     on_device, test = jax.tree.map(jnp.asarray, (problem, problem.metrics["test_accuracy"].data))
 
     def part(start):

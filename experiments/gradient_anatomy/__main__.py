@@ -25,6 +25,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 import gdjax as gd
 from experiments.shared import command
+from experiments.shared.runs import with_snapshots
 from gdjax.curvature import check_gradient, gradient_summary, largest_entries, locate_entries
 from gdjax.errors import InputError
 from gdjax.plots import images
@@ -50,24 +51,19 @@ class Config:
 
 def one(config: Config, seed: int, problem: gd.Problem, rule, examine: Callable) -> xr.Dataset:
     """Return the gradients of one descent after `config.epochs`, and their checks."""
-    streams = gd.run_keys(0, seed=seed)
-    at, params = 0, problem.init(streams.init)
-    descent, stages = params, []
-    for epochs in config.epochs:
-        steps = gd.descent.steps_for(epochs, problem.samples, config.batch_size)
-        if steps > at:
-            options: dict = {"batch_size": config.batch_size, "record_every": steps}
-            descent = gd.descend(problem, rule, descent, steps - at, key=streams.order, **options)
-            at, params = steps, descent.params
-        stages.append(jax.tree.map(np.asarray, examine(problem, params)))
+    epoch = gd.descent.steps_for(1, problem.samples, config.batch_size)
+    steps, batch_size = config.epochs[-1] * epoch, config.batch_size
+    descent = with_snapshots(problem, rule, steps, epoch, batch_size=batch_size, seed=seed)
+    params = [jax.tree.map(lambda a, at=at: a[at], descent.snapshots) for at in config.epochs]
+    stages = [jax.tree.map(np.asarray, examine(problem, w)) for w in params]
     summaries, nudges = jax.tree.map(lambda *a: np.stack(a), *stages)
     inputs, neurons = problem.network.widths[:2]
     shape = (math.isqrt(inputs), math.isqrt(inputs))
     locations = [
-        locate_entries(params, top, network=problem.network, image_shape=shape)
+        locate_entries(params[0], top, network=problem.network, image_shape=shape)
         for top in nudges.position
     ]
-    layer = np.concatenate([np.full(w.size + b.size, i + 1) for i, (w, b) in enumerate(params)])
+    layer = np.concatenate([np.full(w.size + b.size, i + 1) for i, (w, b) in enumerate(params[0])])
     checks = ("position", "predicted", "actual", "second_order", "rounding")
     return xr.Dataset(
         {
@@ -246,9 +242,8 @@ def predicted_actual(dataset: xr.Dataset) -> Figure:
         predicted, actual = stage.predicted.values, stage.actual.values
         unit, unit_text = _unit(predicted)
         axes.plot(predicted / unit, actual / unit, **shown)
-        axes.set_title(name)
+        axes.set(title=name, ylabel=f"actual change of the cost{unit_text}")
         axes.set_xlabel(f"predicted change of the cost{unit_text},\ngradient times change")
-        axes.set_ylabel(f"actual change of the cost{unit_text}")
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(5))
         # The relative error is undefined for an entry of 0.
@@ -261,13 +256,12 @@ def predicted_actual(dataset: xr.Dataset) -> Figure:
     errors.text(
         0.05, 0.95, "above the allowed error", transform=errors.transAxes, va="top", color=BLACK
     )
-    errors.set_xlim(allowed)
+    errors.set(xlim=allowed, title="Errors of the predicted changes")
     errors.set_ylim(top=top)
     for axis in (errors.xaxis, errors.yaxis):
         label_log_axis(axis, form=lambda share: f"{100 * share:.3g}%")
     errors.set_xlabel("allowed relative error,\nfrom curvature and rounding")
     errors.set_ylabel("relative error of the prediction")
-    errors.set_title("Errors of the predicted changes")
     errors.legend(loc="lower right")
     return figure
 

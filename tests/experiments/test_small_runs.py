@@ -180,11 +180,9 @@ def digits(results, numbers):
     "--image-widths 4 --image-steps 20 --starts 2 --eigenvectors 1 --window 1"
 )
 def edge_models(_, numbers):
-    case = "Fashion-MNIST_rate_0.02"
-    for model in ("gradient", "central", "rod", "edge"):
-        assert numbers[f"{case}_{model}_completed"] == 2
-        assert numbers[f"{case}_{model}"][0] < 0.5
-    assert numbers[f"{case}_moved"][0] < 1e-3
+    models = numbers["case"]["Fashion-MNIST"]["rate"]["0.02"]["model"]
+    assert all(model["completed"] == 2 and model["distance"][0] < 0.5 for model in models.values())
+    assert models["moved"]["distance"][0] < 1e-3
 
 
 @small(
@@ -196,23 +194,26 @@ def edge_of_stability(results, numbers):
     # With momentum, the sharpness falls below the limit after each spike of the cost, and rises
     # again.
     limits = {"plain": [2 / 0.045, 2 / 0.06], "heavy": [3.8 / 0.06], "nesterov": [3.8 / 2.8 / 0.03]}
-    for panel, limit in limits.items():
-        np.testing.assert_allclose(numbers[f"{panel}_threshold"], limit, rtol=1e-5)
+    for panel, expected in limits.items():
         allowed = 0.02 if panel == "plain" else 0.15
-        np.testing.assert_allclose(numbers[f"{panel}_late_over_threshold"], 1, atol=allowed)
+        for at, limit in zip(numbers["case"][panel]["rate"].values(), expected, strict=True):
+            assert at["threshold"] == pytest.approx(limit, rel=1e-5)
+            assert at["late_over_threshold"][0] == pytest.approx(1, abs=allowed)
         assert np.isfinite(results[panel].sharpness).all()
     # At a learning rate of 0.045, the limit 44 exceeds the initial sharpness.
     assert np.all(results["plain"].sharpness.isel(step=0) < 44)
-    assert numbers["plain_reached_at_step"][0] > 1000
-    assert numbers["plain_cost_left_after_it"][0] < 0.6
-    assert 0 < numbers["plain_records_with_rising_cost"][0] < 0.8
+    plain = numbers["case"]["plain"]["rate"]["0.045"]
+    assert plain["reached_at_step"] > 1000
+    assert plain["cost_left_after_it"] < 0.6
+    assert 0 < plain["records_with_rising_cost"] < 0.8
     # Student's interval of two differences has a half-width of 12.706 standard errors, and the
     # standard error is half the distance between the differences.
     digits, tangent = (late_ratios(results[name].to_dataset())[0] for name in ("digits", "tangent"))
     first, second = tangent - digits
     half, mean = 12.7062 * abs(first - second) / 2, (first + second) / 2
     expected = [mean, mean - half, mean + half]
-    np.testing.assert_allclose(numbers["tangent_minus_digits"][0], expected, rtol=1e-4, atol=1e-6)
+    difference = numbers["tangent_minus_digits"]["rate"]["3"]
+    np.testing.assert_allclose(difference, expected, rtol=1e-4, atol=1e-6)
 
 
 @small("--problems parity --optimizers sgd --horizon 16 --rates 12 --starts 2 --seeds 1")
@@ -223,12 +224,13 @@ def finders(results, _):
 @small("--learned 200 --widths 8 --starts 8 --orders 2 --epochs 2 --relu-epochs 2 --resamples 20")
 def flatness(results, numbers):
     """The trace exceeds the eigenvalue, and the adaptive sharpness twice its error."""
-    assert results.right.shape == (2, 8, 2, 4800)
-    assert (results.eigenvalue_error <= 0.01 * results.eigenvalue).all()
-    assert (results.eigenvalue < results.trace).all()
-    assert (results.adaptive_error < 0.5 * results.adaptive).all()
+    for part in datasets(results).values():
+        assert part.right.shape == (8, 2, 4800)
+        assert (part.eigenvalue_error <= 0.01 * part.eigenvalue).all()
+        assert (part.eigenvalue < part.trace).all()
+        assert (part.adaptive_error < 0.5 * part.adaptive).all()
     assert numbers["networks"] == 16
-    assert numbers["sigmoid, 2 epochs: diverged"] == 0
+    assert [recipe["diverged"] for recipe in numbers["recipe"].values()] == [0, 0]
 
 
 @small("--widths 8 --epochs 0 1 --top 6 --seeds 2")
