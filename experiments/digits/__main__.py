@@ -108,9 +108,7 @@ def numbers(dataset: xr.Dataset) -> dict:
     }
 
 
-def plot(dataset: xr.Dataset) -> dict:
-    """Draw learning curves, confusion matrices, errors, and first-layer weights."""
-    return training.training_figures(dataset)
+plot = training.training_figures
 
 
 if __name__ == "__main__":

@@ -52,7 +52,6 @@ class Config:
     """Descents to compare with the flows."""
 
     rates: tuple[float, ...] = (0.2, 0.3)  # learning rates of the swish network
-    width: int = 16  # number of neurons in each hidden layer of the swish network
     samples: int = 128  # number of random samples for the swish network
     steps: int = 400  # number of steps of each descent of the swish network
     digits: int = 100  # number of training images of digits
@@ -93,7 +92,7 @@ def cases(config: Config) -> dict[str, tuple]:
     pixels = strided(pixels, config.image_stride)
     images = image_regression(pixels, config.image_widths, config.images, init_scale=scale)
     return {
-        "swish": (random_targets(config.width, config.samples), config.rates, config.steps),
+        "swish": (random_targets(16, config.samples), config.rates, config.steps),
         "digits": (digits, config.digit_rates, config.digit_steps),
         "Fashion-MNIST": (images, config.image_rates, config.image_steps),
     }

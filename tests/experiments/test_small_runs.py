@@ -229,13 +229,11 @@ def flatness(results, numbers):
         assert (part.eigenvalue_error <= 0.01 * part.eigenvalue).all()
         assert (part.eigenvalue < part.trace).all()
         assert (part.adaptive_error < 0.5 * part.adaptive).all()
-    assert numbers["networks"] == 16
     assert [recipe["diverged"] for recipe in numbers["recipe"].values()] == [0, 0]
 
 
 @small("--widths 8 --epochs 0 1 --top 6 --seeds 2")
 def gradient_anatomy(results, numbers):
-    assert numbers["seeds"] == 2
     assert numbers["dark_pixels"] == 132
     for number, at in enumerate(numbers["epoch"].values()):
         # All checks of both starts; two starts are too few for an interval.
