@@ -112,15 +112,12 @@ def vertex(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> tuple[floa
     """Return the position and the value of the minimum of a parabola.
 
     The parabola passes through the lowest point and its two neighbors. If this point has only one
-    neighbor, if a value is not finite, or if the parabola has no minimum, the position and the
-    value of the lowest point are returned.
+    neighbor, its position and value are returned.
     """
     i = int(np.argmin(y))
-    if not 0 < i < len(x) - 1 or not np.isfinite(y[i - 1 : i + 2]).all():
+    if not 0 < i < len(x) - 1:
         return float(x[i]), float(y[i])
     a, b, c = np.polyfit(x[i - 1 : i + 2] - x[i], y[i - 1 : i + 2], 2)
-    if a <= 0:
-        return float(x[i]), float(y[i])
     return float(x[i] - b / (2 * a)), float(c - b**2 / (4 * a))
 
 
