@@ -393,36 +393,29 @@ def local_minima(results, numbers):
 
 @small("--epochs 3 --snapshots 6 --points 5 --samples 320 --seeds 1")
 def loss_landscape(results, numbers):
-    branches, views = ("too_small", "good", "too_large"), ("random", "neuron", "eigenvectors")
-    # The start of the figures is the first one, and all rates have equal starts.
-    final = results["seeds"].to_dataset().final_cost
-    for branch in branches:
-        assert final.sel(branch=branch)[0] == numbers[f"{branch}_final_cost"]
-        mean = np.mean(final.sel(branch=branch))
-        assert numbers[f"{branch}_final_cost_over_seeds"][0] == mean
-    assert len({numbers[f"{branch}_start_cost"] for branch in branches}) == 1
-    assert numbers["good_final_cost"] < numbers["too_small_final_cost"]
-    assert numbers["too_large_outcome"] == "stalled"
-    assert numbers["too_large_final_cost"] == pytest.approx(1, abs=1e-4)
+    cases = numbers["case"]
+    small, good, large = cases.values()
+    assert len({one["start_cost"] for one in cases.values()}) == 1
+    assert good["final_cost"] < small["final_cost"]
+    assert large["outcome"] == "stalled"
+    assert large["final_cost"] == pytest.approx(1, abs=1e-4)
     # The curvature along the eigenvector is the largest, and equals the eigenvalue.
-    for branch in ("too_small", "good"):
-        along = {view: numbers[f"{branch}_curvature_along_{view}"] for view in views}
-        largest = numbers[f"{branch}_largest_eigenvalue"]
-        assert along["eigenvectors"] == pytest.approx(largest, rel=0.03)
-        assert max(along["random"], along["neuron"]) < along["eigenvectors"]
-    # Planes of equal sizes have the cost of the end point at the center.
-    for branch in ("too small", "good", "too large"):
-        way = results[f"{branch}/way"].to_dataset()
-        for view in views:
-            plane = results[f"{branch}/{view}"].to_dataset()
-            assert float(plane.cost[2, 2]) == pytest.approx(float(way.path_cost[-1]), rel=1e-4)
-            assert [plane[n].attrs["length"] for n in "ab"] == [pytest.approx(1, rel=1e-4)] * 2
-            assert (plane.a[0], plane.a[-1]) == (-15, 15)
-            assert branch != "too large" or np.ptp(plane.cost.values) < 0.01
+    for one in (small, good):
+        random, neuron, top = (view["curvature"] for view in one["view"].values())
+        assert top == pytest.approx(one["largest_eigenvalue"], rel=0.03)
+        assert max(random, neuron) < top
+    for case, one in cases.items():
+        # The start of the figures is the first one.
+        assert one["over_seeds"]["final_cost"][0] == one["final_cost"]
+        # Planes have the cost of the end point at the center.
+        for view in one["view"]:
+            plane = results[f"{case}/{view}"].to_dataset()
+            assert float(plane.cost[2, 2]) == pytest.approx(one["final_cost"], rel=1e-4)
+            assert case != "too large" or np.ptp(plane.cost.values) < 0.01
     # The trajectory ends in its plane, but does not lie in it.
     assert results["good/way"].path_off[-1] < 1e-5
-    assert numbers["good_off_plane_most"] > 0.01
-    assert 0.5 < numbers["good_explained_by_1"] < numbers["good_explained_by_2"] < 1
+    assert good["off_plane_most"] > 0.01
+    assert 0.5 < good["explained_by_1"] < good["explained_by_2"] < 1
 
 
 @small(
