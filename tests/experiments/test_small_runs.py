@@ -500,14 +500,13 @@ def search(results, numbers):
     "--samples 60 --widths 4 --batch-size 10 --steps 12 --knots 3 --iterations 2 --tuning-starts 2 "
     "--pairs 3"
 )
-def schedules(results, numbers):
+def schedules(results, _):
     _, config = small_config("schedules")
     # The first schedule is constant, so that a sweep at this rate ends at the same costs.
     axes = gd.axes(shape=[0], peak=[3.0], seed=range(2))
     digits = schedule_runs.problems(config)["digits"]
     costs = schedule_runs.runs_of(config, digits, np.ones((1, 12)), axes)
     assert results.tuning_cost[0] == pytest.approx(costs.mean(), rel=1e-5)
-    assert np.all(numbers["rates"] > 0)
     assert np.all(np.isfinite(results.cost))
     np.testing.assert_allclose(schedule_runs.holm(np.array([0.01, 0.04, 0.03])), [0.03, 0.06, 0.06])
     known = {"cosine": 0.75, "linear": 2 / 3, "warm-up-stable-decay": 1, "learned": np.sqrt(1 / 2)}
