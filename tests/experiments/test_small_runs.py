@@ -491,10 +491,8 @@ def predictability(results, numbers):
     "--validation 200 --rates 3 --momenta 0.0 0.8 --init-scales 1.0 --batch-sizes 8 --rungs 1 4 16 "
     "--trials 6 --batch 3 --single-trials 3 --repetitions 2 --timed 1"
 )
-def search(results, numbers):
-    assert numbers["num_settings"] == 6
-    assert all(numbers[f"{name}_time"][0] > 0 for name in ("dense", "batches", "single"))
-    assert np.isfinite(results.seconds.sel(search="dense")).sum() == 1
+def search(_, numbers):
+    assert all(numbers["search"][name]["time"][0] > 0 for name in ("dense", "batches", "single"))
 
 
 @small(
