@@ -459,7 +459,7 @@ def river_valleys(results, numbers):
     np.testing.assert_allclose(part.branch_cost[:, 0], part.begin[0], rtol=1e-5)
     np.testing.assert_allclose(part.branch_cost[:, -1], part.end[0], rtol=1e-5)
     np.testing.assert_allclose(part.trunk_cost[4], part.begin[0, 0], rtol=1e-5)
-    assert numbers["mnist5k_diverged"] == 0
+    assert numbers["data"]["mnist5k"]["diverged"] == 0
 
 
 @small(
