@@ -68,17 +68,10 @@ def shares(part: xr.Dataset) -> xr.Dataset:
 
     def of_top(k):
         in_top = part[[*SPLITS]].isel(direction=slice(k)).sum("direction")
-        parted = part.parted.sel(directions=k).drop_vars("part")
-        onto, off, steep_decay, rest_decay = parted.transpose("part", ...)
-        return xr.Dataset(
-            {
-                **{name: over(-values, fall) for name, values in in_top.items()},
-                "onto": over(part.begin - onto, swept_fall),
-                "off": over(part.begin - off, swept_fall),
-                "steep_decay": over(part.swept_constant - steep_decay, swept_gain),
-                "rest_decay": over(part.swept_constant - rest_decay, swept_gain),
-            }
-        )
+        parted = part.parted.sel(directions=k).to_dataset("part")
+        reached = part.swept_constant - parted[["steep_decay", "rest_decay"]]
+        projected = over(part.begin - parted[["onto", "off"]], swept_fall)
+        return xr.Dataset({**over(-in_top, fall), **projected, **over(reached, swept_gain)})
 
     of_tops = xr.concat([of_top(k) for k in part.directions.values], part.directions)
     return of_tops.assign(
@@ -102,11 +95,11 @@ def with_intervals(of_starts: xr.Dataset) -> dict:
         }
 
     whole = of_starts.drop_dims("directions")
-    parts = of_starts.drop_vars(whole.data_vars)
-    numbers = parts.directions.values
+    of_tops = of_starts.drop_vars(whole.data_vars)
+    counts = of_tops.directions.values
     return {
         **intervals(whole),
-        "directions": {str(k): intervals(parts.sel(directions=k)) for k in numbers},
+        "directions": {str(k): intervals(of_tops.sel(directions=k)) for k in counts},
     }
 
 
@@ -117,13 +110,13 @@ def tuned_costs(dataset: xr.Dataset) -> xr.DataArray:
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return falls, gains and shares with intervals, and the best exponent."""
-    valleys = {name: numbers_of_valley(dataset.sel(data=name)) for name in dataset["data"].values}
+    names = dataset["data"].values
     exponents, costs = dataset.exponent.values, dataset.exponent_cost.values
     starts, lowest = costs.shape[-1], tuned_costs(dataset).values.argmin()
     drawn = np.random.default_rng(0).integers(starts, size=(RESAMPLES, starts))
     resampled = costs[..., drawn].mean(axis=-1).min(axis=1)  # [exponents, resamples]
     return {
-        "data": valleys,
+        "data": {name: numbers_of_valley(dataset.sel(data=name)) for name in names},
         "digits_exponent": exponents[lowest],
         "digits_exponent_share": np.mean(resampled.argmin(axis=0) == lowest),
         "digits_exponent_at_an_end": lowest in (0, len(exponents) - 1),
@@ -141,7 +134,7 @@ def numbers_of_valley(part: xr.Dataset) -> dict:
         "diverged": int((~finite).sum()),
         "line_error": float(abs(part.line.sum("direction") + part.line_rest - part.total).max()),
         "step": {str(step): with_intervals(shares(part.sel(branch_step=[step]))) for step in steps},
-        **with_intervals(of_starts.merge(shares(part))),
+        **with_intervals(of_starts.assign(shares(part))),
     }
 
 

@@ -21,7 +21,6 @@ along the way, the step with the lowest tuning cost is compared now, and the las
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -104,21 +103,20 @@ def learn(config: Config, problem: gd.Problem) -> xr.Dataset:
     rule = optax.adam(0.2)
     knots = jnp.full(config.knots, np.log(config.peaks).mean())
     state, costs = rule.init(knots), []
-    path: list[Any] = [knots]
-    first = gradients(knots, True)
+    path: list = [knots]
     for _ in range(config.iterations):
         result = gradients(knots, False)
         updates, state = rule.update(jnp.mean(result.gradient, axis=0), state)
         knots = optax.apply_updates(knots, updates)
         path.append(knots)
         costs.append(np.mean(result.cost))
-    last, best = gradients(knots, True), gradients(path[int(np.argmin(costs))], True)
-    costs.append(np.mean(last.cost))
+    checked = [gradients(path[index], True) for index in (0, int(np.argmin(costs)), -1)]
+    costs.append(np.mean(checked[-1].cost))
     return xr.Dataset(
         {
             "knots": (("iteration", "knot"), np.array(path)),
             "tuning_cost": ("iteration", costs),
-            "status": (("when", "start"), np.array([one.status for one in (first, best, last)])),
+            "status": (("when", "start"), np.array([one.status for one in checked])),
         }
     )
 
