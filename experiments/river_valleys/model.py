@@ -206,22 +206,18 @@ def trunks_and_decays(
     return snapshots(problem, trunks.transpose("start", ...)), np.stack(decays)
 
 
-@partial(jax.jit, static_argnames="count")
-def steep_directions(problem: gd.Problem, points: PyTree, count: int, key: Array) -> Any:
-    """Return the leading eigenvectors of the Hessian, and whether they converged."""
-
-    def one(params):
-        pairs = extreme_eigenpairs(problem, params, key=key, largest=count, rtol=RTOL)
-        vectors = jax.vmap(lambda v: ravel_pytree(v)[0])(pairs.vectors)
-        return vectors, pairs.status == EigenpairsStatus.CONVERGED
-
-    return jax.lax.map(one, points)
-
-
 @partial(jax.jit, static_argnums=0)
 def at_points(function: Callable, problem: gd.Problem, *points: PyTree) -> Any:
-    """Return a function of a problem and of parameters, for each of several points."""
+    """Return the values of a function of a problem and of parameters at several points."""
     return jax.lax.map(lambda one: function(problem, *one), points)
+
+
+def steep_directions(problem: gd.Problem, params: PyTree, *, count: int) -> tuple[Array, Array]:
+    """Return the leading eigenvectors of the Hessian, and whether they converged."""
+    key = jax.random.key(0)
+    pairs = extreme_eigenpairs(problem, params, key=key, largest=count, rtol=RTOL)
+    vectors = jax.vmap(lambda v: ravel_pytree(v)[0])(pairs.vectors)
+    return vectors, pairs.status == EigenpairsStatus.CONVERGED
 
 
 def interventions(
@@ -276,14 +272,15 @@ def valleys(config: Config, problem: gd.Problem, rate: float) -> xr.Dataset:
         return unravel(jnp.asarray(vectors).reshape(-1, vectors.shape[-1]))
 
     def costs(vectors):
-        return at_points(gd.problems.evaluate, bare, points(vectors)).reshape(vectors.shape[:-1])
+        values = at_points(gd.problems.evaluate, bare, points(vectors))
+        return np.reshape(np.asarray(values), vectors.shape[:-1])
 
     def split(vectors):
         return at_points(split_change, bare, points(begin), points(end), vectors)
 
-    count, key = max(config.directions), jax.random.key(0)
-    bases, converged = steep_directions(bare, points(begin), count, key)
-    end_bases, end_converged = steep_directions(bare, points(end), count, key)
+    steep = partial(steep_directions, count=max(config.directions))
+    bases, converged = at_points(steep, bare, points(begin))
+    end_bases, end_converged = at_points(steep, bare, points(end))
     overlaps = [
         jnp.sum((bases[:, :k] @ end_bases[:, :k].mT) ** 2, axis=(1, 2)) / k
         for k in config.directions
