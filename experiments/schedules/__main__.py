@@ -39,7 +39,6 @@ from gdjax.sweeps import Axes
 
 OTHERS = ("constant", "cosine", "linear", "warm-up-stable-decay")
 SHAPES = ("learned", "last step", *OTHERS)
-PROBLEMS = ("digits", "small_images")
 HORIZONS = ("T", "4T")
 GRADIENT_RUNS = 4  # runs that one gradient counts for
 
@@ -139,29 +138,24 @@ def run(config: Config) -> xr.Dataset:
     of_problem = problems(config)
     dataset = learn(config, of_problem["digits"])
     count = GRADIENT_RUNS * config.iterations  # every peak has as many runs as there are starts
-    seeds = np.arange(1000, 1000 + config.pairs)
-    peaks, costs = [], []
-    for name, ends in zip(PROBLEMS, (config.peaks, config.small_peaks), strict=True):
+    seeds, horizons = np.arange(1000, 1000 + config.pairs), [config.steps, 4 * config.steps]
+    tables = [np.array([shape_of(name, steps, dataset) for name in SHAPES]) for steps in horizons]
+    ranges, peaks, costs = (config.peaks, config.small_peaks), [], []
+    for (name, problem), ends in zip(of_problem.items(), ranges, strict=True):
         grid = np.geomspace(*ends, count)
-        shapes = np.array([shape_of(shape, config.steps, dataset) for shape in SHAPES])
         axes = gd.axes(shape=range(len(SHAPES)), peak=grid, seed=range(config.tuning_starts))
-        tuned = grid[runs_of(config, of_problem[name], shapes, axes).mean(axis=2).argmin(axis=1)]
+        tuned = grid[runs_of(config, problem, tables[0], axes).mean(axis=2).argmin(axis=1)]
         if name == "digits":
             # The learned schedules have their own peaks.
             tuned[:2] = np.exp(dataset.knots.values.max(axis=1)[[best_step(dataset), -1]])
         peaks.append(tuned)
         schedules = gd.zip_axes(shape=range(len(SHAPES)), peak=tuned)
         pairs = gd.axes(schedule=schedules, pair=gd.zip_axes(seed=seeds, data_seed=seeds))
-        for steps in (config.steps, 4 * config.steps):
-            stretched = np.array([shape_of(shape, steps, dataset) for shape in SHAPES])
-            costs.append(runs_of(config, of_problem[name], stretched, pairs))
-    shape = (len(PROBLEMS), 2, len(SHAPES), config.pairs)
+        costs.append([runs_of(config, problem, table, pairs) for table in tables])
     return dataset.assign(
         peak=(("problem", "schedule"), np.array(peaks)),
-        cost=(("problem", "horizon", "schedule", "pair"), np.reshape(costs, shape)),
-    ).assign_coords(
-        problem=list(PROBLEMS), schedule=list(SHAPES), horizon=[config.steps, 4 * config.steps]
-    )
+        cost=(("problem", "horizon", "schedule", "pair"), np.array(costs)),
+    ).assign_coords(problem=list(of_problem), schedule=list(SHAPES), horizon=horizons)
 
 
 def holm(p: np.ndarray) -> np.ndarray:
@@ -179,7 +173,7 @@ def numbers(dataset: xr.Dataset) -> dict:
     corrected = holm(p.ravel()).reshape(p.shape)
     medians, diverged = np.median(dataset.cost, axis=-1), np.isinf(dataset.cost).values.sum(axis=-1)
     by_problem = {}
-    for i, name in enumerate(PROBLEMS):
+    for i, name in enumerate(dataset.problem.values):
         schedules: dict = {}
         for k, (shape, peak) in enumerate(zip(SHAPES, dataset.peak.values[i], strict=True)):
             horizons: dict = {}
@@ -216,7 +210,7 @@ def plot(dataset: xr.Dataset) -> dict:
         rates = peak * shape_of(name, int(dataset.horizon[0]), dataset)
         left.plot(rates, label=name, color=color, linewidth=3 if name == "learned" else 1.5)
     left.set(xlabel="step", ylabel="learning rate", title="Schedules, tuned for this horizon")
-    for k, (name, horizon) in enumerate(product(PROBLEMS, HORIZONS)):
+    for k, (name, horizon) in enumerate(product(by_problem, HORIZONS)):
         at = [by_problem[name]["schedule"][shape]["horizon"][horizon] for shape in SHAPES[1:]]
         value, low, high = np.transpose([one["advantage"] for one in at])
         place = np.arange(1, len(SHAPES)) + 0.12 * (k - 1.5)
