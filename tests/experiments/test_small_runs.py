@@ -258,13 +258,14 @@ def gradient_anatomy(results, numbers):
 
 @small("--samples 40 --digit-rate 0.4 --digit-time 8.0 --times 5")
 def gradient_flow(results, numbers):
-    for name in ("equal", "unequal", "digits"):
-        assert numbers[f"{name}_order"] == pytest.approx(1, abs=0.1)
-        assert numbers[f"{name}_last_ratio"] == pytest.approx(2, rel=0.05)
-        assert numbers[f"{name}_flow_arrived"]
-    assert numbers["equal_flow_error"] < 1e-8
-    assert numbers["unequal_balance_lost_by_flow"] < 1e-8
-    assert numbers["unequal_balance_order"] == pytest.approx(1, abs=0.1)
+    cases = numbers["case"]
+    for case in cases.values():
+        assert case["order"] == pytest.approx(1, abs=0.1)
+        assert case["last_ratio"] == pytest.approx(2, rel=0.05)
+        assert case["flow_arrived"]
+    assert cases["equal"]["flow_error"] < 1e-8
+    assert cases["unequal"]["balance_lost_by_flow"] < 1e-8
+    assert cases["unequal"]["balance_order"] == pytest.approx(1, abs=0.1)
     assert np.all(np.diff(results["digits"].flow_cost) < 0)
     # Descent from equal factors satisfies the recurrence a <- a + eta (s - a^2) a.
     a, rate = 0.1, 0.16
