@@ -350,22 +350,23 @@ def initializations(results, numbers):
 
 @small("--lowest 0.003 --highest 300.0 --rates 6 --seeds 3 --epochs 2 --fine-rates 4")
 def learning_rates(results, numbers):
-    assert numbers["sigmoid_best_rate"] == pytest.approx(3)
-    assert numbers["sigmoid_accuracy_at_best"] > 0.7
+    sigmoid, relu = numbers["activation"].values()
+    assert sigmoid["best_rate"] == pytest.approx(3)
+    assert sigmoid["accuracy_at_best"] > 0.7
     median = results.test_accuracy.isel(activation=0, step=-1).median("seed")
     assert median.sel(learning_rate=0.003, method="nearest") < 0.35
     # No run with sigmoids diverges; with ReLUs, some runs stall and others diverge.
-    assert numbers["sigmoid_runs_diverged"] == 0
-    assert numbers["relu_runs_diverged"] > 0
-    assert numbers["relu_runs_stalled"] > 0
+    assert sigmoid["runs_diverged"] == 0
+    assert relu["runs_diverged"] > 0
+    assert relu["runs_stalled"] > 0
     diverged = results.outcome.values == Outcome.DIVERGED
     assert np.all(np.isinf(results.cost.values[diverged][:, -1]))
     assert results.trains.shape == (2, 4, 3)
     np.testing.assert_allclose(results.fine_rate[:, [0, -1]], [(8.0, 40.0), (0.1, 3.0)])
-    for name, trains in zip(("sigmoid", "relu"), results.trains.values, strict=True):
+    for network, trains in zip((sigmoid, relu), results.trains.values, strict=True):
         # A start alternates if it trains at some rate above a rate at which it fails.
         known = sum(any(one[k] and not all(one[:k]) for k in range(len(one))) for one in trains.T)
-        assert numbers[f"{name}_starts_that_alternate"] == known
+        assert network["starts_that_alternate"] == known
 
 
 @small(
