@@ -307,25 +307,24 @@ def guessing(results, numbers):
     "--depth 20 --samples 200"
 )
 def hessian_spectrum(results, numbers):
-    rows = {(row["cost"], row["epoch"], row["matrix"]): row for row in numbers["counts"]}
-    assert len(rows) == 2 * 2 * 2
     # Before training, the number of outliers is that of the directions of the outputs.
     for cost, outliers in (("quadratic", 10), ("cross_entropy", 9)):
-        hessian, gauss_newton = (rows[cost, 0, name] for name in ("hessian", "gauss_newton"))
+        records = numbers["cost"][cost]
+        hessian, gauss_newton = records["epoch"]["0"]["matrix"].values()
         assert gauss_newton["above_gap"] == [outliers]
         assert gauss_newton["gap"][0] > 10
         # The gap of the Hessian is smaller, since these directions are mixed with others.
         assert hessian["gap"][0] < gauss_newton["gap"][0] / 3
-        assert numbers[f"{cost}_all_converged"]
-        assert numbers[f"{cost}_largest_residual"] <= 1.01e-3
+        assert records["all_converged"]
+        assert records["largest_residual"] <= 1.01e-3
     # Negative curvature decreases during training.
-    before, after = (numbers[f"quadratic_{n}"]["smallest_over_largest"][0] for n in (0, 2))
+    epochs = numbers["cost"]["quadratic"]["epoch"]
+    before, after = (at["smallest_over_largest"][0] for at in epochs.values())
     assert -1 < before < after < 0
-    spreads = [numbers[f"spread_{epoch}"] for epoch in (0, 2)]
-    assert spreads[0]["negative_sum"] < spreads[1]["negative_sum"] < 0
+    assert epochs["0"]["negative_sum"] < epochs["2"]["negative_sum"] < 0
     # Weighted nodes sum to the trace; both estimates have errors, from different random probes.
-    for epoch, spread in zip((0, 2), spreads, strict=True):
-        here = results["quadratic"].to_dataset().sel(shown=epoch)
+    for epoch, spread in epochs.items():
+        here = results["quadratic"].to_dataset().sel(shown=int(epoch))
         sums = 13_002 * (here.node * here.weight).sum("depth").values
         error = np.hypot(sums.std(ddof=1) / 2, spread["trace_standard_error"])
         assert abs(sums.mean() - spread["trace"]) < 5 * error
