@@ -373,24 +373,22 @@ def learning_rates(results, numbers):
     "--decay 0.002 --steps 1000"
 )
 def local_minima(results, numbers):
-    xor, digits = "XOR 2-2-1, decay 0.001", "digits 784-3-10"
     census, of_digits = datasets(results).values()
-    for name in (xor, digits):
-        runs = (k for k in numbers if k.startswith(f"{name}: runs_") and "lowest" not in k)
-        assert sum(numbers[key] for key in runs) == 12
-        assert numbers[f"{name}: minima"] > 0
+    xor, digits = numbers["case"].values()
+    for case in (xor, digits):
+        assert sum(case["runs"].values()) == 12
+        assert case["minima"] > 0
     # With decay, minima are isolated, and each is reached by several runs.
     assert np.all(census.minimum_nullity.values == 0)
     assert np.all(census.least_curvature.values > 0)
-    assert numbers[f"{xor}: minima"] < numbers[f"{xor}: runs_strict_minimum"]
+    assert xor["minima"] < xor["runs"]["strict_minimum"]
     # With decay, outputs at minima differ from the targets 0.1 and 0.9, so costs are positive.
-    assert numbers[f"{xor}: cost_lowest"] > 0.01
+    assert xor["cost_lowest"] > 0.01
     # The digit network has reduced inputs.
     assert of_digits["params.0.weights"].shape[1:] == (3, 20)
     accuracy = of_digits.test_accuracy.values
-    assert numbers[f"{digits}: accuracy_most"] == accuracy.max() > 0.2
-    lowest = accuracy[np.argmin(of_digits.minimum_cost.values)]
-    assert numbers[f"{digits}: accuracy_of_the_lowest"] == lowest
+    assert digits["accuracy_most"] == accuracy.max() > 0.2
+    assert digits["accuracy_of_the_lowest"] == accuracy[np.argmin(of_digits.minimum_cost.values)]
 
 
 @small("--epochs 3 --snapshots 6 --points 5 --samples 320 --seeds 1")
