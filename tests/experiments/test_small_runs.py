@@ -293,13 +293,11 @@ def guessing(results, numbers):
     """Sampled networks are as accurate, and as probable, as guesses that fit."""
     assert results.k.values.tolist() == [2, 4, 6, 8]
     assert (np.diff(results.accepted.values, axis=1) <= 0).all()
-    assert numbers["descents_that_fit_2"] > 0.5
-    for k in (2, 4, 6, 8):
-        _, low, high = numbers[f"sampled_minus_guessed_{k}"]
+    assert numbers["k"]["2"]["descents_that_fit"] > 0.5
+    for at in numbers["k"].values():
+        _, low, high = at["sampled_minus_guessed"]
         assert max(low, -0.03) < min(high, 0.03)
-        assert 0.7 < numbers[f"probability_ratio_{k}"][0] < 1.4
-    value, low, high = numbers["ratio_trained_on_4"]
-    assert low < value < high
+        assert 0.7 < at["probability_ratio"][0] < 1.4
 
 
 @small(
@@ -360,8 +358,6 @@ def learning_rates(results, numbers):
     assert relu["runs_stalled"] > 0
     diverged = results.outcome.values == Outcome.DIVERGED
     assert np.all(np.isinf(results.cost.values[diverged][:, -1]))
-    assert results.trains.shape == (2, 4, 3)
-    np.testing.assert_allclose(results.fine_rate[:, [0, -1]], [(8.0, 40.0), (0.1, 3.0)])
     for network, trains in zip((sigmoid, relu), results.trains.values, strict=True):
         # A start alternates if it trains at some rate above a rate at which it fails.
         known = sum(any(one[k] and not all(one[:k]) for k in range(len(one))) for one in trains.T)
