@@ -117,18 +117,14 @@ def plot(dataset: xr.Dataset) -> dict:
     epochs = float(dataset.epoch[-1])
     figure = Figure(figsize=(12, 8.5))
     (after, fast), (before, slope) = figure.subplots(2, 2, sharex=True)
+    panels = {"accuracy_after": after, "epochs": fast, "cost_before": before, "slope": slope}
     never = 1.15 * epochs
     for number, (name, runs) in enumerate(by_initializer(dataset).items()):
         middle = {key: quantiles(values.values, (0.5,))[0] for key, values in runs.items()}
         middle["epochs"] = np.minimum(middle["epochs"], never)
         scale, color = runs.init_scale.values, CYCLE[number % len(CYCLE)]
         look: dict = {"marker": "os^DvPX"[number % 7], "label": name.replace("_", "-")}
-        for axes, key in (
-            (after, "accuracy_after"),
-            (fast, "epochs"),
-            (before, "cost_before"),
-            (slope, "slope"),
-        ):
+        for key, axes in panels.items():
             axes.plot(scale, middle[key], color=color, **look)
         after.plot(scale, middle["accuracy_before"], ":", color=color)
     after.set(title="After training", ylabel="test accuracy\n(dotted: before training)")

@@ -104,11 +104,9 @@ def trained_sets(dataset: xr.Dataset) -> Figure:
         rates, trains = runs.fine_rate.values, runs.trains.values.astype(bool)
         seeds = np.arange(trains.shape[1])
         x, y = np.meshgrid(rates, seeds, indexing="ij")
-        for side, marker, color, label in (
-            (trains, "o", BLUE, "trains"),
-            (~trains, "x", VERMILLION, "does not train"),
-        ):
-            axes.plot(x[side], y[side], marker, color=color, label=label, markersize=4)
+        fails = ~trains
+        axes.plot(x[trains], y[trains], "o", color=BLUE, label="trains", markersize=4)
+        axes.plot(x[fails], y[fails], "x", color=VERMILLION, label="does not train", markersize=4)
         alternate = np.sum(alternates(trains))
         axes.set_title(f"{name}: alternating outcomes for {alternate} of {len(seeds)} starts")
         best = runs.learning_rate.values[best_index(runs)]
