@@ -378,7 +378,7 @@ def local_minima(results, numbers):
     # The digit network has reduced inputs.
     assert of_digits["params.0.weights"].shape[1:] == (3, 20)
     assert digits["accuracy_most"] > 0.2
-    lowest = of_digits.minimum_cost.argmin()
+    lowest = np.argmin(of_digits.minimum_cost.values)
     assert digits["accuracy_of_the_lowest"] == of_digits.test_accuracy[lowest]
 
 
