@@ -126,7 +126,7 @@ def branching(results, _):
 @small("--shares 0.5 7.0 14 --widths 64 --starts 4 --examples 2 --steps 60 --rates 0.9 2.0 2048")
 def catapult(results, numbers):
     assert numbers["two_numbers_apart"] < 1e-9
-    assert 3 <= numbers["edge_linear_64_examples_1"][0] <= 4.5
+    assert 3 <= numbers["examples"]["1"]["activation"]["linear"]["width"]["64"]["edge"][0] <= 4.5
     highest = results.highest.isel(examples=0).sel(activation="linear", share=slice(None, 1.9))
     assert (highest <= 1.05).mean() > 0.9
     assert numbers["first_doubling"] == pytest.approx(1, abs=0.01)
