@@ -77,26 +77,26 @@ def basin_volumes(results, numbers):
 )
 def basins(results, numbers):
     himmelblau, rastrigin = datasets(results).values()
-    for name in ("himmelblau", "rastrigin"):
-        assert numbers[f"{name}_held_beyond_limit_most"] == 0
-        assert numbers[f"{name}_half_arrives_up_to_0"] >= 0.9
+    first, second = (numbers["case"][name] for name in ("himmelblau", "rastrigin"))
+    for at in (first, second):
+        assert at["held_beyond_limit_most"] == 0
+        assert at["momentum"]["0"]["half_arrives_up_to"] >= 0.9
     # Only the limit of the sharpest minimum is below the largest rate; momentum raises this limit.
     assert beyond(himmelblau).sum(axis=(0, 2)).tolist() == [1, 0]
     # The limits follow from the eigenvalues; those of Rastrigin's function lie within 2 %.
-    assert numbers["himmelblau_limit_least"] == pytest.approx(2 / 133.786, rel=1e-5)
-    assert numbers["himmelblau_limit_most"] == pytest.approx(2 / 80.550, rel=1e-5)
-    least, most = numbers["rastrigin_limit_least"], numbers["rastrigin_limit_most"]
+    assert first["limit_least"] == pytest.approx(2 / 133.786, rel=1e-5)
+    assert first["limit_most"] == pytest.approx(2 / 80.550, rel=1e-5)
+    least, most = second["limit_least"], second["limit_most"]
     assert 2 / (2 + 40 * np.pi**2) == pytest.approx(least, rel=1e-6)
     assert least < most < 1.02 * least
     # At half the limit, no step on Rastrigin's function is long enough to cross a maximum.
-    assert numbers["rastrigin_elsewhere_at_0.5"] == 0
-    assert numbers["himmelblau_elsewhere_at_0.9"] > numbers["himmelblau_elsewhere_at_0.5"] >= 0
-    assert numbers["himmelblau_elsewhere_with_momentum_0"] == 0
+    assert second["rate"]["0.5"]["elsewhere"] == 0
+    assert first["rate"]["0.9"]["elsewhere"] > first["rate"]["0.5"]["elsewhere"] >= 0
     # Equivalent minima are combined into one line.
-    names, first, share, limit = lines(rastrigin)
+    names, at, share, limit = lines(rastrigin)
     like = ["4 like (-0.995, 0)", "4 like (-0.995, -0.995)", "the 112 other minima"]
     assert names == ["(0, 0)", *like]
-    assert first[0] == 0
+    assert at[0] == 0
     np.testing.assert_allclose(share[0, 0].sum(), 1)
     assert limit.shape == (2, 4)
 
