@@ -103,7 +103,7 @@ def basins(results, numbers):
 
 @small("--batch-sizes 32 4000 --epochs 1 2 --rates 2 --seeds 2 --timed-epochs 1 --repeats 1")
 def batch_sizes(results, numbers):
-    assert numbers["epochs_to_half_4000"] == np.inf
+    assert numbers["batch_size"]["4000"]["epochs_to_half"] == np.inf
     assert last_epochs(results).tolist() == [1, 2]
     assert np.all(results.seconds_an_epoch > 0)
     # The cost before the first step is independent of the batch size.
