@@ -65,8 +65,7 @@ def adaptive_edge(_, numbers):
 def basin_volumes(results, numbers):
     """The cost is that of a network; for a quadratic cost, volumes would be exact."""
     assert numbers["parameters"] == 310
-    assert numbers["diagonal_gain"][0] > 0
-    assert numbers["Hessian_gain"][0] > 0
+    assert all(numbers["known"][name]["gain"][0] > 0 for name in ("diagonal", "Hessian"))
     measured = np.isfinite(results.log_volume.sel(known="Hessian").values)
     assert measured.tolist() == [True, True, False]
 
