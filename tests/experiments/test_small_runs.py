@@ -143,8 +143,9 @@ def central_flow(results, numbers):
         start = part.isel(step=0)
         np.testing.assert_allclose(start.center, start.cost, rtol=1e-4)
         np.testing.assert_allclose(start.plain, start.cost, rtol=1e-4)
-    assert numbers["width_4_rate_0.1_mean_median"][0] < 0.05
-    assert numbers["width_4_arrived"] == numbers["width_4_runs"] == 4
+    width_4 = numbers["case"]["width 4"]
+    assert width_4["rate"]["0.1"]["mean"]["median"][0] < 0.05
+    assert width_4["arrived"] == width_4["runs"] == 4
 
 
 @small("--modes 50 --steps 10 100")
