@@ -54,11 +54,11 @@ def small_config(name):
     "--digit-rmsprop-rates --starts 2 --records 40"
 )
 def adaptive_edge(_, numbers):
-    assert numbers["chebyshev_adam_limit"] == pytest.approx(38)
-    assert numbers["chebyshev_rmsprop_limit"] == pytest.approx(2)
-    assert numbers["chebyshev_adam_late"][0][0] == pytest.approx(38, rel=0.05)
-    assert numbers["chebyshev_rmsprop_late"][0][0] == pytest.approx(2, rel=0.08)
-    assert numbers["chebyshev_adam_not_found"] == 0
+    adam, rmsprop = (numbers["case"][f"chebyshev_{name}"] for name in ("adam", "rmsprop"))
+    assert (adam["limit"], rmsprop["limit"]) == pytest.approx((38, 2))
+    assert adam["rate"]["0.004"]["late"][0] == pytest.approx(38, rel=0.05)
+    assert rmsprop["rate"]["0.001"]["late"][0] == pytest.approx(2, rel=0.08)
+    assert adam["not_found"] == 0
 
 
 @small("--images 100 --hidden 4 --seeds 3 --whole 2 --steps 300 --directions 32")
