@@ -272,10 +272,8 @@ def run(config: Config) -> xr.Dataset:
     The attribute `apart` is the largest deviation of the cost of the linear network from the
     recursion for f and k, relative to the highest predicted cost of the same descent.
     """
-    flown, single = flights(config), single_weights(config)
-    return xr.merge([flown, single], combine_attrs="no_conflicts").assign_attrs(
-        apart=difference_from_two_numbers(config), **single.attrs
-    )
+    merged = xr.merge([flights(config), single_weights(config)], combine_attrs="no_conflicts")
+    return merged.assign_attrs(apart=difference_from_two_numbers(config))
 
 
 def settled_shares(dataset: xr.Dataset) -> Figure:
