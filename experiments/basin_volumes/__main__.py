@@ -115,7 +115,7 @@ def gains(dataset: xr.Dataset) -> dict[str, Interval]:
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return log volumes in nats, and differences between kinds of coordinates."""
-    differences, by_known = gains(dataset), {}
+    by_known: dict = {}
     for name in KNOWN:
         one = dataset.sel(known=name).dropna("network")
         by_known[name] = {
@@ -123,8 +123,8 @@ def numbers(dataset: xr.Dataset) -> dict:
             "lower_bounds": float(one.lower_bound.mean()),
             "standard_error": float(one.standard_error.median()),
         }
-        if name in differences:
-            by_known[name]["gain"] = differences[name][:3]
+    for name, gain in gains(dataset).items():
+        by_known[name]["gain"] = gain[:3]
     return {
         "parameters": dataset.attrs["parameters"],
         "test_accuracy": median(dataset.test_accuracy.values)[:3],

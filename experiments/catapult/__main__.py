@@ -199,10 +199,8 @@ def edges(dataset: xr.Dataset) -> xr.DataArray:
     The limit is the largest `share` up to which all runs from this start satisfy
     `ended_below_start`, or 0 if there is none.
     """
-    lands = ended_below_start(dataset).transpose(..., "share")
-    leading = np.cumprod(lands.values, axis=-1).sum(axis=-1)
-    share = np.r_[0.0, dataset.share.values]
-    return xr.DataArray(share[leading], lands.isel(share=0, drop=True).coords)
+    leading = ended_below_start(dataset).cumprod("share").sum("share")
+    return leading.copy(data=np.r_[0.0, dataset.share.values][leading])
 
 
 def onset(rates, swing, low=0.1, high=0.3) -> float:
