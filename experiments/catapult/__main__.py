@@ -33,6 +33,7 @@ from gdjax.statistics import median
 
 ACTIVATIONS = {"linear": lambda z: z, "tanh": jnp.tanh, "ReLU": jax.nn.relu}
 COLUMNS, ROWS = 1800, 1000  # numbers of bins of the histogram of rate and x
+X_RANGE = (-0.1, 1.5)  # of the histogram
 # share of the initial curvature below which the neurons of a run count as inactive
 INACTIVE_SHARE = 1e-3
 
@@ -171,9 +172,8 @@ def single_weights(config: Config) -> xr.Dataset:
     grid = gd.axes(learning_rate=rates)
     runs = gd.sweep(problem, grid, config.weight_steps, record_every=config.recorded)
     x = runs.x.transpose("learning_rate", "step").values[:, -config.kept - 1 : -1]
-    bounds = (rates[0], rates[-1]), (-0.1, 1.5)
-    where = np.broadcast_to(rates[:, None], x.shape).ravel(), x.ravel()
-    density = np.histogram2d(*where, bins=(COLUMNS, ROWS), range=bounds)[0]
+    where, bounds = np.broadcast_to(rates[:, None], x.shape).ravel(), (rates[[0, -1]], X_RANGE)
+    density = np.histogram2d(where, x.ravel(), bins=(COLUMNS, ROWS), range=bounds)[0]
     # After a period doubling, values that are one former period apart differ.
     swing = [np.max(np.abs(x[:, -4:] - x[:, -4 - lag : -lag]), axis=1) for lag in (1, 2)]
     slope = np.abs(1 + rates[:, None] * (1 - 3 * x**2))
@@ -184,7 +184,6 @@ def single_weights(config: Config) -> xr.Dataset:
             "exponent": ("rate", np.mean(np.log(np.maximum(slope, 1e-6)), axis=1)),
         },
         {"rate": rates},
-        {"bounds": [*bounds[0], *bounds[1]]},
     )
 
 
@@ -270,7 +269,7 @@ def run(config: Config) -> xr.Dataset:
     The attribute `apart` is the largest deviation of the cost of the linear network from the
     recursion for f and k, relative to the highest predicted cost of the same descent.
     """
-    merged = xr.merge([flights(config), single_weights(config)], combine_attrs="no_conflicts")
+    merged = xr.merge([flights(config), single_weights(config)])
     return merged.assign_attrs(apart=difference_from_two_numbers(config))
 
 
@@ -311,18 +310,17 @@ def chaos(dataset: xr.Dataset) -> Figure:
 
     If the exponent is positive, neighboring trajectories separate.
     """
-    density, bounds = dataset.density.values, dataset.attrs["bounds"]
-    rate, exponent = dataset.rate.values, dataset.exponent.values
+    density, rate, exponent = (dataset[name].values for name in ("density", "rate", "exponent"))
     figure = Figure(figsize=(14, 9))
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(5, 1))
     positive = np.where(density > 0, density, np.nan).T
     top.set_facecolor("#0b0724")
     look: dict = {"origin": "lower", "aspect": "auto", "cmap": "inferno"}
     norm = LogNorm(1, np.nanquantile(positive, 0.995))
-    top.imshow(positive, extent=tuple(bounds), norm=norm, **look)
+    top.imshow(positive, extent=(rate[0], rate[-1], *X_RANGE), norm=norm, **look)
     for name, at in {"first doubling": 1.0, "second doubling": np.sqrt(5) - 1}.items():
         top.axvline(at, color="white", linewidth=0.8, linestyle=":")
-        text_position = (at - 0.006, bounds[2] + 0.03)
+        text_position = (at - 0.006, X_RANGE[0] + 0.03)
         top.text(*text_position, f"{name}: {at:.4g}", color="white", rotation=90, ha="right")
     top.set_ylabel("weight x, after hundreds of steps")
     top.set_title(f"x ← x + η x (1 - x²): {len(rate):,} learning rates, one sweep")
