@@ -245,7 +245,7 @@ def on_plane(problem: gd.Problem, trajectories: Mapping[str, Any], points: int) 
         sides.append(np.linspace(at.min() - margin, at.max() + margin, points))
     ground = landscape.plane(problem, start, directions, *sides)
     paths = xr.concat(projections, xr.Variable("recipe", list(trajectories)), join="outer")
-    return xr.merge([paths, ground.rename(cost="plane_cost")]).assign_attrs({})
+    return xr.merge([paths, ground.rename(cost="plane_cost")])
 
 
 def _slopes(params, images):

@@ -104,7 +104,6 @@ def basins(results, numbers):
 def batch_sizes(results, numbers):
     assert numbers["batch_size"]["4000"]["epochs_to_half"] == np.inf
     assert last_epochs(results).tolist() == [1, 2]
-    assert np.all(results.seconds_an_epoch > 0)
     # The cost before the first step is independent of the batch size.
     first, second = results.cost.isel(epoch=0).values
     np.testing.assert_allclose(first, second, rtol=1e-5)
