@@ -53,19 +53,18 @@ def small_config(name):
     "--digit-rmsprop-rates --starts 2 --records 40"
 )
 def adaptive_edge(_, numbers):
-    assert numbers["chebyshev_adam_limit"] == pytest.approx(38)
-    assert numbers["chebyshev_rmsprop_limit"] == pytest.approx(2)
-    assert numbers["chebyshev_adam_late"][0][0] == pytest.approx(38, rel=0.05)
-    assert numbers["chebyshev_rmsprop_late"][0][0] == pytest.approx(2, rel=0.08)
-    assert numbers["chebyshev_adam_not_found"] == 0
+    adam, rmsprop = (numbers["case"][f"chebyshev_{name}"] for name in ("adam", "rmsprop"))
+    assert (adam["limit"], rmsprop["limit"]) == pytest.approx((38, 2))
+    assert adam["rate"]["0.004"]["late"][0] == pytest.approx(38, rel=0.05)
+    assert rmsprop["rate"]["0.001"]["late"][0] == pytest.approx(2, rel=0.08)
+    assert adam["not_found"] == 0
 
 
 @small("--images 100 --hidden 4 --seeds 3 --whole 2 --steps 300 --directions 32")
 def basin_volumes(results, numbers):
     """The cost is that of a network; for a quadratic cost, volumes would be exact."""
     assert numbers["parameters"] == 310
-    assert numbers["diagonal_gain"][0] > 0
-    assert numbers["Hessian_gain"][0] > 0
+    assert all(numbers["known"][name]["gain"][0] > 0 for name in ("diagonal", "Hessian"))
     measured = np.isfinite(results.log_volume.sel(known="Hessian").values)
     assert measured.tolist() == [True, True, False]
 
@@ -76,35 +75,34 @@ def basin_volumes(results, numbers):
 )
 def basins(results, numbers):
     himmelblau, rastrigin = datasets(results).values()
-    for name in ("himmelblau", "rastrigin"):
-        assert numbers[f"{name}_held_beyond_limit_most"] == 0
-        assert numbers[f"{name}_half_arrives_up_to_0"] >= 0.9
+    first, second = (numbers["case"][name] for name in ("himmelblau", "rastrigin"))
+    for at in (first, second):
+        assert at["held_beyond_limit_most"] == 0
+        assert at["momentum"]["0"]["half_arrives_up_to"] >= 0.9
     # Only the limit of the sharpest minimum is below the largest rate; momentum raises this limit.
     assert beyond(himmelblau).sum(axis=(0, 2)).tolist() == [1, 0]
     # The limits follow from the eigenvalues; those of Rastrigin's function lie within 2 %.
-    assert numbers["himmelblau_limit_least"] == pytest.approx(2 / 133.786, rel=1e-5)
-    assert numbers["himmelblau_limit_most"] == pytest.approx(2 / 80.550, rel=1e-5)
-    least, most = numbers["rastrigin_limit_least"], numbers["rastrigin_limit_most"]
+    assert first["limit_least"] == pytest.approx(2 / 133.786, rel=1e-5)
+    assert first["limit_most"] == pytest.approx(2 / 80.550, rel=1e-5)
+    least, most = second["limit_least"], second["limit_most"]
     assert 2 / (2 + 40 * np.pi**2) == pytest.approx(least, rel=1e-6)
     assert least < most < 1.02 * least
     # At half the limit, no step on Rastrigin's function is long enough to cross a maximum.
-    assert numbers["rastrigin_elsewhere_at_0.5"] == 0
-    assert numbers["himmelblau_elsewhere_at_0.9"] > numbers["himmelblau_elsewhere_at_0.5"] >= 0
-    assert numbers["himmelblau_elsewhere_with_momentum_0"] == 0
+    assert second["rate"]["0.5"]["elsewhere"] == 0
+    assert first["rate"]["0.9"]["elsewhere"] > first["rate"]["0.5"]["elsewhere"] >= 0
     # Equivalent minima are combined into one line.
-    names, first, share, limit = lines(rastrigin)
+    names, at, share, limit = lines(rastrigin)
     like = ["4 like (-0.995, 0)", "4 like (-0.995, -0.995)", "the 112 other minima"]
     assert names == ["(0, 0)", *like]
-    assert first[0] == 0
+    assert at[0] == 0
     np.testing.assert_allclose(share[0, 0].sum(), 1)
     assert limit.shape == (2, 4)
 
 
 @small("--batch-sizes 32 4000 --epochs 1 2 --rates 2 --seeds 2 --timed-epochs 1 --repeats 1")
 def batch_sizes(results, numbers):
-    assert numbers["epochs_to_half_4000"] == np.inf
+    assert numbers["batch_size"]["4000"]["epochs_to_half"] == np.inf
     assert last_epochs(results).tolist() == [1, 2]
-    assert np.all(results.seconds_an_epoch > 0)
     # The cost before the first step is independent of the batch size.
     first, second = results.cost.isel(epoch=0).values
     np.testing.assert_allclose(first, second, rtol=1e-5)
@@ -125,7 +123,7 @@ def branching(results, _):
 @small("--shares 0.5 7.0 14 --widths 64 --starts 4 --examples 2 --steps 60 --rates 0.9 2.0 2048")
 def catapult(results, numbers):
     assert numbers["two_numbers_apart"] < 1e-9
-    assert 3 <= numbers["edge_linear_64_examples_1"][0] <= 4.5
+    assert 3 <= numbers["examples"]["1"]["activation"]["linear"]["width"]["64"]["edge"][0] <= 4.5
     highest = results.highest.isel(examples=0).sel(activation="linear", share=slice(None, 1.9))
     assert (highest <= 1.05).mean() > 0.9
     assert numbers["first_doubling"] == pytest.approx(1, abs=0.01)
@@ -143,8 +141,9 @@ def central_flow(results, numbers):
         start = part.isel(step=0)
         np.testing.assert_allclose(start.center, start.cost, rtol=1e-4)
         np.testing.assert_allclose(start.plain, start.cost, rtol=1e-4)
-    assert numbers["width_4_rate_0.1_mean_median"][0] < 0.05
-    assert numbers["width_4_arrived"] == numbers["width_4_runs"] == 4
+    width_4 = numbers["case"]["width 4"]
+    assert width_4["rate"]["0.1"]["mean"]["median"][0] < 0.05
+    assert width_4["arrived"] == width_4["runs"] == 4
 
 
 @small("--modes 50 --steps 10 100")
