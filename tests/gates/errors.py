@@ -141,6 +141,7 @@ def prepare() -> dict[str, Any]:
         **{"first": gd.Metric(lambda w, data: w[0]), "pair": {"2": bowl, "3": bowl}},
         **{"masked": np.ma.array([1.0, 2.0], mask=[0, 1]), "network": gd.problems.Network((2, 1))},
         "spec": gd.Sweep(bowl, gd.axes(learning_rate=[0.1]), 8),
+        "biased": dataclasses.replace(digits, cost=lambda w, batch: jnp.sum(w[0].bias)),
         "timed": dataclasses.replace(digits, cost=lambda w, batch, *, t: t),
     }
 
