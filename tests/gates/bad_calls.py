@@ -31,7 +31,7 @@ CALLS = (
     (
         "gd.axes(learning_rate=VALUE)",
         "learning_rate",
-        "[], [nan], [0.1, inf], [0.1, 0.1], 0.1, None, 'abc', {'a': 1}, [[0.1]], [0.1, 'a'], [1j]",
+        "[], [nan], [0.1, inf], [0.1, 0.1], 0.1, None, 'abc', {'a': 1}, [[0.1]], [0.1, 'a'], (0.1, 'a'), [1j]",
     ),
     ("gd.axes(seed=VALUE)", "seed", "[-1], [0.5], [2**32], range(20_000_000)"),
     ("gd.axes(batch_size=VALUE)", "batch_size", "[0], [1.5]"),
