@@ -99,10 +99,7 @@ def test_a_dead_coordinate_gives_a_manifold_of_minima_within_the_probed_radius()
 
 def test_the_flat_length_is_the_distance_over_which_the_cost_is_constant_within_an_eighth():
     """The third and fourth derivatives along the second coordinate vanish."""
-
-    def valley(w):
-        return w[0] ** 2 + jax.nn.relu(jnp.abs(w[1]) - 0.5) ** 4
-
+    valley = lambda w: w[0] ** 2 + jax.nn.relu(jnp.abs(w[1]) - 0.5) ** 4  # noqa: E731
     result = classify(valley, np.zeros(2), key=jax.random.key(0))
     np.testing.assert_allclose(result.flat_length, 0.5, atol=0.125)
 

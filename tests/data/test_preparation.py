@@ -193,12 +193,9 @@ def test_gzip_files_with_equal_images_but_different_bytes_are_accepted(
 
 @pytest.mark.parametrize("way", ["manual", "download"])
 def test_a_terminal_shows_the_progress_of_a_preparation(way, originals, data_dir, monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
     Served(originals).install(monkeypatch)
-    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     prepare("tiny", data_dir=data_dir, manual_dir=originals if way == "manual" else None)
     displayed = sys.stderr.getvalue()
     assert re.search(r"preparing tiny: +0%.*0/12", displayed)

@@ -61,12 +61,6 @@ def test_the_hessian_of_two_factors_equals_the_formula():
     assert (eigenvalues[:, 1] >= 2).all()  # so no learning rate above 1 is stable
 
 
-def test_two_factors_accepts_another_target():
-    f = FUNCTIONS["two_factors"].f
-    assert float(f(jnp.array([1.5, 2.0]), target=3.0)) == 0
-    assert declared(from_function("two_factors").cost) == {"target": 1.0}
-
-
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("name", NAMES)
 def test_float32_is_preserved_and_agrees_with_float64(name):
