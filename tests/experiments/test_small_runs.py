@@ -150,8 +150,11 @@ def central_flow(results, numbers):
 
 @small("--modes 50 --steps 10 100")
 def decay_exponents(_, numbers):
-    assert numbers["limits"] == [2.0, 3.0]
-    assert len(numbers["exponents_1.5_0.1"]) == 2
+    low, high = numbers["capacity"].values()
+    assert (low["limit"], high["limit"]) == (2, 3)
+    for quadratic in (low, high):
+        for at in quadratic["noise"].values():
+            assert 0 < at["exponents"][0] < at["exponents"][1] < quadratic["limit"]
 
 
 @small("--epochs 2 --random-networks 16 --seeds 6")
@@ -163,7 +166,7 @@ def digits(results, numbers):
     # For six starts, the interval of the median is the range of values, of coverage 1 - 2 / 2^6.
     accuracy = results.seeds_accuracy.values[:, -1]
     expected = [np.median(accuracy), accuracy.min(), accuracy.max()]
-    np.testing.assert_allclose(numbers["seeds_test_accuracy_median"], expected, rtol=1e-6)
+    np.testing.assert_allclose(numbers["epoch"]["2"]["test_accuracy"], expected, rtol=1e-6)
     # The plotted start is the first one, computed with a different slab width.
     assert accuracy[0] == pytest.approx(float(results.test_accuracy[-1]), abs=0.05)
     for name, record in (("before", 0), ("after", -1)):
@@ -179,11 +182,9 @@ def digits(results, numbers):
     "--image-widths 4 --image-steps 20 --starts 2 --eigenvectors 1 --window 1"
 )
 def edge_models(_, numbers):
-    case = "Fashion-MNIST_rate_0.02"
-    for model in ("gradient", "central", "rod", "edge"):
-        assert numbers[f"{case}_{model}_completed"] == 2
-        assert numbers[f"{case}_{model}"][0] < 0.5
-    assert numbers[f"{case}_moved"][0] < 1e-3
+    models = numbers["case"]["Fashion-MNIST"]["rate"]["0.02"]["model"]
+    assert all(model["completed"] == 2 and model["distance"][0] < 0.5 for model in models.values())
+    assert models["moved"]["distance"][0] < 1e-3
 
 
 @small(
@@ -195,23 +196,26 @@ def edge_of_stability(results, numbers):
     # With momentum, the sharpness falls below the limit after each spike of the cost, and rises
     # again.
     limits = {"plain": [2 / 0.045, 2 / 0.06], "heavy": [3.8 / 0.06], "nesterov": [3.8 / 2.8 / 0.03]}
-    for panel, limit in limits.items():
-        np.testing.assert_allclose(numbers[f"{panel}_threshold"], limit, rtol=1e-5)
+    for panel, expected in limits.items():
         allowed = 0.02 if panel == "plain" else 0.15
-        np.testing.assert_allclose(numbers[f"{panel}_late_over_threshold"], 1, atol=allowed)
+        for at, limit in zip(numbers["case"][panel]["rate"].values(), expected, strict=True):
+            assert at["threshold"] == pytest.approx(limit, rel=1e-5)
+            assert at["late_over_threshold"][0] == pytest.approx(1, abs=allowed)
         assert np.isfinite(results[panel].sharpness).all()
     # At a learning rate of 0.045, the limit 44 exceeds the initial sharpness.
     assert np.all(results["plain"].sharpness.isel(step=0) < 44)
-    assert numbers["plain_reached_at_step"][0] > 1000
-    assert numbers["plain_cost_left_after_it"][0] < 0.6
-    assert 0 < numbers["plain_records_with_rising_cost"][0] < 0.8
+    plain = numbers["case"]["plain"]["rate"]["0.045"]
+    assert plain["reached_at_step"] > 1000
+    assert plain["cost_left_after_it"] < 0.6
+    assert 0 < plain["records_with_rising_cost"] < 0.8
     # Student's interval of two differences has a half-width of 12.706 standard errors, and the
     # standard error is half the distance between the differences.
     digits, tangent = (late_ratios(results[name].to_dataset())[0] for name in ("digits", "tangent"))
     first, second = tangent - digits
     half, mean = 12.7062 * abs(first - second) / 2, (first + second) / 2
     expected = [mean, mean - half, mean + half]
-    np.testing.assert_allclose(numbers["tangent_minus_digits"][0], expected, rtol=1e-4, atol=1e-6)
+    difference = numbers["tangent_minus_digits"]["rate"]["3"]
+    np.testing.assert_allclose(difference, expected, rtol=1e-4, atol=1e-6)
 
 
 @small("--problems parity --optimizers sgd --horizon 16 --rates 12 --starts 2 --seeds 1")
@@ -222,38 +226,38 @@ def finders(results, _):
 @small("--learned 200 --widths 8 --starts 8 --orders 2 --epochs 2 --relu-epochs 2 --resamples 20")
 def flatness(results, numbers):
     """The trace exceeds the eigenvalue, and the adaptive sharpness twice its error."""
-    assert results.right.shape == (2, 8, 2, 4800)
-    assert (results.eigenvalue_error <= 0.01 * results.eigenvalue).all()
-    assert (results.eigenvalue < results.trace).all()
-    assert (results.adaptive_error < 0.5 * results.adaptive).all()
-    assert numbers["networks"] == 16
-    assert numbers["sigmoid, 2 epochs: diverged"] == 0
+    for part in datasets(results).values():
+        assert part.right.shape == (8, 2, 4800)
+        assert (part.eigenvalue_error <= 0.01 * part.eigenvalue).all()
+        assert (part.eigenvalue < part.trace).all()
+        assert (part.adaptive_error < 0.5 * part.adaptive).all()
+    assert [recipe["diverged"] for recipe in numbers["recipe"].values()] == [0, 0]
 
 
 @small("--widths 8 --epochs 0 1 --top 6 --seeds 2")
 def gradient_anatomy(results, numbers):
-    assert numbers["seeds"] == 2
     assert numbers["dark_pixels"] == 132
-    for epoch, name in enumerate(("epoch_0", "epoch_1")):
+    for number, at in enumerate(numbers["epoch"].values()):
         # All checks of both starts; two starts are too few for an interval.
-        assert numbers[f"{name}_nudges_within_allowed_over_seeds"] == (1, -np.inf, np.inf)
-        assert numbers[f"{name}_largest_error_found"] < 0.02
-        assert numbers[f"{name}_exactly_zero"] == 8 * 132
-        stage = results.isel(stage=epoch)
+        assert at["over_seeds"]["nudges_within_allowed"] == (1, -np.inf, np.inf)
+        assert at["largest_error_found"] < 0.02
+        assert at["exactly_zero"] == 8 * 132
+        stage = results.isel(stage=number)
         shares = stage.seeds_share_of_first_layer + stage.seeds_share_of_last_layer
         np.testing.assert_allclose(shares, 1, rtol=1e-5)
         g = np.abs(stage.gradient.values)
         np.testing.assert_array_equal(g[stage.position.values], np.sort(g)[::-1][:6])
     # The start of the figures is the first one.
-    np.testing.assert_array_equal(results.seeds_cost.values[:, 0], results.cost.values)
+    np.testing.assert_array_equal(results.seeds_cost.values[0], results.cost.values)
     # Outputs near 1/2 exceed 9 of 10 targets: the mean gradient of an output bias is
     # 2 (1/2 - 1/10) 1/4 = 0.2.
     start = results.isel(stage=0)
     assert all(place.startswith("layer 2") for place in results.attrs["places"][0])
     assert np.all(start.gradient.values[start.position.values] > 0)
     assert start.gradient.values[-10:].mean() == pytest.approx(0.2, rel=0.3)
-    assert numbers["epoch_0_cost_over_seeds"][0] == pytest.approx(2.5, abs=0.3)
-    assert numbers["epoch_0_entries_holding_half_over_seeds"][0] < 80
+    over_seeds = numbers["epoch"]["0"]["over_seeds"]
+    assert over_seeds["cost"][0] == pytest.approx(2.5, abs=0.3)
+    assert over_seeds["entries_holding_half"][0] < 80
 
 
 @small("--samples 40 --digit-rate 0.4 --digit-time 8.0 --times 5")
