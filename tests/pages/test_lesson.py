@@ -646,7 +646,7 @@ def test_back_returns_to_the_step_before_with_the_language_and_the_answers(opene
     assert visit.text("#outputs-question .told") == summary
     visit.click("#languages button >> nth=1")
     assert visit.page.evaluate("() => document.documentElement.lang") == "zh"
-    assert visit.text("#course-title") == "2. \u4e00\u6b21\u56de\u7b54\u7684\u4ee3\u4ef7"
+    assert visit.text("#course-title") == "2. \u4e00\u4e2a\u56de\u7b54\u7684\u4ee3\u4ef7"
     assert visit.page.is_checked("#outputs-question input >> nth=0")
     again = opened(visit.page.evaluate("() => location.hash"))
     assert again.page.is_checked("#outputs-question input >> nth=0")
