@@ -539,7 +539,7 @@ def seeds(results, numbers):
     assert results.cost.sel(epochs=2).mean() < results.cost.sel(epochs=1).mean()
     accuracy = results.right.values.mean(axis=3)
     assert len(np.unique(accuracy[1])) > 6
-    assert numbers["accuracy_after_2"] == pytest.approx(accuracy[1].mean())
+    assert numbers["epochs"]["2"]["accuracy"][0] == pytest.approx(accuracy[1].mean())
 
 
 @small("--starts 40 --steps 300")
@@ -569,8 +569,8 @@ def slope_descent(results, numbers):
         "two_sines": (6.21730885 - 4.19659627) / 4.8,
     }
     for name, width in widths.items():
-        assert numbers[f"{name}_width_of_lowest"] == pytest.approx(width, abs=1e-8)
-        assert numbers[f"{name}_share_at_lowest"] == pytest.approx(width, abs=1 / 40)
+        assert numbers["case"][name]["width_of_lowest"] == pytest.approx(width, abs=1e-8)
+        assert numbers["case"][name]["share_at_lowest"] == pytest.approx(width, abs=1 / 40)
     # At a large rate, steps cross maxima.
     config = curve_runs.Config(functions=("two_sines",), starts=40, steps=50, caution=4.0)
     crossing = curve_runs.numbers(curve_runs.run(config))
@@ -586,7 +586,7 @@ def smoothness(results, numbers):
     # With step functions, gradients are zero and the cost is constant.
     assert numbers["gradient_norm_of_steps"] == numbers["cost_moved_by_steps"] == 0
     assert np.all(results.image_gradient_norm.sel(looked_at=0) == 0)
-    assert numbers["accuracy_at_0"][0] < 0.25
+    assert numbers["temperature"]["0"]["accuracy"][0] < 0.25
     # Gradients of single images increase before they vanish.
     median = results.image_gradient_norm.median(("image", "seed"))
     hot, warm, cool, cold = (float(median.sel(looked_at=t)) for t in (10, 1, 0.05, 0.0001))
@@ -627,10 +627,11 @@ def steepest_descent(results, numbers):
         expected = length * np.cos(surface.angle.values - toward)
         np.testing.assert_allclose(surface.slope, expected, atol=1e-5)
     for name, saddles, minima in (("himmelblau", 4, 4), ("six_hump_camel", 7, 6)):
-        assert numbers[f"{name}_saddles"] == numbers[f"{name}_saddles_on_border"] == saddles
+        surface = numbers["case"][name]
+        assert surface["saddles"] == surface["saddles_on_border"] == saddles
         # At a small rate, every start converges.
-        assert numbers[f"{name}_diverged_0.1"] == numbers[f"{name}_not_arrived_0.1"] == 0
-        shares = numbers[f"{name}_share_by_minimum"]
+        assert surface["rate"]["0.1"]["diverged"] == surface["rate"]["0.1"]["not_arrived"] == 0
+        shares = surface["share_by_minimum"]
         assert len(shares) == minima
         assert min(shares) > 0.05
         assert sum(shares) == pytest.approx(1)
@@ -639,8 +640,8 @@ def steepest_descent(results, numbers):
     partner = [int(np.argmin(np.linalg.norm(places + place, axis=1))) for place in places]
     assert np.array_equal(np.array(partner)[end], end[::-1, ::-1])
     # A large rate changes the end points; the term x^6 makes large x unstable.
-    assert numbers["himmelblau_elsewhere_0.9"] > 0.1
-    assert numbers["six_hump_camel_diverged_0.9"] > 0.1
+    assert numbers["case"]["himmelblau"]["rate"]["0.9"]["elsewhere"] > 0.1
+    assert numbers["case"]["six_hump_camel"]["rate"]["0.9"]["diverged"] > 0.1
     # Above its stability limit, no start ends in the sharpest minimum, (-3.779, -3.283), whose
     # largest eigenvalue is 133.786.
     settings: dict = {"side": 30, "steps": 600, "rates": (0.1, 1.05), "paths": 2, "points": 2}
