@@ -154,43 +154,38 @@ def trainability(clock, config):
     side = max(16, round(128 * np.sqrt(config.scale)))
     rates = np.geomspace(1e-2, 1e2, side)
     with jax.enable_x64(True):
-        keys = jax.random.split(jax.random.key(0), 3)
-        inputs = jax.random.normal(keys[0], (72, 8), jnp.float64)
-        targets = jax.random.normal(keys[1], (72, 1), jnp.float64)
+        key_x, key_y, key_start = jax.random.split(jax.random.key(0), 3)
+        data = jax.random.normal(key_x, (72, 8)), jax.random.normal(key_y, (72, 1))
 
         def init(_key):
-            first, second = jax.random.split(keys[2])
-            return {
-                "first": jax.random.normal(first, (8, 8), jnp.float64) / np.sqrt(8),
-                "second": jax.random.normal(second, (1, 8), jnp.float64) / 8,
-            }
+            key_first, key_second = jax.random.split(key_start)
+            first = jax.random.normal(key_first, (8, 8)) / np.sqrt(8)
+            return first, jax.random.normal(key_second, (1, 8)) / 8
 
         def cost(params, batch):
-            hidden = jnp.tanh(params["first"] @ batch[0].T)
-            return jnp.mean((params["second"] @ hidden - batch[1].T) ** 2)
+            first, second = params
+            return jnp.mean((second @ jnp.tanh(first @ batch[0].T) - batch[1].T) ** 2)
+
+        def scaled(gradient, rates):
+            return jax.tree.map(lambda g, rate: -rate * g, gradient, rates)
 
         def two_rates(first, second):
-            def update(updates, state, params=None):
-                rate = {"first": first, "second": second}
-                return jax.tree.map(lambda g, r: -r * g, updates, rate), state
+            return optax.stateless(lambda gradient, _: scaled(gradient, (first, second)))
 
-            return optax.GradientTransformation(optax.init_empty_state, update)
-
-        problem = gd.Problem(init=init, cost=cost, data=(inputs, targets))
+        problem = gd.Problem(init=init, cost=cost, data=data)
         axes = gd.axes(first=rates, second=rates)
 
         def ours():
             runs = gd.sweep(problem, axes, 100, make_optimizer=two_rates, record_every=100)
             return runs.cost.values
 
-        first, second = (jnp.asarray(a.ravel()) for a in np.meshgrid(rates, rates, indexing="ij"))
+        pairs = tuple(jnp.asarray(a.ravel()) for a in np.meshgrid(rates, rates, indexing="ij"))
 
         @jax.jit
         @jax.vmap
-        def step(params, first, second):
-            value, gradient = jax.value_and_grad(cost)(params, (inputs, targets))
-            rate = {"first": first, "second": second}
-            return jax.tree.map(lambda w, g, r: w - r * g, params, gradient, rate), value
+        def step(params, rates):
+            value, gradient = jax.value_and_grad(cost)(params, data)
+            return optax.apply_updates(params, scaled(gradient, rates)), value
 
         start = jax.tree.map(
             lambda a: jnp.broadcast_to(a, (side * side, *a.shape)), init(jax.random.key(0))
@@ -199,7 +194,7 @@ def trainability(clock, config):
         def stepwise():
             params = start
             for _ in range(100):
-                params, value = step(params, first, second)
+                params, value = step(params, pairs)
                 np.asarray(value)  # the cost is read at every step
             return params
 
