@@ -169,14 +169,12 @@ def end_points(surface: xr.Dataset) -> dict:
         "share_by_minimum": [np.mean(small == k) for k in range(surface.sizes["minimum_number"])],
         "rate": {
             f"{rate:g}": {
-                "learning_rate": learning_rate,
+                "learning_rate": float(surface.learning_rate.sel(rate=rate)),
                 "elsewhere": np.mean(end != small),
                 "diverged": np.mean(end == NoMinimum.DIVERGED),
                 "not_arrived": np.mean(end == NoMinimum.NOT_ARRIVED),
             }
-            for rate, end, learning_rate in zip(
-                surface.rate.values, surface.end.values, surface.learning_rate.values, strict=True
-            )
+            for rate, end in zip(surface.rate.values, surface.end.values, strict=True)
         },
     }
 
@@ -236,24 +234,17 @@ def directions(tree: xr.DataTree) -> Figure:
 def plot(tree: xr.DataTree) -> dict:
     """Draw slopes in all directions, paths, and maps of the end points."""
     by_name = datasets(tree)
+    parts = ("x", "y", "cost", "minimum", "saddle", "maximum")
     grids = {
-        name: surfaces.Surface(
-            title=surface.formula,
-            x=surface.x.values,
-            y=surface.y.values,
-            cost=surface.cost.values,
-            minima=surface.minimum.values,
-            saddles=surface.saddle.values,
-            maxima=surface.maximum.values,
-        )
+        name: Surface(surface.formula, *(surface[part].values for part in parts))
         for name, surface in by_name.items()
     }
     figures: dict = {"directions": directions(tree), "basins": basins(by_name, grids)}
     for name, surface in by_name.items():
         arrows = {"field_at": surface.field_at.values, "field": surface.field.values}
         ends = surface.path_end.values
-        figure = surfaces.paths(grids[name], surface.path.values, ends, **arrows).figure
-        figures[f"paths_{name}"] = figure
+        axes = surfaces.paths(grids[name], surface.path.values, ends, **arrows)
+        figures[f"paths_{name}"] = axes.figure
     return figures
 
 
