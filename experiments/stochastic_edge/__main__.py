@@ -208,12 +208,12 @@ def of_sampling(part: xr.Dataset) -> dict:
     def late(at):
         return {name: triple(at[name]) for name in ("batch", "ratios", "whole")}
 
-    averages = ("path_batch", "stationary", "additive", "limit_shuffled", "limit_replacement")
     bound = part.stationary * part.along_hessian**2 / part.distance_hessian
     sign = -1 if part.sampling == "shuffled" else 1
     return {
         **nested(part, "learning_rate", late),
-        **{name: triple(part[name]) for name in averages},
+        **{name: triple(part[name]) for name in ("path_batch", "stationary", "additive")},
+        "limit": {way: triple(part[f"limit_{way}"]) for way in SAMPLINGS},
         "diverged": int(part.diverged.sum()),
         "bound": triple(bound),
         "bound_holds": bool((bound <= part.path_batch * 1.001).all()),
