@@ -10,7 +10,6 @@ exceeds this limit.
 
 from dataclasses import dataclass
 from functools import partial
-from itertools import product
 
 import numpy as np
 import xarray as xr
@@ -89,9 +88,7 @@ def scaled_peaks(config: Config, capacity: float, steps: int) -> Float[np.ndarra
 
 def run(config: Config) -> xr.Dataset:
     """Return expected final costs for all capacities, noises, numbers of steps and decays."""
-    peaks = np.array(
-        [[scaled_peaks(config, b, n) for n in config.steps] for b in config.capacities]
-    )
+    peaks = [[scaled_peaks(config, b, n) for n in config.steps] for b in config.capacities]
     costs = [
         [
             [power_decay_costs(config, b, noise, *at) for at in zip(config.steps, row, strict=True)]
@@ -101,10 +98,7 @@ def run(config: Config) -> xr.Dataset:
     ]
     dims = ("capacity", "noise", "horizon", "exponent", "scaled_peak")
     return xr.Dataset(
-        {
-            "peak": (("capacity", "horizon", "scaled_peak"), peaks),
-            "cost": (dims, costs),
-        },
+        {"peak": (("capacity", "horizon", "scaled_peak"), peaks), "cost": (dims, costs)},
         {
             "capacity": list(config.capacities),
             "noise": list(config.noises),
@@ -118,24 +112,20 @@ def vertex(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> tuple[floa
     """Return the position and the value of the minimum of a parabola.
 
     The parabola passes through the lowest point and its two neighbors. If this point has only one
-    neighbor, if a value is not finite, or if the parabola has no minimum, the position and the
-    value of the lowest point are returned.
+    neighbor, its position and value are returned.
     """
     i = int(np.argmin(y))
-    if not 0 < i < len(x) - 1 or not np.isfinite(y[i - 1 : i + 2]).all():
+    if not 0 < i < len(x) - 1:
         return float(x[i]), float(y[i])
     a, b, c = np.polyfit(x[i - 1 : i + 2] - x[i], y[i - 1 : i + 2], 2)
-    if a <= 0:
-        return float(x[i]), float(y[i])
     return float(x[i] - b / (2 * a)), float(c - b**2 / (4 * a))
 
 
 def tuned(
     peaks: Float[np.ndarray, " peaks"], costs: Float[np.ndarray, "exponents peaks"]
-) -> Float[np.ndarray, "exponents 2"]:
-    """Return the best peak rate and the cost at this rate, for each exponent."""
-    best = [vertex(np.log(peaks), row) for row in costs]
-    return np.array([(np.exp(x), y) for x, y in best])
+) -> Float[np.ndarray, " exponents"]:
+    """Return the cost at the best peak rate, for each exponent."""
+    return np.array([vertex(np.log(peaks), row)[1] for row in costs])
 
 
 def best_exponent(exponents: np.ndarray, peaks: np.ndarray, costs: np.ndarray) -> float:
@@ -143,7 +133,7 @@ def best_exponent(exponents: np.ndarray, peaks: np.ndarray, costs: np.ndarray) -
 
     Costs are interpolated by parabolas in the logarithms of the rate and of the exponent.
     """
-    return float(np.exp(vertex(np.log(exponents), tuned(peaks, costs)[:, 1])[0]))
+    return float(np.exp(vertex(np.log(exponents), tuned(peaks, costs))[0]))
 
 
 def best_exponents(dataset: xr.Dataset) -> xr.DataArray:
@@ -160,17 +150,20 @@ def numbers(dataset: xr.Dataset) -> dict:
     at_end = (lowest == 0) | (lowest == dataset.sizes["scaled_peak"] - 1)
     setting = dataset.cost.argmin(["exponent", "scaled_peak"])
     largest = dataset.peak.isel(scaled_peak=setting["scaled_peak"]).max(["capacity", "noise"])
-    summary: dict = {"limits": (2 * dataset.capacity - 1).values.tolist()}
-    for b, noise in product(dataset.capacity.values, dataset.noise.values):
-        rows = best.sel(capacity=b, noise=noise)
-        summary[f"exponents_{b:g}_{noise:g}"] = rows.values.tolist()
-    excess = []
+    capacities = {}
     for b in dataset.capacity.values:
         one = dataset.sel(capacity=b).isel(noise=0, horizon=0)
-        costs = tuned(one.peak.values, one.cost.values)[:, 1]
-        excess.append(float(np.interp(2 * b - 1, one.exponent, costs) / costs.min() - 1))
-    return summary | {
-        "excess_at_limit": excess,
+        costs = tuned(one.peak.values, one.cost.values)
+        capacities[f"{b:g}"] = {
+            "limit": float(2 * b - 1),
+            "noise": {
+                f"{noise:g}": {"exponents": best.sel(capacity=b, noise=noise).values.tolist()}
+                for noise in dataset.noise.values
+            },
+            "excess_at_limit": float(np.interp(2 * b - 1, one.exponent, costs) / costs.min() - 1),
+        }
+    return {
+        "capacity": capacities,
         "largest_tuned_peaks": largest.values.tolist(),
         "peaks_at_an_end": int(at_end.sum()),
     }

@@ -13,6 +13,7 @@ above 1, and not established if the interval contains 1.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -51,7 +52,6 @@ class Config:
     """Descents to compare with the flows."""
 
     rates: tuple[float, ...] = (0.2, 0.3)  # learning rates of the swish network
-    width: int = 16  # number of neurons in each hidden layer of the swish network
     samples: int = 128  # number of random samples for the swish network
     steps: int = 400  # number of steps of each descent of the swish network
     digits: int = 100  # number of training images of digits
@@ -69,7 +69,6 @@ class Config:
     stride: int = 2  # number of steps between records, and in an interval of the central flow
     window: int = 5  # records on both sides that are searched for the nearest center of descent
     moved: float = 1e-6  # distance of the second start from the first, relative to its norm
-    tolerance: float = 1e-4  # relative tolerance of the solver of the flows
     solver_steps: int = 10  # maximum number of solver steps of a rod or edge flow per step
 
 
@@ -93,7 +92,7 @@ def cases(config: Config) -> dict[str, tuple]:
     pixels = strided(pixels, config.image_stride)
     images = image_regression(pixels, config.image_widths, config.images, init_scale=scale)
     return {
-        "swish": (random_targets(config.width, config.samples), config.rates, config.steps),
+        "swish": (random_targets(16, config.samples), config.rates, config.steps),
         "digits": (digits, config.digit_rates, config.digit_steps),
         "Fashion-MNIST": (images, config.image_rates, config.image_steps),
     }
@@ -104,124 +103,109 @@ def compare(config: Config, problem: gd.Problem, rates, steps: int) -> xr.Datase
 
     Returns:
         relative distances, amplitudes, products of rate and curvature, whether runs were completed,
-        and processor times.
+        and processor times in seconds.
     """
-    keys = gd.run_keys(0, np.arange(config.starts))
-    lanes = (
-        jnp.repeat(jnp.asarray(rates), config.starts),
-        jnp.tile(keys.init, len(rates)),
-        jnp.tile(keys.probes, len(rates)),
-        jnp.zeros(len(rates) * config.starts),
-    )
-    outputs = {
-        name: compiled(flow(config, name, steps), problem, lanes)(lanes, problem) for name in FLOWS
-    }
-    descend = compiled(descent(config, steps), problem, lanes)
-    known, _ = descend(lanes, problem)
-    outputs["moved"] = descend((*lanes[:3], jnp.full_like(lanes[3], config.moved)), problem)
-    dims, at = ("learning_rate", "seed"), ("learning_rate", "seed", "step")
+    keys = gd.run_keys(0, np.tile(np.arange(config.starts), len(rates)))
+    lanes = jnp.repeat(jnp.asarray(rates), config.starts), keys.init, keys.probes
+    known, _ = timed(partial(descent, config, steps, 0.0), problem, lanes)
+    models: list[Callable] = [partial(flow, config, steps, name) for name in FLOWS]
+    models.append(partial(descent, config, steps, config.moved))
+    paths, seconds = zip(*(timed(model, problem, lanes) for model in models), strict=True)
+    distances = [
+        [
+            np.where(completed, relative_distances(centers, reference, config.window), np.inf)
+            for centers, completed, reference in zip(
+                path.centers, path.completed, known.centers, strict=True
+            )
+        ]
+        for path in paths
+    ]
 
     def shaped(values):
         values = np.asarray(values)
-        return values.reshape(len(rates), config.starts, *values.shape[1:])
+        return values.reshape(-1, len(rates), config.starts, *values.shape[2:])
 
-    variables: dict = {"descent_amplitude": (at, shaped(known.amplitude))}
-    for name, (path, seconds) in outputs.items():
-        pairs = zip(path.centers, known.centers, path.completed, strict=True)
-        distances = [
-            np.where(completed, relative_distances(centers, reference, config.window), np.inf)
-            for centers, reference, completed in pairs
-        ]
-        variables |= {
-            f"{name}_distance": (at, shaped(distances)),
-            f"{name}_amplitude": (at, shaped(path.amplitude)),
-            f"{name}_product": (at, shaped(path.product)),
-            f"{name}_completed": (dims, shaped(path.completed)),
-            f"{name}_seconds": seconds,
-        }
+    dims = ("model", "learning_rate", "seed", "step")
     steps_recorded = config.stride * np.arange(known.amplitude.shape[1])
-    return xr.Dataset(variables, {"learning_rate": list(rates), "step": steps_recorded})
+    return xr.Dataset(
+        {
+            "distance": (dims, shaped(distances)),
+            "amplitude": (dims, shaped([path.amplitude for path in paths])),
+            "product": (dims, shaped([path.product for path in paths])),
+            "completed": (dims[:-1], shaped([path.completed for path in paths])),
+            "seconds": ("model", list(seconds)),
+            "descent_amplitude": (dims[1:], shaped([known.amplitude])[0]),
+        },
+        {"model": list(LABELS), "learning_rate": list(rates), "step": steps_recorded},
+    )
 
 
-def compiled(one: Callable, problem: gd.Problem, lanes: tuple) -> Callable:
-    """Return a function that returns the paths of all lanes, and the processor time in seconds.
+def timed(model: Callable, problem: gd.Problem, lanes: tuple) -> tuple[Path, float]:
+    """Return the paths of all lanes, and the processor time in seconds, without compilation.
 
     The lanes are computed one after another, since in a batch, runs would wait for the one whose
     solver takes the most steps.
     """
 
     def every(lanes, problem):
-        return jax.lax.map(lambda lane: one(*lane, problem), lanes)
+        return jax.lax.map(lambda lane: model(*lane, problem), lanes)
 
     program = jax.jit(every).lower(lanes, problem).compile()
-
-    def timed(lanes, problem):
-        start = time.process_time()
-        paths = jax.block_until_ready(program(lanes, problem))
-        seconds = time.process_time() - start
-        return jax.tree.map(np.asarray, paths), seconds
-
-    return timed
+    start = time.process_time()
+    paths = jax.block_until_ready(program(lanes, problem))
+    seconds = time.process_time() - start
+    return jax.tree.map(np.asarray, paths), seconds
 
 
-def descent(config: Config, steps: int) -> Callable:
-    """Return a function that returns the path of a descent, with NaN as products.
+def descent(config: Config, steps: int, moved: float, rate, key_init, key_probe, problem) -> Path:
+    """Return the path of a descent, with NaN as products.
 
     The amplitude is the length of the alternating part (w_{t-1} - 2 w_t + w_{t+1}) / 4.
     """
+    w, unravel = ravel_pytree(problem.init(key_init))
+    u = jax.random.normal(key_probe, w.shape, w.dtype)
+    w += moved * jnp.linalg.norm(w) * u / jnp.linalg.norm(u)
 
-    def one(rate, key_init, key_probe, moved, problem):
-        w, unravel = ravel_pytree(problem.init(key_init))
-        u = jax.random.normal(key_probe, w.shape, w.dtype)
-        w += moved * jnp.linalg.norm(w) * u / jnp.linalg.norm(u)
+    def step(_number, points):
+        now = points[1]
+        g = ravel_pytree(value_and_gradient(problem, unravel(now))[1])[0]
+        return now, now - rate * g
 
-        def step(_number, points):
-            now = points[1]
-            g = ravel_pytree(value_and_gradient(problem, unravel(now))[1])[0]
-            return now, now - rate * g
+    def record(points, _):
+        before, now = points
+        _, after = step(0, points)
+        outputs = (before + 2 * now + after) / 4, jnp.linalg.norm(before - 2 * now + after) / 4
+        return jax.lax.fori_loop(0, config.stride, step, points), outputs
 
-        def record(points, _):
-            before, now = points
-            _, after = step(0, points)
-            outputs = (before + 2 * now + after) / 4, jnp.linalg.norm(before - 2 * now + after) / 4
-            return jax.lax.fori_loop(0, config.stride, step, points), outputs
-
-        _, second = step(0, (w, w))
-        # The point before the start is chosen such that the center at step 0 is (w_0 + w_1) / 2.
-        length = steps // config.stride + 1
-        _, (centers, amplitudes) = jax.lax.scan(record, (second, w), length=length)
-        bounded = jnp.all(jnp.isfinite(centers))
-        return Path(centers, amplitudes, jnp.full(length, jnp.nan), bounded)
-
-    return one
+    _, second = step(0, (w, w))
+    # The point before the start is chosen such that the center at step 0 is (w_0 + w_1) / 2.
+    length = steps // config.stride + 1
+    _, (centers, amplitudes) = jax.lax.scan(record, (second, w), length=length)
+    bounded = jnp.all(jnp.isfinite(centers))
+    return Path(centers, amplitudes, jnp.full(length, jnp.nan), bounded)
 
 
-def flow(config: Config, name: str, steps: int) -> Callable:
-    """Return a function that returns the path of a flow."""
-    intervals, rtol = steps // config.stride, config.tolerance
-
-    def one(rate, key_init, _key_probe, _moved, problem):
-        w, end_time = problem.init(key_init), rate * steps
-        options = {"intervals": intervals, "rtol": rtol}
-        if name == "gradient":
-            times = end_time / intervals * jnp.arange(intervals + 1)
-            result = gradient_flow(problem, w, times=times, rtol=rtol)
-            amplitude = curvature = jnp.zeros(intervals + 1)
-        elif name == "central":
-            eigenvectors = config.eigenvectors
-            result = central_flow(problem, w, rate, end_time, eigenvectors=eigenvectors, **options)
-            amplitude = jnp.sqrt(jnp.trace(result.covariance, axis1=1, axis2=2))
-            curvature = result.eigenvalues[:, 0]
-        else:
-            oscillating, max_steps = OSCILLATING[name], config.solver_steps * steps
-            result = oscillating(problem, w, rate, end_time, max_steps=max_steps, **options)
-            amplitude, curvature = result.amplitude, result.curvature
-        centers = jax.vmap(lambda p: ravel_pytree(p)[0])(result.params)
-        completed = result.status == FlowStatus.COMPLETED
-        completed &= jnp.all(jnp.isfinite(centers))
-        return Path(centers, amplitude, rate * curvature, completed)
-
-    return one
+def flow(config: Config, steps: int, name: str, rate, key_init, _key_probe, problem) -> Path:
+    """Return the path of a flow."""
+    w, end_time, intervals = problem.init(key_init), rate * steps, steps // config.stride
+    rtol = 1e-4  # relative tolerance of the solver
+    options: dict = {"intervals": intervals, "rtol": rtol}
+    if name == "gradient":
+        times = end_time / intervals * jnp.arange(intervals + 1)
+        result = gradient_flow(problem, w, times=times, rtol=rtol)
+        amplitude = curvature = jnp.zeros(intervals + 1)
+    elif name == "central":
+        options |= {"eigenvectors": config.eigenvectors}
+        result = central_flow(problem, w, rate, end_time, **options)
+        amplitude = jnp.sqrt(jnp.trace(result.covariance, axis1=1, axis2=2))
+        curvature = result.eigenvalues[:, 0]
+    else:
+        options |= {"max_steps": config.solver_steps * steps}
+        result = OSCILLATING[name](problem, w, rate, end_time, **options)
+        amplitude, curvature = result.amplitude, result.curvature
+    centers = jax.vmap(lambda p: ravel_pytree(p)[0])(result.params)
+    completed = (result.status == FlowStatus.COMPLETED) & jnp.all(jnp.isfinite(centers))
+    return Path(centers, amplitude, rate * curvature, completed)
 
 
 def relative_distances(
@@ -252,44 +236,51 @@ def run(config: Config) -> xr.DataTree:
     return xr.DataTree.from_dict({name: compare(config, *case) for name, case in chosen.items()})
 
 
-def typical(distance: xr.DataArray) -> np.ndarray:
-    """Return median distances over the second half of the steps, omitting NaN.
+def typical(runs: xr.Dataset) -> dict[str, np.ndarray]:
+    """Return median distances over the second half of the steps, by model and start.
 
-    They are +inf for runs that were not completed.
+    Distances of NaN are omitted. The medians are +inf for runs that were not completed.
     """
-    values = distance.transpose(..., "step").values
-    return np.nanmedian(values[..., values.shape[-1] // 2 :], axis=-1)
+    half = runs.distance.isel(step=slice(runs.sizes["step"] // 2, None))
+    return dict(zip(LABELS, half.median("step").values, strict=True))
 
 
 def numbers(tree: xr.DataTree) -> dict:
-    """Return distances, their ratios to those of the central flow, counts and times.
+    """Return distances, their ratios, counts and processor times.
 
-    The counts are numbers of runs that were completed, reached the edge, or have a distance above
-    that of the second descent. For runs that start below the edge, the ratios of the rod flow are
-    listed. The times are processor times in seconds.
+    The ratios are those of a model's distance to that of the central flow, and of the distance of
+    the rod flow to the model's. The counts are numbers of runs that were completed, reached the
+    edge, or have a distance above that of the second descent. For runs that start below the edge,
+    the ratios of the rod flow to the central flow are listed.
     """
-    summary: dict = {}
+    cases = {}
     for name, part in datasets(tree).items():
-        for index, rate in enumerate(part.learning_rate.values):
-            at, label = part.isel(learning_rate=index), f"{name}_rate_{rate:g}"
-            rows = {model: typical(at[f"{model}_distance"]) for model in LABELS}
-            for model, distances in rows.items():
-                summary |= {
-                    f"{label}_{model}": median(distances)[:3],
-                    f"{label}_{model}_to_central": ratio(distances, rows["central"]),
-                    f"{label}_rod_to_{model}": ratio(rows["rod"], distances),
-                    f"{label}_{model}_above_floor": int(np.sum(distances > rows["moved"])),
-                    f"{label}_{model}_completed": int(at[f"{model}_completed"].sum()),
-                }
-            below = (at.central_product.isel(step=0) < AT_EDGE).values
-            from_below = (rows["rod"] / rows["central"])[below]
-            summary |= {
-                f"{label}_at_edge": int((at.rod_product.max("step") > AT_EDGE).sum()),
-                f"{label}_rod_to_central_from_below": from_below.tolist(),
+        rates = {}
+        for rate in part.learning_rate.values:
+            at = part.sel(learning_rate=rate)
+            rows = typical(at)
+            below = (at["product"].sel(model="central").isel(step=0) < AT_EDGE).values
+            reached = at["product"].sel(model="rod").max("step") > AT_EDGE
+            rates[f"{rate:g}"] = {
+                "model": {
+                    model: {
+                        "distance": median(distances)[:3],
+                        "ratio_to_central": ratio(distances, rows["central"]),
+                        "ratio_of_rod": ratio(rows["rod"], distances),
+                        "above_floor": int(np.sum(distances > rows["moved"])),
+                        "completed": int(at.completed.sel(model=model).sum()),
+                    }
+                    for model, distances in rows.items()
+                },
+                "at_edge": int(reached.sum()),
+                "rod_to_central_from_below": (rows["rod"] / rows["central"])[below].tolist(),
             }
-        for model in LABELS:
-            summary[f"{name}_{model}_processor_seconds"] = float(part[f"{model}_seconds"])
-    return summary
+        seconds = zip(LABELS, part.seconds.values.tolist(), strict=True)
+        cases[name] = {
+            "rate": rates,
+            "model": {model: {"processor_seconds": each} for model, each in seconds},
+        }
+    return {"case": cases}
 
 
 def ratio(values: np.ndarray, reference: np.ndarray) -> list[float] | None:
@@ -309,12 +300,11 @@ def example(run: xr.Dataset, title: str) -> Figure:
     left, middle, right = figure.subplots(1, 3)
     middle.plot(step, run.descent_amplitude, color=BLACK, linewidth=0.7, label="descent")
     for model, (label, color) in LABELS.items():
-        distance = run[f"{model}_distance"]
-        left.plot(step, distance.where(abs(distance) < float("inf")), color=color, label=label)
+        path = run.sel(model=model)
+        left.plot(step, path.distance.where(np.isfinite(path.distance)), color=color, label=label)
         if model in ("central", "rod", "edge"):
-            amplitude = run[f"{model}_amplitude"]
-            middle.plot(step, amplitude.where(amplitude > 0), color=color, label=label)
-            right.plot(step, run[f"{model}_product"], color=color, label=label)
+            middle.plot(step, path.amplitude.where(path.amplitude > 0), color=color, label=label)
+            right.plot(step, path["product"], color=color, label=label)
     right.axhline(2, color=BLACK, linestyle=":", linewidth=1)
     for axes, name in (
         (left, "distance of centers / distance from the start"),
@@ -332,11 +322,9 @@ def example(run: xr.Dataset, title: str) -> Figure:
 def plot(tree: xr.DataTree) -> dict:
     """Draw distances for all starts, and a run of the first case at its last rate."""
     rows = {
-        f"{name}, η = {rate:g}": {
-            model: typical(part[f"{model}_distance"].isel(learning_rate=index)) for model in LABELS
-        }
+        f"{name}, η = {rate:g}": typical(part.sel(learning_rate=rate))
         for name, part in datasets(tree).items()
-        for index, rate in enumerate(part.learning_rate.values)
+        for rate in part.learning_rate.values
     }
     figure, axes = dots_per_start(rows, LABELS)
     axes.set_xlabel("distance of centers / distance from the start, median over time")

@@ -54,7 +54,6 @@ class Config:
     # approximate number of records of each descent. An odd number of steps between records resolves
     # the oscillation of period 2 of full-batch descent on the digits
     records: int = 100
-    tolerance: float = 0.01  # relative tolerance of the computed sharpness
 
 
 def tangent_outputs(problem: gd.Problem) -> gd.Problem:
@@ -76,7 +75,7 @@ def sharpness_records(
 ) -> xr.Dataset:
     """Return cost, sharpness and stability threshold of descents, by rate and start."""
     grid = gd.axes(learning_rate=rates, seed=range(config.seeds))
-    metrics = {"sharpness": sharpness_metric(problem, rtol=config.tolerance)}
+    metrics = {"sharpness": sharpness_metric(problem, rtol=0.01)}
     options: dict = {"record_every": max(1, steps // config.records), "metrics": metrics}
     runs = gd.sweep(problem, grid, steps, make_optimizer=optimizer, **options)
     threshold = stability_threshold(runs.learning_rate.values, optimizer)
@@ -104,84 +103,83 @@ def run(config: Config) -> xr.DataTree:
 
 
 def late_ratios(part: xr.Dataset) -> np.ndarray:
-    """Return the ratio of the sharpness at the end to its limit, [rates, seeds].
+    """Return the ratio of the sharpness at the end to its limit, by rate and start.
 
     The ratio is the median over the last quarter of the records; +inf if the run diverged, and NaN
     if no sharpness was found there.
     """
-    ratio = (part.sharpness / part.threshold).values
-    late = ratio[..., -ratio.shape[-1] // 4 :]
-    measured = np.any(~np.isnan(late), axis=-1)
-    middle = np.nanmedian(np.where(measured[..., None], late, 0), axis=-1)
-    diverged = part.diverged_at.values >= 0
-    return np.where(diverged, np.inf, np.where(measured, middle, np.nan))
+    late = part.sharpness.isel(step=slice(-part.sizes["step"] // 4, None)) / part.threshold
+    return late.median("step").where(part.diverged_at < 0, np.inf).values
 
 
-def late_statistics(part: xr.Dataset) -> dict:
-    """Return final sharpness, and the cost after the limit is reached, for each rate."""
-    ratios = (part.sharpness / part.threshold).values
-    records, last = ratios.shape[-1], ratios.shape[-1] - 1
-    rows = []
-    for index, (ratio, cost) in enumerate(zip(ratios, part.cost.values, strict=True)):
-        late = median(late_ratios(part)[index])
-        # The limit can be reached from below or from above, since a start may be above it.
-        at_limit = np.abs(ratio - 1) < 0.02
-        first = {seed: int(np.argmax(at)) for seed, at in enumerate(at_limit) if at.any()}
-        left = [np.min(cost[seed, -records // 10 :]) / cost[seed, at] for seed, at in first.items()]
-        rises = [np.mean(np.diff(cost[seed, at:]) > 0) for seed, at in first.items() if at < last]
-        rows.append(
-            {
-                "rates": float(part.learning_rate[index]),
-                "threshold": float(part.threshold[index]),
-                "late_over_threshold": late.value,
-                "late_over_threshold_interval": [late.low, late.high],
-                "reached_at_step": _median([part.step.values[at] for at in first.values()]),
-                "cost_left_after_it": _median(left),
-                "records_with_rising_cost": _median(rises),
-            }
-        )
-    return {name: [row[name] for row in rows] for name in rows[0]}
+def statistics(part: xr.Dataset) -> dict:
+    """Return final sharpness, and the cost after the limit is reached, for one rate."""
+    steps = part.step.values
+    # The limit can be reached from below or from above, since a start may be above it.
+    at_limit = (abs(part.sharpness / part.threshold - 1) < 0.02).values
+    reaches = at_limit.any(axis=1)
+    costs, first = part.cost.values[reaches], at_limit[reaches].argmax(axis=1)
+    after = [cost[at:] for cost, at in zip(costs, first, strict=True) if at < len(steps) - 1]
+    least = costs[:, -len(steps) // 10 :].min(axis=1)
+    return {
+        "threshold": float(part.threshold),
+        "late_over_threshold": median(late_ratios(part))[:3],
+        "reached_at_step": _median(steps[first]),
+        "cost_left_after_it": _median(least / costs[np.arange(len(first)), first]),
+        "records_with_rising_cost": _median([np.mean(np.diff(cost) > 0) for cost in after]),
+        "cost_at_end": float(np.median(part.cost[:, -1])),
+    }
 
 
 def _median(values):
-    return float(np.median(values)) if values else None
+    return float(np.median(values)) if len(values) else None
 
 
 def numbers(tree: xr.DataTree) -> dict:
-    """Return statistics of the ratio of sharpness to its limit, for each panel."""
-    summary: dict = {}
-    for prefix, part in datasets(tree).items():
-        summary |= {f"{prefix}_{name}": value for name, value in late_statistics(part).items()}
-        summary[f"{prefix}_sharpness_at_start"] = float(part.sharpness.isel(step=0).median())
-        summary[f"{prefix}_cost_at_end"] = part.cost.isel(step=-1).median("seed").values.tolist()
-    bounded, free = (late_ratios(datasets(tree)[name]) for name in ("digits", "tangent"))
-    summary["tangent_minus_digits"] = [
-        paired(a, b)[:3] if np.sum(np.isfinite(a) & np.isfinite(b)) > 1 else None
-        for a, b in zip(bounded, free, strict=True)
-    ]
-    return summary
+    """Return statistics of the ratio of sharpness to its limit, for each panel and rate."""
+    panels = datasets(tree)
+    cases: dict = {
+        name: {
+            "sharpness_at_start": float(panel.sharpness.isel(step=0).median()),
+            "rate": {
+                f"{rate:g}": statistics(panel.sel(learning_rate=rate))
+                for rate in panel.learning_rate.values
+            },
+        }
+        for name, panel in panels.items()
+    }
+    bounded, free = (late_ratios(panels[name]) for name in ("digits", "tangent"))
+    differences = {
+        rate: paired(a, b)[:3] if np.sum(np.isfinite(a) & np.isfinite(b)) > 1 else None
+        for rate, a, b in zip(cases["digits"]["rate"], bounded, free, strict=True)
+    }
+    return {"case": cases, "tangent_minus_digits": {"rate": differences}}
 
 
-def edge(panels: Mapping[str, xr.Dataset]) -> Figure:
-    """Draw sharpness with dashed limits, and the cost below it, of one start per title."""
-    figure = Figure(figsize=(1.0 + 4.6 * len(panels), 7.6))
-    grid = figure.subplots(
-        2, len(panels), sharex="col", squeeze=False, gridspec_kw={"height_ratios": [3, 2]}
-    )
-    for (top, bottom), (title, panel) in zip(grid.T, panels.items(), strict=True):
-        _draw_sharpness(top, panel)
-        top.set_title(title)
-        rates, limits = panel.learning_rate.values, panel.threshold.values
-        for rate, limit, cost, color in zip(rates, limits, panel.cost.values, CYCLE, strict=False):
+def edge(tree: xr.DataTree, titles: Mapping[str, str]) -> Figure:
+    """Draw sharpness with dashed limits, and the cost below it, of the first start per panel."""
+    figure = Figure(figsize=(1.0 + 4.6 * len(titles), 7.6))
+    grid = figure.subplots(2, len(titles), sharex="col", gridspec_kw={"height_ratios": [3, 2]})
+    for (top, bottom), (name, title) in zip(grid.T, titles.items(), strict=True):
+        panel = datasets(tree)[name].isel(seed=0)
+        limits, costs = panel.threshold.values, panel.cost.values
+        # The range of the axis excludes short peaks, such as those at the start, and limits far
+        # above the sharpness.
+        high = np.nanmax(np.nanquantile(panel.sharpness, 0.97, axis=1))
+        highest = 1.2 * max(high, np.max(limits[limits < 1.25 * high], initial=0))
+        for rate, limit, color in zip(panel.learning_rate.values, limits, CYCLE, strict=False):
+            run = panel.sel(learning_rate=rate)
+            top.plot(run.step, run.sharpness, color=color, linewidth=1.5)
+            if limit < highest:
+                top.axhline(limit, color=color, linestyle="--", linewidth=1.5)
             label = f"{rate:g}: {limit:.3g}"
-            bottom.plot(panel.step, cost, color=color, linewidth=1.2, label=label)
-        bottom.set_yscale("log")
-        cost = panel.cost.values
-        cost = cost[np.isfinite(cost) & (cost > 0)]
-        bottom.set_ylim(top=cost.max() * (cost.max() / cost.min()) ** 0.35)  # for the legend
+            bottom.plot(run.step, run.cost, color=color, linewidth=1.2, label=label)
+        top.set(ylim=(0, highest), title=title)
+        costs = costs[np.isfinite(costs) & (costs > 0)]
+        bottom.set(xlabel="step", yscale="log")
+        bottom.set_ylim(top=costs.max() * (costs.max() / costs.min()) ** 0.35)  # for the legend
         bottom.yaxis.set_minor_formatter(NullFormatter())
         bottom.xaxis.set_major_locator(MaxNLocator(4))
-        bottom.set_xlabel("step")
         look: dict = {"ncols": 2, "handlelength": 1.2, "columnspacing": 1}
         bottom.legend(title="learning rate: limit", loc="upper right", **look)
     grid[0, 0].set_ylabel("sharpness, largest\neigenvalue of the Hessian")
@@ -192,34 +190,19 @@ def edge(panels: Mapping[str, xr.Dataset]) -> Figure:
     return figure
 
 
-def _draw_sharpness(axes, panel):
-    """Draw sharpness with its limits, except limits far above the sharpness."""
-    sharpnesses, limits = panel.sharpness.values, panel.threshold.values
-    # The range of the axis excludes short peaks, such as those at the start.
-    high = np.nanmax(np.nanquantile(sharpnesses, 0.97, axis=1))
-    top = 1.2 * max(high, np.max(limits[limits < 1.25 * high], initial=0))
-    for sharpness, limit, color in zip(sharpnesses, limits, CYCLE, strict=False):
-        axes.plot(panel.step, sharpness, color=color, linewidth=1.5)
-        if limit < top:
-            axes.axhline(limit, color=color, linestyle="--", linewidth=1.5)
-    axes.set_ylim(0, top)
-
-
 def plot(tree: xr.DataTree) -> dict:
     """Draw the panels of the Chebyshev points and of the digits, for the first start."""
     beta = tree.attrs["momentum"]
-    titles = {
+    points = {
         "plain": "Plain descent: limit 2/η",
         "heavy": f"Heavy ball {beta:g}: {2 + 2 * beta:.3g}/η",
         "nesterov": f"Nesterov {beta:g}: {(2 + 2 * beta) / (1 + 2 * beta):.3g}/η",
+    }
+    digits = {
         "digits": "Digit network, full batch: limit 2/η",
         "tangent": "Outputs 1/2 + z/4: limit 2/η",
     }
-    panels = {name: (title, datasets(tree)[name].isel(seed=0)) for name, title in titles.items()}
-    return {
-        "chebyshev": edge(dict([panels["plain"], panels["heavy"], panels["nesterov"]])),
-        "digits": edge(dict([panels["digits"], panels["tangent"]])),
-    }
+    return {"chebyshev": edge(tree, points), "digits": edge(tree, digits)}
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ expectation is confirmed; with equal numbers it is refuted.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from itertools import product
 
 import jax
 import numpy as np
@@ -65,21 +64,19 @@ class Config:
 def truth(config: Config, case: Case, make_optimizer: Callable) -> xr.Dataset:
     """Return median final costs, whether each rate trains, and the median initial cost."""
     rates = np.geomspace(config.lowest, config.highest, config.rates)
-    warmups, rate = (a.ravel() for a in np.meshgrid(config.warmups, rates, indexing="ij"))
-    growth = np.ones(len(rate))
-    schedules = {"learning_rate": rate, "warmup": warmups.astype(float), "growth": growth}
-    steps = config.horizon
-    options: dict = {"steps": steps, "seeds": config.starts, "record_every": steps}
-    runs = swept(case, make_optimizer, schedules, **options)
-    cost = runs.cost.values.reshape(len(config.warmups), len(rates), config.starts, -1)
-    codes = runs.outcome.values.reshape(cost.shape[:-1])
-    fails = np.isin(codes, (Outcome.DIVERGED, Outcome.STALLED))
+    warmups = np.array(config.warmups, float)
+    schedules = {"warmup": warmups, "learning_rate": rates, "growth": [1.0]}
+    options: dict = {"seeds": config.starts, "record_every": config.horizon}
+    runs = swept(case, make_optimizer, schedules, steps=config.horizon, **options)
+    runs = runs.isel(growth=0).transpose("warmup", "learning_rate", "start", ...)
+    first, last = (runs.cost.values[..., record] for record in (0, -1))
+    fails = np.isin(runs.outcome, (Outcome.DIVERGED, Outcome.STALLED))
     dims = ("warmup", "learning_rate")
     return xr.Dataset(
         {
-            "cost": (dims, np.median(cost[..., -1], axis=-1)),
-            "trains": (dims, np.all((cost[..., -1] < cost[..., 0]) & ~fails, axis=-1)),
-            "start_cost": np.median(cost[0, 0, :, 0]),
+            "cost": (dims, np.median(last, axis=-1)),
+            "trains": (dims, np.all((last < first) & ~fails, axis=-1)),
+            "start_cost": np.median(first[0, 0]),
         },
         {"learning_rate": rates, "warmup": list(config.warmups)},
     )
@@ -126,13 +123,12 @@ def evaluate_recommendations(dataset: xr.Dataset) -> xr.Dataset:
     rates = dataset.learning_rate.values
     logs = np.log2(rates)
     cost = dataset.cost.where(dataset.trains, np.inf)
-    lowest, best_cost = cost.argmin("learning_rate"), cost.min("learning_rate")
-    at = np.log2(dataset.rate)
-    ratio = np.log2(dataset.rate / lowest.copy(data=rates[lowest.values]))
+    best_rate, best_cost = cost.idxmin("learning_rate"), cost.min("learning_rate")
+    at, ratio = np.log2(dataset.rate), np.log2(dataset.rate / best_rate)
     nearest = at.copy(data=np.abs(at.fillna(0).values[..., None] - logs).argmin(-1))
     inside = at.notnull() & (at > logs[0] - 0.5) & (at < logs[-1] + 0.5)
     trains = dataset.trains.isel(learning_rate=nearest) & inside
-    final = dataset.cost.where(np.isfinite(dataset.cost), np.inf).isel(learning_rate=nearest)
+    final = dataset.cost.isel(learning_rate=nearest)
     regret = (final - best_cost) / (dataset.start_cost - best_cost)
     return xr.Dataset(
         {
@@ -140,7 +136,7 @@ def evaluate_recommendations(dataset: xr.Dataset) -> xr.Dataset:
             "regret": regret.where(trains, 1.0).clip(0, 1),
             "success": trains & (np.abs(ratio) <= 1),
             "trains": trains,
-            "at_end": (lowest == 0) | (lowest == len(rates) - 1),
+            "at_end": best_rate.isin(rates[[0, -1]]),
         }
     ).drop_vars("learning_rate", errors="ignore")
 
@@ -155,27 +151,33 @@ def bootstrap(values: xr.DataArray) -> list[float]:
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return success rate, regret and number of evaluations of each method."""
+    """Return success rate, regret and number of evaluations of each finder."""
     results = evaluate_recommendations(dataset)
-    summary: dict = {"truth_at_end_of_grid": int(results.at_end.sum())}
-    for method in METHODS:
-        of_method = results.sel(finder=method)
-        summary |= {
-            f"{method}_evaluations": float(dataset.evaluations.sel(finder=method).median()),
-            f"{method}_share": bootstrap(of_method.success),
-            f"{method}_trains": bootstrap(of_method.trains),
-            f"{method}_regret": bootstrap(of_method.regret),
-            f"{method}_median_regret": float(of_method.regret.median()),
+    finders: dict = {}
+    for finder in METHODS:
+        of_finder = results.sel(finder=finder)
+        success = of_finder.success.astype(float)
+        finders[finder] = {
+            "evaluations": float(dataset.evaluations.sel(finder=finder).median()),
+            "share": bootstrap(success),
+            "trains": bootstrap(of_finder.trains),
+            "regret": bootstrap(of_finder.regret),
+            "median_regret": float(of_finder.regret.median()),
+            "optimizer": {
+                str(optimizer): {"share": float(success.sel(optimizer=optimizer).mean())}
+                for optimizer in dataset.optimizer.values
+            },
+            "warmup": {
+                str(warmup): {"share": bootstrap(success.sel(warmup=warmup))}
+                for warmup in dataset.warmup.values
+            },
         }
-        for optimizer in dataset.optimizer.values:
-            share = of_method.success.sel(optimizer=optimizer).mean()
-            summary[f"{method}_share_{optimizer}"] = float(share)
-        for index, name in enumerate(("without_warmup", "with_warmup")[: dataset.sizes["warmup"]]):
-            summary[f"{method}_share_{name}"] = bootstrap(of_method.success.isel(warmup=index))
-    success = {m: results.success.sel(finder=m, drop=True).astype(float) for m in METHODS}
-    for method, other in product(("search", "short_search"), ("ramp_minimum", "ramp_steepest")):
-        summary[f"{method}_minus_{other}"] = bootstrap(success[method] - success[other])
-    return summary
+        if not finder.startswith("ramp"):
+            finders[finder]["minus"] = {
+                ramp: bootstrap(success - results.success.sel(finder=ramp, drop=True))
+                for ramp in ("ramp_minimum", "ramp_steepest")
+            }
+    return {"truth_at_end_of_grid": int(results.at_end.sum()), "finder": finders}
 
 
 def plot(dataset: xr.Dataset) -> dict:

@@ -26,11 +26,9 @@ class Case(NamedTuple):
     batch_size: int | None = None
 
 
-def _squared(outputs, targets):
-    return (outputs - targets) ** 2
-
-
-def _network(widths, activation, x, y, *, loss=_squared, initializer="fan_in", batch_size=None):
+def _network(
+    widths, activation, x, y, *, loss=optax.squared_error, initializer="fan_in", batch_size=None
+):
     """Return the problem of training a network with a linear output layer."""
     network = Network(
         widths, activation=activation, output_activation="identity", initializer=initializer
@@ -39,7 +37,7 @@ def _network(widths, activation, x, y, *, loss=_squared, initializer="fan_in", b
     def cost(params, batch):
         return jnp.mean(loss(network.apply(params, batch[0]), batch[1]))
 
-    data = (np.asarray(x, np.float32), np.asarray(y, np.float32 if loss is _squared else np.int32))
+    data = (np.asarray(x, np.float32), np.asarray(y, np.int32 if y.dtype == int else np.float32))
     return Case(gd.Problem(network.init, cost, data), batch_size)
 
 

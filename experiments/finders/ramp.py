@@ -11,7 +11,7 @@ are excluded.
 References: Smith 2017, arXiv 1506.01186; fastai's `lr_find`; Lightning's `LearningRateFinder`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 import jax.numpy as jnp
@@ -41,7 +41,7 @@ def scheduled(make_optimizer: Callable) -> Callable:
 def swept(
     case: Case,
     make_optimizer: Callable,
-    schedules: Mapping[str, np.ndarray],
+    schedules: Mapping[str, Sequence[float] | np.ndarray],
     *,
     steps: int,
     seeds: int,
@@ -50,17 +50,16 @@ def swept(
 ) -> xr.Dataset:
     """Return descents with several schedules of the rate from several starts.
 
-    `schedules` are the arguments of `scheduled`, with one entry for each schedule. Each start has a
-    different order of the mini-batches.
+    `schedules` has the values of each argument of `scheduled`, and all combinations of them are
+    computed. Each start has a different order of the mini-batches.
     """
     starts = {"seed": range(seeds)}
     if case.batch_size is not None:
         starts["data_seed"] = range(seeds)
-    grid = gd.axes(schedule=gd.zip_axes(**schedules), start=gd.zip_axes(**starts))
+    grid = gd.axes(**schedules, start=gd.zip_axes(**starts))
     options: dict = {"batch_size": case.batch_size, "record_every": record_every, "metrics": {}}
     rule = scheduled(make_optimizer)
-    runs = gd.sweep(case.problem, grid, steps, make_optimizer=rule, root_seed=root_seed, **options)
-    return runs.transpose("schedule", "start", ...)
+    return gd.sweep(case.problem, grid, steps, make_optimizer=rule, root_seed=root_seed, **options)
 
 
 def ramp_costs(case: Case, make_optimizer: Callable, seeds: int, root_seed: int) -> np.ndarray:
@@ -69,12 +68,10 @@ def ramp_costs(case: Case, make_optimizer: Callable, seeds: int, root_seed: int)
     For a problem with mini-batches, this is the cost of the step's mini-batch.
     """
     growth = (HIGH / LOW) ** (1 / (STEPS - 1))
-    ramp = {"learning_rate": np.array([LOW]), "warmup": np.ones(1), "growth": np.array([growth])}
-    options: dict = {"steps": STEPS, "seeds": seeds, "root_seed": root_seed}
-    runs = swept(case, make_optimizer, ramp, **options).isel(schedule=0)
-    if case.batch_size is None:
-        return runs.cost.values[:, :STEPS]
-    return runs.batch_cost.values[:, 1:]
+    ramp = {"warmup": [1.0], "learning_rate": [LOW], "growth": [growth]}
+    runs = swept(case, make_optimizer, ramp, steps=STEPS, seeds=seeds, root_seed=root_seed)
+    runs = runs.isel(dict.fromkeys(ramp, 0))
+    return runs.cost.values[:, :-1] if case.batch_size is None else runs.batch_cost.values[:, 1:]
 
 
 def suggestions(costs: np.ndarray) -> tuple[float, float]:

@@ -28,6 +28,7 @@ from scipy import stats
 
 from experiments.shared import command
 from experiments.shared.statistics import halves, partial_correlation, with_ends
+from experiments.shared.trees import datasets, tree_of
 from gdjax.plots.style import BLUE, GREEN, GREY, VERMILLION
 from gdjax.statistics import Interval
 
@@ -38,20 +39,19 @@ MEASURES = {"eigenvalue": "largest eigenvalue", "trace": "trace", "adaptive": "a
 OUTCOMES = ("accuracy", "test_cost")
 VARIABLES = (*MEASURES, *OUTCOMES, "cost")
 KINDS = {
-    "": "all networks",
-    "_given_cost": "all networks, given cost",
-    "_of_means": "means over orders",
-    "_of_means_given_cost": "means over orders, given cost",
+    "all": "all networks",
+    "all_given_cost": "all networks, given cost",
+    "means": "means over orders",
+    "means_given_cost": "means over orders, given cost",
 }
 HALVES = 20  # number of random divisions of the test images
 PUBLISHED = (-0.226, 100)  # rank correlation and number of networks of arXiv 2605.05209
 
 
-def run(config: Config) -> xr.Dataset:
+def run(config: Config) -> xr.DataTree:
     """Return sharpness, costs and correctly classified images of all networks, by recipe."""
-    every = recipes(config)
-    parts = [measured(config, recipe) for recipe in every.values()]
-    return xr.concat(parts, "recipe").assign_attrs(recipes=[*every], resamples=config.resamples)
+    parts = {name: measured(config, recipe) for name, recipe in recipes(config).items()}
+    return tree_of(parts, resamples=config.resamples)
 
 
 def two_way_bootstrap(
@@ -101,47 +101,34 @@ def reliability(
     return np.maximum(2 * r / (1 + r), 0)
 
 
-def by_recipe(dataset: xr.Dataset) -> dict[str, xr.Dataset]:
-    """Return the networks of each recipe, with the dimensions start and order first."""
-    return {
-        name: dataset.isel(recipe=number).transpose("start", "order", ...)
-        for number, name in enumerate(dataset.attrs["recipes"])
-    }
-
-
 def estimates(
     variables: Float[np.ndarray, "variables starts orders"],
     sides: Float[np.ndarray, "sides starts orders"],
-) -> dict[str, np.ndarray]:
-    """Return the rank correlations of one recipe, and their cap, by name.
+) -> dict[tuple[str, ...], np.ndarray]:
+    """Return the rank correlations of one recipe by measure, outcome and kind, and their cap.
+
+    For each measure and outcome there are the rank correlation over all networks and that of means
+    over the orders, and for both also the partial rank correlation given the training cost. There
+    are also the rank correlations of the training cost with the outcomes. The cap is the square
+    root of the reliability of the accuracy.
 
     Args:
         variables: values of `VARIABLES`.
         sides: accuracies on both halves of the images, alternating, for each division.
     """
     result = {}
-    matrices = {
-        "": rank_matrix(variables.reshape(len(VARIABLES), -1)),
-        "_of_means": rank_matrix(variables.mean(axis=-1)),
-    }
-    for kind, matrix in matrices.items():
-        r = {(a, b): matrix[i, j] for i, a in enumerate(VARIABLES) for j, b in enumerate(VARIABLES)}
+    networks = {"all": variables.reshape(len(VARIABLES), -1), "means": variables.mean(axis=-1)}
+    for kind, values in networks.items():
+        r = dict(zip(product(VARIABLES, VARIABLES), rank_matrix(values).ravel(), strict=True))
         for a, b in product(MEASURES, OUTCOMES):
             fixed = partial_correlation(r[a, b], r[a, "cost"], r[b, "cost"])
-            result |= {f"{a}_and_{b}{kind}": r[a, b], f"{a}_and_{b}{kind}_given_cost": fixed}
-        if not kind:
-            result |= {f"cost_and_{outcome}": r["cost", outcome] for outcome in OUTCOMES}
-    return result | {"cap": np.sqrt(reliability(sides[::2], sides[1::2]))}
+            result |= {(a, b, kind): r[a, b], (a, b, f"{kind}_given_cost"): fixed}
+        result |= {("cost", b, kind): r["cost", b] for b in OUTCOMES}
+    return result | {("cap",): np.sqrt(reliability(sides[::2], sides[1::2]))}
 
 
-def correlations(dataset: xr.Dataset, resamples: int) -> dict[str, Interval]:
-    """Return rank correlations of one recipe and their cap, with two-way intervals.
-
-    For each measure and outcome there are the rank correlation over all networks and that of means
-    over the orders, and for both also the partial rank correlation given the training cost. There
-    are also the rank correlations of the training cost with the outcomes. The cap is the square
-    root of the reliability of the accuracy.
-    """
+def correlations(dataset: xr.Dataset, resamples: int) -> dict[tuple[str, ...], Interval]:
+    """Return the estimates of one recipe with two-way intervals."""
     right = dataset.right.values
     rng = np.random.default_rng(0)
     masks = [halves(right.shape[-1], rng) for _ in range(HALVES)]
@@ -159,8 +146,8 @@ def correlations(dataset: xr.Dataset, resamples: int) -> dict[str, Interval]:
         drawn = two_way_bootstrap(lambda v: np.array([*split(v).values()]), values, resamples, rng)
     ends = np.nanquantile(drawn, [0.025, 0.975], axis=0).T
     return {
-        name: Interval(float(value), float(low), float(high), 0.95, values[0].size)
-        for (name, value), (low, high) in zip(split(values).items(), ends, strict=True)
+        key: Interval(float(value), float(low), float(high), 0.95, values[0].size)
+        for (key, value), (low, high) in zip(split(values).items(), ends, strict=True)
     }
 
 
@@ -170,41 +157,50 @@ def fisher(correlation: float, count: int) -> list[float]:
     return [correlation, *(float(np.tanh(np.arctanh(correlation) + s * reach)) for s in (-1, 1))]
 
 
-def numbers(dataset: xr.Dataset) -> dict:
+def numbers(tree: xr.DataTree) -> dict:
     """Return accuracies, costs, sharpness and rank correlations, by recipe."""
-    summary: dict = {
-        "networks": dataset.sizes["start"] * dataset.sizes["order"],
-        "images": dataset.sizes["image"],
-        "recipes": dataset.attrs["recipes"],
-        "published": fisher(*PUBLISHED),
-        "published_networks": PUBLISHED[1],
-    }
-    for recipe, part in by_recipe(dataset).items():
+    parts, resamples = datasets(tree), tree.attrs["resamples"]
+    every: dict = {}
+    for recipe, part in parts.items():
         accuracy = part.right.values.mean(axis=-1)
-        entries: dict = {
+        r = {key: interval[:3] for key, interval in correlations(part, resamples).items()}
+        # Errors of measurement, relative to the standard deviation between networks.
+        errors = {m: np.sqrt((part[f"{m}_error"] ** 2).mean()) / part[m].std() for m in MEASURES}
+        every[recipe] = {
             "accuracy": float(accuracy.mean()),
             "accuracy_deviation": float(accuracy.std(ddof=1)),
             "diverged": int((~np.isfinite(part.cost)).sum()),
             "cost": np.quantile(part.cost, [0.5, 0.025, 0.975]).tolist(),
+            "measure": {
+                m: {
+                    "error": float(errors[m]),
+                    "outcome": {o: {kind: r[m, o, kind] for kind in KINDS} for o in OUTCOMES},
+                }
+                for m in MEASURES
+            },
+            "cost_and_accuracy": r["cost", "accuracy", "all"],
+            "cost_and_test_cost": r["cost", "test_cost", "all"],
+            "cap": r["cap",],
         }
-        for name in MEASURES:
-            # Error of measurement, relative to the standard deviation between networks.
-            error = np.sqrt((part[f"{name}_error"] ** 2).mean())
-            entries[f"{name}_error"] = float(error / part[name].std())
-        for name, interval in correlations(part, dataset.attrs["resamples"]).items():
-            entries[name] = interval[:3]
-        summary |= {f"{recipe}: {name}": value for name, value in entries.items()}
-    pairs = [*product(summary["recipes"], MEASURES)]
-    summary["intervals"] = len(pairs)
-    for outcome, kind in product(OUTCOMES, KINDS):
-        triples = [summary[f"{recipe}: {name}_and_{outcome}{kind}"] for recipe, name in pairs]
-        below, above = established_signs(triples, dataset.attrs["resamples"])
-        summary[f"{outcome}_below_0{kind}"] = below
-        summary[f"{outcome}_above_0{kind}"] = above
-    return summary
+    measures = [measure for recipe in every.values() for measure in recipe["measure"].values()]
+    return {
+        "networks": accuracy.size,
+        "images": part.sizes["image"],
+        "published": fisher(*PUBLISHED),
+        "published_networks": PUBLISHED[1],
+        "recipe": every,
+        "intervals": len(measures),
+        "outcome": {
+            outcome: {
+                kind: established_signs([m["outcome"][outcome][kind] for m in measures], resamples)
+                for kind in KINDS
+            }
+            for outcome in OUTCOMES
+        },
+    }
 
 
-def established_signs(triples: list, resamples: int) -> tuple[int, int]:
+def established_signs(triples: list, resamples: int) -> dict[str, int]:
     """Return the least numbers of negative and positive estimates, with Holm's correction.
 
     The p-values follow from the end of each bootstrap 95 % interval on the side of 0 by a normal
@@ -217,17 +213,17 @@ def established_signs(triples: list, resamples: int) -> tuple[int, int]:
     p = 2 * stats.norm.sf(z**2 / (z + margin) * np.abs(values) / distance)
     order = np.argsort(p)
     rejected = order[np.logical_and.accumulate(p[order] <= 0.05 / np.arange(len(p), 0, -1))]
-    return int(np.sum(values[rejected] < 0)), int(np.sum(values[rejected] > 0))
+    below, above = np.sum(values[rejected] < 0), np.sum(values[rejected] > 0)
+    return {"below_0": int(below), "above_0": int(above)}
 
 
 def accuracy_against_sharpness(
-    dataset: xr.Dataset, estimates: Mapping[str, Mapping[str, Interval]]
+    parts: Mapping[str, xr.Dataset], estimates: Mapping[str, Mapping]
 ) -> Figure:
     """Draw test accuracy against each measure of sharpness, one row of panels per recipe."""
-    figure = Figure(figsize=(13, 4.0 * len(estimates)))
-    rows = figure.subplots(len(estimates), len(MEASURES), squeeze=False)
-    for (recipe, correlations), row in zip(estimates.items(), rows, strict=True):
-        part = by_recipe(dataset)[recipe]
+    figure = Figure(figsize=(13, 4.0 * len(parts)))
+    rows = figure.subplots(len(parts), len(MEASURES), squeeze=False)
+    for (recipe, part), row in zip(parts.items(), rows, strict=True):
         accuracy = 100 * part.right.values.mean(axis=-1)
         for (name, label), axes in zip(MEASURES.items(), row, strict=True):
             sharpness = part[name].values
@@ -237,8 +233,9 @@ def accuracy_against_sharpness(
                       markersize=3, label="mean over the orders of a start")  # fmt: skip
 
             axes.set_xlabel(label)
-            pair = f"{name}_and_accuracy"
-            of_all, fixed = (correlations[pair + kind] for kind in ("", "_given_cost"))
+            of_all, fixed = (
+                estimates[recipe][name, "accuracy", kind] for kind in ("all", "all_given_cost")
+            )
             title = f"rank correlation {with_ends(of_all)}\ngiven cost {with_ends(fixed)}"
             axes.set_title(f"{recipe}\n{title}", fontsize="small")
         row[0].set_ylabel("test accuracy, %")
@@ -246,9 +243,9 @@ def accuracy_against_sharpness(
     return figure
 
 
-def rank_correlations(estimates: Mapping[str, Mapping[str, Interval]]) -> Figure:
+def rank_correlations(estimates: Mapping[str, Mapping]) -> Figure:
     """Draw the rank correlations of sharpness and test accuracy of all recipes."""
-    rows = [(recipe, name) for recipe in estimates for name in MEASURES]
+    rows = [*product(estimates, MEASURES)]
     figure = Figure(figsize=(9, 0.7 * len(rows) + 1.5))
     axes = figure.subplots()
     axes.axvline(0, color="black", linewidth=0.8)
@@ -257,8 +254,8 @@ def rank_correlations(estimates: Mapping[str, Mapping[str, Interval]]) -> Figure
     for shift, (kind, label), color in zip(
         np.linspace(-0.27, 0.27, len(KINDS)), KINDS.items(), COLORS, strict=True
     ):
-        every = [estimates[recipe][f"{name}_and_accuracy{kind}"] for recipe, name in rows]
-        value, low, high = (np.array([one[i] for one in every]) for i in range(3))
+        every = [estimates[recipe][name, "accuracy", kind][:3] for recipe, name in rows]
+        value, low, high = np.array(every).T
         arms = np.maximum([value - low, high - value], 0)
         axes.errorbar(value, np.arange(len(rows)) + shift, xerr=arms, fmt="o", color=color,
                       markersize=4, capsize=2, label=label)  # fmt: skip
@@ -270,14 +267,12 @@ def rank_correlations(estimates: Mapping[str, Mapping[str, Interval]]) -> Figure
     return figure
 
 
-def plot(dataset: xr.Dataset) -> dict:
+def plot(tree: xr.DataTree) -> dict:
     """Draw test accuracy against each measure of sharpness, and all rank correlations."""
-    estimates = {
-        recipe: correlations(part, dataset.attrs["resamples"])
-        for recipe, part in by_recipe(dataset).items()
-    }
+    parts = datasets(tree)
+    estimates = {name: correlations(part, tree.attrs["resamples"]) for name, part in parts.items()}
     return {
-        "sharpness": accuracy_against_sharpness(dataset, estimates),
+        "sharpness": accuracy_against_sharpness(parts, estimates),
         "correlations": rank_correlations(estimates),
     }
 

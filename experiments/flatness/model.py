@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 import xarray as xr
 from jaxtyping import PyTree
@@ -14,10 +13,11 @@ from jaxtyping import PyTree
 import gdjax as gd
 from experiments.shared.images import shrunk
 from experiments.shared.runs import crossed_runs, ends_of
+from gdjax import slabs
 from gdjax.curvature import FunctionOperator, HessianOperator, hessian_trace, sharpness_metric
 from gdjax.problems.evaluation import deterministic_cost
 
-NETWORKS_PER_CALL = 32  # number of networks measured per call of the compiled program
+WIDTH = 32  # number of networks that are measured together
 EIGENVALUE_TOLERANCE = 0.01  # maximum residual of the largest eigenvalue, relative to it
 
 
@@ -37,7 +37,6 @@ class Config:
     relu_learning_rate: float = 0.2  # initial learning rate of ReLU networks, with cosine decay
     probes: int = 32  # number of Hessian-vector products for each trace
     resamples: int = 10_000  # number of bootstrap resamples
-    key: int = 0  # seed of the random probes
 
 
 class Recipe(NamedTuple):
@@ -78,42 +77,34 @@ def scaled_hessian(problem: gd.Problem, params: PyTree) -> FunctionOperator:
     return FunctionOperator(product, params)
 
 
-@partial(jax.jit, static_argnames="probes")
-def _measure(problem, test, params, keys, *, probes):
-    """Return costs, measures of sharpness, and correctly classified images of networks."""
+def _measure(run, problem, test, *, probes):
+    """Return costs, measures of sharpness, and correctly classified images of a network."""
+    w, key = run
     sharpness: Any = sharpness_metric(problem, rtol=EIGENVALUE_TOLERANCE)
-
-    def one(w, key):
-        eigenvalue, state = sharpness.function(w, problem.data, sharpness.init(w, problem.data))
-        trace = hessian_trace(problem, w, key=key, probes=probes)
-        cost = deterministic_cost(problem)
-        images, labels = test
-        return {
-            "cost": cost(w, problem.data),
-            "test_cost": cost(w, test),
-            "eigenvalue": eigenvalue,
-            "eigenvalue_error": state.residual,
-            "trace": trace.value,
-            "trace_error": trace.error,
-            "right": jnp.argmax(problem.predict(w, images), axis=-1) == labels,
-        }
-
-    return jax.vmap(one)(params, keys)
+    eigenvalue, state = sharpness.function(w, problem.data, sharpness.init(w, problem.data))
+    trace = hessian_trace(problem, w, key=key, probes=probes)
+    cost = deterministic_cost(problem)
+    images, labels = test
+    return {
+        "cost": cost(w, problem.data),
+        "test_cost": cost(w, test),
+        "eigenvalue": eigenvalue,
+        "eigenvalue_error": state.residual,
+        "trace": trace.value,
+        "trace_error": trace.error,
+        "right": jnp.argmax(problem.predict(w, images), axis=-1) == labels,
+    }
 
 
-@partial(jax.jit, static_argnames="probes")
-def _scaled_trace(problem, params, keys, *, probes):
-    """Return the adaptive sharpness of networks.
+def _scaled_trace(run, problem, _test, *, probes):
+    """Return the adaptive sharpness of a network.
 
     This is a separate program, since two QR decompositions in one program can deadlock on CPUs:
     each occupies a thread of the pool and waits for another one.
     """
-
-    def one(w, key):
-        trace = hessian_trace(scaled_hessian(problem, w), key=key, probes=probes)
-        return {"adaptive": trace.value, "adaptive_error": trace.error}
-
-    return jax.vmap(one)(params, keys)
+    w, key = run
+    trace = hessian_trace(scaled_hessian(problem, w), key=key, probes=probes)
+    return {"adaptive": trace.value, "adaptive_error": trace.error}
 
 
 def measured(config: Config, recipe: Recipe) -> xr.Dataset:
@@ -122,23 +113,13 @@ def measured(config: Config, recipe: Recipe) -> xr.Dataset:
     kind: dict = {"activation": recipe.activation, "loss": recipe.loss}
     problem = gd.problems.digits(images, widths=config.widths, **kind)
     runs = crossed_runs(config, problem, recipe.epochs, recipe.learning_rate, metrics={})
-    count = config.starts * config.orders
-    # The last network is repeated to fill the last call, so that all calls share one program.
-    rows = np.minimum(np.arange(-(-count // NETWORKS_PER_CALL) * NETWORKS_PER_CALL), count - 1)
-    flat = jax.tree.map(lambda a: a[rows], ends_of(problem, runs))
-    keys = jax.random.split(jax.random.key(config.key), len(rows))
-    on_device, test = jax.tree.map(jnp.asarray, (problem, problem.metrics["test_accuracy"].data))
-
-    def part(start):
-        some = slice(start, start + NETWORKS_PER_CALL)
-        w = jax.tree.map(lambda a: jnp.asarray(a[some]), flat)
-        columns = jax.device_get(_measure(on_device, test, w, keys[some], probes=config.probes))
-        scaled = _scaled_trace(on_device, w, keys[some], probes=config.probes)
-        return columns | jax.device_get(scaled)
-
-    parts = [part(start) for start in range(0, len(rows), NETWORKS_PER_CALL)]
-    shape = (config.starts, config.orders)
-    columns = jax.tree.map(lambda *a: np.concatenate(a)[:count], *parts)
+    keys = jax.random.split(jax.random.key(0), config.starts * config.orders)
+    networks, test = (ends_of(problem, runs), keys), problem.metrics["test_accuracy"].data
+    columns = {}
+    for function in (_measure, _scaled_trace):
+        each = jax.vmap(partial(function, probes=config.probes), (0, None, None))
+        program, device = slabs.CompiledFunction(each), jax.local_devices()[:1]
+        columns |= slabs.in_slabs(program, WIDTH, networks, (problem, test), devices=device)
+    shape, dims = (config.starts, config.orders), ("start", "order", "image")
     arrays = {name: values.reshape(*shape, *values.shape[1:]) for name, values in columns.items()}
-    dims = ("start", "order", "image")
     return xr.Dataset({name: (dims[: values.ndim], values) for name, values in arrays.items()})

@@ -13,7 +13,6 @@ larger error, from any start.
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 
 import jax
 import numpy as np
@@ -26,6 +25,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 import gdjax as gd
 from experiments.shared import command
+from experiments.shared.runs import with_snapshots
 from gdjax.curvature import check_gradient, gradient_summary, largest_entries, locate_entries
 from gdjax.errors import InputError
 from gdjax.plots import images
@@ -49,37 +49,25 @@ class Config:
     seeds: int = 16  # number of starting points; the figures show the first one
 
 
-def examine(count, problem, params):
-    """Return a summary of the gradient, and checks of its largest entries."""
-    parts = gradient_summary(problem, params)
-    top = largest_entries(parts.gradient, count)
-    return parts, check_gradient(problem, params, top.position)
-
-
-def one(config: Config, seed: int, problem: gd.Problem, rule, look: Callable) -> xr.Dataset:
+def one(config: Config, seed: int, problem: gd.Problem, rule, examine: Callable) -> xr.Dataset:
     """Return the gradients of one descent after `config.epochs`, and their checks."""
-    streams = gd.run_keys(0, seed=seed)
-    at, params = 0, problem.init(streams.init)
-    descent, stages = params, []
-    for epochs in config.epochs:
-        steps = gd.descent.steps_for(epochs, problem.samples, config.batch_size)
-        if steps > at:
-            options: dict = {"batch_size": config.batch_size, "record_every": steps}
-            descent = gd.descend(problem, rule, descent, steps - at, key=streams.order, **options)
-            at, params = steps, descent.params
-        stages.append(jax.tree.map(np.asarray, look(problem, params)))
+    epoch = gd.descent.steps_for(1, problem.samples, config.batch_size)
+    steps, batch_size = config.epochs[-1] * epoch, config.batch_size
+    descent = with_snapshots(problem, rule, steps, epoch, batch_size=batch_size, seed=seed)
+    params = [jax.tree.map(lambda a, at=at: a[at], descent.snapshots) for at in config.epochs]
+    stages = [jax.tree.map(np.asarray, examine(problem, w)) for w in params]
     summaries, nudges = jax.tree.map(lambda *a: np.stack(a), *stages)
-    gradient = np.stack([ravel_pytree(stage.gradient)[0] for stage, _ in stages])
-    side = math.isqrt(problem.network.widths[0])
+    inputs, neurons = problem.network.widths[:2]
+    shape = (math.isqrt(inputs), math.isqrt(inputs))
     locations = [
-        locate_entries(params, top, network=problem.network, image_shape=(side, side))
+        locate_entries(params[0], top, network=problem.network, image_shape=shape)
         for top in nudges.position
     ]
-    layer = np.concatenate([np.full(w.size + b.size, i + 1) for i, (w, b) in enumerate(params)])
+    layer = np.concatenate([np.full(w.size + b.size, i + 1) for i, (w, b) in enumerate(params[0])])
     checks = ("position", "predicted", "actual", "second_order", "rounding")
     return xr.Dataset(
         {
-            "gradient": (("stage", "entry"), gradient),
+            "gradient": (("stage", "entry"), [ravel_pytree(s.gradient)[0] for s, _ in stages]),
             "layer": ("entry", layer),
             "cost": ("stage", summaries.cost),
             "norm": ("stage", summaries.norm),
@@ -90,8 +78,7 @@ def one(config: Config, seed: int, problem: gd.Problem, rule, look: Callable) ->
         {"epoch": ("stage", list(config.epochs))},
         {
             "places": [[location.label for location in stage] for stage in locations],
-            "image_shape": [side, side],
-            "neurons": problem.network.widths[1],
+            "shape": [neurons, *shape],
         },
     )
 
@@ -100,14 +87,20 @@ def run(config: Config) -> xr.Dataset:
     """Return the gradients for the first start, and statistics over starts."""
     if list(config.epochs) != sorted(set(config.epochs)) or config.epochs[:1] < (0,):
         raise InputError(f"epochs = {config.epochs}, expected increasing integers >= 0")
-    look = jax.jit(partial(examine, config.top))
+
+    @jax.jit
+    def examine(problem, params):
+        summary = gradient_summary(problem, params)
+        largest = largest_entries(summary.gradient, config.top)
+        return summary, check_gradient(problem, params, largest.position)
+
     problem = gd.problems.digits(config.data, widths=config.widths)
     rule = optax.sgd(config.learning_rate)  # one for all starts, so that they share a compilation
-    every = [one(config, k, problem, rule, look) for k in range(config.seeds)]
-    rows = [statistics(start) for start in every]
+    every = [one(config, k, problem, rule, examine) for k in range(config.seeds)]
+    rows = [[statistics(stage) for _, stage in stages(start)] for start in every]
     over_seeds = {
-        f"seeds_{name}": (("stage", "seed"), np.stack([row[name] for row in rows], axis=1))
-        for name in rows[0]
+        f"seeds_{name}": (("seed", "stage"), [[stage[name] for stage in row] for row in rows])
+        for name in rows[0][0]
     }
     return every[0].assign(over_seeds)
 
@@ -135,49 +128,51 @@ def holding_half(gradient):
     return int(np.searchsorted(np.cumsum(squares), squares.sum() / 2) + 1)
 
 
-def statistics(dataset: xr.Dataset) -> dict[str, np.ndarray]:
-    """Return statistics of the gradients from one start, with one value per stage."""
-    rows = []
-    for _, stage in stages(dataset):
-        g, layer = stage.gradient.values, stage.layer.values
-        measured, allowed = relative_errors(stage)
-        largest, layer_of_largest = g[stage.position.values], layer[stage.position.values]
-        shares = (stage.layer_norm.values / (stage.norm.values or 1)) ** 2
-        rows.append(
-            {
-                "cost": stage.cost.values,
-                "gradient_norm": stage.norm.values,
-                "exactly_zero": np.sum(g == 0),
-                "entries_holding_half": holding_half(g),
-                "share_of_first_layer": shares[0],
-                "share_of_last_layer": shares[-1],
-                "share_of_largest_in_last_layer": np.mean(layer_of_largest == layer[-1]),
-                "share_of_largest_positive": np.mean(largest > 0),
-                "nudges_within_allowed": np.mean(measured <= allowed),
-            }
-        )
-    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+def statistics(stage: xr.Dataset) -> dict:
+    """Return statistics of the gradient from one start at one stage."""
+    g, layer = stage.gradient.values, stage.layer.values
+    measured, allowed = relative_errors(stage)
+    largest, layer_of_largest = g[stage.position.values], layer[stage.position.values]
+    shares = (stage.layer_norm.values / (stage.norm.values or 1)) ** 2
+    return {
+        "cost": stage.cost.values,
+        "gradient_norm": stage.norm.values,
+        "exactly_zero": np.sum(g == 0),
+        "entries_holding_half": holding_half(g),
+        "share_of_first_layer": shares[0],
+        "share_of_last_layer": shares[-1],
+        "share_of_largest_in_last_layer": np.mean(layer_of_largest == layer[-1]),
+        "share_of_largest_positive": np.mean(largest > 0),
+        "nudges_within_allowed": np.mean(measured <= allowed),
+    }
 
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return statistics of the gradient and errors of its checks, for each stage."""
-    summary = {
+    epochs = {}
+    for _, stage in stages(dataset):
+        measured, allowed = relative_errors(stage)
+        of_seeds = {
+            str(name).removeprefix("seeds_"): variable.values
+            for name, variable in stage.items()
+            if variable.dims == ("seed",)
+        }
+        epochs[f"{stage.epoch:d}"] = {
+            "exactly_zero": int(np.sum(stage.gradient == 0)),
+            "largest_error_found": float(np.max(measured)),
+            "largest_error_allowed": float(np.max(allowed)),
+            "over_seeds": {name: median(values)[:3] for name, values in of_seeds.items()},
+            "least_and_most": {
+                name: [float(values.min()), float(values.max())]
+                for name, values in of_seeds.items()
+            },
+        }
+    return {
         "parameters": dataset.sizes["entry"],
         "dark_pixels": int(dataset.dark_pixels),
         "seeds": dataset.sizes["seed"],
+        "epoch": epochs,
     }
-    for _, stage in stages(dataset):
-        name, (measured, allowed) = f"epoch_{int(stage.epoch)}", relative_errors(stage)
-        summary |= {
-            f"{name}_exactly_zero": int(np.sum(stage.gradient == 0)),
-            f"{name}_largest_error_found": float(np.max(measured)),
-            f"{name}_largest_error_allowed": float(np.max(allowed)),
-        }
-        for key in (str(k).removeprefix("seeds_") for k in stage if str(k).startswith("seeds_")):
-            values = stage[f"seeds_{key}"].values
-            summary[f"{name}_{key}_over_seeds"] = median(values)[:3]
-            summary[f"{name}_{key}_least_and_most"] = [float(values.min()), float(values.max())]
-    return summary
 
 
 def relative_sizes(dataset: xr.Dataset) -> Figure:
@@ -247,15 +242,13 @@ def predicted_actual(dataset: xr.Dataset) -> Figure:
         predicted, actual = stage.predicted.values, stage.actual.values
         unit, unit_text = _unit(predicted)
         axes.plot(predicted / unit, actual / unit, **shown)
-        axes.set_title(name)
+        axes.set(title=name, ylabel=f"actual change of the cost{unit_text}")
         axes.set_xlabel(f"predicted change of the cost{unit_text},\ngradient times change")
-        axes.set_ylabel(f"actual change of the cost{unit_text}")
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(5))
-        nonzero = predicted != 0  # the relative error is undefined for an entry of 0
-        deviations = np.abs(actual[nonzero] / predicted[nonzero] - 1)
-        allowed = relative_errors(stage)[1][nonzero]
-        errors.plot(allowed, np.maximum(deviations, LEAST), label=name, **shown)
+        # The relative error is undefined for an entry of 0.
+        measured, allowed = (error[predicted != 0] for error in relative_errors(stage))
+        errors.plot(allowed, np.maximum(measured, LEAST), label=name, **shown)
     errors.set(xscale="log", yscale="log")
     allowed = np.array(errors.get_xlim()) * (0.8, 1.25)
     top = max(2 * allowed[1], errors.get_ylim()[1])
@@ -263,13 +256,12 @@ def predicted_actual(dataset: xr.Dataset) -> Figure:
     errors.text(
         0.05, 0.95, "above the allowed error", transform=errors.transAxes, va="top", color=BLACK
     )
-    errors.set_xlim(allowed)
+    errors.set(xlim=allowed, title="Errors of the predicted changes")
     errors.set_ylim(top=top)
     for axis in (errors.xaxis, errors.yaxis):
         label_log_axis(axis, form=lambda share: f"{100 * share:.3g}%")
     errors.set_xlabel("allowed relative error,\nfrom curvature and rounding")
     errors.set_ylabel("relative error of the prediction")
-    errors.set_title("Errors of the predicted changes")
     errors.legend(loc="lower right")
     return figure
 
@@ -285,7 +277,7 @@ def _unit(values):
 
 def plot(dataset: xr.Dataset) -> dict:
     """Draw sizes of entries, the largest entries with checks, and entries as images."""
-    shape = (dataset.attrs["neurons"], *dataset.attrs["image_shape"])
+    shape = dataset.attrs["shape"]
     pixels = {
         f"pixels_{int(stage.epoch)}": images.signed(
             stage.gradient.values[: math.prod(shape)].reshape(shape),

@@ -152,7 +152,7 @@ def basins_of_attraction(
         "minimum_cost": np.array([point.value for point in critical[:num_minima]], float),
         "sharpness": sharpness,
         "limit": (2 + 2 * momenta[:, None]) / sharpness,
-        "other": position[num_minima:],
+        "other_position": position[num_minima:],
         "other_kind": np.array(
             [OtherKind[point.kind.upper()] for point in critical[num_minima:]], np.int8
         ),
@@ -314,6 +314,6 @@ def _quantities(coordinates):
         **quantities("minimum coordinate", position="position"),
         **quantities("minimum", minimum_cost="cost", sharpness="largest eigenvalue"),
         **quantities("momentum minimum", limit="learning rate above which the minimum is unstable"),
-        **quantities("point coordinate", other="position"),
+        **quantities("point coordinate", other_position="position"),
         **{name: Quantity(name.replace("_", " "), (name,)) for name in starts.split()},
     }

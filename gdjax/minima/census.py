@@ -62,7 +62,7 @@ SHARES = {
     "share": "share of the runs",
     "share_low": "lower end of the confidence interval of the share",
     "share_high": "upper end of the confidence interval of the share",
-    "first": "representative run",
+    "representative": "representative run",
 }
 QUANTITIES = {
     **RUNS,
@@ -79,7 +79,7 @@ QUANTITIES = {
         least_curvature="smallest eigenvalue",
         minimum_nullity="number of zero eigenvalues",
         diameter="largest distance in the cluster",
-        same_outputs="number of the computed function",
+        function="number of the computed function",
     ),
     **quantities(
         "manifold",
@@ -87,7 +87,7 @@ QUANTITIES = {
         manifold_cost="cost",
         manifold_nullity="dimension",
         manifold_sharpness="largest eigenvalue",
-        manifold_same_outputs="number of the computed function",
+        manifold_function="number of the computed function",
     ),
     **quantities(
         "tolerance",
@@ -121,13 +121,13 @@ class Minima(NamedTuple):
 
     Args:
         labels: number of the minimum or manifold of each run, -1 for runs that ended at none.
-        first: representative of each minimum or manifold, the run with the smallest gradient.
+        representatives: run with the smallest gradient at each minimum or manifold.
         clusters: clusters of all runs that ended at a minimum; None if there are no such runs, and
             for manifolds.
     """
 
     labels: Int[np.ndarray, " runs"]
-    first: Int[np.ndarray, " minima"]
+    representatives: Int[np.ndarray, " minima"]
     clusters: Clusters | None = None
 
 
@@ -179,8 +179,8 @@ def count_minima(
         those of the 64 lowest.
 
         {quantities}
-        - `params...` (minimum, ...) and the problem's metrics (minimum): those of the run `first`
-          in its original form, since flips of sigmoids change eigenvalues.
+        - `params...` (minimum, ...) and the problem's metrics (minimum): those of the
+          representative run in its original form, since flips of sigmoids change eigenvalues.
         - `unseen_...`: estimates of minima that were not found (`estimate_unseen`), and
           `unseen_manifold_...` of manifolds.
 
@@ -240,7 +240,7 @@ def count_minima(
         pairs = _barriers_between(problem, canonical, minima, key_pairs)
         if pairs is not None:
             merged = _merge_matched(ends, minima, pairs.smallest_distance, distance_tolerance)
-            if len(merged.first) < len(minima.first):
+            if len(merged.representatives) < len(minima.representatives):
                 minima = merged
                 pairs = _barriers_between(problem, canonical, minima, key_pairs)
         manifolds = _cluster_manifolds(problem, ends, canonical, key_manifolds)
@@ -350,23 +350,23 @@ def _merge_matched(ends, minima, distance, tolerance):
 
 def _barriers_between(problem, params, minima, key):
     """Return barriers between the lowest minima; None with fewer than two."""
-    if len(minima.first) < 2:
+    if len(minima.representatives) < 2:
         return None
-    lowest = jax.tree.map(lambda leaf: leaf[minima.first[:MAX_COMPARED]], params)
+    lowest = jax.tree.map(lambda leaf: leaf[minima.representatives[:MAX_COMPARED]], params)
     return pairwise_barriers(problem, lowest, key=key)
 
 
 def _dataset(problem, ends, minima, manifolds, pairs, output_tolerance):
     """Return the Dataset of a census."""
-    params = jax.tree.map(lambda leaf: leaf[minima.first], ends.params)
+    on_minima, on_manifolds = minima.representatives, manifolds.representatives
+    params = jax.tree.map(lambda leaf: leaf[on_minima], ends.params)
     representatives = [
         jax.tree.map(lambda leaf, run=run: leaf[run], ends.params)
-        for run in (*minima.first, *manifolds.first)
+        for run in (*on_minima, *on_manifolds)
     ]
-    metrics = _metrics(problem, representatives[: len(minima.first)])
+    metrics = _metrics(problem, representatives[: len(on_minima)])
     outputs = _outputs(problem, representatives)
     runs = {name: variable.values for name, variable in ends.runs.items()}
-    on_minima, on_manifolds = minima.first, manifolds.first
     values: dict[str, Any] = {
         "minimum_of": minima.labels.astype(np.int32),
         "manifold_of": manifolds.labels.astype(np.int32),
@@ -384,8 +384,8 @@ def _dataset(problem, ends, minima, manifolds, pairs, output_tolerance):
     if outputs is not None:
         same = cluster_points(outputs, output_tolerance)
         values |= {
-            "same_outputs": same.labels[: len(on_minima)],
-            "manifold_same_outputs": same.labels[len(on_minima) :],
+            "function": same.labels[: len(on_minima)],
+            "manifold_function": same.labels[len(on_minima) :],
             "output_clusters": same.counts_at(TOLERANCES),
             "functions": int(same.labels.max()) + 1,
             "output_gap": same.gap,
@@ -401,7 +401,7 @@ def _dataset(problem, ends, minima, manifolds, pairs, output_tolerance):
 
 
 def _counts(minima):
-    return np.bincount(minima.labels[minima.labels >= 0], minlength=len(minima.first))
+    return np.bincount(minima.labels[minima.labels >= 0], minlength=len(minima.representatives))
 
 
 def _shares(minima, prefix):
@@ -410,12 +410,12 @@ def _shares(minima, prefix):
     shares = BasinShares(*[np.zeros(0)] * 3, unseen_high=1.0)
     if len(count):
         shares = basin_shares(count, len(minima.labels))
-    values = (count, shares.share, shares.low, shares.high, minima.first)
+    values = (count, shares.share, shares.low, shares.high, minima.representatives)
     return {prefix + name: value for name, value in zip(SHARES, values, strict=True)}
 
 
 def _unseen(minima, prefix):
-    if not len(minima.first):
+    if not len(minima.representatives):
         return {}
     return {f"{prefix}{k}": float(v) for k, v in estimate_unseen(_counts(minima))._asdict().items()}
 
@@ -434,7 +434,7 @@ def _distances(minima, pairs):
         names = ("barrier", "matched_barrier", "distance", "matched_distance")
         values |= {name: getattr(pairs, name) for name in names}
     # The diameter of merged clusters is the largest of their diameters.
-    diameters = np.zeros(len(minima.first))
+    diameters = np.zeros(len(minima.representatives))
     labels = minima.labels[minima.labels >= 0]
     np.maximum.at(diameters, labels, clusters.diameters[clusters.labels])
     return values | {

@@ -228,8 +228,8 @@ def _surface(dataset):
         y=dataset.y.values,
         cost=dataset.cost.values,
         minima=dataset.position.values,
-        saddles=dataset.other.values[kind == kinds.index("saddle")],
-        maxima=dataset.other.values[kind == kinds.index("maximum")],
+        saddles=dataset.other_position.values[kind == kinds.index("saddle")],
+        maxima=dataset.other_position.values[kind == kinds.index("maximum")],
     )
 
 

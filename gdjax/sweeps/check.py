@@ -48,19 +48,18 @@ def check(plan: Plan) -> Plan:
     programs = programs_of(sweep, devices)
     for program in programs:
         check_program(program)
-    stored, keeps_carry = plan.stored, sweep.continuable
+    stored = plan.stored
     if stored is None and store is not None:
         root = read_root_of_sweep(plan.location)
         if root is not None:
             attributes = root.document["attributes"]
             check_continuable(plan.location, attributes["gdjax_format"])
             stored = identity_of(attributes, store)
-    if keeps_carry is None:
-        keeps_carry = store is not None and (  # only a store can be extended
-            all(map(_is_carry_small, programs))
-            if stored is None
-            else stored.get("continuable") is True
-        )
+    keeps_carry = store is not None and sweep.continuable  # only a store can be extended
+    if keeps_carry is None and stored is not None:
+        keeps_carry = stored.get("continuable") is True
+    elif keeps_carry is None:
+        keeps_carry = all(map(_is_carry_small, programs))
     start = plan.start or start_of(sweep)
     return replace(plan, devices=devices, start=start, keeps_carry=keeps_carry, stored=stored)
 

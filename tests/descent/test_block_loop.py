@@ -118,7 +118,10 @@ def test_a_stopped_run_is_evaluated_once_and_its_record_repeated(lengths, monkey
 
 @pytest.mark.parametrize("neighbor_rate", [0.4, 1e-3, 30.0])
 def test_a_stopped_run_repeats_its_last_record_beside_any_neighbor(neighbor_rate):
-    """At curvature 2, rate 1/2 converges in one step, and a rate above 1 diverges."""
+    """At curvature 2, rate 1/2 converges in one step, and a rate above 1 diverges.
+
+    At curvature 0, the run stops at its start.
+    """
 
     def count_of(w, data, state, *, opt_state):
         return state + 1.0 + opt_state[0].count, state + 1.0
@@ -129,7 +132,11 @@ def test_a_stopped_run_repeats_its_last_record_beside_any_neighbor(neighbor_rate
         "count": gd.Metric(count_of, init=lambda w, data: jnp.zeros(())),
         "vector": gd.Metric(lambda w, data, *, step: w + step, dims=("entry",)),
     }
-    bowl = gd.Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2), metrics=metrics)
+
+    def cost(w, *, scale):
+        return scale * jnp.sum(w**2)
+
+    bowl = gd.Problem(init=lambda key: jnp.ones(2), cost=cost, metrics=metrics)
 
     def optimizer(learning_rate):
         counted = optax.scale_by_schedule(lambda count: 1.0)
@@ -137,12 +144,14 @@ def test_a_stopped_run_repeats_its_last_record_beside_any_neighbor(neighbor_rate
 
     runs = gd.sweep(
         bowl,
-        gd.axes(learning_rate=[0.5, neighbor_rate]),
+        gd.axes(learning_rate=[0.5, neighbor_rate], scale=[1.0, 0.0]),
         400,
         make_optimizer=optimizer,
         record_every=10,
         stop_when_converged=True,
     ).isel(learning_rate=0)
+    assert runs["now"].sel(scale=0).values.tolist() == [0.0] * 41
+    runs = runs.sel(scale=1)
     assert runs["now"].values.tolist() == [0.0, *[10.0] * 40]
     assert runs["count"].values.tolist() == [1.0, *[12.0] * 40]
     assert len(set(runs["uniform"].values[2::2].tolist())) == 1

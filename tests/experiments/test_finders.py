@@ -44,7 +44,7 @@ def test_a_suggestion_succeeds_if_it_trains_and_is_within_a_factor_2_of_the_best
     assert success.values.tolist() == [[True, True], [True, False], [False, False], [False, False]]
     regret = results.regret.transpose("finder", "finder_seed")
     np.testing.assert_allclose(regret, [[0, 1 / 8], [1 / 8, 2 / 8], [1, 1], [1, 3 / 8]])
-    summary = numbers(dataset)
-    assert summary["search_share"] == [1, 1, 1]
-    assert summary["search_minus_ramp_minimum"] == [1, 1, 1]
-    assert summary["short_search_share"][0] == 0.5
+    summary = numbers(dataset)["finder"]
+    assert summary["search"]["share"] == [1, 1, 1]
+    assert summary["search"]["minus"]["ramp_minimum"] == [1, 1, 1]
+    assert summary["short_search"]["share"][0] == 0.5

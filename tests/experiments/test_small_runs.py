@@ -16,7 +16,6 @@ from experiments.basins.__main__ import beyond, lines
 from experiments.batch_sizes.__main__ import last_epochs
 from experiments.edge_of_stability.__main__ import late_ratios
 from experiments.grokking.__main__ import delays
-from experiments.mode_connectivity import __main__ as paths
 from experiments.predictability import __main__ as twins
 from experiments.render import RESULTS
 from experiments.schedules import __main__ as schedule_runs
@@ -150,8 +149,11 @@ def central_flow(results, numbers):
 
 @small("--modes 50 --steps 10 100")
 def decay_exponents(_, numbers):
-    assert numbers["limits"] == [2.0, 3.0]
-    assert len(numbers["exponents_1.5_0.1"]) == 2
+    low, high = numbers["capacity"].values()
+    assert (low["limit"], high["limit"]) == (2, 3)
+    for quadratic in (low, high):
+        for at in quadratic["noise"].values():
+            assert 0 < at["exponents"][0] < at["exponents"][1] < quadratic["limit"]
 
 
 @small("--epochs 2 --random-networks 16 --seeds 6")
@@ -163,7 +165,7 @@ def digits(results, numbers):
     # For six starts, the interval of the median is the range of values, of coverage 1 - 2 / 2^6.
     accuracy = results.seeds_accuracy.values[:, -1]
     expected = [np.median(accuracy), accuracy.min(), accuracy.max()]
-    np.testing.assert_allclose(numbers["seeds_test_accuracy_median"], expected, rtol=1e-6)
+    np.testing.assert_allclose(numbers["epoch"]["2"]["test_accuracy"], expected, rtol=1e-6)
     # The plotted start is the first one, computed with a different slab width.
     assert accuracy[0] == pytest.approx(float(results.test_accuracy[-1]), abs=0.05)
     for name, record in (("before", 0), ("after", -1)):
@@ -179,11 +181,9 @@ def digits(results, numbers):
     "--image-widths 4 --image-steps 20 --starts 2 --eigenvectors 1 --window 1"
 )
 def edge_models(_, numbers):
-    case = "Fashion-MNIST_rate_0.02"
-    for model in ("gradient", "central", "rod", "edge"):
-        assert numbers[f"{case}_{model}_completed"] == 2
-        assert numbers[f"{case}_{model}"][0] < 0.5
-    assert numbers[f"{case}_moved"][0] < 1e-3
+    models = numbers["case"]["Fashion-MNIST"]["rate"]["0.02"]["model"]
+    assert all(model["completed"] == 2 and model["distance"][0] < 0.5 for model in models.values())
+    assert models["moved"]["distance"][0] < 1e-3
 
 
 @small(
@@ -195,23 +195,26 @@ def edge_of_stability(results, numbers):
     # With momentum, the sharpness falls below the limit after each spike of the cost, and rises
     # again.
     limits = {"plain": [2 / 0.045, 2 / 0.06], "heavy": [3.8 / 0.06], "nesterov": [3.8 / 2.8 / 0.03]}
-    for panel, limit in limits.items():
-        np.testing.assert_allclose(numbers[f"{panel}_threshold"], limit, rtol=1e-5)
+    for panel, expected in limits.items():
         allowed = 0.02 if panel == "plain" else 0.15
-        np.testing.assert_allclose(numbers[f"{panel}_late_over_threshold"], 1, atol=allowed)
+        for at, limit in zip(numbers["case"][panel]["rate"].values(), expected, strict=True):
+            assert at["threshold"] == pytest.approx(limit, rel=1e-5)
+            assert at["late_over_threshold"][0] == pytest.approx(1, abs=allowed)
         assert np.isfinite(results[panel].sharpness).all()
     # At a learning rate of 0.045, the limit 44 exceeds the initial sharpness.
     assert np.all(results["plain"].sharpness.isel(step=0) < 44)
-    assert numbers["plain_reached_at_step"][0] > 1000
-    assert numbers["plain_cost_left_after_it"][0] < 0.6
-    assert 0 < numbers["plain_records_with_rising_cost"][0] < 0.8
+    plain = numbers["case"]["plain"]["rate"]["0.045"]
+    assert plain["reached_at_step"] > 1000
+    assert plain["cost_left_after_it"] < 0.6
+    assert 0 < plain["records_with_rising_cost"] < 0.8
     # Student's interval of two differences has a half-width of 12.706 standard errors, and the
     # standard error is half the distance between the differences.
     digits, tangent = (late_ratios(results[name].to_dataset())[0] for name in ("digits", "tangent"))
     first, second = tangent - digits
     half, mean = 12.7062 * abs(first - second) / 2, (first + second) / 2
     expected = [mean, mean - half, mean + half]
-    np.testing.assert_allclose(numbers["tangent_minus_digits"][0], expected, rtol=1e-4, atol=1e-6)
+    difference = numbers["tangent_minus_digits"]["rate"]["3"]
+    np.testing.assert_allclose(difference, expected, rtol=1e-4, atol=1e-6)
 
 
 @small("--problems parity --optimizers sgd --horizon 16 --rates 12 --starts 2 --seeds 1")
@@ -222,38 +225,38 @@ def finders(results, _):
 @small("--learned 200 --widths 8 --starts 8 --orders 2 --epochs 2 --relu-epochs 2 --resamples 20")
 def flatness(results, numbers):
     """The trace exceeds the eigenvalue, and the adaptive sharpness twice its error."""
-    assert results.right.shape == (2, 8, 2, 4800)
-    assert (results.eigenvalue_error <= 0.01 * results.eigenvalue).all()
-    assert (results.eigenvalue < results.trace).all()
-    assert (results.adaptive_error < 0.5 * results.adaptive).all()
-    assert numbers["networks"] == 16
-    assert numbers["sigmoid, 2 epochs: diverged"] == 0
+    for part in datasets(results).values():
+        assert part.right.shape == (8, 2, 4800)
+        assert (part.eigenvalue_error <= 0.01 * part.eigenvalue).all()
+        assert (part.eigenvalue < part.trace).all()
+        assert (part.adaptive_error < 0.5 * part.adaptive).all()
+    assert [recipe["diverged"] for recipe in numbers["recipe"].values()] == [0, 0]
 
 
 @small("--widths 8 --epochs 0 1 --top 6 --seeds 2")
 def gradient_anatomy(results, numbers):
-    assert numbers["seeds"] == 2
     assert numbers["dark_pixels"] == 132
-    for epoch, name in enumerate(("epoch_0", "epoch_1")):
+    for number, at in enumerate(numbers["epoch"].values()):
         # All checks of both starts; two starts are too few for an interval.
-        assert numbers[f"{name}_nudges_within_allowed_over_seeds"] == (1, -np.inf, np.inf)
-        assert numbers[f"{name}_largest_error_found"] < 0.02
-        assert numbers[f"{name}_exactly_zero"] == 8 * 132
-        stage = results.isel(stage=epoch)
+        assert at["over_seeds"]["nudges_within_allowed"] == (1, -np.inf, np.inf)
+        assert at["largest_error_found"] < 0.02
+        assert at["exactly_zero"] == 8 * 132
+        stage = results.isel(stage=number)
         shares = stage.seeds_share_of_first_layer + stage.seeds_share_of_last_layer
         np.testing.assert_allclose(shares, 1, rtol=1e-5)
         g = np.abs(stage.gradient.values)
         np.testing.assert_array_equal(g[stage.position.values], np.sort(g)[::-1][:6])
     # The start of the figures is the first one.
-    np.testing.assert_array_equal(results.seeds_cost.values[:, 0], results.cost.values)
+    np.testing.assert_array_equal(results.seeds_cost.values[0], results.cost.values)
     # Outputs near 1/2 exceed 9 of 10 targets: the mean gradient of an output bias is
     # 2 (1/2 - 1/10) 1/4 = 0.2.
     start = results.isel(stage=0)
     assert all(place.startswith("layer 2") for place in results.attrs["places"][0])
     assert np.all(start.gradient.values[start.position.values] > 0)
     assert start.gradient.values[-10:].mean() == pytest.approx(0.2, rel=0.3)
-    assert numbers["epoch_0_cost_over_seeds"][0] == pytest.approx(2.5, abs=0.3)
-    assert numbers["epoch_0_entries_holding_half_over_seeds"][0] < 80
+    over_seeds = numbers["epoch"]["0"]["over_seeds"]
+    assert over_seeds["cost"][0] == pytest.approx(2.5, abs=0.3)
+    assert over_seeds["entries_holding_half"][0] < 80
 
 
 @small("--samples 40 --digit-rate 0.4 --digit-time 8.0 --times 5")
@@ -394,36 +397,29 @@ def local_minima(results, numbers):
 
 @small("--epochs 3 --snapshots 6 --points 5 --samples 320 --seeds 1")
 def loss_landscape(results, numbers):
-    branches, views = ("too_small", "good", "too_large"), ("random", "neuron", "eigenvectors")
-    # The start of the figures is the first one, and all rates have equal starts.
-    final = results["seeds"].to_dataset().final_cost
-    for branch in branches:
-        assert final.sel(branch=branch)[0] == numbers[f"{branch}_final_cost"]
-        mean = np.mean(final.sel(branch=branch))
-        assert numbers[f"{branch}_final_cost_over_seeds"][0] == mean
-    assert len({numbers[f"{branch}_start_cost"] for branch in branches}) == 1
-    assert numbers["good_final_cost"] < numbers["too_small_final_cost"]
-    assert numbers["too_large_outcome"] == "stalled"
-    assert numbers["too_large_final_cost"] == pytest.approx(1, abs=1e-4)
+    cases = numbers["case"]
+    small, good, large = cases.values()
+    assert len({one["start_cost"] for one in cases.values()}) == 1
+    assert good["final_cost"] < small["final_cost"]
+    assert large["outcome"] == "stalled"
+    assert large["final_cost"] == pytest.approx(1, abs=1e-4)
     # The curvature along the eigenvector is the largest, and equals the eigenvalue.
-    for branch in ("too_small", "good"):
-        along = {view: numbers[f"{branch}_curvature_along_{view}"] for view in views}
-        largest = numbers[f"{branch}_largest_eigenvalue"]
-        assert along["eigenvectors"] == pytest.approx(largest, rel=0.03)
-        assert max(along["random"], along["neuron"]) < along["eigenvectors"]
-    # Planes of equal sizes have the cost of the end point at the center.
-    for branch in ("too small", "good", "too large"):
-        way = results[f"{branch}/way"].to_dataset()
-        for view in views:
-            plane = results[f"{branch}/{view}"].to_dataset()
-            assert float(plane.cost[2, 2]) == pytest.approx(float(way.path_cost[-1]), rel=1e-4)
-            assert [plane[n].attrs["length"] for n in "ab"] == [pytest.approx(1, rel=1e-4)] * 2
-            assert (plane.a[0], plane.a[-1]) == (-15, 15)
-            assert branch != "too large" or np.ptp(plane.cost.values) < 0.01
+    for one in (small, good):
+        random, neuron, top = (view["curvature"] for view in one["view"].values())
+        assert top == pytest.approx(one["largest_eigenvalue"], rel=0.03)
+        assert max(random, neuron) < top
+    for case, one in cases.items():
+        # The start of the figures is the first one.
+        assert one["over_seeds"]["final_cost"][0] == one["final_cost"]
+        # Planes have the cost of the end point at the center.
+        for view in one["view"]:
+            plane = results[f"{case}/{view}"].to_dataset()
+            assert float(plane.cost[2, 2]) == pytest.approx(one["final_cost"], rel=1e-4)
+            assert case != "too large" or np.ptp(plane.cost.values) < 0.01
     # The trajectory ends in its plane, but does not lie in it.
     assert results["good/way"].path_off[-1] < 1e-5
-    assert numbers["good_off_plane_most"] > 0.01
-    assert 0.5 < numbers["good_explained_by_1"] < numbers["good_explained_by_2"] < 1
+    assert good["off_plane_most"] > 0.01
+    assert 0.5 < good["explained_by_1"] < good["explained_by_2"] < 1
 
 
 @small(
@@ -431,9 +427,9 @@ def loss_landscape(results, numbers):
     "--batch-size 25 --points 9 --nodes 3 --images 200"
 )
 def mode_connectivity(results, numbers):
-    assert results.test_accuracy.min("run").max() > 0.5
-    assert np.all(results.cost.min("run") < results.attrs["baseline"])
-    one = results.sel(width=16)
+    one, kinds = results["16"].to_dataset(), numbers["width"]["16"]["kind"]
+    assert one.test_accuracy.max() > 0.5
+    assert np.all(one.cost < one.attrs["baseline"])
     for pair in range(2):  # all paths end at the networks, since matching preserves outputs
         for end, run in ((0, 2 * pair), (-1, 2 * pair + 1)):
             along = one.cost_along.sel(pair=pair).isel(t=end)
@@ -447,13 +443,7 @@ def mode_connectivity(results, numbers):
     assert np.all(one.matched_distance <= one.distance)
     mean = one.cost_along.mean("t")
     assert np.all(mean.sel(kind="curved") < mean.sel(kind="straight"))
-    assert numbers["width_16_barrier_matched_by_weights"] < numbers["width_16_barrier_straight"]
-    # The summary excludes the padding of widths with fewer networks.
-    fewer = results.isel(run=slice(3), other=slice(3), pair=slice(1)).assign_coords(width=[17])
-    padded = paths.numbers(xr.concat([results, fewer], "width", join="outer"))
-    assert (padded["width_16_pairs"], padded["width_17_pairs"]) == (6, 3)
-    assert all(np.isfinite(value) for value in padded.values())
-    assert {name: padded[name] for name in numbers} == numbers
+    assert kinds["matched by weights"]["barrier"][0] < kinds["straight"]["barrier"][0]
 
 
 @small(
@@ -473,7 +463,7 @@ def river_valleys(results, numbers):
     np.testing.assert_allclose(part.branch_cost[:, 0], part.begin[0], rtol=1e-5)
     np.testing.assert_allclose(part.branch_cost[:, -1], part.end[0], rtol=1e-5)
     np.testing.assert_allclose(part.trunk_cost[4], part.begin[0, 0], rtol=1e-5)
-    assert numbers["mnist5k_diverged"] == 0
+    assert numbers["data"]["mnist5k"]["diverged"] == 0
 
 
 @small(
@@ -482,9 +472,10 @@ def river_valleys(results, numbers):
 )
 def predictability(results, numbers):
     # The exponents of minima, and of the orbits of period 2 on x = y, across them and along them.
-    found = [value for value, *_ in numbers["factors_exponent"]]
-    np.testing.assert_allclose(found, [0, -0.111572, -0.192831], atol=1e-3)
-    np.testing.assert_allclose(numbers["factors_known_exponent"], found, atol=1e-3)
+    rates = numbers["case"]["factors"]["rate"].values()
+    for at, known in zip(rates, [0, -0.111572, -0.192831], strict=True):
+        assert at["exponent"][0] == pytest.approx(known, abs=1e-3)
+        assert at["known_exponent"] == pytest.approx(known, abs=1e-3)
     assert np.all(results["factors"].at_start.sel(distance=0) == 0)
     # Runs in other quadrants, or of which one diverged, end elsewhere.
     ends = np.array([[1.0, 1.0], [-1.0, -1.0], [2.0, 0.5]]), np.array([0.0, 0.0, np.inf])
@@ -504,24 +495,21 @@ def predictability(results, numbers):
     "--validation 200 --rates 3 --momenta 0.0 0.8 --init-scales 1.0 --batch-sizes 8 --rungs 1 4 16 "
     "--trials 6 --batch 3 --single-trials 3 --repetitions 2 --timed 1"
 )
-def search(results, numbers):
-    assert numbers["num_settings"] == 6
-    assert all(numbers[f"{name}_time"][0] > 0 for name in ("dense", "batches", "single"))
-    assert np.isfinite(results.seconds.sel(search="dense")).sum() == 1
+def search(_, numbers):
+    assert all(numbers["search"][name]["time"][0] > 0 for name in ("dense", "batches", "single"))
 
 
 @small(
     "--samples 60 --widths 4 --batch-size 10 --steps 12 --knots 3 --iterations 2 --tuning-starts 2 "
     "--pairs 3"
 )
-def schedules(results, numbers):
+def schedules(results, _):
     _, config = small_config("schedules")
     # The first schedule is constant, so that a sweep at this rate ends at the same costs.
     axes = gd.axes(shape=[0], peak=[3.0], seed=range(2))
     digits = schedule_runs.problems(config)["digits"]
     costs = schedule_runs.runs_of(config, digits, np.ones((1, 12)), axes)
     assert results.tuning_cost[0] == pytest.approx(costs.mean(), rel=1e-5)
-    assert np.all(numbers["rates"] > 0)
     assert np.all(np.isfinite(results.cost))
     np.testing.assert_allclose(schedule_runs.holm(np.array([0.01, 0.04, 0.03])), [0.03, 0.06, 0.06])
     known = {"cosine": 0.75, "linear": 2 / 3, "warm-up-stable-decay": 1, "learned": np.sqrt(1 / 2)}

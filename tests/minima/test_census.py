@@ -227,7 +227,7 @@ def test_minima_without_error_form_manifolds_with_equal_outputs():
     zero = census.manifold_cost.values < 1e-12
     assert census.manifold_count.values[zero].sum() >= 3
     assert np.all(census.manifold_nullity.values[zero] == 9)
-    assert len(np.unique(census.manifold_same_outputs.values[zero])) == 1
+    assert len(np.unique(census.manifold_function.values[zero])) == 1
 
 
 @pytest.mark.long

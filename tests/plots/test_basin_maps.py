@@ -35,7 +35,7 @@ def basins(end=END, surface=SURFACE, rates=(0.1, 0.25), momentum=0.9):
             "arrived_at": (dims, arrived_at[:, None]),
             "cost": (("y", "x"), surface.cost),
             "position": (("minimum", "coordinate"), surface.minima),
-            "other": (("point", "coordinate"), surface.saddles),
+            "other_position": (("point", "coordinate"), surface.saddles),
             "other_kind": ("point", np.zeros(len(surface.saddles), int), kinds),
         },
         {"learning_rate": list(rates), "momentum": [momentum], "x": surface.x, "y": surface.y},

@@ -10,7 +10,7 @@ import xarray as xr
 from small_store import TILES, all_values, fill, open_store, part
 
 from gdjax.errors import StoreError
-from gdjax.stores.reader import open_dataset, verify
+from gdjax.stores.reader import open_dataset, verify, with_names
 
 
 @pytest.mark.parametrize("opened", [open_dataset, xr.open_zarr])
@@ -78,6 +78,13 @@ def test_damage_raises_an_error_unless_its_tile_is_skipped(tmp_path):
     coordinate.write_bytes(b"?" + coordinate.read_bytes()[1:])
     with pytest.raises(StoreError, match=r"damaged: seed/c\.0: "):
         open_dataset(tmp_path, skip_damaged=True)
+
+
+@pytest.mark.parametrize("code", [-1, 2])
+def test_a_code_without_a_name_is_damage(code):
+    attrs = {"flag_meanings": "sgd adam"}
+    with pytest.raises(StoreError, match="optimizer is damaged"):
+        with_names(xr.Dataset(coords={"optimizer": ("optimizer", [0, code], attrs)}))
 
 
 @pytest.mark.parametrize("name", ["cost", "params.0.used", "finished"])
