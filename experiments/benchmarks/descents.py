@@ -65,12 +65,15 @@ def whole_set(clock, config, dataset):
     run_steps = (many - few) * config.runs
     for name, problem in (("whole_set", small), ("whole_set_natural_layout", users)):
         spent, rate = steps_only(clock, problem, axes, few, many, None)
-        results[f"{name}_share"] = share(spent, rate, 5000, run_steps)
-        results[f"{name}_ms_a_run_step"] = 1e3 * spent / run_steps
-    milliseconds_of_gdjax = results["whole_set_ms_a_run_step"]
+        results[name] = {
+            "share": share(spent, rate, 5000, run_steps),
+            "ms_a_run_step": 1e3 * spent / run_steps,
+        }
+    ours, times = results["whole_set"], {}
     for peer, milliseconds in peers.whole_set(small, config.runs, config.repeats).items():
-        results[f"{peer}_whole_set_ms_a_run_step"] = milliseconds
-        results[f"whole_set_times_{peer}"] = milliseconds / milliseconds_of_gdjax
+        ours[f"{peer}_ms_a_run_step"] = milliseconds
+        times[peer] = milliseconds / ours["ms_a_run_step"]
+    ours["times"] = times
     return results
 
 
@@ -83,24 +86,25 @@ def mini_batches(clock, config, dataset):
     problem = gd.problems.digits(dataset)
     few, many = 10, 10 + max(20, round(4000 * config.scale))
     run_steps = (many - few) * config.runs
-    results = {}
+    results: dict[str, dict[str, Any]] = {}
     for name, axes in (
         ("shared_order", gd.axes(seed=range(config.runs))),
         ("own_orders", gd.axes(data_seed=range(config.runs))),
     ):
         spent, rate = steps_only(clock, problem, axes, few, many, 32)
-        results[f"{name}_share"] = share(spent, rate, 32, run_steps)
-        results[f"{name}_us_a_run_step"] = 1e6 * spent / run_steps
+        results[name] = {
+            "share": share(spent, rate, 32, run_steps),
+            "us_a_run_step": 1e6 * spent / run_steps,
+        }
     spent, _ = steps_only(clock, problem, gd.axes(seed=[0]), few, many, 32)
     alone = 1e6 * spent / (many - few)
-    results["one_run_us_a_step"] = alone
-    results["one_sweep_times_one_after_another"] = alone / results["shared_order_us_a_run_step"]
+    times = {"one_after_another": alone / results["shared_order"]["us_a_run_step"]}
     torch_us = peers.mini_batches(problem, round(1000 * config.scale), config.repeats)
     if torch_us is not None:
-        results["torch_loop_us_a_run_step"] = torch_us
-        for name in ("shared_order", "own_orders"):
-            results[f"{name}_times_torch_loop"] = torch_us / results[f"{name}_us_a_run_step"]
-    return results
+        for ours in results.values():
+            ours["times"] = {"torch_loop": torch_us / ours["us_a_run_step"]}
+        results["torch_loop"] = {"us_a_run_step": torch_us}
+    return results | {"one_run": {"us_a_step": alone}, "one_sweep": {"times": times}}
 
 
 def one_descent(clock, config, dataset):
@@ -138,14 +142,11 @@ def one_descent(clock, config, dataset):
 
     ours_seconds, _ = clock.best(ours)
     scan_seconds, _ = clock.best(lambda: scan(start, images, labels, jax.random.key(1)))
-    results = {
-        "ten_epochs_seconds": ours_seconds * 10 / epochs,
-        "ten_epochs_times_scan_with_records": scan_seconds / ours_seconds,
-    }
+    times = {"scan_with_records": scan_seconds / ours_seconds}
     torch_us = peers.mini_batches(problem, round(1000 * config.scale), config.repeats)
     if torch_us is not None:
-        results["ten_epochs_times_torch_loop"] = torch_us * 1e-6 * steps / ours_seconds
-    return results
+        times["torch_loop"] = torch_us * 1e-6 * steps / ours_seconds
+    return {"ten_epochs": {"seconds": ours_seconds * 10 / epochs, "times": times}}
 
 
 def trainability(clock, config):
@@ -153,43 +154,38 @@ def trainability(clock, config):
     side = max(16, round(128 * np.sqrt(config.scale)))
     rates = np.geomspace(1e-2, 1e2, side)
     with jax.enable_x64(True):
-        keys = jax.random.split(jax.random.key(0), 3)
-        inputs = jax.random.normal(keys[0], (72, 8), jnp.float64)
-        targets = jax.random.normal(keys[1], (72, 1), jnp.float64)
+        key_x, key_y, key_start = jax.random.split(jax.random.key(0), 3)
+        data = jax.random.normal(key_x, (72, 8)), jax.random.normal(key_y, (72, 1))
 
         def init(_key):
-            first, second = jax.random.split(keys[2])
-            return {
-                "first": jax.random.normal(first, (8, 8), jnp.float64) / np.sqrt(8),
-                "second": jax.random.normal(second, (1, 8), jnp.float64) / 8,
-            }
+            key_first, key_second = jax.random.split(key_start)
+            first = jax.random.normal(key_first, (8, 8)) / np.sqrt(8)
+            return first, jax.random.normal(key_second, (1, 8)) / 8
 
         def cost(params, batch):
-            hidden = jnp.tanh(params["first"] @ batch[0].T)
-            return jnp.mean((params["second"] @ hidden - batch[1].T) ** 2)
+            first, second = params
+            return jnp.mean((second @ jnp.tanh(first @ batch[0].T) - batch[1].T) ** 2)
+
+        def scaled(gradient, rates):
+            return jax.tree.map(lambda g, rate: -rate * g, gradient, rates)
 
         def two_rates(first, second):
-            def update(updates, state, params=None):
-                rate = {"first": first, "second": second}
-                return jax.tree.map(lambda g, r: -r * g, updates, rate), state
+            return optax.stateless(lambda gradient, _: scaled(gradient, (first, second)))
 
-            return optax.GradientTransformation(optax.init_empty_state, update)
-
-        problem = gd.Problem(init=init, cost=cost, data=(inputs, targets))
+        problem = gd.Problem(init=init, cost=cost, data=data)
         axes = gd.axes(first=rates, second=rates)
 
         def ours():
             runs = gd.sweep(problem, axes, 100, make_optimizer=two_rates, record_every=100)
             return runs.cost.values
 
-        first, second = (jnp.asarray(a.ravel()) for a in np.meshgrid(rates, rates, indexing="ij"))
+        pairs = tuple(jnp.asarray(a.ravel()) for a in np.meshgrid(rates, rates, indexing="ij"))
 
         @jax.jit
         @jax.vmap
-        def step(params, first, second):
-            value, gradient = jax.value_and_grad(cost)(params, (inputs, targets))
-            rate = {"first": first, "second": second}
-            return jax.tree.map(lambda w, g, r: w - r * g, params, gradient, rate), value
+        def step(params, rates):
+            value, gradient = jax.value_and_grad(cost)(params, data)
+            return optax.apply_updates(params, scaled(gradient, rates)), value
 
         start = jax.tree.map(
             lambda a: jnp.broadcast_to(a, (side * side, *a.shape)), init(jax.random.key(0))
@@ -198,13 +194,13 @@ def trainability(clock, config):
         def stepwise():
             params = start
             for _ in range(100):
-                params, value = step(params, first, second)
+                params, value = step(params, pairs)
                 np.asarray(value)  # the cost is read at every step
             return params
 
         fast, _ = clock.best(ours)
         slow, _ = clock.best(stepwise)
-    return {"trainability_times_stepwise": slow / fast}
+    return {"trainability": {"times": {"stepwise": slow / fast}}}
 
 
 def many_runs(config):
@@ -213,11 +209,12 @@ def many_runs(config):
     few, many = 64, 64 * max(2, round(64 * config.scale))
     seconds_of_few, _ = stored_runs(few, steps)
     seconds_of_many, peak_of_many = stored_runs(many, steps)
-    return {
-        "many_runs": many,
-        "many_runs_time_a_run_against_64": seconds_of_many / many / (seconds_of_few / few),
-        "peak_MiB_of_many": peak_of_many,
+    results = {
+        "runs": many,
+        "time_a_run_against_64": seconds_of_many / many / (seconds_of_few / few),
+        "peak_MiB": peak_of_many,
     }
+    return {"many_runs": results}
 
 
 def stored_runs(runs: int, steps: int) -> tuple[float, float]:
@@ -250,9 +247,8 @@ def small_sweep(config):
     """Time repeated calls of a sweep that computes almost nothing: two runs of two steps."""
     work = partial(gd.sweep, gd.problems.bowl([1.0, 9.0]), gd.axes(learning_rate=[0.1, 0.05]), 2)
     work()  # compiles the programs
-    return {
-        "small_sweep_seconds": float(np.median([seconds(work) for _ in range(9 * config.repeats)]))
-    }
+    times = [seconds(work) for _ in range(9 * config.repeats)]
+    return {"small_sweep": {"seconds": float(np.median(times))}}
 
 
 def second_start(_config):
@@ -274,7 +270,8 @@ def second_start(_config):
             ) as running:
                 while running.poll() is None and not list(out.rglob("cost/c")):
                     time.sleep(0.01)
-                results[f"{start}_start_first_tile_seconds"] = time.perf_counter() - start_time
+                spent = time.perf_counter() - start_time
+            results[f"{start}_start"] = {"first_tile_seconds": spent}
             if running.returncode:
                 raise RuntimeError(f"{' '.join(sweep)} exited with status {running.returncode}")
     return results

@@ -127,19 +127,20 @@ def ratios(pairs: int, rates: int = 8, seeds: int = 8, steps: int = 200) -> dict
     """
     from gdjax import statistics
 
-    summary: dict[str, Any] = {}
-    for devices, prefix in ((1, "first_call"), (2, "first_call_two_devices")):
+    by_devices = {}
+    for devices in (1, 2):
         results = [
             {name: fresh(name, devices, rates, seeds, steps) for name in ("ours", "by_hand")}
             for _ in range(pairs)
         ]
         ratio = [pair["ours"]["beyond"] / pair["by_hand"]["beyond"] for pair in results]
-        summary[f"{prefix}_beyond_ratio"] = statistics.median(ratio).value
-        summary[f"{prefix}_beyond_ratio_least"] = min(ratio)
-        summary[f"{prefix}_beyond_ratio_most"] = max(ratio)
-        for name in ("ours", "by_hand"):
-            summary[f"{prefix}_programs_{name}"] = results[0][name]["programs"]
-    return summary
+        by_devices[str(devices)] = {
+            "beyond_ratio": statistics.median(ratio).value,
+            "beyond_ratio_least": min(ratio),
+            "beyond_ratio_most": max(ratio),
+            **{f"programs_{name}": one["programs"] for name, one in results[0].items()},
+        }
+    return {"first_call": {"devices": by_devices}}
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Measurements of costs on planes and paths, and of eigenvalues, for the experiment `speed`."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,11 +28,13 @@ def planes(clock, config, dataset):
     without_network = gd.problems.as_problem(problem.cost, problem.data)
     opaque, rate = clock.best(lambda: gd.landscape.plane(without_network, params, named, at, at))
     own, _ = clock.best(lambda: gd.landscape.plane(problem, params, named, at, at))
-    results = {"plane_share": share(opaque, rate, 5000, side**2 / 2)}
+    results: dict[str, dict[str, Any]] = {
+        "plane": {"share": share(opaque, rate, 5000, side**2 / 2)}
+    }
     peer = peers.plane(problem, params, directions, side, config.repeats)
     if peer is not None:
-        results["plane_times_loss_landscapes"] = peer / opaque
-        results["plane_of_a_network_times_loss_landscapes"] = peer / own
+        results["plane"]["times"] = {"loss_landscapes": peer / opaque}
+        results["plane_of_a_network"] = {"times": {"loss_landscapes": peer / own}}
     return results
 
 
@@ -50,16 +53,18 @@ def eigenvalues(clock, config, dataset):
     alone, _ = clock.best(lambda: ends(problem, params, key=jax.random.key(0)))
     exact = ends(problem, params, key=jax.random.key(0))
     results = {
-        "eigenvalues_seconds": alone,
-        "eigenvalues_largest_residual": float(np.max(exact.residuals) / exact.norm),
+        "seconds": alone,
+        "largest_residual": float(np.max(exact.residuals) / exact.norm),
     }
     peer = peers.eigenvalues(problem, params, len(exact.values), config.repeats)
     if peer is not None:
         seconds, values = peer
         off = np.abs(np.array(values) / np.asarray(exact.values) - 1)
-        results["pyhessian_eigenvalues_largest_error"] = float(np.max(off))
-        results["eigenvalues_times_pyhessian"] = seconds / alone
-    return results
+        results |= {
+            "pyhessian_largest_error": float(np.max(off)),
+            "times": {"pyhessian": seconds / alone},
+        }
+    return {"eigenvalues": results}
 
 
 def paths(clock, config, dataset):
@@ -74,4 +79,4 @@ def paths(clock, config, dataset):
     seconds, _ = clock.best(
         lambda: gd.minima.pairwise_barriers(problem, params, key=keys[0], points=25).matched_barrier
     )
-    return {"barriers_networks": many, "barriers_seconds": seconds}
+    return {"barriers": {"networks": many, "seconds": seconds}}

@@ -74,17 +74,19 @@ def difference(model: Model, rates: np.ndarray, seeds: int) -> float:
     return float(largest / np.abs(expected).max())
 
 
-def ratios(turns: int, seeds: int = 8, steps: int = 5000) -> dict[str, float]:
+def ratios(turns: int, seeds: int = 8, steps: int = 5000) -> dict[str, Any]:
     """Return the median ratio of times and the largest difference of costs, by model.
 
     Each program is timed `turns` times, at `seeds` rates from `seeds` starting points.
     """
-    summary = {}
+    by_model = {}
     for name, make in MODELS.items():
         model = make()
         rates = model.rate * np.geomspace(0.1, 1, seeds)
-        summary[f"second_call_{name}_difference"] = difference(model, rates, seeds)
         pair = [kind(model, rates, seeds, steps) for kind in (ours, by_hand)]
         times = np.array([[seconds(call) for call in pair] for _ in range(turns + 1)])[1:]
-        summary[f"second_call_{name}_ratio"] = statistics.median(times[:, 0] / times[:, 1]).value
-    return summary
+        by_model[name] = {
+            "difference": difference(model, rates, seeds),
+            "ratio": statistics.median(times[:, 0] / times[:, 1]).value,
+        }
+    return {"second_call": {"model": by_model}}

@@ -124,16 +124,13 @@ def intervals(dataset: xr.Dataset) -> dict[str, Interval]:
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return accuracies, the share of luck, and pairwise differences."""
-    summary: dict = {
-        "networks": dataset.sizes["start"] * dataset.sizes["order"],
-        "images": dataset.sizes["image"],
+    """Return accuracies, the share of luck, and pairwise differences, by length of training."""
+    by_epochs = {
+        str(epochs): {name: one[:3] for name, one in intervals(dataset.sel(epochs=epochs)).items()}
+        for epochs in dataset.epochs.values
     }
-    for epochs in dataset.epochs.values:
-        for name, interval in intervals(dataset.sel(epochs=epochs)).items():
-            summary[f"{name}_after_{epochs}"] = interval.value
-            summary[f"{name}_interval_after_{epochs}"] = [interval.low, interval.high]
-    return summary
+    networks = dataset.sizes["start"] * dataset.sizes["order"]
+    return {"networks": networks, "images": dataset.sizes["image"], "epochs": by_epochs}
 
 
 def run(config: Config) -> xr.Dataset:

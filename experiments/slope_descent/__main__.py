@@ -78,7 +78,7 @@ def run(config: Config) -> xr.DataTree:
 
 
 def numbers(tree: xr.DataTree) -> dict:
-    """Return the results of the descents, and their predicted values."""
+    """Return the results of the descents and their predicted values, over all and by curve."""
     curves = datasets(tree)
     of_starts = ["position", "slope", "cost", "valley", "predicted_valley"]
     runs = xr.concat(
@@ -93,7 +93,16 @@ def numbers(tree: xr.DataTree) -> dict:
     # The measured contraction is that of the first step shorter than 1e-8.
     late = np.argmax(length < 1e-8, axis=-1)[..., None]
     last, before = (np.take_along_axis(length, k, axis=-1)[..., 0] for k in (late, late - 1))
-    summary: dict = {
+    cases = {}
+    for name, curve in curves.items():
+        lowest = int(curve.minimum_cost.values.argmin())
+        edges = np.concatenate([curve.curve_x[:1], curve.maximum_x, curve.curve_x[-1:]])
+        cases[name] = {
+            "learning_rate": float(curve.learning_rate),
+            "share_at_lowest": float(curve.share[lowest]),
+            "width_of_lowest": float(np.diff(edges)[lowest] / np.ptp(edges)),
+        }
+    return {
         "steps_looked_at": int(np.sum(step != 0)),
         "share_of_steps_against_slope": against[step != 0].mean(),
         "share_of_steps_that_lower_cost": np.mean(
@@ -102,16 +111,8 @@ def numbers(tree: xr.DataTree) -> dict:
         "share_in_predicted_valley": float((runs.valley == runs.predicted_valley).mean()),
         "largest_distance_to_minimum": float(abs(runs.position[..., -1] - runs.minimum_x).max()),
         "largest_error_of_contraction": float(abs(last / before - runs.contraction).max()),
+        "case": cases,
     }
-    for name, curve in curves.items():
-        lowest = int(curve.minimum_cost.values.argmin())
-        edges = np.concatenate([curve.curve_x[:1], curve.maximum_x, curve.curve_x[-1:]])
-        summary |= {
-            f"{name}_learning_rate": float(curve.learning_rate),
-            f"{name}_share_at_lowest": float(curve.share[lowest]),
-            f"{name}_width_of_lowest": float(np.diff(edges)[lowest] / np.ptp(edges)),
-        }
-    return summary
 
 
 def draw_starts(axes, curve):
@@ -141,10 +142,10 @@ def draw_paths(axes, curve):
     for path, valley in zip(paths, curve.valley.values, strict=True):
         axes.plot(path[: len(time)], time[: len(path)], color=CYCLE[valley], linewidth=1.3)
     axes.set_ylim(steps + 1, 0)
-    for x in curve.maximum_x.values:
+    for number, x in enumerate(curve.maximum_x.values):
         axes.axvline(x, color=BLACK, linestyle=":")
-    for x in curve.maximum_x.values[:1]:
-        axes.text(x, steps, "maximum ", rotation=90, ha="right", va="bottom")
+        if number == 0:
+            axes.text(x, steps, "maximum ", rotation=90, ha="right", va="bottom")
     axes.set_xlabel("parameter x")
 
 

@@ -126,35 +126,38 @@ def best(dataset):
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return statistics of gradients, and accuracies, by temperature."""
-    accuracy = best(dataset)
-    scaled = dataset.scaled_test_accuracy.isel(step=-1).transpose("temperature", "seed")
-    at = dataset.looked_at.values
-    norm = medians(dataset.gradient_norm).values
+    """Return statistics of gradients before training, and accuracies, by temperature."""
     typical = dataset.image_gradient_norm.median("image")
-    image = medians(typical).values
     still = (dataset.image_gradient_norm == 0).mean("image")
+    norm, image = medians(dataset.gradient_norm), medians(typical)
+    steepest = image.idxmax("looked_at")
+    accuracies = {
+        "accuracy": best(dataset),
+        "scaled_accuracy": dataset.scaled_test_accuracy.isel(step=-1),
+    }
     warm_cost = dataset.scaled_cost.isel(step=-1).values[dataset.temperature > 0]
-    summary = {
+    return {
         "seeds": dataset.sizes["seed"],
         "image_gradient_norm_at_1": median(typical.sel(looked_at=1).values)[:3],
-        "image_gradient_norm_most": median(typical[image.argmax()].values)[:3],
-        "image_gradient_norm_most_at": at[image.argmax()],
-        "image_gradient_zero_from": at[image == 0].max(),
+        "image_gradient_norm_most": median(typical.sel(looked_at=steepest).values)[:3],
+        "image_gradient_norm_most_at": float(steepest),
+        "image_gradient_zero_from": float(image.looked_at[image == 0].max()),
         "gradient_norm_most": float(norm.max()),
-        "gradient_norm_most_at": at[norm.argmax()],
-        "images_without_gradient": {
-            f"at_{t:.2g}": median(still.sel(looked_at=t).values)[:3] for t in at
+        "gradient_norm_most_at": float(norm.idxmax("looked_at")),
+        "looked_at": {
+            f"{t:.2g}": {"images_without_gradient": median(still.sel(looked_at=t).values)[:3]}
+            for t in dataset.looked_at.values
         },
         "gradient_norm_of_steps": float(dataset.gradient_norm.sel(looked_at=0).max()),
         "cost_moved_by_steps": float(np.ptp(dataset.cost.sel(temperature=0).values, axis=-1).max()),
         "scaled_cost_spread": float(np.ptp(warm_cost, axis=0).max()),
+        "temperature": {
+            f"{t:g}": {
+                name: median(a.sel(temperature=t).values)[:3] for name, a in accuracies.items()
+            }
+            for t in dataset.temperature.values
+        },
     }
-    for index, temperature in enumerate(dataset.temperature.values):
-        name = f"{temperature:g}"
-        summary[f"accuracy_at_{name}"] = median(accuracy.values[index])[:3]
-        summary[f"scaled_accuracy_at_{name}"] = median(scaled.values[index])[:3]
-    return summary
 
 
 def plot(dataset: xr.Dataset) -> dict:
@@ -193,10 +196,10 @@ def plot(dataset: xr.Dataset) -> dict:
     axes.text(0.02, chance + 0.01, "guessing", transform=axes.get_yaxis_transform())
     axes.set(ylim=(0, 1), ylabel="test accuracy", title="After training")
     axes.legend(loc="center right", bbox_to_anchor=(0.9, 0.5))
-    for name in ("still", "learnt"):
-        panels[name].yaxis.set_major_formatter(PercentFormatter(1.0))
-    for name in ("gradient", "still", "learnt"):
-        set_falling_axis(panels[name], trained if name == "learnt" else temperature)
+    for name, shown in (("gradient", temperature), ("still", temperature), ("learnt", trained)):
+        set_falling_axis(panels[name], shown)
+        if name != "gradient":
+            panels[name].yaxis.set_major_formatter(PercentFormatter(1.0))
     return {"cooling": figure}
 
 

@@ -33,12 +33,12 @@ class Config:
     scale: float = 1.0  # factor for the numbers of steps; small values are fast and imprecise
 
 
-def run(config: Config) -> xr.Dataset:
-    """Return all measurements, as a Dataset of scalars."""
+def run(config: Config) -> xr.DataTree:
+    """Return all measurements, as a tree of scalars with one node for each kind of work."""
     from experiments.benchmarks import second_call  # its import initializes JAX
 
     clock, dataset = Clock(config.repeats), load("mnist")
-    ratios = {
+    work = {
         **descents.one_descent(clock, config, dataset),
         **descents.whole_set(clock, config, dataset),
         **descents.mini_batches(clock, config, dataset),
@@ -51,28 +51,36 @@ def run(config: Config) -> xr.Dataset:
         **landscape.planes(clock, config, dataset),
         **landscape.eigenvalues(clock, config, dataset),
         **landscape.paths(clock, config, dataset),
-        "matrix_product_GFlops": max(clock.rates) / 1e9,
     }
+    rate = max(clock.rates) / 1e9
+    tree = xr.DataTree.from_dict({"work": work, "matrix_product_GFlops": rate}, nested=True)
     torch = getattr(peers.torch_or_none(), "__version__", "not installed")
-    return xr.Dataset(ratios, attrs={"data": dataset.name, "torch": torch})
+    tree.attrs = {"data": dataset.name, "torch": torch}
+    return tree
 
 
-def numbers(dataset: xr.Dataset) -> dict[str, Any]:
-    """Return the entries of summary.json."""
-    return {**dataset.attrs, **{str(name): float(v) for name, v in dataset.data_vars.items()}}
+def numbers(tree: xr.DataTree) -> dict[str, Any]:
+    """Return the attributes and scalars of a tree, and those of its nodes below their names."""
+    below = {name: numbers(child) for name, child in tree.children.items()}
+    scalars = {name: float(value) for name, value in tree.data_vars.items()}
+    return {str(name): value for name, value in (tree.attrs | scalars | below).items()}
 
 
-def plot(dataset: xr.Dataset) -> dict[str, Figure]:
+def plot(tree: xr.DataTree) -> dict[str, Figure]:
     """Draw shares of the rate of a matrix product, and times relative to other programs."""
-    values = {str(name): float(v) for name, v in dataset.data_vars.items()}
-    shares = {name: v for name, v in values.items() if name.endswith("_share")}
-    times = {name: v for name, v in values.items() if "_times_" in name}
+    work = numbers(tree)["work"]
+    shares = {name: one["share"] for name, one in work.items() if "share" in one}
+    times = {
+        f"{name}: against {'one run at a time' if other == 'one_after_another' else other}": ratio
+        for name, one in work.items()
+        for other, ratio in one.get("times", {}).items()
+    }
     figure = Figure(figsize=(13, 4.5))
     left, right = figure.subplots(1, 2)
     for axes, values, color in ((left, shares, BLUE), (right, times, GREEN)):
         place = np.arange(len(values))
         axes.barh(place, list(values.values()), color=color)
-        axes.set_yticks(place, [_label(name) for name in values])
+        axes.set_yticks(place, [name.replace("_", " ") for name in values])
         axes.invert_yaxis()
     left.set_xlabel("share of the matrix-product rate")
     left.xaxis.set_major_formatter(PercentFormatter(1.0))
@@ -86,11 +94,6 @@ def plot(dataset: xr.Dataset) -> dict[str, Figure]:
             f" {value:.1f}", (value, place), va="center", annotation_clip=False, fontsize=11
         )
     return {"speed": figure}
-
-
-def _label(name):
-    name = name.removesuffix("_share").replace("_times_", ": against ").replace("_", " ")
-    return name.replace("against one after another", "against one run at a time")
 
 
 if __name__ == "__main__":

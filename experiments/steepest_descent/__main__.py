@@ -116,14 +116,18 @@ def run(config: Config) -> xr.DataTree:
         return xr.DataTree.from_dict({name: one(config, name) for name in config.functions})
 
 
-def downhill(surface: xr.Dataset) -> np.ndarray:
-    """Return the direction of -grad f at each point, as an angle in radians."""
-    return np.arctan2(-surface.gradient.values[:, 1], -surface.gradient.values[:, 0])
+def angles_and_slopes(tree: xr.DataTree) -> tuple[np.ndarray, np.ndarray]:
+    """Return the angles of all directions from -grad f, and the slopes along them over |grad f|.
 
-
-def relative_slopes(surface: xr.Dataset) -> np.ndarray:
-    """Return the slopes along all directions at each point, divided by |grad f|."""
-    return surface.slope.values / np.linalg.norm(surface.gradient.values, axis=1, keepdims=True)
+    Angles are in degrees, from -180 to 180. Both arrays have the shape [points, directions], with
+    the points on all surfaces.
+    """
+    measured = [surface[["gradient", "slope"]] for surface in datasets(tree).values()]
+    points = xr.concat(measured, "probe")
+    gradient = points.gradient.values
+    downhill = np.arctan2(-gradient[:, 1], -gradient[:, 0])[:, None]
+    angle = np.degrees((points.angle.values - downhill + np.pi) % (2 * np.pi) - np.pi)
+    return angle, points.slope.values / np.linalg.norm(gradient, axis=1, keepdims=True)
 
 
 def on_border(surface: xr.Dataset) -> np.ndarray:
@@ -142,38 +146,37 @@ def on_border(surface: xr.Dataset) -> np.ndarray:
 
 def numbers(tree: xr.DataTree) -> dict:
     """Return statistics of the steepest slopes, and shares of starts by end point."""
-    by_name = datasets(tree)
-    ratio, angle = [], []
-    for surface in by_name.values():
-        slope = relative_slopes(surface)
-        ratio.append(-slope.min(axis=1))
-        from_downhill = surface.angle.values[slope.argmin(axis=1)] - downhill(surface)
-        angle.append(np.degrees(np.abs((from_downhill + np.pi) % (2 * np.pi) - np.pi)))
-    summary = {
-        "slopes_measured": sum(surface.slope.size for surface in by_name.values()),
-        "steepest_over_gradient_norm_least": np.min(ratio),
-        "steepest_over_gradient_norm_most": np.max(ratio),
-        "degrees_from_negative_gradient_most": np.max(angle),
+    angle, slope = angles_and_slopes(tree)
+    steepest = slope.argmin(axis=1)[:, None]
+    ratio = -np.take_along_axis(slope, steepest, axis=1)
+    return {
+        "slopes_measured": slope.size,
+        "steepest_over_gradient_norm_least": ratio.min(),
+        "steepest_over_gradient_norm_most": ratio.max(),
+        "degrees_from_negative_gradient_most": np.abs(
+            np.take_along_axis(angle, steepest, axis=1)
+        ).max(),
+        "case": {name: end_points(surface) for name, surface in datasets(tree).items()},
     }
-    for name, surface in by_name.items():
-        small, border = surface.end.values[0], on_border(surface)
-        summary |= {
-            f"{name}_saddles": len(border),
-            f"{name}_saddles_on_border": int(border.sum()),
-            f"{name}_share_by_minimum": [
-                np.mean(small == number) for number in range(surface.sizes["minimum_number"])
-            ],
-        }
-        for rate, end, learning_rate in zip(
-            surface.rate.values, surface.end.values, surface.learning_rate.values, strict=True
-        ):
-            summary |= {
-                f"{name}_learning_rate_{rate:g}": learning_rate,
-                f"{name}_elsewhere_{rate:g}": np.mean(end != small),
-                f"{name}_diverged_{rate:g}": np.mean(end == NoMinimum.DIVERGED),
-                f"{name}_not_arrived_{rate:g}": np.mean(end == NoMinimum.NOT_ARRIVED),
+
+
+def end_points(surface: xr.Dataset) -> dict:
+    """Return the shares of starts on a surface by end point, and the saddles on boundaries."""
+    small, border = surface.end.values[0], on_border(surface)
+    return {
+        "saddles": len(border),
+        "saddles_on_border": int(border.sum()),
+        "share_by_minimum": [np.mean(small == k) for k in range(surface.sizes["minimum_number"])],
+        "rate": {
+            f"{rate:g}": {
+                "learning_rate": float(surface.learning_rate.sel(rate=rate)),
+                "elsewhere": np.mean(end != small),
+                "diverged": np.mean(end == NoMinimum.DIVERGED),
+                "not_arrived": np.mean(end == NoMinimum.NOT_ARRIVED),
             }
-    return summary
+            for rate, end in zip(surface.rate.values, surface.end.values, strict=True)
+        },
+    }
 
 
 def basins(by_name: Mapping[str, xr.Dataset], grids: Mapping[str, Surface]) -> Figure:
@@ -208,16 +211,14 @@ def basins(by_name: Mapping[str, xr.Dataset], grids: Mapping[str, Surface]) -> F
     return figure
 
 
-def directions(by_name: Mapping[str, xr.Dataset]) -> Figure:
+def directions(tree: xr.DataTree) -> Figure:
     """Draw the slopes along all directions at all points, by the angle from -grad f."""
-    angles = [one.angle.values - downhill(one)[:, None] for one in by_name.values()]
-    from_downhill = np.degrees((np.concatenate(angles) + np.pi) % (2 * np.pi) - np.pi)
-    slopes = np.concatenate([relative_slopes(one) for one in by_name.values()])
+    angles, slopes = angles_and_slopes(tree)
     figure = Figure(figsize=(6, 5.4))
     axes = figure.subplots()
     look: dict = {"color": BLUE, "markersize": 4, "rasterized": True}
     label = f"measured: {slopes.size:,} slopes"
-    axes.plot(from_downhill.ravel(), slopes.ravel(), ".", label=label, **look)
+    axes.plot(angles.ravel(), slopes.ravel(), ".", label=label, **look)
     theory = np.linspace(-180, 180, 361)
     axes.plot(theory, -np.cos(np.radians(theory)), color=BLACK, linewidth=1.2, label="-cos")
     look: dict = {"color": VERMILLION, "markeredgecolor": BLACK, "markersize": 19}
@@ -233,24 +234,17 @@ def directions(by_name: Mapping[str, xr.Dataset]) -> Figure:
 def plot(tree: xr.DataTree) -> dict:
     """Draw slopes in all directions, paths, and maps of the end points."""
     by_name = datasets(tree)
+    parts = ("x", "y", "cost", "minimum", "saddle", "maximum")
     grids = {
-        name: surfaces.Surface(
-            title=surface.formula,
-            x=surface.x.values,
-            y=surface.y.values,
-            cost=surface.cost.values,
-            minima=surface.minimum.values,
-            saddles=surface.saddle.values,
-            maxima=surface.maximum.values,
-        )
+        name: Surface(surface.formula, *(surface[part].values for part in parts))
         for name, surface in by_name.items()
     }
-    figures: dict = {"directions": directions(by_name), "basins": basins(by_name, grids)}
+    figures: dict = {"directions": directions(tree), "basins": basins(by_name, grids)}
     for name, surface in by_name.items():
         arrows = {"field_at": surface.field_at.values, "field": surface.field.values}
         ends = surface.path_end.values
-        figure = surfaces.paths(grids[name], surface.path.values, ends, **arrows).figure
-        figures[f"paths_{name}"] = figure
+        axes = surfaces.paths(grids[name], surface.path.values, ends, **arrows)
+        figures[f"paths_{name}"] = axes.figure
     return figures
 
 

@@ -13,7 +13,6 @@ become stationary, or by intervals of the two ways of sampling that overlap.
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from itertools import product
 
 import jax
 import numpy as np
@@ -22,7 +21,7 @@ import xarray as xr
 import gdjax as gd
 from experiments.shared import command
 from experiments.shared.regressions import random_targets
-from experiments.shared.trees import tree_of
+from experiments.shared.trees import datasets, tree_of
 from gdjax.curvature import batch_sharpness_metric, sharpness_metric
 from gdjax.plots.style import CYCLE, GREY, Figure
 from gdjax.statistics import median
@@ -172,11 +171,6 @@ def triple(values: xr.DataArray) -> list[float] | None:
     return list(median(finite)[:3]) if len(finite) else None
 
 
-def triples(values: xr.DataArray, dim: str) -> list[list[float] | None]:
-    """Return the `triple` at each coordinate of a dimension."""
-    return [triple(values.sel({dim: at})) for at in values[dim].values]
-
-
 def predicted(share: xr.DataArray) -> xr.DataArray:
     """Return the sharpness at equilibrium for 1 - (1 - eta S)^2 = share.
 
@@ -191,60 +185,78 @@ def predicted(share: xr.DataArray) -> xr.DataArray:
     return (1 + np.sqrt((1 - share).where(share <= 1))) / 2
 
 
-def gap_share(tree: xr.DataTree, noise: float, size: int) -> xr.DataArray:
-    """Return eta^2 sigma^2 beta / (2 alpha) on the central flow; NaN where alpha is not above 0.
+def predicted_on_flow(tree: xr.DataTree) -> xr.DataArray:
+    """Return `predicted` for the share eta^2 sigma^2 beta / (2 alpha) on the central flow.
 
-    The variance sigma^2 is that of u . g over independent mini-batches with noise in the targets.
+    The variance sigma^2 is that of u . g over independent mini-batches with noise in the targets,
+    for each batch size and label noise. Points where alpha is not above 0 are omitted.
     """
-    flow = tree["flow"].to_dataset()
-    variance = (flow.gradient_variance + noise**2 * flow.target_variance) / size
-    share = tree.attrs["rate"] ** 2 * variance * flow.beta / (2 * flow.alpha)
-    return share.where(flow.alpha > 0)
+    flow, noisy = tree["flow"].to_dataset(), tree["noisy"].to_dataset()
+    variance = flow.gradient_variance + noisy.label_noise**2 * flow.target_variance
+    share = tree.attrs["rate"] ** 2 * variance / noisy.batch_size * flow.beta / (2 * flow.alpha)
+    return predicted(share.where(flow.alpha > 0).median("point"))
+
+
+def nested(part: xr.Dataset, dim: str, entries: Callable[[xr.Dataset], dict]) -> dict:
+    """Return entries of the summary at each coordinate of a dimension, below its name."""
+    return {dim: {str(at): entries(part.sel({dim: at})) for at in part[dim].values}}
+
+
+def of_sampling(part: xr.Dataset) -> dict:
+    """Return the entries of swish networks for one way of sampling and one batch size."""
+
+    def late(at):
+        return {name: triple(at[name]) for name in ("batch", "ratios", "whole")}
+
+    bound = part.stationary * part.along_hessian**2 / part.distance_hessian
+    sign = -1 if part.sampling == "shuffled" else 1
+    return {
+        **nested(part, "learning_rate", late),
+        **{name: triple(part[name]) for name in ("path_batch", "stationary", "additive")},
+        "limit": {way: triple(part[f"limit_{way}"]) for way in SAMPLINGS},
+        "diverged": int(part.diverged.sum()),
+        "bound": triple(bound),
+        "bound_holds": bool((bound <= part.path_batch * 1.001).all()),
+        "scalar": triple(predicted(sign * part.curvature_variance)),
+    }
 
 
 def numbers(tree: xr.DataTree) -> dict:
-    """Return all medians with intervals over starts, by part, sampling and batch size."""
-    names = ("net", "image", "gradual", "noisy", "flow")
-    net, image, gradual, noisy, flow = (tree[name].to_dataset() for name in names)
-    rate = tree.attrs["rate"]
-    summary: dict = {
-        "rates": net.learning_rate.values,
-        "flow_sharpness": triple((flow.sharpness * rate / 2).median("point")),
-        "flow_second": triple((flow.second * rate / 2).median("point")),
-        "flow_alpha_positive": float((flow.alpha > 0).mean()),
+    """Return all medians with intervals over starts, by part and coordinate."""
+    parts, rate = datasets(tree), tree.attrs["rate"]
+    parts["noisy"]["gap"] = predicted_on_flow(tree)
+    flow = parts["flow"]
+
+    def whole(part):
+        return {"whole": triple(part.whole)}
+
+    def difference(part):
+        middle = middle_of_orders(part.whole)
+        return triple(middle.sel(sampling="shuffled") - middle.sel(sampling="replacement"))
+
+    def of_net(part):
+        here = part.sel(learning_rate=rate)
+        return {"difference": difference(here), **nested(part, "sampling", of_sampling)}
+
+    def of_image(part):
+        return {"difference": difference(part), **nested(part, "sampling", whole)}
+
+    def of_noise(part):
+        return {"gap": triple(part.gap), **nested(part, "sampling", whole)}
+
+    by_size: dict = {
+        "net": of_net,
+        "image": of_image,
+        "gradual": lambda part: nested(part, "copies", whole),
+        "noisy": lambda part: nested(part, "label_noise", of_noise),
     }
-    averages = ("path_batch", "stationary", "additive", "limit_shuffled", "limit_replacement")
-    for sampling, size in product(SAMPLINGS, net.batch_size.values):
-        part = net.sel(sampling=sampling, batch_size=size)
-        bound = part.stationary * part.along_hessian**2 / part.distance_hessian
-        sign = -1 if sampling == "shuffled" else 1
-        entries = {
-            **{name: triples(part[name], "learning_rate") for name in ("batch", "ratios", "whole")},
-            **{name: triple(part[name]) for name in averages},
-            "diverged": int(part.diverged.sum()),
-            "bound": triple(bound),
-            "bound_holds": bool((bound <= part.path_batch * 1.001).all()),
-            "scalar": triple(predicted(sign * part.curvature_variance)),
-        }
-        summary |= {f"{name}_{sampling}_{size}": value for name, value in entries.items()}
-    for prefix, part in (("", net.sel(learning_rate=rate)), ("image_", image)):
-        whole = middle_of_orders(part.whole)
-        difference = whole.sel(sampling="shuffled") - whole.sel(sampling="replacement")
-        for size in part.batch_size.values:
-            summary[f"{prefix}difference_{size}"] = triple(difference.sel(batch_size=size))
-    for sampling, size in product(SAMPLINGS, image.batch_size.values):
-        whole = image.whole.sel(sampling=sampling, batch_size=size)
-        summary[f"image_whole_{sampling}_{size}"] = triple(whole)
-    for size in gradual.batch_size.values:
-        shares = [gap_share(tree, n, size).median("point") for n in noisy.label_noise.values]
-        summary |= {
-            f"gradual_{size}": triples(gradual.whole.sel(batch_size=size), "copies"),
-            f"gap_{size}": [triple(predicted(share)) for share in shares],
-        }
-        for sampling in SAMPLINGS:
-            whole = noisy.whole.sel(sampling=sampling, batch_size=size)
-            summary[f"noisy_{sampling}_{size}"] = triples(whole, "label_noise")
-    return summary
+    cases = {name: nested(parts[name], "batch_size", of) for name, of in by_size.items()}
+    cases["flow"] = {
+        "sharpness": triple((flow.sharpness * rate / 2).median("point")),
+        "second": triple((flow.second * rate / 2).median("point")),
+        "alpha_positive": float((flow.alpha > 0).mean()),
+    }
+    return {"rates": parts["net"].learning_rate.values, "case": cases}
 
 
 def plot(tree: xr.DataTree) -> dict:
@@ -254,7 +266,6 @@ def plot(tree: xr.DataTree) -> dict:
     """
     net, gradual, noisy = (tree[name].to_dataset() for name in ("net", "gradual", "noisy"))
     largest, here = gradual.batch_size.values[-1], net.sel(learning_rate=tree.attrs["rate"])
-    gaps = [gap_share(tree, n, largest).median("point") for n in noisy.label_noise.values]
 
     def lines(values):
         return {way: values.sel(sampling=way) for way in SAMPLINGS}
@@ -267,7 +278,7 @@ def plot(tree: xr.DataTree) -> dict:
     limits = {way: here[f"limit_{way}"].sel(sampling=way) for way in SAMPLINGS}
     copies = {"shuffled": gradual.whole.sel(batch_size=largest)}
     noise = lines(noisy.whole.sel(batch_size=largest))
-    of_noise = {"replacement": xr.concat([predicted(gap) for gap in gaps], "label_noise")}
+    of_noise = {"replacement": predicted_on_flow(tree).sel(batch_size=largest)}
     # For each panel: title, dimension, and the lines with their predictions.
     panels = [
         ("Full-batch cost", "batch_size", lines(here.whole), limits),

@@ -26,7 +26,7 @@ import gdjax as gd
 from experiments.shared import command
 from experiments.shared.statistics import with_ends
 from gdjax.errors import InputError
-from gdjax.statistics import Interval, median
+from gdjax.statistics import median
 
 from . import box_counting
 from . import figures as plots
@@ -197,7 +197,7 @@ def published_estimator(maps: np.ndarray) -> float:
 def fits(dataset: xr.Dataset) -> xr.Dataset:
     """Return dimension and error for each map, and one dimension for each seed.
 
-    The latter is computed by `published_estimator`.
+    The latter is computed by `published_estimator`. The coordinate `map` is the magnification.
     """
 
     def each(function, dims, core_dims):
@@ -209,7 +209,11 @@ def fits(dataset: xr.Dataset) -> xr.Dataset:
 
     dimension, error = each(fit, ("row", "column"), [[], []])
     published = each(published_estimator, ("map", "row", "column"), [[]])
-    return xr.Dataset({"dimension": dimension, "error": error, "published_estimator": published})
+    widths = np.log(dataset.up.values[0, 0, :, -1] / dataset.up.values[0, 0, :, 0])
+    return xr.Dataset(
+        {"dimension": dimension, "error": error, "published_estimator": published},
+        {"map": np.rint(widths[0] / widths).astype(int)},
+    )
 
 
 def boundary_rates(dataset: xr.Dataset) -> np.ndarray:
@@ -217,42 +221,29 @@ def boundary_rates(dataset: xr.Dataset) -> np.ndarray:
     return np.array([int(box_counting.boundary(row).sum()) for row in dataset.bounded.values])
 
 
-def parts(dataset: xr.Dataset) -> list[str]:
-    """Return the names of the maps of one seed, such as "whole" and "8 times closer"."""
-    ends = dataset.up.values[0, 0][:, [0, -1]]
-    magnification = np.log(ends[0, 1] / ends[0, 0]) / np.log(ends[:, 1] / ends[:, 0])
-    return ["whole", *(f"{times:.0f} times closer" for times in magnification[1:])]
-
-
-def over_seeds(dataset: xr.Dataset) -> dict[str, dict[str, Interval]]:
-    """Return median dimensions over seeds, by condition and map or method."""
-    fit = fits(dataset)
-    of_maps = {name: fit.dimension.isel(map=k) for k, name in enumerate(parts(dataset))}
-    named = of_maps | {"published estimator": fit.published_estimator}
-    return {
-        condition: {name: median(one.sel(condition=condition)) for name, one in named.items()}
-        for condition in dataset.condition.values
-    }
-
-
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return dimensions with intervals, and numbers of boundary rates."""
-    summary: dict = {"seeds": dataset.sizes["seed"]}
-    fit = fits(dataset)
-    for condition, medians in over_seeds(dataset).items():
-        one = fit.sel(condition=condition)
-        entries: dict = {name.replace(" ", "_"): interval[:3] for name, interval in medians.items()}
-        entries |= {
-            "published": CONDITIONS[condition].published,
-            "least": one.dimension.min("seed").values,
-            "most": one.dimension.max("seed").values,
-            "error_most": one.error.max("seed").values,
-            "of_a_line": (one.dimension - one.error <= 1).sum("seed").values,
+    """Return dimensions with intervals by condition, and numbers of boundary rates."""
+    fit, conditions = fits(dataset), {}
+    for name in dataset.condition.values:
+        maps = {}
+        for magnification in fit["map"].values:
+            one = fit.sel(condition=name, map=magnification)
+            maps[str(magnification)] = {
+                "dimension": median(one.dimension)[:3],
+                "least": float(one.dimension.min()),
+                "most": float(one.dimension.max()),
+                "error_most": float(one.error.max()),
+                "of_a_line": int((one.dimension - one.error <= 1).sum()),
+            }
+        conditions[str(name)] = {
+            "magnification": maps,
+            "published_estimator": median(fit.published_estimator.sel(condition=name))[:3],
+            "published": CONDITIONS[name].published,
         }
-        name = condition.replace(" ", "_")
-        summary |= {f"{name}_{key}": value for key, value in entries.items()}
     roughness, rates = dataset.roughness.values, boundary_rates(dataset)
-    return summary | {
+    return {
+        "seeds": dataset.sizes["seed"],
+        "condition": conditions,
         "largest_roughness_with_one_boundary_rate": roughness[rates <= 1].max(),
         "smallest_roughness_with_several": roughness[rates > 1].min(),
         "roughness_where_convexity_ends": CONVEX,
@@ -262,18 +253,13 @@ def numbers(dataset: xr.Dataset) -> dict:
 
 def plot(dataset: xr.Dataset) -> dict:
     """Draw the first and the last maps, and the one-dimensional cases."""
-    by_condition = over_seeds(dataset)
-
-    def drawn(index):
-        part = parts(dataset)[index]
-        titles = [f"{name}: {with_ends(medians[part])}" for name, medians in by_condition.items()]
-        return plots.maps(dataset, index, titles, title=part)
-
-    return {
-        "whole": drawn(0),
-        "closest": drawn(dataset.sizes["map"] - 1),
-        "cosine": plots.boundary_rates(dataset, threshold=CONVEX),
-    }
+    fit, figures = fits(dataset), {"cosine": plots.boundary_rates(dataset, threshold=CONVEX)}
+    for file, index in (("whole", 0), ("closest", dataset.sizes["map"] - 1)):
+        by_condition = zip(fit.condition.values, fit.dimension.values[..., index], strict=True)
+        titles = [f"{name}: {with_ends(median(values))}" for name, values in by_condition]
+        title = f"{fit['map'].values[index]} times closer" if index else "whole"
+        figures[file] = plots.maps(dataset, index, titles, title=title)
+    return figures
 
 
 if __name__ == "__main__":

@@ -255,22 +255,22 @@ def regrets(narrow: Costs, wide: Costs) -> Float[np.ndarray, " seeds"]:
 
 def numbers(tree: xr.DataTree) -> dict:
     """Return best and good rates, shifts, regrets and slopes of the coordinate check."""
-    summary: dict = {"good": GOOD}
+    summary: dict = {"good": GOOD, "optimizer": {}}
     for optimizer, results in by_optimizer(tree).items():
-        rates = results.learning_rate.values
+        rates, by_name = results.learning_rate.values, {}
         for name in results.parametrization.values:
             one = results.sel(parametrization=name)
             costs = one.cost.transpose("width", ..., "seed").values
             half = np.median(costs, axis=-1)
-            entries = {
+            by_name[str(name)] = {
                 "best": [best_rate(rates, cost) for cost in half],
                 "good": [good_rates(rates, cost) for cost in half],
                 "lowest_cost": half.min(axis=-1),
                 "shift": shift(rates, costs[0], costs[-1]),
                 "regret": [statistics.median(regrets(costs[0], wide))[:3] for wide in costs[1:]],
+                "slopes_1": np.stack([one[bound].isel(step=0) for bound in SLOPES], axis=-1),
             }
-            entries["slopes_1"] = np.stack([one[bound].isel(step=0) for bound in SLOPES], axis=-1)
-            summary |= {f"{optimizer}_{name}_{key}": value for key, value in entries.items()}
+        summary["optimizer"][optimizer] = {"parametrization": by_name}
     return summary
 
 

@@ -51,10 +51,10 @@ VARIABLES = {name: variable for name, (variable, _) in WIDTHS.items()} | {
     "accuracy": "test_accuracy",
     "cost": "minimum_cost",
 }
-# Variables of each rank correlation, and the variable that is held fixed.
-PAIRS = [
-    *((a, b, None) for a in WIDTHS for b in ("starts", "accuracy", "cost")),
-    *(("cost", b, None) for b in ("starts", "accuracy")),
+# Variables of each rank correlation; of three, the last one is held fixed.
+PAIRS: list[tuple[str, ...]] = [
+    *((a, b) for a in WIDTHS for b in ("starts", "accuracy", "cost")),
+    *(("cost", b) for b in ("starts", "accuracy")),
     *((a, b, "cost") for a in WIDTHS for b in ("starts", "accuracy")),
 ]
 MIN_MINIMA = 5  # smallest number of minima in a set or in its narrow group
@@ -264,22 +264,17 @@ def by_set(dataset: xr.Dataset, names: Sequence[str]) -> list[np.ndarray]:
     return [columns[:, index == one] for one in np.unique(index)]
 
 
-def correlations(dataset: xr.Dataset) -> dict[str, tuple[Interval, np.ndarray]]:
+def correlations(dataset: xr.Dataset) -> dict[tuple[str, ...], tuple[Interval, np.ndarray]]:
     """Return mean rank correlations with intervals, and the correlations in each set.
 
-    The pairs of variables are those in `PAIRS`; if the third entry is not None, the correlation is
-    partial, given this variable.
+    The keys are those of `PAIRS`; of three variables, the third one is held fixed.
     """
     rng, estimates = np.random.default_rng(0), {}
-    for a, b, fixed in PAIRS:
-        names, suffix, statistic = [a, b], "", rank_correlation
-        if fixed is not None:
-            names, suffix, statistic = [a, b, fixed], f"_given_{fixed}", partial_rank_correlation
+    for names in PAIRS:
+        statistic = rank_correlation if len(names) == 2 else partial_rank_correlation
         sets = by_set(dataset, names)
-        estimates[f"{a}_and_{b}{suffix}"] = (
-            bootstrap(statistic, sets, dataset.attrs["resamples"], rng),
-            np.array([statistic(*variables) for variables in sets]),
-        )
+        mean = bootstrap(statistic, sets, dataset.attrs["resamples"], rng)
+        estimates[names] = mean, np.array([statistic(*variables) for variables in sets])
     return estimates
 
 
@@ -308,9 +303,12 @@ def numbers(dataset: xr.Dataset) -> dict:
         "volumes_lower_bounds": int(dataset.volume_lower_bound.sum()),
         "coefficient_least": float(dataset.chains_coefficient.min()),
         "coefficient_most": float(dataset.chains_coefficient.max()),
+        "correlation": {},
+        "partial_correlation": {},
     }
-    for name, (mean, each) in correlations(dataset).items():
-        summary |= {name: mean[:3], f"{name}_by_set": each.tolist()}
+    for (a, b, *fixed), (mean, each) in correlations(dataset).items():
+        by_pair = summary["partial_correlation" if fixed else "correlation"]
+        by_pair.setdefault(a, {})[b] = {"mean": mean[:3], "by_set": each.tolist()}
     # The correlation in a union of two groups may differ from that within each group.
     groups = narrow_groups(by_set(dataset, ["coefficient", "volume", "accuracy"]))
     narrow = [one[1:] for one in groups]
@@ -335,10 +333,9 @@ def plot(dataset: xr.Dataset) -> dict:
             for index in np.unique(sets):
                 look: dict = {"color": f"C{index}", "markersize": 4, "alpha": 0.8}
                 axes.plot(x[sets == index], y[sets == index], "o", **look)
-            pair = f"{name}_and_{quantity}"
             axes.set_title(
-                f"rank correlation {with_ends(estimates[pair][0])};\n"
-                f"cost held fixed {with_ends(estimates[f'{pair}_given_cost'][0])}",
+                f"rank correlation {with_ends(estimates[name, quantity][0])};\n"
+                f"cost held fixed {with_ends(estimates[name, quantity, 'cost'][0])}",
                 fontsize="medium",
             )
         column[0].set_yscale("log", base=2)

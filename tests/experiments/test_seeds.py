@@ -15,9 +15,7 @@ def coins(starts, orders, images, quality=0.0, seed=0):
     rng = np.random.default_rng(seed)
     p = rng.uniform(0.3, 0.9, images) + quality * rng.normal(size=(starts, orders, 1))
     right = rng.uniform(size=(starts, orders, images)) < p
-    return xr.Dataset(
-        {"right": (("start", "order", "image"), right)}, attrs={"resamples": 60, "baseline": 0.9}
-    )
+    return xr.Dataset({"right": (("start", "order", "image"), right)}, attrs={"resamples": 60})
 
 
 def test_for_networks_of_equal_quality_all_variance_is_due_to_chance():

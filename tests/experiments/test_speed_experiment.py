@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from experiments.benchmarks import descents, first_call, landscape, second_call
 from experiments.benchmarks.timing import Clock, share
+from experiments.render import summary
 from experiments.speed import __main__ as speed
 from gdjax.data import ImageSet
 
@@ -46,22 +48,22 @@ def test_every_measurement_is_positive(measure, clock, dataset, monkeypatch):
 
     monkeypatch.setattr(descents, "steps_only", longer)
     result = measure(clock, SMALL, dataset)
-    assert result
-    assert all(value > 0 for value in result.values())
-    assert not any("torch" in name for name in result)
-    assert result.get("eigenvalues_largest_residual", 0) < 1e-3
+    scalars = xr.DataTree.from_dict(result, nested=True).leaves
+    assert all(value > 0 for leaf in scalars for value in leaf.data_vars.values())
+    assert "torch" not in str(result)
+    assert result.get("eigenvalues", {}).get("largest_residual", 0) < 1e-3
 
 
 def test_the_time_of_a_loop_over_jitted_steps_is_positive(clock):
-    assert descents.trainability(clock, SMALL)["trainability_times_stepwise"] > 0
+    assert descents.trainability(clock, SMALL)["trainability"]["times"]["stepwise"] > 0
 
 
 def test_a_first_call_compiles_fewer_than_20_programs():
-    result = first_call.ratios(1, rates=1, seeds=2, steps=3)
-    assert result["first_call_beyond_ratio"] > 0
-    assert result["first_call_programs_by_hand"] == 1
+    result = first_call.ratios(1, rates=1, seeds=2, steps=3)["first_call"]["devices"]["1"]
+    assert result["beyond_ratio"] > 0
+    assert result["programs_by_hand"] == 1
     # The programs for starts, blocks and small conversions are compiled once each.
-    assert result["first_call_programs_ours"] < 20
+    assert result["programs_ours"] < 20
 
 
 def test_both_programs_of_a_first_call_return_costs_of_all_runs_and_steps():
@@ -74,6 +76,13 @@ def test_both_programs_of_a_first_call_return_costs_of_all_runs_and_steps():
 
 def test_costs_of_a_second_call_equal_those_of_the_hand_written_program(monkeypatch):
     monkeypatch.setattr(second_call, "MODELS", {"linen": second_call.MODELS["linen"]})
-    result = second_call.ratios(1, seeds=2, steps=20)
-    assert result["second_call_linen_ratio"] > 0
-    assert result["second_call_linen_difference"] < 1e-4
+    linen = second_call.ratios(1, seeds=2, steps=20)["second_call"]["model"]["linen"]
+    assert linen["ratio"] > 0
+    assert linen["difference"] < 1e-4
+
+
+def test_a_summary_is_computed_and_drawn_from_a_tree_of_scalars(drawn):
+    work = summary("speed")["work"]
+    tree = xr.DataTree.from_dict({"work": work, "matrix_product_GFlops": 100.0}, nested=True)
+    assert speed.numbers(tree) == {"work": work, "matrix_product_GFlops": 100.0}
+    assert set(drawn(speed, tree)) == {"speed"}

@@ -70,9 +70,9 @@ def test_the_summary_and_figures_of_a_small_run_are_complete(monkeypatch, drawn)
         checked_widths=(4, 8),
     )
     tree = transfer.run(config)
-    result = transfer.numbers(tree)
-    assert len(result["adam_mup_regret"]) == 1
-    assert np.shape(result["adam_standard_slopes_1"]) == (3, 3)
+    adam = transfer.numbers(tree)["optimizer"]["adam"]["parametrization"]
+    assert len(adam["mup"]["regret"]) == 1
+    assert np.shape(adam["standard"]["slopes_1"]) == (3, 3)
     costs = tree["adam"].cost.sel(width=4)
     np.testing.assert_array_equal(costs[0], costs[1])  # the base width
     assert set(drawn(transfer, tree)) == {"transfer"}

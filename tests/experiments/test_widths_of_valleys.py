@@ -102,16 +102,16 @@ def test_correlations_are_computed_within_sets_and_without_rejected_values():
         attrs={"resamples": 100},
     )
     result = widths_of_valleys.correlations(dataset)
-    mean, each = result["volume_and_starts"]
+    mean, each = result["volume", "starts"]
     assert mean[:3] == pytest.approx((1, 1, 1))
     np.testing.assert_allclose(each, np.ones(sets))
-    assert result["coefficient_and_starts_given_cost"][0].value == pytest.approx(-1)
-    mean, each = result["volume_and_accuracy_given_cost"]
+    assert result["coefficient", "starts", "cost"][0].value == pytest.approx(-1)
+    mean, each = result["volume", "accuracy", "cost"]
     assert mean.low < mean.value == pytest.approx(each.mean())
     assert mean.low < 0 < mean.high
     first = dataset.isel(minimum=slice(4, n))
     wanted = stats.spearmanr(first.volume_log_volume, first.test_accuracy).statistic
-    assert result["volume_and_accuracy"][1][0] == pytest.approx(wanted)
+    assert result["volume", "accuracy"][1][0] == pytest.approx(wanted)
 
 
 def test_the_narrow_group_lies_above_the_largest_gap_of_coefficients():
