@@ -220,12 +220,8 @@ def rendered(name: str, of: Mapping[str, Any] | None = None) -> str:
     s = summary(name) if of is None else of
     template = environment().get_template(f"{name}/page.md")
 
-    def pick(prefixes: Iterable[str], suffix: str) -> list[Any]:
-        return [s[prefix + suffix] for prefix in prefixes]
-
-    cases = [f"{case}: " for case in sorted({k.partition(": ")[0] for k in s if ": " in k})]
-    called = {"claim": claim, "row": row, "pick": pick, "cases": cases, "zip": zip}
-    called["summary"] = summary  # gives templates the summary of another config, by its folder
+    # `summary` gives templates the summary of another config, by its folder.
+    called = {"claim": claim, "row": row, "zip": zip, "summary": summary}
     text = template.render(s=s, c=s["config"], name=name, question=question(name), **called)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
