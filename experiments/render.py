@@ -71,8 +71,8 @@ def number(value: Any, spec: str = "") -> str:
     """Format a number with typographic minus and infinity signs; None gives a dash.
 
     Examples:
-        >>> number(25600, ",.0f"), number("inf", ".1f"), number(0.5, ".2f")
-        ('25,600', '∞', '0.50')
+        >>> number(25600, ",.0f"), number("inf", ".1f"), number(-0.001, ".2f")
+        ('25,600', '∞', '0.00')
     """
     if value is None:
         return "\N{EN DASH}"

@@ -24,25 +24,6 @@ def test_a_page_is_its_template_without_literal_numbers_and_links_all_pictures(n
     assert figures == set(targets) & figures, "a picture is not used by any page"
 
 
-@pytest.mark.parametrize(
-    ("source", "numbers"),
-    [
-        ("{{ s.cost | n('.3f') }} of $2/\\eta$, `--steps 400`, arXiv 2304.01910, 95 %", []),
-        ("at cost 0.5", ["0.5"]),
-        ("seven starts", ["seven"]),
-        ("{{ 0.5 | n('.1f') }}", ["Filter"]),
-        ("{% set x = 0.5 %}{{ x }}", ["0.5"]),
-        ("{% set expected = 0.5 %}{{ claim(s.cost > expected) }}{{ expected }}", []),
-        ("{% for x in [0.5, 0.7] %}{{ x }}{% endfor %}", ["0.5", "0.7"]),
-        ("{% for x in ['cost at 1', 'rate 2'] %}{{ s[x] }}{% endfor %}", ["2"]),
-    ],
-)
-def test_literal_numbers_in_a_template_are_detected(source, numbers):
-    result = render.written_numbers(source, ["cost", "cost at 1"])
-    assert len(result) == len(numbers)
-    assert all(expected in text for text, expected in zip(result, numbers, strict=True))
-
-
 def test_a_page_depends_on_its_summary_and_a_false_claim_raises_an_error():
     summary = render.summary("digits")
     changed = copy.deepcopy(summary)
@@ -55,16 +36,6 @@ def test_a_page_depends_on_its_summary_and_a_false_claim_raises_an_error():
     del last["test_accuracy"]
     with pytest.raises(jinja2.UndefinedError, match="test_accuracy"):
         render.rendered("digits", changed)
-
-
-def test_numbers_are_formatted_for_print():
-    assert render.number(-0.001, ".2f") == "0.00"
-    assert render.number(-1.25, "+.2f") == "\N{MINUS SIGN}1.25"
-    assert render.number(1.25, "+.2f") == "+1.25"
-    assert render.percent(None) == "\N{EN DASH} %"
-    assert render.interval(["inf", 1.0, "inf"], ".1f") == "∞ (1.0 to ∞)"
-    assert render.significant(0.0999, 2) == "0.10"
-    assert render.span([0.2, 0.2], ".1f") == "0.2"
 
 
 @pytest.mark.long
@@ -96,8 +67,3 @@ def test_imports_of_experiments_point_down():
         own = [n.module or a.name for n in imports if n.level for a in n.names]
         graph[f"{package}.{file.stem}"] = [f"{package}.{name}" for name in own]
     graphlib.TopologicalSorter(graph).prepare()
-
-
-def test_an_experiment_without_a_template_raises_an_error():
-    with pytest.raises(SystemExit, match=r"no template experiments/nothing/page\.md"):
-        render.main(["nothing"])

@@ -66,14 +66,6 @@ def test_a_first_call_compiles_fewer_than_20_programs():
     assert result["programs_ours"] < 20
 
 
-def test_both_programs_of_a_first_call_return_costs_of_all_runs_and_steps():
-    costs = first_call.ours(2, 2, 3)()
-    _params, by_hand = first_call.by_hand(2, 2, 3)()
-    assert costs.shape == (2, 2, 4)
-    assert by_hand.shape == (4, 4)
-    assert (by_hand[-2:, -1] < by_hand[-2:, 0]).all()
-
-
 def test_costs_of_a_second_call_equal_those_of_the_hand_written_program(monkeypatch):
     monkeypatch.setattr(second_call, "MODELS", {"linen": second_call.MODELS["linen"]})
     linen = second_call.ratios(1, seeds=2, steps=20)["second_call"]["model"]["linen"]
