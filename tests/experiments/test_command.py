@@ -29,7 +29,6 @@ def doubling(tmp_path, monkeypatch):
     """Return a function that runs the command, with results/ and the folder redirected."""
     monkeypatch.setattr(command, "RESULTS", tmp_path / "results")
     monkeypatch.setattr("gdjax._runtime.process.configure", lambda: None)
-    monkeypatch.setattr("gdjax.interrupts.end_at_ctrl_c", lambda: None)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
 
