@@ -247,7 +247,7 @@ def gradient_anatomy(results, numbers):
         np.testing.assert_allclose(shares, 1, rtol=1e-5)
         g = np.abs(stage.gradient.values)
         np.testing.assert_array_equal(g[stage.position.values], np.sort(g)[::-1][:6])
-    # The start of the figures is the first one.
+    # The figures show the first of the starts.
     np.testing.assert_array_equal(results.seeds_cost.values[0], results.cost.values)
     # Outputs near 1/2 exceed 9 of 10 targets: the mean gradient of an output bias is
     # 2 (1/2 - 1/10) 1/4 = 0.2.
