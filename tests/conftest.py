@@ -119,10 +119,12 @@ def float64():
         yield
 
 
-@pytest.fixture
-def keep_devices(monkeypatch):
+@pytest.fixture(scope="module")
+def keep_devices():
     """Prevent commands in this process from changing the devices of the suite."""
-    monkeypatch.setattr("gdjax._runtime.process.configure", lambda: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gdjax._runtime.process.configure", lambda: None)
+        yield
 
 
 @pytest.fixture

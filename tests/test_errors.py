@@ -1,4 +1,4 @@
-"""Lines that errors and warnings name."""
+"""Lines that errors name."""
 
 import jax.numpy as jnp
 import pytest
@@ -23,10 +23,3 @@ def test_an_error_of_a_user_function_names_its_line_or_its_definition():
         check(jnp.ones(3))
     with pytest.raises(errors.InputError, match=rf"\(cost is defined in .*, line {outer}\)"):
         check(None)
-
-
-def test_a_warning_points_to_the_line_that_called_gdjax():
-    problem = gd.problems.bowl([1.0, 9.0])
-    with pytest.warns(UserWarning, match="max_param_bytes") as caught:
-        gd.sweep(problem, gd.axes(learning_rate=[0.1]), 1, max_param_bytes=0)
-    assert [warning.filename for warning in caught] == [__file__]

@@ -1,14 +1,14 @@
 """Ctrl-C at any time: the first one sets a flag, and a second one interrupts."""
 
+import json
 import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import pytest
 
 from gdjax.interrupts import interruptible
+from tests.processes import python
 
 
 @pytest.fixture
@@ -117,19 +117,9 @@ runpy.run_module("experiments.digits", run_name="__main__")
 DIGITS = ("train", "--num-steps", "5", "--out", "out")
 
 
-def python(*lines, arguments=(), cwd=None):
-    return subprocess.run(  # noqa: PLW1510 - the status is tested
-        [sys.executable, "-c", "\n".join([PRESS, *lines]), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=cwd,
-    )
-
-
-def ended(done, advice):
-    """Return whether the status is 130 and only the advice is printed."""
-    return (done.returncode, done.stderr.strip()) == (130, f"interrupted; {advice}")
+def run(*lines, arguments=(), status=130, cwd=None):
+    code = "\n".join([PRESS, *lines])
+    return python("-c", code, *arguments, status=status, timeout=120, cwd=cwd)
 
 
 BLOCK = "with interrupts.resumable('gdjax resume it'), interrupts.interruptible() as stop:"
@@ -153,15 +143,15 @@ CONTINUE = "finished work is kept. Continue with: gdjax resume it"
     ],
 )  # fmt: skip
 def test_ctrl_c_ends_a_process_with_advice(lines, advice):
-    done = python("interrupts.end_at_ctrl_c()", *lines)
-    assert ended(done, advice), done.stderr
+    done = run("interrupts.end_at_ctrl_c()", *lines)
+    assert done.stderr.strip() == f"interrupted; {advice}"
     assert done.stdout == "True\n"
 
 
 def test_a_command_that_ignores_ctrl_c_still_ignores_it():
     ignoring = "signal.signal(signal.SIGINT, signal.SIG_IGN)"
-    done = python(ignoring, "interrupts.end_at_ctrl_c()", "press()", "print('reached')")
-    assert (done.returncode, done.stdout) == (0, "reached\n")
+    done = run(ignoring, "interrupts.end_at_ctrl_c()", "press()", "print('reached')", status=0)
+    assert done.stdout == "reached\n"
 
 
 @pytest.mark.parametrize(
@@ -175,8 +165,8 @@ def test_a_command_that_ignores_ctrl_c_still_ignores_it():
 )
 def test_ctrl_c_during_startup_ends_a_command_with_advice(module, command, tmp_path):
     at = f"sys.meta_path.insert(0, At({module!r}))"
-    done = python(at, command, arguments=DIGITS, cwd=tmp_path)
-    assert ended(done, "run the same command again"), done.stderr
+    done = run(at, command, arguments=DIGITS, cwd=tmp_path)
+    assert done.stderr.strip() == "interrupted; run the same command again"
     assert not (tmp_path / "out").exists()
 
 
@@ -190,16 +180,19 @@ def test_ctrl_c_during_startup_ends_a_command_with_advice(module, command, tmp_p
 def test_ctrl_c_in_a_callback_ends_a_command(moment, advice, tmp_path):
     arguments = ("train", "--num-steps", "2000000000", "--out", "out")
     at = f"press_in_a_callback(lambda: {moment})"
-    done = python(at, COMMAND, arguments=arguments, cwd=tmp_path)
-    assert done.returncode == 130, done.stderr
+    done = run(at, COMMAND, arguments=arguments, cwd=tmp_path)
     assert advice in done.stderr
     assert "ignored" not in done.stderr
+    if "to take all" in advice:  # parameters and summary of the steps that were taken
+        assert (tmp_path / "out" / "params.npz").is_file()
+        summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+        assert summary["interrupted"]
+        assert summary["num_steps"] < 2_000_000_000
 
 
 def test_ctrl_c_during_plotting_waits_for_the_figures(tmp_path):
     at = "sys.meta_path.insert(0, At('gdjax.plots.training'))"
-    done = python(at, COMMAND, arguments=DIGITS, cwd=tmp_path)
-    assert done.returncode == 130, done.stderr
+    done = run(at, COMMAND, arguments=DIGITS, cwd=tmp_path)
     assert "interrupted after 5 of 5 steps; the results are in out" in done.stderr
     assert "Traceback" not in done.stderr
     assert "written to out" in done.stdout

@@ -15,21 +15,18 @@ V1 = "memory.limit_in_bytes"  # file of cgroups v1
 UNLIMITED = 9223372036854771712  # value of cgroups v1 for a group without a limit
 
 
-def test_cores_are_those_available_to_the_process(monkeypatch):
+def test_cores_are_those_available_to_the_process_or_those_of_the_machine(monkeypatch):
+    """macOS and Windows lack os.sched_getaffinity, and cpu_count may return None."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 5, 7}, raising=False)
     assert machine.cores() == 3
-
-
-@pytest.mark.parametrize(("counted", "cores"), [(6, 6), (None, 1)])
-def test_cores_without_an_affinity_mask_are_those_of_the_machine(counted, cores, monkeypatch):
-    """macOS and Windows lack os.sched_getaffinity, and cpu_count may return None."""
-    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
-    monkeypatch.setattr(os, "cpu_count", lambda: counted)
-    assert machine.cores() == cores
+    monkeypatch.delattr(os, "sched_getaffinity")
+    for counted, cores in ((6, 6), (None, 1)):
+        monkeypatch.setattr(os, "cpu_count", lambda counted=counted: counted)
+        assert machine.cores() == cores
 
 
 def test_without_a_limit_the_memory_is_that_of_the_machine(tmp_path):
-    assert machine.memory(tmp_path) == WHOLE
+    assert machine.memory(tmp_path) == WHOLE >= machine.memory() > 0
 
 
 @pytest.mark.parametrize(
@@ -56,10 +53,6 @@ def test_memory_is_given_by_the_smallest_limit(groups, limits, memory, tmp_path)
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(f"{text}\n")
     assert machine.memory(tmp_path) == memory
-
-
-def test_memory_is_at_most_that_of_the_machine():
-    assert 0 < machine.memory() <= WHOLE
 
 
 def test_memory_is_determined_without_a_proc_file_system(monkeypatch):

@@ -3,7 +3,6 @@
 import ast
 import os
 import re
-import subprocess
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
@@ -13,6 +12,7 @@ import pytest
 
 import gdjax
 from gdjax.cli import main
+from tests.processes import python
 
 ROOT = Path(__file__).parent.parent
 
@@ -38,7 +38,7 @@ def test_a_sweep_in_memory_does_not_import_the_arrays_of_dask():
         "gd.sweep(gd.problems.bowl([1.0, 9.0]), gd.axes(learning_rate=[0.1]), 2)\n"
         "sys.exit('dask.array' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+    python("-c", script)
 
 
 # -- dependencies
@@ -85,15 +85,9 @@ def test_every_imported_module_is_a_declared_dependency():
 
 @pytest.mark.long
 def test_examples_of_the_readme_run(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "doctest", "-o", "NORMALIZE_WHITESPACE", str(ROOT / "README.md")],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONWARNINGS": "ignore"},
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    quiet = {**os.environ, "PYTHONWARNINGS": "ignore"}
+    doctest = ("-m", "doctest", "-o", "NORMALIZE_WHITESPACE")
+    python(*doctest, ROOT / "README.md", cwd=tmp_path, env=quiet)
 
 
 def test_the_readme_states_the_number_of_experiments():

@@ -11,7 +11,7 @@ import pytest
 from gdjax.critical_points import polish
 from gdjax.curvature.eigenpairs import extreme_eigenpairs
 from gdjax.descent import descend
-from gdjax.problems import Network, Problem, digits, from_function
+from gdjax.problems import Problem, digits, from_function
 from gdjax.summaries import short
 from gdjax.sweeps import axes, sweep
 from gdjax.sweeps.stored import run_of
@@ -34,24 +34,20 @@ def test_a_descent_is_shown_with_its_outcome():
     )
 
 
-def test_empty_and_non_finite_arrays_are_shown():
-    assert short(np.array([[1.0, np.nan, np.inf]])) == "float64[1, 3], all 1, 2 not finite"
-    assert short(np.full((2, 3), np.nan)) == "float64[2, 3], none finite"
-    assert short(np.zeros((0, 3))) == "float64[0, 3]"
-
-
-def test_traced_values_and_keys_are_shown_by_their_shapes():
-    observed = []
-    jax.jit(lambda x: observed.append(short(x)) or x)(jnp.ones((2, 3)))
-    assert observed == ["float32[2, 3]"]
-    assert short(jax.random.key(0)) == "key<fry>[]"
-
-
-def test_a_network_is_shown_by_its_size_and_a_function_by_its_name():
-    params = Network((784, 16, 16, 10)).init(jax.random.key(0))
-    assert short(params) == "13,002 numbers in 6 arrays"
-    assert short(short) == "short"
-    assert len(short("a" * 1000)) <= 60
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (np.array([[1.0, np.nan, np.inf]]), "float64[1, 3], all 1, 2 not finite"),
+        (np.full((2, 3), np.nan), "float64[2, 3], none finite"),
+        (np.zeros((0, 3)), "float64[0, 3]"),
+        (jax.random.key(0), "key<fry>[]"),
+        ([np.zeros((784, 16)), np.zeros(16)], "12,560 numbers in 2 arrays"),
+        ("a" * 99, f"'{'a' * 55} ..."),
+        (short, "short"),
+    ],
+)
+def test_fields_are_shown_in_a_few_words(value, text):
+    assert short(value) == text
 
 
 @pytest.mark.long

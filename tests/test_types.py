@@ -3,11 +3,12 @@
 import json
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.processes import python
 
 ROOT = Path(__file__).parent.parent
 
@@ -53,14 +54,8 @@ def test_pyright_infers_types_and_finds_errors(tmp_path):
     pytest.importorskip("pyright")
     (tmp_path / "program.py").write_text(PROGRAM)
     command = ["-m", "pyright", "--outputjson", "--pythonpath", sys.executable, "program.py"]
-    done = subprocess.run(
-        [sys.executable, *command],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = python(*command, status=1, cwd=tmp_path, env=environment)  # it finds errors
     found = json.loads(done.stdout)["generalDiagnostics"]
     types = [
         re.sub(r'^Type of ".*?" is "(.*)"$', r"\1", entry["message"], flags=re.DOTALL)

@@ -48,7 +48,7 @@ VIEWS = {
     "neuron": "random, neuron-scaled",
     "eigenvectors": "top eigenvectors",
 }
-BRANCHES = ("too small", "good", "too large")
+CASES = ("too small", "good", "too large")
 RISE_AT = 5.0  # distance at which the rise of the cost is reported
 
 
@@ -76,31 +76,24 @@ def trajectory_and_lines(config: Config, problem, rule, seed: int, along, points
 
 
 def run(config: Config) -> xr.DataTree:
-    """Return a tree with a branch per rate, and statistics over starts in "seeds"."""
+    """Return a tree with a case per rate; statistics over starts are under "seeds"."""
     problem = gd.problems.digits(config.data, samples=config.samples)
     full, step = np.linspace(-config.reach, config.reach, 301), config.reach / 150
     coarse = np.array([-RISE_AT, -step, 0, step, RISE_AT])  # enough for the statistics over starts
     side = np.linspace(-config.reach, config.reach, config.points)
-    tree, rows = {}, []
-    for branch, rate in zip(BRANCHES, config.learning_rates, strict=True):
+    tree = {}
+    for case, rate in zip(CASES, config.learning_rates, strict=True):
         rule = optax.sgd(rate)  # one for all starts, so that they share a compilation
         run, parts = trajectory_and_lines(config, problem, rule, 0, full, config.points)
         for view in VIEWS:
             around = directions(problem, run, view)
             parts[view] = landscape.plane(problem, run.params, around, side, side)
-        for name, records in parts.items():
-            tree[f"{branch}/{name}"] = records.assign_attrs(learning_rate=rate)
         starts = range(config.seeds)
         ways = [trajectory_and_lines(config, problem, rule, k, coarse, 5)[1] for k in starts]
-        rows.append([statistics_of_end(way) for way in ways])
-    seeds = xr.Dataset(
-        {
-            name: (("branch", "seed"), [[row[name] for row in branch] for branch in rows])
-            for name in rows[0][0]
-        },
-        {"branch": np.array([name.replace(" ", "_") for name in BRANCHES], object)},
-    )
-    return xr.DataTree.from_dict({**tree, "seeds": seeds})
+        parts["seeds"] = xr.concat([statistics_of_end(way) for way in ways], "seed")
+        for name, part in parts.items():
+            tree[f"{case}/{name}"] = part.assign_attrs(learning_rate=rate)
+    return xr.DataTree.from_dict(tree)
 
 
 def curvature(line) -> float:
@@ -111,57 +104,74 @@ def curvature(line) -> float:
     return float((cost[middle + 1] + cost[middle - 1] - 2 * cost[middle]) / step**2)
 
 
-def statistics_of_end(parts: dict[str, xr.Dataset]) -> dict[str, float]:
-    """Return statistics of one descent, and of the cost around its end point."""
-    way = parts["way"]
-    gap = np.abs(way.path_cost.values - way.path_cost_in_slice.values)
-    summary = {
-        "final_cost": way.path_cost[-1],
-        "test_accuracy": way.attrs["test_accuracy"],
-        "explained_by_1": way.explained[0],
-        "explained_by_2": way.explained[:2].sum(),
-        "off_plane_most": way.path_off.max(),
-        "start_cost": way.path_cost[0],
-        "start_cost_in_plane": way.path_cost_in_slice[0],
-        "difference_after_start_most": gap[1:].max(),
-    }
-    for view in VIEWS:
-        line = parts[f"line_{view}"]
-        rise = line.cost.sel(a=[-RISE_AT, RISE_AT], method="nearest").mean()
-        summary[f"rise_along_{view}"] = rise - line.cost.sel(a=0, method="nearest")
-        summary[f"curvature_along_{view}"] = curvature(line)
+def rise(line) -> float:
+    """Return the mean rise of the cost at a fixed distance on both sides of the middle."""
+    ends = line.cost.sel(a=[-RISE_AT, RISE_AT], method="nearest")
+    return float(ends.mean() - line.cost.sel(a=0, method="nearest"))
+
+
+def statistics_of_end(parts: dict[str, xr.Dataset]) -> xr.Dataset:
+    """Return statistics of one descent, and of the cost on lines through its end point."""
+    way, lines = parts["way"], [parts[f"line_{view}"] for view in VIEWS]
+    cost, in_plane = way.path_cost.values, way.path_cost_in_slice.values
     tops = parts["line_eigenvectors"].a.attrs["long_name"]
-    summary["largest_eigenvalue"] = tops.split("= ")[1]
-    return {name: float(value) for name, value in summary.items()}
+    return xr.Dataset(
+        {
+            "final_cost": cost[-1],
+            "test_accuracy": way.attrs["test_accuracy"],
+            "explained_by_1": way.explained.values[0],
+            "explained_by_2": way.explained.values[:2].sum(),
+            "off_plane_most": way.path_off.values.max(),
+            "start_cost": cost[0],
+            "start_cost_in_plane": in_plane[0],
+            "difference_after_start_most": np.abs(cost - in_plane)[1:].max(),
+            "rise": ("view", [rise(line) for line in lines]),
+            "curvature": ("view", [curvature(line) for line in lines]),
+            "largest_eigenvalue": float(tops.split("= ")[1]),
+        },
+        {"view": np.array([*VIEWS], object)},
+    ).astype(float)
+
+
+def nested(statistics: xr.Dataset, number) -> dict:
+    """Return a number for each statistic by name; those of lines are below `view`."""
+
+    def entries(part):
+        return {name: number(values) for name, values in part.items()}
+
+    lines = statistics[["rise", "curvature"]]
+    by_view = {view: entries(lines.sel(view=view)) for view in VIEWS}
+    return entries(statistics.drop_dims("view")) | {"view": by_view}
 
 
 def numbers(tree) -> dict:
     """Return the statistics of the start in the figures, and medians over all starts."""
+
+    def over_seeds(values):
+        return median(values)[:3] if values.notnull().any() else None
+
     summary = {}
-    seeds = tree["seeds"].to_dataset()
-    for branch in BRANCHES:
-        prefix, parts = branch.replace(" ", "_"), datasets(tree[branch])
+    for case in CASES:
+        parts = datasets(tree[case])
         entries = {name: parts["way"].attrs[name] for name in ("learning_rate", "outcome")}
-        entries |= statistics_of_end(parts)
-        entries |= {f"plane_{view}_lowest": float(parts[view].cost.min()) for view in VIEWS}
-        for name, values in seeds.sel(branch=prefix).items():
-            if values.notnull().any():
-                entries[f"{name}_over_seeds"] = median(values.values)[:3]
-        summary |= {f"{prefix}_{name}": value for name, value in entries.items()}
-    return summary | {"seeds": seeds.sizes["seed"]}
+        entries |= nested(statistics_of_end(parts), float)
+        for view, of_view in entries["view"].items():
+            of_view["plane_lowest"] = float(parts[view].cost.min())
+        summary[case] = entries | {"over_seeds": nested(parts["seeds"], over_seeds)}
+    return {"case": summary, "seeds": parts["seeds"].sizes["seed"]}
 
 
 def plot(tree) -> dict:
     """Draw trajectories, planes, a surface, lines, and an animation of the descent."""
     ways, ends = {}, {}
-    for branch in BRANCHES:
-        parts = datasets(tree[branch])
+    for case in CASES:
+        parts = datasets(tree[case])
         rate, share = (parts["way"].attrs[name] for name in ("learning_rate", "test_accuracy"))
-        title = f"learning rate {rate:g}, {branch}: test accuracy {share:.1%}"
+        title = f"learning rate {rate:g}, {case}: test accuracy {share:.1%}"
         ways[title] = parts["way"]
         ends[title] = {text: parts[view] for view, text in VIEWS.items()}
-    good, of_good = [*ways][BRANCHES.index("good")], datasets(tree["good"])
-    of_views = [of_good[f"line_{view}"] for view in VIEWS]
+    good = [*ways][CASES.index("good")]
+    of_views = [tree[f"good/line_{view}"].to_dataset() for view in VIEWS]
     lines = {line.a.attrs["long_name"]: line for line in of_views}
     *_, leading = lines
     return {

@@ -99,91 +99,85 @@ def along_paths(config: Config, problem, ends, first, second):
     # The control polygons of quadratic Bezier curves are trained in one sweep.
     path = minima.curve(problem, a, b, nodes=config.nodes)
     _, curved = train(config, path, gd.axes(pair=range(len(first))), config.curve_epochs)
-    test = problem.metrics["test_accuracy"]
+    accuracy = problem.metrics["test_accuracy"]
 
     @jax.jit
-    def evaluated(control, problem, test_problem):
-        def one(control):
-            return (
-                minima.path_cost(problem, control, points=config.points),
-                minima.path_cost(test_problem, control, points=config.points),
-            )
+    def evaluate(problem, controls):
+        along = partial(minima.path_cost, problem, points=config.points)
+        return jax.lax.map(along, controls)
 
-        return jax.lax.map(one, control)
-
-    test_problem = gd.problems.as_problem(test.function, test.data)
-    paths = [evaluated(control, problem, test_problem) for control in (*straight, curved)]
-    return (np.stack([np.asarray(one[k]) for one in paths], 1) for k in (0, 1))
+    return [
+        np.stack([evaluate(one, controls) for controls in (*straight, curved)], axis=1)
+        for one in (problem, gd.problems.as_problem(accuracy.function, accuracy.data))
+    ]
 
 
-def run(config: Config) -> xr.Dataset:
-    """Return the paths of all widths, padded with NaN for widths with fewer networks."""
+def run(config: Config) -> xr.DataTree:
+    """Return a tree with the networks of each width and the paths between them."""
     pairs = zip(config.widths, config.networks, strict=True)
-    joined = xr.concat([paths_of_width(config, *pair) for pair in pairs], "width", join="outer")
-    return joined.assign_coords(width=list(config.widths))
+    return xr.DataTree.from_dict(
+        {str(width): paths_of_width(config, width, count) for width, count in pairs}
+    )
+
+
+def by_width(tree: xr.DataTree) -> dict[int, xr.Dataset]:
+    """Return the Dataset of each width, in increasing order; a store sorts widths as text."""
+    return {width: tree[str(width)].to_dataset() for width in sorted(map(int, tree.children))}
 
 
 def of_pairs(matrix):
-    """Return the entries of a matrix above its diagonal, without NaN padding."""
-    values = matrix.values[np.triu_indices(matrix.shape[0], 1)]
-    return values[np.isfinite(values)]
+    """Return the entries of a matrix above its diagonal."""
+    return matrix.values[np.triu_indices(len(matrix), 1)]
 
 
-def kinds_of(dataset, name):
-    """Return cost or accuracy along paths of one width, by kind of path, without NaN padding."""
-    return {kind: dataset[name].sel(kind=kind).dropna("pair", how="all").values for kind in KINDS}
-
-
-def barriers_of(dataset):
+def barriers_of(part):
     """Return the barriers between networks of one width, by kind of path."""
-    along = kinds_of(dataset, "cost_along")
-    barriers = {kind: np.asarray(minima.path_barrier(along[kind])) for kind in KINDS}
-    every = {KINDS[0]: of_pairs(dataset.barrier), KINDS[1]: of_pairs(dataset.matched_barrier)}
-    return barriers | every
+    *_, by_activations, curved = np.asarray(minima.path_barrier(part.cost_along.values)).T
+    values = of_pairs(part.barrier), of_pairs(part.matched_barrier), by_activations, curved
+    return dict(zip(KINDS, values, strict=True))
 
 
-def numbers(dataset: xr.Dataset) -> dict:
+def numbers(tree: xr.DataTree) -> dict:
     """Return barriers with their range, distances, and accuracies."""
     summary = {}
-    for width in dataset.width.values:
-        one = dataset.sel(width=width)
-        plain, matched = of_pairs(one.distance), of_pairs(one.matched_distance)
-        lowered = of_pairs(one.matched_barrier) <= of_pairs(one.barrier)
-        entries = {
-            "test_accuracy": float(one.test_accuracy.median()),
-            "pairs": len(plain),
-            "distance": np.median(plain),
-            "distance_matched": np.median(matched),
-            "matching_lowered_the_barrier_of": np.mean(lowered),
+    for width, part in by_width(tree).items():
+        lowest = part.accuracy_along.min("t")
+        summary[str(width)] = {
+            "test_accuracy": np.median(part.test_accuracy),
+            "pairs": len(of_pairs(part.distance)),
+            "distance": np.median(of_pairs(part.distance)),
+            "distance_matched": np.median(of_pairs(part.matched_distance)),
+            "matching_lowered_the_barrier_of": np.mean(
+                of_pairs(part.matched_barrier <= part.barrier)
+            ),
+            "kind": {
+                kind: {
+                    "barrier": np.quantile(values, (0.5, 0, 1)),
+                    "lowest_accuracy": np.median(lowest.sel(kind=kind)),
+                }
+                for kind, values in barriers_of(part).items()
+            },
         }
-        for kind, values in barriers_of(one).items():
-            key = f"barrier_{kind.replace(' ', '_')}"
-            low, half, high = np.quantile(values, (0, 0.5, 1))
-            entries |= {key: half, f"{key}_least": low, f"{key}_most": high}
-        for kind, values in kinds_of(one, "accuracy_along").items():
-            lowest = np.median(values.min(axis=1))
-            entries[f"lowest_accuracy_{kind.replace(' ', '_')}"] = lowest
-        summary |= {f"width_{width}_{name}": value for name, value in entries.items()}
-    return summary
+    return {"width": summary}
 
 
-def profiles(dataset: xr.Dataset) -> Figure:
+def profiles(parts: dict[int, xr.Dataset]) -> Figure:
     """Draw cost and accuracy along paths, with one column per width.
 
     Each kind of path has one color. The line is the median over pairs; the band spans all pairs.
     """
-    widths, baseline = dataset.width.values, dataset.attrs["baseline"]
-    figure = Figure(figsize=(4.2 * len(widths) + 0.8, 7.8))
-    panels = figure.subplots(2, len(widths), squeeze=False, sharex=True, sharey="row")
-    for (top, bottom), width in zip(panels.T, widths, strict=True):
-        one = dataset.sel(width=width)
-        for axes, along in ((top, "cost_along"), (bottom, "accuracy_along")):
-            for color, (kind, values) in zip(CYCLE, kinds_of(one, along).items(), strict=False):
-                ends = values.min(0), values.max(0)
-                axes.fill_between(one.t, *ends, color=color, alpha=0.2, linewidth=0)
-                axes.plot(one.t, np.median(values, axis=0), color=color, label=kind)
-        pairs = len(values)
+    figure = Figure(figsize=(4.2 * len(parts) + 0.8, 7.8))
+    panels = figure.subplots(2, len(parts), squeeze=False, sharex=True, sharey="row")
+    for (top, bottom), (width, part) in zip(panels.T, parts.items(), strict=True):
+        for axes, along in ((top, part.cost_along), (bottom, part.accuracy_along)):
+            for color, kind in zip(CYCLE, KINDS, strict=False):
+                values = along.sel(kind=kind)
+                ends = values.min("pair"), values.max("pair")
+                axes.fill_between(part.t, *ends, color=color, alpha=0.2, linewidth=0)
+                axes.plot(part.t, values.median("pair"), color=color, label=kind)
+        pairs = part.sizes["pair"]
         top.set_title(f"784-{width}-{width}-10 ({pairs} pair{'s' * (pairs != 1)})")
+        baseline = part.attrs["baseline"]
         top.axhline(baseline, color=BLACK, linestyle=":", linewidth=1.5)
         bottom.set_xlabel("position on the path")
         bottom.set_xticks([0, 0.5, 1], ["first\nnetwork", "middle", "second\nnetwork"])
@@ -196,10 +190,11 @@ def profiles(dataset: xr.Dataset) -> Figure:
     bottom.yaxis.set_major_formatter(PercentFormatter(1.0))
     handles, labels = top.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
-    barriers = barriers_of(dataset.isel(width=0))
+    width, narrow = next(iter(parts.items()))
+    barriers = barriers_of(narrow)
     straight, matched, _, curved = (f"{np.median(barriers[kind]):.2g}" for kind in KINDS)
     figure.suptitle(
-        f"Between networks 784-{widths[0]}-{widths[0]}-10: median barriers {straight} straight, "
+        f"Between networks 784-{width}-{width}-10: median barriers {straight} straight, "
         f"{matched} matched, {curved} curved",
         x=0.02,
         ha="left",
@@ -207,19 +202,16 @@ def profiles(dataset: xr.Dataset) -> Figure:
     return figure
 
 
-def plot(dataset: xr.Dataset) -> dict:
-    """Draw costs along paths, and matrices of barriers of the first width."""
-    narrow = dataset.isel(width=0)
-    runs, width = narrow.run.values[narrow.cost.notnull()], narrow.width.item()
-    finite = narrow.sel(run=runs, other=runs)
+def plot(tree: xr.DataTree) -> dict:
+    """Draw costs along paths, and matrices of barriers of the smallest width."""
+    parts = by_width(tree)
+    width, narrow = next(iter(parts.items()))
+    before, after = narrow.barrier.values, narrow.matched_barrier.values
     matrix = barrier_matrix(
-        {
-            "before matching": finite.barrier.values,
-            "after matching": finite.matched_barrier.values,
-        },
-        title=f"Barriers between {len(runs)} networks 784-{width}-{width}-10",
+        {"before matching": before, "after matching": after},
+        title=f"Barriers between {narrow.sizes['run']} networks 784-{width}-{width}-10",
     )
-    return {"along": profiles(dataset), "matrix": matrix}
+    return {"along": profiles(parts), "matrix": matrix}
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ cases (medians over the last quarter of the records and over starts). This is re
 interval of one of these medians lies entirely outside the range of 15 % around the limit.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -55,18 +54,19 @@ class Config:
 def recorded(config: Config, problem: gd.Problem, case: str, rates) -> xr.Dataset:
     """Return the cost, and the sharpness and step curvature in units of the limit."""
     norm, scaled, _ = CASES[case]
-    metrics: dict[str, Callable] = {
+    metrics: dict = {
         "sharpness": generalized_sharpness_metric,
         "step_curvature": step_curvature_metric,
         "dual_norm": dual_gradient_norm_metric,
     }
-    grid = gd.axes(learning_rate=rates, seed=range(config.starts))
-    records: dict = {
-        "record_every": config.steps // config.records,
-        "metrics": {name: metric(problem, norm) for name, metric in metrics.items()},
-    }
-    rule = partial(non_euclidean_descent, norm=norm, scaled=scaled)
-    runs = gd.sweep(problem, grid, config.steps, make_optimizer=rule, **records).drop_attrs()
+    runs = gd.sweep(
+        problem,
+        gd.axes(learning_rate=rates, seed=range(config.starts)),
+        config.steps,
+        make_optimizer=partial(non_euclidean_descent, norm=norm, scaled=scaled),
+        record_every=config.steps // config.records,
+        metrics={name: metric(problem, norm) for name, metric in metrics.items()},
+    ).drop_attrs()
     limit = 2 / runs.learning_rate * (1 if scaled else runs.dual_norm)
     result = (runs[["sharpness", "step_curvature"]] / limit).assign(cost=runs.cost)
     result = result.where(np.isfinite(runs.cost)).transpose("learning_rate", "seed", "step")
@@ -83,15 +83,21 @@ def run(config: Config) -> xr.DataTree:
 
 def numbers(tree: xr.DataTree) -> dict:
     """Return final sharpness and step curvature, in units of the limit."""
-    summary: dict = {}
+
+    def of_rate(part):
+        late = {name: edges.late(part[name], np.median) for name in ("sharpness", "step_curvature")}
+        return {name: median(values)[:3] for name, values in late.items()} | {
+            "at_start": np.median(part.sharpness[:, 0]),
+            "cost_at_end": np.median(part.cost[:, -1]),
+        }
+
+    summary = {}
     for case, part in datasets(tree).items():
-        summary[f"{case}_rates"] = part.learning_rate.values.tolist()
-        for name in ("sharpness", "step_curvature"):
-            ratios = edges.late(part[name], np.median)
-            summary[f"{case}_{name}"] = [list(median(row)[:3]) for row in ratios]
-        summary[f"{case}_at_start"] = [float(np.median(row[:, 0])) for row in part.sharpness.values]
-        summary[f"{case}_cost_at_end"] = [float(np.median(row[:, -1])) for row in part.cost.values]
-    return summary
+        rates = part.learning_rate.values
+        summary[case] = {
+            "rate": {str(rate): of_rate(part.sel(learning_rate=rate)) for rate in rates}
+        }
+    return {"case": summary}
 
 
 def plot(tree: xr.DataTree) -> dict:

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -77,7 +77,6 @@ class Config:
     # thresholds for distances, relative to the median of those between independent starts
     digit_fractions: tuple[float, ...] = (0.1, 0.25, 0.5)
     distances: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of the twins at the start
-    first_seed: int = 100  # seed of the first starting point; smaller seeds were used in a pilot
     twins: int = 3  # number of twins at the start, for each starting point and distance
     trunks: int = 2  # number of runs that twins leave at later steps
     late_shares: tuple[float, ...] = (0.0, 0.05, 0.2, 0.6)  # these steps, as shares of all steps
@@ -105,8 +104,8 @@ def cases(config: Config) -> dict[str, Case]:
         cost=lambda w: (1 - w[0] * w[1]) ** 2 / 2,
     )
     digits = gd.problems.few_digits(samples=config.images, widths=(16, 16), decay=0.0)
-    counts, first = (config.factor_bases, config.xor_bases, config.digit_bases), config.first_seed
-    seeds = [range(first, first + count) for count in counts]
+    counts = config.factor_bases, config.xor_bases, config.digit_bases
+    seeds = [range(100, 100 + count) for count in counts]  # a pilot used smaller seeds
     of_factors = config.factor_rates, config.factor_steps, seeds[0], (0.5,)
     of_xor = config.xor_rates, config.xor_steps, seeds[1], config.xor_tolerances
     of_digits = config.digit_rates, config.digit_steps, seeds[2], config.digit_fractions
@@ -253,50 +252,66 @@ def uncertainty_of(twins: xr.DataArray) -> list[float] | None:
         return None
 
 
-def summary_of(part: xr.Dataset) -> dict:
-    """Return exponents, shares and decided steps at one rate; shares for each threshold."""
-    limits = part.attrs["thresholds"]
-    at_start = [elsewhere(part.at_start, part, limit) for limit in limits]
-    later = [elsewhere(part.late, part, limit) for limit in limits]
-    steps = part.late_step.values
+def by_coordinate(values: xr.DataArray) -> dict[str, Any]:
+    """Return the entries of an array by the values of the coordinate of its only dimension."""
+    return {str(one.coords[values.dims[0]].values): one.values for one in values}
+
+
+def numbers_of_rate(part: xr.Dataset) -> dict:
+    """Return exponents, and shares and decided steps for each threshold, at one rate."""
+    steps, thresholds = part.late_step.values, {}
+    for limit in part.attrs["thresholds"]:
+        at_start, late = elsewhere(part.at_start, part, limit), elsewhere(part.late, part, limit)
+        thresholds[str(limit)] = {
+            "elsewhere": by_coordinate(at_start.mean(("seed", "twin"))),
+            "uncertainty": uncertainty_of(at_start),
+            "elsewhere_later": by_coordinate(late.sum(("trunk", "late_twin"))),
+            "decided": [decided_step(twins, steps) for twins in late.values],
+        }
     return {
         "exponent": exponent_of(part),
         "whole_exponent": exponent_of(part, "whole_exponent"),
         "cost": float(np.median(part.cost)),
         "trunks_diverged": int(np.isinf(part.cost[: part.sizes["trunk"]]).sum()),
-        "elsewhere": [one.mean(("seed", "twin")).values.tolist() for one in at_start],
-        "uncertainty": [uncertainty_of(one) for one in at_start],
-        "elsewhere_later": [one.sum(("trunk", "late_twin")).values.tolist() for one in later],
-        "decided": [[decided_step(twins, steps) for twins in one.values] for one in later],
+        "threshold": thresholds,
     }
+
+
+def by_case(tree: xr.DataTree) -> dict[str, xr.Dataset]:
+    """Return the Dataset of each case; a store sorts them by name."""
+    return {name: tree[name].to_dataset() for name in TITLES if name in tree}
 
 
 def numbers(tree: xr.DataTree) -> dict:
     """Return the summary of each case and rate, and what the hypotheses are about."""
     summary: dict = {}
-    for name in sorted(tree.children, key=[*TITLES].index):
-        part = tree[name].to_dataset()
-        rates = part.learning_rate.values.tolist()
-        by_rate = [summary_of(part.isel(learning_rate=r)) for r in range(len(rates))]
-        summary |= {f"{name}_{key}": [one[key] for one in by_rate] for key in by_rate[0]}
-        summary |= {f"{name}_{key}": part.attrs[key] for key in ("steps", "thresholds")}
-        summary |= {f"{name}_rates": rates, f"{name}_late_step": part.late_step.values}
-        summary[f"{name}_late_totals"] = np.sum([one["elsewhere_later"] for one in by_rate], axis=0)
-        nearest = [one["elsewhere"][0][1] for one in by_rate]  # entry 0 is distance 0
-        chaotic = [rate for rate, share in zip(rates, nearest, strict=True) if share >= 0.1]
-        summary[f"{name}_onset"] = min(chaotic, default=None)
-        summary[f"{name}_best_rate"] = rates[int(np.argmin([one["cost"] for one in by_rate]))]
-    known = [known_exponent(rate) for rate in summary["factors_rates"]]
-    return summary | {"factors_known_exponent": known}
+    for name, part in by_case(tree).items():
+        rates, limits = part.learning_rate.values.tolist(), part.attrs["thresholds"]
+        nearest = elsewhere(part.at_start, part, limits[0]).isel(distance=1)  # 0 is distance 0
+        chaotic = part.learning_rate[nearest.mean(("seed", "twin")) >= 0.1].values.tolist()
+        late = ("learning_rate", "trunk", "late_twin")
+        summary[name] = {
+            "rate": {str(rate): numbers_of_rate(part.sel(learning_rate=rate)) for rate in rates},
+            "steps": part.attrs["steps"],
+            "late_totals": {
+                str(limit): by_coordinate(elsewhere(part.late, part, limit).sum(late))
+                for limit in limits
+            },
+            "onset": min(chaotic, default=None),
+            "best_rate": rates[int(np.median(part.cost, axis=1).argmin())],
+        }
+        if name == "factors":
+            for rate, at_rate in summary[name]["rate"].items():
+                at_rate["known_exponent"] = known_exponent(float(rate))
+    return {"case": summary}
 
 
 def plot(tree: xr.DataTree) -> dict:
     """Draw exponents, twins at the start and late twins against the rate, for each case."""
     figure = Figure(figsize=(13.0, 9.0))
-    names = sorted(tree.children, key=[*TITLES].index)  # a store sorts them by name
-    rows = figure.subplots(3, len(names), squeeze=False, sharex="col")
-    for (top, center, bottom), name in zip(rows.T, names, strict=True):
-        part = tree[name].to_dataset()
+    parts = by_case(tree)
+    rows = figure.subplots(3, len(parts), squeeze=False, sharex="col")
+    for (top, center, bottom), (name, part) in zip(rows.T, parts.items(), strict=True):
         rates, limits = part.learning_rate.values, part.attrs["thresholds"]
         exponents = [exponent_of(part.isel(learning_rate=r)) for r in range(len(rates))]
         value, low, high = np.array(exponents).T

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float
 from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 
@@ -51,7 +50,7 @@ def run(config: Config) -> xr.Dataset:
     )
 
 
-def shares(part: xr.Dataset) -> dict[str, Float[np.ndarray, " starts"]]:
+def shares(part: xr.Dataset) -> xr.Dataset:
     """Return the shares of the fall and of the gain of a decay, for each start.
 
     The fall is the cost at the branch point minus that after the decay. The gain is the cost of the
@@ -62,33 +61,46 @@ def shares(part: xr.Dataset) -> dict[str, Float[np.ndarray, " starts"]]:
 
     def over(numerator, denominator):
         ratio = numerator.sum("branch_step") / denominator.sum("branch_step")
-        return ratio.where(np.isfinite(ratio)).transpose("start", ...).values
+        return ratio.where(np.isfinite(ratio))
 
     fall, swept_fall = part.begin - part.end, part.begin - part.swept_decay
     gain, swept_gain = part.continued - part.end, part.swept_constant - part.swept_decay
-    result = {
-        "rest": over(-part.rest, fall),
-        "remainder": over(-part.remainder, fall),
-        "averaged": over(part.continued - part.averaged, gain),
+
+    def of_top(k):
+        in_top = part[[*SPLITS]].isel(direction=slice(k)).sum("direction")
+        parted = part.parted.sel(directions=k).to_dataset("part")
+        reached = part.swept_constant - parted[["steep_decay", "rest_decay"]]
+        projected = over(part.begin - parted[["onto", "off"]], swept_fall)
+        return xr.Dataset({**over(-in_top, fall), **projected, **over(reached, swept_gain)})
+
+    of_tops = xr.concat([of_top(k) for k in part.directions.values], part.directions)
+    return of_tops.assign(
+        rest=over(-part.rest, fall),
+        remainder=over(-part.remainder, fall),
+        averaged=over(part.continued - part.averaged, gain),
+    )
+
+
+def with_intervals(of_starts: xr.Dataset) -> dict:
+    """Return means of finite values over starts with intervals; None for fewer than two.
+
+    Those for a number of directions are below this number.
+    """
+
+    def intervals(part):
+        finite = {name: values[np.isfinite(values)].values for name, values in part.items()}
+        return {
+            name: list(mean(values)[:3]) if len(values) > 1 else None
+            for name, values in finite.items()
+        }
+
+    whole = of_starts.drop_dims("directions")
+    of_tops = of_starts.drop_vars(whole.data_vars)
+    counts = of_tops.directions.values
+    return {
+        **intervals(whole),
+        "directions": {str(k): intervals(of_tops.sel(directions=k)) for k in counts},
     }
-    for k in part.directions.values:
-        chosen = part.parted.sel(directions=k)
-        for name in ("second_order", "line", "end_line"):
-            result[f"{name}_{k}"] = over(
-                -part[name].isel(direction=slice(k)).sum("direction"), fall
-            )
-        for name in ("onto", "off"):
-            result[f"{name}_{k}"] = over(part.begin - chosen.sel(part=name), swept_fall)
-        for name in ("steep_decay", "rest_decay"):
-            reached = part.swept_constant - chosen.sel(part=name)
-            result[f"{name}_{k}"] = over(reached, swept_gain)
-    return result
-
-
-def with_interval(values: Float[np.ndarray, " starts"]) -> list[float] | None:
-    """Return the mean of finite values with its interval; None for fewer than two."""
-    finite = values[np.isfinite(values)]
-    return list(mean(finite)[:3]) if len(finite) > 1 else None
 
 
 def tuned_costs(dataset: xr.Dataset) -> xr.DataArray:
@@ -98,15 +110,13 @@ def tuned_costs(dataset: xr.Dataset) -> xr.DataArray:
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return falls, gains and shares with intervals, and the best exponent."""
-    summary: dict = {}
-    for name in dataset["data"].values:
-        entries = numbers_of_valley(dataset.sel(data=name))
-        summary |= {f"{name}_{key}": value for key, value in entries.items()}
+    names = dataset["data"].values
     exponents, costs = dataset.exponent.values, dataset.exponent_cost.values
     starts, lowest = costs.shape[-1], tuned_costs(dataset).values.argmin()
     drawn = np.random.default_rng(0).integers(starts, size=(RESAMPLES, starts))
     resampled = costs[..., drawn].mean(axis=-1).min(axis=1)  # [exponents, resamples]
-    return summary | {
+    return {
+        "data": {name: numbers_of_valley(dataset.sel(data=name)) for name in names},
         "digits_exponent": exponents[lowest],
         "digits_exponent_share": np.mean(resampled.argmin(axis=0) == lowest),
         "digits_exponent_at_an_end": lowest in (0, len(exponents) - 1),
@@ -118,18 +128,13 @@ def numbers_of_valley(part: xr.Dataset) -> dict:
     """Return costs, falls, gains and shares on one data set."""
     finite = np.isfinite(part.parted).all(["part", "directions"]) & np.isfinite(part.end)
     of_branches = {"fall": part.begin - part.end, "gain": part.continued - part.end}
-    of_branches |= {f"overlap_{k}": part.overlap.sel(directions=k) for k in part.directions.values}
-    by_start = {key: one.mean("branch_step").values for key, one in of_branches.items()}
-    by_start |= shares(part)
-    by_step = {}
-    for index, step in enumerate(part.branch_step.values):
-        rows = shares(part.isel(branch_step=[index]))
-        by_step[str(step)] = {key: with_interval(row) for key, row in rows.items()}
+    of_starts = xr.Dataset(of_branches | {"overlap": part.overlap}).mean("branch_step")
+    steps = part.branch_step.values
     return {
         "diverged": int((~finite).sum()),
         "line_error": float(abs(part.line.sum("direction") + part.line_rest - part.total).max()),
-        "by_step": by_step,
-        **{key: with_interval(values) for key, values in by_start.items()},
+        "step": {str(step): with_intervals(shares(part.sel(branch_step=[step]))) for step in steps},
+        **with_intervals(of_starts.assign(shares(part))),
     }
 
 
@@ -137,10 +142,10 @@ def decays_and_shares(dataset: xr.Dataset) -> Figure:
     """Draw one row per data set: decays of one start, and shares for all starts."""
     names, k = dataset["data"].values, int(dataset.directions[len(dataset.directions) // 2])
     labels = {
-        f"steep_decay_{k}": f"decay only in top {k},\nconstant rate in the rest",
-        f"rest_decay_{k}": f"decay only in the rest,\nconstant rate in top {k}",
-        f"onto_{k}": f"gradient projected\nonto top {k}",
-        f"off_{k}": f"gradient projected\noff top {k}",
+        "steep_decay": f"decay only in top {k},\nconstant rate in the rest",
+        "rest_decay": f"decay only in the rest,\nconstant rate in top {k}",
+        "onto": f"gradient projected\nonto top {k}",
+        "off": f"gradient projected\noff top {k}",
         "averaged": "averaged weights,\nconstant rate",
     }
     figure = Figure(figsize=(15, 4.4 * len(names)))
@@ -157,19 +162,18 @@ def decays_and_shares(dataset: xr.Dataset) -> Figure:
         fall = (part.begin - part.end).sum("branch_step")
         for (split, label), color in zip(SPLITS.items(), CYCLE, strict=False):
             share = -part[split].sum("branch_step").cumsum("direction") / fall
-            values = share.transpose("start", "direction").values
-            k = np.arange(1, values.shape[1] + 1)
-            middle.plot(k, np.nanmean(values, axis=0), color=color, label=label)
-            ends = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
-            middle.fill_between(k, *ends, color=color, alpha=0.15, linewidth=0)
+            count = np.arange(1, share.sizes["direction"] + 1)
+            middle.plot(count, share.mean("start"), color=color, label=label)
+            ends = share.min("start"), share.max("start")
+            middle.fill_between(count, *ends, color=color, alpha=0.15, linewidth=0)
         middle.axhline(1, color=BLACK, linestyle=":", linewidth=1)
         middle.set(xlabel="number k of directions", ylabel="share of the fall")
         middle.set_title("Split of the fall")
         middle.legend(fontsize="small", loc="upper left", bbox_to_anchor=(0, 0.97))
-        of_part = shares(part)
+        of_part = shares(part).sel(directions=k)
         for height, values in enumerate(of_part[key] for key in labels):
             right.plot(values, np.full(len(values), height), "o", color=ORANGE, alpha=0.5)
-            right.plot(np.nanmean(values), height, "|", color=BLACK, markersize=14)
+            right.plot(values.mean(), height, "|", color=BLACK, markersize=14)
         right.axvline(0, color=GREY, linestyle=":")
         right.axvline(1, color=BLACK, linestyle=":", linewidth=1)
         right.xaxis.set_major_locator(MultipleLocator(0.5))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -169,7 +170,7 @@ def trunks_and_decays(
 ) -> tuple[Float[np.ndarray, "starts steps n"], Float[np.ndarray, "starts branches steps n"]]:
     """Return snapshots of runs whose rate is constant after a warm-up, and of their decays.
 
-    The decays leave a trunk at `config.branch_steps`; their snapshots begin at the first of them.
+    The decays leave a trunk at `config.branch_steps`, where their snapshots begin.
     """
     make_optimizer = partial(warm_up_stable_decay, warm_up_steps=config.warm_up_steps)
     steps = list(config.branch_steps)
@@ -178,6 +179,8 @@ def trunks_and_decays(
         decay_steps=[config.decay_steps],
     )
     starts = gd.zip_axes(seed=range(config.starts), data_seed=range(config.starts))
+    records = np.subtract(steps, steps[0])[:, None] // config.snapshot_every
+    records = records + np.arange(config.decay_steps // config.snapshot_every + 1)
     decays = []
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "trunks"
@@ -197,21 +200,24 @@ def trunks_and_decays(
             run = {"learning_rate": rate, "decay_start": 0, "decay_steps": 0, "seed": start}
             runs = gd.branch(store, run, branches, problem=problem, make_optimizer=make_optimizer)
             runs = runs.squeeze(["decay_steps", "learning_rate", "seed", "data_seed"])
-            decays.append(snapshots(problem, runs.transpose("leaving", ...)))
+            by_branch = snapshots(problem, runs.transpose("leaving", ...))
+            decays.append(by_branch[np.arange(len(steps))[:, None], records])
     trunks = trunks.squeeze(["learning_rate", "decay_start", "decay_steps"])
     return snapshots(problem, trunks.transpose("start", ...)), np.stack(decays)
 
 
-@partial(jax.jit, static_argnames="count")
-def steep_directions(problem: gd.Problem, points: PyTree, count: int, key: Array) -> Any:
+@partial(jax.jit, static_argnums=0)
+def at_points(function: Callable, problem: gd.Problem, *points: PyTree) -> Any:
+    """Return the values of a function of a problem and of parameters at several points."""
+    return jax.lax.map(lambda one: function(problem, *one), points)
+
+
+def steep_directions(problem: gd.Problem, params: PyTree, *, count: int) -> tuple[Array, Array]:
     """Return the leading eigenvectors of the Hessian, and whether they converged."""
-
-    def one(params):
-        pairs = extreme_eigenpairs(problem, params, key=key, largest=count, rtol=RTOL)
-        vectors = jax.vmap(lambda v: ravel_pytree(v)[0])(pairs.vectors)
-        return vectors, pairs.status == EigenpairsStatus.CONVERGED
-
-    return jax.lax.map(one, points)
+    key = jax.random.key(0)
+    pairs = extreme_eigenpairs(problem, params, key=key, largest=count, rtol=RTOL)
+    vectors = jax.vmap(lambda v: ravel_pytree(v)[0])(pairs.vectors)
+    return vectors, pairs.status == EigenpairsStatus.CONVERGED
 
 
 def interventions(
@@ -254,33 +260,27 @@ def interventions(
 
 def valleys(config: Config, problem: gd.Problem, rate: float) -> xr.Dataset:
     """Return costs, parts of the fall, and interventions for all branches."""
-    steps, bare = np.array(config.branch_steps), dataclasses.replace(problem, metrics=NOTHING)
-    trunk, branch = trunks_and_decays(config, problem, rate)
-    first, length = steps // config.snapshot_every, config.decay_steps // config.snapshot_every
-    own = first - first[0]
-    begin, continued = trunk[:, first], trunk[:, first + length]
-    end = np.stack([branch[:, i, n + length] for i, n in enumerate(own)], axis=1)
+    steps, every = np.array(config.branch_steps), config.snapshot_every
+    first, length = steps // every, config.decay_steps // every
+    bare = dataclasses.replace(problem, metrics=NOTHING)
+    trunk, decay = trunks_and_decays(config, problem, rate)
+    begin, end, continued = trunk[:, first], decay[:, :, -1], trunk[:, first + length]
     average = np.stack([trunk[:, n + 1 : n + length + 1].mean(axis=1) for n in first], axis=1)
     unravel = jax.vmap(unraveled(problem))
 
     def points(vectors):
         return unravel(jnp.asarray(vectors).reshape(-1, vectors.shape[-1]))
 
-    @jax.jit
-    def evaluate(bare, points):
-        return jax.lax.map(lambda params: gd.problems.evaluate(bare, params), points)
-
     def costs(vectors):
-        return np.asarray(evaluate(bare, points(vectors))).reshape(vectors.shape[:-1])
+        values = at_points(gd.problems.evaluate, bare, points(vectors))
+        return np.reshape(np.asarray(values), vectors.shape[:-1])
 
-    count, key = max(config.directions), jax.random.key(0)
-    bases, converged = steep_directions(bare, points(begin), count, key)
-    end_bases, end_converged = steep_directions(bare, points(end), count, key)
+    def split(vectors):
+        return at_points(split_change, bare, points(begin), points(end), vectors)
 
-    @jax.jit
-    def split(bare, begin, end, vectors):
-        return jax.lax.map(lambda p: split_change(bare, *p), (begin, end, vectors))
-
+    steep = partial(steep_directions, count=max(config.directions))
+    bases, converged = at_points(steep, bare, points(begin))
+    end_bases, end_converged = at_points(steep, bare, points(end))
     overlaps = [
         jnp.sum((bases[:, :k] @ end_bases[:, :k].mT) ** 2, axis=(1, 2)) / k
         for k in config.directions
@@ -289,34 +289,31 @@ def valleys(config: Config, problem: gd.Problem, rate: float) -> xr.Dataset:
     of_branches = {
         "converged": converged & end_converged,
         "overlap": np.stack(overlaps, axis=1),
-        **split(bare, points(begin), points(end), bases),
-        "end_line": split(bare, points(begin), points(end), end_bases)["line"],
+        **split(bases),
+        "end_line": split(end_bases)["line"],
         **interventions(config, bare, rate, begin.reshape(-1, begin.shape[-1]), np.asarray(bases)),
     }
     dims = {"overlap": ("directions",), "parted": ("part", "directions")}
     dims |= dict.fromkeys(("second_order", "line", "end_line"), ("direction",))
     at, spacing = ("start", "branch_step"), max(1, length // 10)
-    records = np.arange(0, length + 1, spacing)
     columns = {
         name: ((*at, *dims.get(name, ())), np.reshape(a, (config.starts, len(steps), *a.shape[1:])))
         for name, a in of_branches.items()
     }
     points_of = {"begin": begin, "end": end, "continued": continued, "averaged": average}
-    columns |= {name: (at, costs(vectors)) for name, vectors in points_of.items()}
-    trunk_cost = costs(trunk[0, ::spacing])
-    branch_cost = np.stack([costs(branch[0, i, n + records]) for i, n in enumerate(own)])
     return xr.Dataset(
         {
             **columns,
-            "trunk_cost": ("record", trunk_cost),
-            "branch_cost": (("branch_step", "decay_record"), branch_cost),
+            **{name: (at, costs(vectors)) for name, vectors in points_of.items()},
+            "trunk_cost": ("record", costs(trunk[0, ::spacing])),
+            "branch_cost": (("branch_step", "decay_record"), costs(decay[0, :, ::spacing])),
         },
         {
             "part": list(PARTS),
             "directions": list(config.directions),
             "branch_step": steps,
-            "record": config.snapshot_every * spacing * np.arange(len(trunk_cost)),
-            "decay_record": config.snapshot_every * records,
+            "record": every * np.arange(trunk.shape[1])[::spacing],
+            "decay_record": every * np.arange(length + 1)[::spacing],
         },
     )
 

@@ -21,7 +21,6 @@ along the way, the step with the lowest tuning cost is compared now, and the las
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -40,7 +39,6 @@ from gdjax.sweeps import Axes
 
 OTHERS = ("constant", "cosine", "linear", "warm-up-stable-decay")
 SHAPES = ("learned", "last step", *OTHERS)
-PROBLEMS = ("digits", "small_images")
 HORIZONS = ("T", "4T")
 GRADIENT_RUNS = 4  # runs that one gradient counts for
 
@@ -55,7 +53,6 @@ class Config:
     steps: int = 200  # horizon T of the tuning
     knots: int = 8  # number of logarithms of rates of the learned schedule
     iterations: int = 12  # number of steps along the gradient of the schedule
-    knot_rate: float = 0.2  # learning rate of Adam on the knots
     # smallest and largest peak of the grid; the learned schedule starts at their geometric mean
     peaks: tuple[float, float] = (0.3, 30.0)
     small_peaks: tuple[float, float] = (0.01, 1.0)  # the same for the small images
@@ -98,28 +95,27 @@ def learn(config: Config, problem: gd.Problem) -> xr.Dataset:
     order = gd.run_keys(0)  # the order of the mini-batches in the tuning of the others
 
     def gradients(knots, check):
-        find = partial(hypergradient, problem, optax.sgd, key=order, knots=True, check=check)
-        settings: dict[str, Any] = {"num_steps": config.steps, "batch_size": config.batch_size}
-        return jax.vmap(lambda start: find(params=start, schedule=knots, **settings))(starts)
+        options: dict = {"batch_size": config.batch_size, "key": order, "check": check}
+        find = partial(hypergradient, problem, optax.sgd, knots=True, **options)
+        return jax.vmap(lambda start: find(start, knots, config.steps))(starts)
 
-    rule = optax.adam(config.knot_rate)
+    rule = optax.adam(0.2)
     knots = jnp.full(config.knots, np.log(config.peaks).mean())
     state, costs = rule.init(knots), []
-    path: list[Any] = [knots]
-    first = gradients(knots, True)
+    path: list = [knots]
     for _ in range(config.iterations):
         result = gradients(knots, False)
         updates, state = rule.update(jnp.mean(result.gradient, axis=0), state)
         knots = optax.apply_updates(knots, updates)
         path.append(knots)
         costs.append(np.mean(result.cost))
-    last, best = gradients(knots, True), gradients(path[int(np.argmin(costs))], True)
-    costs.append(np.mean(last.cost))
+    checked = [gradients(path[index], True) for index in (0, int(np.argmin(costs)), -1)]
+    costs.append(np.mean(checked[-1].cost))
     return xr.Dataset(
         {
             "knots": (("iteration", "knot"), np.array(path)),
             "tuning_cost": ("iteration", costs),
-            "status": (("when", "start"), np.array([one.status for one in (first, best, last)])),
+            "status": (("when", "start"), np.array([one.status for one in checked])),
         }
     )
 
@@ -142,29 +138,24 @@ def run(config: Config) -> xr.Dataset:
     of_problem = problems(config)
     dataset = learn(config, of_problem["digits"])
     count = GRADIENT_RUNS * config.iterations  # every peak has as many runs as there are starts
-    seeds = np.arange(1000, 1000 + config.pairs)
-    peaks, costs = [], []
-    for name, ends in zip(PROBLEMS, (config.peaks, config.small_peaks), strict=True):
+    seeds, horizons = np.arange(1000, 1000 + config.pairs), [config.steps, 4 * config.steps]
+    tables = [np.array([shape_of(name, steps, dataset) for name in SHAPES]) for steps in horizons]
+    ranges, peaks, costs = (config.peaks, config.small_peaks), [], []
+    for (name, problem), ends in zip(of_problem.items(), ranges, strict=True):
         grid = np.geomspace(*ends, count)
-        shapes = np.array([shape_of(shape, config.steps, dataset) for shape in SHAPES])
         axes = gd.axes(shape=range(len(SHAPES)), peak=grid, seed=range(config.tuning_starts))
-        tuned = grid[runs_of(config, of_problem[name], shapes, axes).mean(axis=2).argmin(axis=1)]
+        tuned = grid[runs_of(config, problem, tables[0], axes).mean(axis=2).argmin(axis=1)]
         if name == "digits":
             # The learned schedules have their own peaks.
             tuned[:2] = np.exp(dataset.knots.values.max(axis=1)[[best_step(dataset), -1]])
         peaks.append(tuned)
         schedules = gd.zip_axes(shape=range(len(SHAPES)), peak=tuned)
         pairs = gd.axes(schedule=schedules, pair=gd.zip_axes(seed=seeds, data_seed=seeds))
-        for steps in (config.steps, 4 * config.steps):
-            stretched = np.array([shape_of(shape, steps, dataset) for shape in SHAPES])
-            costs.append(runs_of(config, of_problem[name], stretched, pairs))
-    shape = (len(PROBLEMS), 2, len(SHAPES), config.pairs)
+        costs.append([runs_of(config, problem, table, pairs) for table in tables])
     return dataset.assign(
         peak=(("problem", "schedule"), np.array(peaks)),
-        cost=(("problem", "horizon", "schedule", "pair"), np.reshape(costs, shape)),
-    ).assign_coords(
-        problem=list(PROBLEMS), schedule=list(SHAPES), horizon=[config.steps, 4 * config.steps]
-    )
+        cost=(("problem", "horizon", "schedule", "pair"), np.array(costs)),
+    ).assign_coords(problem=list(of_problem), schedule=list(SHAPES), horizon=horizons)
 
 
 def holm(p: np.ndarray) -> np.ndarray:
@@ -176,44 +167,52 @@ def holm(p: np.ndarray) -> np.ndarray:
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return median costs, and the advantages of the learned schedule as log ratios of costs."""
-    costs = np.where(np.isfinite(dataset.cost), dataset.cost, np.nan)
-    advantages = np.log(costs[:, :, 1:] / costs[:, :, :1])
+    finite = dataset.cost.where(np.isfinite(dataset.cost)).values
+    advantages = np.log(finite[:, :, 1:] / finite[:, :, :1])
     p = stats.ttest_1samp(advantages, 0, axis=-1, nan_policy="omit").pvalue
     corrected = holm(p.ravel()).reshape(p.shape)
-    statuses = dataset.status.values
-    summary: dict = {
+    medians, diverged = np.median(dataset.cost, axis=-1), np.isinf(dataset.cost).values.sum(axis=-1)
+    by_problem = {}
+    for i, name in enumerate(dataset.problem.values):
+        schedules: dict = {}
+        for k, (shape, peak) in enumerate(zip(SHAPES, dataset.peak.values[i], strict=True)):
+            horizons: dict = {}
+            for j, horizon in enumerate(HORIZONS):
+                at = horizons[horizon] = {"cost": medians[i, j, k], "diverged": diverged[i, j, k]}
+                if k > 0:
+                    at["advantage"] = mean(advantages[i, j, k - 1])[:3]
+                    at["p"] = corrected[i, j, k - 1]
+            schedules[shape] = {"peak": peak, "horizon": horizons}
+        best = 2 + int(np.argmin(medians[i, 0, 2:]))
+        by_problem[name] = {
+            "best_other": SHAPES[best],
+            "loss_of_advantage": paired(*advantages[i, ::-1, best - 1])[:3],
+            "schedule": schedules,
+        }
+    statuses, best = dataset.status.values, best_step(dataset)
+    return {
         "comparisons": p.size,
-        "schedules": list(SHAPES),
-        "best_step": best_step(dataset),
-        "rates": np.exp(dataset.knots.values[best_step(dataset)]),
+        "best_step": best,
+        "rates": np.exp(dataset.knots.values[best]),
         "tuning_cost": dataset.tuning_cost.values,
         "runs_of_each_tuning": GRADIENT_RUNS * (dataset.sizes["iteration"] - 1) * statuses.shape[1],
         "reliable": np.sum(statuses == HypergradientStatus.RELIABLE, axis=1),
-        "diverged": np.isinf(dataset.cost).sum("pair").values,
+        "problem": by_problem,
     }
-    for i, name in enumerate(PROBLEMS):
-        summary[f"{name}_peaks"] = dataset.peak.values[i]
-        for j, horizon in enumerate(HORIZONS):
-            summary[f"{name}_cost_{horizon}"] = np.median(dataset.cost.values[i, j], axis=-1)
-            summary[f"{name}_advantage_{horizon}"] = [mean(a)[:3] for a in advantages[i, j]]
-            summary[f"{name}_p_{horizon}"] = corrected[i, j]
-        best = 2 + int(np.argmin(summary[f"{name}_cost_T"][2:]))
-        summary[f"{name}_best_other"] = SHAPES[best]
-        summary[f"{name}_loss_of_advantage"] = paired(*advantages[i, ::-1, best - 1])[:3]
-    return summary
 
 
 def plot(dataset: xr.Dataset) -> dict:
     """Draw the learned schedule beside the tuned ones, and its advantage over each of them."""
-    summary = numbers(dataset)
+    by_problem = numbers(dataset)["problem"]
     figure = Figure(figsize=(12.0, 4.6))
     left, right = figure.subplots(1, 2)
     for color, name, peak in zip(CYCLE, SHAPES, dataset.peak.values[0], strict=False):
         rates = peak * shape_of(name, int(dataset.horizon[0]), dataset)
         left.plot(rates, label=name, color=color, linewidth=3 if name == "learned" else 1.5)
     left.set(xlabel="step", ylabel="learning rate", title="Schedules, tuned for this horizon")
-    for k, (name, horizon) in enumerate(product(PROBLEMS, HORIZONS)):
-        value, low, high = np.transpose(summary[f"{name}_advantage_{horizon}"])
+    for k, (name, horizon) in enumerate(product(by_problem, HORIZONS)):
+        at = [by_problem[name]["schedule"][shape]["horizon"][horizon] for shape in SHAPES[1:]]
+        value, low, high = np.transpose([one["advantage"] for one in at])
         place = np.arange(1, len(SHAPES)) + 0.12 * (k - 1.5)
         label = f"{name.replace('_', ' ')}, {horizon} steps"
         right.errorbar(place, value, [value - low, high - value], fmt="o", label=label)

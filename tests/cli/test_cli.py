@@ -11,6 +11,7 @@ from gdjax.cli import SHELLS, main
 from gdjax.cli.emit import emit, table
 from gdjax.cli.sweep import Sweep
 from gdjax.cli.train import Train
+from tests.processes import python
 
 FULL = Path("/dev/full")  # simulates a full disk
 
@@ -39,7 +40,7 @@ def test_parsing_does_not_import_jax():
         "except SystemExit: pass\n"
         "assert not {'jax', 'numpy', 'matplotlib', 'xarray'} & set(sys.modules), 'imported'\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    python("-c", code)
 
 
 def test_sentences_are_wrapped_and_tables_are_not(tmp_path, capsys, monkeypatch):

@@ -45,15 +45,9 @@ def test_parameters_are_loaded_from_a_run_of_a_store(tmp_path):
     assert (point.learning_rate, point.momentum) == (1.0, 0.0)
     assert "learning rate 1" in point.label
     # The cost of the loaded problem uses the temperature of the run.
-    for i, step in enumerate([0, 2, 4]):
-        params = jax.tree.map(lambda a, i=i: a[i], point.snapshots)
-        result = float(point.problem.cost(params, point.problem.data))
-        recorded = float(runs.cost.sel(values).sel(step=step))
-        assert result == pytest.approx(recorded, rel=1e-5)
-    share = point.problem.metrics["test_accuracy"]
-    assert float(share.function(point.params, share.data)) == pytest.approx(
-        float(runs.test_accuracy.sel(values)[-1]), abs=2e-3
-    )
+    params = jax.tree.map(lambda a: a[1], point.snapshots)
+    cost = float(point.problem.cost(params, point.problem.data))
+    assert cost == pytest.approx(float(runs.cost.sel(values).sel(step=2)), rel=1e-5)
 
 
 @pytest.mark.long

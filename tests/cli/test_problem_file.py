@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from gdjax._runtime import process, results
+from gdjax._runtime import results
 from gdjax.cli import main
 
 USER_FILE = """
@@ -34,10 +34,9 @@ def file(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def swept(file, tmp_path_factory):
+def swept(file, tmp_path_factory, keep_devices):
     folder = tmp_path_factory.mktemp("swept")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(process, "configure", lambda: None)
         patch.setattr(results, "save_figure", lambda figure, file: file.touch())
         main(
             f"sweep --problem {file}:problem --learning-rate 0.1,0.2 --seed 0:2 --num-steps 6 "

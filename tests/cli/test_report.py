@@ -60,12 +60,6 @@ def test_values_are_grouped_by_the_first_axis_in_the_order_of_dimensions(runs):
     np.testing.assert_array_equal(cost, runs.cost.values.transpose(1, 0, 2))
 
 
-def test_the_report_of_a_finished_store_says_that_nothing_was_computed(runs, tmp_path, capsys):
-    del runs.attrs["seconds"]
-    report.report_sweep(runs, tmp_path, {"steps": 10}, tmp_path / "runs.zarr")
-    assert "were in the store; nothing was computed" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize("accurate", [False, True])
 def test_a_report_is_printed_and_written(runs, accurate, tmp_path, capsys):
     if accurate:

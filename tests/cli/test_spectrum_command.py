@@ -75,8 +75,6 @@ def test_the_spectrum_of_a_network_equals_that_of_its_dense_hessian(trained, tmp
     assert dict(observed.part_eigenvalue.sizes) == {"part": 2, "rank": 3}
 
     printed = " ".join(capsys.readouterr().out.split())
-    assert "1,600 parameters" in printed
-    assert "converged" in printed
     assert f"{summary['classification']['dead']} dead coordinates excluded" in printed
 
 

@@ -9,8 +9,6 @@ import inspect
 import os
 import re
 import shlex
-import subprocess
-import sys
 import types
 from pathlib import Path
 
@@ -20,6 +18,7 @@ import pytest
 import reference
 
 import gdjax as gd
+from tests.processes import python
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -191,8 +190,7 @@ def test_each_experiment_has_a_card_and_a_page_with_its_figures(tmp_path):
 @pytest.mark.long
 def test_all_doctests_and_scripts_of_the_pages_run(tmp_path):
     """All doctests run in one process, which is faster than one process per page."""
-    apart = ("trackers", "before_renting")  # covered by other tests
-    pages = [page for page in PAGES if page.stem not in apart]
+    pages = [page for page in PAGES if page.stem != "before_renting"]  # see `gates/test_kernels.py`
     code = "; ".join(
         [
             "import doctest, sys",
@@ -201,17 +199,13 @@ def test_all_doctests_and_scripts_of_the_pages_run(tmp_path):
             "sys.exit(sum(run(page).failed for page in sys.argv[1:]))",
         ]
     )
-    quiet = {**os.environ, "PYTHONWARNINGS": "ignore"}
-    done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, pages)],
-        cwd=tmp_path, capture_output=True, text=True, check=False, env=quiet,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    quiet = {**os.environ, "PYTHONWARNINGS": "ignore", "TMPDIR": str(tmp_path)}
+    python("-c", code, *pages, cwd=tmp_path, env=quiet)
     for page in pages:
         for script in scripts(page) if page.stem != "models" else ():  # see the next test
             if "SLURMCluster" not in script:
                 (tmp_path / "script.py").write_text(script)
-                subprocess.run([sys.executable, "script.py"], cwd=tmp_path, check=True, env=quiet)
+                python("script.py", cwd=tmp_path, env=quiet)
 
 
 @pytest.mark.long
@@ -221,12 +215,11 @@ def test_examples_on_the_page_about_problem_files_run(tmp_path):
     user_defined, table = scripts(page)
     (tmp_path / "mine.py").write_text(user_defined)
     (tmp_path / "table.py").write_text(table)
-    lines = [[sys.executable, "-m", "gdjax", *line] for line in shell(page)]
+    lines = list(shell(page))
     assert len(lines) == 3
-    for line in [*lines, [sys.executable, "table.py"]]:
-        done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-    assert "0.031623" in done.stdout
+    for line in lines:
+        python("-m", "gdjax", *line, cwd=tmp_path)
+    assert "0.031623" in python("table.py", cwd=tmp_path).stdout
     for created in ("sweep/summary.json", "landscape/planes.png", "mine.html"):
         assert (tmp_path / created).is_file()
 

@@ -349,11 +349,11 @@ def test_the_summary_contains_known_late_values_and_the_figure_shows_all_cases()
         {"learning_rate": [0.01], "step": np.arange(8)},
     )
     tree = xr.DataTree.from_dict(dict.fromkeys(non_euclidean_edge.CASES, case))
-    result = non_euclidean_edge.numbers(tree)
-    np.testing.assert_allclose(result["muon_plain_sharpness"], [[np.mean([6.1, 7]) / 7] * 3], 0.02)
-    assert result["sign_scaled_at_start"] == [0.1]
-    figure = non_euclidean_edge.plot(tree)["edges"]
-    assert len(figure.axes) == len(non_euclidean_edge.CASES)
+    for one in non_euclidean_edge.numbers(tree)["case"].values():
+        at = one["rate"]["0.01"]
+        np.testing.assert_allclose(at["sharpness"], [np.mean([6.1, 7]) / 7] * 3, 0.02)
+        assert at["at_start"] == 0.1
+    assert len(non_euclidean_edge.plot(tree)["edges"].axes) == len(non_euclidean_edge.CASES)
 
 
 def test_curvature_along_a_step_is_at_most_the_generalized_sharpness():

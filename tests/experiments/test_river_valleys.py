@@ -138,11 +138,12 @@ def test_shares_are_computed_from_costs_and_are_nan_after_divergence():
     part["parted"] = (*at, "part", "directions"), parted
     for name in ("second_order", "line", "end_line"):
         part[name] = (*at, "direction"), np.full((2, 1, 2), -0.125)
-    result = summary.shares(part)
+    shares = summary.shares(part)
+    result = shares.sel(directions=2)
     for name, expected in {
-        "second_order_2": 0.5, "rest": 0.2, "remainder": 0.1, "averaged": 0.75, "onto_2": 0.75,
-        "off_2": 0.25, "rest_decay_2": 0.25,
+        "second_order": 0.5, "rest": 0.2, "remainder": 0.1, "averaged": 0.75, "onto": 0.75,
+        "off": 0.25, "rest_decay": 0.25,
     }.items():  # fmt: skip
         np.testing.assert_allclose(result[name], expected, err_msg=name)
-    np.testing.assert_allclose(result["steep_decay_2"], [1.25, np.nan])
-    assert summary.with_interval(result["steep_decay_2"]) is None
+    np.testing.assert_allclose(result.steep_decay, [1.25, np.nan])
+    assert summary.with_intervals(shares)["directions"]["2"]["steep_decay"] is None

@@ -7,11 +7,11 @@ each class of error.
 A call or command with `KEYWORD` is followed by invalid keyword arguments or options, each of which
 its error names.
 
-Calls use the variables that `errors.py` defines, among them `bowl` and `net` (problems), `w` and
-`v` (their parameters), `ax` and `grid` (axes), `spec` (a `Sweep` of the bowl), `runs` (its
-Dataset), `store` (its store), `at` (a run of it), `own` (a store of a user-defined problem), `kept`
-(a store of `counted`, whose cost has a model state), `damaged` (a store with a flipped bit),
-`folder` (an empty folder), `flat` (a direction) and `masked` (an array with a masked entry).
+Calls use the variables that `prepare` defines, among them `bowl` and `net` (problems), `w` and `v`
+(their parameters), `ax` and `grid` (axes), `spec` (a `Sweep` of the bowl), `runs` (its Dataset),
+`store` (its store), `at` (a run of it), `own` (a store of a user-defined problem), `kept` (a store
+of `counted`, whose cost has a model state), `damaged` (a store with a flipped bit), `folder` (an
+empty folder), `flat` (a direction) and `masked` (an array with a masked entry).
 """
 
 RESERVED = "'params.x', 'carry.step', 'snapshots.a'"
@@ -32,9 +32,10 @@ CALLS = (
     (
         "gd.axes(learning_rate=VALUE)",
         "learning_rate",
-        "[], [nan], [0.1, inf], [0.1, 0.1], 0.1, None, 'abc', {'a': 1}, [[0.1]], [0.1, 'a'], (0.1, 'a'), [1j]",
+        "[], [nan], [0.1, inf], [0.1, 0.1], 0.1, None, 'abc', {'a': 1}, [[0.1]], [0.1, 'a'], "
+        "(0.1, 'a'), [1j]",
     ),
-    ("gd.axes(seed=VALUE)", "seed", "[-1], [0.5], [2**32], range(20_000_000)"),
+    ("gd.axes(seed=VALUE)", "seed", "[-1], [0.5], [2**32], range(10**7 + 1)"),
     ("gd.axes(batch_size=VALUE)", "batch_size", "[0], [1.5]"),
     ("gd.axes(step=[1])", "step"),
     ("gd.axes(p=gd.zip_axes(a=[1, 2, 1], b=[0.5, 3, 0.5]))", "b"),
@@ -92,9 +93,8 @@ CALLS = (
         "level=95",
     ),
     ("gd.statistics.seeds_needed(VALUE, 1)", "difference", "0, 1e-9, nan, 'a'"),
-    ("gd.statistics.seeds_needed(1, 1, level=0)", "level"),
     ("gd.statistics.seeds_needed(1, -1)", "standard_deviation"),
-    ("gd.statistics.seeds_needed(1, 1, power=1)", "power"),
+    ("gd.statistics.seeds_needed(1, 1, KEYWORD)", "level=0, power=1"),
     # Problems
     ("gd.Problem(init=None, cost=lambda w: w)", "init"),
     ("gd.Problem(init=lambda key: 0.0, cost=3)", "cost"),
@@ -219,7 +219,43 @@ CALLS = (
         RESERVED,
     ),
     ("gd.sweep(bowl, ax)", "num_steps", "missing 1 required positional argument: 'num_steps'"),
-    ("gd.sweep(bowl, gd.axes(momentun=[0.5]), 5)", "momentun"),
+    ("gd.sweep(bowl, gd.axes(momentun=[0.5]), 5)", "momentun", "expected one of seed, data_seed, "),
+    ("gd.sweep(bowl, gd.axes(VALUE=[0.1]), 5)", "Did you mean learning_rate?", "learning_rat, lr"),
+    ("gd.sweep(bowl, gd.axes(learning_rate=[0.1], **{'cost.scale': [1.0]}), 5)", "'cost.scale'"),
+    ("gd.sweep(scales, gd.axes(learning_rate=[0.1], scale=[1.0]), 5)", "init.scale or cost.scale"),
+    (
+        "gd.sweep(scales, gd.axes(learning_rate=[0.1], heat=[1.0], **{'cost.heat': [2.0]}), 5)",
+        "heat",
+        "given twice",
+    ),
+    (
+        "gd.sweep(VALUE, gd.axes(learning_rate=[0.1], heat=[1.0], size=[1, 2]), 5)",
+        "size cannot be swept as a number",
+        "gd.Problem(lambda key, *, heat=1.0, size=2: heat * jnp.ones(size), jnp.sum), gd.Problem("
+        "lambda key: w, lambda w, *, heat=1.0, size=2: heat * w[0] if size > 1 else w[1])",
+    ),
+    (
+        "gd.sweep(bowl, gd.axes(learning_rate=[0.1], size=[5, 9]), 5, "
+        "make_optimizer=lambda learning_rate, size: optax.sgd(VALUE))",
+        "size cannot be swept as a number",
+        "optax.cosine_decay_schedule(learning_rate, size), "
+        "optax.exponential_decay(learning_rate, 9, size)",
+    ),
+    (
+        "gd.sweep(bowl, ax, 5, make_optimizer=lambda learning_rate: optax.sgd("
+        "optax.warmup_cosine_decay_schedule(0.0, learning_rate, 2, 5)))",
+        "learning_rate cannot be swept as a number",
+    ),
+    (
+        "gd.sweep(bowl, gd.axes(learning_rate=[0.1], momentum=[0.9], nesterov=[1]), 5)",
+        "nesterov cannot be swept as a number",
+    ),
+    (
+        "gd.sweep(gd.Problem(lambda key: w, lambda w, *, heat=1.0: {}['a']), "
+        "gd.axes(learning_rate=[0.1], heat=[1.0]), 5)",
+        "cost",
+        "'a'",
+    ),
     (
         "gd.sweep(bowl, gd.axes(learning_rate=[0.1], nesterov=VALUE), 5)",
         "nesterov",
@@ -280,6 +316,12 @@ CALLS = (
     ),
     ("gd.sweep(gd.Problem(init=lambda key: w, cost=lambda w, x: w[0]), ax, 5)", "x"),
     ("gd.sweep(summed, ax, 5, batch_size=1)", "cost"),
+    (
+        "gd.sweep(gd.Problem(gd.problems.Network((9, 10**6, 10**6)).init, "
+        "lambda w: jnp.mean(w[0].weights)), ax, 5)",
+        "params",
+        "TiB",
+    ),
     ("gd.concat(VALUE, 'width')", "sweeps", "3, {'a': 3}"),
     ("gd.concat({'a': runs}, 3)", "3"),
     ("gd.concat({'a': runs}, 'cost')", "dim"),
@@ -292,6 +334,12 @@ CALLS = (
     ("gd.coordinate_check({'2': bowl, '3': 3}, lambda w, b: w, learning_rate=0.1)", "3"),
     ("gd.coordinate_check(pair, VALUE, learning_rate=0.1)", "activations", "3, lambda w, b: {}"),
     ("gd.coordinate_check(pair, lambda w, b: w, learning_rate=nan)", "learning_rate"),
+    (
+        "gd.coordinate_check({'2': bowl, '3': gd.problems.bowl([1.0] * 3)}, "
+        "lambda w, b: [w] * len(w), learning_rate=1.0)",
+        "activations",
+        "expected the layers of the first width",
+    ),
     (
         "gd.coordinate_check(pair, lambda w, b: w, learning_rate=0.1, KEYWORD)",
         "steps=(10, 1), num_seeds=1",
@@ -310,9 +358,8 @@ CALLS = (
     ("gd.params_of(runs, {'a': w}, at)", "params.a"),
     # Stores
     ("gd.open_dataset(folder)", "empty", "empty: there is no store at this path; check the path"),
-    ("gd.open_dataset(3)", "store"),
+    ("VALUE(3)", "store", "gd.open_dataset, gd.verify"),
     ("gd.open_dataset(damaged).cost.values", "cost"),
-    ("gd.verify(None)", "store"),
     ("gd.stores.locate(store, region='here')", "region", "is no URL"),
     ("gd.stores.locate(gd.stores.locate('s'), region='here')", "region", "is no URL"),
     ("gd.stores.locate('s3://x/y', color='blue')", "color"),
@@ -331,10 +378,11 @@ CALLS = (
         "learning_rate",
         "{}, {'learning_rate': 'fast', 'seed': 0}, {'learning_rate': nan, 'seed': 0}",
     ),
-    ("gd.replay(store, {'learning_rate': 0.1})", "seed"),
+    ("VALUE(store, {'learning_rate': 0.1})", "seed", "gd.replay, gd.sweeps.run_of"),
     ("gd.replay(store, {'learning_rate': 0.1, 'seed': 0, 'momentum': 0.5})", "momentum"),
     ("gd.replay(store, at, KEYWORD)", "skip_damaged='yes', make_optimizer=zeros(3)"),
-    ("gd.replay(own, {'learning_rate': 0.1})", "problem"),
+    ("VALUE(own, {'learning_rate': 0.1})", "problem", "gd.replay, gd.sweeps.run_of"),
+    ("gd.replay(own, {'learning_rate': 0.1}, problem=mine)", "make_optimizer=...", "its optimizer"),
     ("gd.replay(damaged, at)", "damaged"),
     ("gd.branch(store, at, gd.axes(branch_step=[1], perturbation=[-1.0]))", "perturbation"),
     ("gd.branch(store, at, gd.axes(branch_step=[1], seed=[5]))", "seed"),
@@ -349,8 +397,6 @@ CALLS = (
     ("gd.branch(store, at, gd.axes(seed=[5]))", "branch_step"),
     ("gd.branch(store, {'seed': 0}, leave)", "learning_rate"),
     ("gd.branch(store, at, leave, KEYWORD)", "perturb='up', num_steps='ten'"),
-    ("gd.sweeps.run_of(store, {'learning_rate': 0.1})", "seed"),
-    ("gd.sweeps.run_of(own, {'learning_rate': 0.1})", "problem"),
     # One descent
     (
         "gd.descend(bowl, sgd, w, 5, key=key, KEYWORD)",
@@ -404,6 +450,7 @@ CALLS = (
     ("gd.curvature.HessianOperator(bowl, jnp.arange(2)).mv(w)", "params"),
     ("VALUE(same, w)", "cost", DETERMINISTIC),
     ("VALUE(same, w, key=key)", "cost", RANDOM),
+    ("VALUE(counted, w, key=key)", "model_state", RANDOM),
     ("VALUE(bowl, 'w')", "params", DETERMINISTIC),
     ("VALUE(bowl, 'w', key=key)", "params", RANDOM),
     ("gd.critical_points.classify(bowl, w, key=key, gradient_tolerance=-1)", "gradient_tolerance"),
@@ -429,7 +476,6 @@ CALLS = (
     ("gd.landscape.descent_on_slice(bowl, w, {'d': flat}, jnp.eye(3))", "snapshots"),
     ("gd.landscape.filter_normalize(zeros(3), w)", "direction"),
     ("gd.landscape.project(w, w, {'d': flat})", "points"),
-    ("gd.landscape.principal_components((zeros((2, 3)), zeros(VALUE)))", "snapshots", "(), (3, 3)"),
     ("gd.landscape.orthogonalize({'a': flat, 'b': VALUE})", "b", "2 * flat, zeros(2)"),
     ("gd.landscape.plane_directions(bowl, w, 'sideways', key=key)", "kind"),
     ("gd.landscape.plane_directions(jnp.square, 1.0, 'random', key=key)", "plane_directions"),
@@ -441,6 +487,7 @@ CALLS = (
     ),
     ("gd.landscape.line(bowl, w, flat, VALUE)", "a", "[], [nan], 'x'"),
     ("gd.landscape.plane(bowl, w, {'flat': flat}, [0.0], [0.0])", "directions"),
+    ("gd.landscape.plane(counted, w, {'flat': flat, 'w': w}, [0.0], [0.0])", "model_state"),
     ("gd.landscape.plane(bowl, w, {'flat': flat, 'same': flat}, [0.0, 1.0], [0.0, 1.0])", "same"),
     ("gd.landscape.plane(bowl, w, {'flat': flat, 'long': zeros(3)}, [0.0], [0.0])", "long"),
     (
@@ -498,7 +545,7 @@ CALLS = (
     ("gd.curvature.HessianOperator(bowl, w).mv(VALUE)", "vector", "zeros(3), [w, w]"),
     ("gd.curvature.GaussNewtonOperator(net, v).mv([v, v])", "vector"),
     ("gd.curvature.GaussNewtonOperator(bowl, w).mv(w)", "problem", "no predict, no loss or"),
-    ("gd.curvature.HessianOperator(sum, zeros(5000)).as_matrix()", "as_matrix", "expected at most"),
+    ("gd.curvature.HessianOperator(jnp.sum, zeros(5000)).as_matrix()", "as_matrix", "at most"),
     ("gd.curvature.PreconditionedHessian(bowl, w, zeros(3))", "preconditioner"),
     ("gd.curvature.hessian_trace(bowl, key=key)", "params"),
     ("gd.curvature.hessian_trace(gd.curvature.HessianOperator(bowl, w), w, key=key)", "params"),
@@ -574,6 +621,7 @@ CALLS = (
     ("gd.minima.symmetry.canonicalize(network, v)", "params"),
     ("gd.minima.symmetry.apply_symmetry(network, network.init(key), (1,))", "symmetry"),
     ("gd.minima.pairwise_barriers(bowl, w, key=key)", "params"),
+    ("gd.minima.pairwise_barriers(counted, jnp.eye(2), key=key)", "model_state"),
     ("gd.minima.linear_path_cost(bowl, w, zeros(3))", "b"),
     ("gd.minima.linear_path_cost(gd.problems.as_problem(net, zeros(3)), v, v)", "problem"),
     ("gd.minima.path_cost(bowl, w[None] * w[:, None], shape=3)", "shape"),
@@ -605,6 +653,7 @@ CALLS = (
     ("gd.curvature.gradient_summary(bowl, zeros((0, 2)))", "params"),
     ("gd.curvature.GaussNewtonOperator(net, v, layer=[])", "layer"),
     ("gd.landscape.principal_components('x')", "snapshots"),
+    ("gd.landscape.principal_components((zeros((2, 3)), zeros(VALUE)))", "snapshots", "(), (3, 3)"),
     ("gd.landscape.at_coordinates(w, {'flat': flat}, [0.0, 1.0])", "coordinates"),
     ("gd.landscape.at_coordinates(w, 3, [0.0])", "directions"),
     ("gd.flows.gradient_flow(bowl, w, times=[1.0], KEYWORD)", "max_steps='x', rtol=10 ** 30"),
@@ -726,11 +775,20 @@ COMMANDS = (
         "--epochs=abc --num-steps=0 --num-steps=-1 --seed=-1 --seed=99999999999",
     ),
     ("train --batch-size all", "--batch-size", "all: expected a whole number, full"),
+    ("train --recipe plain --batch-size 4001", "--batch-size", "4001: expected at most 4000"),
+    ("train --recipe best --batch-size 40001", "--batch-size", "40001: expected at most 40000"),
     ("train --epochs 0", "--epochs", "--epochs 0: expected at least 1"),
     ("train --lr 1", "--lr", "--lr: no such option; did you mean --learning-rate?"),
     ("train --num-steps 1 --out VALUE", "--out", "own.py /proc/no"),
     # Sweep
-    ("sweep --learning-rate VALUE", "--learning-rate", "3:1 0:1:0 0:1:5:log '' 0.1,,0.2"),
+    (
+        "sweep --learning-rate=VALUE",
+        "--learning-rate",
+        "'' a 1: :3 5:5 8:0 0:1:0 0:1:3:log -1:1:3:log 0.1:1:3:lin 1,,2 nan inf 1:inf:3 1:1:3 "
+        "0.5:2 1:2:3:log:4",
+    ),
+    ("sweep --learning-rate 3:1", "--learning-rate", "'3:1'"),
+    ("sweep --seed VALUE", "at most 10,000,000", "0:5000000000 0:1:5000000000 1:2:99999999999:log"),
     ("sweep --learning-rate", "--learning-rate"),
     ("sweep --learning-rate 0.1 0.2", "--learning-rate", "by commas: --learning-rate 0.1,0.2"),
     ("sweep --learning-rate 0.1,0.1 --seed 0 --widths 2 --num-steps 2 --out out", "learning_rate"),
@@ -754,6 +812,7 @@ COMMANDS = (
     ("resume own.py", "own.py"),
     ("resume empty", "empty", "empty: there is no store at this path; check the path"),
     ("resume own.zarr", "--problem"),
+    ("resume s.zarr --part=VALUE", "--part", "auto 4/4 1 -1/4 a/b"),
     ("resume s.zarr --problem own.py:problem --out out", "problem"),
     ("replay", "store"),
     ("replay nothing.zarr", "nothing.zarr"),

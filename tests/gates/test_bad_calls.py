@@ -1,45 +1,165 @@
-"""Errors of invalid calls and command lines: one line that names the argument.
+"""Errors of invalid calls and command lines: one line that names the argument."""
 
-The calls run in a separate process, without the type checks of the test suite.
+import ast
+import dataclasses
+import functools
+import math
+import os
+import re
+import shlex
+import shutil
+import traceback
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from bad_calls import CALLS, COMMANDS, SMALL
+
+import gdjax as gd
+from gdjax.cli import main
+from gdjax.errors import DataError, InputError, StoreError
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.skipif(
+        bool(os.environ.get("CHECK_ANNOTATIONS")), reason="errors of gdjax, not of its annotations"
+    ),
+]
+OWN_FILE = """
+import jax.numpy as jnp
+import gdjax as gd
+number = 3
+problem = gd.Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
 """
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
-import errors
-import pytest
+def calls() -> list[tuple[str, str, str]]:
+    """Return all calls with the text that their error names and a part of its message."""
+    return cases(CALLS, _arguments)
 
-OWN = ("InputError; ", "DataError; ", "StoreError; ", f"{errors.SIGNATURE}; ")
-"""Permitted errors: those of gdjax, or a TypeError if the call does not match the signature."""
+
+def commands() -> list[tuple[str, str, str]]:
+    """Return all command lines, like the calls."""
+    expanded = [(line.replace("SMALL", SMALL), *rest) for line, *rest in COMMANDS]
+    return cases(expanded, str.split)
+
+
+def _arguments(text):
+    """Return the arguments of a call, from their text."""
+    call = ast.parse(f"call({text})").body[0].value
+    return [*map(ast.unparse, (*call.args, *call.keywords))]
+
+
+def cases(rows, split):
+    """Replace VALUE by each invalid value, and KEYWORD by each invalid argument or option."""
+    result = []
+    for call, argument, *rest in rows:
+        if "KEYWORD" in call:
+            for keyword in split(argument):
+                name, _, value = keyword.partition("=")
+                passed = f"{name} {value}" if name.startswith("-") else keyword
+                result.append((call.replace("KEYWORD", passed), name, ""))
+        elif "VALUE" in call:
+            result += [(call.replace("VALUE", value), argument, "") for value in split(*rest)]
+        else:
+            result.append((call, argument, *(rest or [""])))
+    return result
+
+
+def prepare() -> dict[str, Any]:
+    """Create problems, stores and files in the working folder; return the names in the calls."""
+    numpy, partial, zeros, nan, inf = np, functools.partial, jnp.zeros, math.nan, math.inf
+    w, flat, key, sgd = jnp.ones(2), jnp.array([1.0, 0.0]), jax.random.key(0), optax.sgd(0.1)
+    masked = np.ma.array([1.0, 2.0], mask=[0, 1])
+
+    # Functions and problems
+    zero, same, mean = lambda key: 0.0, lambda w: w, lambda w, batch: w
+    first = gd.Metric(lambda w, data: w[0])
+    init, apply = lambda key: jax.random.normal(key, (2, 1)), lambda w, x: x @ w
+    loss = lambda outputs, targets: jnp.mean((outputs - targets) ** 2)  # noqa: E731
+    data = np.ones((6, 2), np.float32), np.ones((6, 1), np.float32)
+    net, network = gd.problems.supervised(init, apply, loss, data), gd.problems.Network((2, 1))
+    v = net.init(key)
+    digits = gd.problems.digits(widths=(2,), samples=9)
+    timed = dataclasses.replace(digits, cost=lambda w, batch, *, t: t)
+    summed = gd.Problem(zero, lambda w, batch: w * jnp.sum(batch), data=jnp.arange(1.0, 5.0))
+    bowl = gd.problems.bowl([1.0, 4.0])
+    pair = {"2": bowl, "3": bowl}
+    mine = gd.Problem(lambda key: w, lambda w: jnp.sum(w**2))
+    counted = gd.Problem(
+        lambda key: (w, jnp.zeros(())),
+        lambda w, *, model_state: (jnp.sum(w**2), model_state + 1),
+    )
+    scales = gd.Problem(
+        lambda key, *, scale=1.0: scale * w, lambda w, *, scale=1.0, heat=1.0: scale * w[0] / heat
+    )
+
+    def doubled(w):
+        return jax.lax.while_loop(lambda u: u < 3, lambda u: 2 * u, w[0])
+
+    def of_the_host(w):
+        return jax.pure_callback(lambda a: a[0], jax.ShapeDtypeStruct((), "float32"), w)
+
+    # Axes, sweeps and stores
+    ax, leave = gd.axes(learning_rate=[0.1]), gd.axes(branch_step=[1])
+    grid, at = gd.axes(learning_rate=[0.1, 0.2], seed=[0, 1]), {"learning_rate": 0.1, "seed": 0}
+    zipped, apart = gd.zip_axes(learning_rate=[0.1]), gd.zip_axes(seed=[1])
+    spec = gd.Sweep(bowl, ax, 8)
+    store, own, kept = Path("s.zarr"), Path("own.zarr"), Path("kept.zarr")
+    runs = gd.sweep(bowl, grid, 4, store=store, snapshot_every=2)
+    other = runs.drop_vars("outcome")
+    user = {"make_optimizer": lambda learning_rate: optax.sgd(learning_rate, momentum=0.5)}
+    gd.sweep(mine, ax, 2, store=own, **user)
+    gd.sweep(counted, ax, 2, store=kept)
+    damaged = Path(shutil.copytree(store, "damaged.zarr"))
+    for file in (damaged / "cost").rglob("c*"):
+        if file.is_file():
+            raw = bytearray(file.read_bytes())
+            raw[0] ^= 1
+            file.write_bytes(raw)
+    folder = Path("empty")
+    folder.mkdir()
+    Path("own.py").write_text(OWN_FILE)
+    Path("wrong.py").write_text("import nothing_of_this_name\n")
+    Path("leaves.py").write_text("raise SystemExit(0)\n")
+    return {**globals(), **locals()}
 
 
 @pytest.fixture(scope="module")
-def rows(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("calls")
-    env = {"MPLBACKEND": "agg", "COLUMNS": "100", "JAX_PLATFORMS": "cpu"}
-    env |= {"JAX_NUM_CPU_DEVICES": "2", "PYTHONPATH": str(Path(errors.__file__).parents[2])}
-    command = [sys.executable, errors.__file__, "rows.json"]
-    subprocess.run(command, cwd=folder, env={**os.environ, **env}, check=True)
-    return json.loads((folder / "rows.json").read_text())
+def names(tmp_path_factory):
+    """Return the names in the calls; the working folder has their stores and files."""
+    with pytest.MonkeyPatch.context() as patch, jax.numpy_rank_promotion("allow"):
+        patch.chdir(tmp_path_factory.mktemp("calls"))
+        patch.setenv("COLUMNS", "100")
+        yield prepare()
 
 
-@pytest.mark.parametrize(("call", "argument", "message"), errors.calls())
-def test_an_invalid_call_raises_a_one_line_error(rows, call, argument, message):
-    row = rows[call]
-    assert row.startswith(OWN)
-    assert f"; names {argument}; " in row
-    assert message in row
-    assert "more lines" not in row
+@pytest.mark.parametrize(("call", "argument", "message"), calls())
+def test_an_invalid_call_raises_a_one_line_error(names, call, argument, message):
+    with pytest.raises((InputError, DataError, StoreError, TypeError)) as caught:
+        eval(call, dict(names))
+    text = str(caught.value)
+    if isinstance(caught.value, TypeError):  # Python names an argument that the function has not
+        assert traceback.extract_tb(caught.value.__traceback__)[-1].filename == "<string>"
+    assert argument in text
+    assert message in text
+    assert "\n" not in text.strip()
 
 
-@pytest.mark.parametrize(("line", "argument", "message"), errors.commands())
+@pytest.mark.usefixtures("keep_devices")
+@pytest.mark.parametrize(("line", "argument", "message"), commands())
 def test_an_invalid_command_line_exits_with_status_2_and_states_the_reason(
-    rows, line, argument, message
+    names, line, argument, message, capsys
 ):
-    row = rows[f"gdjax {line}"]
-    assert row.startswith(f"exit 2; names {argument}; ")
-    assert message in row
-    assert "more lines" not in row
+    with pytest.raises(SystemExit) as ended:
+        main(shlex.split(line))
+    printed = capsys.readouterr()
+    text = re.sub(r"[─│╭╮╰╯]+", " ", printed.err or printed.out).strip()
+    assert ended.value.code == 2
+    assert argument in text or argument.replace("_", "-") in text
+    assert message in " ".join(text.split())
+    assert "\n" not in text or not text.startswith("gdjax: ")  # tyro draws boxes of several lines

@@ -3,12 +3,12 @@
 import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from tests.processes import python
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
@@ -27,8 +27,7 @@ def run(program: str) -> str:
     drop = ("XLA_FLAGS", "JAX_DISABLE_MOST_OPTIMIZATIONS")
     env = {name: value for name, value in os.environ.items() if name not in drop}
     env |= {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", program]
-    return subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
+    return python("-c", program, env=env).stdout
 
 
 def test_a_step_on_a_gpu_has_few_more_kernels_than_one_written_by_hand():

@@ -1,7 +1,7 @@
 """Models of other libraries: sweeps, landscapes, curvature and barriers.
 
 Sweeps are compared with a loop, resumed sweeps bitwise with uninterrupted ones, and curvature
-with dense matrices. If an operation is not defined for a model, its error is checked.
+with dense matrices.
 """
 
 from functools import partial
@@ -25,7 +25,6 @@ from experiments.benchmarks.other_models import (
     transformer,
 )
 from gdjax.descent import block_loop
-from gdjax.errors import InputError
 from gdjax.problems import evaluate, frozen
 from gdjax.sweeps import slab_runner
 
@@ -166,22 +165,13 @@ def cost(swept):
     return jax.jit(lambda params: evaluate(swept.problem, params))
 
 
-def check_refusal(swept, function):
-    """Check that a function rejects the problem if it has a model state."""
-    if swept.model.problem.stateful:
-        with pytest.raises(InputError, match="model_state"):
-            function(swept.model.problem)
-
-
 @pytest.mark.parametrize("swept", EVALUATED, indirect=True)
 def test_a_plane_has_the_costs_of_its_points(swept, cost):
     directions = {
         name: jax.tree.map(lambda a, f=frequency: np.cos(f * a), swept.end)
         for name, frequency in (("one", 1.0), ("other", 3.0))
     }
-    arguments = swept.end, directions, [0.0, 0.1], [-0.2, 0.2]
-    check_refusal(swept, lambda problem: gd.landscape.plane(problem, *arguments))
-    result = gd.landscape.plane(swept.problem, *arguments)
+    result = gd.landscape.plane(swept.problem, swept.end, directions, [0.0, 0.1], [-0.2, 0.2])
     for i, a in enumerate((0.0, 0.1)):
         for j, b in enumerate((-0.2, 0.2)):
             point = jax.tree.map(
@@ -201,9 +191,6 @@ def dense(swept, cost):
 
 @pytest.mark.parametrize("swept", EVALUATED, indirect=True)
 def test_extreme_eigenvalues_equal_those_of_the_dense_hessian(swept, dense):
-    check_refusal(
-        swept, lambda problem: gd.curvature.extreme_eigenpairs(problem, swept.end, key=KEY)
-    )
     pairs = partial(gd.curvature.extreme_eigenpairs, swept.problem, key=KEY, largest=1, smallest=1)
     result = jax.jit(pairs)(swept.end)
     values = dense[1]
@@ -213,7 +200,6 @@ def test_extreme_eigenvalues_equal_those_of_the_dense_hessian(swept, dense):
 
 @pytest.mark.parametrize("swept", EVALUATED[:3], indirect=True)
 def test_a_point_that_is_not_critical_is_classified_as_not_stationary(swept, dense):
-    check_refusal(swept, lambda problem: gd.critical_points.classify(problem, swept.end, key=KEY))
     result = gd.critical_points.classify(swept.problem, swept.end, key=KEY)
     norm, values = dense
     assert result.kind_name == "not stationary"
@@ -224,7 +210,6 @@ def test_a_point_that_is_not_critical_is_classified_as_not_stationary(swept, den
 
 @pytest.mark.parametrize("swept", EVALUATED, indirect=True)
 def test_barriers_equal_those_of_direct_evaluation(swept, cost):
-    check_refusal(swept, lambda problem: gd.minima.pairwise_barriers(problem, swept.ends, key=KEY))
     if swept.model.problem.stateful:
         return
     result = gd.minima.pairwise_barriers(swept.problem, swept.ends, key=KEY, points=5)

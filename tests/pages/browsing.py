@@ -55,7 +55,7 @@ class OpenedPage:
         OpenedPage.settle(self)
 
     def text(self, selector):
-        return self.page.text_content(selector)
+        return self.page.text_content(selector).replace("\xa0", " ")
 
     def place(self, selector, across=0.5, down=0.5):
         """Scroll to an element; return the pixel at given fractions of its size."""

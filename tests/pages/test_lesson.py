@@ -320,7 +320,7 @@ def test_an_answer_states_the_two_largest_outputs_and_low_confidence(trained, pr
         summary = trained.text("#answer")
         assert summary.startswith(f"The network reads {first}: {100 * output[first]:.1f} %")
         assert f"then {second}: {100 * output[second]:.1f} %" in summary
-        assert ("No output reaches 50 %" in summary) == (output[first] < 0.5)
+        assert ("No output reaches 50 %" in trained.text("#unsure")) == (output[first] < 0.5)
         unsure += output[first] < 0.5
     assert 0 < unsure < at
     params = network_of(trained.first()["params"])
@@ -487,8 +487,11 @@ def test_sixteen_networks_are_counted_by_outcome_and_have_the_accuracies_of_gdja
         displayed = float(course.text(f".cell >> nth={4 * row}").split(" ")[0])
         assert displayed == pytest.approx(100 * accuracy, abs=0.21)
     course.click(".cell >> nth=4")
-    assert "rate=1&" in course.page.evaluate("() => location.hash")
-    course.page.evaluate("async () => { await (await lesson).run(300); }")
+    course.wait("() => /rate=1&.*step=500/.test(location.hash)")
+    course.page.go_back()
+    course.wait("() => document.getElementById('course-title').textContent.startsWith('6.')")
+    told = "document.querySelector('#sixteen-question .told').textContent"
+    course.wait(f"() => {told}.endsWith({summary[-12:]!r})")
 
 
 def test_mini_batches_and_full_batches_are_compared_after_equal_images_and_equal_steps(
@@ -624,8 +627,26 @@ def test_a_question_waits_for_its_network(opened):
     assert visit.page.is_disabled("#sure-question button")
     # The address follows the training, so that a copied link shows the same network.
     visit.wait("() => /step=(?!1250)\\d+/.test(location.hash)")
-    visit.page.evaluate("async () => { await (await lesson).lab.pause(); }")
+    visit.page.evaluate("async () => { await (await lesson).restart({}); }")
+    visit.wait("() => /step=0(&|$)/.test(location.hash)")
     assert "predicted" in visit.predict("sure")
+
+
+def test_a_step_says_that_it_waits_for_the_network_of_its_address(browser, lesson_file):
+    page = browser.new_page()
+    page.goto(f"{lesson_file.as_uri()}#step=20000")
+    said = "document.getElementById('course-wait').textContent"
+    page.wait_for_function(f"() => /waits for it/.test({said})", timeout=1000 * PATIENCE)
+    page.close()
+
+
+def test_the_pad_stays_where_it_is_while_the_network_becomes_unsure(opened):
+    visit = opened("#lesson=1")
+    place = visit.place("#pad")
+    assert not visit.text("#unsure")
+    visit.click("#noise")
+    assert visit.text("#unsure").startswith("No output reaches 50 %")
+    assert visit.place("#pad") == place
 
 
 def test_back_returns_to_the_step_before_with_the_language_and_the_answers(opened):
@@ -694,7 +715,7 @@ def test_an_edited_layer_or_weight_changes_the_decisions_at_once(opened):
     assert "17 weights and biases" in told[1]
     assert "22 weights and biases" in told[2]
     visit.click("#features-train")
-    visit.wait("() => / (9\\d|100)\\.\\d % of the points/.test("
+    visit.wait("() => / (9\\d|100)\\.\\d\\s% of the points/.test("
                "document.getElementById('features-told').textContent)")  # fmt: skip
     assert visit.complaints == []
 
@@ -704,6 +725,7 @@ def test_a_worksheet_asks_all_questions_and_gives_teachers_the_answers(opened):
     visit.wait("() => document.querySelectorAll('#worksheet-questions > li').length === 8")
     assert "(predicted)" in visit.text("#worksheet-questions > li")
     assert visit.page.locator(".solution").count() == 0
+    visit.wait("() => !document.getElementById('worksheet-print').disabled")
     # Two answers, an image to nudge, an image with three choices, and an image that is moved.
     assert visit.page.locator("#worksheet-questions canvas").count() == 2 + 1 + 4 + 1
     visit.click("#worksheet-answers")

@@ -1,12 +1,11 @@
 """Configuration of the process of a command."""
 
 import os
-import subprocess
-import sys
 
 import pytest
 
 from gdjax import machine
+from tests.processes import python
 
 REPORT = """
 import os
@@ -21,14 +20,7 @@ print(os.environ["TF_CPP_MIN_LOG_LEVEL"])
 def report(**environment):
     """Return the device count, cache folder, backend and log level of a new process."""
     ours = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "TF_CPP"))}
-    done = subprocess.run(
-        [sys.executable, "-c", REPORT],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**ours, **environment},
-    )
-    return done.stdout.split()
+    return python("-c", REPORT, env={**ours, **environment}).stdout.split()
 
 
 @pytest.mark.long

@@ -16,7 +16,7 @@ optuna = pytest.importorskip("optuna")
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 BOWL = gd.problems.bowl([1.0, 9.0])
-FLOAT, INT = optuna.distributions.FloatDistribution, optuna.distributions.IntDistribution
+FLOAT = optuna.distributions.FloatDistribution
 CHOICE = optuna.distributions.CategoricalDistribution
 RATES = {"learning_rate": FLOAT(1e-3, 1.0, log=True)}
 STATES = optuna.trial.TrialState

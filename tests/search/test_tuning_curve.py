@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
-from matplotlib.colors import to_rgba
 
 import gdjax as gd
 
@@ -215,7 +214,6 @@ def test_a_curve_per_optimizer_is_plotted():
     for line, name in zip(axes.lines, ("sgd", "adam"), strict=True):
         assert line.get_label() == name
         np.testing.assert_array_equal(line.get_ydata(), curve.median_best.sel(optimizer=name))
-    assert to_rgba(axes.lines[0].get_color()) != to_rgba(axes.lines[1].get_color())
     x[:, 0] = INF
     curve = gd.tuning_curve(swept(x, *runs.outcome.dims))
     assert gd.plot(curve).axes[0].get_ylabel() == "median best cost"

@@ -6,8 +6,6 @@ import servers
 
 @pytest.fixture(scope="session", params=["s3", "az"])
 def server(request, tmp_path_factory):
-    """Return an object store with an empty bucket; skip if there is no server."""
-    if reason := servers.missing(request.param):
-        pytest.skip(reason)
+    """Return an object store with an empty bucket."""
     with servers.serve(request.param, tmp_path_factory.mktemp(request.param)) as started:
         yield started

@@ -13,10 +13,11 @@ import sys
 import time
 from collections.abc import Generator
 from datetime import timedelta
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.request import Request, urlopen
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 AZURITE = Path("node_modules", ".bin", "azurite-blob")
@@ -67,28 +68,21 @@ def started(*command: str) -> Generator[subprocess.Popen]:
             process.kill()
 
 
-def missing(kind: str) -> str | None:
-    """Return the reason why a server cannot be started, or None if it can."""
-    if find_spec("obstore") is None:
-        return "obstore is not installed: pip install gdjax[cloud]"
-    if kind == "s3" and find_spec("moto") is None:
-        return "moto is not installed: pip install 'moto[server]'"
-    if kind == "az" and not (ROOT / ".servers" / AZURITE).exists():
-        return "Azurite is not installed: npm install --prefix .servers azurite"
-    return "Node.js is not installed" if kind == "az" and not shutil.which("node") else None
-
-
 @contextlib.contextmanager
 def serve(kind: str, folder: Path) -> Generator[Server]:
-    """Start a server with one empty bucket.
+    """Start a server with one empty bucket, or skip the test if there is no server.
 
     Args:
         kind: "s3" or "az".
         folder: folder for the files of the server.
     """
-    import obstore
+    obstore = pytest.importorskip("obstore", reason="pip install gdjax[cloud]")
     from obstore.store import from_url
 
+    if kind == "s3":
+        pytest.importorskip("moto", reason="pip install 'moto[server]'")
+    elif not (ROOT / ".servers" / AZURITE).exists() or not shutil.which("node"):
+        pytest.skip("Azurite or Node.js is missing: npm install --prefix .servers azurite")
     port = free_port()
     endpoint = f"http://127.0.0.1:{port}"
     client = {"allow_http": True, "timeout": "20s"}

@@ -6,23 +6,13 @@ import numpy as np
 import pytest
 
 from gdjax.errors import InputError
-from gdjax.stores.schema import ArraySchema, Coordinate, Layout, Schema, Variable, plain
+from gdjax.stores.schema import Coordinate, Layout, Variable, plain
 
 GOOD: dict[str, Any] = {
     "sizes": {"seed": 5, "step": 3},
     "tile": {"seed": 2},
     "variables": {"cost": Variable(("seed", "step"), np.float32)},
 }
-
-
-def test_tiles_cover_the_grid_exactly_once():
-    for size, length in [(5, 2), (4, 2), (1, 3), (7, 7)]:
-        flags = ArraySchema("f", ("a", "b"), (size, 3), (length, 2), np.dtype("u2"), 0, {})
-        arrays = Schema({}, {}, flags, None)
-        covered = np.zeros((size, 3), int)
-        for tile in np.ndindex(arrays.tiles):
-            covered[arrays.region(tile)] += 1
-        assert (covered == 1).all()
 
 
 @pytest.mark.parametrize(

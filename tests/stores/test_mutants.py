@@ -1,6 +1,6 @@
 """Malicious or broken stores, simulated by mutations of complete stores.
 
-    python tests/stores/test_mutants.py [number of mutants]
+    PYTHONPATH=. python tests/stores/test_mutants.py [number of mutants]
 
 Each mutant is opened, verified, replayed and resumed. It either opens or raises a one-line
 StoreError. An audit hook checks that nothing is run, imported or written outside the store.
@@ -11,7 +11,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import traceback
@@ -24,6 +23,7 @@ import pytest
 from mutants import KINDS, Files, as_files, checkpoint, harmless, write
 
 from gdjax.errors import StoreError
+from tests.processes import python
 
 HERE = Path(__file__).parent
 SECONDS = 120  # time limit for a mutant
@@ -39,11 +39,7 @@ def test_mutants_open_or_raise_a_one_line_error(tmp_path):
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
     # Mutants are tried in another process, since an audit hook cannot be removed.
-    command = [sys.executable, __file__, "200"]
-    run = subprocess.run(
-        command, env=environment, capture_output=True, text=True, cwd=tmp_path, check=False
-    )
-    assert (run.returncode, run.stderr) == (0, ""), run.stdout + run.stderr
+    assert python(__file__, 200, env=environment, cwd=tmp_path).stderr == ""
 
 
 def originals(folder: Path) -> list[Files]:

@@ -12,7 +12,7 @@ from small_store import TILES, equals_all_values, files_of, fill, open_store, pa
 
 from gdjax.errors import InputError, StoreError
 from gdjax.stores.reader import open_dataset, verify
-from gdjax.stores.writer import Store, Tiles, require_same
+from gdjax.stores.writer import Store, Tiles
 
 # Writing and reopening
 
@@ -95,33 +95,6 @@ def test_a_tile_of_another_place_or_sweep_is_not_accepted(tmp_path):
 # Stores of another sweep or format, and other content
 
 
-def test_the_comparison_of_computations():
-    stored = {
-        "num_steps": 4,
-        "layout": {"sizes": {"step": 5}},
-        "functions": {"cost": ["a"]},
-        "callbacks": [],
-        "environment": {"jax": "1"},
-    }
-    require_same("s", stored, stored)
-    changed = stored | {"functions": {"cost": ["b"]}}
-    longer = changed | {"num_steps": 9, "layout": {"sizes": {"step": 10}}}
-    with pytest.raises(StoreError, match="another sweep: num_steps: stored 4, expected 9"):
-        require_same("s", stored, longer)
-    with pytest.raises(StoreError, match=r"functions.cost: stored \['a'\], expected"):
-        require_same("s", stored, changed, True)
-    newer = changed | {"environment": {"jax": "2"}}
-    with pytest.raises(StoreError, match=r"environment\.jax: stored .1., expected"):
-        require_same("s", stored, newer)
-    require_same("s", stored, newer, True)
-    with pytest.raises(StoreError, match="num_steps"):  # settings are always compared
-        require_same("s", stored, newer | {"num_steps": 9}, True)
-    called = stored | {"callbacks": ["cost"]}
-    with pytest.raises(StoreError, match="cost calls functions of the host"):
-        require_same("s", called, called)
-    require_same("s", called, called, True)
-
-
 def test_a_different_sweep_is_rejected_with_a_list_of_the_differences(tmp_path):
     fill(tmp_path)
     before = stamps(tmp_path)
@@ -180,25 +153,6 @@ def test_a_value_that_cannot_be_recorded_is_rejected_before_a_store_is_created(t
 
 
 # Checkpoints of unfinished tiles
-
-
-def test_a_checkpoint_is_kept_until_its_tile_is_written(tmp_path):
-    w = np.random.default_rng(0).normal(size=(3, 2)).astype(np.float32)
-    with open_store(tmp_path) as store:
-        assert store.load_checkpoint([(1, 0)]) is None
-        store.save_checkpoint([(1, 0)], {"w": w}, {"step": 100})
-        store.save_checkpoint([(1, 0)], {"w": w + 1}, {"step": 200})
-    with xr.open_zarr(tmp_path, chunks=None) as dataset:  # readers ignore checkpoints
-        assert "w" not in dataset
-    with open_store(tmp_path) as store:
-        assert store.load_checkpoint([(0, 0)]) is None
-        checkpoint = store.load_checkpoint([(1, 0)])
-        assert checkpoint is not None
-        arrays, meta = checkpoint
-        np.testing.assert_array_equal(arrays["w"], w + 1)
-        assert meta == {"step": 200}
-        store.write((1, 0), part(store, (1, 0)))
-        assert store.load_checkpoint([(1, 0)]) is None
 
 
 def test_a_damaged_checkpoint_or_that_of_another_sweep_or_tile_is_not_used(tmp_path):

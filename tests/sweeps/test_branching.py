@@ -70,12 +70,14 @@ def test_a_perturbation_has_the_requested_norm(branches):
     assert np.abs(kinds[0] - kinds[1]).max() > 0.01
 
 
-def test_perturbed_branches_differ_and_can_be_replayed(branches):
+def test_perturbed_branches_differ_and_can_be_replayed_but_not_branched(branches):
     path, result = branches
     assert len(np.unique(result.cost.sel(perturbation=0.5).values[..., -1])) == 8
     where = {"branch_step": 6, "perturbation": 0.5, "perturbation_seed": 1, **AT}
     assert gd.replay(path, where, **USERS).equal
     assert same_bits(gd.resume(path, **USERS).cost, result.cost)
+    with pytest.raises(InputError, match="contains branches; branch from the original sweep with"):
+        gd.branch(path, where, gd.axes(branch_step=[7]), **USERS)
 
 
 @pytest.mark.long
@@ -165,12 +167,6 @@ def test_the_trunk_stops_at_the_records_of_the_sweep(tmp_path):
     assert (branch == run.sel(step=700)).all()
     with pytest.raises(InputError, match="eval_params_fn: expected that of the sweep"):
         gd.branch(tmp_path, at, gd.axes(branch_step=[500]), eval_params_fn=lambda state, w: w)
-
-
-def test_a_store_of_branches_is_not_branched(branches):
-    where = {"branch_step": 6, "perturbation": 0.5, "perturbation_seed": 1, **AT}
-    with pytest.raises(InputError, match="contains branches; branch from the original sweep with"):
-        gd.branch(branches[0], where, gd.axes(branch_step=[7]), **USERS)
 
 
 # Further steps and axis values of branches

@@ -238,15 +238,10 @@ def test_a_lost_scheduler_is_reported_and_the_sweep_resumes(tmp_path):
     assert run(store).attrs["tiles_finished"] == 16
 
 
-@pytest.mark.parametrize("kind", ["s3", "az"])
-def test_workers_that_share_only_a_bucket_give_results_bitwise_equal_to_a_local_sweep(
-    tmp_path, kind
-):
+def test_workers_that_share_only_a_bucket_give_results_bitwise_equal_to_a_local_sweep(tmp_path):
     """Kill one of two workers that run in separate folders."""
-    if reason := servers.missing(kind):
-        pytest.skip(reason)
     with (
-        servers.serve(kind, tmp_path / "server") as server,
+        servers.serve("s3", tmp_path / "server") as server,
         processes_of(tmp_path, "one", "two") as (file, processes),
     ):
         store = f"{server.url}/runs.zarr"

@@ -9,7 +9,6 @@ import optax
 import pytest
 
 import gdjax as gd
-from gdjax.errors import InputError
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(8, 5)).astype(np.float32)
@@ -100,12 +99,6 @@ def test_a_run_that_diverges_has_no_slope():
     result = check(standard, (4, 6), learning_rate=1e9, steps=(1, 10), num_seeds=2)
     assert np.isnan(result.change.sel(step=10)).all()
     assert np.isnan(result.slope.sel(step=10)).all()
-
-
-def test_networks_with_different_layers_are_rejected():
-    problems = {"2": gd.problems.bowl([1.0] * 2), "3": gd.problems.bowl([1.0] * 3)}
-    with pytest.raises(InputError, match="expected the layers of the first width"):
-        gd.coordinate_check(problems, lambda w, batch: [w] * len(w), learning_rate=0.1)
 
 
 def test_the_figure_has_a_panel_per_layer(small):

@@ -13,7 +13,6 @@ import xarray as xr
 from small_problems import same_bits
 
 import gdjax as gd
-from gdjax.errors import InputError
 from gdjax.sweeps import executor, run_of
 
 OPTIMIZER = partial(optax.sgd, momentum=0.5)
@@ -186,28 +185,10 @@ def test_a_static_axis_gives_one_dataset_and_one_program_per_value(tmp_path, com
     assert (run.batch_size, run.at["shape"]) == (4, "wave")
     expected = cost(run.params, LINE.data, shape="wave")
     assert float(run.problem.cost(run.params, LINE.data)) == float(expected)
-    with pytest.raises(InputError, match="at: shape = 'round' is not in the grid"):
-        run_of(store, {**where, "shape": "round"}, LINE)
     gd.sweep(LINE, few, 6, store=tmp_path / "few", **options)
     computed.clear()
     assert equal(runs, gd.extend(tmp_path / "few", grid, to=tmp_path / "new", **users)) == []
     assert sorted(computed) == [(1, 0, 0), (1, 1, 0)]  # stored values of an axis are the first ones
-
-
-@pytest.mark.long
-def test_a_boolean_argument_of_an_optimizer_is_a_static_axis():
-    grid = gd.axes(nesterov=[True, False], learning_rate=[0.1])
-    runs = gd.sweep(LINE, grid, 5, make_optimizer=OPTIMIZER)
-    assert runs.nesterov.values.tolist() == [True, False]  # order of the request
-    for nesterov in (True, False):
-        alone = gd.sweep(
-            LINE,
-            gd.axes(learning_rate=[0.1]),
-            5,
-            make_optimizer=partial(OPTIMIZER, nesterov=nesterov),
-        )
-        assert same_bits(runs.params.sel(nesterov=nesterov), alone.params)
-    assert not same_bits(runs.params[0], runs.params[1])
 
 
 def test_a_sweep_in_memory_has_the_attributes_of_a_store(complete_sweep, tmp_path):

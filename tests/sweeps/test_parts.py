@@ -23,7 +23,7 @@ import gdjax as gd
 from gdjax import interrupts
 from gdjax.cli.store import parse_part
 from gdjax.cli.sweep import Sweep as SweepCommand
-from gdjax.errors import InputError, StoreError
+from gdjax.errors import StoreError
 from gdjax.stores.location import locate
 from gdjax.stores.lock import acquire
 from gdjax.stores.reader import verify
@@ -42,7 +42,6 @@ LONG = gd.Sweep(
     make_optimizer=optax.sgd,
     record_every=250,
 )
-KILLS = 3
 NAMES = ("slurmctld", "slurmd", "munged", "sbatch", "scontrol", "scancel")
 
 
@@ -104,9 +103,6 @@ def test_the_part_of_a_task_is_that_of_its_array():
     slurm = {"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_COUNT": "4"}
     slurm |= {"SLURM_ARRAY_TASK_MIN": "1", "SLURM_ARRAY_TASK_STEP": "2"}
     assert parse_part("auto", slurm) == (3, 4)
-    for text, environment in (("auto", {}), ("4/4", {}), ("1", {}), ("-1/4", {}), ("a/b", {})):
-        with pytest.raises(InputError, match=r"--part .*expected K/N"):
-            parse_part(text, environment)
 
 
 def test_a_command_that_plans_leaves_only_the_store(tmp_path, monkeypatch, capsys, keep_devices):
@@ -141,7 +137,7 @@ def test_interrupted_and_repeated_parts_equal_a_single_process_bitwise(tmp_path,
     running = {i: start(store, part, logs[i]) for i, part in enumerate(parts)}
     while not count_tiles(store).computing.sum():
         time.sleep(0.1)
-    for number in (signal.SIGINT, *[signal.SIGKILL] * KILLS):
+    for number in (signal.SIGINT, signal.SIGKILL, signal.SIGKILL):
         i = chance.choice(list(running))
         running[i].send_signal(number)
         status = running[i].wait()
@@ -163,8 +159,6 @@ def test_interrupted_and_repeated_parts_equal_a_single_process_bitwise(tmp_path,
 @pytest.mark.parametrize("kind", ["s3", "az"])
 def test_parts_in_a_bucket_equal_a_single_process_bitwise(tmp_path, single, kind):
     """One of two parts is started twice, and a lease is left by a process that was killed."""
-    if reason := servers.missing(kind):
-        pytest.skip(reason)
     with servers.serve(kind, tmp_path) as server:
         store, cloud = f"{server.url}/s", {"s3": "AWS", "az": "AZURE_STORAGE"}[kind]
         texts = {name: text for name, text in server.options.items() if isinstance(text, str)}
@@ -227,7 +221,7 @@ def slurm(tmp_path):
 
 @pytest.mark.long
 def test_an_array_of_jobs_of_slurm_computes_the_store_of_a_single_process(tmp_path, slurm, single):
-    """Two of eight tasks are put back into the queue while they run, and one is canceled."""
+    """Two of five tasks are put back into the queue while they run, and one is canceled."""
 
     def output(*command):
         return subprocess.check_output(command, env=slurm, text=True, timeout=60).strip()
@@ -236,7 +230,7 @@ def test_an_array_of_jobs_of_slurm_computes_the_store_of_a_single_process(tmp_pa
     gd.plan(LONG, many)
     job = tmp_path / "job.sh"
     job.write_text(
-        "#!/bin/sh\n#SBATCH --array=0-7\n#SBATCH --requeue\n"
+        "#!/bin/sh\n#SBATCH --array=0-4\n#SBATCH --requeue\n"
         "export JAX_NUM_CPU_DEVICES=1 NPROC=2\n"
         f"cd {tmp_path}; {sys.executable} -m gdjax resume {many} --part auto\n"
     )

@@ -6,7 +6,6 @@ import shutil
 from functools import partial
 
 import numpy as np
-import optax
 import pytest
 import zarr
 from mutants import reseal
@@ -84,22 +83,6 @@ def test_a_difference_is_reported_with_its_step(store):
     again = replay_run(store, one_bit)
     assert (again.equal, again.first_step) == (False, 40)
     assert 0 < again.largest_difference < 1e-3
-
-
-def test_replay_requires_a_user_defined_optimizer(tmp_path):
-    problem = network()
-
-    def user_optimizer(learning_rate):
-        return optax.sgd(learning_rate)
-
-    sweep(problem, axes(learning_rate=[0.1]), 3, store=tmp_path, make_optimizer=user_optimizer)
-    at = {"learning_rate": 0.1}
-    with pytest.raises(
-        StoreError,
-        match=r"its optimizer .* cannot be rebuilt from a record; pass .*: make_optimizer=...",
-    ):
-        replay(tmp_path, at, problem=problem)
-    assert replay(tmp_path, at, problem=problem, make_optimizer=user_optimizer).equal
 
 
 @pytest.mark.long

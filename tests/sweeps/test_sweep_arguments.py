@@ -2,9 +2,8 @@
 
 import dataclasses
 import inspect
-from typing import NamedTuple
+from types import SimpleNamespace
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +11,6 @@ import pytest
 
 from gdjax import slabs
 from gdjax.errors import InputError
-from gdjax.problems.networks import Network
 from gdjax.problems.problem import Metric, Problem
 from gdjax.sweeps import Sweep, axes, check, sweep
 from gdjax.sweeps.plans import Plan
@@ -20,13 +18,6 @@ from gdjax.sweeps.plans import Plan
 pytestmark = pytest.mark.usefixtures("user_settings")
 
 
-class DiskUsage(NamedTuple):
-    total: int
-    used: int
-    free: int
-
-
-NAN = float("nan")
 BOWL = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
 
 
@@ -84,15 +75,6 @@ def test_the_signature_repeats_the_fields_and_defaults_of_a_sweep_and_its_plan()
         assert field.default in (parameter.default, dataclasses.MISSING), field.name
 
 
-def test_an_equinox_module_with_other_leaves_than_arrays_is_rejected():
-    complete = Problem(
-        init=lambda key: eqx.nn.MLP(2, 1, 3, 1, key=key),
-        cost=lambda module: jnp.mean(module(jnp.ones(2))) ** 2,
-    )
-    with pytest.raises(InputError, match=r"is not an array; .* eqx\.filter"):
-        sweep(complete, axes(learning_rate=[0.1]), 1)
-
-
 # Size limits
 
 
@@ -100,7 +82,7 @@ def test_an_equinox_module_with_other_leaves_than_arrays_is_rejected():
 def test_grids_that_are_too_large_are_rejected_before_any_computation(tmp_path, monkeypatch):
     # With the real memory size, the result would depend on the machine.
     monkeypatch.setattr("gdjax.machine.memory", lambda: 24 * 2**30)
-    monkeypatch.setattr("shutil.disk_usage", lambda path: DiskUsage(2**40, 2**40 - 2**33, 2**33))
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=2**33))
     many = axes(learning_rate=np.linspace(0.1, 1, 1000), seed=range(1_000_000))
     with pytest.raises(
         InputError, match=r"1,000,000,000 runs need .* GiB of memory.* pass a store"
@@ -109,19 +91,12 @@ def test_grids_that_are_too_large_are_rejected_before_any_computation(tmp_path, 
     with pytest.raises(InputError, match=r"1,000,000,000 runs need .* GiB on disk, .* 8.0 GiB"):
         sweep(BOWL, many, 1, store=tmp_path / "s")
     few = axes(learning_rate=[0.1], seed=range(1000))
-    monkeypatch.setattr("shutil.disk_usage", lambda path: DiskUsage(10**6, 10**6 - 9000, 9000))
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=9000))
     with pytest.raises(
         InputError, match=r"1,000 runs need .* KiB on disk, but .* has 8.8 KiB free"
     ):
         sweep(BOWL, few, 3, store=tmp_path / "s")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_more_parameters_than_memory_are_rejected_before_they_are_drawn():
-    network_ = Network((784, 1_000_000, 1_000_000, 10))
-    problem = Problem(init=network_.init, cost=lambda p: jnp.mean(p[0].weights))
-    with pytest.raises(InputError, match=r"params: 1,000,79\d,\d+,\d+ numbers .* need 7.3 TiB"):
-        sweep(problem, axes(learning_rate=[0.1]), 1)
 
 
 def test_a_sweep_in_a_distributed_run_of_several_processes_is_rejected(monkeypatch):

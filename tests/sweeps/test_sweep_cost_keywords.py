@@ -1,4 +1,4 @@
-"""Costs with keys, model state, step numbers or coupled samples, or without data."""
+"""Costs with keys, model state or step numbers; `tests/models` has one without data."""
 
 import jax
 import jax.numpy as jnp
@@ -60,34 +60,6 @@ def test_runs_draw_different_random_numbers_and_diverged_runs_keep_their_model_s
     diverged = runs.sel(learning_rate=1e9)
     assert (diverged.outcome == 3).all()
     assert (diverged["model_state.seen"] == diverged.diverged_at).all()
-
-
-@pytest.mark.long
-def test_a_cost_that_draws_its_samples_is_swept_without_data():
-    def fresh(w, *, key):
-        x = jax.random.normal(key, (8,))
-        return jnp.mean((w[0] * x + w[1] - jnp.sin(x)) ** 2)
-
-    online = gd.Problem(init=lambda key: jnp.zeros(2), cost=fresh)
-    result = gd.sweep(online, gd.axes(learning_rate=[0.1, 0.2], noise_seed=[0, 3]), 10)
-    w, noise = jnp.zeros(2), gd.run_keys(0, noise_seed=3).noise
-    for t in range(10):
-        w = w - 0.2 * jax.grad(fresh)(w, key=jax.random.fold_in(noise, t))
-    np.testing.assert_allclose(result.params[1, 1], w, rtol=1e-5)
-    assert {"cost", "batch_cost"} <= set(result.data_vars)
-
-
-def test_a_cost_that_couples_samples_is_swept_without_microbatches():
-    x = jnp.sin(jnp.arange(1500.0) ** 2)
-    spread = gd.Problem(
-        init=lambda key: jnp.ones(2),
-        cost=lambda w, x: jnp.var(w[0] * x**2 + w[1]),
-        data=x,
-        couples_samples=True,
-    )
-    result = gd.sweep(spread, gd.axes(learning_rate=[0.1, 0.2]), 1)
-    expected = 1 - 0.2 * jax.grad(spread.cost)(jnp.ones(2), x)
-    np.testing.assert_allclose(result.params[1], expected, rtol=1e-5)
 
 
 @pytest.mark.long

@@ -7,21 +7,43 @@ import signal
 from collections import Counter
 
 import jax
+import jax.numpy as jnp
+import optax
 import pytest
 from small_problems import network, read_store, same_bits
 
 from gdjax.descent import block_loop
+from gdjax.problems.problem import Metric
 from gdjax.stores.reader import Stored
-from gdjax.sweeps import axes, executor, slab_runner, sweep
+from gdjax.sweeps import axes, executor, fit, slab_runner, sweep
+
+PROBLEM = network(watched=True)
+
+
+def walk(w, data, state):
+    drawn = 1e-9 * jax.random.key_data(state["key"])[0]
+    value = jnp.sum(w["first"]["bias"]) + drawn + state["half"]
+    key, half = jax.random.split(state["key"])[0], state["half"] * jnp.bfloat16(0.9)
+    return value, {"key": key, "half": half, "on": ~state["on"]}
+
+
+def first_state(w, data):
+    """Return a key, a number of 16 bits and a boolean."""
+    return {"key": jax.random.key(1, impl="rbg"), "half": jnp.bfloat16(3), "on": jnp.array(True)}
+
+
+RANDOM_WALK = Metric(walk, init=first_state)
 
 
 def run(path=None, continuable=None):
-    """Run a sweep of eight tiles on one device, each computed in many short blocks."""
+    """Run a sweep of eight slabs on one device, each computed in many short blocks."""
     grid = axes(learning_rate=[0.1, 0.2, 0.3, 0.4], data_seed=range(2), seed=range(2))
     return sweep(
-        network(watched=True),
+        PROBLEM,
         grid,
         300,
+        make_optimizer=optax.adam,
+        metrics={**PROBLEM.metrics, "random_walk": RANDOM_WALK},
         batch_size=5,
         record_every=2,
         snapshot_every=100,
@@ -74,20 +96,26 @@ def counted(monkeypatch):
     return steps, press
 
 
-def test_ctrl_c_saves_a_checkpoint_and_no_step_is_computed_twice(tmp_path, uninterrupted, counted):
+@pytest.mark.parametrize(("tiles", "files"), [(8, fit.MAX_GATHERED_FILES), (1, 0)])
+def test_ctrl_c_saves_a_checkpoint_and_no_step_is_computed_twice(
+    tmp_path, uninterrupted, counted, monkeypatch, tiles, files
+):
+    """A tile has one slab of 300 steps, or all eight."""
+    monkeypatch.setattr(fit, "MAX_GATHERED_FILES", files)
     steps, press = counted
+    length = 8 * 300 // tiles
     handler = signal.getsignal(signal.SIGINT)
-    for after in (140, 820, 900, 2000):  # the sweep has 8 tiles of 300 steps
+    for after in (140, 820, 900, 2000):
         press.append(after)
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path, continuable=False)
         assert signal.getsignal(signal.SIGINT) is handler
         assert after <= sum(steps.values()) < after + 300
         unfinished = int((~finished(tmp_path)).sum())
-        assert unfinished == 8 - sum(count == 300 for count in steps.values())
-        assert len(states(tmp_path)) == sum(0 < count < 300 for count in steps.values()) <= 1
+        assert unfinished == tiles - sum(count == length for count in steps.values())
+        assert len(states(tmp_path)) == sum(0 < count < length for count in steps.values()) <= 1
     run(tmp_path, continuable=False)
-    assert list(steps.values()) == [300] * 8
+    assert list(steps.values()) == [length] * tiles
     assert same_bits(read_store(tmp_path), uninterrupted)
 
 

@@ -157,7 +157,7 @@ def test_a_store_without_the_arrays_of_its_recorded_optimizer_is_not_extended(al
 
 
 def test_every_optimizer_of_the_table_can_be_restored():
-    """Schedules, dtypes and infinite arguments are restored as well."""
+    """Nested partials, schedules, dtypes and infinite arguments are restored as well."""
     for name, factory in factories.OPTIMIZERS.items():
         described = factories.describe(factory)
         assert described == {"name": name, "keywords": {}}
@@ -170,5 +170,7 @@ def test_every_optimizer_of_the_table_can_be_restored():
     described = factories.describe(partial(optax.sgd, learning_rate=rate))
     again = factories.optimizer_from(json.loads(json.dumps(described)), "s")
     assert again.keywords == {"learning_rate": rate}
+    nested = factories.describe(partial(partial(optax.adam, b1=0.5, b2=0.6), b1=0.7))
+    assert nested == {"name": "optax.adam", "keywords": {"b1": 0.7, "b2": 0.6}}
     infinite = {"name": "optax.sgd", "keywords": {"momentum": "inf"}}
     assert factories.optimizer_from(infinite, "s").keywords == {"momentum": float("inf")}

@@ -35,7 +35,7 @@ export function surface(canvas, what, moment, costNames = ["cost", "cost, log"])
     };
   }
 
-  const redraw = fitted(canvas, (width) => Math.max(300, Math.min(520, width * 0.68)), (pen, width, height) => {
+  const redraw = fitted(canvas, (width) => Math.max(240, Math.min(520, width * 0.68)), (pen, width, height) => {
     aim(width, height);
     const xs = Array.from(a.values, (v) => side(a.values, na, v));
     const ys = Array.from(b.values, (v) => side(b.values, nb, v));

@@ -3,12 +3,18 @@
 import { DATA, byId, element } from "../base.js";
 import { parameterCount } from "./network.js";
 import { questionOf } from "./question.js";
-import { text } from "./text.js";
+import { say, text } from "./text.js";
 
 const LAST = DATA.networks ? 8 : 7; // the last step uses many networks; 0 shows the whole page
 export const WORKSHEET = 9;
 // The question of each step, which is shown beside its figure.
 export const QUESTIONS = [null, "sure", "outputs", "weight", "picture", "slide", "sixteen", "fair", "vote"].slice(0, LAST + 1);
+
+// What a step explains; the second explains the cost of the network.
+export function leadOf({ state, sets }, step) {
+  const name = step === 2 ? `course.2.lead.${state.cost}` : `course.${step}.lead`;
+  return text(name, { parameters: parameterCount(sets.widths) });
+}
 
 export function courseCard(page) {
   const places = [...Array.from({ length: LAST }, (_, i) => i + 1), 0, WORKSHEET];
@@ -39,12 +45,11 @@ export function courseCard(page) {
       if (places[i] === lesson) button.setAttribute("aria-current", "step");
       else button.removeAttribute("aria-current");
     });
+    document.querySelector("main").dataset.lesson = lesson;
     document.querySelector("main").classList.toggle("steps", isStep);
     document.querySelector("main").classList.toggle("compact", lesson > 1 && isStep);
     byId("course-title").textContent = isStep ? text("course.heading", { step: lesson, title: text(`course.${lesson}.title`) }) : named[lesson];
-    const { cost } = page.state;
-    const lead = lesson === 2 ? `course.2.lead.${cost}` : `course.${lesson}.lead`;
-    byId("course-lead").textContent = text(lead, { parameters: parameterCount(page.sets.widths) });
+    byId("course-lead").textContent = leadOf(page, lesson);
     byId("course-do").textContent = text(`course.${lesson}.do`);
     byId("course-back").hidden = byId("course-on").hidden = !isStep;
     byId("course-back").disabled = lesson < 2;
@@ -65,5 +70,10 @@ export function courseCard(page) {
     const about = Math.max(visible.findIndex(({ id }) => id === QUESTIONS[lesson]), 0);
     visible.forEach((card, i) => card.classList.toggle("first", i <= about));
   }
-  return { update };
+  // Says why a step has no question yet; called when the cards have asked theirs.
+  function showWait() {
+    const name = QUESTIONS[page.lesson];
+    say("course-wait", name && !questionOf(name) ? text(page.isReady() ? "question.computing" : "question.waits") : "");
+  }
+  return { update, showWait };
 }

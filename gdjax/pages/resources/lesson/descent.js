@@ -89,8 +89,10 @@ export function recordOf(model, params, step, { train, test }) {
   };
 }
 
-// Recorded steps grow by equal ratios, since progress slows down.
-export const nextRecord = (step, ratio) => (step < 10 ? step + 1 : Math.ceil(ratio * step));
+const LONGEST_WAIT = 250; // steps
+
+// Recorded steps grow by equal ratios, since progress slows down, up to the longest wait for a record.
+export const nextRecord = (step, ratio) => (step < 10 ? step + 1 : Math.min(Math.ceil(ratio * step), step + LONGEST_WAIT));
 
 const LINE_POINTS = 32;
 

@@ -31,13 +31,10 @@ export function reading({ model, params }, pixels) {
   return { layers, activities, pixels, ...answerOf(model, activities.at(-1)) };
 }
 
-export function answerWords(model, { best, second, sure, isClear, isTied, isBroken }) {
+export function answerWords(model, { best, second, sure, isTied, isBroken }) {
   if (isBroken) return text("draw.broken");
   if (isTied) return text("draw.tied", { value: outputWords(model, sure[best]) });
-  return sentences(
-    text("draw.answer", { best, first: outputWords(model, sure[best]), second, next: outputWords(model, sure[second]) }),
-    isClear ? "" : text("draw.unsure", { limit: limitWords(model, 0.5) }),
-  );
+  return text("draw.answer", { best, first: outputWords(model, sure[best]), second, next: outputWords(model, sure[second]) });
 }
 
 export function drawCard(page) {
@@ -82,10 +79,15 @@ export function drawCard(page) {
       answerWords(model, read),
       label === null || read.isTied || read.isBroken ? "" : read.best === label ? text("draw.right") : text("draw.wrong", { label }),
     ));
+    // Below the pad, which would move under the pen if a line came and went above it.
+    say("unsure", isEmpty || read.isClear || read.isTied || read.isBroken ? "" : text("draw.unsure", { limit: limitWords(model, 0.5) }));
     say("network-told", sentences(
       step ? text("draw.shown.step", { count: step }) : text("draw.shown.start"),
       nudges ? text("draw.shown.nudged", { count: nudges }) : "",
     ));
   }
-  return { update, reset, chosen: () => chosen };
+  function forget() {
+    chosen = null;
+  }
+  return { update, reset, forget, chosen: () => chosen };
 }

@@ -55,10 +55,11 @@ async function openLesson() {
     if (!page.descent()) return;
     if (state.step !== page.descent().step && !isOpening) {
       state.step = page.descent().step;
-      if (Date.now() - written > 1000 * SECONDS_BETWEEN_ADDRESSES) remember();
+      if (!lab.isRunning() || Date.now() - written > 1000 * SECONDS_BETWEEN_ADDRESSES) remember();
     }
     course.update();
     page.cards.forEach(([id, { update }]) => (byId(id).hidden && id !== QUESTIONS[page.lesson]) || update());
+    course.showWait();
     refreshQuestions();
   });
   const lab = openLaboratory(DATA.worker, sets, changed);
@@ -90,7 +91,10 @@ async function openLesson() {
       Object.assign(state, isNewStep ? NO_IMAGE : {}, part);
       showImage();
       remember(isNewStep);
-      if (isNewStep) window.scrollTo(0, 0);
+      if (isNewStep) {
+        draw.forget();
+        window.scrollTo(0, 0);
+      }
       changed();
     },
     async restart(part) {

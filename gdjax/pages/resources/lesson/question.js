@@ -44,34 +44,35 @@ export function showQuestion(box, { ask, choices, answer, isReady = () => true, 
   const why = explanation(name);
   const radios = options.map((label) => label.firstChild);
   const earlier = questions.has(name) ? -1 : LETTERS_OF_CHOICES.indexOf(predictedEarlier(name) ?? "-");
-  let [isComputing, isWaiting] = [false, false];
+  let [isComputing, reply] = [false, ""];
   if (radios[earlier]) radios[earlier].checked = true;
 
   function refresh() {
     const isBlocked = !isComputing && !isReady();
     check.disabled = isComputing || isBlocked || !radios.some((radio) => radio.checked);
-    if (isBlocked) told.textContent = text("question.waits");
-    else if (isWaiting) told.textContent = "";
-    isWaiting = isBlocked;
+    const words = isComputing ? text("question.computing") : isBlocked ? text("question.waits") : reply;
+    if (told.textContent !== words) told.textContent = words;
   }
   group.addEventListener("change", refresh);
   check.addEventListener("click", async () => {
     const predicted = radios.findIndex((radio) => radio.checked);
+    const scrolled = window.scrollY;
     isComputing = true;
     refresh();
-    told.textContent = text("question.computing");
     try {
       const { right, words } = await answer();
-      told.textContent = sentences(text(predicted === right ? "question.right" : "question.wrong", { choice: choices[right] }), words);
+      reply = sentences(text(predicted === right ? "question.right" : "question.wrong", { choice: choices[right] }), words);
       why.hidden = false;
       questions.get(name).isAnswered = true;
       listen(name, letterOf(predicted));
     } catch (error) {
-      told.textContent = text("question.failed", { reason: error.message });
+      reply = text("question.failed", { reason: error.message });
     } finally {
       isComputing = false;
       refresh();
     }
+    // Shows the reply, unless the reader has moved on.
+    if (!why.hidden && window.scrollY === scrolled) why.scrollIntoView({ block: "nearest", behavior: "instant" });
   });
   questions.set(name, { ask, choices, answer, isReady, pictures, refresh, isAnswered: false });
   refresh();

@@ -27,7 +27,7 @@ export function sixteenCard(page) {
     const curve = shape("svg", { viewBox: `0 0 ${CELL.width} ${CELL.height}`, "aria-hidden": "true" });
     const words = element("span");
     const button = element("button", { type: "button", className: "cell", disabled: true }, curve, words);
-    button.addEventListener("click", () => page.restart({ rate, seed, lesson: 0 }));
+    button.addEventListener("click", () => open(rate, seed));
     return { curve, words, button };
   });
   byId("sixteen-grid").append(
@@ -38,6 +38,14 @@ export function sixteenCard(page) {
       ...cells.slice(4 * i, 4 * i + 4).map(({ button }) => button),
     ]),
   );
+
+  // Trains one of the networks by itself, with its curves.
+  async function open(rate, seed) {
+    page.change({ lesson: 0 });
+    await page.restart({ rate, seed });
+    byId("train").scrollIntoView();
+    page.run(stepsOf(SIXTEEN_EPOCHS, page.state.batch, images));
+  }
 
   let settings = null;
   function ask() {

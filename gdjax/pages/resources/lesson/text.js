@@ -21,10 +21,11 @@ export function text(name, values = {}) {
   const entry = texts[name];
   if (entry === undefined) throw new Error(`no text ${name}`);
   const pattern = typeof entry === "string" ? entry : entry[plural.select(values.count)];
-  return pattern.replace(/\{(\w+)\}/g, (_, key) => {
+  const filled = pattern.replace(/\{(\w+)\}/g, (_, key) => {
     const value = values[key];
     return typeof value === "number" ? number(value) : value;
   });
+  return filled.replaceAll(" %", "\u00a0%");
 }
 
 // An output of a network: a share if outputs are between 0 and 1, otherwise a number.

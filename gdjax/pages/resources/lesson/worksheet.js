@@ -1,7 +1,7 @@
 // The worksheet: all questions of the course, to print, and their answers for teachers.
 
 import { byId, element, fitted } from "../base.js";
-import { QUESTIONS, WORKSHEET } from "./course.js";
+import { QUESTIONS, WORKSHEET, leadOf } from "./course.js";
 import { letterOf, questionOf } from "./question.js";
 import { settingsOf } from "./train.js";
 import { text } from "./text.js";
@@ -20,6 +20,7 @@ export function worksheetCard(page) {
   function show() {
     const { state } = page;
     const hasAnswers = state.teacher === 1;
+    byId("worksheet-print").disabled = QUESTIONS.some((name, step) => name && (!questionOf(name) || (hasAnswers && !answers[step])));
     byId("worksheet-answers").setAttribute("aria-pressed", String(hasAnswers));
     byId("worksheet-questions").replaceChildren(...QUESTIONS.flatMap((name, step) => {
       const question = name && questionOf(name);
@@ -33,7 +34,7 @@ export function worksheetCard(page) {
       return [element(
         "li", {},
         element("h3", { textContent: text("course.heading", { step, title: text(`course.${step}.title`) }) }),
-        element("p", { textContent: text(`course.${step}.do`) }),
+        element("p", { textContent: leadOf(page, step) }),
         element("p", {}, element("strong", { textContent: question.ask })),
         element("div", { className: "pictures" }, ...question.pictures.map(figureOf)),
         element("ul", { className: "boxes" }, ...choices),
