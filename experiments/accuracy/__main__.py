@@ -26,7 +26,6 @@ from gdjax.plots.style import BLACK, BLUE, GREY, ORANGE, VERMILLION, label_log_a
 from .model import (
     BINS,
     Config,
-    Problems,
     compared,
     ladder,
     single_changes,
@@ -43,12 +42,11 @@ LAYERS = ("pixels to 16", "16 to 16", "16 to 10")
 
 def run(config: Config) -> xr.DataTree:
     """Return validation results of all variants, and test results of some recipes."""
-    problems, rungs = Problems(config.data, config.held_out), ladder(config.epochs)
-    more, best = single_changes(config.epochs), {"plain": rungs["plain"], "best": rungs["longer"]}
+    rungs, changes = ladder(config.epochs), single_changes(config.epochs)
     parts = {
-        "ladder": compared(problems, rungs, config, config.store / "ladder"),
-        "tried": compared(problems, more, config, config.store / "tried"),
-        "test": tested(problems, best, config),
+        "ladder": compared(rungs, config, config.store / "ladder"),
+        "tried": compared(changes, config, config.store / "tried"),
+        "test": tested({"plain": rungs["plain"], "best": rungs["longer"]}, config),
         "short": tested_on_bundled_data(config),
     }
     return xr.DataTree.from_dict(parts)
@@ -64,18 +62,21 @@ def interval(values: np.ndarray) -> tuple[float, float]:
 
 
 def gains(tree: xr.DataTree) -> dict[str, tuple[float, float]]:
-    """Return paired gains in accuracy, and half widths of their intervals, by name."""
+    """Return paired gains in accuracy, and half widths of their intervals, by variant."""
+    rungs = by_name(tree["ladder"], "validation_accuracy")
+    gained = {name: interval(rungs[name] - rungs[before]) for before, name in pairwise(rungs)}
+    tried, bases = by_name(tree["tried"], "validation_accuracy"), tree["tried"].against.values
+    for (name, values), base in zip(tried.items(), bases, strict=True):
+        gained[name] = interval(values - rungs[base][: len(values)])
+    return gained
+
+
+def averaging_gains(tree: xr.DataTree) -> dict[str, tuple[float, float]]:
+    """Return gains by averaging the late parameters, for some variants of the ladder."""
     names = ("validation_accuracy", "averaged_accuracy")
     rungs, averaged = (by_name(tree["ladder"], name) for name in names)
-    gained = {name: interval(rungs[name] - rungs[before]) for before, name in pairwise(rungs)}
-    changes = tree["tried"].to_dataset()
-    against, tried = changes.against.values.tolist(), by_name(changes, "validation_accuracy")
-    for (name, values), base in zip(tried.items(), against, strict=True):
-        gained[name] = interval(values - rungs[base][: len(values)])
-    for rung in dict.fromkeys([AVERAGED, *against]):
-        if rung in rungs:
-            gained[f"weights averaged, {rung}"] = interval(averaged[rung] - rungs[rung])
-    return gained
+    chosen = dict.fromkeys([AVERAGED, *tree["tried"].against.values])
+    return {name: interval(averaged[name] - rungs[name]) for name in chosen if name in rungs}
 
 
 def by_name(part, metric):
@@ -87,49 +88,50 @@ def by_name(part, metric):
 def numbers(tree: xr.DataTree) -> dict:
     """Return accuracies and gains with intervals, and statistics of tested networks."""
     test, short = tree["test"].to_dataset(), tree["short"].to_dataset().accuracy
-    summary: dict = {}
-
-    def add(name, mean_and_half):
-        summary[name], summary[f"{name}_interval"] = mean_and_half
-
-    for name, values in by_name(tree["ladder"], "validation_accuracy").items():
-        summary[f"validation_{name}"] = float(values.mean())
+    ladder, tried = (by_name(tree[name], "validation_accuracy") for name in ("ladder", "tried"))
+    variants: dict = {name: {"validation": float(a.mean())} for name, a in ladder.items()}
+    variants |= {name: {"seeds": len(accuracies)} for name, accuracies in tried.items()}
     for name, gain in gains(tree).items():
-        add(f"gain_{name}", gain)
-    for name, values in by_name(tree["tried"], "validation_accuracy").items():
-        summary[f"seeds_{name}"] = len(values)
-    for recipe in test.recipe.values:
+        variants[name]["gain"] = gain
+    for name, gain in averaging_gains(tree).items():
+        variants[name]["averaging_gain"] = gain
+    recipes: dict = {}
+    for recipe in test.recipe.values.tolist():
         one = test.sel(recipe=recipe)
         accuracy = one.test_accuracy.values
         # Share of slopes of sigmoids that are below 1 / 10, for each layer.
         saturated = one.slope.isel(bin=slice(0, BINS // 10)).sum("bin").mean("seed").values
-        add(f"test_{recipe}", interval(accuracy))
-        summary |= {
-            f"test_{recipe}_lowest": float(accuracy.min()),
-            f"test_{recipe}_highest": float(accuracy.max()),
-            f"sharpness_{recipe}": interval(one.sharpness.values),
-            f"norms_{recipe}": [round(float(x), 3) for x in one.norm.mean("seed")],
-            f"saturated_{recipe}": [round(float(x), 4) for x in saturated],
+        recipes[recipe] = {
+            "test": interval(accuracy),
+            "test_lowest": float(accuracy.min()),
+            "test_highest": float(accuracy.max()),
+            "sharpness": interval(one.sharpness.values),
+            "norms": [round(float(x), 3) for x in one.norm.mean("seed")],
+            "saturated": [round(float(x), 4) for x in saturated],
         }
+    for recipe in short.recipe.values.tolist():
+        recipes.setdefault(recipe, {})["bundled"] = interval(short.sel(recipe=recipe).values)
     pair = test.test_accuracy.sel(recipe=["best", "plain"]).values
-    add("test_gain", interval(np.subtract(*pair)))
-    for recipe in short.recipe.values:
-        add(f"bundled_{recipe}", interval(short.sel(recipe=recipe).values))
     wrong = errors(test)
-    summary["errors_left"] = float(wrong[1].sum() / wrong[0].sum())
-    return summary
+    return {
+        "variant": variants,
+        "recipe": recipes,
+        "test_gain": interval(np.subtract(*pair)),
+        "errors_left": float(wrong[1].sum() / wrong[0].sum()),
+    }
 
 
 def errors(dataset: xr.Dataset) -> np.ndarray:
     """Return the numbers of misclassified test images, [recipe, seed, class]."""
-    wrong = (dataset.answer != dataset.label).values
-    labels = dataset.label.values
-    return np.stack([wrong[..., labels == k].sum(axis=-1) for k in np.unique(labels)], axis=-1)
+    wrong = dataset.answer != dataset.label
+    return wrong.groupby(dataset.label).sum().values
 
 
 def accuracies_and_gains(tree: xr.DataTree) -> Figure:
     """Draw the accuracy from every start with each training variant, and the gains."""
     accuracy, gained = by_name(tree["ladder"], "validation_accuracy"), gains(tree)
+    for name, gain in averaging_gains(tree).items():
+        gained[f"weights averaged, {name}"] = gain
     names, values = list(accuracy), np.stack(list(accuracy.values()))
     figure = Figure(figsize=(13, 2.4 + 0.34 * len(gained)))
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.1))

@@ -9,10 +9,9 @@ trained on all training images and evaluated on the test images.
 ['distorted copies', 'longer']
 """
 
-import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,7 +55,7 @@ class Variant(NamedTuple):
     recipe: Recipe
     rule: Callable[..., optax.GradientTransformation] = optax.sgd
     targets: tuple[float, float] = (0.0, 1.0)  # of incorrect classes, and of the correct class
-    fresh: bool = False  # whether images are distorted at every step instead of once
+    fresh: Distortion | None = None  # distortion of images at every step instead of once
     against: str = "distorted copies"  # the variant of the ladder with which it is compared
     long: bool = False  # whether fewer starts are used, since a run takes a long time
 
@@ -64,14 +63,14 @@ class Variant(NamedTuple):
 def ladder(epochs: int) -> dict[str, Variant]:
     """Return training variants, each of which adds one change to the previous one."""
     best = RECIPES["best"]
-    distorted = dataclasses.replace(best, epochs=epochs)
-    by_layer = dataclasses.replace(distorted, distortion=None)
-    plain = dataclasses.replace(RECIPES["plain"], epochs=epochs)
+    distorted = replace(best, epochs=epochs)
+    by_layer = replace(distorted, distortion=None)
+    plain = replace(RECIPES["plain"], epochs=epochs)
     rungs = {
-        "batches of 128": dataclasses.replace(plain, batch_size=128, learning_rate=4.0),
+        "batches of 128": replace(plain, batch_size=128, learning_rate=4.0),
         "plain": plain,
         "annealed": Recipe(learning_rate=2.0, epochs=epochs, warmup_steps=best.warmup_steps),
-        "decayed": dataclasses.replace(by_layer, decay=5e-5, decay_behind=5e-5),
+        "decayed": replace(by_layer, decay=5e-5, decay_behind=5e-5),
         "pixels decayed more": by_layer,
         "distorted copies": distorted,
         "longer": best,
@@ -82,8 +81,8 @@ def ladder(epochs: int) -> dict[str, Variant]:
 def single_changes(epochs: int) -> dict[str, Variant]:
     """Return variants that differ from "distorted copies" or "longer" in one change."""
     best = RECIPES["best"]
-    base = dataclasses.replace(best, epochs=epochs)
-    change = partial(dataclasses.replace, base)
+    base = replace(best, epochs=epochs)
+    change = partial(replace, base)
 
     def batches(size, rate, warmup_steps):
         return Variant(change(batch_size=size, learning_rate=rate, warmup_steps=warmup_steps))
@@ -100,8 +99,8 @@ def single_changes(epochs: int) -> dict[str, Variant]:
         "momentum 0.9": Variant(slow, partial(optax.sgd, momentum=0.9)),
         "Adam": Variant(adam, optax.adam),
         "twice the distortion": Variant(change(distortion=Distortion(shift=1.0, turn=0.24))),
-        "fresh copies": Variant(base, fresh=True, long=True),
-        "100 epochs": Variant(dataclasses.replace(best, epochs=100), against="longer", long=True),
+        "fresh copies": Variant(change(distortion=None), fresh=base.distortion, long=True),
+        "100 epochs": Variant(replace(best, epochs=100), against="longer", long=True),
     }
 
 
@@ -112,59 +111,26 @@ def quadratic_with_targets(off: float, on: float) -> Callable[[jax.Array, jax.Ar
     )
 
 
-class Problems:
-    """Problems of the digit network on parts of a data set, with a cache."""
-
-    def __init__(self, data: str, held_out: int):
-        self.set = gd.data.load(data)
-        self.num_learned = len(self.set.train_labels) - held_out
-        self.problems: dict[Any, gd.Problem] = {}
-
-    def with_held_out_images(self, variant: Variant) -> gd.Problem:
-        """Return the problem of training on all but the held-out images.
-
-        Its metric is the accuracy on the held-out images.
-        """
-        problem, n = self._of(variant, self.num_learned), self.num_learned
-        images, labels = self.set.train_images[n:], self.set.train_labels[n:]
-        metric = gd.Metric(
-            problem.metrics["test_accuracy"].function,
-            (images.reshape(len(images), -1), labels),
-            long_name="validation accuracy",
-        )
-        return dataclasses.replace(problem, metrics={"validation_accuracy": metric})
-
-    def with_all_images(self, variant: Variant) -> gd.Problem:
-        """Return the problem of training on all training images, with the test accuracy."""
-        return self._of(variant, len(self.set.train_labels))
-
-    def _of(self, variant, samples):
-        distortion = None if variant.fresh else variant.recipe.distortion
-        key = samples, distortion
-        if key not in self.problems:
-            # To limit memory, only problems with the current number of samples remain cached.
-            self.problems = {k: v for k, v in self.problems.items() if k[0] == samples}
-            self.problems[key] = gd.problems.digits(
-                self.set, samples=samples, distortion=distortion
-            )
-        problem = self.problems[key]
-        if variant.fresh:
-            shape = self.set.train_images.shape[1:]
-            return freshly_distorted(problem, shape, variant.recipe.distortion)
-        if variant.targets == (0.0, 1.0):
-            return problem
-        other = gd.problems.digits(
-            self.set, loss=quadratic_with_targets(*variant.targets), samples=samples
-        )
-        return dataclasses.replace(other, data=problem.data)
+@lru_cache(maxsize=2)  # distorting images takes seconds, and the copies much memory
+def _problem_with(data: str, samples: int | None, distortion: Distortion | None) -> gd.Problem:
+    return gd.problems.digits(data, samples=samples, distortion=distortion)
 
 
-def trained(problem: gd.Problem, variant: Variant, seeds: range, samples: int, store: Path):
-    """Return a stored sweep over starting points, with about 12 snapshots per run.
+def problem_of(data: str, samples: int | None, variant: Variant) -> gd.Problem:
+    """Return the problem of training on the first images of a set, or on all, for one variant."""
+    problem = _problem_with(data, samples, variant.recipe.distortion)
+    if variant.fresh:
+        return freshly_distorted(problem, gd.data.load(data).train_images.shape[1:], variant.fresh)
+    if variant.targets == (0.0, 1.0):
+        return problem
+    loss = quadratic_with_targets(*variant.targets)
+    return replace(gd.problems.digits(data, loss=loss, samples=samples), data=problem.data)
 
-    `samples` is the number of training images, without copies.
-    """
+
+def trained(problem: gd.Problem, variant: Variant, seeds: range, store: Path):
+    """Return a stored sweep over starting points, with about 12 snapshots per run."""
     recipe = variant.recipe
+    samples = problem.samples // recipe.copies
     epoch = gd.descent.steps_for(1, samples, recipe.batch_size)
     steps, every = recipe.epochs * epoch, epoch * max(1, recipe.epochs // STORED_PARAMETERS)
     options: dict = {"record_every": every, "snapshot_every": every, "store": store}
@@ -174,28 +140,31 @@ def trained(problem: gd.Problem, variant: Variant, seeds: range, samples: int, s
     return gd.sweep(problem, grid, steps, make_optimizer=lambda: rule, **options)
 
 
-def compared(
-    problems: Problems, variants: Mapping[str, Variant], config: Config, store: Path
-) -> xr.Dataset:
-    """Return validation accuracies of all runs, and of their averaged parameters.
+def compared(variants: Mapping[str, Variant], config: Config, store: Path) -> xr.Dataset:
+    """Return accuracies on held-out images of all runs, and of their averaged parameters.
 
     Both have the shape [variant, seed], with NaN for variants with fewer seeds. The average is over
     the snapshots in the last quarter of the steps.
     """
+    image_set = gd.data.load(config.data)
+    n = len(image_set.train_labels) - config.held_out
+    images, labels = image_set.train_images[n:], image_set.train_labels[n:]
+    held_out = images.reshape(len(images), -1), labels
     parts = []
     for name, variant in variants.items():
-        problem = problems.with_held_out_images(variant)
+        problem = problem_of(config.data, n, variant)
+        accuracy_of = problem.metrics["test_accuracy"].function
+        metric = gd.Metric(accuracy_of, held_out, long_name="validation accuracy")
+        problem = replace(problem, metrics={"validation_accuracy": metric})
         seeds = range(config.fewer_seeds if variant.long else config.seeds)
-        folder = store / name.replace(" ", "_")
-        runs = trained(problem, variant, seeds, problems.num_learned, folder)
+        runs = trained(problem, variant, seeds, store / name.replace(" ", "_"))
         like = jax.eval_shape(problem.init, jax.random.key(0))
         step = runs.snapshot_step.values
         late = np.flatnonzero(step > 0.75 * step[-1])
         mean = jax.tree.map(
             lambda a, late=late: a[:, late].mean(axis=1), from_named("snapshots", like, runs)
         )
-        metric = problem.metrics["validation_accuracy"]
-        averaged = jax.jit(jax.vmap(metric.function, (0, None)))(mean, metric.data)
+        averaged = jax.jit(jax.vmap(accuracy_of, (0, None)))(mean, held_out)
         accuracy = runs[["validation_accuracy"]].isel(step=-1, drop=True)
         parts.append(accuracy.assign(averaged_accuracy=("seed", np.asarray(averaged))).load())
     return xr.concat(parts, xr.Variable("variant", list(variants)), join="outer").assign_coords(
@@ -203,12 +172,11 @@ def compared(
     )
 
 
-def tested(problems: Problems, variants: Mapping[str, Variant], config: Config) -> xr.Dataset:
+def tested(variants: Mapping[str, Variant], config: Config) -> xr.Dataset:
     """Return test results and weights of networks trained on all training images."""
-    seeds = range(100, 100 + config.test_seeds)
-    labels = problems.set.test_labels
-    images = problems.set.test_images.reshape(len(labels), -1)
-    few = gd.problems.digits(problems.set, samples=config.some_images)
+    seeds, image_set = range(100, 100 + config.test_seeds), gd.data.load(config.data)
+    images = image_set.test_images.reshape(len(image_set.test_labels), -1)
+    few = gd.problems.digits(image_set, samples=config.some_images)
     like = jax.eval_shape(few.init, jax.random.key(0))
     metric: Any = gd.curvature.sharpness_metric(few)
 
@@ -218,8 +186,8 @@ def tested(problems: Problems, variants: Mapping[str, Variant], config: Config) 
 
     parts, trajectories = [], {}
     for name, variant in variants.items():
-        problem, folder = problems.with_all_images(variant), config.store / "test" / name
-        runs = trained(problem, variant, seeds, len(problems.set.train_labels), folder)
+        problem = problem_of(config.data, None, variant)
+        runs = trained(problem, variant, seeds, config.store / "test" / name)
         params = from_named("params", like, runs)
         trajectories[name] = from_named("snapshots", like, runs.isel(seed=0))
         slopes, answers = jax.jit(jax.vmap(_slopes, (0, None)))(params, images)
@@ -234,24 +202,22 @@ def tested(problems: Problems, variants: Mapping[str, Variant], config: Config) 
                     "sharpness": ("seed", np.array([float(sharpness(w)) for w in each])),
                     "weight": (("neuron", "pixel"), np.asarray(params[0].weights[0])),
                     "test_accuracy": ("seed", runs.test_accuracy.isel(step=-1).values),
-                    "cost": ("seed", runs.cost.isel(step=-1).values),
                 }
             )
         )
     joined = xr.concat(parts, xr.Variable("recipe", list(variants)))
-    joined = joined.assign(label=("test", labels)).assign_coords(test_seed=("seed", list(seeds)))
+    joined = joined.assign(label=("test", image_set.test_labels))
     return xr.merge([joined, on_plane(few, trajectories, config.points)])
 
 
 def tested_on_bundled_data(config: Config) -> xr.Dataset:
     """Return test accuracies of two recipes on the small data set, [recipe, seed]."""
-    problems = Problems(config.bundled, config.held_out)
     seeds = range(100, 100 + config.test_seeds)
     accuracy = {}
     for name in ("plain", "quick"):
         variant = Variant(RECIPES[name])
-        problem, folder = problems.with_all_images(variant), config.store / "bundled" / name
-        runs = trained(problem, variant, seeds, len(problems.set.train_labels), folder)
+        problem = problem_of(config.bundled, None, variant)
+        runs = trained(problem, variant, seeds, config.store / "bundled" / name)
         accuracy[name] = runs.test_accuracy.isel(step=-1, drop=True).values
     values = ("recipe", "seed"), np.stack(list(accuracy.values()))
     return xr.Dataset({"accuracy": values}, {"recipe": list(accuracy)})
@@ -279,7 +245,7 @@ def on_plane(problem: gd.Problem, trajectories: Mapping[str, Any], points: int) 
         sides.append(np.linspace(at.min() - margin, at.max() + margin, points))
     ground = landscape.plane(problem, start, directions, *sides)
     paths = xr.concat(projections, xr.Variable("recipe", list(trajectories)), join="outer")
-    return xr.merge([paths, ground.rename(cost="plane_cost")]).assign_attrs({})
+    return xr.merge([paths, ground.rename(cost="plane_cost")])
 
 
 def _slopes(params, images):

@@ -47,19 +47,17 @@ class Config:
     digit_adam_rates: tuple[float, ...] = (0.01, 0.03)  # learning rates of Adam on the digits
     digit_rmsprop_rates: tuple[float, ...] = (0.003, 0.01)  # learning rates of RMSProp on digits
     digit_steps: int = 600  # number of steps of both optimizers on the digits
-    decay: float = 0.99  # decay rate of RMSProp's average of squared gradients
     starts: int = 8  # number of starting points for each optimizer and learning rate
     digits: int = 200  # number of training images of digits
     records: int = 100  # number of records of each descent on the Chebyshev points
     digit_records: int = 30  # number of records of each descent on the digits
-    tolerance: float = 0.01  # relative tolerance of the computed sharpness
 
 
 def preconditioned_sharpness(
     config: Config, problem: gd.Problem, rule: Callable, rates, steps: int, records: int
 ) -> xr.Dataset:
     """Return cost, preconditioned sharpness, its product with eta, and the limit."""
-    metric = sharpness_metric(problem, preconditioner=preconditioner(rule), rtol=config.tolerance)
+    metric = sharpness_metric(problem, preconditioner=preconditioner(rule), rtol=0.01)
     grid = gd.axes(learning_rate=rates, seed=range(config.starts))
     options: dict = {"record_every": steps // records, "metrics": {"sharpness": metric}}
     runs = gd.sweep(problem, grid, steps, make_optimizer=rule, **options)
@@ -73,7 +71,7 @@ def preconditioned_sharpness(
 def run(config: Config) -> xr.DataTree:
     """Return a tree with the records of each panel that has learning rates."""
     points, digits = chebyshev(), gd.problems.digits("mnist5k", samples=config.digits)
-    rmsprop = partial(optax.rmsprop, decay=config.decay)
+    rmsprop = partial(optax.rmsprop, decay=0.99)
     small, large = (config.steps, config.records), (config.digit_steps, config.digit_records)
     cases = {
         "chebyshev_adam": (points, optax.adam, config.adam_rates, *small),
@@ -88,19 +86,26 @@ def run(config: Config) -> xr.DataTree:
 
 def numbers(tree: xr.DataTree) -> dict:
     """Return eta times final sharpness with intervals, and final cost, by panel."""
-    summary: dict = {}
-    for name, part in datasets(tree).items():
-        ratios, product = edges.late(part["product"]), part["product"].values
-        summary |= {
-            f"{name}_limit": float(part.limit),
-            f"{name}_rates": part.learning_rate.values.tolist(),
-            f"{name}_late": [median(row)[:3] for row in ratios],
-            f"{name}_all_late": median(ratios)[:3],
-            f"{name}_highest": np.nanmax(product, axis=(1, 2)).tolist(),
-            f"{name}_not_found": int(np.isnan(product).sum()),
-            f"{name}_cost_at_end": np.median(part.cost.values[..., -1], axis=1).tolist(),
+    return {"case": {name: panel_numbers(part) for name, part in datasets(tree).items()}}
+
+
+def panel_numbers(part: xr.Dataset) -> dict:
+    """Return the numbers of a panel, some of them by learning rate."""
+    product, late = part["product"].values, edges.late(part["product"])
+    by_rate = {
+        f"{rate:g}": {
+            "late": median(late[index])[:3],
+            "highest": float(np.nanmax(product[index])),
+            "cost_at_end": float(np.median(part.cost.values[index, :, -1])),
         }
-    return summary
+        for index, rate in enumerate(part.learning_rate.values)
+    }
+    return {
+        "limit": float(part.limit),
+        "rate": by_rate,
+        "all_late": median(late)[:3],
+        "not_found": int(np.isnan(product).sum()),
+    }
 
 
 def plot(tree: xr.DataTree) -> dict:

@@ -41,11 +41,9 @@ class Config:
     decay: float = 1e-4  # weight decay, which does not apply to biases
     seeds: int = 16  # number of networks, which differ in their starting points
     whole: int = 3  # number of networks whose full Hessian is decomposed
-    steps: int = 2000  # number of steps of Adam, with cosine decay of the learning rate to 0
-    learning_rate: float = 0.01  # initial learning rate
+    steps: int = 2000  # number of steps of Adam, with cosine decay of its rate from 0.01 to 0
     level: float = 0.01  # rise of the cost at the boundary of a basin
     directions: int = 64  # number of directions in which the boundary is searched
-    key: int = 0  # seed of the directions
 
 
 def problem_of(config: Config) -> gd.Problem:
@@ -59,24 +57,24 @@ def problem_of(config: Config) -> gd.Problem:
     return gd.problems.decayed(network, (images[:n], labels[:n]), config.decay, test=test)
 
 
-def volumes(config: Config, problem: gd.Problem, ends, name: str, key) -> xr.Dataset:
+def volumes(config: Config, problem: gd.Problem, ends, name: str) -> xr.Dataset:
     """Return the volumes of the networks' basins in one kind of coordinates.
 
     With the full Hessian, only the basins of the first `config.whole` networks are measured.
     """
     count = config.whole if name == "Hessian" else config.seeds
-    keys = jax.random.split(key, config.seeds)
+    keys = jax.random.split(jax.random.key(0), config.seeds)
 
     @jax.jit
     def one(w, key, problem):
         scale = coordinates(config, problem, w, name)
         options = {"level": config.level, "directions": config.directions}
         volume = basin_volume(problem, w, key=key, whitening=scale, **options)
-        return jnp.stack([jnp.asarray(getattr(volume, field), float) for field in FIELDS])
+        return {field: getattr(volume, field) for field in FIELDS}
 
     rows = [one(jax.tree.map(lambda a, i=i: a[i], ends), keys[i], problem) for i in range(count)]
-    columns = zip(FIELDS, np.array(rows, float).T, strict=True)
-    return xr.Dataset({field: ("network", values) for field, values in columns})
+    columns = {field: ("network", [float(row[field]) for row in rows]) for field in FIELDS}
+    return xr.Dataset(columns, {"network": np.arange(count)})
 
 
 def coordinates(config: Config, problem: gd.Problem, w, name: str) -> Whitening:
@@ -117,37 +115,35 @@ def gains(dataset: xr.Dataset) -> dict[str, Interval]:
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return log volumes in nats, and differences between kinds of coordinates."""
-    summary: dict = {
-        "parameters": dataset.attrs["parameters"],
-        "test_accuracy": median(dataset.test_accuracy.values)[:3],
-    }
+    by_known: dict = {}
     for name in KNOWN:
         one = dataset.sel(known=name).dropna("network")
-        summary |= {
-            f"{name}_log_volume": mean(one.log_volume.values)[:3],
-            f"{name}_lower_bounds": float(one.lower_bound.mean()),
-            f"{name}_standard_error": float(one.standard_error.median()),
+        by_known[name] = {
+            "log_volume": mean(one.log_volume.values)[:3],
+            "lower_bounds": float(one.lower_bound.mean()),
+            "standard_error": float(one.standard_error.median()),
         }
-    for name, one in gains(dataset).items():
-        summary[f"{name}_gain"] = one[:3]
-    return summary
+    for name, gain in gains(dataset).items():
+        by_known[name]["gain"] = gain[:3]
+    return {
+        "parameters": dataset.attrs["parameters"],
+        "test_accuracy": median(dataset.test_accuracy.values)[:3],
+        "known": by_known,
+    }
 
 
 def run(config: Config) -> xr.Dataset:
     """Return log volumes of all basins in all coordinates, NaN if not measured."""
     problem = problem_of(config)
     steps, seeds = config.steps, gd.axes(seed=range(config.seeds))
-    adam = optax.adam(optax.cosine_decay_schedule(config.learning_rate, steps))
+    adam = optax.adam(optax.cosine_decay_schedule(0.01, steps))
     runs = gd.sweep(problem, seeds, steps, make_optimizer=lambda: adam, record_every=steps)
-    ends = jax.tree.map(jnp.asarray, ends_of(problem, runs))
-    key = jax.random.key(config.key)
-    parts = [volumes(config, problem, ends, name, key) for name in KNOWN]
-    padded = [part.pad(network=(0, config.seeds - part.sizes["network"])) for part in parts]
+    ends = ends_of(problem, runs)
+    parts = [volumes(config, problem, ends, name) for name in KNOWN]
+    measured = xr.concat(parts, xr.Variable("known", list(KNOWN)), join="outer")
     trained = runs[["cost", "test_accuracy"]].isel(step=-1, drop=True).rename(seed="network")
-    return (
-        xr.concat(padded, xr.Variable("known", list(KNOWN)))
-        .merge(trained.drop_vars("network").drop_attrs())
-        .assign_attrs(parameters=problem.network.parameter_count, directions=config.directions)
+    return measured.merge(trained.drop_attrs()).assign_attrs(
+        parameters=problem.network.parameter_count
     )
 
 
@@ -158,12 +154,10 @@ def plot(dataset: xr.Dataset) -> dict:
     axes = figure.subplots()
     axes.plot(positions, log_volume, color=GREY, linewidth=0.6)
     axes.plot(positions, log_volume, "o", color=BLUE, markersize=4)
+    offset: dict = {"xytext": (-6, 6), "textcoords": "offset points", "ha": "right"}
     for position, gain in zip(positions[1:], gains(dataset).values(), strict=True):
         height = np.nanmean(log_volume[position - 1 : position + 1])
-        axes.annotate(
-            f"+{gain.value:,.0f}" if gain.value > 0 else f"{gain.value:,.0f}",
-            (position - 0.5, height), xytext=(-6, 6), textcoords="offset points", ha="right",
-        )  # fmt: skip
+        axes.annotate(f"{gain.value:+,.0f}", (position - 0.5, height), **offset)
     axes.set_xticks(positions, KNOWN)
     axes.set_xlim(-0.6, len(KNOWN) - 0.4)
     axes.set_xlabel("information about the basin used by the coordinates")

@@ -43,15 +43,6 @@ class Config:
     drawn: tuple[int, ...] = (0, 6, 10)  # indices of the rates for which maps are drawn
 
 
-def one(config: Config, name: str) -> xr.Dataset:
-    """Return the maps of end points on one surface, for all rates and momenta."""
-    rates = learning_rate_limits(name).min() * np.array(config.rates)
-    basins = basins_of_attraction(
-        name, rates, momentum=config.momenta, side=config.side, num_steps=config.steps
-    )
-    return basins.assign_coords(of_limit=("learning_rate", np.array(config.rates)))
-
-
 def beyond(basins: xr.Dataset) -> np.ndarray:
     """Return whether rates exceed stability limits, [rates, momenta, minima]."""
     return basins.learning_rate.values[:, None, None] > basins.limit.values
@@ -59,26 +50,31 @@ def beyond(basins: xr.Dataset) -> np.ndarray:
 
 def numbers(tree: xr.DataTree) -> dict:
     """Return stability limits, shares of starts, and effects of rate and momentum."""
-    result = {}
-    for name, basins in datasets(tree).items():
-        share = basins.share.transpose("learning_rate", "momentum", "minimum").values
-        end, of_limit = basins.end.values, basins.of_limit.values
-        held = np.max(share, where=beyond(basins), initial=0.0)
-        result |= {
-            f"{name}_minima": basins.sizes["minimum"],
-            f"{name}_limit_least": float(basins.limit[0].min()),
-            f"{name}_limit_most": float(basins.limit[0].max()),
-            f"{name}_held_beyond_limit_most": float(held),
+    return {"case": {name: surface_numbers(basins) for name, basins in datasets(tree).items()}}
+
+
+def surface_numbers(basins: xr.Dataset) -> dict:
+    """Return the numbers of one surface."""
+    share = basins.share.transpose("learning_rate", "momentum", "minimum").values
+    end, of_limit = basins.end.values, basins.of_limit.values
+    elsewhere, by_rate, by_momentum = np.mean(end != end[0, 0], axis=(2, 3)), {}, {}
+    for fraction in (0.5, 0.9):
+        at = int(np.argmin(np.abs(of_limit - fraction)))
+        by_rate[f"{fraction:g}"] = {"elsewhere": elsewhere[at, 0]}
+    for at, momentum in enumerate(basins.momentum.values):
+        most = np.max(of_limit, where=share[:, at].sum(axis=-1) > 0.5, initial=0.0)
+        by_momentum[f"{momentum:g}"] = {
+            "elsewhere": elsewhere[0, at],
+            "half_arrives_up_to": float(most),
         }
-        for fraction in (0.5, 0.9):
-            at = int(np.argmin(np.abs(of_limit - fraction)))
-            result[f"{name}_elsewhere_at_{fraction:g}"] = float(np.mean(end[at, 0] != end[0, 0]))
-        for at, momentum in enumerate(basins.momentum.values):
-            elsewhere = np.mean(end[0, at] != end[0, 0])
-            most = np.max(of_limit, where=share[:, at].sum(axis=-1) > 0.5, initial=0.0)
-            result[f"{name}_elsewhere_with_momentum_{momentum:g}"] = float(elsewhere)
-            result[f"{name}_half_arrives_up_to_{momentum:g}"] = float(most)
-    return result
+    return {
+        "minima": basins.sizes["minimum"],
+        "limit_least": float(basins.limit[0].min()),
+        "limit_most": float(basins.limit[0].max()),
+        "held_beyond_limit_most": float(np.max(share, where=beyond(basins), initial=0.0)),
+        "rate": by_rate,
+        "momentum": by_momentum,
+    }
 
 
 def shares_by_rate(basins: xr.Dataset) -> Figure:
@@ -110,8 +106,14 @@ def shares_by_rate(basins: xr.Dataset) -> Figure:
 
 
 def run(config: Config) -> xr.DataTree:
-    """Return a tree with a Dataset for each surface."""
-    cases = {name: one(config, name) for name in config.functions}
+    """Return the maps of end points on each surface, for all rates and momenta."""
+    cases, of_limit = {}, np.array(config.rates)
+    for name in config.functions:
+        rates = learning_rate_limits(name).min() * of_limit
+        basins = basins_of_attraction(
+            name, rates, momentum=config.momenta, side=config.side, num_steps=config.steps
+        )
+        cases[name] = basins.assign_coords(of_limit=("learning_rate", of_limit))
     return tree_of(cases, drawn=list(config.drawn))
 
 

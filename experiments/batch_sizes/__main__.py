@@ -96,24 +96,22 @@ def epochs_to_half_baseline(dataset: xr.Dataset, index: int) -> float:
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return times per epoch, and results of each batch size for both budgets."""
-    sizes, seconds = dataset.batch_size.values, dataset.seconds_an_epoch.values
-    summary: dict = {
-        f"milliseconds_an_epoch_{size}": float(1e3 * spent)
-        for size, spent in zip(sizes, seconds, strict=True)
-    }
-    for budget, end in ends(dataset).items():
-        for index, size in enumerate(sizes):
+    by_size: dict = {}
+    for index, size in enumerate(dataset.batch_size.values):
+        milliseconds = float(1e3 * dataset.seconds_an_epoch[index])
+        at: dict = {"milliseconds_an_epoch": milliseconds}
+        for budget, end in ends(dataset).items():
             runs = runs_at_best_rate(dataset, index, end[index])
             at_end = runs.isel(epoch=end[index])
-            summary |= {
-                f"equal_{budget}_{size}_epochs": int(end[index]),
-                f"equal_{budget}_{size}_rate": float(runs.learning_rate),
-                f"equal_{budget}_{size}_cost": median(at_end.cost.values)[:3],
-                f"equal_{budget}_{size}_accuracy": median(at_end.test_accuracy.values)[:3],
+            at[f"equal_{budget}"] = {
+                "epochs": int(end[index]),
+                "rate": float(runs.learning_rate),
+                "cost": median(at_end.cost.values)[:3],
+                "accuracy": median(at_end.test_accuracy.values)[:3],
             }
-    for index, size in enumerate(sizes):
-        summary[f"epochs_to_half_{size}"] = epochs_to_half_baseline(dataset, index)
-    return summary
+        at["epochs_to_half"] = epochs_to_half_baseline(dataset, index)
+        by_size[str(size)] = at
+    return {"batch_size": by_size}
 
 
 def plot(dataset: xr.Dataset) -> dict:

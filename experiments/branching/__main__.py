@@ -16,7 +16,7 @@ least as many branches do so at the last step as at the first.
 import dataclasses
 import tempfile
 from dataclasses import dataclass
-from itertools import cycle, product
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
@@ -85,21 +86,20 @@ def barriers_of_starts(config: Config, initializer: str) -> xr.Dataset:
             grid = gd.axes(branch_step=branch_steps, perturbation=sizes, perturbation_seed=own)
             at = {"learning_rate": config.learning_rate, "seed": trunk}
             branches = gd.branch(store, at, grid, problem=problem, perturb="one_weight")
+            unchanged = _chosen(ends, np.full(grid.runs, trunk))
             barriers.append(
-                _against(config, problem, _one(ends, trunk), ends_of(problem, branches)).reshape(
-                    len(branch_steps), len(config.perturbations), len(seeds), config.changes
-                )
+                barrier_between(problem, ends_of(problem, branches), unchanged, config.points)
             )
-    floor = [
-        _against(config, problem, _one(ends, k), _one(others, slice(k, k + 1)))
-        for k in range(config.trunks)
-    ]
-    first, second = np.triu_indices(config.trunks, 1)
+    shape = len(branch_steps), len(config.perturbations), len(seeds), config.changes
+    first, second = (_chosen(ends, index) for index in np.triu_indices(config.trunks, 1))
     return xr.Dataset(
         {
-            "barrier": (("trunk", "branch_step", "perturbation", "layer", "change"), barriers),
-            "floor": ("trunk", np.ravel(floor)),
-            "independent": ("pair", barrier_between(problem, ends, first, second, config.points)),
+            "barrier": (
+                ("trunk", "branch_step", "perturbation", "layer", "change"),
+                np.reshape(barriers, (config.trunks, *shape)),
+            ),
+            "floor": ("trunk", barrier_between(problem, others, ends, config.points)),
+            "independent": ("pair", barrier_between(problem, first, second, config.points)),
         },
         {
             "branch_step": branch_steps,
@@ -121,19 +121,15 @@ def seeds_by_layer(problem: gd.Problem, count: int) -> Int[np.ndarray, "layers c
     zeros = jax.tree.map(jnp.zeros_like, like)
     keys = gd.run_keys(0, perturbation_seed=np.arange(SEEDS)).perturbation
 
-    @jax.jit
-    def choose_weights(keys):
-        def choose_weight(key):
-            moved = one_weight(key, zeros, 1.0)
-            return jnp.argmax(jnp.concatenate([jnp.abs(a).ravel() for a in jax.tree.leaves(moved)]))
+    def choose_weight(key):
+        return jnp.argmax(jnp.abs(ravel_pytree(one_weight(key, zeros, 1.0))[0]))
 
-        return jax.lax.map(choose_weight, keys, batch_size=SEEDS_PER_CALL)
-
+    chosen = jax.lax.map(choose_weight, keys, batch_size=SEEDS_PER_CALL)
     layer_of_parameter, is_lit = [], np.any(np.asarray(problem.data[0]), axis=0)
     for k, w in enumerate(like):
         usable = np.broadcast_to(is_lit if k == 0 else True, w.weights.shape)
         layer_of_parameter += [np.where(usable, k, -1).ravel(), np.full(w.bias.shape, -1)]
-    layer_of = np.concatenate(layer_of_parameter)[np.asarray(choose_weights(keys))]
+    layer_of = np.concatenate(layer_of_parameter)[np.asarray(chosen)]
     seeds = [np.flatnonzero(layer_of == k)[:count] for k in range(len(like))]
     if min(map(len, seeds)) < count:
         raise InputError(
@@ -166,34 +162,23 @@ def reversed_pixels(runs: xr.Dataset, problem: gd.Problem):
     return (first._replace(weights=first.weights[:, :, ::-1]), *rest)
 
 
-def _one(ends, index):
+def _chosen(ends, index):
     return jax.tree.map(lambda leaf: leaf[index], ends)
 
 
-def _against(config, problem, end, others):
-    """Return the barriers between one end point and each of `others`."""
-    both = jax.tree.map(lambda one, many: np.concatenate([one[None], many]), end, others)
-    count = len(jax.tree.leaves(others)[0])
-    pairs = np.arange(1, count + 1), np.zeros(count, int)
-    return barrier_between(problem, both, *pairs, config.points)
-
-
 def barrier_between(
-    problem: gd.Problem,
-    ends: Any,
-    first: Int[np.ndarray, " pairs"],
-    second: Int[np.ndarray, " pairs"],
-    points: int,
+    problem: gd.Problem, first: Any, second: Any, points: int
 ) -> Float[np.ndarray, " pairs"]:
     """Return the lower of the barriers before and after matching, for each pair.
 
-    The end points are stacked along a leading axis, and a line has a number of points.
+    Both end points of all pairs are stacked along a leading axis. A line has a number of points.
     """
-    matched = matching.match_pairs(problem.network, ends, first, second, key=jax.random.key(1))
-    a, b = _one(ends, first), _one(ends, second)
+    both = jax.tree.map(lambda *leaves: np.concatenate(leaves), first, second)
+    indices = np.arange(len(jax.tree.leaves(both)[0])).reshape(2, -1)
+    matched = matching.match_pairs(problem.network, both, *indices, key=jax.random.key(1))
 
     @jax.jit
-    def lower(a, b, how, problem):
+    def lower(pairs, problem):
         def one(pair):
             a, b, how = pair
             arranged = symmetry.apply_symmetry(problem.network, a, how)
@@ -201,16 +186,16 @@ def barrier_between(
             costs = (minima.path_cost(problem, line, points=points) for line in lines)
             return jnp.minimum(*map(minima.path_barrier, costs))
 
-        return jax.lax.map(one, (a, b, how))
+        return jax.lax.map(one, pairs)
 
-    return np.asarray(lower(a, b, matched.symmetry, problem))
+    return np.asarray(lower((first, second, matched.symmetry), problem))
 
 
 def run(config: Config) -> xr.Dataset:
     """Return the barriers between branches and their trunks, and both references."""
     parts = [barriers_of_starts(config, name) for name in config.initializers]
-    joined = xr.concat(parts, "initializer", combine_attrs="identical")
-    return joined.assign_coords(initializer=list(config.initializers))
+    kinds = xr.Variable("initializer", list(config.initializers))
+    return xr.concat(parts, kinds, combine_attrs="identical")
 
 
 def relative(dataset: xr.Dataset) -> xr.DataArray:
@@ -225,27 +210,37 @@ def in_another_valley(dataset: xr.Dataset) -> xr.DataArray:
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return counts of branches in another valley, barriers, and reference barriers."""
-    summary: dict = {
+    by_kind: dict = {}
+    for kind in dataset.initializer.values:
+        one = dataset.sel(initializer=kind)
+        branches = xr.Dataset({"ratio": relative(one), "another": in_another_valley(one)})
+        by_kind[str(kind)] = {
+            "independent": _with_range(one.independent),
+            "floor": float(one.floor.max()),
+            "perturbation": {
+                f"{size:g}": {"branch_step": _by_step(branches.sel(perturbation=size))}
+                for size in dataset.perturbation.values
+            },
+        }
+    return {
         "steps": dataset.attrs["steps"],
         "starts_of_each_kind": dataset.sizes["trunk"],
         "changes_per_layer_step_and_size": dataset.sizes["trunk"] * dataset.sizes["change"],
+        "initializer": by_kind,
     }
-    for kind in dataset.initializer.values:
-        one = dataset.sel(initializer=kind)
-        summary |= {
-            f"{kind}_independent": _with_range(one.independent),
-            f"{kind}_floor": float(one.floor.max()),
+
+
+def _by_step(branches):
+    by_step = {}
+    for step in branches.branch_step.values:
+        at = branches.sel(branch_step=step)
+        starts = at.another.any(["layer", "change"])
+        by_step[str(step)] = {
+            **_distribution(at),
+            "share_of_starts_with_another_valley": share(int(starts.sum()), starts.size)[:3],
+            "layer": {str(k): _distribution(at.sel(layer=k)) for k in at.layer.values},
         }
-        branches = xr.Dataset({"ratio": relative(one), "another": in_another_valley(one)})
-        for size, step in product(dataset.perturbation.values, dataset.branch_step.values):
-            at = branches.sel(perturbation=size, branch_step=step)
-            starts = int(at.another.any(["layer", "change"]).sum())
-            summary[f"{kind}_{size:g}_at_{step}"] = {
-                **_distribution(at),
-                "share_of_starts_with_another_valley": share(starts, dataset.sizes["trunk"])[:3],
-                **{f"layer_{k}": _distribution(at.sel(layer=k)) for k in dataset.layer.values},
-            }
-    return summary
+    return by_step
 
 
 def _with_range(values):

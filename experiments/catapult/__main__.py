@@ -33,7 +33,7 @@ from gdjax.statistics import median
 
 ACTIVATIONS = {"linear": lambda z: z, "tanh": jnp.tanh, "ReLU": jax.nn.relu}
 COLUMNS, ROWS = 1800, 1000  # numbers of bins of the histogram of rate and x
-DOUBLINGS = {"first doubling": 1.0, "second doubling": np.sqrt(5) - 1}
+X_RANGE = (-0.1, 1.5)  # of the histogram
 # share of the initial curvature below which the neurons of a run count as inactive
 INACTIVE_SHARE = 1e-3
 
@@ -47,10 +47,8 @@ class Config:
     starts: int = 12  # number of starting points of each network
     examples: int = 16  # number of examples and inputs of the second case; the first has one each
     steps: int = 150  # number of steps of each descent of a network
-    shown: tuple[float, ...] = (1.0, 2.5, 3.0, 3.5)  # rates times k to draw; the nearest are used
     # smallest and largest learning rate of the single weights, and number of rates
     rates: tuple[float, float, int] = (0.9, 2.0, 131_072)
-    weight: float = 0.35  # starting value of the single weights
     weight_steps: int = 1300  # number of steps of the single weights
     recorded: int = 11  # steps between records of single weights, a prime to avoid their period
     kept: int = 100  # number of final records that are evaluated
@@ -113,16 +111,16 @@ def two_numbers(f, k, share, width, steps):
     return jax.lax.scan(step, (f, k), length=steps + 1)[1]
 
 
-def difference_from_two_numbers(config: Config, width: int, shares=(0.5, 1.9, 2.5, 3.5)) -> float:
+def difference_from_two_numbers(config: Config) -> float:
     """Return the largest error of the cost predicted by the recursion for f and k.
 
     The error is relative to the highest predicted cost of a descent.
     """
+    width, shares = config.widths[0], (0.5, 1.9, 2.5, 3.5)
     with jax.enable_x64(True):
         problem = network(ACTIVATIONS["linear"], width, 1)
-        runs = gd.sweep(
-            problem, gd.axes(learning_rate=shares, seed=range(config.starts)), config.steps
-        )
+        grid = gd.axes(learning_rate=shares, seed=range(config.starts))
+        runs = gd.sweep(problem, grid, config.steps)
         keys = gd.run_keys(0, np.arange(config.starts)).init
         (U, v), k = jax.vmap(problem.init)(keys)
         f = jnp.sum(U[..., 0] * v, axis=1) * problem.data[0][0, 0] / np.sqrt(width)
@@ -137,11 +135,11 @@ def difference_from_two_numbers(config: Config, width: int, shares=(0.5, 1.9, 2.
 def flights(config: Config) -> xr.Dataset:
     """Return the highest cost, final cost and final curvature of each run.
 
-    Each is relative to its initial value. For the first start at the rates `config.shown`, the cost
-    at every step is also returned.
+    Each is relative to its initial value. For the first start at some rates, the cost at every step
+    is also returned.
     """
     shares = np.linspace(*config.shares)
-    shown = [int(np.argmin(np.abs(shares - share))) for share in config.shown]
+    shown = [int(np.argmin(np.abs(shares - share))) for share in (1.0, 2.5, 3.0, 3.5)]
     parts, grid = [], gd.axes(learning_rate=shares, seed=range(config.starts))
     for examples, name, width in product((1, config.examples), ACTIVATIONS, config.widths):
         runs = gd.sweep(network(ACTIVATIONS[name], width, examples), grid, config.steps)
@@ -167,17 +165,15 @@ def single_weights(config: Config) -> xr.Dataset:
     """
     rates = np.linspace(*config.rates)
     problem = gd.Problem(
-        init=lambda key: jnp.full(2, config.weight),
+        init=lambda key: jnp.full(2, 0.35),
         cost=lambda w: (1 - w[0] * w[1]) ** 2 / 2,
         metrics={"x": Metric(lambda w, data: w[0])},
     )
-    runs = gd.sweep(
-        problem, gd.axes(learning_rate=rates), config.weight_steps, record_every=config.recorded
-    )
+    grid = gd.axes(learning_rate=rates)
+    runs = gd.sweep(problem, grid, config.weight_steps, record_every=config.recorded)
     x = runs.x.transpose("learning_rate", "step").values[:, -config.kept - 1 : -1]
-    bounds = (rates[0], rates[-1]), (-0.1, 1.5)
-    where = np.broadcast_to(rates[:, None], x.shape).ravel(), x.ravel()
-    density = np.histogram2d(*where, bins=(COLUMNS, ROWS), range=bounds)[0]
+    where, bounds = np.broadcast_to(rates[:, None], x.shape).ravel(), (rates[[0, -1]], X_RANGE)
+    density = np.histogram2d(where, x.ravel(), bins=(COLUMNS, ROWS), range=bounds)[0]
     # After a period doubling, values that are one former period apart differ.
     swing = [np.max(np.abs(x[:, -4:] - x[:, -4 - lag : -lag]), axis=1) for lag in (1, 2)]
     slope = np.abs(1 + rates[:, None] * (1 - 3 * x**2))
@@ -188,7 +184,6 @@ def single_weights(config: Config) -> xr.Dataset:
             "exponent": ("rate", np.mean(np.log(np.maximum(slope, 1e-6)), axis=1)),
         },
         {"rate": rates},
-        {"bounds": [*bounds[0], *bounds[1]]},
     )
 
 
@@ -203,10 +198,8 @@ def edges(dataset: xr.Dataset) -> xr.DataArray:
     The limit is the largest `share` up to which all runs from this start satisfy
     `ended_below_start`, or 0 if there is none.
     """
-    lands = ended_below_start(dataset).transpose(..., "share")
-    leading = np.cumprod(lands.values, axis=-1).sum(axis=-1)
-    share = np.r_[0.0, dataset.share.values]
-    return xr.DataArray(share[leading], lands.isel(share=0, drop=True).coords)
+    leading = ended_below_start(dataset).cumprod("share").sum("share")
+    return leading.copy(data=np.r_[0.0, dataset.share.values][leading])
 
 
 def onset(rates, swing, low=0.1, high=0.3) -> float:
@@ -223,27 +216,29 @@ def onset(rates, swing, low=0.1, high=0.3) -> float:
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return limits with intervals, period doublings, and the share of chaotic rates."""
-    lands, edge, share = ended_below_start(dataset), edges(dataset), dataset.share.values
-    summary: dict = {"two_numbers_apart": dataset.attrs["apart"]}
-    for index in np.ndindex(*edge.shape[:-1]):
-        at = {dim: edge[index][dim].item() for dim in edge.dims[:-1]}
-        name = f"{at['activation']}_{at['width']}_examples_{at['examples']}"
-        landed = lands.sel(at)
-        summary |= {
-            f"edge_{name}": median(edge[index].values)[:3],
-            f"half_land_at_{name}": share[landed.mean("seed").values >= 0.5].max(),
-            f"some_land_at_{name}": share[landed.any("seed").values].max(),
+    lands = ended_below_start(dataset)
+    dead = ((dataset["last"] < 1) & ~lands).sel(activation="ReLU", share=slice(6, None))
+    by_examples = {
+        str(examples): {
+            "activation": {
+                name: {"width": limits(dataset.sel(examples=examples, activation=name))}
+                for name in dataset.activation.values
+            },
+            "dead_ReLU_from_6_on": float(dead.sel(examples=examples).mean()),
         }
-    linear = dataset.isel(examples=0).sel(activation="linear")
-    for rate in (2.5, 3.5):
-        product = rate * linear.last_curvature.sel(share=rate).values
-        summary[f"linear_from_{rate}_lands_at"] = [product.min(), product.max()]
-    dead = (dataset["last"] < 1) & ~lands
-    dead = dead.sel(activation="ReLU", share=slice(6, None)).mean(["share", "width", "seed"])
+        for examples in dataset.examples.values
+    }
+    linear = dataset.isel(examples=0).sel(activation="linear").last_curvature
+    products = {rate: rate * linear.sel(share=rate).values for rate in (2.5, 3.5)}
     rates, swing, exponent = (dataset[name].values for name in ("rate", "swing", "exponent"))
     first_chaos = float(rates[np.argmax(exponent > 0.01)])
-    return summary | {
-        "dead_ReLU_from_6_on": dead.values.tolist(),
+    return {
+        "two_numbers_apart": dataset.attrs["apart"],
+        "examples": by_examples,
+        "share": {
+            f"{rate:g}": {"linear_lands_at": [product.min(), product.max()]}
+            for rate, product in products.items()
+        },
         "runs_that_flew_and_landed": int(((dataset.highest > 1.05) & lands).sum()),
         "runs": lands.size,
         "rates": len(rates),
@@ -254,16 +249,28 @@ def numbers(dataset: xr.Dataset) -> dict:
     }
 
 
+def limits(networks: xr.Dataset) -> dict:
+    """Return the limiting rates of networks over their starts, by width."""
+    by_width = {}
+    for width in networks.width.values:
+        one = networks.sel(width=width)
+        landed, share = ended_below_start(one), one.share.values
+        by_width[str(width)] = {
+            "edge": median(edges(one).values)[:3],
+            "half_land_at": share[landed.mean("seed").values >= 0.5].max(),
+            "some_land_at": share[landed.any("seed").values].max(),
+        }
+    return by_width
+
+
 def run(config: Config) -> xr.Dataset:
     """Return the runs of networks and of single weights.
 
     The attribute `apart` is the largest deviation of the cost of the linear network from the
     recursion for f and k, relative to the highest predicted cost of the same descent.
     """
-    flown, single = flights(config), single_weights(config)
-    return xr.merge([flown, single], combine_attrs="no_conflicts").assign_attrs(
-        apart=difference_from_two_numbers(config, config.widths[0]), **single.attrs
-    )
+    merged = xr.merge([flights(config), single_weights(config)])
+    return merged.assign_attrs(apart=difference_from_two_numbers(config))
 
 
 def settled_shares(dataset: xr.Dataset) -> Figure:
@@ -303,18 +310,17 @@ def chaos(dataset: xr.Dataset) -> Figure:
 
     If the exponent is positive, neighboring trajectories separate.
     """
-    density, bounds = dataset.density.values, dataset.attrs["bounds"]
-    rate, exponent = dataset.rate.values, dataset.exponent.values
+    density, rate, exponent = (dataset[name].values for name in ("density", "rate", "exponent"))
     figure = Figure(figsize=(14, 9))
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(5, 1))
     positive = np.where(density > 0, density, np.nan).T
     top.set_facecolor("#0b0724")
     look: dict = {"origin": "lower", "aspect": "auto", "cmap": "inferno"}
     norm = LogNorm(1, np.nanquantile(positive, 0.995))
-    top.imshow(positive, extent=tuple(bounds), norm=norm, **look)
-    for name, at in DOUBLINGS.items():
+    top.imshow(positive, extent=(rate[0], rate[-1], *X_RANGE), norm=norm, **look)
+    for name, at in {"first doubling": 1.0, "second doubling": np.sqrt(5) - 1}.items():
         top.axvline(at, color="white", linewidth=0.8, linestyle=":")
-        text_position = (at - 0.006, bounds[2] + 0.03)
+        text_position = (at - 0.006, X_RANGE[0] + 0.03)
         top.text(*text_position, f"{name}: {at:.4g}", color="white", rotation=90, ha="right")
     top.set_ylabel("weight x, after hundreds of steps")
     top.set_title(f"x ← x + η x (1 - x²): {len(rate):,} learning rates, one sweep")

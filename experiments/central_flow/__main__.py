@@ -47,13 +47,13 @@ class Config:
     eigenvectors: int = 4  # maximum number of eigenvalues held at 2 / eta by the central flow
     stride: int = 2  # number of steps of descent per interval of the flow, and between records
     smoothing: float = 50.0  # standard deviation of the Gaussian, in steps
-    tolerance: float = 1e-4  # relative tolerance of the gradient flow
 
 
 def compare(config: Config, problem: gd.Problem, rates, steps: int) -> xr.Dataset:
     """Return descents, central flows and gradient flows, for all rates and starts."""
     starts, intervals = config.starts, steps // config.stride
-    runs = gd.sweep(problem, gd.axes(learning_rate=rates, seed=range(starts)), steps)
+    grid = gd.axes(learning_rate=rates, seed=range(starts))
+    runs = gd.sweep(problem, grid, steps, record_every=config.stride)
     keys = gd.run_keys(0, np.arange(starts)).init
 
     def central(rate, key, problem):
@@ -65,7 +65,7 @@ def compare(config: Config, problem: gd.Problem, rates, steps: int) -> xr.Datase
 
     def plain(rate, key, problem):
         times = rate * steps / intervals * jnp.arange(intervals + 1)
-        return gradient_flow(problem, problem.init(key), times=times, rtol=config.tolerance).cost
+        return gradient_flow(problem, problem.init(key), times=times, rtol=1e-4).cost
 
     every = (jnp.repeat(jnp.asarray(rates), starts), jnp.tile(keys, len(rates)))
     center, mean, values, ended = jax.jit(jax.vmap(central, (0, 0, None)))(*every, problem)
@@ -74,31 +74,17 @@ def compare(config: Config, problem: gd.Problem, rates, steps: int) -> xr.Datase
     def shaped(values):
         return np.asarray(values).reshape(len(rates), starts, *np.shape(values)[1:])
 
-    dims, at = ("learning_rate", "seed"), ("learning_rate", "seed", "step")
-    cost = runs.cost.transpose(*at).values[..., :: config.stride]
+    at = ("learning_rate", "seed", "step")
     return xr.Dataset(
         {
-            "cost": (at, cost),
+            "cost": runs.cost.transpose(*at).drop_attrs(),
             "center": (at, shaped(center)),
             "mean": (at, shaped(mean)),
             "plain": (at, shaped(flat)),
             "product": ((*at, "largest"), shaped(values) * np.reshape(rates, (-1, 1, 1, 1))),
-            "arrived": (dims, shaped(ended)),
-        },
-        {"learning_rate": list(rates), "step": config.stride * np.arange(intervals + 1)},
+            "arrived": (at[:2], shaped(ended)),
+        }
     )
-
-
-def cases(config: Config) -> dict[str, tuple]:
-    """Return the problem, rates and number of steps of each case."""
-    rates = {config.width: config.rates} | dict.fromkeys(config.widths, config.width_rates)
-    digits = gd.problems.digits("mnist5k", samples=config.digits)
-    return {
-        **{
-            f"width {n}": (random_targets(n, config.samples), rates[n], config.steps) for n in rates
-        },
-        "digits": (digits, config.digit_rates, config.digit_steps),
-    }
 
 
 def smoothed(values: xr.DataArray, width: float) -> np.ndarray:
@@ -123,29 +109,24 @@ def deviation(part: xr.Dataset, name: str, width: float) -> tuple[np.ndarray, np
 
 def numbers(tree: xr.DataTree) -> dict:
     """Return deviations with intervals over starts, and distances from the limit 2."""
-    summary: dict = {}
+    width, by_case = tree.attrs["smoothing"], {}
     for case, part in datasets(tree).items():
-        deviations = {
-            average: deviation(part, average, tree.attrs["smoothing"])
-            for average in ("mean", "plain")
-        }
-        name, products = case.replace(" ", "_"), part["product"].values
+        flows = {name: deviation(part, name, width) for name in ("mean", "plain")}
+        by_rate = {}
         for index, rate in enumerate(part.learning_rate.values):
-            label, product = f"{name}_rate_{rate:g}", products[index]
-            for average, (middle, largest) in deviations.items():
-                summary[f"{label}_{average}_median"] = median(middle[index])[:3]
-                summary[f"{label}_{average}_largest"] = median(largest[index])[:3]
+            product = part["product"].values[index]
             distances = [a for a in map(at_edge, product[..., 0]) if a is not None]
-            summary |= {
-                f"{label}_at_edge": len(distances),
-                f"{label}_from_2": max(distances, default=None),
-                f"{label}_most_at_edge": int(np.max(np.sum(product > 1.99, axis=-1))),
+            by_rate[f"{rate:g}"] = {
+                name: {"median": median(middle[index])[:3], "largest": median(largest[index])[:3]}
+                for name, (middle, largest) in flows.items()
+            } | {
+                "at_edge": len(distances),
+                "from_2": max(distances, default=None),
+                "most_at_edge": int(np.max(np.sum(product > 1.99, axis=-1))),
             }
-        summary |= {
-            f"{name}_runs": products.shape[0] * products.shape[1],
-            f"{name}_arrived": int(part.arrived.sum()),
-        }
-    return summary
+        arrived = part.arrived
+        by_case[case] = {"rate": by_rate, "runs": arrived.size, "arrived": int(arrived.sum())}
+    return {"case": by_case}
 
 
 def at_edge(product: np.ndarray) -> float | None:
@@ -188,8 +169,13 @@ def flows(run: xr.Dataset, average: np.ndarray, title: str) -> Figure:
 
 def run(config: Config) -> xr.DataTree:
     """Return a tree with the results of each case that has learning rates."""
-    chosen = {name: case for name, case in cases(config).items() if case[1]}
-    parts = {name: compare(config, *case) for name, case in chosen.items()}
+    rates = {config.width: config.rates} | dict.fromkeys(config.widths, config.width_rates)
+    cases = {
+        f"width {n}": (random_targets(n, config.samples), rates[n], config.steps) for n in rates
+    }
+    digits = gd.problems.digits("mnist5k", samples=config.digits)
+    cases["digits"] = (digits, config.digit_rates, config.digit_steps)
+    parts = {name: compare(config, *case) for name, case in cases.items() if case[1]}
     return tree_of(parts, smoothing=config.smoothing / config.stride)
 
 

@@ -39,7 +39,7 @@ class Config:
     part: float = 0.7  # share of the p^2 pairs that are in the training set
     width: int = 48  # number of hidden neurons
     learning_rate: float = 0.01  # learning rate of AdamW
-    decays: tuple[float, ...] = (0.0, 0.3, 1.0, 3.0)  # weight decays of AdamW, ascending
+    decays: tuple[float, ...] = (0.0, 0.3, 1.0, 3.0)  # weight decays, ascending, some positive
     seeds: int = 24  # number of starting points, each with a different set of training pairs
     steps: int = 5000  # number of steps of each run
     record_every: int = 10  # number of steps from one record to the next
@@ -139,41 +139,38 @@ def exponents(decay: np.ndarray, delay: np.ndarray) -> np.ndarray:
     A slope corresponds to the power law delay ~ decay^slope. Seeds with a delay of 0 or +inf at
     some positive decay are excluded.
     """
-    delay = delay[decay > 0]
+    decay, delay = decay[decay > 0], delay[decay > 0]
     all_known = np.all(np.isfinite(delay) & (delay > 0), axis=0)
-    if np.sum(decay > 0) < 2 or not all_known.any():
+    if len(decay) < 2 or not all_known.any():
         return np.empty(0)
-    return np.polyfit(np.log(decay[decay > 0]), np.log(delay[:, all_known]), 1)[0]
+    return np.polyfit(np.log(decay), np.log(delay[:, all_known]), 1)[0]
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return delays with intervals, numbers of infinite delays, and the exponent."""
-    decay = dataset.weight_decay.values
+    """Return delays with intervals and numbers of infinite delays by decay, and the exponent."""
+    decay, seeds = dataset.weight_decay.values, dataset.sizes["seed"]
     memorized, delay = delays(dataset)
     test = dataset.test_accuracy.values
     at = np.searchsorted(dataset.step.values, np.where(np.isfinite(memorized), memorized, 0))
     test_accuracy = np.take_along_axis(test, at[..., None], axis=-1)[..., 0]
-    summary: dict = {"steps": int(dataset.step[-1]), "seeds": delay.shape[1]}
+    by_decay: dict = {}
     for index, (value, late) in enumerate(zip(decay, delay, strict=True)):
-        name, never = f"decay_{value:g}", int(np.sum(np.isinf(late)))
-        summary |= {
-            f"{name}_learnt": statistics.median(memorized[index])[:3],
-            f"{name}_test_accuracy_then": statistics.median(test_accuracy[index])[:3],
-            f"{name}_delay": statistics.median(late)[:3],
-            f"{name}_delay_from_to": [float(late.min()), float(late.max())],
-            f"{name}_never": never,
-            f"{name}_share_never": statistics.share(never, delay.shape[1])[:3],
-            f"{name}_test_accuracy_most": float(test[index].max()),
+        never = int(np.sum(np.isinf(late)))
+        by_decay[f"{value:g}"] = entries = {
+            "learnt": statistics.median(memorized[index])[:3],
+            "test_accuracy_then": statistics.median(test_accuracy[index])[:3],
+            "delay": statistics.median(late)[:3],
+            "delay_from_to": [late.min(), late.max()],
+            "never": never,
+            "share_never": statistics.share(never, seeds)[:3],
+            "test_accuracy_most": test[index].max(),
         }
+        if value and seeds > 1:
+            entries["first_half_delay"] = statistics.median(late[: seeds // 2])[:3]
+            entries["second_half_delay"] = statistics.median(late[seeds // 2 :])[:3]
+    summary = {"steps": int(dataset.step[-1]), "seeds": seeds, "weight_decay": by_decay}
     slopes = exponents(decay, delay)
-    if len(slopes) > 1:
-        summary["exponent"] = statistics.mean(slopes)[:3]
-    half = delay.shape[1] // 2
-    for name, late in (("first", delay[:, :half]), ("second", delay[:, half:])):
-        for value, row in zip(decay, late, strict=True):
-            if value and row.size:
-                summary[f"{name}_half_decay_{value:g}_delay"] = statistics.median(row)[:3]
-    return summary
+    return summary | ({"exponent": statistics.mean(slopes)[:3]} if len(slopes) > 1 else {})
 
 
 def plot(dataset: xr.Dataset) -> dict:
@@ -205,21 +202,18 @@ def plot(dataset: xr.Dataset) -> dict:
 
 def _against_decay(axes, decay, delay, last):
     """Draw every seed's delay, with infinite delays in a separate row at the top."""
-    shown = [index for index, value in enumerate(decay) if value > 0]
     never = 1.6 * last
-    medians = []
+    shown = np.flatnonzero(decay > 0)
     for index in shown:
-        color = CYCLE[index % len(CYCLE)]
         finite = np.isfinite(delay[index])
         spread = decay[index] * np.geomspace(0.85, 1.18, delay.shape[1])
-        axes.plot(spread[finite], delay[index][finite], ".", color=color, alpha=0.7)
-        axes.plot(spread[~finite], np.full(np.sum(~finite), never), "^", color=color, alpha=0.7)
-        medians.append(quantiles(delay[[index]], (0.5,))[0, 0])
-    x, y = decay[shown], np.array(medians)
-    axes.plot(x[np.isfinite(y)], y[np.isfinite(y)], "_", color=BLACK, markersize=28, label="median")
+        look: dict = {"color": CYCLE[index % len(CYCLE)], "alpha": 0.7}
+        axes.plot(spread[finite], delay[index][finite], ".", **look)
+        axes.plot(spread[~finite], np.full(np.sum(~finite), never), "^", **look)
+    x, y = decay[shown], quantiles(delay[shown], (0.5,))[0]
+    axes.plot(x, y, "_", color=BLACK, markersize=28, label="median")
     middle = len(shown) // 2
-    if len(shown) and np.isfinite(y[middle]):
-        axes.plot(x, y[middle] * x[middle] / x, ":", color=GREY, label="1 / decay")
+    axes.plot(x, y[middle] * x[middle] / x, ":", color=GREY, label="1 / decay")
     if np.isinf(delay[shown]).any():
         axes.axhline(1.25 * last, color=GREY, linewidth=1)
         axes.text(
@@ -231,11 +225,9 @@ def _against_decay(axes, decay, delay, last):
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set(xlabel="weight decay", ylabel="delay in steps")
-    without = np.flatnonzero(decay == 0)
     title = "Delay until the test pairs are predicted correctly"
-    if len(without):
-        count = int(np.sum(np.isinf(delay[without[0]])))
-        title += f"\nwithout decay: never in {count} of {delay.shape[1]} runs"
+    for without in delay[decay == 0]:
+        title += f"\nwithout decay: never in {np.sum(np.isinf(without))} of {len(without)} runs"
     axes.set_title(title)
     axes.legend(loc="lower left")
 

@@ -32,15 +32,12 @@ from .model import Config, guess
 # Descents that are compared with sampled networks.
 KINDS = ("trained", "trained_on", "trained_all")
 LATE = 20  # the slope is also computed for numbers of images from this one on
-SERIES = {
+# Label and color of the curves in figures.
+CURVES = {
     "sampled": ("sampled, given that they fit", GREY),
     "trained": ("trained until they fit", BLUE),
+    "matched": ("trained until they fit, same margin", VERMILLION),
     "trained_on": ("trained to the last step", GREEN),
-}
-RATIOS = {
-    "ratio_trained": ("trained until they fit", BLUE),
-    "ratio_matched": ("trained until they fit, same margin", VERMILLION),
-    "ratio_trained_on": ("trained to the last step", GREEN),
 }
 
 
@@ -61,7 +58,7 @@ def cut(config: Config, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     The two digits alternate in each set, and the sets are disjoint.
     """
-    rng = np.random.default_rng(config.key)
+    rng = np.random.default_rng(0)
     each = [rng.permutation(np.flatnonzero(labels == label)) for label in (-1, 1)]
     half = config.sets * config.most // 2
     if config.most % 2 or min(len(one) for one in each) < half:
@@ -77,7 +74,7 @@ def cut(config: Config, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return results of guesses, samples and descents for each set and k, and the speed."""
+    """Return results of guesses, samples and descents for each set and k."""
     x, y = images(config)
     chosen, unseen = cut(config, y)
     sets, everything = (
@@ -110,9 +107,8 @@ def ratios(dataset: xr.Dataset) -> dict[str, np.ndarray]:
 
     The ratios "returned_trained" and so on compare descents with networks sampled from the ends of
     descents. "matched" compares descents at their first fit with the sampled networks of nearest
-    margin.
-    "wide" compares descents at their end, with margins in the middle half, with sampled networks
-    whose margin exceeds the median margin of these descents.
+    margin. "wide" compares descents at their end, with margins in the middle half, with sampled
+    networks whose margin exceeds the median margin of these descents.
     """
     values = by_set(dataset)
     pairs = {name: (name, "sampled") for name in KINDS} | {"matched": ("trained", "matched")}
@@ -125,48 +121,47 @@ def ratios(dataset: xr.Dataset) -> dict[str, np.ndarray]:
 def slopes(log_ratio: np.ndarray, k: np.ndarray) -> Interval:
     """Return the mean change of the logarithm of a ratio per doubling of k.
 
-    Each set has its own least-squares line; sets with fewer than three values are excluded.
+    Each set has its own least-squares line through its finite values.
     """
     fits = []
     for row in log_ratio:
         known = np.isfinite(row)
-        if known.sum() >= 3:
-            fits.append(np.polyfit(np.log2(k[known]), row[known], 1)[0])
+        fits.append(np.polyfit(np.log2(k[known]), row[known], 1)[0])
     return mean(fits)
 
 
-def compared(dataset: xr.Dataset) -> dict[str, dict[int, Interval]]:
-    """Return accuracies, their differences and ratios of errors, with intervals over sets.
+def compared(dataset: xr.Dataset) -> tuple[dict[str, dict], dict[str, dict]]:
+    """Return accuracies with their differences, and ratios of errors, as intervals over sets.
 
     They are given by name and k, where at least two sets have a value.
     """
-    values, log_ratios = by_set(dataset), ratios(dataset)
-    wide = {
-        name: dataset[name].values for name in ("wide_sampled", "wide_trained", "wide_log_share")
-    }
-    sampled, ks = values["sampled"], dataset.k.values.tolist()
-    # For each name: the function that computes an interval, and its columns [sets, ks].
-    rows: dict[str, tuple] = {name: (mean, one) for name, one in (values | wide).items()}
-    rows |= {f"ratio_{name}": (exponential_mean, one) for name, one in log_ratios.items()}
-    rows["returned_minus_sampled"] = (paired, sampled, values["returned"])
+    ks = dataset.k.values.tolist()
     # Guesses are known for some k only.
-    at = [ks.index(k) for k in dataset.guessed_k.values.tolist() if k in ks]
-    guesses = dataset.sel(guessed_k=[ks[column] for column in at])
-    guessed, difference = np.full((2, *sampled.shape), np.nan)
-    guessed[:, at] = guesses.guessed.where(guesses.looked_at > 0)
-    with np.errstate(divide="ignore"):
+    guesses = dataset[["accepted", "guessed", "looked_at"]].rename(guessed_k="k").reindex(k=ks)
+    guessed = guesses.guessed.where(guesses.looked_at > 0).values
+    with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.log(guesses.accepted.values / dataset.attrs["guesses"])
-    difference[:, at] = dataset.log_probability.values[:, at] - logs
+        difference = dataset.log_probability.values - logs
     difference[~np.isfinite(difference)] = np.nan
+    wide = ("wide_sampled", "wide_trained", "wide_log_share")
+    values = by_set(dataset) | {name: dataset[name].values for name in wide}
+    # For each name: the function that computes an interval, and its columns [sets, ks].
+    rows: dict[str, tuple] = {name: (mean, one) for name, one in values.items()}
+    rows["returned_minus_sampled"] = (paired, values["sampled"], values["returned"])
     rows["guessed"] = (mean, guessed)
-    rows["sampled_minus_guessed"] = (paired, guessed, sampled)
+    rows["sampled_minus_guessed"] = (paired, guessed, values["sampled"])
     rows["probability_ratio"] = (exponential_mean, difference)
-    intervals: dict[str, dict[int, Interval]] = {}
-    for name, (interval_of, *columns) in rows.items():
-        known = np.flatnonzero(np.isfinite(sum(columns)).sum(axis=0) >= 2)
-        of_k = {ks[at]: interval_of(*(one[:, at] for one in columns)) for at in known}
-        intervals |= {name: of_k} if of_k else {}
-    return intervals
+
+    def over_sets(rows):
+        intervals: dict[str, dict[int, Interval]] = {}
+        for name, (interval_of, *columns) in rows.items():
+            known = np.flatnonzero(np.isfinite(sum(columns)).sum(axis=0) >= 2)
+            of_k = {ks[at]: interval_of(*(one[:, at] for one in columns)) for at in known}
+            intervals |= {name: of_k} if of_k else {}
+        return intervals
+
+    errors = {name: (exponential_mean, one) for name, one in ratios(dataset).items()}
+    return over_sets(rows), over_sets(errors)
 
 
 def exponential_mean(logarithms: np.ndarray) -> Interval:
@@ -176,41 +171,45 @@ def exponential_mean(logarithms: np.ndarray) -> Interval:
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return shares of guesses that fit, accuracies, and comparisons, by k."""
-    summary: dict = {
-        "guesses_of_each_set": dataset.attrs["guesses"],
-        "unseen_images": dataset.attrs["unseen"],
-        "late": LATE,
-    }
-    for name, by_k in compared(dataset).items():
-        for k, one in by_k.items():
-            summary[f"{name}_{k}"] = [float(x) for x in one[:3]]
-    k = dataset.k.values
-    for name, log_ratio in ratios(dataset).items():
-        for suffix, chosen in (("", k > 0), ("_late", k >= LATE)):
-            if (np.isfinite(log_ratio[:, chosen]).sum(axis=1) >= 3).sum() >= 2:
-                one = slopes(log_ratio[:, chosen], k[chosen])
-                summary[f"ratio_{name}_per_doubling{suffix}"] = [float(np.exp(x)) for x in one[:3]]
+    """Return shares of guesses that fit, accuracies and comparisons by k, and trends in k."""
+    intervals, error_ratios = compared(dataset)
+    k, by_k = dataset.k.values, {}
     for number in k.tolist():
         one = dataset.sel(k=number)
         # Share of descents whose margin at the end exceeds that of every sampled network.
         beyond = one.margin_at_end > one.margin.max("member")
-        entries = {
-            "log10_probability": one.log_probability.mean() / np.log(10),
-            "descents_that_fit": one.fitted.mean(),
-            "margin_beyond": beyond.where(one.fitted).mean(),
+        by_k[str(number)] = {
+            "log10_probability": float(one.log_probability.mean() / np.log(10)),
+            "descents_that_fit": float(one.fitted.mean()),
+            "margin_beyond": float(beyond.where(one.fitted).mean()),
+            **{name: at[number][:3] for name, at in intervals.items() if number in at},
+            "ratio": {name: at[number][:3] for name, at in error_ratios.items() if number in at},
         }
-        summary |= {f"{name}_{number}": float(value) for name, value in entries.items()}
+    by_guessed_k = {}
     for number in dataset.guessed_k.values.tolist():
-        one = dataset.sel(guessed_k=number)
-        accepted = 1e6 * one.accepted.mean() / dataset.attrs["guesses"]
-        summary[f"accepted_of_a_million_{number}"] = float(accepted)
+        accepted = 1e6 * dataset.accepted.sel(guessed_k=number).mean() / dataset.attrs["guesses"]
+        by_guessed_k[str(number)] = {"accepted_of_a_million": float(accepted)}
+    summary: dict = {
+        "guesses_of_each_set": dataset.attrs["guesses"],
+        "unseen_images": dataset.attrs["unseen"],
+        "late": LATE,
+        "k": by_k,
+        "guessed_k": by_guessed_k,
+        "per_doubling": {},
+        "per_doubling_late": {},
+    }
+    for name, log_ratio in ratios(dataset).items():
+        for trend, chosen in (("per_doubling", k > 0), ("per_doubling_late", k >= LATE)):
+            rows = log_ratio[:, chosen]
+            rows = rows[np.isfinite(rows).sum(axis=1) >= 3]
+            if len(rows) >= 2:
+                summary[trend][name] = np.exp(slopes(rows, k[chosen])[:3])
     return summary
 
 
 def plot(dataset: xr.Dataset) -> dict:
     """Draw the probability of a fit, accuracies, and ratios of errors."""
-    intervals = compared(dataset)
+    intervals, error_ratios = compared(dataset)
     figure = Figure(figsize=(13, 4.4))
     rare, reads, errors = figure.subplots(1, 3)
     k, share = dataset.k.values, np.exp(dataset.log_probability.values)
@@ -224,23 +223,23 @@ def plot(dataset: xr.Dataset) -> dict:
     rare.plot(k[all_fit], mean, "o", color=VERMILLION, label="guessed, mean")
     rare.set(yscale="log", ylabel="probability that a random network fits")
     rare.legend()
-    for name, (label, color) in SERIES.items():
-        _by_k(reads, intervals[name], color, label, 100)
+    for name in ("sampled", "trained", "trained_on"):
+        _by_k(reads, intervals[name], *CURVES[name], 100)
     guessed = [100 * one.value for one in intervals["guessed"].values()]
     look: dict = {"color": VERMILLION, "label": "guessed", "zorder": 3}
     reads.plot(list(intervals["guessed"]), guessed, "x", **look)
     reads.set_ylabel("accuracy on unseen images, %")
     reads.legend(fontsize="small")
     errors.axhline(1, color="black", linewidth=1)
-    for name, (label, color) in RATIOS.items():
-        _by_k(errors, intervals[name], color, label, 1)
+    for name in ("trained", "matched", "trained_on"):
+        _by_k(errors, error_ratios[name], *CURVES[name], 1)
     errors.set_ylabel("error relative to sampled networks")
     low, high = errors.get_ylim()
     errors.set_ylim(top=high + 0.25 * (high - low))  # space for the legend
     errors.legend(fontsize="small", loc="upper right")
     for axes in (rare, reads, errors):
         axes.set_xlabel("number of fitted images")
-    last, ratio = list(intervals["ratio_trained_on"].items())[-1]
+    last, ratio = list(error_ratios["trained_on"].items())[-1]
     figure.suptitle(
         f"With {last} images, networks trained to the last step have "
         f"{with_ends(ratio)} times the error of sampled networks"
@@ -248,7 +247,7 @@ def plot(dataset: xr.Dataset) -> dict:
     return {"guesses": figure}
 
 
-def _by_k(axes, intervals, color, label, scale):
+def _by_k(axes, intervals, label, color, scale):
     k = np.array(list(intervals))
     value, low, high = (scale * np.array([v[i] for v in intervals.values()]) for i in range(3))
     axes.plot(k, value, color=color, marker="o", markersize=4, label=label)

@@ -76,34 +76,25 @@ def restrict(
     return Population(points, step_size, jnp.mean(inside), jnp.mean(rates))
 
 
-def least_margin(network, x, y):
-    """Return the smallest normalized margin of each network over some images.
+def least_margin(points, x, y, count):
+    """Return the smallest normalized margin of each network over the first `count` images.
 
         min_i y_i f(x_i) / (|W| |v|),   f(x) = v . relu(W x)
 
     It is positive if and only if the network fits these images, and does not depend on the scales
     of W and v.
     """
-    first, second = network
+    # The other images are replaced by the first one, so that shapes do not depend on `count`.
+    rows = jnp.where(jnp.arange(len(y)) < count, jnp.arange(len(y)), 0)
+    first, second = as_network(points, points.shape[-1] // (x.shape[-1] + 1))
     size = jnp.sqrt(jnp.sum(first**2, axis=(-2, -1)) * jnp.sum(second**2, axis=-1))
-    return jnp.min(outputs(network, x) * y[None], axis=-1) / size
+    return jnp.min(outputs((first, second), x[rows]) * y[rows][None], axis=-1) / size
 
 
 @jax.jit
 def least_margins(points, sets, count):
     """Return the smallest margins over the first `count` images of each set."""
-
-    def one(points, x, y):
-        hidden = points.shape[-1] // (x.shape[-1] + 1)
-        return least_margin(as_network(points, hidden), *used(x, y, count))
-
-    return jax.vmap(one)(points, *sets)
-
-
-def used(x, y, count):
-    """Return the first `count` images and labels; the others are replaced by the first image."""
-    rows = jnp.where(jnp.arange(len(y)) < count, jnp.arange(len(y)), 0)
-    return x[rows], y[rows]
+    return jax.vmap(least_margin, (0, 0, 0, None))(points, *sets, count)
 
 
 @partial(jax.jit, static_argnames="steps")
@@ -115,11 +106,8 @@ def restrict_networks(key, points, step_sizes, sets, count, thresholds, *, steps
     """
 
     def one(key, points, step_size, x, y, threshold):
-        x, y = used(x, y, count)
-        hidden = points.shape[-1] // (x.shape[-1] + 1)
-
         def is_inside(points):
-            return least_margin(as_network(points, hidden), x, y) > threshold
+            return least_margin(points, x, y, count) > threshold
 
         return restrict(key, points, step_size, is_inside, steps)
 
@@ -157,7 +145,7 @@ def sampled(config: Config, sets, everything, unseen) -> xr.Dataset:
 
     The population is restricted to networks that fit two more images of their set at a time.
     """
-    key = jax.random.fold_in(jax.random.key(config.key), config.blocks)
+    key = jax.random.fold_in(jax.random.key(0), config.blocks)
     key_prior, key = jax.random.split(key)
     parameters = config.hidden * (sets[0].shape[-1] + 1)
     points = jax.random.normal(key_prior, (config.sets, config.members, parameters))
@@ -188,9 +176,10 @@ def compared(config, key, population: Population, k: int, sets, everything, unse
     """
     hidden = config.hidden
     key_train, key_return, key_margin = jax.random.split(key, 3)
-    first, rate, count = tuple(one[:, :k] for one in sets), config.learning_rate, config.trained
-    trained = train(key_train, first, rate, count=count, hidden=hidden, steps=config.steps)
-    ends, step_sizes, moves = as_points(trained.end), population.step_size, config.return_moves
+    first = tuple(one[:, :k] for one in sets)
+    options: dict = {"count": config.trained, "hidden": hidden, "steps": config.steps}
+    first_fit, end, fitted = train(key_train, first, config.learning_rate, **options)
+    ends, step_sizes, moves = as_points(end), population.step_size, config.return_moves
     returned = restrict_networks(key_return, ends, step_sizes, sets, k, 0.0, steps=moves)
 
     def margins(network):
@@ -199,14 +188,13 @@ def compared(config, key, population: Population, k: int, sets, everything, unse
     def right(network):
         return np.asarray(accuracy(network, everything, unseen), float)
 
-    fitted, members = np.asarray(trained.fitted), as_network(population.points, hidden)
-
     def if_fitted(values):
         return np.where(fitted, values, np.nan)
 
+    members = as_network(population.points, hidden)
     accuracy_of_members, margin_of_members = right(members), margins(members)
-    margin_at_fit, at_end = margins(trained.first_fit), right(trained.end)
-    margin_at_end = if_fitted(margins(trained.end))
+    margin_at_fit, at_end = margins(first_fit), right(end)
+    margin_at_end = if_fitted(margins(end))
     matched = nearest(margin_of_members, accuracy_of_members, margin_at_fit)
     is_nonempty, is_returned = (np.asarray(one.share) > 0 for one in (population, returned))
     accuracy_returned = right(as_network(returned.points, hidden)).mean(axis=1)
@@ -218,23 +206,19 @@ def compared(config, key, population: Population, k: int, sets, everything, unse
         wide["sampled"] = np.where(np.isfinite(wide["log_share"]), accuracy_widened, np.nan)
         between = (margin_at_end >= low[:, None]) & (margin_at_end <= high[:, None])
         wide["trained"] = np.nanmean(np.where(between, at_end, np.nan), axis=1)
-    of_sets = {
-        "sampled": np.where(is_nonempty, accuracy_of_members.mean(axis=1), np.nan),
-        "returned": np.where(is_returned, accuracy_returned, np.nan),
-        **{f"wide_{name}": values for name, values in wide.items()},
-    }
-    of_descents = {
-        "fitted": fitted,
-        "trained": if_fitted(right(trained.first_fit)),
-        "trained_on": if_fitted(at_end),
-        "trained_all": at_end,
-        "matched": if_fitted(matched),
-        "margin_at_end": margin_at_end,
-    }
     return xr.Dataset(
-        {name: ("set", values) for name, values in of_sets.items()}
-        | {name: (("set", "descent"), values) for name, values in of_descents.items()}
-        | {"margin": (("set", "member"), margin_of_members)}
+        {
+            "sampled": ("set", np.where(is_nonempty, accuracy_of_members.mean(axis=1), np.nan)),
+            "returned": ("set", np.where(is_returned, accuracy_returned, np.nan)),
+            **{f"wide_{name}": ("set", values) for name, values in wide.items()},
+            "fitted": (("set", "descent"), np.asarray(fitted)),
+            "trained": (("set", "descent"), if_fitted(right(first_fit))),
+            "trained_on": (("set", "descent"), if_fitted(at_end)),
+            "trained_all": (("set", "descent"), at_end),
+            "matched": (("set", "descent"), if_fitted(matched)),
+            "margin_at_end": (("set", "descent"), margin_at_end),
+            "margin": (("set", "member"), margin_of_members),
+        }
     )
 
 

@@ -2,12 +2,10 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool
 
 SHOWN = 2  # maximum number of accepted guesses tested per set, k and block of guesses
 
@@ -35,7 +33,6 @@ class Config:
     trained: int = 32  # number of descents for each set and each k
     learning_rate: float = 0.3  # rate of descent on the mean of log(1 + exp(-label * output))
     steps: int = 1000  # number of steps of each descent, which continues after all images fit
-    key: int = 0  # seed of all random draws
 
 
 def as_network(points, hidden: int):
@@ -125,7 +122,7 @@ def guess(config: Config, sets, everything, unseen):
     accepted = np.zeros((config.sets, config.guessed // 2), int)
     total, counts = np.zeros(accepted.shape), np.zeros(accepted.shape, int)
     for number in range(config.blocks):
-        key = jax.random.fold_in(jax.random.key(config.key), number)
+        key = jax.random.fold_in(jax.random.key(0), number)
         count, right = block(
             key, sets, everything, unseen, count=config.guesses, hidden=config.hidden
         )
@@ -137,24 +134,15 @@ def guess(config: Config, sets, everything, unseen):
         return accepted, total / counts, counts
 
 
-class Trained(NamedTuple):
-    """Descents on each set of images; leading axes index the sets and the descents.
-
-    Args:
-        first_fit: networks at the first step at which they fit all images; the starting points of
-            descents that never fit them.
-        end: networks after the last step.
-        fitted: whether a descent has fitted all images at some step.
-    """
-
-    first_fit: tuple[Array, Array]
-    end: tuple[Array, Array]
-    fitted: Bool[Array, "sets descents"]
-
-
 @partial(jax.jit, static_argnames=("count", "hidden", "steps"))
-def train(key, sets, rate, *, count, hidden, steps) -> Trained:
-    """Return `count` descents on each set, at the first fit and at the end."""
+def train(key, sets, rate, *, count, hidden, steps):
+    """Return `count` descents on each set.
+
+    Returns:
+        Networks at the first step at which they fit all images (the starting points of descents
+        that never fit them), networks after the last step, and whether a descent has fitted all
+        images at some step. Leading axes index the sets and the descents.
+    """
 
     def cost(network, x, y):
         margin = outputs(jax.tree.map(lambda a: a[None], network), x)[0] * y
@@ -172,7 +160,7 @@ def train(key, sets, rate, *, count, hidden, steps) -> Trained:
 
         first = (network, network, jnp.zeros((), bool))
         (network, first_fit, done), _ = jax.lax.scan(advance, first, None, length=steps)
-        return Trained(first_fit, network, done)
+        return first_fit, network, done
 
     def train_on_set(key, x, y):
         starts = drawn(key, count, x.shape[-1], hidden)

@@ -6,9 +6,8 @@
 
 Expected: G has 10 outliers with the quadratic cost and 9 with cross entropy (which is invariant to
 a common shift of all logits), from every start, before training and after 1, 3 and 10 epochs; for
-H, this holds only after 1 epoch. All counts are in one table (`counts` in summary.json). The
-claim of one outlier per class is refuted if there is a clear gap and the median number over starts
-is not 9 or 10.
+H, this holds only after 1 epoch. The claim of one outlier per class is refuted if there is a clear
+gap and the median number over starts is not 9 or 10.
 """
 
 from dataclasses import dataclass
@@ -24,13 +23,13 @@ import xarray as xr
 import gdjax as gd
 from experiments.shared import command
 from experiments.shared.runs import with_snapshots
-from experiments.shared.trees import datasets
 from gdjax import curvature
 from gdjax.curvature.eigenpairs import EigenpairsStatus
 from gdjax.plots import spectrum as plots
 from gdjax.statistics import median
 
 NAMES = {"quadratic": "quadratic cost", "cross_entropy": "cross entropy"}
+LEARNING_RATES = {"quadratic": 1.0, "cross_entropy": 0.3}
 MATRICES = ("hessian", "gauss_newton")
 
 
@@ -39,28 +38,31 @@ class Config:
     """Points at which the spectrum is computed, and the accuracy of its computation."""
 
     data: str = "mnist5k"  # name of the data set
-    costs: tuple[str, ...] = ("quadratic", "cross_entropy")  # names of the costs
-    learning_rates: tuple[float, ...] = (1.0, 0.3)  # learning rate for each cost
     batch_size: int = 32  # number of images per step
     epochs: tuple[int, ...] = (0, 1, 3, 10, 30)  # epochs after which spectra are computed, from 0
     seeds: int = 6  # number of starting points for each cost
     largest: int = 30  # number of largest eigenvalues that are computed, of H and of G
     smallest: int = 3  # number of smallest eigenvalues that are computed, of H only
     gap_within: int = 20  # maximum number of eigenvalues above the widest gap
-    shown: tuple[int, ...] = (0, 3, 30)  # epochs of density and trace, for the first cost and start
+    shown: tuple[int, ...] = (0, 3, 30)  # epochs of density and trace, of the first quadratic run
     probes: int = 8  # number of random vectors for each density; a trace uses six times as many
     depth: int = 64  # number of Hessian-vector products per random vector of a density
     samples: int | None = 2000  # number of training images, from the start of the set; None: all
 
 
-def measured(config: Config, cost: str, learning_rate: float) -> xr.Dataset:
+def stacked(results: list):
+    """Return one result with the arrays of several results, stacked along a leading axis."""
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *results)
+
+
+def measured(config: Config, cost: str) -> xr.Dataset:
     """Return the extreme eigenvalues of H and G for one cost, by start and epoch.
 
-    For the first cost of the config, the result of `spread` is included.
+    For the quadratic cost, the result of `spread` is included.
     """
     problem = gd.problems.digits(config.data, loss=cost, samples=config.samples)
     epoch = gd.descent.steps_for(1, problem.samples, config.batch_size)
-    steps, rule, at = max(config.epochs) * epoch, optax.sgd(learning_rate), list(config.epochs)
+    steps, rule, at = max(config.epochs) * epoch, optax.sgd(LEARNING_RATES[cost]), [*config.epochs]
     runs = [
         with_snapshots(problem, rule, steps, epoch, batch_size=config.batch_size, seed=seed)
         for seed in range(config.seeds)
@@ -76,43 +78,33 @@ def measured(config: Config, cost: str, learning_rate: float) -> xr.Dataset:
         return top(curvature.GaussNewtonOperator(problem, params), key=key)
 
     dims, status = ("seed", "epoch"), []
+    accuracies = [np.asarray(run.metrics["test_accuracy"], float)[at] for run in runs]
     columns: dict = {
         "cost": (dims, [np.asarray(run.cost, float)[at] for run in runs]),
-        "test_accuracy": (
-            dims,
-            [np.asarray(run.metrics["test_accuracy"], float)[at] for run in runs],
-        ),
+        "test_accuracy": (dims, accuracies),
     }
     programs = jax.jit(partial(top, smallest=config.smallest)), jax.jit(gauss_newton)
     for matrix, program in zip(MATRICES, programs, strict=True):
-        pairs = [
-            [program(problem, w, key=key)._replace(vectors=None) for w in row]
+        rows = [
+            stacked([program(problem, w, key=key)._replace(vectors=None) for w in row])
             for row, key in zip(points, keys, strict=True)
         ]
-        values, residuals, codes = (
-            np.array([[np.asarray(getattr(one, name)) for one in row] for row in pairs])
-            for name in ("values", "residuals", "status")
-        )
-        status.append(codes)
-        columns[matrix] = (*dims, "rank"), values[..., : config.largest]
-        columns[f"{matrix}_residual"] = (*dims, "rank"), residuals[..., : config.largest]
+        pairs = stacked(rows)
+        status.append(pairs.status)
+        columns[matrix] = (*dims, "rank"), pairs.values[..., : config.largest]
+        columns[f"{matrix}_residual"] = (*dims, "rank"), pairs.residuals[..., : config.largest]
         if matrix == "hessian":
-            columns["smallest"] = (*dims, "low"), values[..., config.largest :]
-            columns["smallest_residual"] = (*dims, "low"), residuals[..., config.largest :]
-    records = xr.Dataset(
-        columns | {"status": (("matrix", *dims), status)},
-        {
-            "seed": np.arange(config.seeds),
-            "epoch": np.array(config.epochs),
-            "rank": np.arange(1, config.largest + 1),
-        },
-        {
-            "learning_rate": learning_rate,
-            "gap_within": config.gap_within,
-            "parameters": problem.network.parameter_count,
-        },
-    )
-    if cost != config.costs[0]:
+            columns["smallest"] = (*dims, "low"), pairs.values[..., config.largest :]
+            columns["smallest_residual"] = (*dims, "low"), pairs.residuals[..., config.largest :]
+    coordinates = {
+        "seed": np.arange(config.seeds),
+        "epoch": np.array(config.epochs),
+        "rank": np.arange(1, config.largest + 1),
+    }
+    attributes = {"gap_within": config.gap_within, "parameters": problem.network.parameter_count}
+    columns["status"] = ("matrix", *dims), status
+    records = xr.Dataset(columns, coordinates, attributes)
+    if cost != "quadratic":
         return records
     return records.merge(spread(config, problem, [points[0][at.index(n)] for n in config.shown]))
 
@@ -122,22 +114,18 @@ def spread(config: Config, problem: gd.Problem, points: list) -> xr.Dataset:
     trace = jax.jit(partial(curvature.hessian_trace, probes=6 * config.probes))
     density = jax.jit(partial(curvature.spectral_density, probes=config.probes, depth=config.depth))
     key_trace, key_density = jax.random.split(jax.random.key(1))
-    traces = [trace(problem, w, key=key_trace) for w in points]
-    densities = [density(problem, w, key=key_density) for w in points]
-    columns = {
-        "trace": (traces, "value", ()),
-        "trace_error": (traces, "error", ()),
-        "at": (densities, "at", ("point",)),
-        "density": (densities, "value", ("point",)),
-        "density_error": (densities, "error", ("point",)),
-        "node": (densities, "nodes", ("probe", "depth")),
-        "weight": (densities, "weights", ("probe", "depth")),
-        "bandwidth": (densities, "bandwidth", ()),
-    }
+    traces = stacked([trace(problem, w, key=key_trace) for w in points])
+    densities = stacked([density(problem, w, key=key_density) for w in points])
     return xr.Dataset(
         {
-            name: (("shown", *dims), np.array([getattr(one, field) for one in rows]))
-            for name, (rows, field, dims) in columns.items()
+            "trace": ("shown", traces.value),
+            "trace_error": ("shown", traces.error),
+            "at": (("shown", "point"), densities.at),
+            "density": (("shown", "point"), densities.value),
+            "density_error": (("shown", "point"), densities.error),
+            "node": (("shown", "probe", "depth"), densities.nodes),
+            "weight": (("shown", "probe", "depth"), densities.weights),
+            "bandwidth": ("shown", densities.bandwidth),
         },
         {"shown": np.array(config.shown)},
     )
@@ -145,13 +133,12 @@ def spread(config: Config, problem: gd.Problem, points: list) -> xr.Dataset:
 
 def run(config: Config) -> xr.DataTree:
     """Return a tree with a branch for each cost."""
-    costs = zip(config.costs, config.learning_rates, strict=True)
-    return xr.DataTree.from_dict({cost: measured(config, cost, rate) for cost, rate in costs})
+    return xr.DataTree.from_dict({cost: measured(config, cost) for cost in LEARNING_RATES})
 
 
-def branches(tree) -> dict[str, xr.Dataset]:
-    """Return the Dataset of each cost, starting with the one with spectral densities."""
-    return dict(sorted(datasets(tree).items(), key=lambda item: "density" not in item[1]))
+def branches(tree: xr.DataTree) -> dict[str, xr.Dataset]:
+    """Return the Dataset of each cost, in the order of `NAMES`."""
+    return {cost: tree[cost].to_dataset() for cost in NAMES}
 
 
 def widest_gap(values: np.ndarray, within: int) -> tuple[np.ndarray, np.ndarray]:
@@ -181,46 +168,42 @@ def digits(values) -> list[float]:
     return [float(f"{value:.4g}") for value in np.asarray(values)]
 
 
-def numbers(tree) -> dict:
-    """Return outlier counts at all epochs, and spectral estimates at some epochs.
-
-    The entry `counts` has one row for each cost, epoch and matrix.
-    """
-    summary: dict = {"counts": []}
+def numbers(tree: xr.DataTree) -> dict:
+    """Return numbers of outliers by cost, epoch and matrix, and spectral estimates."""
+    costs: dict = {}
     for cost, records in branches(tree).items():
-        converged = records.status == EigenpairsStatus.CONVERGED
-        summary[f"{cost}_all_converged"] = bool(converged.all())
         residuals = [
             (records[f"{matrix}_residual"].max("rank") / records[matrix].isel(rank=0)).max()
             for matrix in MATRICES
         ]
-        summary[f"{cost}_largest_residual"] = float(max(residuals))
+        epochs: dict = {}
         for epoch in records.epoch.values:
-            at = records.sel(epoch=epoch)
-            summary[f"{cost}_{epoch}"] = {
-                "test_accuracy_median": digits(median(at.test_accuracy.values)[:3]),
-                "smallest_over_largest": digits(at.smallest.isel(low=-1) / at.hessian.isel(rank=0)),
-            }
+            at, matrices = records.sel(epoch=epoch), {}
             for matrix in MATRICES:
                 above, ratio = widest_gap(at[matrix].values, records.attrs["gap_within"])
-                summary["counts"].append(
-                    {
-                        "cost": cost,
-                        "epoch": int(epoch),
-                        "matrix": matrix,
-                        "above_gap": above.tolist(),
-                        "above_gap_median": digits(median(above)[:3]),
-                        "gap": digits(ratio),
-                    }
-                )
-    records = next(iter(branches(tree).values()))
+                matrices[matrix] = {
+                    "above_gap": above,
+                    "above_gap_median": digits(median(above)[:3]),
+                    "gap": digits(ratio),
+                }
+            epochs[str(epoch)] = {
+                "test_accuracy_median": digits(median(at.test_accuracy.values)[:3]),
+                "smallest_over_largest": digits(at.smallest.isel(low=-1) / at.hessian.isel(rank=0)),
+                "matrix": matrices,
+            }
+        costs[cost] = {
+            "all_converged": bool((records.status == EigenpairsStatus.CONVERGED).all()),
+            "largest_residual": float(max(residuals)),
+            "epoch": epochs,
+        }
+    records = branches(tree)["quadratic"]
     names = ("trace", "trace_standard_error", "negative_sum", "negative_sum_error")
     for epoch in records.shown.values:
         at = records.sel(shown=epoch)
         total = negative_sum(at.node.values, at.weight.values, records.attrs["parameters"])
         values = digits([at.trace, at.trace_error, *total])
-        summary[f"spread_{epoch}"] = dict(zip(names, values, strict=True))
-    return summary
+        costs["quadratic"]["epoch"][str(epoch)] |= dict(zip(names, values, strict=True))
+    return {"cost": costs}
 
 
 def after(epoch: int) -> str:
@@ -228,10 +211,10 @@ def after(epoch: int) -> str:
     return "before training" if epoch == 0 else f"after {epoch} epoch{'' if epoch == 1 else 's'}"
 
 
-def plot(tree) -> dict:
+def plot(tree: xr.DataTree) -> dict:
     """Draw spectral densities with extreme eigenvalues, and eigenvalues by rank."""
     by_cost = branches(tree)
-    records = next(iter(by_cost.values()))
+    records = by_cost["quadratic"]
     top, size = slice(records.attrs["gap_within"]), records.attrs["parameters"]
     magnitude = np.abs(records.node)
     is_small = magnitude < magnitude.max(("probe", "depth")) / 100

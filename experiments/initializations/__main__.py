@@ -59,21 +59,13 @@ def slope_of_layer(network: gd.problems.Network, layer: int):
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return accuracies before and after training, at the best and at extreme scales."""
-    before = dataset.test_accuracy.isel(step=0)
-    cost = dataset.cost.isel(step=0)
-    summary: dict = {
-        "accuracy_before_mean": float(before.mean()),
-        "accuracy_before_most": float(before.max()),
-        "cost_before_smallest": float(cost.isel(init_scale=0).mean()),
-        "cost_before_largest": float(cost.isel(init_scale=-1).mean()),
-    }
+    initializers = {}
     for name, runs in by_initializer(dataset).items():
-        scale = runs.init_scale.values
+        scale, accuracy = runs.init_scale.values, runs.accuracy_after.values
         best = int(np.argmin(quantiles(runs.cost_after.values)[1]))
-        accuracy = runs.accuracy_after.values
         after = quantiles(accuracy)[1]
         good = scale[after >= after[best] - 0.03]
-        entries = {
+        initializers[name] = {
             "accuracy_at_best": median(accuracy[best])[:3],
             "within_3_points_from": good.min(),
             "within_3_points_to": good.max(),
@@ -81,11 +73,14 @@ def numbers(dataset: xr.Dataset) -> dict:
             "accuracy_at_smallest": median(accuracy[0])[:3],
             "slope_at_largest": median(runs.slope.values[-1])[:3],
         }
-        summary |= {f"{name}_{key}": value for key, value in entries.items()}
-    return summary
-
-
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+    before = dataset.isel(step=0)
+    return {
+        "accuracy_before_mean": float(before.test_accuracy.mean()),
+        "accuracy_before_most": float(before.test_accuracy.max()),
+        "cost_before_smallest": float(before.cost.isel(init_scale=0).mean()),
+        "cost_before_largest": float(before.cost.isel(init_scale=-1).mean()),
+        "initializer": initializers,
+    }
 
 
 def by_initializer(dataset: xr.Dataset) -> dict[str, xr.Dataset]:
@@ -122,19 +117,16 @@ def plot(dataset: xr.Dataset) -> dict:
     epochs = float(dataset.epoch[-1])
     figure = Figure(figsize=(12, 8.5))
     (after, fast), (before, slope) = figure.subplots(2, 2, sharex=True)
+    panels = {"accuracy_after": after, "epochs": fast, "cost_before": before, "slope": slope}
     never = 1.15 * epochs
     for number, (name, runs) in enumerate(by_initializer(dataset).items()):
         middle = {key: quantiles(values.values, (0.5,))[0] for key, values in runs.items()}
-        scale = runs.init_scale.values
-        label, marker = name.replace("_", "-"), MARKERS[number % len(MARKERS)]
-        look: dict = {"color": CYCLE[number % len(CYCLE)], "marker": marker, "label": label}
-        after.plot(scale, middle["accuracy_after"], **look)
-        dotted = look | {"marker": "", "linestyle": ":", "label": None}
-        after.plot(scale, middle["accuracy_before"], **dotted)
-        finite = np.isfinite(middle["epochs"])
-        fast.plot(scale, np.where(finite, middle["epochs"], never), **look)
-        before.plot(scale, middle["cost_before"], **look)
-        slope.plot(scale, middle["slope"], **look)
+        middle["epochs"] = np.minimum(middle["epochs"], never)
+        scale, color = runs.init_scale.values, CYCLE[number % len(CYCLE)]
+        look: dict = {"marker": "os^DvPX"[number % 7], "label": name.replace("_", "-")}
+        for key, axes in panels.items():
+            axes.plot(scale, middle[key], color=color, **look)
+        after.plot(scale, middle["accuracy_before"], ":", color=color)
     after.set(title="After training", ylabel="test accuracy\n(dotted: before training)")
     after.yaxis.set_major_formatter(PercentFormatter(1.0))
     after.set_ylim(0, 1)

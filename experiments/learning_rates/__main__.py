@@ -21,11 +21,11 @@ from matplotlib.ticker import LogLocator
 import gdjax as gd
 from experiments.shared import command
 from gdjax import statistics
-from gdjax.descent import OUTCOMES
+from gdjax.descent import OUTCOMES, Outcome
 from gdjax.plots import sweeps as plots
 from gdjax.plots.style import BLACK, BLUE, VERMILLION, Figure, label_log_axis
 
-INITIALIZERS = {"relu": "he"}  # other activations use the fan-in initializer
+INITIALIZERS = {"sigmoid": "fan_in", "relu": "he"}  # activation and initializer of each network
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,6 @@ class Config:
     """Networks, learning rates and starting points."""
 
     data: str = "mnist5k"  # name of the data set
-    activations: tuple[str, ...] = ("sigmoid", "relu")  # activation functions to compare
     lowest: float = 0.0003  # smallest learning rate
     highest: float = 300.0  # largest learning rate
     rates: int = 13  # number of learning rates, geometrically spaced
@@ -69,8 +68,7 @@ def borders(rates: np.ndarray, trains: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 def numbers(dataset: xr.Dataset) -> dict:
     """Return the best rate by training cost, its accuracy, and counts of outcomes."""
-    summary: dict = {}
-    rates = dataset.learning_rate.values
+    activations: dict = {}
     for name in dataset.activation.values:
         runs = dataset.sel(activation=name)
         half, low, high = statistics.medians(runs.test_accuracy.values[..., -1])
@@ -78,8 +76,8 @@ def numbers(dataset: xr.Dataset) -> dict:
         trains = runs.trains.values.astype(bool)
         failure, last = borders(runs.fine_rate.values, trains)
         alternate = int(np.sum(alternates(trains)))
-        entries = {
-            "best_rate": rates[best],
+        activations[name] = {
+            "best_rate": runs.learning_rate.values[best],
             "accuracy_at_best": half[best],
             "accuracy_at_best_interval": [low[best], high[best]],
             "fine_rates": runs.fine_rate.values[[0, -1]],
@@ -90,28 +88,25 @@ def numbers(dataset: xr.Dataset) -> dict:
             "last_over_first_failure_most": np.nanmax(last / failure),
             "starts_that_alternate": alternate,
             "share_that_alternates": statistics.share(alternate, trains.shape[1])[:3],
+            "runs_stalled": np.sum(runs.outcome.values == Outcome.STALLED),
+            "runs_diverged": np.sum(runs.outcome.values == Outcome.DIVERGED),
         }
-        for outcome in ("stalled", "diverged"):
-            entries[f"runs_{outcome}"] = np.sum(runs.outcome.values == OUTCOMES.index(outcome))
-        summary |= {f"{name}_{key}": value for key, value in entries.items()}
-    return summary
+    return {"activation": activations}
 
 
 def trained_sets(dataset: xr.Dataset) -> Figure:
     """Draw the learning rates at which training succeeds, with one panel per network."""
     names = dataset.activation.values
     figure = Figure(figsize=(6.5 * len(names), 5.0))
-    panels = figure.subplots(1, len(names), squeeze=False)[0]
+    panels = figure.subplots(1, len(names))
     for axes, name in zip(panels, names, strict=True):
         runs = dataset.sel(activation=name)
         rates, trains = runs.fine_rate.values, runs.trains.values.astype(bool)
         seeds = np.arange(trains.shape[1])
         x, y = np.meshgrid(rates, seeds, indexing="ij")
-        for side, marker, color, label in (
-            (trains, "o", BLUE, "trains"),
-            (~trains, "x", VERMILLION, "does not train"),
-        ):
-            axes.plot(x[side], y[side], marker, color=color, label=label, markersize=4)
+        fails = ~trains
+        axes.plot(x[trains], y[trains], "o", color=BLUE, label="trains", markersize=4)
+        axes.plot(x[fails], y[fails], "x", color=VERMILLION, label="does not train", markersize=4)
         alternate = np.sum(alternates(trains))
         axes.set_title(f"{name}: alternating outcomes for {alternate} of {len(seeds)} starts")
         best = runs.learning_rate.values[best_index(runs)]
@@ -129,30 +124,31 @@ def trained_sets(dataset: xr.Dataset) -> Figure:
 
 def run(config: Config) -> xr.Dataset:
     """Return the runs of all networks on both grids, with a dimension `activation`."""
-    parts = []
-    for name, ends in zip(config.activations, config.fine, strict=True):
-        print(f"{name} ...", flush=True)
-        start = INITIALIZERS.get(name, "fan_in")
-        problem = gd.problems.digits(config.data, activation=name, initializer=start)
+    coarse, parts = np.geomspace(config.lowest, config.highest, config.rates), []
+    for (name, initializer), ends in zip(INITIALIZERS.items(), config.fine, strict=True):
+        problem = gd.problems.digits(config.data, activation=name, initializer=initializer)
         epoch = gd.descent.steps_for(1, problem.samples, config.batch_size)
-        fine = np.geomspace(*ends, config.fine_rates)
-
-        def trained(rates, every, problem=problem, steps=config.epochs * epoch):
-            axes = gd.axes(learning_rate=rates, seed=range(config.seeds))
-            return gd.sweep(problem, axes, steps, batch_size=config.batch_size, record_every=every)
-
-        runs = trained(np.geomspace(config.lowest, config.highest, config.rates), epoch)
-        fine_costs = trained(fine, config.epochs * epoch).cost.values[..., -1]
+        steps, fine = config.epochs * epoch, np.geomspace(*ends, config.fine_rates)
+        runs, fine_runs = (
+            gd.sweep(
+                problem,
+                gd.axes(learning_rate=rates, seed=range(config.seeds)),
+                steps,
+                batch_size=config.batch_size,
+                record_every=every,
+            )
+            for rates, every in ((coarse, epoch), (fine, steps))
+        )
         parts.append(
             runs[["cost", "test_accuracy", "outcome", "diverged_at"]].assign(
                 baseline=problem.baseline,
                 fine_rate=("fine", fine),
-                trains=(("fine", "seed"), fine_costs < problem.baseline),
+                trains=(("fine", "seed"), fine_runs.cost.values[..., -1] < problem.baseline),
             )
         )
     joined = xr.concat(parts, "activation", combine_attrs="drop")
     epochs = joined.step.values / epoch
-    return joined.assign_coords(activation=list(config.activations), epoch=("step", epochs))
+    return joined.assign_coords(activation=list(INITIALIZERS), epoch=("step", epochs))
 
 
 def plot(dataset: xr.Dataset) -> dict:

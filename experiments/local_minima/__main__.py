@@ -27,7 +27,7 @@ import gdjax as gd
 from experiments.shared import command
 from experiments.shared.regressions import xor
 from experiments.shared.runs import ends_of
-from experiments.shared.trees import datasets, tree_of
+from experiments.shared.trees import datasets
 from gdjax.minima import count_kinds, count_minima
 from gdjax.plots import minima
 from gdjax.plots.barriers import barrier_matrix
@@ -59,7 +59,7 @@ def census(problem: gd.Problem, steps: int, rule: Callable, seeds: int) -> xr.Da
 
 
 def run(config: Config) -> xr.DataTree:
-    """Return a tree with a census for each case; underscores replace spaces in names."""
+    """Return a tree with a census for each case."""
     plain = partial(optax.sgd, learning_rate=2.0)
     heavy = partial(optax.sgd, learning_rate=3.0, momentum=0.9)
     cases = {}
@@ -69,29 +69,21 @@ def run(config: Config) -> xr.DataTree:
     digits = gd.problems.few_digits(
         config.data, samples=config.images, widths=config.widths, decay=config.decay
     )
-    name = "-".join(map(str, (784, *config.widths, 10)))
-    cases[f"digits {name}"] = census(digits, config.steps, heavy, config.seeds)
-    results = {
-        name.replace(" ", "_"): case.assign_attrs(title=name) for name, case in cases.items()
-    }
-    return tree_of(results, seeds=config.seeds)
-
-
-def by_case(tree: xr.DataTree) -> dict[str, xr.Dataset]:
-    """Return each census by its title, sorted by title."""
-    cases = {one.attrs["title"]: one for one in datasets(tree).values()}
-    return dict(sorted(cases.items()))
+    name = "digits " + "-".join(map(str, (784, *config.widths, 10)))
+    cases[name] = census(digits, config.steps, heavy, config.seeds)
+    return xr.DataTree.from_dict(cases)
 
 
 def summary_of(census: xr.Dataset) -> dict[str, Any]:
     """Return counts of end points, and costs, barriers and accuracies of minima."""
     num_minima = census.sizes["minimum"]
     summary: dict[str, Any] = {
-        f"runs_{kind.replace(' ', '_')}": count for kind, count in count_kinds(census).items()
+        "runs": {kind.replace(" ", "_"): count for kind, count in count_kinds(census).items()},
+        "minima": num_minima,
+        "manifolds_at_most": census.sizes["manifold"],
     }
-    summary |= {"minima": num_minima, "manifolds_at_most": census.sizes["manifold"]}
-    if "unseen_mass" in census:
-        for name in ("unseen_mass_high", "unseen_number_low"):
+    for name in ("unseen_mass_high", "unseen_number_low"):
+        if name in census:
             value = float(census[name])
             summary[name] = None if np.isnan(value) else value
     if num_minima:
@@ -117,17 +109,13 @@ def summary_of(census: xr.Dataset) -> dict[str, Any]:
     for kind in ("barrier", "matched_barrier"):
         if kind in census and census[kind].notnull().any():
             pairs = census[kind].values[np.triu_indices(len(census[kind]), 1)]
-            summary |= {f"{kind}_least": pairs.min(), f"{kind}_median": np.median(pairs)}
+            summary[kind] = {"least": pairs.min(), "median": np.median(pairs)}
     return summary
 
 
 def numbers(tree: xr.DataTree) -> dict:
     """Return the summary of each census."""
-    return {
-        f"{case}: {name}": value
-        for case, census in by_case(tree).items()
-        for name, value in summary_of(census).items()
-    }
+    return {"case": {name: summary_of(census) for name, census in datasets(tree).items()}}
 
 
 def counts_by_tolerance(cases: Mapping[str, xr.Dataset]) -> Figure:
@@ -176,18 +164,13 @@ def accuracies(name: str, census: xr.Dataset) -> Figure:
 
 def plot(tree: xr.DataTree) -> dict:
     """Draw frequencies, counts by tolerance, and maps and barriers of the digit network."""
-    cases = by_case(tree)
+    cases = datasets(tree)
     figures = {"tolerances": counts_by_tolerance(cases)}
     for name, census in cases.items():
         file, count, runs = name.replace(" ", "_"), census.sizes["minimum"], census.sizes["run"]
-        if 1 < count <= 30 and "decay" in name:
-            figures[f"frequencies_{file.replace(',', '')}"] = minima.frequencies(
-                census, title=f"{name}: {count} minima of {runs} runs"
-            ).figure
         if count > 1 and "test_accuracy" in census:
-            figures[f"map_{file}"] = minima.embedding(
-                census, title=f"{name}: minima of {runs} runs"
-            ).figure
+            title = f"{name}: minima of {runs} runs"
+            figures[f"map_{file}"] = minima.embedding(census, title=title).figure
             barriers, matched = census.barrier.values, census.matched_barrier.values
             figures[f"barriers_{file}"] = barrier_matrix(
                 {"straight": barriers, "after matching": matched},
@@ -195,6 +178,10 @@ def plot(tree: xr.DataTree) -> dict:
                 title=f"{name}: barriers between pairs of minima",
             )
             figures["worth"] = accuracies(name, census)
+        elif count > 1:
+            title = f"{name}: {count} minima of {runs} runs"
+            file = f"frequencies_{file.replace(',', '')}"
+            figures[file] = minima.frequencies(census, title=title).figure
     return figures
 
 

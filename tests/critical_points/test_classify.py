@@ -41,7 +41,6 @@ def at_points(function, points):
     return jax.tree.map(np.asarray, program(jnp.array(points, float)))
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("name", ["himmelblau", "ackley"])
 def test_critical_points_of_test_functions_are_classified(name):
     """Ackley's lowest point is the tip of a cone, where no derivative exists."""
@@ -59,7 +58,6 @@ def test_critical_points_of_test_functions_are_classified(name):
     assert np.all(result.nullity[~tip] == 0)
 
 
-@pytest.mark.long
 def test_float32_points_count_as_stationary_within_rounding():
     """The gradient at rounded coordinates is nonzero, and may exceed the tolerance."""
     function = FUNCTIONS["himmelblau"]
@@ -77,7 +75,6 @@ def cubic_valley(w):
     return w[0] ** 2 + w[1] ** 3
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("height", [1e-3, 1e-6])
 def test_a_small_gradient_and_positive_eigenvalues_do_not_imply_a_minimum(height):
     """x^2 + y^3 has no minimum, and its Kantorovich number is 1/2 if x = 0, y > 0."""
@@ -90,7 +87,6 @@ def test_a_small_gradient_and_positive_eigenvalues_do_not_imply_a_minimum(height
     assert "polish" in result.advice
 
 
-@pytest.mark.long
 def test_the_distance_to_a_nearby_minimum_is_bounded():
     """The minimum of x^2 + y^2 + y^3 at 0 is at distance 1e-6 from (0, 1e-6)."""
     with jax.enable_x64(True):
@@ -99,14 +95,12 @@ def test_the_distance_to_a_nearby_minimum_is_bounded():
     assert 1e-6 <= float(result.distance) * (1 + 1e-6) <= 1.1e-6
 
 
-@pytest.mark.long
 def test_a_saddle_with_a_small_linear_term_is_undecided():
     with jax.enable_x64(True):
         result = classify(lambda w: w[0] ** 2 - w[1] ** 2 + 1e-6 * w[2], jnp.zeros(3), key=KEY)
     assert kinds(result) == ["undecided"]
 
 
-@pytest.mark.long
 def test_float64_parameters_are_classified_in_float64():
     double, single = (
         classify(lambda w: w[0] ** 2 + 1e-9 * w[1] ** 2, np.zeros(2, dtype), key=KEY)
@@ -120,7 +114,6 @@ def test_float64_parameters_are_classified_in_float64():
 # -- quadratics with given spectra
 
 
-@pytest.mark.long
 def test_quadratics_with_given_spectra_are_classified_independently_of_each_other():
     """Cases include a flat direction, a nonzero gradient and non-finite values."""
     traces = []
@@ -197,7 +190,6 @@ def small_network():
     return cost, jax.jit(network.init)(KEY), data
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("is_dense", [True, False])
 def test_dead_coordinates_are_counted_and_other_eigenvalues_are_those_of_the_hessian(is_dense):
     """Above the dense limit, five pixels of a network with 2,058 parameters are always dark."""

@@ -27,7 +27,6 @@ REQUIRED = json.loads((Path(__file__).parent / "points_named_before.json").read_
 DIRECTION = np.random.default_rng(0).normal(size=3)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("n", [2, 3])
 @pytest.mark.parametrize("precision", ["float64", "float32"])
 def test_no_point_is_misclassified(n, precision):
@@ -60,7 +59,6 @@ HIDDEN = [
 ]
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("precision", ["float64", "float32"])
 def test_one_negative_eigenvalue_among_2100_is_detected(precision):
     """Above the dense limit, no saddle is classified as a minimum.
@@ -92,7 +90,6 @@ def test_one_negative_eigenvalue_among_2100_is_detected(precision):
             assert kind in allowed, (eigenvalue, offset, kind.label)
 
 
-@pytest.mark.long
 def test_a_dead_coordinate_gives_a_manifold_of_minima_within_the_probed_radius():
     result = classify(lambda w: (w[0] - 30.0) ** 2, np.array([30.0, 0.0]), key=jax.random.key(0))
     assert K(int(result.kind)) == K.MANIFOLD_OF_MINIMA
@@ -100,18 +97,13 @@ def test_a_dead_coordinate_gives_a_manifold_of_minima_within_the_probed_radius()
     np.testing.assert_allclose(result.probe_radius, 300)
 
 
-@pytest.mark.long
 def test_the_flat_length_is_the_distance_over_which_the_cost_is_constant_within_an_eighth():
     """The third and fourth derivatives along the second coordinate vanish."""
-
-    def valley(w):
-        return w[0] ** 2 + jax.nn.relu(jnp.abs(w[1]) - 0.5) ** 4
-
+    valley = lambda w: w[0] ** 2 + jax.nn.relu(jnp.abs(w[1]) - 0.5) ** 4  # noqa: E731
     result = classify(valley, np.zeros(2), key=jax.random.key(0))
     np.testing.assert_allclose(result.flat_length, 0.5, atol=0.125)
 
 
-@pytest.mark.long
 def test_the_probe_radius_for_dead_coordinates_depends_on_the_data():
     """A neuron that is active for inputs of 1e-3 at weights above 1,000 is not dead."""
 
@@ -125,7 +117,6 @@ def test_the_probe_radius_for_dead_coordinates_depends_on_the_data():
     assert K(int(result.kind)) != K.STRICT_MINIMUM
 
 
-@pytest.mark.long
 def test_a_point_with_a_small_gradient_far_from_the_minimum_is_not_stationary():
     """At (100, 0), y^2 + 1e-8 x^2 has gradient 2e-6 and its minimum at distance 100."""
 

@@ -190,22 +190,18 @@ def test_vmapped_polish_equals_separate_calls_if_one_run_has_diverged():
 # -- computation in float64, even if jax_enable_x64 is off
 
 
-def regression_of_labels():
-    """Return a regularized float32 softmax regression, and its parameters."""
+@pytest.mark.long
+def test_cross_entropy_converges_in_float64_but_not_in_float32():
+    """A regularized softmax regression has float32 data; its end point is a strict minimum."""
     rng = np.random.default_rng(0)
     x, labels = jnp.array(rng.normal(size=(40, 3)), jnp.float32), rng.integers(3, size=40)
     y = jnp.array(np.eye(3)[labels], jnp.float32)
 
     def cost(w, batch):
-        inputs, targets = batch
-        outputs = jax.nn.log_softmax(inputs @ w)
-        return -jnp.mean(jnp.sum(targets * outputs, axis=1)) + 1e-3 * jnp.sum(w**2)
+        outputs = jax.nn.log_softmax(batch[0] @ w)
+        return -jnp.mean(jnp.sum(batch[1] * outputs, axis=1)) + 1e-3 * jnp.sum(w**2)
 
-    return as_problem(cost, (x, y)), jnp.zeros((3, 3))
-
-
-def test_cross_entropy_converges_in_float64_but_not_in_float32():
-    problem, w = regression_of_labels()
+    problem, w = as_problem(cost, (x, y)), jnp.zeros((3, 3))
     single = jax.jit(partial(polish, atol=1e-10))(problem, w)
     assert single.status in (PolishStatus.LIMITED_BY_ROUNDING, PolishStatus.MAX_STEPS_REACHED)
     result = polish(problem, np.float64(w))
@@ -213,12 +209,6 @@ def test_cross_entropy_converges_in_float64_but_not_in_float32():
     assert result.status == PolishStatus.CONVERGED
     assert result.gradient_norm <= 1e-10
     assert not jax.config.read("jax_enable_x64")
-
-
-@pytest.mark.long
-def test_the_end_point_of_cross_entropy_is_a_strict_minimum():
-    problem, w = regression_of_labels()
-    result = polish(problem, np.float64(w))
     classification = classify(problem, result.params, key=jax.random.key(0))
     assert classification.kind == Kind.STRICT_MINIMUM
 

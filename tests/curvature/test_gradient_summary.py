@@ -1,8 +1,6 @@
 """Gradients, compared with hand-written backpropagation, and their summaries."""
 
-import os
 import re
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -20,9 +18,6 @@ from gdjax.curvature import (
     value_and_gradient,
 )
 from gdjax.problems import Network, as_problem, digits
-
-BESIDE = Path(__file__).parents[3] / "shared" / "tensorflow_datasets"
-PREPARED = Path(os.environ.get("TFDS_DATA_DIR", BESIDE))
 
 
 @pytest.fixture(scope="module")
@@ -109,14 +104,6 @@ def test_the_gradient_is_exactly_zero_only_for_weights_of_dark_pixels(problem, s
     assert int(result.zeros[0].weights) == 16 * dark.sum() == 2_112
     assert float(result.zero_share) == pytest.approx(2_112 / 13_002)
     np.testing.assert_array_equal(result.gradient[0].weights == 0, np.broadcast_to(dark, (16, 784)))
-
-
-@pytest.mark.skipif(not (PREPARED / "mnist").is_dir(), reason="full MNIST is not prepared here")
-def test_1072_gradient_entries_are_exactly_zero_on_full_mnist():
-    problem = digits("mnist", data_dir=str(PREPARED))
-    result = anatomy_of(problem)(jax.jit(problem.init)(jax.random.key(0)), problem.data)
-    assert problem.samples == 60_000
-    assert sum(int(z) for z in jax.tree.leaves(result.zeros)) == 1_072
 
 
 # -- summaries of arbitrary trees

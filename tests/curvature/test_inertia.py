@@ -24,6 +24,14 @@ def inertia_of(H, mask, perturbation, v):
     return inertia._replace(pseudoinverse=inertia.pseudoinverse(v), form_size=0)
 
 
+def extreme(H, mask, rounding, rtol):
+    """Return the inertia of both ends of the spectrum of a matrix H."""
+    return extreme_inertia(
+        FunctionOperator(lambda v: H @ v, mask), mask, 0.0, rounding,
+        key=jax.random.key(0), rtol=rtol, max_restarts=100,
+    )  # fmt: skip
+
+
 def test_signs_and_the_pseudoinverse_equal_those_of_the_matrix():
     _, H, mask = planted(12)
     with jax.enable_x64(True):
@@ -47,18 +55,9 @@ def test_eigenvalues_within_the_perturbation_are_indeterminate():
 
 def test_extreme_inertia_covers_only_both_ends_of_the_spectrum():
     values, H, mask = planted(60)
-    H = jnp.array(H, jnp.float32)
-    mask = jnp.array(mask, jnp.float32)
+    H, mask = (jnp.array(array, jnp.float32) for array in (H, mask))
     inertia = jax.jit(
-        lambda H: extreme_inertia(
-            FunctionOperator(lambda v: H @ v, mask),
-            mask,
-            0.0,
-            1e-7,
-            key=jax.random.key(0),
-            rtol=1e-6,
-            max_restarts=100,
-        )._replace(pseudoinverse=0, form_size=0)
+        lambda H: extreme(H, mask, 1e-7, 1e-6)._replace(pseudoinverse=0, form_size=0)
     )(H)
     np.testing.assert_allclose(np.sort(inertia.values), np.r_[values[:3], values[-3:]], atol=1e-4)
     assert bool(inertia.incomplete)  # the eigenvalues between both ends are unknown
@@ -73,11 +72,7 @@ def test_the_pseudoinverse_omits_flat_directions():
 
     @jax.jit
     def inverse(H, v):
-        inertia = extreme_inertia(
-            FunctionOperator(lambda v: H @ v, mask), jnp.asarray(mask), 0.0, 1e-16,
-            key=jax.random.key(0), rtol=1e-13, max_restarts=100,
-        )  # fmt: skip
-        return inertia.pseudoinverse(v)
+        return extreme(H, jnp.asarray(mask), 1e-16, 1e-13).pseudoinverse(v)
 
     with jax.enable_x64(True):
         for share in (0, 1e-12, 1e-11, 1e-6, 1.0):

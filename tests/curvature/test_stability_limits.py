@@ -1,4 +1,4 @@
-"""Stability thresholds, compared with published formulas and runs of optimizers."""
+"""Stability thresholds and preconditioners, compared with formulas and steps of Optax."""
 
 from functools import partial
 
@@ -7,9 +7,20 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from curved_problems import dense_reference, in_float64, regression
+from jax.flatten_util import ravel_pytree
 
-from gdjax.curvature import largest_stable_learning_rate, stability_threshold
+import gdjax as gd
+from gdjax.curvature import (
+    PreconditionedHessian,
+    extreme_eigenpairs,
+    largest_stable_learning_rate,
+    sharpness_metric,
+    stability_threshold,
+)
+from gdjax.curvature.stability_limits import preconditioner
 from gdjax.descent import non_euclidean_descent
+from gdjax.problems import as_problem
 
 # The preconditioner is constant: 1 for RMSProp, and eps for Adam, since eps far exceeds gradients.
 HELD = partial(optax.rmsprop, decay=1.0, eps=0.0, initial_scale=1.0)
@@ -95,7 +106,8 @@ def test_largest_stable_learning_rate_inverts_the_threshold(name):
     np.testing.assert_allclose(result, rates, rtol=1e-5)
 
 
-def test_without_curvature_only_weight_decay_limits_the_learning_rate():
+def test_weight_decay_limits_the_learning_rate_also_without_curvature():
+    assert float(stability_threshold(0.5, partial(optax.adamw, weight_decay=4.0))) == 0.0
     assert np.isinf(float(largest_stable_learning_rate(0.0)))
     assert float(largest_stable_learning_rate(0.0, partial(optax.adamw, weight_decay=4.0))) == 0.5
 
@@ -115,5 +127,81 @@ def test_the_threshold_in_another_norm_is_that_of_the_generalized_sharpness():
     assert float(stability_threshold(0.1, muon)) == pytest.approx(20)
 
 
-def test_the_threshold_is_zero_if_weight_decay_times_rate_is_two():
-    assert float(stability_threshold(0.5, partial(optax.adamw, weight_decay=4.0))) == 0.0
+RUNS = 16
+RULES = {
+    "Adam": optax.adam,
+    "Adam with other settings": partial(optax.adam, b1=0.5, b2=0.9, eps=1e-3, eps_root=1e-4),
+    "AdamW": partial(optax.adamw, weight_decay=0.0),
+    "RMSProp": optax.rmsprop,
+    "RMSProp as in PyTorch": partial(optax.rmsprop, eps_in_sqrt=False, eps=1e-3),
+    "RMSProp, corrected": partial(optax.rmsprop, bias_correction=True, decay=0.99),
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_steps_of_optax_equal_the_momentum_divided_by_the_preconditioner(name):
+    """After three updates with random gradients, the last update is -0.1 m / P."""
+    rule = RULES[name](learning_rate=0.1)
+    gradients = jax.random.normal(jax.random.key(0), (3, RUNS, 5))
+
+    def run(gradients):
+        w = jnp.zeros(5)
+        memory = rule.init(w)
+        for g in gradients:
+            updates, memory = rule.update(g, memory, w)
+        momentum = getattr(memory[0], "mu", gradients[-1])
+        return updates, momentum / preconditioner(RULES[name])(memory)
+
+    updates, ratio = jax.jit(jax.vmap(run, in_axes=1))(gradients)
+    np.testing.assert_allclose(updates, -0.1 * ratio, rtol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("x64", "error"), [pytest.param(False, 1e-3, marks=pytest.mark.long), (True, 1e-5)]
+)
+def test_preconditioned_sharpness_equals_the_dense_eigenvalue_after_steps_of_adam(x64, error):
+    cost, params, data = regression(20)
+    with jax.enable_x64(x64):
+        params, data = jax.tree.map(jnp.asarray, (in_float64(params), in_float64(data)))
+        rule = optax.adam(0.01)
+
+        def run(shift):
+            w = jax.tree.map(lambda a: a + shift, params)
+            memory = rule.init(w)
+            for _ in range(3):
+                updates, memory = rule.update(jax.grad(cost)(w, data), memory, w)
+                w = optax.apply_updates(w, updates)
+            P = preconditioner(optax.adam)(memory)
+            operator = PreconditionedHessian(as_problem(cost, data), w, P)
+            pairs = extreme_eigenpairs(operator, key=jax.random.key(0), rtol=1e-4)
+            return w, P, pairs.values[0]
+
+        w, P, result = jax.tree.map(
+            np.asarray, jax.jit(jax.vmap(run))(jnp.linspace(-0.2, 0.2, RUNS))
+        )
+    for i in range(RUNS):
+        point, divisor = (jax.tree.map(lambda a, i=i: a[i], tree) for tree in (w, P))
+        H = dense_reference(cost, point, data)
+        with jax.enable_x64(True):
+            root = 1 / np.sqrt(np.asarray(ravel_pytree(in_float64(divisor))[0]))
+        known = np.linalg.eigvalsh(root[:, None] * H * root)[-1]
+        assert result[i] == pytest.approx(known, rel=error)
+
+
+@pytest.mark.long
+def test_the_metric_reads_the_preconditioner_from_the_optimizer_state():
+    """After one step of Adam, P is (1 - b1) (|g| + eps), where g is the gradient at the start."""
+    cost, params, data = regression(20)
+    problem, rates = gd.Problem(init=lambda key: params, cost=cost, data=data), [0.01, 0.02]
+    adam = partial(optax.adam, b2=0.9)
+    metrics = {"read": sharpness_metric(problem, preconditioner=preconditioner(adam))}
+    axes = gd.axes(learning_rate=rates)
+    runs = gd.sweep(problem, axes, 1, make_optimizer=adam, metrics=metrics)
+    assert np.isnan(runs.read.isel(step=0)).all()
+    gradient = jax.grad(cost)(params, data)
+    root = 1 / np.sqrt(0.1 * (np.abs(np.asarray(ravel_pytree(gradient)[0], float)) + 1e-8))
+    for rate, result in zip(rates, runs.read.isel(step=1).values, strict=True):
+        ahead = jax.tree.map(lambda w, g, rate=rate: w - rate * jnp.sign(g), params, gradient)
+        H = dense_reference(cost, ahead, data)
+        known = np.linalg.eigvalsh(root[:, None] * H * root)[-1]
+        assert result == pytest.approx(known, rel=1e-2)

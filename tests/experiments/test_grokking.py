@@ -35,12 +35,12 @@ def test_known_delays_are_recovered():
     assert np.all(learnt == 40)
     np.testing.assert_array_equal(delay[2], 100 + 10 * np.arange(6))
     assert np.isinf(delay[0]).all()
-    result = grokking.numbers(built())
-    assert [result[f"decay_{name}_never"] for name in ("0", "0.1", "1")] == [6, 1, 0]
-    assert result["decay_0_delay"][0] == np.inf
-    assert result["decay_1_delay"] == (125.0, 100.0, 150.0)
-    assert result["decay_0.1_delay"] == (1025.0, 1000.0, np.inf)
-    assert result["decay_0.1_test_accuracy_then"][0] == 0.1
+    result = grokking.numbers(built())["weight_decay"]
+    assert {decay: at["never"] for decay, at in result.items()} == {"0": 6, "0.1": 1, "1": 0}
+    assert result["0"]["delay"][0] == np.inf
+    assert result["1"]["delay"] == (125.0, 100.0, 150.0)
+    assert result["0.1"]["delay"] == (1025.0, 1000.0, np.inf)
+    assert result["0.1"]["test_accuracy_then"][0] == 0.1
 
 
 def test_a_delay_inversely_proportional_to_the_decay_has_slope_minus_one():

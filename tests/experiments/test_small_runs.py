@@ -53,19 +53,18 @@ def small_config(name):
     "--digit-rmsprop-rates --starts 2 --records 40"
 )
 def adaptive_edge(_, numbers):
-    assert numbers["chebyshev_adam_limit"] == pytest.approx(38)
-    assert numbers["chebyshev_rmsprop_limit"] == pytest.approx(2)
-    assert numbers["chebyshev_adam_late"][0][0] == pytest.approx(38, rel=0.05)
-    assert numbers["chebyshev_rmsprop_late"][0][0] == pytest.approx(2, rel=0.08)
-    assert numbers["chebyshev_adam_not_found"] == 0
+    adam, rmsprop = (numbers["case"][f"chebyshev_{name}"] for name in ("adam", "rmsprop"))
+    assert (adam["limit"], rmsprop["limit"]) == pytest.approx((38, 2))
+    assert adam["rate"]["0.004"]["late"][0] == pytest.approx(38, rel=0.05)
+    assert rmsprop["rate"]["0.001"]["late"][0] == pytest.approx(2, rel=0.08)
+    assert adam["not_found"] == 0
 
 
 @small("--images 100 --hidden 4 --seeds 3 --whole 2 --steps 300 --directions 32")
 def basin_volumes(results, numbers):
     """The cost is that of a network; for a quadratic cost, volumes would be exact."""
     assert numbers["parameters"] == 310
-    assert numbers["diagonal_gain"][0] > 0
-    assert numbers["Hessian_gain"][0] > 0
+    assert all(numbers["known"][name]["gain"][0] > 0 for name in ("diagonal", "Hessian"))
     measured = np.isfinite(results.log_volume.sel(known="Hessian").values)
     assert measured.tolist() == [True, True, False]
 
@@ -76,35 +75,34 @@ def basin_volumes(results, numbers):
 )
 def basins(results, numbers):
     himmelblau, rastrigin = datasets(results).values()
-    for name in ("himmelblau", "rastrigin"):
-        assert numbers[f"{name}_held_beyond_limit_most"] == 0
-        assert numbers[f"{name}_half_arrives_up_to_0"] >= 0.9
+    first, second = (numbers["case"][name] for name in ("himmelblau", "rastrigin"))
+    for at in (first, second):
+        assert at["held_beyond_limit_most"] == 0
+        assert at["momentum"]["0"]["half_arrives_up_to"] >= 0.9
     # Only the limit of the sharpest minimum is below the largest rate; momentum raises this limit.
     assert beyond(himmelblau).sum(axis=(0, 2)).tolist() == [1, 0]
     # The limits follow from the eigenvalues; those of Rastrigin's function lie within 2 %.
-    assert numbers["himmelblau_limit_least"] == pytest.approx(2 / 133.786, rel=1e-5)
-    assert numbers["himmelblau_limit_most"] == pytest.approx(2 / 80.550, rel=1e-5)
-    least, most = numbers["rastrigin_limit_least"], numbers["rastrigin_limit_most"]
+    assert first["limit_least"] == pytest.approx(2 / 133.786, rel=1e-5)
+    assert first["limit_most"] == pytest.approx(2 / 80.550, rel=1e-5)
+    least, most = second["limit_least"], second["limit_most"]
     assert 2 / (2 + 40 * np.pi**2) == pytest.approx(least, rel=1e-6)
     assert least < most < 1.02 * least
     # At half the limit, no step on Rastrigin's function is long enough to cross a maximum.
-    assert numbers["rastrigin_elsewhere_at_0.5"] == 0
-    assert numbers["himmelblau_elsewhere_at_0.9"] > numbers["himmelblau_elsewhere_at_0.5"] >= 0
-    assert numbers["himmelblau_elsewhere_with_momentum_0"] == 0
+    assert second["rate"]["0.5"]["elsewhere"] == 0
+    assert first["rate"]["0.9"]["elsewhere"] > first["rate"]["0.5"]["elsewhere"] >= 0
     # Equivalent minima are combined into one line.
-    names, first, share, limit = lines(rastrigin)
+    names, at, share, limit = lines(rastrigin)
     like = ["4 like (-0.995, 0)", "4 like (-0.995, -0.995)", "the 112 other minima"]
     assert names == ["(0, 0)", *like]
-    assert first[0] == 0
+    assert at[0] == 0
     np.testing.assert_allclose(share[0, 0].sum(), 1)
     assert limit.shape == (2, 4)
 
 
 @small("--batch-sizes 32 4000 --epochs 1 2 --rates 2 --seeds 2 --timed-epochs 1 --repeats 1")
 def batch_sizes(results, numbers):
-    assert numbers["epochs_to_half_4000"] == np.inf
+    assert numbers["batch_size"]["4000"]["epochs_to_half"] == np.inf
     assert last_epochs(results).tolist() == [1, 2]
-    assert np.all(results.seconds_an_epoch > 0)
     # The cost before the first step is independent of the batch size.
     first, second = results.cost.isel(epoch=0).values
     np.testing.assert_allclose(first, second, rtol=1e-5)
@@ -125,7 +123,7 @@ def branching(results, _):
 @small("--shares 0.5 7.0 14 --widths 64 --starts 4 --examples 2 --steps 60 --rates 0.9 2.0 2048")
 def catapult(results, numbers):
     assert numbers["two_numbers_apart"] < 1e-9
-    assert 3 <= numbers["edge_linear_64_examples_1"][0] <= 4.5
+    assert 3 <= numbers["examples"]["1"]["activation"]["linear"]["width"]["64"]["edge"][0] <= 4.5
     highest = results.highest.isel(examples=0).sel(activation="linear", share=slice(None, 1.9))
     assert (highest <= 1.05).mean() > 0.9
     assert numbers["first_doubling"] == pytest.approx(1, abs=0.01)
@@ -143,8 +141,9 @@ def central_flow(results, numbers):
         start = part.isel(step=0)
         np.testing.assert_allclose(start.center, start.cost, rtol=1e-4)
         np.testing.assert_allclose(start.plain, start.cost, rtol=1e-4)
-    assert numbers["width_4_rate_0.1_mean_median"][0] < 0.05
-    assert numbers["width_4_arrived"] == numbers["width_4_runs"] == 4
+    width_4 = numbers["case"]["width 4"]
+    assert width_4["rate"]["0.1"]["mean"]["median"][0] < 0.05
+    assert width_4["arrived"] == width_4["runs"] == 4
 
 
 @small("--modes 50 --steps 10 100")
@@ -261,13 +260,14 @@ def gradient_anatomy(results, numbers):
 
 @small("--samples 40 --digit-rate 0.4 --digit-time 8.0 --times 5")
 def gradient_flow(results, numbers):
-    for name in ("equal", "unequal", "digits"):
-        assert numbers[f"{name}_order"] == pytest.approx(1, abs=0.1)
-        assert numbers[f"{name}_last_ratio"] == pytest.approx(2, rel=0.05)
-        assert numbers[f"{name}_flow_arrived"]
-    assert numbers["equal_flow_error"] < 1e-8
-    assert numbers["unequal_balance_lost_by_flow"] < 1e-8
-    assert numbers["unequal_balance_order"] == pytest.approx(1, abs=0.1)
+    cases = numbers["case"]
+    for case in cases.values():
+        assert case["order"] == pytest.approx(1, abs=0.1)
+        assert case["last_ratio"] == pytest.approx(2, rel=0.05)
+        assert case["flow_arrived"]
+    assert cases["equal"]["flow_error"] < 1e-8
+    assert cases["unequal"]["balance_lost_by_flow"] < 1e-8
+    assert cases["unequal"]["balance_order"] == pytest.approx(1, abs=0.1)
     assert np.all(np.diff(results["digits"].flow_cost) < 0)
     # Descent from equal factors satisfies the recurrence a <- a + eta (s - a^2) a.
     a, rate = 0.1, 0.16
@@ -293,15 +293,12 @@ def grokking(results, _):
 )
 def guessing(results, numbers):
     """Sampled networks are as accurate, and as probable, as guesses that fit."""
-    assert results.k.values.tolist() == [2, 4, 6, 8]
     assert (np.diff(results.accepted.values, axis=1) <= 0).all()
-    assert numbers["descents_that_fit_2"] > 0.5
-    for k in (2, 4, 6, 8):
-        _, low, high = numbers[f"sampled_minus_guessed_{k}"]
+    assert numbers["k"]["2"]["descents_that_fit"] > 0.5
+    for at in numbers["k"].values():
+        _, low, high = at["sampled_minus_guessed"]
         assert max(low, -0.03) < min(high, 0.03)
-        assert 0.7 < numbers[f"probability_ratio_{k}"][0] < 1.4
-    value, low, high = numbers["ratio_trained_on_4"]
-    assert low < value < high
+        assert 0.7 < at["probability_ratio"][0] < 1.4
 
 
 @small(
@@ -309,25 +306,24 @@ def guessing(results, numbers):
     "--depth 20 --samples 200"
 )
 def hessian_spectrum(results, numbers):
-    rows = {(row["cost"], row["epoch"], row["matrix"]): row for row in numbers["counts"]}
-    assert len(rows) == 2 * 2 * 2
     # Before training, the number of outliers is that of the directions of the outputs.
     for cost, outliers in (("quadratic", 10), ("cross_entropy", 9)):
-        hessian, gauss_newton = (rows[cost, 0, name] for name in ("hessian", "gauss_newton"))
+        records = numbers["cost"][cost]
+        hessian, gauss_newton = records["epoch"]["0"]["matrix"].values()
         assert gauss_newton["above_gap"] == [outliers]
         assert gauss_newton["gap"][0] > 10
         # The gap of the Hessian is smaller, since these directions are mixed with others.
         assert hessian["gap"][0] < gauss_newton["gap"][0] / 3
-        assert numbers[f"{cost}_all_converged"]
-        assert numbers[f"{cost}_largest_residual"] <= 1.01e-3
+        assert records["all_converged"]
+        assert records["largest_residual"] <= 1.01e-3
     # Negative curvature decreases during training.
-    before, after = (numbers[f"quadratic_{n}"]["smallest_over_largest"][0] for n in (0, 2))
+    epochs = numbers["cost"]["quadratic"]["epoch"]
+    before, after = (at["smallest_over_largest"][0] for at in epochs.values())
     assert -1 < before < after < 0
-    spreads = [numbers[f"spread_{epoch}"] for epoch in (0, 2)]
-    assert spreads[0]["negative_sum"] < spreads[1]["negative_sum"] < 0
+    assert epochs["0"]["negative_sum"] < epochs["2"]["negative_sum"] < 0
     # Weighted nodes sum to the trace; both estimates have errors, from different random probes.
-    for epoch, spread in zip((0, 2), spreads, strict=True):
-        here = results["quadratic"].to_dataset().sel(shown=epoch)
+    for epoch, spread in epochs.items():
+        here = results["quadratic"].to_dataset().sel(shown=int(epoch))
         sums = 13_002 * (here.node * here.weight).sum("depth").values
         error = np.hypot(sums.std(ddof=1) / 2, spread["trace_standard_error"])
         assert abs(sums.mean() - spread["trace"]) < 5 * error
@@ -341,10 +337,10 @@ def initializations(results, numbers):
     # With tiny weights all outputs are 1/2: the cost is 10 * 1/4, and sigmoids are at their center.
     assert numbers["cost_before_smallest"] == pytest.approx(2.5, abs=0.02)
     assert np.all(results.slope_1.isel(initializer=1, init_scale=0, step=0) > 0.999)
-    for name in ("normal", "fan_in"):  # large starts are saturated
-        assert numbers[f"{name}_slope_at_largest"][0] < 0.06
-        assert numbers[f"{name}_accuracy_at_largest"][0] < 0.2
-    assert numbers["fan_in_accuracy_at_best"][0] > 0.7
+    for runs in numbers["initializer"].values():  # large starts are saturated
+        assert runs["slope_at_largest"][0] < 0.06
+        assert runs["accuracy_at_largest"][0] < 0.2
+    assert numbers["initializer"]["fan_in"]["accuracy_at_best"][0] > 0.7
     # Weights from N(0, 1) are 28 times those from N(0, 1/784), so sigmoids saturate at scale 1.
     normal, fan_in = results.slope_1.isel(init_scale=1, step=0).median(("learning_rate", "seed"))
     assert normal < fan_in / 2
@@ -352,22 +348,17 @@ def initializations(results, numbers):
 
 @small("--lowest 0.003 --highest 300.0 --rates 6 --seeds 3 --epochs 2 --fine-rates 4")
 def learning_rates(results, numbers):
-    assert numbers["sigmoid_best_rate"] == pytest.approx(3)
-    assert numbers["sigmoid_accuracy_at_best"] > 0.7
+    sigmoid, relu = numbers["activation"].values()
+    assert sigmoid["best_rate"] == pytest.approx(3)
+    assert sigmoid["accuracy_at_best"] > 0.7
     median = results.test_accuracy.isel(activation=0, step=-1).median("seed")
     assert median.sel(learning_rate=0.003, method="nearest") < 0.35
     # No run with sigmoids diverges; with ReLUs, some runs stall and others diverge.
-    assert numbers["sigmoid_runs_diverged"] == 0
-    assert numbers["relu_runs_diverged"] > 0
-    assert numbers["relu_runs_stalled"] > 0
+    assert sigmoid["runs_diverged"] == 0
+    assert relu["runs_diverged"] > 0
+    assert relu["runs_stalled"] > 0
     diverged = results.outcome.values == Outcome.DIVERGED
     assert np.all(np.isinf(results.cost.values[diverged][:, -1]))
-    assert results.trains.shape == (2, 4, 3)
-    np.testing.assert_allclose(results.fine_rate[:, [0, -1]], [(8.0, 40.0), (0.1, 3.0)])
-    for name, trains in zip(("sigmoid", "relu"), results.trains.values, strict=True):
-        # A start alternates if it trains at some rate above a rate at which it fails.
-        known = sum(any(one[k] and not all(one[:k]) for k in range(len(one))) for one in trains.T)
-        assert numbers[f"{name}_starts_that_alternate"] == known
 
 
 @small(
@@ -375,24 +366,22 @@ def learning_rates(results, numbers):
     "--decay 0.002 --steps 1000"
 )
 def local_minima(results, numbers):
-    xor, digits = "XOR 2-2-1, decay 0.001", "digits 784-3-10"
     census, of_digits = datasets(results).values()
-    for name in (xor, digits):
-        runs = (k for k in numbers if k.startswith(f"{name}: runs_") and "lowest" not in k)
-        assert sum(numbers[key] for key in runs) == 12
-        assert numbers[f"{name}: minima"] > 0
+    xor, digits = numbers["case"].values()
+    for case in (xor, digits):
+        assert sum(case["runs"].values()) == 12
+        assert case["minima"] > 0
     # With decay, minima are isolated, and each is reached by several runs.
     assert np.all(census.minimum_nullity.values == 0)
     assert np.all(census.least_curvature.values > 0)
-    assert numbers[f"{xor}: minima"] < numbers[f"{xor}: runs_strict_minimum"]
+    assert xor["minima"] < xor["runs"]["strict_minimum"]
     # With decay, outputs at minima differ from the targets 0.1 and 0.9, so costs are positive.
-    assert numbers[f"{xor}: cost_lowest"] > 0.01
+    assert xor["cost_lowest"] > 0.01
     # The digit network has reduced inputs.
     assert of_digits["params.0.weights"].shape[1:] == (3, 20)
-    accuracy = of_digits.test_accuracy.values
-    assert numbers[f"{digits}: accuracy_most"] == accuracy.max() > 0.2
-    lowest = accuracy[np.argmin(of_digits.minimum_cost.values)]
-    assert numbers[f"{digits}: accuracy_of_the_lowest"] == lowest
+    assert digits["accuracy_most"] > 0.2
+    lowest = np.argmin(of_digits.minimum_cost.values)
+    assert digits["accuracy_of_the_lowest"] == of_digits.test_accuracy[lowest]
 
 
 @small("--epochs 3 --snapshots 6 --points 5 --samples 320 --seeds 1")

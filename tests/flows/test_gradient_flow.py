@@ -28,7 +28,6 @@ def product_along(time, start, s=2.0):
     return s * growth / (growth - 1 + s / start)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(("x64", "error"), [(False, 1e-4), (True, 1e-9)])
 def test_the_flow_on_a_bowl_is_an_exponential(x64, error):
     rng = np.random.default_rng(0)
@@ -50,7 +49,6 @@ def test_the_flow_on_a_bowl_is_an_exponential(x64, error):
         assert int(result.num_steps) >= 20 * 4 / 3.4
 
 
-@pytest.mark.long
 def test_error_decreases_with_the_tolerance(float64):
     errors = []
     for tolerance in (1e-4, 1e-6, 1e-8):
@@ -61,7 +59,6 @@ def test_error_decreases_with_the_tolerance(float64):
     assert errors[0] > 10 * errors[1] > 100 * errors[2]
 
 
-@pytest.mark.long
 def test_vmapped_flows_conserve_their_invariants(float64):
     starts = jnp.array([[0.3, 1.7], [-0.5, -0.2]])
     flow = jax.vmap(lambda w: gradient_flow(factors, w, times=np.linspace(0, 5, 20)))
@@ -72,7 +69,6 @@ def test_vmapped_flows_conserve_their_invariants(float64):
     np.testing.assert_allclose((a * b)[:, -1], 2, atol=1e-4)
 
 
-@pytest.mark.long
 def test_status_reports_a_flow_that_diverges(float64):
     """The solution of dw/dt = 4 w^3 with w(0) = 1 is infinite at t = 1/8."""
     result = gradient_flow(lambda w: -(w**4), jnp.array(1.0), times=[0.1, 0.2])
@@ -84,13 +80,6 @@ def test_status_reports_a_flow_that_diverges(float64):
 # -- comparison with descent
 
 
-def network():
-    """Return a problem with a tanh network, and its parameters."""
-    cost, params, data = regression(30)
-    return as_problem(cost, data), params
-
-
-@pytest.mark.long
 def test_the_distance_on_a_bowl_equals_its_closed_form(float64):
     rates, curvature = np.array([0.1, 0.05, 0.025]), np.array([1.0, 3.0])
     start, times = np.array([1.0, -2.0]), np.array([0.1, 0.5, 1.0])
@@ -106,7 +95,6 @@ def test_the_distance_on_a_bowl_equals_its_closed_form(float64):
             assert result.cost[i, j] == pytest.approx(value, rel=1e-9)
 
 
-@pytest.mark.long
 def test_the_distance_is_of_first_order_for_two_factors(float64):
     result = distance_from_flow(
         factors,
@@ -120,9 +108,9 @@ def test_the_distance_is_of_first_order_for_two_factors(float64):
     np.testing.assert_allclose(largest[:-1] / largest[1:], 2, rtol=0.05)
 
 
-@pytest.mark.long
 def test_the_compared_descent_equals_that_of_descend():
-    problem, start = network()
+    cost, start, data = regression(30)
+    problem = as_problem(cost, data)
     result = distance_from_flow(problem, start, learning_rates=[0.1], times=[0.0, 0.5, 2.0])
     run = gd.descend(problem, optax.sgd(0.1), start, 20, key=KEY, record_every=5, snapshot_every=5)
     np.testing.assert_allclose(result.cost[0], run.cost[[0, 1, 4]], rtol=1e-5)

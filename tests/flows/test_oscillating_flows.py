@@ -14,11 +14,6 @@ from gdjax.problems.problem import as_problem
 FLOWS = {"rod": rod_flow, "edge": edge_flow}
 
 
-def product_gradient(w):
-    """Return the gradient of (1 - x y)^2 / 2."""
-    return -(1 - w[0] * w[1]) * w[::-1]
-
-
 def descend(gradient, w, rate, steps):
     """Return all points of a descent in NumPy, [steps + 1, n]."""
     points = [np.asarray(w, float)]
@@ -163,7 +158,8 @@ def test_velocities_equal_their_definitions(float64):
 def test_the_error_of_the_center_has_the_order_of_the_flow(name, order, float64):
     """Away from the edge the rod flow is of second order in the rate, the edge flow of first."""
     rates = np.array([0.04, 0.02])
-    known = [descend(product_gradient, [1.5, 0.2], r, round(1 / r))[-1] for r in rates]
+    gradient = lambda w: -(1 - w[0] * w[1]) * w[::-1]  # noqa: E731
+    known = [descend(gradient, [1.5, 0.2], r, round(1 / r))[-1] for r in rates]
 
     def one(rate):
         return FLOWS[name](

@@ -144,7 +144,8 @@ CALLS = (
         "cost",
         "lambda w, x: (w[0] + x) ** 2, lambda w, x: (w[0], x), lambda w, x: None, lambda w: w[0], "
         "lambda w, x: w[0] + 0j, lambda w, x: jnp.sum(w > 0), lambda w, x: jnp.all(w > 0), "
-        "lambda w, x: jnp.sum(w[0] - x), lambda w, x: jnp.max(w[0] - x)",
+        "lambda w, x: jnp.sum(w[0] - x), lambda w, x: jnp.max(w[0] - x), "
+        "lambda w, x: jnp.var(w[0] * x)",
     ),
     (
         "gd.problems.check_problem(gd.Problem(zero, summed.cost, jnp.ones(2)), w[0])",
@@ -267,6 +268,11 @@ CALLS = (
     ("gd.sweep(bowl, gd.axes(learning_rate=[0.1], cost=[0.0]), 5)", "cost"),
     ("gd.sweep(bowl, ax, 5, make_optimizer=lambda rate: optax.sgd(rate))", "learning_rate"),
     ("gd.sweep(bowl, gd.axes(seed=[0]), 5)", "learning_rate"),
+    (
+        "gd.sweep(bowl, gd.axes(seed=[0]), 5, make_optimizer=VALUE)",
+        "tracing it twice",
+        "lambda: optax.sgd(numpy.random.rand())",
+    ),
     (
         "gd.sweep(net, ax, 5, KEYWORD)",
         "batch_size=0, batch_size=10 ** 6, batch_size=2.5, record_samples=0, "
@@ -408,7 +414,17 @@ CALLS = (
     ("gd.descent.Recipe(0.1, 1, decay=-1.0)", "decay"),
     ("gd.descend(3, sgd, w, 5, key=key)", "problem"),
     ("gd.descend(lambda w, x: w[0], sgd, w, 5, key=key)", "x"),
-    ("gd.descend(bowl, VALUE, w, 5, key=key)", "optimizer", "optax.sgd, 0.1"),
+    (
+        "gd.descend(bowl, VALUE, w, 5, key=key)",
+        "optimizer",
+        "optax.sgd, 0.1, optax.lookahead(sgd, 5, 0.5), "
+        "optax.contrib.differentially_private_aggregate(1.0, 0.1, key=0), "
+        "optax.chain(*2 * [optax.contrib.schedule_free_sgd(0.1)])",
+    ),
+    (
+        "gd.descend(bowl, optax.adam(0.1), gd.descend(bowl, sgd, w, 1, key=key), 3, key=key)",
+        "start",
+    ),
     ("gd.descend(bowl, sgd, VALUE, 5, key=key)", "start", "'w', jnp.arange(2)"),
     ("gd.descend(bowl, sgd, VALUE, 5, key=key)", "params", "zeros(3), [1.0, 2.0]"),
     ("gd.descend(bowl, sgd, w, -5, key=key)", "num_steps", "= -5, expected a whole number >= 0"),
@@ -509,6 +525,9 @@ CALLS = (
     ),
     ("gd.hypergradient(bowl, optax.sgd, w, [0.1], 5, key=key)", "num_steps = 5"),
     ("gd.hypergradient(bowl, optax.sgd, w, [0.1], 5, key=key, knots=True)", "2 to 16 knots"),
+    ("gd.hypergradient(bowl, optax.adam, w, [0.1], 1, key=key)", "eps_root"),
+    ("gd.sensitivity.decided_step(zeros((5, 58)) > 0, range(0, 500, 100))", "twins"),
+    ("gd.sensitivity.uncertainty_exponent(zeros((9, 2, 50)) > 0, [0.1, 0.2])", "distances"),
     (
         "gd.descend(bowl, optax.sgd(0.1), w, 2, key=key, "
         "metrics={'exponent': gd.sensitivity.lyapunov_exponent()})",
@@ -629,7 +648,11 @@ CALLS = (
     ("gd.minima.path_barrier(VALUE)", "cost", "'a', zeros((2, 0)), masked"),
     ("gd.minima.basins_of_attraction('himmelblau', -0.01, side=3, num_steps=3)", "learning_rate"),
     ("gd.minima.cluster_points(zeros(3), 0.1)", "points"),
-    ("gd.plot(VALUE)", "result", "3, bowl, other"),
+    ("gd.plot(VALUE)", "result", "3, bowl, other, {'x': 1}"),
+    ("gd.plot(gd.landscape.line(bowl, w, flat, [0.0]).expand_dims(c=2, d=2))", "dimensions"),
+    ("gd.plot(runs.assign(outcome=-1 + 0 * runs.outcome))", "no run is finished"),
+    ("gd.plot(runs.mean('seed', keep_attrs=True))", "outcomes were averaged"),
+    ("gd.plot('nothing')", "nothing"),
     ("gd.explore(VALUE)", "runs", "3, other"),
     ("gd.explore(runs, KEYWORD)", "planes=3, planes={'one': runs}, numbers=-5, name=3, minima=3"),
     ("gd.lesson(bowl, 3)", "problem"),
@@ -667,6 +690,7 @@ CALLS = (
     ("gd.landscape.grid(bowl, w, {1: flat}, [[0.0]])", "directions"),
     # Parameters, settings and losses
     ("gd.problems.evaluate(bowl, VALUE)", "params", "None, 'x', zeros(3)"),
+    ("VALUE(counted, w)", "model_state", "gd.problems.evaluate, gd.curvature.value_and_gradient"),
     ("gd.problems.frozen(bowl, KEYWORD)", "model_state=3, step=1, temperature=1.0"),
     ("gd.curvature.extreme_eigenpairs(lambda w, *, t: t * w[0], w, key=key)", "t"),
     ("gd.problems.accuracy(3, zeros(3))", "outputs"),
@@ -685,6 +709,10 @@ CALLS = (
     # Minima of costs that are not functions of the parameters alone
     ("gd.minima.count_minima(counted, kept)", "problem"),
     ("gd.minima.count_minima(timed, w, key=key)", "t"),
+    (
+        "gd.minima.count_minima(biased, jax.vmap(biased.init)(key[None]), key=key)",
+        "decay of biases",
+    ),
     # Datasets and stores that are not those of a sweep
     ("gd.minima.count_kinds(runs)", "dataset"),
     ("list(gd.export.histories(VALUE))", "store", "3, other"),

@@ -86,6 +86,7 @@ def prepare() -> dict[str, Any]:
     v = net.init(key)
     digits = gd.problems.digits(widths=(2,), samples=9)
     timed = dataclasses.replace(digits, cost=lambda w, batch, *, t: t)
+    biased = dataclasses.replace(digits, cost=lambda w, batch: jnp.sum(w[0].bias))
     summed = gd.Problem(zero, lambda w, batch: w * jnp.sum(batch), data=jnp.arange(1.0, 5.0))
     bowl = gd.problems.bowl([1.0, 4.0])
     pair = {"2": bowl, "3": bowl}

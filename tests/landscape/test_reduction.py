@@ -11,7 +11,7 @@ import gdjax as gd
 from gdjax.landscape import slices
 from gdjax.landscape.directions import at_coordinates
 from gdjax.landscape.reduction import reduced
-from gdjax.problems import Problem, digits
+from gdjax.problems import digits
 
 AT = ([0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [-0.7, 2.3])
 
@@ -90,26 +90,20 @@ def decayed(problem):
     return dataclasses.replace(problem, cost=cost)
 
 
+def restructured(problem):
+    return dataclasses.replace(
+        problem,
+        cost=lambda params, batch: problem.cost(params, (batch["x"], batch["y"])),
+        data=dict(zip("xy", problem.data, strict=True)),
+    )
+
+
 @pytest.mark.long
-@pytest.mark.parametrize("other", [shifted, decayed])
-def test_costs_that_use_first_layer_weights_or_inputs_directly_are_not_reduced(other):
+@pytest.mark.parametrize("other", [shifted, decayed, restructured])
+def test_costs_of_other_inputs_first_layer_weights_or_data_are_not_reduced(other):
     problem = other(digits("mnist5k", samples=50))
     w, ds = drawn(problem)
     result = slices.plane(problem, w, ds, [0.5], [-1.0, 1.0])
     assert result.attrs["evaluated"] == "directly"
     direct = float(problem.cost(at_coordinates(w, ds, [0.5, 1.0]), problem.data))
     assert float(result.cost[0, 1]) == pytest.approx(direct, rel=1e-5)
-
-
-@pytest.mark.long
-def test_a_network_with_data_of_another_structure_is_evaluated_directly():
-    problem = digits("mnist5k", samples=20)
-    w, ds = drawn(problem)
-    images, labels = problem.data
-    other = Problem(
-        init=problem.init,
-        cost=lambda p, batch: problem.cost(p, (batch["x"], batch["y"])),
-        data={"x": images, "y": labels},
-        network=problem.network,
-    )
-    assert slices.plane(other, w, ds, [0.0], [0.0]).attrs["evaluated"] == "directly"

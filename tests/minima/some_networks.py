@@ -44,15 +44,18 @@ def named(codes):
     return [Kind(code).label for code in np.asarray(codes).tolist()]
 
 
+XOR_INPUTS = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+XOR_TARGETS = np.array([[0.1], [0.9], [0.9], [0.1]])
+
+
 @cache
 def xor(hidden=2, decay=1e-3, dark=0):
     """Return XOR with targets 0.1 and 0.9, weight decay and `dark` zero inputs."""
     network = Network(
         (2 + dark, hidden, 1), "sigmoid", output_activation="sigmoid", initializer="normal"
     )
-    inputs = jnp.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
-    inputs = jnp.concatenate([inputs, jnp.zeros((4, dark))], axis=1)
-    targets = jnp.array([[0.1], [0.9], [0.9], [0.1]])
+    inputs = jnp.concatenate([jnp.array(XOR_INPUTS), jnp.zeros((4, dark))], axis=1)
+    targets = jnp.array(XOR_TARGETS)
 
     def loss(outputs, targets):
         return jnp.mean(jnp.sum((outputs - targets) ** 2, axis=-1))

@@ -11,10 +11,7 @@ from gdjax.minima.basins import NoMinimum, basins_of_attraction, learning_rate_l
 
 # Coordinates of the maxima between Rastrigin's minima (classified in problems/critical_points.py).
 HILLS = sorted(
-    x
-    for x in {
-        p.x[0] for p in gd.problems.FUNCTIONS["rastrigin"].critical_points if p.kind == "maximum"
-    }
+    {p.x[0] for p in gd.problems.FUNCTIONS["rastrigin"].critical_points if p.kind == "maximum"}
 )
 
 

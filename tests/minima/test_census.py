@@ -1,19 +1,17 @@
 """Censuses of minima, which are counted up to symmetries."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
-from some_networks import equivalents, named, xor
+from some_networks import XOR_INPUTS, XOR_TARGETS, equivalents, named, xor
 
 import gdjax as gd
 from gdjax.errors import InputError
 from gdjax.minima.census import count_minima
 from gdjax.minima.counting import estimate_unseen
-from gdjax.minima.end_points import count_kinds
+from gdjax.minima.end_points import classify_end_points, count_kinds
 from gdjax.problems.networks import Layer
 from gdjax.problems.problem import Problem
 
@@ -38,16 +36,6 @@ def params_at(census, number):
     return gd.params_of(census, like, {"minimum": number})
 
 
-@pytest.mark.long
-def test_params_of_returns_the_minima_of_a_census(census):
-    problem, counted = census
-    stacked = gd.params_of(counted, jax.eval_shape(problem.init, KEY), {})
-    expected = counted["params.0.weights"].values.astype(np.float32)
-    assert stacked[0].weights.tolist() == expected.tolist()
-    assert params_at(counted, 1)[0].weights.tolist() == expected[1].tolist()
-
-
-@pytest.mark.long
 def test_planted_critical_points_have_their_known_kinds():
     """The end points are all critical points of Himmelblau's function, and a NaN."""
     known = gd.problems.FUNCTIONS["himmelblau"]
@@ -78,7 +66,6 @@ def test_planted_critical_points_have_their_known_kinds():
     assert gd.plot(former).axes
 
 
-@pytest.mark.long
 def test_the_lowest_point_of_ackley_has_no_derivative():
     """The lowest minimum is the tip of a cone, where the cost has no derivative."""
     problem = gd.problems.from_function("ackley")
@@ -90,7 +77,6 @@ def test_the_lowest_point_of_ackley_has_no_derivative():
     np.testing.assert_allclose(census.slope.values[:2], 8**0.5, rtol=1e-2)
 
 
-@pytest.mark.long
 def test_manifolds_of_minima_are_counted_by_connecting_paths():
     """The two branches of a b = 1 are manifolds of dimension one."""
     problem = gd.problems.from_function("two_factors")
@@ -105,7 +91,6 @@ def test_manifolds_of_minima_are_counted_by_connecting_paths():
     assert float(census.unseen_manifold_mass) == 0
 
 
-@pytest.mark.long
 def test_xor_with_decay_has_six_strict_minima_and_manifolds():
     """Two minima of the 2-2-1 network have cost 0.0138, and four have cost 0.0929."""
     problem = xor(decay=1e-4)
@@ -137,7 +122,6 @@ def parabola(scale):
     )
 
 
-@pytest.mark.long
 def test_a_run_that_has_not_converged_is_reported_and_not_counted():
     """A single polishing step of length at most 0.1 starts at distance 2."""
     census = count_minima(parabola(1.0), jnp.array([2.0, 0.0]), key=KEY, max_steps=1)
@@ -147,13 +131,11 @@ def test_a_run_that_has_not_converged_is_reported_and_not_counted():
     assert census.gradient_norm.values[0] > 1
 
 
-@pytest.mark.long
 def test_points_with_nan_costs_are_undecided():
     census = count_minima(parabola(np.nan), jnp.ones(2), key=KEY, max_steps=1)
     assert count_kinds(census) == {"undecided": 2}
 
 
-@pytest.mark.long
 def test_equivalent_networks_are_counted_as_one_minimum(census):
     problem, first = census
     params = params_at(first, 0)
@@ -165,7 +147,6 @@ def test_equivalent_networks_are_counted_as_one_minimum(census):
     assert float(again.diameter[0]) < 1e-6
 
 
-@pytest.mark.long
 def test_different_minima_are_distinguished_and_separated_by_barriers(census):
     _, first = census
     assert first.sizes["minimum"] > 2
@@ -192,7 +173,6 @@ def test_different_minima_are_distinguished_and_separated_by_barriers(census):
     assert int(first.clusters[-1]) == 1
 
 
-@pytest.mark.long
 def test_variables_of_a_minimum_agree_with_direct_evaluation(census):
     """Cost, accuracy and eigenvalues equal those evaluated in float64."""
     problem, first = census
@@ -219,7 +199,6 @@ def test_variables_of_a_minimum_agree_with_direct_evaluation(census):
     assert np.all(first.cost.values >= best - 2e-9)
 
 
-@pytest.mark.long
 def test_minima_without_error_form_manifolds_with_equal_outputs():
     """With 13 parameters and 4 equations, the manifolds have dimension 9."""
     problem = xor(hidden=3, decay=0.0)
@@ -230,7 +209,6 @@ def test_minima_without_error_form_manifolds_with_equal_outputs():
     assert len(np.unique(census.manifold_function.values[zero])) == 1
 
 
-@pytest.mark.long
 def test_xor_with_skip_connections_has_only_zero_error_minima():
     """With 7 parameters and 4 equations, the manifolds have dimension 3.
 
@@ -244,15 +222,8 @@ def test_xor_with_skip_connections_has_only_zero_error_minima():
         return jnp.mean((outputs - targets) ** 2)
 
     shapes = {"in": (2,), "wired": (2,), "bias": (), "out": (), "last": ()}
-    data = (
-        np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]),
-        np.array([0.1, 0.9, 0.9, 0.1]),
-    )
-    problem = Problem(
-        init=lambda key: jax.tree.map(jnp.zeros, shapes, is_leaf=lambda s: isinstance(s, tuple)),
-        cost=cost,
-        data=data,
-    )
+    init = lambda key: {name: jnp.zeros(shape) for name, shape in shapes.items()}  # noqa: E731
+    problem = Problem(init, cost, (XOR_INPUTS, XOR_TARGETS[:, 0]))
     rng = np.random.default_rng(0)
     runs = {name: 3 * rng.normal(size=(60, *shape)) for name, shape in shapes.items()}
     census = count_minima(problem, runs, key=KEY, max_steps=400)
@@ -263,7 +234,6 @@ def test_xor_with_skip_connections_has_only_zero_error_minima():
     assert census.sizes["minimum"] == 0
 
 
-@pytest.mark.long
 def test_networks_that_differ_only_in_dead_weights_count_as_one_minimum(census):
     """Weights of an input that is always 0 have random values."""
     _, first = census
@@ -281,18 +251,6 @@ def test_networks_that_differ_only_in_dead_weights_count_as_one_minimum(census):
     assert census["count"].values.tolist() == [6]
 
 
-def test_a_cost_that_is_not_invariant_under_symmetries_is_rejected():
-    problem = xor()
-
-    def cost(params, batch):
-        return problem.cost(params, batch) + 0.1 * sum(jnp.sum(a.bias**2) for a in params)
-
-    biased = dataclasses.replace(problem, cost=cost)
-    with pytest.raises(InputError, match="decay of biases"):
-        count_minima(biased, starts(biased, 2), key=KEY)
-
-
-@pytest.mark.long
 def test_minima_of_rastrigin_are_counted_from_random_starts():
     """Minima are among the 121 known ones; at least 19 of 20 lower bounds hold."""
     problem = gd.problems.from_function("rastrigin")
@@ -315,3 +273,94 @@ def test_minima_of_rastrigin_are_counted_from_random_starts():
     assert len(np.unique(nearest.argmin(axis=1))) == census.sizes["minimum"]
     observed = len(np.unique(distance.argmin(axis=1)[:500]))
     assert census.sizes["minimum"] == observed
+
+
+ENDS = (
+    (lambda x: 0 * x, 1.0, "manifold of minima"),  # constant within the probed radius
+    (lambda x: x**3, 0.0, "degenerate saddle"),
+    (lambda x: jnp.exp(-100 * x), 0.1, "sliding"),  # curvature 100 times the gradient
+    (lambda x: jnp.exp(-x), 0.0, "sliding"),
+    # The second coordinate is dead, so the maximum is not strict.
+    (lambda x: -(x**2), 0.0, "undecided"),
+    (lambda x: (x - 3) ** 4, 3.1, "degenerate minimum"),
+    (lambda x: jnp.abs(x - 0.3), 0.4, "no derivative"),
+    (lambda x: 5 * (x - 0.5) ** 2, np.inf, "diverged"),
+    (lambda x: 5 * (x - 0.5) ** 2, 1.5, "strict minimum"),
+)
+
+
+def test_end_points_have_their_known_kinds():
+    """The second parameter selects a cost that depends on the first one only."""
+
+    def cost(w):
+        return jnp.select([w[1] < i + 0.5 for i in range(len(ENDS))], [f(w[0]) for f, *_ in ENDS])
+
+    problem = Problem(init=lambda key: jnp.zeros(2), cost=cost)
+    starts = jnp.array([(start, i) for i, (_, start, _) in enumerate(ENDS)], float)
+    ends = classify_end_points(problem, starts, key=KEY)
+    assert named(ends.kind) == [expected for *_, expected in ENDS]
+    # Newton's method reaches the minimum of the parabola in one step; its curvature is 10.
+    np.testing.assert_allclose(ends.params[-1], [0.5, len(ENDS) - 1])
+    parabola = ends.runs.isel(run=-1)
+    expected = {
+        "moved": 1,
+        "cost_before": 5,
+        "gradient_norm_before": 10,
+        "smallest": 10,
+        "largest": 10,
+    }
+    for name, value in expected.items():
+        np.testing.assert_allclose(parabola[name], value, err_msg=name)
+    assert (int(parabola.dead), int(parabola.nullity)) == (1, 0)
+    assert ends.runs.cost_before[-2] == np.inf
+
+
+QUARTIC = gd.problems.from_function("quartic")
+RATES, MOMENTA = [0.02, 0.03, 0.04, 0.05, 3.0, 3.1, 3.2, 3.3], [0.0, 0.1]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """Return the path of a sweep with a dimension named run, half of whose runs diverge."""
+    path = tmp_path_factory.mktemp("census") / "runs.zarr"
+    along = gd.zip_axes(learning_rate=RATES, seed=range(8))
+    gd.sweep(QUARTIC, gd.axes(run=along, momentum=MOMENTA), 60, store=path)
+    return path
+
+
+def test_the_census_of_a_store_is_reproducible(store):
+    first, second = count_minima(None, store), count_minima(QUARTIC, gd.open_dataset(store))
+    assert first.drop_attrs().identical(second.drop_attrs())
+    assert named(first.kind.values) == ["strict minimum"] * 8 + ["diverged"] * 8
+    minima = [p.x for p in gd.problems.FUNCTIONS["quartic"].minima]
+    np.testing.assert_allclose(first["params"], minima, atol=1e-7)
+    np.testing.assert_array_equal(first.learning_rate, np.repeat(RATES, 2))
+    np.testing.assert_array_equal(first.seed, np.repeat(np.arange(8), 2))
+    np.testing.assert_array_equal(first.momentum, MOMENTA * 8)
+
+
+def test_runs_of_a_sweep_can_be_selected(store):
+    part = count_minima(None, store, {"learning_rate": 0.03})
+    assert part.seed.values.tolist() == [1, 1]
+    assert part.momentum.values.tolist() == MOMENTA
+    result, runs = count_minima(None, store, {"momentum": 0.0}), gd.open_dataset(store)
+    assert result.seed.values.tolist() == list(range(8))
+    for selected in (
+        count_minima(QUARTIC, runs, {"momentum": 0.0}),
+        count_minima(QUARTIC, runs.sel(momentum=0.0)),
+    ):
+        assert selected.drop_attrs().identical(result.drop_attrs())
+
+
+def test_a_sweep_whose_cost_differs_between_runs_is_rejected():
+    problem = gd.problems.from_function("two_factors")
+    grid = gd.axes(target=[1.0, 2.0], learning_rate=[0.1], seed=range(2))
+    runs = gd.sweep(problem, grid, 5)
+    with pytest.raises(InputError, match="the cost differs between runs with target"):
+        count_minima(problem, runs)
+    for result in (
+        count_minima(problem, runs, {"target": 2.0}),
+        count_minima(problem, runs.sel(target=2.0)),
+    ):
+        a, b = result["params"].values.T
+        np.testing.assert_allclose(a * b, 2.0, atol=1e-6)

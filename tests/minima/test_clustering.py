@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse.csgraph import connected_components
+from some_networks import XOR_INPUTS, XOR_TARGETS
 
 from gdjax.critical_points.polish import polish
 from gdjax.minima.clustering import (
@@ -49,12 +50,6 @@ def test_the_range_of_tolerances_that_give_the_same_clusters_is_returned():
     assert (result.stable_from, result.gap) == pytest.approx((0.1, 0.9))
 
 
-def test_a_single_point_is_one_cluster():
-    result = cluster_points(np.zeros((1, 3)), 0.0)
-    assert result.labels.tolist() == [0]
-    assert result.counts_at([1.0]).tolist() == [1]
-
-
 def test_classical_mds_reproduces_distances_of_points_in_a_plane():
     points = np.random.default_rng(2).normal(size=(7, 2))
     distances = np.linalg.norm(points[:, None] - points, axis=-1)
@@ -93,14 +88,12 @@ def test_networks_equal_up_to_symmetry_are_on_the_same_manifold():
 
     A network that separates another corner of the square is on another manifold of equal cost.
     """
-    inputs = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
-    targets = np.array([[0.1], [0.9], [0.9], [0.1]])
     small, network = (Network((2, n, 1), initializer="normal") for n in (1, 2))
     corner = (
         Layer(np.array([[5.0, 5.0]]), np.array([-2.0])),
         Layer(np.array([[4.0]]), np.zeros(1)),
     )
-    problem = decayed(small, (inputs, targets), 1e-4)
+    problem = decayed(small, (XOR_INPUTS, XOR_TARGETS), 1e-4)
     end = polish(problem, jax.tree.map(np.float64, corner), max_steps=200)
     assert end.gradient_norm < 1e-10
 
@@ -117,7 +110,7 @@ def test_networks_equal_up_to_symmetry_are_on_the_same_manifold():
         (w, b), rest = end.params
         third = widened((Layer(-w, b + w.sum(axis=1)), rest), 6.0)
         many = jax.tree.map(lambda *a: np.stack(a), one, two, third)
-    problem = decayed(network, (inputs, targets), 1e-4)
+    problem = decayed(network, (XOR_INPUTS, XOR_TARGETS), 1e-4)
     costs, sharp = np.full(3, float(end.cost)), np.full(3, 1.0)
     result = cluster_manifolds(problem, many, costs, sharpness=sharp, key=KEY)
     assert abs(float(end.cost) - 0.116) < 1e-3

@@ -27,11 +27,6 @@ def well(x):
     return (x**2 - 1) ** 2
 
 
-def tilted(x):
-    """Return the double well plus 1 + x, which is 0 at -1 and 2 at 1."""
-    return well(x) + 1 + x
-
-
 def hills(w):
     """Return a ridge at x = 0, which is lower at y < 0, plus a bowl."""
     return jnp.exp(-2 * w[0] ** 2) * jax.nn.sigmoid(4 * w[1] + 2) + 0.01 * jnp.sum(w**2)
@@ -67,8 +62,8 @@ class TestBarrier:
             assert float(path_barrier(cost)) == 0
 
     def test_the_barrier_between_unequal_costs_is_relative_to_their_interpolation(self):
-        """The costs at both ends are interpolated by 1 + x, which is the added term."""
-        cost = linear_path_cost(tilted, jnp.array(-1.0), jnp.array(1.0))
+        """The costs 0 and 2 at both ends are interpolated by 1 + x, which is the added term."""
+        cost = linear_path_cost(lambda x: well(x) + 1 + x, jnp.array(-1.0), jnp.array(1.0))
         np.testing.assert_allclose(cost[jnp.array([0, -1])], [0, 2], atol=1e-6)
         np.testing.assert_allclose(path_barrier(cost), 1, atol=1e-6)
 

@@ -96,19 +96,13 @@ def test_a_thousand_equivalent_networks_have_one_canonical_form(activation):
     assert len(np.unique(np.asarray(others[0].weights).reshape(1000, -1), axis=0)) == 1000
 
 
-def near_twins(gap):
-    """Return a tanh network whose two neurons have nearly equal incoming weights."""
-    w = np.array([[0.7, -0.4], [0.7 + gap, -0.4]])
-    first = Layer(jnp.array(w), jnp.array([0.3, 0.3]))
-    return (first, Layer(jnp.array([[1.0, -0.8]]), jnp.zeros(1)))
-
-
 @pytest.mark.parametrize("gap", [1e-1, 1e-3, 1e-6, 1e-9, 0.0])
 def test_canonical_forms_of_different_networks_differ_despite_near_ties(gap):
     """The distance of canonical forms is at least the matched distance."""
     with jax.enable_x64(True):
         network = Network((2, 2, 1), activation="tanh")
-        ours = near_twins(gap)
+        first = Layer(jnp.array([[0.7, -0.4], [0.7 + gap, -0.4]]), jnp.array([0.3, 0.3]))
+        ours = first, Layer(jnp.array([[1.0, -0.8]]), jnp.zeros(1))
         sent = ours[1].weights
         for change in (1e-2, 1e-5, 1e-8):
             theirs = (ours[0], Layer(sent + jnp.array([[change, 0.0]]), ours[1].bias))

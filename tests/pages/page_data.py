@@ -22,25 +22,16 @@ def sweep(label="training cost"):
     outcome[2, 3] = 3
     outcome[0, 0, 1] = -1
     grid = ("learning_rate", "seed", "momentum")
+    meanings = "not_converged converged stalled diverged"
+    identity = {"problem": {"name": HOSTILE}, "samples": 100, "batch_size": None}
     return xr.Dataset(
         {
             "cost": ((*grid, "step"), cost.astype(np.float32), {"long_name": label}),
             "test_accuracy": ((*grid, "step"), (1 / (1 + cost)).astype(np.float32)),
-            "outcome": (
-                grid,
-                outcome,
-                {
-                    "flag_values": [0, 1, 2, 3],
-                    "flag_meanings": "not_converged converged stalled diverged",
-                },
-            ),
+            "outcome": (grid, outcome, {"flag_values": [0, 1, 2, 3], "flag_meanings": meanings}),
         },
         {"learning_rate": RATES, "seed": SEEDS, "momentum": [0.0, 0.9], "step": STEPS},
-        {
-            "identity": json.dumps(
-                {"problem": {"name": HOSTILE}, "samples": 100, "batch_size": None}
-            )
-        },
+        {"identity": json.dumps(identity)},
     )
 
 

@@ -48,9 +48,8 @@ def test_a_click_or_key_on_a_cell_shows_its_runs(explorer):
     explorer.keys("#map", "ArrowRight", "Shift+Enter")
     assert explorer.text("#runs-told").startswith("seed 0: 3 not converged")
     explorer.page.mouse.move(*explorer.place("#map", 0.9, 0.12))
-    hint = explorer.text(".tip")
-    assert "learning rate 10" in hint
-    assert "median of 2 runs: ∞" in hint
+    assert "learning rate 10" in explorer.text(".tip")
+    assert "median of 2 runs: ∞" in explorer.text(".tip")
 
 
 def test_a_click_key_or_tap_on_a_cell_shows_its_value(browser, explorer, pages):

@@ -25,15 +25,6 @@ def test_each_module_passes_its_tests_in_node(name):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("name", ["lesson/lesson.js", "lesson/worker.js"])
-def test_a_bundle_contains_each_module_once_and_after_its_imports(name):
-    script = bundle([name])
-    assert not re.search(r"^(import|export) ", script, re.MULTILINE)
-    declared = re.findall(r"^(?:async )?(?:function|const|let|class) (\w+)", script, re.MULTILINE)
-    assert len(declared) == len(set(declared)) > 20
-    assert declared.index("forward") < declared.index("measure")
-
-
 def test_all_texts_of_the_lesson_are_in_one_file_for_each_language_and_are_used():
     texts, translated = (json.loads(read(f"lesson/texts/{name}.json")) for name in LANGUAGES)
     values = [

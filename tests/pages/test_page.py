@@ -1,13 +1,16 @@
-"""Self-contained pages: content, security policy and writing to disk."""
+"""Self-contained pages and the command `gdjax explore`: content, security policy, errors."""
 
 import json
+import pickle
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from page_data import HOSTILE, census, plane, sweep
 
 import gdjax as gd
+from gdjax.cli import main
 from gdjax.errors import GdjaxError
 from gdjax.pages.lesson import quantize
 from gdjax.pages.page import island
@@ -71,8 +74,6 @@ def test_data_beyond_the_size_limit_are_omitted_with_a_message():
     ]
     assert displayed["metrics"][0]["values"]["shape"] == [150, 100, 20]
     assert [axis["whole"] for axis in displayed["axes"]] == [300, 400]
-    small = json.loads(island(gd.pages.explorer._sweep(sweep(), 1000)))
-    assert small["told"] == []
 
 
 def test_quantized_weights_are_within_half_a_quantization_step():
@@ -88,3 +89,88 @@ def test_quantized_weights_are_within_half_a_quantization_step():
     )
     assert np.all(abs(codes * spread - weights) <= spread / 2 + 1e-12)
     np.testing.assert_array_equal(biases, np.concatenate([b for _, b in layers], axis=1))
+
+
+pytestmark = pytest.mark.usefixtures("keep_devices")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    path = tmp_path_factory.mktemp("sweep") / "runs.zarr"
+    grid = gd.axes(learning_rate=[0.001, 0.01], seed=range(2))
+    gd.sweep(gd.problems.from_function("himmelblau"), grid, 20, record_every=5, store=path)
+    return path
+
+
+def refused(capsys, *arguments):
+    with pytest.raises(SystemExit) as raised:
+        main(list(arguments))
+    assert raised.value.code == 2
+    summary = capsys.readouterr().err
+    assert summary.count("\n") == 1
+    return summary
+
+
+def test_explore_writes_a_page_for_a_store(store, tmp_path, capsys):
+    main(["explore", str(store), "--out", str(tmp_path / "page.html")])
+    assert f"written to {tmp_path / 'page.html'} (" in capsys.readouterr().out
+    assert '"whole":2' in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_damaged_tiles_are_skipped_on_request(store, tmp_path, capsys):
+    import shutil
+
+    damaged = tmp_path / "damaged.zarr"
+    shutil.copytree(store, damaged)
+    (file,) = (damaged / "cost").glob("c.*")
+    file.write_bytes(b"")
+    out = str(tmp_path / "page.html")
+    summary = refused(capsys, "explore", str(damaged), "--out", out)
+    assert "is damaged" in summary
+    main(["explore", str(damaged), "--skip-damaged", "--out", out])
+    assert "0 of 1 tiles are finished" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_saved_landscapes_and_minima_are_read(tmp_path, capsys):
+    import xarray as xr
+    from page_data import census, plane
+
+    xr.DataTree.from_dict({"trajectory": plane(), "random": plane()[["cost"]]}).to_zarr(
+        tmp_path / "planes.zarr", zarr_format=3, consolidated=False
+    )
+    census().to_zarr(tmp_path / "data.zarr", zarr_format=3, consolidated=False)
+    options = ["--planes", str(tmp_path / "planes.zarr"), "--minima", str(tmp_path / "data.zarr")]
+    main(["explore", *options, "--out", str(tmp_path / "page.html")])
+    html = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert '"title":"trajectory"' in html
+    assert '"ended":10' in html
+
+
+class CodeOnUnpickling:
+    """Object that creates a file when unpickled, to detect unpickling by a command."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def __reduce__(self):
+        return Path.touch, (self.file,)
+
+
+@pytest.mark.parametrize("flag", ["--planes", "--minima"])
+@pytest.mark.parametrize("pickled", [True, False])
+def test_a_folder_of_format_2_is_rejected_without_unpickling(tmp_path, capsys, flag, pickled):
+    folder, done = tmp_path / "old.zarr", tmp_path / "done"
+    (folder / "cost").mkdir(parents=True)
+    (folder / ".zgroup").write_text('{"zarr_format": 2}')
+    described = {
+        "zarr_format": 2, "shape": [1], "chunks": [1], "fill_value": None, "order": "C",
+        "compressor": None, "dtype": "|O" if pickled else "<f4",
+        "filters": [{"id": "pickle", "protocol": 5}] if pickled else None,
+    }  # fmt: skip
+    (folder / "cost" / ".zarray").write_text(json.dumps(described))
+    (folder / "cost" / ".zattrs").write_text('{"_ARRAY_DIMENSIONS": ["a"]}')
+    (folder / "cost" / "0").write_bytes(
+        pickle.dumps(CodeOnUnpickling(done)) if pickled else bytes(4)
+    )
+    assert "is not a folder written by `gdjax`" in refused(capsys, "explore", flag, str(folder))
+    assert not done.exists()

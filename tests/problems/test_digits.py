@@ -42,16 +42,6 @@ def zeros(problem):
     return jax.tree.map(jnp.zeros_like, problem.init(KEY))
 
 
-# -- before training
-
-
-def test_zero_parameters_give_outputs_of_one_half_and_a_cost_of_two_and_a_half(small):
-    assert small.network.widths == (784, 16, 16, 10)
-    images = jnp.asarray(small.data[0][:7])
-    np.testing.assert_array_equal(small.predict(zeros(small), images), np.full((7, 10), 0.5))
-    assert small.cost(zeros(small), small.data) == 2.5
-
-
 def test_pixels_are_bytes_that_the_cost_divides_by_255(small):
     images, labels = small.data
     assert images.dtype == np.uint8
@@ -80,13 +70,6 @@ def test_the_baseline_is_the_cost_of_the_best_constant_output(small, mnist5k):
     assert few.samples == 37
 
 
-def test_only_weights_of_dark_pixels_have_zero_gradients(small):
-    dark = ~np.any(small.data[0], axis=0)
-    gradient = jax.jit(jax.grad(small.cost))(small.init(KEY), small.data)[0].weights
-    assert dark.any()
-    np.testing.assert_array_equal(np.all(gradient == 0, axis=0), dark)
-
-
 # -- variants
 
 
@@ -105,6 +88,7 @@ def test_a_temperature_divides_parameters_and_only_sigmoids_have_one(mnist5k):
 @pytest.mark.parametrize("loss", ["cross_entropy", gd.problems.cross_entropy])
 def test_cross_entropy_takes_logits_and_its_baseline_is_an_entropy(mnist5k, loss):
     problem = digits(mnist5k, loss=loss)
+    assert problem.network.widths == (784, 16, 16, 10)
     assert problem.network.activations == ("sigmoid", "sigmoid", "identity")
     assert problem.cost(zeros(problem), problem.data) == pytest.approx(np.log(10), rel=1e-6)
     p = np.bincount(mnist5k.train_labels, minlength=10) / len(mnist5k.train_labels)
@@ -141,9 +125,8 @@ def test_the_problem_of_full_mnist_has_its_known_properties(mnist):
     assert np.sum(~np.any(images, axis=0)) == 67
     test_labels = np.asarray(mnist.metrics["test_accuracy"].data[1])
     assert np.mean(test_labels == 1) == pytest.approx(0.1135, abs=1e-9)
-    gradient = jax.jit(jax.grad(mnist.cost))(mnist.init(KEY), (images[:2000], labels[:2000]))
-    dark = ~np.any(images, axis=0)
-    assert np.sum(np.asarray(gradient[0].weights)[:, dark] == 0) == 1072
+    gradient = jax.jit(jax.grad(mnist.cost))(mnist.init(KEY), (images, labels))
+    assert sum(int(jnp.sum(a == 0)) for a in jax.tree.leaves(gradient)) == 16 * 67 == 1072
 
 
 @pytest.mark.long
@@ -152,7 +135,7 @@ def test_the_accuracy_after_ten_epochs_is_near_94_7_percent(mnist):
     steps = gd.descent.steps_for(10, mnist.samples, 32)
     optimizer = optax.sgd(1.0)
     accuracies = []
-    for seed in range(3):
+    for seed in range(2):
         stream = gd.run_keys(0, seed, seed)
         start = mnist.init(stream.init)
         run = gd.descend(

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 from scipy.special import expit
+from some_networks import some_params
 
-from gdjax.problems.networks import ACTIVATIONS, INITIALIZERS, Layer, Network
+from gdjax.problems.networks import ACTIVATIONS, INITIALIZERS, Network
 
 KEY = jax.random.key(0)
 SMOOTH = ("sigmoid", "tanh", "softplus", "identity")
@@ -23,15 +24,6 @@ BY_HAND = {
     "identity": lambda z: z,
     "step": lambda z: (z > 0).astype(float),
 }
-
-
-def random_params(network, seed=0):
-    """Return weights and biases from N(0, 1)."""
-    rng = np.random.default_rng(seed)
-    return tuple(
-        Layer(jnp.array(rng.normal(size=(n, m))), jnp.array(rng.normal(size=n)))
-        for m, n in zip(network.widths[:-1], network.widths[1:], strict=True)
-    )
 
 
 # -- parameters
@@ -89,7 +81,7 @@ def test_the_scale_multiplies_independent_weights_and_can_be_traced(initializer)
 @pytest.mark.parametrize("output_activation", [None, "identity", "sigmoid"])
 def test_outputs_equal_those_of_numpy(activation, output_activation):
     network = Network((4, 5, 3, 2), activation=activation, output_activation=output_activation)
-    params = random_params(network)
+    params = some_params(network, 0)
     x = np.random.default_rng(1).normal(size=(7, 4))
     a = x
     names = [activation, activation, output_activation or activation]
@@ -104,7 +96,7 @@ def test_gradients_equal_finite_differences(activation):
     network = Network((3, 4, 2), activation=activation)
     x = jnp.array(np.random.default_rng(2).normal(size=(5, 3)))
     check_grads(
-        jax.jit(lambda p: network.apply(p, x)), (random_params(network),), 1, ["rev"], rtol=1e-6
+        jax.jit(lambda p: network.apply(p, x)), (some_params(network, 0),), 1, ["rev"], rtol=1e-6
     )
 
 

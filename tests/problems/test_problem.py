@@ -50,14 +50,10 @@ def test_declared_arguments_are_those_that_can_be_passed_by_name():
 # -- check: valid costs
 
 
-@pytest.mark.parametrize("samples", [1, 2, 3, 12, 20])
-def test_a_mean_over_samples_is_accepted(samples):
-    check_problem(problem(parabola, X[:samples]), W)
-
-
 @pytest.mark.parametrize(
     ("cost", "data"),
     [
+        *((parabola, X[:samples]) for samples in (1, 2, 3, 12, 20)),
         (lambda w: jnp.sum(w**2), None),
         # Weight decay is equal for all microbatches.
         (lambda w, x: parabola(w, x) + 0.1 * jnp.sum(w**2), X),
@@ -87,9 +83,7 @@ def test_settings_are_passed_to_the_cost():
         return jnp.mean(jnp.abs(w[0] - x) ** power) if power < 3 else jnp.sum(x)
 
     check_problem(problem(cost, X), W)
-    with pytest.raises(
-        InputError, match=r"on 12 samples.*jnp\.mean over samples instead of jnp\.sum"
-    ):
+    with pytest.raises(InputError, match="over samples instead of"):
         check_problem(problem(cost, X), W, {"power": 3})
 
 
@@ -183,13 +177,6 @@ def test_the_deterministic_cost_of_a_random_cost_is_its_mean_over_fixed_keys():
     check_problem(created, W)  # it need not be a mean over samples
 
 
-def test_an_evaluation_replaces_a_random_cost():
-    created = problem(noisy, X, evaluation=parabola)
-    assert float(evaluate(frozen(created, scale=2.0), W)) == pytest.approx(
-        float(parabola(W, X)), rel=1e-6
-    )
-
-
 def moving(w, x, *, model_state, step):
     return (w[0] - model_state) ** 2 + step + 0 * jnp.mean(x), 0.5 * model_state + 0.5 * jnp.mean(x)
 
@@ -199,10 +186,6 @@ def test_the_deterministic_cost_of_a_cost_with_model_state_needs_a_frozen_state(
     params, state = created.begin(jax.random.key(0))
     check_problem(created, params)
     assert float(evaluate(frozen(created, model_state=state, step=3), params)) == 3.25
-    with pytest.raises(InputError, match=r"frozen\(problem, step"):
-        evaluate(created, params)
-    with pytest.raises(InputError, match=r"frozen\(problem, model_state"):
-        frozen(created, step=0)
     still = frozen(created, model_state=jnp.ones(()), step=0)
     assert still.init(jax.random.key(0)) is W
     assert float(evaluate(still, params)) == 0.25

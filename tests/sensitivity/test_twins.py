@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from gdjax.errors import InputError
 from gdjax.sensitivity import decided_step, uncertainty_exponent
 
 DIGITS = 24
@@ -59,8 +58,6 @@ def test_distances_with_few_events_or_many_are_left_out():
     elsewhere[0, 3, :4] = True
     result = uncertainty_exponent(elsewhere, [1e-1, 1e-2, 1e-3, 1e-4])
     assert result.distances.tolist() == [1e-3, 1e-2]
-    with pytest.raises(InputError, match=r"1 of 2 distances .* are \[40, 4\] of 500"):
-        uncertainty_exponent(elsewhere[:, 2:], [1e-3, 1e-4])
 
 
 def test_a_run_is_decided_after_the_last_step_with_a_twin_that_ends_elsewhere():
@@ -71,5 +68,3 @@ def test_a_run_is_decided_after_the_last_step_with_a_twin_that_ends_elsewhere():
     elsewhere[-1, 0] = True
     assert decided_step(elsewhere, range(0, 500, 100)) is None
     assert 0.95**59 < 0.05 < 0.95**58
-    with pytest.raises(InputError, match="at least 59 twins"):
-        decided_step(elsewhere[:, :58], range(0, 500, 100))

@@ -34,11 +34,6 @@ class MemorySink:
         self.steps.append((meta["slabs"], meta.get("step", 0)))
 
 
-def plan_of(problem, grid, steps=60, **changed):
-    spec = Sweep(problem, grid, steps, **{"record_every": 10, "root_seed": 3, **changed})
-    return fit.fit(check(Plan(spec)))
-
-
 def tile_of(plan, sink, *, stop=False):
     tiles = [(0,) * len(plan.layout.tile)]
     result = run_tiles(plan, tiles, DEVICE, SlabMonitor(sink, tiles, lambda: stop))
@@ -63,7 +58,6 @@ def test_a_diverged_run_does_not_change_other_runs():
 
 # Resumption
 
-
 SPOILED = [
     (0, lambda arrays, meta: meta.update(slabs=5)),
     (0, lambda arrays, meta: meta.update(slabs="1")),
@@ -83,7 +77,8 @@ def test_invalid_parts_of_a_checkpoint_are_discarded(monkeypatch):
     monkeypatch.setattr("gdjax.descent.block_loop.BlockLengthController.update", lambda *_: None)
     monkeypatch.setattr(fit, "MAX_GATHERED_FILES", 0)
     grid = axes(learning_rate=[0.1, 0.3], seed=range(4))
-    plan, sink = plan_of(network(), grid, snapshot_every=20), MemorySink()
+    spec = Sweep(network(), grid, 60, record_every=10, snapshot_every=20)
+    plan, sink = fit.fit(check(Plan(spec))), MemorySink()
     while sink.steps[-1:] != [(1, 32)]:
         assert tile_of(plan, sink, stop=True) is None
     for num_done, spoil in [(1, None), *SPOILED]:
