@@ -166,8 +166,8 @@ def seeds_needed(
     A difference is detected if the interval of `paired` excludes 0, that is, if |T| exceeds the
     (1 + level) / 2 quantile t of Student's distribution with n - 1 degrees of freedom. For many
     runs, n is about (z_{(1 - level) / 2} + z_{1 - power})^2 (standard_deviation / difference)^2,
-    where z_p is the 1 - p quantile of the normal distribution. For the defaults, the first square
-    is 7.8.
+    where z_p is the 1 - p quantile of the normal distribution. For the default power and level, the
+    first factor is 7.8.
 
     Args:
         difference: true mean of second - first, not 0.

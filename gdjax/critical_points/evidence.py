@@ -265,9 +265,9 @@ def higher_order_evidence(
     max_second = orders.second_rounding + DIGITS * eps * slope * lengths(w)
     dominates &= jnp.all(jnp.abs(orders.second) <= max_second)
     # At a distance d along n from a degenerate point, n^T H n = T3 d, and the gradient along flat
-    # directions is T3 d^2 / 2. A strict point next to another one has this curvature, but a smaller
-    # gradient. Other indeterminate eigenvalues contribute to the curvature if n has components
-    # along their eigenvectors.
+    # directions is T3 d^2 / 2. A nondegenerate point next to another one has this curvature, but a
+    # smaller gradient. Other indeterminate eigenvalues contribute to the curvature if n has
+    # components along their eigenvectors.
     steepest_cubic = jnp.argmax(jnp.abs(orders.third))
     n, third = newton.flat[steepest_cubic], orders.third[steepest_cubic]
     tilt = among_flat(orders.third_vector[steepest_cubic] / jnp.where(third == 0, 1, third) - n)

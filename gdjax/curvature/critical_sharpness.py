@@ -200,7 +200,7 @@ def critical_sharpness(
         >>> round(float(result.learning_rate), 4), round(float(result.sharpness), 3)
         (0.2, 10.0)
 
-        The step of one cost, and the rise of another cost:
+        The relative critical sharpness, for the step of one cost and the rise of another:
 
         >>> w, direction = jnp.array(1.0), jnp.array(2.0)  # the gradient of w^2
         >>> round(float(critical_sharpness(lambda w: w**2, w, direction).sharpness), 3)

@@ -246,7 +246,7 @@ def _batch(config, order, shared, done):
 def _record(config, settings, shared, chunk, carry):
     """Return the carry after a record, the record at the start of a chunk, and its arrays.
 
-    If the record equals the cost of its step, cost and gradient norm are NaN until that step.
+    If the recorded cost is that of the next step, it and its gradient norm are NaN until that step.
     """
     state, dtype = carry.state, carry.batch_cost_sum.dtype
     at, is_due = chunk.first, chunk.record > 0

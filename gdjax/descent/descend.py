@@ -56,10 +56,10 @@ class Descent:
         recorded_steps: numbers of the recorded steps.
         cost: cost over the whole training set, or over `record_samples` samples, at the recorded
             steps; inf from divergence on.
-        batch_cost: mean cost of the steps since the previous record; NaN if there are none, or if a
-            record equals the cost of its step.
+        batch_cost: mean cost of the steps since the previous record; NaN if there are none, or if
+            the recorded cost is also the cost that a step minimizes.
         gradient_norm: norm of the gradient of the recorded cost; NaN before the last record, unless
-            a record equals the cost of its step.
+            the recorded cost is also the cost that a step minimizes.
         metrics: scalar metrics by name; NaN where not computed.
         arrays: `steps` and `values` of each array metric, by name.
         snapshot_step: steps at which parameters were kept.

@@ -95,8 +95,8 @@ def _sweep(runs, numbers):
     for variable in ("outcome", "cost"):
         if variable not in getattr(runs, "variables", ()):
             raise InputError(
-                f"explore: runs = {type(runs).__name__} without {variable!r}; pass the Dataset of "
-                f"a sweep"
+                f"explore: runs = {type(runs).__name__} without {variable!r}, expected a Dataset "
+                f"of gd.sweep or gd.open_dataset"
             )
     grid = tuple(str(dim) for dim in runs.outcome.dims)
     if "step" in grid or set(runs.cost.dims) != {*grid, "step"}:

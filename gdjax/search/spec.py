@@ -122,7 +122,7 @@ class SearchSpec(Sweep):
         """Return which runs continue after a rung.
 
         Settings with equal values are ordered by their position in the grid. In the median of a
-        setting, a run that may not continue (not one of the candidates) counts as the worst.
+        setting, a run that is not a candidate counts as the worst, and does not continue.
         """
         together = self.runs_of_settings
         brackets = self.bracket_of_runs[together[:, 0]]

@@ -141,7 +141,7 @@ def test_errors_and_intervals_equal_the_jackknife_and_student_formulas():
 
 @pytest.mark.long
 def test_the_metric_with_full_batches_is_the_curvature_along_the_gradient():
-    """Full batches have no sampling error; neither has the value for few samples."""
+    """Full batches have no sampling error, nor has the value for few samples, which is exact."""
     cost, params, data = regression(8)
     problem = gd.Problem(init=lambda key: params, cost=cost, data=data)
     metrics = {

@@ -165,7 +165,7 @@ def digits(results, numbers):
     accuracy = results.seeds_accuracy.values[:, -1]
     expected = [np.median(accuracy), accuracy.min(), accuracy.max()]
     np.testing.assert_allclose(numbers["epoch"]["2"]["test_accuracy"], expected, rtol=1e-6)
-    # The plotted start is the first one, computed with a different slab width.
+    # The figures show the first of the starts, computed with a different slab width.
     assert accuracy[0] == pytest.approx(float(results.test_accuracy[-1]), abs=0.05)
     for name, record in (("before", 0), ("after", -1)):
         right = np.argmax(results[name].values, axis=1) == results.label.values
@@ -245,7 +245,7 @@ def gradient_anatomy(results, numbers):
         np.testing.assert_allclose(shares, 1, rtol=1e-5)
         g = np.abs(stage.gradient.values)
         np.testing.assert_array_equal(g[stage.position.values], np.sort(g)[::-1][:6])
-    # The start of the figures is the first one.
+    # The figures show the first of the starts.
     np.testing.assert_array_equal(results.seeds_cost.values[0], results.cost.values)
     # Outputs near 1/2 exceed 9 of 10 targets: the mean gradient of an output bias is
     # 2 (1/2 - 1/10) 1/4 = 0.2.
@@ -398,7 +398,7 @@ def loss_landscape(results, numbers):
         assert top == pytest.approx(one["largest_eigenvalue"], rel=0.03)
         assert max(random, neuron) < top
     for case, one in cases.items():
-        # The start of the figures is the first one.
+        # The figures show the first of the starts.
         assert one["over_seeds"]["final_cost"][0] == one["final_cost"]
         # Planes have the cost of the end point at the center.
         for view in one["view"]:

@@ -2,7 +2,8 @@
 
 A row contains a call or command and the text that its error names, usually the argument. In a call
 with `VALUE`, the third element lists the invalid values that replace it, separated by commas (in a
-command by spaces). Otherwise it is a part of the expected message: one sentence per class of error.
+command by spaces). In other rows, it is a part of the expected message, which is checked once for
+each class of error.
 A call or command with `KEYWORD` is followed by invalid keyword arguments or options, each of which
 its error names.
 

@@ -113,7 +113,7 @@ class TestStraight:
         np.testing.assert_allclose(result, [[0, 1, 0], [1, 0.5625, 0]], atol=1e-6)
 
     def test_float64_numpy_arrays_are_accepted_without_a_warning(self):
-        """Float64 arguments are rounded; warnings are errors in these tests."""
+        """Float64 arguments are rounded to float32; a warning would be an error in these tests."""
         cost = path_cost(well, np.array([-1.0, 1.0]), points=3)
         np.testing.assert_allclose(cost, [0, 1, 0], atol=1e-6)
 

@@ -191,7 +191,8 @@ def test_displayed_numbers_equal_those_of_gdjax_for_the_trained_network(trained,
     hidden.append(1 / (1 + np.exp(-hidden[0] @ params[1].weights.T - params[1].bias)))
     saturated = np.mean([(a < 0.01) | (a > 0.99) for a in hidden])
     assert last["saturated"] == pytest.approx(saturated, abs=1e-4)
-    # The page takes the steps before the last one again, and arrives where gdjax did.
+    # For its curves, the page trains again from the start, and its last record before that of gdjax
+    # has about the same accuracy.
     before = page["records"][-2]
     assert before["step"] > 1000
     assert before["accuracy"] == pytest.approx(right, abs=0.03)
