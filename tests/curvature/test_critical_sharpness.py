@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import xarray as xr
 
 import gdjax as gd
 from gdjax.curvature.critical_sharpness import (
@@ -124,7 +125,7 @@ def test_the_direction_is_minus_the_update_divided_by_the_learning_rate(make_opt
 
 
 @pytest.mark.long
-def test_the_metric_equals_the_value_at_each_step_with_few_evaluations():
+def test_the_metric_equals_the_value_at_each_step_with_few_evaluations(tmp_path):
     problem = bowl([1.0, 10.0, 100.0])
     metric = critical_sharpness_metric(problem, rtol=0.02)
     runs = gd.sweep(
@@ -133,14 +134,16 @@ def test_the_metric_equals_the_value_at_each_step_with_few_evaluations():
         30,
         snapshot_every=1,
         metrics={"critical": metric},
+        store=tmp_path,
         continuable=True,
     )
     w = next(v for n, v in runs.items() if str(n).startswith("snapshots")).values.astype(float)
     h = np.array([1.0, 10.0, 100.0])
     expected = np.sum(h**3 * w**2, -1) / np.sum(h**2 * w**2, -1)
     np.testing.assert_allclose(runs.critical.values, expected, rtol=0.01)
-    counts = [v for n, v in runs.items() if str(n).endswith("num_evaluations")]
-    assert np.max(counts[0].values) <= 10 + 9 * 30
+    stored = xr.open_zarr(tmp_path)  # also has the states of metrics
+    (counts,) = (v for n, v in stored.items() if str(n).endswith("num_evaluations"))
+    assert np.max(counts.values) <= 10 + 9 * 30
 
 
 @pytest.mark.long
