@@ -146,6 +146,16 @@ def test_ties_are_resolved_by_position():
         assert runs.rung.values.ravel().tolist() == [1, 1, 0, 0, 0, 0]
 
 
+def test_medians_of_large_numbers_do_not_overflow():
+    """After four steps, the metric is 1e38 times the slope, for both seeds."""
+    metrics = {"large": gd.Metric(lambda w, data: -1e38 * w)}
+    line = gd.Problem(lambda key: np.float32(0), lambda w, *, slope: slope * w, metrics=metrics)
+    grid = gd.axes(slope=[3.0, 2.0], learning_rate=[0.25], seed=range(2))
+    search = {"metric": "large", "median_over": "seed", "reduction_factor": 2}
+    runs = halved(line, grid, rungs=(4, 5), **search)
+    assert runs.rung.sel(seed=0).values.ravel().tolist() == [0, 1]
+
+
 @pytest.mark.parametrize("num_brackets", [1, None])
 def test_settings_are_compared_by_their_median_over_seeds(num_brackets):
     """Of each setting, one of five seeds starts so far away that it diverges."""
