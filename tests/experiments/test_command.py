@@ -70,13 +70,6 @@ def test_out_sets_the_output_folder(doubling):
     assert not command.RESULTS.exists()
 
 
-def test_the_error_for_an_unknown_flag_names_the_flag(doubling, capsys):
-    with pytest.raises(SystemExit) as caught:
-        doubling("--tmies", "2")
-    assert caught.value.code == 2
-    assert "--tmies" in capsys.readouterr().err
-
-
 def test_ctrl_c_ends_an_experiment_with_status_130_and_a_message(doubling, capsys):
     def interrupted(config):
         raise KeyboardInterrupt
