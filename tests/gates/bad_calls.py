@@ -9,9 +9,9 @@ its error names.
 
 Calls use the variables that `prepare` defines, among them `bowl` and `net` (problems), `w` and `v`
 (their parameters), `ax` and `grid` (axes), `spec` (a `Sweep` of the bowl), `runs` (its Dataset),
-`store` (its store), `at` (a run of it), `own` (a store of a user-defined problem), `kept` (a store
-of `counted`, whose cost has a model state), `damaged` (a store with a flipped bit), `folder` (an
-empty folder), `flat` (a direction) and `masked` (an array with a masked entry).
+`store` (its store), `at` (a run of it), `own` (a store of a user-defined problem), `with_state` (a
+store of `counted`, whose cost has a model state), `damaged` (a store with a flipped bit), `folder`
+(an empty folder), `flat` (a direction) and `masked` (an array with a masked entry).
 """
 
 RESERVED = "'params.x', 'carry.step', 'snapshots.a'"
@@ -707,7 +707,7 @@ CALLS = (
     ("gd.landscape.orthogonalize({'flat': numpy.array([None, 1.0])})", "flat"),
     ("gd.landscape.orthogonalize([flat])", "directions"),
     # Minima of costs that are not functions of the parameters alone
-    ("gd.minima.count_minima(counted, kept)", "problem"),
+    ("gd.minima.count_minima(counted, with_state)", "problem"),
     ("gd.minima.count_minima(timed, w, key=key)", "t"),
     (
         "gd.minima.count_minima(biased, jax.vmap(biased.init)(key[None]), key=key)",

@@ -478,8 +478,8 @@ def test_sixteen_networks_are_counted_by_outcome_and_have_the_accuracies_of_gdja
     course.wait("() => /rate=1&.*step=500/.test(location.hash)")
     course.page.go_back()
     course.wait("() => document.getElementById('course-title').textContent.startsWith('6.')")
-    told = "document.querySelector('#sixteen-question .told').textContent"
-    course.wait(f"() => {told}.endsWith({summary[-12:]!r})")
+    reply = "document.querySelector('#sixteen-question .told').textContent"
+    course.wait(f"() => {reply}.endsWith({summary[-12:]!r})")
 
 
 def test_mini_batches_and_full_batches_are_compared_after_equal_images_and_equal_steps(
@@ -621,8 +621,8 @@ def test_a_question_waits_for_its_network(opened):
 def test_a_step_says_that_it_waits_for_the_network_of_its_address(browser, lesson_file):
     page = browser.new_page()
     page.goto(f"{lesson_file.as_uri()}#step=20000")
-    said = "document.getElementById('course-wait').textContent"
-    page.wait_for_function(f"() => /waits for it/.test({said})", timeout=1000 * PATIENCE)
+    reason = "document.getElementById('course-wait').textContent"
+    page.wait_for_function(f"() => /waits for it/.test({reason})", timeout=1000 * PATIENCE)
     page.close()
 
 
