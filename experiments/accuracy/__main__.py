@@ -52,22 +52,22 @@ def run(config: Config) -> xr.DataTree:
     return xr.DataTree.from_dict(parts)
 
 
-def interval(values: np.ndarray) -> tuple[float, float]:
+def interval(values: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
     """Return the mean over runs, and the half width of its Student's t interval."""
     n = len(values)
     half = (
-        stats.t.ppf((1 + LEVEL) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
+        stats.t.ppf((1 + level) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
     )
     return float(values.mean()), float(half)
 
 
-def gains(tree: xr.DataTree) -> dict[str, tuple[float, float]]:
-    """Return paired gains in accuracy, and half widths of their intervals, by variant."""
+def gains(tree: xr.DataTree) -> dict[str, np.ndarray]:
+    """Return gains in accuracy of the runs, paired by their starts, by variant."""
     rungs = by_name(tree["ladder"], "validation_accuracy")
-    gained = {name: interval(rungs[name] - rungs[before]) for before, name in pairwise(rungs)}
+    gained = {name: rungs[name] - rungs[before] for before, name in pairwise(rungs)}
     tried, bases = by_name(tree["tried"], "validation_accuracy"), tree["tried"].against.values
     for (name, values), base in zip(tried.items(), bases, strict=True):
-        gained[name] = interval(values - rungs[base][: len(values)])
+        gained[name] = values - rungs[base][: len(values)]
     return gained
 
 
@@ -91,8 +91,11 @@ def numbers(tree: xr.DataTree) -> dict:
     ladder, tried = (by_name(tree[name], "validation_accuracy") for name in ("ladder", "tried"))
     variants: dict = {name: {"validation": float(a.mean())} for name, a in ladder.items()}
     variants |= {name: {"seeds": len(accuracies)} for name, accuracies in tried.items()}
+    corrected = 1 - (1 - LEVEL) / len(tried)  # all intervals hold together with the first level
     for name, gain in gains(tree).items():
-        variants[name]["gain"] = gain
+        variants[name]["gain"] = interval(gain)
+        if name in tried:
+            variants[name]["corrected_gain"] = interval(gain, corrected)
     for name, gain in averaging_gains(tree).items():
         variants[name]["averaging_gain"] = gain
     recipes: dict = {}
@@ -129,7 +132,8 @@ def errors(dataset: xr.Dataset) -> np.ndarray:
 
 def accuracies_and_gains(tree: xr.DataTree) -> Figure:
     """Draw the accuracy from every start with each training variant, and the gains."""
-    accuracy, gained = by_name(tree["ladder"], "validation_accuracy"), gains(tree)
+    accuracy = by_name(tree["ladder"], "validation_accuracy")
+    gained = {name: interval(gain) for name, gain in gains(tree).items()}
     for name, gain in averaging_gains(tree).items():
         gained[f"weights averaged, {name}"] = gain
     names, values = list(accuracy), np.stack(list(accuracy.values()))

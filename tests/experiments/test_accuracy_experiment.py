@@ -38,8 +38,8 @@ def study():
         {"variant": ["decayed", "distorted copies"]},
     )
     tried = xr.Dataset(
-        {"validation_accuracy": (of_variant, [[0.89, 0.92, np.nan]])},
-        {"variant": ["Adam"], "against": ("variant", ["distorted copies"])},
+        {"validation_accuracy": (of_variant, [[0.89, 0.92, np.nan], [0.9, 0.94, 0.95]])},
+        {"variant": ["Adam", "slow"], "against": ("variant", ["distorted copies"] * 2)},
     )
     test = xr.Dataset(
         {
@@ -59,13 +59,16 @@ def study():
 
 
 def test_gains_are_paired_by_start():
-    gains = accuracy.gains(study())
+    variants = accuracy.numbers(study())["variant"]
     difference = np.array([0.01, 0.02, 0.01])
     expected = stats.ttest_1samp(difference, 0).confidence_interval(0.95)
-    mean, half = gains["distorted copies"]
+    mean, half = variants["distorted copies"]["gain"]
     np.testing.assert_allclose([mean - half, mean + half], [expected.low, expected.high])
+    corrected = stats.ttest_1samp([-0.01, 0, 0], 0).confidence_interval(1 - 0.05 / 2)
+    mean, half = variants["slow"]["corrected_gain"]
+    np.testing.assert_allclose([mean - half, mean + half], [corrected.low, corrected.high])
     # One value is missing, so only two of the three starts are compared.
-    np.testing.assert_allclose(gains["Adam"], (-0.02, 0), atol=1e-12)
+    np.testing.assert_allclose(variants["Adam"]["gain"], (-0.02, 0), atol=1e-12)
     averaged = accuracy.averaging_gains(study())
     np.testing.assert_allclose(averaged["distorted copies"], (0.01, 0), atol=1e-12)
 
