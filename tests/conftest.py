@@ -44,13 +44,11 @@ CACHE = HERE.parent / ".jax_cache"
 LONG = {
     HERE / name
     for name in (
-        "critical_points/test_classify.py",
         "critical_points/test_gallery.py",
         "critical_points/test_kinds.py",
         "descent/test_optimizers.py",
         "experiments",
         "flows/test_gradient_flow.py",
-        "gates/test_bad_calls.py",
         "minima/test_census.py",
         "models",
         "pages/test_browser.py",

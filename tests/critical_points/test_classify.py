@@ -190,6 +190,7 @@ def small_network():
     return cost, jax.jit(network.init)(KEY), data
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("is_dense", [True, False])
 def test_dead_coordinates_are_counted_and_other_eigenvalues_are_those_of_the_hessian(is_dense):
     """Above the dense limit, five pixels of a network with 2,058 parameters are always dark."""

@@ -692,7 +692,6 @@ def test_a_small_run(name, drawn):
     ("name", "settings", "message"),
     [
         ("gradient_anatomy", {"epochs": (3, 1)}, "epochs = "),
-        ("gradient_anatomy", {"epochs": ()}, "epochs = "),
         ("trainability_boundary", {"points": 20}, "points = 20"),
         ("trainability_boundary", {"conditions": ("tan",)}, r"unknown conditions \['tan'\]"),
     ],

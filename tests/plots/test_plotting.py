@@ -327,6 +327,7 @@ def quadratic(w):
     return 2 * w[0] ** 2 + w[1] ** 2
 
 
+@pytest.mark.long
 def test_a_gradient_flow_and_its_distances_are_drawn_against_time():
     times = np.array([0.0, 0.5, 1.0])
     flow = flows.gradient_flow(quadratic, jnp.array([0.0, 1.0]), times=times)
@@ -341,6 +342,7 @@ def test_a_gradient_flow_and_its_distances_are_drawn_against_time():
     assert [first.get_label(), second.get_label()] == ["0.25", "0.5"]
 
 
+@pytest.mark.long
 def test_the_figure_of_a_central_flow_shows_costs_and_eigenvalues():
     flow = flows.central_flow(quadratic, jnp.ones(2), 0.1, 1.0, eigenvectors=1, intervals=4)
     top, bottom = figure_of(flow).axes
@@ -377,6 +379,7 @@ def test_the_figure_of_a_gradient_summary_shows_norms_and_exact_zeros():
     assert axes.get_title(loc="left") == "Gradient of norm 3.61"
 
 
+@pytest.mark.long
 def test_a_basin_volume_is_drawn_as_a_histogram_of_its_radii():
     volume = volumes.basin_volume(
         lambda w: w @ w, jnp.zeros(2), key=jax.random.key(0), level=4.0, directions=40

@@ -239,6 +239,7 @@ def test_whitening_and_its_inverse_cancel():
     assert float(log_determinant) == pytest.approx(np.linalg.slogdet(A)[1], abs=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("level", [1, 2**40])
 def test_parameters_and_level_may_be_numbers_of_python(level):
     """The length of an interval is 2 sqrt(level)."""

@@ -416,6 +416,7 @@ def test_the_default_inverse_temperature_is_n_divided_by_log_n():
     assert _default_temperature(line, "b") == 5 / np.log(5)
 
 
+@pytest.mark.long
 def test_a_progress_bar_counts_trajectories_except_in_traced_calls(monkeypatch):
     bar = MagicMock()
     bar.__enter__.return_value = bar
