@@ -117,6 +117,20 @@ def pytest_configure(config):
 
 
 @pytest.fixture
+def compilations():
+    """Return a list that collects the seconds of each compilation of a program."""
+    compiled = []
+
+    def listen(name, duration, **_):
+        if name == "/jax/core/compile/backend_compile_duration":
+            compiled.append(duration)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield compiled
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
+@pytest.fixture
 def float64():
     """Enable 64-bit types during a test."""
     with jax.enable_x64(True):

@@ -44,11 +44,13 @@ from gdjax.minima.end_points import (
 from gdjax.minima.symmetry import canonicalize, coordinates
 from gdjax.problems.evaluation import deterministic_cost
 from gdjax.problems.problem import Problem, require_problem
+from gdjax.problems.traces import problem_at
+from gdjax.problems.validation import check_runs
 from gdjax.results import Quantity, as_dataset, document, quantities
 from gdjax.stores.location import StoreLike
 from gdjax.sweeps.axes import AxisValue
 from gdjax.sweeps.dataset import named_leaves
-from gdjax.sweeps.stored import StoredSweep
+from gdjax.sweeps.stored import StoredSweep, require_problem_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -217,14 +219,18 @@ def count_minima(
     require_problem(problem)
     assert isinstance(problem, Problem)
     if hasattr(runs, "data_vars"):
-        identity = json.loads(runs.attrs.get("identity", "{}"))
-        key = run_keys(identity["root_seed"]).probes if key is None and identity else key
+        if identity := json.loads(runs.attrs.get("identity", "{}")):
+            key = run_keys(identity["root_seed"]).probes if key is None else key
+            if not attributes and "functions" in identity:
+                require_problem_of(problem, identity, "runs", allow_unverified=allow_unverified)
         problem, runs, along = finished_runs(problem, runs, at or {})
     elif at is not None:
         raise InputError(f"count_minima: at = {at!r:.80}, expected None for runs without axes")
     check_key(key)
     assert key is not None
     key_check, key_ends, key_pairs, key_manifolds = jax.random.split(key, 4)
+    check_runs(problem, runs)
+    problem = problem_at(problem, jax.tree.map(lambda leaf: leaf[0], runs))
     _check_symmetric(problem, key_check)
     ends = classify_end_points(
         problem,

@@ -12,6 +12,7 @@ Many runs are polished by one program, in float64.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -28,6 +29,7 @@ from gdjax.errors import InputError, StoreError
 from gdjax.keys import check_key
 from gdjax.landscape.slices import over_rows
 from gdjax.problems.problem import Problem, require_problem
+from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import check_runs
 from gdjax.results import Quantity, as_dataset, document, quantities
 from gdjax.summaries import fields
@@ -118,7 +120,7 @@ def finished_runs(
             "problem: the cost has a model state, which differs between runs; count the minima of "
             "one state by count_minima(gdjax.problems.frozen(problem, model_state=...), params)"
         )
-    shapes = jax.eval_shape(problem.init, jax.random.key(0))
+    shapes = jax.eval_shape(partial(problem.init), jax.random.key(0))
     arrays = {name: runs[name].values[indices] for name in named_leaves("params", shapes)}
     params = jax.tree.map(np.asarray, from_named("params", shapes, arrays))
     # The point at which a diverged run was stopped is unrelated to minima.
@@ -217,6 +219,7 @@ def classify_end_points(
     check_whole("max_steps", max_steps)
     check_key(key)
     runs = check_runs(problem, params)
+    problem = problem_at(problem, jax.tree.map(lambda leaf: leaf[0], params))
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(params)]
     finite = np.all([np.isfinite(leaf.reshape(runs, -1)).all(axis=1) for leaf in leaves], axis=0)
     with jax.enable_x64(True):

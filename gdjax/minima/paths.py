@@ -10,6 +10,7 @@ point at t. Two points define a straight line, and more define a Bezier curve or
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import comb
 from typing import Any
 
@@ -296,7 +297,7 @@ def curve(
         check_whole(f"curve: {name}", value, 1)
     require_problem(problem)
     check_like("curve: b", b, a)
-    single = jax.eval_shape(problem.init, jax.random.key(0))
+    single = jax.eval_shape(partial(problem.init), jax.random.key(0))
     has_pairs = jnp.ndim(jax.tree.leaves(a)[0]) > len(jax.tree.leaves(single)[0].shape)
     ends = jax.tree.map(jnp.asarray, (a, b))
     if has_pairs:

@@ -368,7 +368,7 @@ def map_functions(problem: Problem, change: Callable[[str, Callable], Callable])
         )
         for name, metric in problem.metrics.items()
     }
-    names = ("init", "cost", "evaluation", "predict")
+    names = ("init", "cost", "evaluation", "predict", "loss")
     fields = {name: changed(name, getattr(problem, name)) for name in names}
     return dataclasses.replace(problem, metrics=metrics or NOTHING, **fields)
 

@@ -22,11 +22,11 @@ import collections
 import contextlib
 import dataclasses
 import hashlib
+import operator
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
-from types import FunctionType, MappingProxyType
+from types import FunctionType, MappingProxyType, MethodType
 from typing import Any, NamedTuple
 
 import jax
@@ -40,7 +40,8 @@ from gdjax.problems.keywords import given_to, settings_of
 from gdjax.problems.problem import Problem, as_problem
 
 MAX_FUNCTIONS = 512  # number of functions that are kept, beginning with the last used
-_JAX = str(Path(jax.__file__).parent)
+# Primitives whose derivative rules the trace of a value does not show.
+WITH_RULES = ("custom_jvp", "custom_vjp", "custom_linear_solve", "stop_gradient")
 
 
 class Canonical:
@@ -66,8 +67,7 @@ class Traced(NamedTuple):
         keywords: shapes of the keyword arguments.
         results: shapes of the results; None if the function could not be traced.
         compute: what is traced, `compute(function, *arguments, **keywords)`.
-        has_custom_rule: whether a derivative rule of the user, which the trace does not show,
-            occurs in it.
+        has_rule: whether a derivative rule, which the trace does not show, occurs in it.
         has_callback: whether a function of the host, whose code no trace shows, occurs in it.
         original: the function itself.
     """
@@ -77,7 +77,7 @@ class Traced(NamedTuple):
     keywords: Mapping[str, PyTree]
     results: PyTree
     compute: Callable[..., PyTree]
-    has_custom_rule: bool = False
+    has_rule: bool = False
     has_callback: bool = False
     original: Callable | None = None
 
@@ -126,13 +126,16 @@ def canonical(
 
 
 def _is_same(one, other):
-    """Return whether two functions are one object, or partial functions of one object."""
+    """Return whether two functions are one object, one method, or partial functions of one object.
+
+    Objects are not compared by `==`, which may ignore what they compute with.
+    """
     if isinstance(one, partial) and isinstance(other, partial):
-        one, other = ((f.func, f.args, f.keywords) for f in (one, other))
-    try:
-        return bool(one == other)
-    except Exception:  # arrays, which have no single truth value
-        return False
+        if len(one.args) != len(other.args) or [*one.keywords] != [*other.keywords]:
+            return False
+        of_one, of_other = ((f.func, *f.args, *f.keywords.values()) for f in (one, other))
+        return all(map(operator.is_, of_one, of_other))
+    return one is other or (isinstance(one, MethodType) and one == other)
 
 
 def gradient(function: Callable, params: PyTree, *arguments: PyTree, **keywords: PyTree) -> PyTree:
@@ -240,12 +243,10 @@ def _parameters(equation, traits):
     kind, parameters = equation.primitive.name, dict(equation.params)
     if kind.endswith("callback"):
         traits.add("callback")
-    if kind.startswith(("custom_jvp", "custom_vjp")):
-        # The rule is a new function in each trace. Those of JAX itself do not change.
+    if kind.startswith(WITH_RULES):
+        traits.add("rule")
+    if kind.startswith(("custom_jvp", "custom_vjp")):  # the rule is a new function in each trace
         parameters = {n: v for n, v in parameters.items() if isinstance(v, ClosedJaxpr | Jaxpr)}
-        sources = (getattr(p, "jaxpr", p).debug_info.func_src_info for p in parameters.values())
-        if not all(_JAX in str(source) for source in sources):
-            traits.add("rule")
     if "jaxpr" in parameters:
         parameters.pop("name", None)  # of a jitted function
     return tuple((name, _value(parameters[name], traits)) for name in sorted(parameters))

@@ -81,7 +81,7 @@ def check_shapes(
     check_params(params)
     settings = dict(settings or {})
     if problem.stateful and model_state is None:
-        model_state = jax.eval_shape(problem.begin, jax.random.key(0))[1]
+        model_state = jax.eval_shape(partial(problem.begin), jax.random.key(0))[1]
     checks = []
     for role in ("cost",) if problem.evaluation is None else ("cost", "evaluation"):
         check_role(role, problem, params, settings, model_state)
@@ -197,7 +197,8 @@ def check_runs(problem: Problem, params: PyTree) -> int:
     Returns:
         The number of runs.
     """
-    like, _ = jax.eval_shape(problem.begin, jax.random.key(0))
+    # A new object, since JAX keeps shapes by function.
+    like, _ = jax.eval_shape(partial(problem.begin), jax.random.key(0))
     check_problem(problem, like)
     check_params(params)
     shapes, wanted = (

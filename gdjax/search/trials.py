@@ -26,10 +26,12 @@ from gdjax.search.rungs import Search, with_search_variables
 from gdjax.search.spec import DIRECTIONS, SearchSpec, search_spec
 from gdjax.stores import open_dataset
 from gdjax.stores.location import StoreLike
+from gdjax.stores.schema import plain
 from gdjax.sweeps.axes import SEEDS, Axes, axes, axes_along, is_static, zip_axes
 from gdjax.sweeps.check import check
 from gdjax.sweeps.executor import Memory
 from gdjax.sweeps.fit import fit, restrict
+from gdjax.sweeps.identity import identity
 from gdjax.sweeps.plans import Plan
 from gdjax.sweeps.spec import Sweep
 
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 DIVERGED = ("inf", "fail")
 RETRY_OF = "retry_of"  # user attribute of a repeated trial: number of the interrupted one
 VARIABLES = ("cost", "gradient_norm", "diverged_at", "outcome")  # that a search needs
+COMPUTATION = "gdjax_computation"  # user attribute of a study: identity of its sweep
 OUTCOME = "outcome"  # user attribute of a finished trial: outcome of its run
 LOG_RANGE = 20.0  # ratio of largest to smallest value from which a distribution is logarithmic
 
@@ -107,6 +110,7 @@ def optimize(
     space = _space(sweep.axes, space)
     corners = dataclasses.replace(spec, axes=_corners(space))
     used = check(Plan(corners, devices=devices)).devices
+    _check_computation(study, corners)
     worst = _worst(diverged, direction)
     _enqueue_interrupted(study, space)
     with (
@@ -201,6 +205,23 @@ def _check_study(study, metric, direction):
             f"study: its direction is {' and '.join(directions)}, but {metric} is to be "
             f"{direction}d; create it with optuna.create_study(direction={direction!r}), or pass "
             f"another direction"
+        )
+
+
+def _check_computation(study, spec):
+    """Check that the trials of a study are those of this sweep; programs, under equal versions."""
+    now = plain(identity(spec))
+    del now["axes"], now["rungs"]
+    before = study.user_attrs.get(COMPUTATION)
+    if before is None:
+        study.set_user_attr(COMPUTATION, now)
+        return
+    is_comparable = before["environment"] == now["environment"]
+    unknown = ("environment",) if is_comparable else ("environment", "functions")
+    if changed := [n for n in now if n not in unknown and before.get(n) != now[n]]:
+        raise InputError(
+            f"study: its trials are those of a sweep with other {', '.join(changed)}; pass a new "
+            f"study, or restore what was changed"
         )
 
 

@@ -19,6 +19,7 @@ from jaxtyping import Array, ArrayLike, Float, Int, Key, PyTree
 from gdjax.arguments import check_numbers, check_whole
 from gdjax.descent.batches import Order, check_replacement
 from gdjax.descent.block import strip_weak_types
+from gdjax.descent.functions import traced_functions, with_functions
 from gdjax.descent.step import cost_type, objective, update
 from gdjax.descent.validation import (
     descent_keys,
@@ -158,9 +159,18 @@ def hypergradient(
         raise InputError(f"hypergradient: schedule has shape {schedule.shape}, expected {expected}")
     _check_differentiable(make_optimizer, params)
     check_replacement(replacement, batch_size is not None)
-    model_state = initial_model_state(as_problem(problem), model_state)
-    order_key, noise, _ = descent_keys(key, random=as_problem(problem).random, probing=False)
-    problem = problem_at(problem, params) if model_state is None else as_problem(problem)
+    problem = as_problem(problem)
+    model_state = initial_model_state(problem, model_state)
+    order_key, noise, _ = descent_keys(key, random=problem.random, probing=False)
+    traced = traced_functions(
+        problem,
+        make_optimizer,
+        {"cost": {}, "optimizer": {"learning_rate": schedule[0]}},
+        params=params,
+        model_state=model_state,
+        batch_size=batch_size,
+    )
+    problem = with_functions(problem, traced)
     rows = None
     if batch_size is not None:
         order = Order((order_key,), problem.samples, batch_size, replacement=replacement)
@@ -181,7 +191,7 @@ def hypergradient(
         sample_weights,
         rows,
         noise,
-        make_optimizer=make_optimizer,
+        make_optimizer=traced["optimizer"].function,
         num_steps=num_steps,
         knots=knots,
         check=check,

@@ -6,6 +6,7 @@ Stored numbers are continued only if the identities are equal (`require_same`). 
 describes the hardware and software that computed a tile. The module `stored` reads both.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -58,6 +59,7 @@ def described_settings(spec: Sweep) -> dict[str, Any]:
         **{name: written.get(name, getattr(spec, name)) for name in names},
         "samples": spec.problem.samples,
         "baseline": spec.problem.baseline,
+        "couples_samples": spec.problem.couples_samples,
         "data_hash": hash_of(spec.problem.data),
     }
 
@@ -94,15 +96,17 @@ def _hash(traced: Traced) -> str:
     """Return the hash of the lowered program of a function of one run, 16 hex digits.
 
     The text includes constants, but no file names or addresses, and the gradient where a derivative
-    rule of the user is not part of the program.
+    rule is not part of the program.
     """
     arguments = (traced.arguments, dict(traced.keywords))
     leaves, structure = jax.tree.flatten(arguments)
     shapes = tuple((leaf.shape, leaf.dtype, leaf.weak_type) for leaf in leaves)
     key = (traced.function, structure, shapes, slabs.compiled_config())
     if key not in _hashes:
-        computes = [traced.compute, gradient] if traced.has_custom_rule else [traced.compute]
-        text = "".join(_lowered(partial(c, traced.function), arguments) for c in computes)
+        text = _lowered(partial(traced.compute, traced.function), arguments)
+        if traced.has_rule:
+            with contextlib.suppress(Exception):  # a function that is not differentiated
+                text += _lowered(partial(gradient, traced.function), arguments)
         if len(_hashes) >= MAX_HASHES:
             _hashes.clear()
         _hashes[key] = hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -106,17 +106,10 @@ class StoredSweep:
     @cached_property
     def problem(self) -> Problem:
         """Problem of the sweep with its recorded data, after a comparison with what is stored."""
-        here: dict[str, Any] = {}
-        problem = self._problem or problem_from(self.identity["problem"], self.location)
-        if self._problem is not None:
-            here = problem_identity(problem, self.axes, self.identity["batch_size"])
-        here["data_hash"] = hash_of(problem.data)
-        recorded = {name: self.identity[name] for name in here}
-        if "functions" in here:
-            names, hashes = ("init", "cost", "evaluation"), recorded["functions"]
-            recorded["functions"] = {name: hashes[name] for name in names if name in hashes}
-            recorded["callbacks"] = [name for name in recorded["callbacks"] if name in names]
-        require_same(self.location, recorded, plain(here), self._allow_unverified)
+        is_rebuilt, where = self._problem is None, self.location
+        problem = self._problem or problem_from(self.identity["problem"], where)
+        allowed = {"allow_unverified": self._allow_unverified, "is_rebuilt": is_rebuilt}
+        require_problem_of(problem, self.identity, where, **allowed)
         return problem
 
     @cached_property
@@ -198,6 +191,30 @@ _EXPECTED: Mapping[str, Callable[[Any], bool]] = {
     "callbacks": lambda value: isinstance(value, list) and all(isinstance(n, str) for n in value),
     "environment": lambda value: isinstance(value, dict),
 }
+
+
+def require_problem_of(
+    problem: Problem,
+    identity: Mapping[str, Any],
+    where: Any,
+    *,
+    allow_unverified: bool = False,
+    is_rebuilt: bool = False,
+) -> None:
+    """Check that a problem is that of a sweep, by its data and its programs.
+
+    Under other versions, a problem that was rebuilt from its record is compared by its data alone.
+    """
+    here = problem_identity(problem, axes_of(identity, where), identity["batch_size"])
+    if is_rebuilt and plain(here["environment"]) != identity["environment"]:
+        here = {}
+    here["data_hash"] = hash_of(problem.data)
+    recorded = {name: identity[name] for name in here}
+    if "functions" in here:
+        names, hashes = ("init", "cost", "evaluation"), recorded["functions"]
+        recorded["functions"] = {name: hashes[name] for name in names if name in hashes}
+        recorded["callbacks"] = [name for name in recorded["callbacks"] if name in names]
+    require_same(where, recorded, plain(here), allow_unverified)
 
 
 def axes_of(identity: Mapping[str, Any], where: Any) -> Axes:

@@ -16,6 +16,7 @@ import optax
 import pytest
 
 import gdjax as gd
+from gdjax.sweeps.binding import with_settings
 
 RATE, STEPS, SCALE = 0.1, 3, 1.0
 
@@ -129,15 +130,23 @@ def test_bodies_of_jax_s_transformations_are_as_in_an_eager_call(transformation)
 
 
 def test_a_derivative_rule_that_the_cost_does_not_show_is_compared():
-    factor = [1.0]
-
-    @jax.custom_vjp
-    def square(w):
-        return jnp.sum(w**2)
-
-    square.defvjp(lambda w: (square(w), w), lambda w, g: (2 * factor[0] * w * g,))
+    """The rule is the user's, also where the function is that of JAX."""
+    factor, square = [1.0], jax.custom_vjp(jnp.square)
+    square.defvjp(lambda w: (w**2, w), lambda w, g: (2 * factor[0] * w * g,))
     for factor[0] in (1.0, 2.0):
-        np.testing.assert_allclose(swept(square), final_cost(1.0, factor[0] * RATE), rtol=1e-5)
+        cost = swept(lambda w: jnp.sum(square(w)))
+        np.testing.assert_allclose(cost, final_cost(1.0, factor[0] * RATE), rtol=1e-5)
+
+
+def test_a_census_and_a_hypergradient_see_a_change():
+    goal, key = [1.0], jax.random.key(0)
+    problem = gd.Problem(init, lambda w: jnp.sum((w - goal[0]) ** 2))
+    for goal[0] in (1.0, 2.0):
+        census = gd.minima.count_minima(problem, jnp.zeros((1, 2)), key=key)
+        np.testing.assert_allclose(census.params[0], goal[0], rtol=1e-6)
+        descent = (lambda learning_rate: optax.sgd(learning_rate / goal[0]), jnp.zeros(2), [0.5], 1)
+        cost = gd.hypergradient(problem, *descent, key=key, check=False).cost
+        np.testing.assert_allclose(cost, 2 * (goal[0] - 1) ** 2, atol=1e-6)
 
 
 def test_a_change_for_batches_of_one_size_only_is_seen():
@@ -222,6 +231,11 @@ def test_point_functions_see_a_change():
     before = values()
     make_change()
     np.testing.assert_allclose(values(), 2 * np.array(before), rtol=1e-5, atol=1e-6)
+
+
+def test_the_settings_of_a_cost_are_those_of_its_loss():
+    problem = gd.Problem(init, lambda w, *, a: a * w[0], loss=lambda output, target, *, a: a)
+    assert with_settings(problem, {"a": 4.0}).loss(0.0, 0.0) == 4
 
 
 def test_problems_with_different_costs_are_different():

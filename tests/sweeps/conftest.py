@@ -3,7 +3,6 @@
 import inspect
 
 import pytest
-from jax import monitoring
 from small_problems import stored
 
 from gdjax.sweeps import Sweep, executor, fit, slab_runner
@@ -17,20 +16,6 @@ def slabs_of_two_runs():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fit, "CPU_WIDTHS", ((2, 2**60),))
         yield
-
-
-@pytest.fixture
-def compilations():
-    """Return a list that collects the seconds of each compilation of a program."""
-    compiled = []
-
-    def listen(name, duration, **_):
-        if name == "/jax/core/compile/backend_compile_duration":
-            compiled.append(duration)
-
-    monitoring.register_event_duration_secs_listener(listen)
-    yield compiled
-    monitoring.unregister_event_duration_listener(listen)
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ Each cell of the table is what a verb does with a store after one change: "same"
 "error", or "recorded" (it goes on, and the writers of each run say what changed).
 """
 
+import contextlib
+import dataclasses
 import json
 from functools import partial
 
@@ -38,6 +40,8 @@ def study(
     data=1.0,
     momentum=0.5,
     calls_host=False,
+    stop=lambda w: w,
+    couples_samples=False,
 ):
     """Return the problem and the optimizer of a sweep, made anew as in a new session."""
 
@@ -48,7 +52,7 @@ def study(
     square.defvjp(lambda w: (square(w), w), lambda w, g: (2 * rule * w * g,))
 
     def cost(w, x):
-        value = jnp.mean(x) * constant * closure[0] * SCALE * square(w)
+        value = jnp.mean(x) * constant * closure[0] * SCALE * square(w) + jnp.sum(stop(w))
         if calls_host:
             jax.debug.callback(lambda value: None, value)
         return value
@@ -68,6 +72,7 @@ def study(
         data=jnp.full(3, data),
         metrics={"size": measured},
         baseline=baseline,
+        couples_samples=couples_samples,
     )
     return {"problem": problem, "make_optimizer": partial(make_optimizer, momentum=momentum)}
 
@@ -112,6 +117,8 @@ CHANGES = {
     "constant": ({"constant": 2.0}, ALL, "functions.cost"),
     "closure": ({"closure": [2.0]}, ALL, "functions.cost"),
     "custom gradient": ({"rule": 2.0}, ALL, "functions.cost"),
+    "stopped gradient": ({"stop": jax.lax.stop_gradient}, ALL, "functions.cost"),
+    "coupled samples": ({"couples_samples": True}, OF_DESCENT, "couples_samples"),
     "data": ({"data": 2.0}, ALL, "data_hash"),
     "factory": ({"factor": 2.0}, OF_DESCENT, "functions.optimizer"),
     "partial": ({"momentum": 0.9}, OF_DESCENT, "make_optimizer.keywords.momentum"),
@@ -156,6 +163,17 @@ def test_every_verb_compares_the_computation(store, change):
         gd.resume(store, **study(**changed))
     assert "\n" not in str(caught.value)
     assert np.all(gd.open_dataset(store).finished.values == 1)
+
+
+def test_a_problem_with_a_replaced_cost_is_not_rebuilt(tmp_path):
+    bowl = gd.problems.bowl([1.0, 9.0])
+    mine = dataclasses.replace(bowl, cost=lambda w: jnp.sum((w - 3) ** 2))
+    gd.sweep(mine, AXES, 2, store=tmp_path / "s")
+    with pytest.raises(StoreError, match=r"functions\.cost: stored"):
+        run_of(tmp_path / "s", AT)
+    for problem in (bowl, mine):
+        with pytest.raises(StoreError) if problem is bowl else contextlib.nullcontext():
+            gd.minima.count_minima(problem, gd.open_dataset(tmp_path / "s"))
 
 
 @pytest.mark.long
