@@ -233,6 +233,17 @@ def test_point_functions_see_a_change():
     np.testing.assert_allclose(values(), 2 * np.array(before), rtol=1e-5, atol=1e-6)
 
 
+def test_a_changed_prediction_is_seen():
+    def loss(outputs, targets):
+        return jnp.mean((outputs - targets) ** 2)
+
+    scale, data = [1.0], (np.eye(2, dtype=np.float32), np.zeros(2, np.float32))
+    problem = gd.problems.supervised(init, lambda w, x: scale[0] * x @ w, loss, data)
+    for scale[0] in (1.0, 2.0):
+        product = gd.curvature.GaussNewtonOperator(problem, jnp.ones(2)).mv(jnp.ones(2))
+        np.testing.assert_allclose(product, scale[0] ** 2, rtol=1e-6)  # 2 / n times scale^2
+
+
 def test_the_settings_of_a_cost_are_those_of_its_loss():
     problem = gd.Problem(init, lambda w, *, a: a * w[0], loss=lambda output, target, *, a: a)
     assert with_settings(problem, {"a": 4.0}).loss(0.0, 0.0) == 4

@@ -43,6 +43,9 @@ def replace_by_link(file):
 DAMAGES = {
     "first bit": lambda file, raw: file.write_bytes(flip(raw, 0)),
     "last bit": lambda file, raw: file.write_bytes(flip(raw, 8 * len(raw) - 1)),
+    "other name": lambda file, raw: file.write_bytes(
+        raw.replace(b'"', b'"x', 1) if b'"' in raw else flip(raw, 0)
+    ),
     "cut off": lambda file, raw: file.write_bytes(raw[: len(raw) // 2]),
     "emptied": lambda file, raw: file.write_bytes(b""),
     "longer": lambda file, raw: file.write_bytes(raw + b"\0"),
