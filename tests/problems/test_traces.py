@@ -233,15 +233,16 @@ def test_point_functions_see_a_change():
     np.testing.assert_allclose(values(), 2 * np.array(before), rtol=1e-5, atol=1e-6)
 
 
-def test_a_changed_prediction_is_seen():
-    def loss(outputs, targets):
-        return jnp.mean((outputs - targets) ** 2)
-
-    scale, data = [1.0], (np.eye(2, dtype=np.float32), np.zeros(2, np.float32))
-    problem = gd.problems.supervised(init, lambda w, x: scale[0] * x @ w, loss, data)
-    for scale[0] in (1.0, 2.0):
-        product = gd.curvature.GaussNewtonOperator(problem, jnp.ones(2)).mv(jnp.ones(2))
-        np.testing.assert_allclose(product, scale[0] ** 2, rtol=1e-6)  # 2 / n times scale^2
+def test_a_census_sees_a_changed_prediction():
+    used, data = [1.0], (np.ones((2, 1), np.float32), np.ones(2, np.float32))
+    problem = gd.Problem(
+        lambda key: jnp.ones(1), lambda w, batch: jnp.sum((w**2 - jnp.mean(batch[0])) ** 2),
+        data=data, predict=lambda w, x: used[0] * x * w[None],
+    )  # fmt: skip
+    for used[0], functions in ((1.0, 2), (0.0, 1)):
+        starts = jnp.array([[0.9], [-0.9]])
+        census = gd.minima.count_minima(problem, starts, key=jax.random.key(0))
+        assert int(census.functions) == functions
 
 
 def test_the_settings_of_a_cost_are_those_of_its_loss():
