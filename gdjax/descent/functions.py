@@ -113,5 +113,6 @@ def check_deterministic(traced: Mapping[str, Traced]) -> None:
             raise InputError(
                 f"{name}: tracing it twice gave two different programs, so that its numbers would "
                 f"not be those of one computation; expected a function of its arguments alone, "
-                f"with random numbers drawn from a key, such as jax.random.normal(key, shape)"
+                f"with random numbers drawn from a key, such as jax.random.normal(key, shape), and "
+                f"functions of the host, such as those of jax.pure_callback, defined outside it"
             )

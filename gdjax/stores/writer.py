@@ -426,10 +426,11 @@ def require_same(
             f"(gd.extend continues the runs of this one in it), or restore these settings"
         )
     if doubt and not allow_unverified:
+        remedy = "Use the versions and flags of the store, choose" if environment else "Choose"
         raise StoreError(
             f"{store}: whether its numbers are those of the same computation cannot be verified, "
-            f"since {doubt}. Use the versions and flags of the store, choose another store, or "
-            f"pass allow_unverified=True (--allow-unverified)"
+            f"since {doubt}. {remedy} another store, or pass allow_unverified=True "
+            f"(--allow-unverified)"
         )
 
 
