@@ -40,7 +40,7 @@ from gdjax.problems.keywords import given_to, settings_of
 from gdjax.problems.problem import Problem, as_problem
 
 MAX_FUNCTIONS = 512  # number of functions that are kept, beginning with the last used
-# Primitives whose derivative rules the trace of a value does not show.
+# Primitives whose derivative rules the text of a lowered program does not show.
 WITH_RULES = ("custom_jvp", "custom_vjp", "custom_linear_solve", "stop_gradient")
 
 
@@ -67,7 +67,7 @@ class Traced(NamedTuple):
         keywords: shapes of the keyword arguments.
         results: shapes of the results; None if the function could not be traced.
         compute: what is traced, `compute(function, *arguments, **keywords)`.
-        has_rule: whether a derivative rule, which the trace does not show, occurs in it.
+        has_rule: whether a derivative rule, which the lowered program does not show, occurs in it.
         has_callback: whether a function of the host, whose code no trace shows, occurs in it.
         original: the function itself.
     """
@@ -104,7 +104,7 @@ def canonical(
         key, results, traits = _trace(again, arguments, keywords, compute)
     except Exception:
         return traced
-    has_rule, has_callback = "rule" in traits, "callback" in traits
+    has_rule, has_callback = not traits.isdisjoint(WITH_RULES), "callback" in traits
     traced = Traced(again, arguments, keywords, results, compute, has_rule, has_callback, function)
     if "tracer" in traits:
         return traced
@@ -206,7 +206,7 @@ def _trace(function, arguments, keywords, compute):
         jax.tree.structure(results),
         _closed(program, traits),
     )
-    if "rule" in traits:
+    if not traits.isdisjoint(("custom_jvp", "custom_vjp")):
         with contextlib.suppress(Exception):  # a function that is not differentiated
             of_gradient = jax.make_jaxpr(partial(gradient, function))(*arguments, **keywords)
             key = key, _closed(of_gradient, traits)
@@ -243,8 +243,7 @@ def _parameters(equation, traits):
     kind, parameters = equation.primitive.name, dict(equation.params)
     if kind.endswith("callback"):
         traits.add("callback")
-    if kind.startswith(WITH_RULES):
-        traits.add("rule")
+    traits |= {name for name in WITH_RULES if kind.startswith(name)}
     if kind.startswith(("custom_jvp", "custom_vjp")):  # the rule is a new function in each trace
         parameters = {n: v for n, v in parameters.items() if isinstance(v, ClosedJaxpr | Jaxpr)}
     if "jaxpr" in parameters:
