@@ -44,8 +44,6 @@ CACHE = HERE.parent / ".jax_cache"
 LONG = {
     HERE / name
     for name in (
-        "critical_points/test_gallery.py",
-        "critical_points/test_kinds.py",
         "descent/test_optimizers.py",
         "experiments",
         "flows/test_gradient_flow.py",

@@ -109,6 +109,7 @@ PRODUCTS = {
 LEVEL_MANY = ("two layers, fitted", "three layers, fitted")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("x64", [True, False], ids=["float64", "float32"])
 def test_products_of_matrices_are_classified(x64):
     """Parameters of layers that a product does not contain are dead.
@@ -136,6 +137,7 @@ def test_products_of_matrices_are_classified(x64):
         assert K(code) in allowed, (name, K(code).label)
 
 
+@pytest.mark.long
 def test_a_degenerate_minimum_in_2000_dimensions_with_condition_1e8_is_classified():
     """The polynomial x^2 + y^4 is combined with 1,998 quadratic terms."""
     sides = np.geomspace(1e-8, 1, 1998)
@@ -143,6 +145,7 @@ def test_a_degenerate_minimum_in_2000_dimensions_with_condition_1e8_is_classifie
         check_kinds(2000, ("x^2 + y^4",), False, sides)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["bowl 1 and 1000", "hill", "saddle 1", "x^2 + y^4", "x^2 - y^4"])
 def test_polynomials_have_the_expected_kinds_above_the_dense_limit(name, monkeypatch):
     monkeypatch.setattr(sys.modules["gdjax.critical_points.classify"], "DENSE", 30)

@@ -27,6 +27,7 @@ REQUIRED = json.loads((Path(__file__).parent / "points_named_before.json").read_
 DIRECTION = np.random.default_rng(0).normal(size=3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("n", [2, 3])
 @pytest.mark.parametrize("precision", ["float64", "float32"])
 def test_no_point_is_misclassified(n, precision):
@@ -59,6 +60,7 @@ HIDDEN = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("precision", ["float64", "float32"])
 def test_one_negative_eigenvalue_among_2100_is_detected(precision):
     """Above the dense limit, no saddle is classified as a minimum.

@@ -220,7 +220,6 @@ def test_a_different_jax_setting_is_reported(store, context, difference):
         gd.resume(store, **original)
 
 
-@pytest.mark.long
 def test_only_flags_with_a_numeric_effect_are_compared(tmp_path, monkeypatch):
     """Flags may be in a file, which has one of them in each line here."""
 
