@@ -66,8 +66,8 @@ def optimize(
     intermediate values are those at all records. Its user attribute `outcome` is the name of the
     outcome of its run. Trials of a batch with equal settings are computed once.
 
-    A call continues its study until `num_trials` trials are finished. After Ctrl-C, or the
-    end of the process, repeat the call: trials of an unfinished batch are marked as failed, and
+    A call continues its study until `num_trials` trials are finished, if those that it has are
+    those of an equal sweep. After Ctrl-C, or the end of the process, repeat the call: trials of an unfinished batch are marked as failed, and
     their settings are enqueued again, with the user attribute `retry_of`. Only one process at a
     time may run the trials of a study.
 
