@@ -67,9 +67,9 @@ def optimize(
     outcome of its run. Trials of a batch with equal settings are computed once.
 
     A call continues its study until `num_trials` trials are finished, if those that it has are
-    those of an equal sweep. After Ctrl-C, or the end of the process, repeat the call: trials of an unfinished batch are marked as failed, and
-    their settings are enqueued again, with the user attribute `retry_of`. Only one process at a
-    time may run the trials of a study.
+    those of an equal sweep. After Ctrl-C, or the end of the process, repeat the call: trials of an
+    unfinished batch are marked as failed, and their settings are enqueued again, with the user
+    attribute `retry_of`. Only one process at a time may run the trials of a study.
 
     Args:
         sweep: what a trial computes: `gd.Sweep(problem, axes, num_steps, record_every=10)`. Its
