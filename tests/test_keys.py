@@ -26,6 +26,16 @@ def test_each_stream_depends_on_the_root_seed_and_on_its_own_seeds():
         assert {stream for stream, a, b in pairs if bits(a) != bits(b)} == streams_of[name]
 
 
+def test_keys_of_different_streams_are_distinct():
+    keys = [
+        bits(key)
+        for root in (0, 1, 2)
+        for seed in range(4)
+        for key in run_keys(root, seed, data_seed=seed, perturbation_seed=seed)
+    ]
+    assert len(set(keys)) == len(keys)
+
+
 def test_streams_of_an_array_of_seeds_equal_those_of_each_seed():
     seeds = np.array([0, 1, 9, 2**32 - 1])
     arrays = seeds, seeds[::-1].copy(), np.roll(seeds, 1), seeds

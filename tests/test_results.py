@@ -40,8 +40,14 @@ def test_a_page_depends_on_its_summary_and_a_false_claim_raises_an_error():
 
 @pytest.mark.long
 def test_the_table_of_contents_lists_every_experiment_with_its_answer_and_picture():
-    expected = render.contents({name: render.rendered(name) for name in NAMES})
-    assert expected == (render.RESULTS / "README.md").read_text("utf8")
+    pages = {name: render.rendered(name) for name in NAMES}
+    stored = (render.RESULTS / "README.md").read_text("utf8")
+    assert stored == render.contents(pages), "run `python -m experiments.render`"
+    for name, page in pages.items():
+        entry = render.entry(name, page)
+        assert f"({name}/README.md)" in stored
+        assert entry["answer"] in stored
+        assert (render.RESULTS / name / entry["picture"]).is_file()
 
 
 def test_every_experiment_has_a_page_and_every_page_a_result():

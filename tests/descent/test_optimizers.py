@@ -34,7 +34,7 @@ OPTIMIZERS = {
     "lbfgs": (optax.lbfgs, None),
 } | {
     name: (decaying(getattr(optax, name)), "length")
-    for name in ("adam", "adamw", "rmsprop", "adagrad", "lion")
+    for name in ("adam", "adamw", "nadam", "amsgrad", "adamax", "rmsprop", "adagrad", "lion")
 }
 
 

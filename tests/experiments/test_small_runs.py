@@ -26,6 +26,7 @@ from experiments.steepest_descent import __main__ as surface_runs
 from experiments.trainability_boundary import __main__ as maps
 from experiments.trainability_boundary import box_counting
 from gdjax.descent import Outcome
+from gdjax.errors import InputError
 from gdjax.minima.symmetry import apply_symmetry, random_symmetry
 
 SMALL: dict = {}
@@ -685,3 +686,18 @@ def test_a_small_run(name, drawn):
     kinds = {figure.split("_")[0] for figure in drawn(experiment, results)}
     files = [*(RESULTS / name).glob("*.png"), *(RESULTS / name).glob("*.webp")]
     assert kinds == {file.stem.split("_")[0] for file in files}
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("gradient_anatomy", {"epochs": (3, 1)}, "epochs = "),
+        ("gradient_anatomy", {"epochs": ()}, "epochs = "),
+        ("trainability_boundary", {"points": 20}, "points = 20"),
+        ("trainability_boundary", {"conditions": ("tan",)}, r"unknown conditions \['tan'\]"),
+    ],
+)
+def test_settings_that_do_not_fit_raise_input_error(name, settings, message):
+    experiment = importlib.import_module(f"experiments.{name}.__main__")
+    with pytest.raises(InputError, match=message):
+        experiment.run(experiment.Config(**settings))

@@ -24,7 +24,10 @@ GOOD: dict[str, Any] = {
         ({"variables": {"cost": Variable(("step", "seed"), "f4")}}, "of the grid first"),
         ({"variables": {"cost": Variable(("seed", "epoch"), "f4")}}, "epoch"),
         ({"variables": {"cost": Variable(("seed", "seed"), "f4")}}, "distinct dimensions"),
-        ({"variables": {"step": Variable(("seed", "step"), "f4")}}, "of a dimension"),
+        (
+            {"variables": {"step": Variable(("seed", "step"), "f4")}},
+            "other than that of a dimension",
+        ),
         ({"variables": {"finished": Variable(("seed",), "f4")}}, "is reserved"),
         ({"variables": {"name": Variable(("seed",), "U5")}}, "dtype <U5"),
         ({"variables": {"a": Variable(("seed",), "f4", {"scale_factor": 2})}}, "scale_factor"),
@@ -35,7 +38,10 @@ GOOD: dict[str, Any] = {
         ({"coordinates": {"seed": Coordinate(("seed",), np.arange(4))}}, r"shape \(4,\)"),
         ({"coordinates": {"seed": Coordinate(("seed",), list("abcde"))}}, "flag_meanings"),
         ({"coordinates": {"a b": Coordinate(("seed",), np.arange(5))}}, "without spaces"),
-        ({"coordinates": {"cost": Coordinate(("seed",), np.arange(5))}}, "of two arrays"),
+        (
+            {"coordinates": {"cost": Coordinate(("seed",), np.arange(5))}},
+            r"\['cost'\] are names of two arrays",
+        ),
     ],
 )
 def test_an_invalid_layout_is_rejected(change, message):
