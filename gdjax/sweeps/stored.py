@@ -106,10 +106,14 @@ class StoredSweep:
     @cached_property
     def problem(self) -> Problem:
         """Problem of the sweep with its recorded data, after a comparison with what is stored."""
-        is_rebuilt, where = self._problem is None, self.location
-        problem = self._problem or problem_from(self.identity["problem"], where)
-        allowed = {"allow_unverified": self._allow_unverified, "is_rebuilt": is_rebuilt}
-        require_problem_of(problem, self.identity, where, **allowed)
+        problem = self._problem or problem_from(self.identity["problem"], self.location)
+        require_problem_of(
+            problem,
+            self.identity,
+            self.location,
+            allow_unverified=self._allow_unverified,
+            is_rebuilt=self._problem is None,
+        )
         return problem
 
     @cached_property
