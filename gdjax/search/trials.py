@@ -27,6 +27,7 @@ from gdjax.search.spec import DIRECTIONS, SearchSpec, search_spec
 from gdjax.stores import open_dataset
 from gdjax.stores.location import StoreLike
 from gdjax.stores.schema import plain
+from gdjax.stores.writer import require_same
 from gdjax.sweeps.axes import SEEDS, Axes, axes, axes_along, is_static, zip_axes
 from gdjax.sweeps.check import check
 from gdjax.sweeps.executor import Memory
@@ -212,17 +213,11 @@ def _check_computation(study, spec):
     """Check that the trials of a study are those of this sweep; programs, under equal versions."""
     now = plain(identity(spec))
     del now["axes"], now["rungs"]
-    before = study.user_attrs.get(COMPUTATION)
-    if before is None:
+    if COMPUTATION in study.user_attrs:
+        where, before = f"study {study.study_name!r}", study.user_attrs[COMPUTATION]
+        require_same(where, before, now, allow_unverified=True)
+    else:
         study.set_user_attr(COMPUTATION, now)
-        return
-    is_comparable = before["environment"] == now["environment"]
-    unknown = ("environment",) if is_comparable else ("environment", "functions")
-    if changed := [n for n in now if n not in unknown and before.get(n) != now[n]]:
-        raise InputError(
-            f"study: its trials are those of a sweep with other {', '.join(changed)}; pass a new "
-            f"study, or restore what was changed"
-        )
 
 
 def _space(grid: Axes, space):

@@ -423,7 +423,7 @@ def require_same(
     if settings:
         raise StoreError(
             f"{store} contains another sweep: {_listed(old, new, settings)}. Choose another store "
-            f"(gd.extend continues the runs of this one in it), or restore these settings"
+            f"or study (gd.extend continues the runs of a store in it), or restore these settings"
         )
     if doubt and not allow_unverified:
         remedy = "Use the versions and flags of the store, choose" if environment else "Choose"

@@ -73,7 +73,7 @@ def test_values_of_trials_equal_their_closed_form():
         contraction = (1 - 2.0 * trial.params["learning_rate"]) ** 2
         assert trial.value == pytest.approx(start / 2 * contraction**7, rel=1e-4)
         assert list(trial.intermediate_values) == list(range(8))
-    with pytest.raises(gd.errors.InputError, match="a sweep with other problem, functions;"):
+    with pytest.raises(gd.errors.StoreError, match=r"another sweep: problem\.eigenvalues"):
         gd.search.optimize(rates(7, problem=gd.problems.bowl([3.0])), study, 9)
 
 
