@@ -7,6 +7,7 @@ first trace in eager calls, too ("as JAX").
 
 import dataclasses
 import functools
+import math
 from functools import partial
 
 import jax
@@ -16,6 +17,7 @@ import optax
 import pytest
 
 import gdjax as gd
+from gdjax.problems.traces import canonical
 from gdjax.sweeps.binding import with_settings
 
 RATE, STEPS, SCALE = 0.1, 3, 1.0
@@ -118,6 +120,40 @@ def test_a_change_of_what_a_cost_reads_is_seen(change, verb):
     make_change()
     assert float(cost(jnp.ones(2))) == 4.0
     np.testing.assert_allclose(VERBS[verb](cost), final_cost(2.0), rtol=1e-5)
+
+
+def of_equal_objects():
+    class Cost:
+        scale = 1.0
+        __hash__ = object.__hash__
+
+        def __eq__(self, other):
+            return True
+
+        def __call__(self, w):
+            return self.scale * jnp.sum(jnp.cosh(w))
+
+    earlier = Cost()
+    return earlier, Cost(), lambda: setattr(earlier, "scale", 2.0)
+
+
+def of_fewer_arguments():
+    def cost(*scales_and_w):
+        *scales, w = scales_and_w
+        return math.prod(scale[0] for scale in scales) * jnp.sum(jnp.sinh(w))
+
+    scale, other = [1.0], [1.0]
+    return partial(cost, scale, other), partial(cost, scale), lambda: other.__setitem__(0, 2.0)
+
+
+@pytest.mark.parametrize("costs", [of_equal_objects, of_fewer_arguments])
+def test_an_earlier_cost_that_has_changed_since_is_not_used(costs):
+    """No other test has a cost of these traces, so that it is the earlier one."""
+    earlier, cost, make_change = costs()
+    at = jnp.ones(2)
+    canonical(earlier, (at,))
+    make_change()
+    assert canonical(cost, (at,)).function(at) == cost(at) != earlier(at)
 
 
 @pytest.mark.parametrize("transformation", AS_JAX)

@@ -85,6 +85,9 @@ def test_a_code_without_a_name_is_damage(code):
     attrs = {"flag_meanings": "sgd adam"}
     with pytest.raises(StoreError, match="optimizer is damaged"):
         with_names(xr.Dataset(coords={"optimizer": ("optimizer", [0, code], attrs)}))
+    named = xr.Dataset(coords={"optimizer": ("optimizer", [1, 0], attrs | {"long_name": "rule"})})
+    assert with_names(named).optimizer.values.tolist() == ["adam", "sgd"]
+    assert with_names(named).optimizer.attrs == {"long_name": "rule"}
 
 
 @pytest.mark.parametrize("name", ["cost", "params.0.used", "finished"])
