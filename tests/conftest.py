@@ -129,13 +129,21 @@ def compilations():
 
 
 @pytest.fixture
+def python_handler():
+    """Make Ctrl-C raise KeyboardInterrupt, however the tests were started."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
 def float64():
     """Enable 64-bit types during a test."""
     with jax.enable_x64(True):
         yield
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(autouse=True, scope="session")
 def keep_devices():
     """Prevent commands in this process from changing the devices of the suite."""
     with pytest.MonkeyPatch.context() as patch:

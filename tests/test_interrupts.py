@@ -11,14 +11,6 @@ from gdjax.interrupts import interruptible
 from tests.processes import python
 
 
-@pytest.fixture
-def python_handler():
-    """Make Ctrl-C raise KeyboardInterrupt, however the tests were started."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield signal.default_int_handler
-    signal.signal(signal.SIGINT, before)
-
-
 def press():
     signal.raise_signal(signal.SIGINT)
 

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
@@ -11,6 +12,7 @@ from gdjax.cli import SHELLS, main
 from gdjax.cli.emit import emit, table
 from gdjax.cli.sweep import Sweep
 from gdjax.cli.train import Train
+from gdjax.problems.networks import ACTIVATIONS, INITIALIZERS
 from tests.processes import python
 
 FULL = Path("/dev/full")  # simulates a full disk
@@ -82,10 +84,6 @@ def test_output_that_cannot_be_written_raises_an_error():
 
 
 def test_flag_choices_equal_the_names_in_the_library():
-    from typing import get_args, get_type_hints
-
-    from gdjax.problems.networks import ACTIVATIONS, INITIALIZERS
-
     for command in (Train, Sweep):
         hints = get_type_hints(command)
         assert get_args(hints["activation"]) == tuple(ACTIVATIONS)

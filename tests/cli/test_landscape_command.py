@@ -9,8 +9,6 @@ import xarray as xr
 import gdjax as gd
 from gdjax.cli import main
 
-pytestmark = pytest.mark.usefixtures("keep_devices")
-
 
 def summary(folder):
     return json.loads((folder / "summary.json").read_text())

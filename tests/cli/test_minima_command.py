@@ -10,8 +10,6 @@ import gdjax as gd
 from gdjax.cli import main
 from gdjax.sweeps import fit
 
-pytestmark = pytest.mark.usefixtures("keep_devices")
-
 
 def summary(folder):
     return json.loads((folder / "summary.json").read_text())
@@ -62,7 +60,7 @@ def test_the_minima_and_basins_of_a_function_are_found(tmp_path, capsys):
 
 
 @pytest.fixture(scope="module")
-def networks(tmp_path_factory, keep_devices):
+def networks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("networks")
     main(
         "minima --samples 20 --widths 3 --decay 0.002 --seeds 4 --num-steps 1000 "

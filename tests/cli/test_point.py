@@ -51,11 +51,10 @@ def test_parameters_are_loaded_from_a_run_of_a_store(tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.usefixtures("keep_devices", "empty_figures")
-def test_parameters_are_loaded_from_the_output_files_of_train(tmp_path, capsys):
+@pytest.mark.usefixtures("empty_figures")
+def test_parameters_are_loaded_from_the_output_files_of_train(tmp_path):
     flags = "--epochs 1 --batch-size 200 --widths 5 --optimizer momentum --learning-rate 0.5"
     main(["train", "--recipe", "plain", *flags.split(), "--out", str(tmp_path)])
-    capsys.readouterr()
     point = Origin(params=tmp_path / "params.npz").find()
     summary = json.loads((tmp_path / "summary.json").read_text())
     cost = float(point.problem.cost(point.params, point.problem.data))
@@ -72,11 +71,9 @@ def test_parameters_are_loaded_from_the_output_files_of_train(tmp_path, capsys):
 
 
 @pytest.mark.long
-@pytest.mark.usefixtures("keep_devices", "empty_figures")
-def test_a_recipe_sets_the_learning_rate(tmp_path, capsys):
-    """Without flags, the learning rate is that of the recipe."""
+@pytest.mark.usefixtures("empty_figures")
+def test_a_recipe_sets_the_learning_rate(tmp_path):
     main(f"train --recipe plain --num-steps 2 --widths 3 --out {tmp_path}".split())
-    capsys.readouterr()
     point = Origin(params=tmp_path / "params.npz").find()
     assert point.learning_rate == 1.0
     assert "learning rate 1, not converged" in point.label

@@ -22,7 +22,7 @@ def made():
     return problem
 """
 
-pytestmark = pytest.mark.usefixtures("keep_devices", "empty_figures")
+pytestmark = pytest.mark.usefixtures("empty_figures")
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def file(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def swept(file, tmp_path_factory, keep_devices):
+def swept(file, tmp_path_factory):
     folder = tmp_path_factory.mktemp("swept")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(results, "save_figure", lambda figure, file: file.touch())

@@ -10,8 +10,6 @@ import gdjax as gd
 from gdjax.cli import main
 from gdjax.cli.point import Origin
 
-pytestmark = pytest.mark.usefixtures("keep_devices")
-
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):

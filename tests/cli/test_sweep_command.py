@@ -9,11 +9,11 @@ import pytest
 import gdjax as gd
 from gdjax.cli import main
 
-pytestmark = pytest.mark.usefixtures("keep_devices", "empty_figures")
+pytestmark = pytest.mark.usefixtures("empty_figures")
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory, keep_devices):
+def swept(tmp_path_factory):
     """Return the output folder of a small finished sweep."""
     folder = tmp_path_factory.mktemp("swept")
     main(

@@ -16,7 +16,6 @@ FIGURES = {"learning", "confusion", "wrong", "weights"}
 
 @pytest.mark.long
 def test_the_default_run_reaches_92_percent_accuracy_outside_the_repository(tmp_path):
-    """The test accuracy is at least 92 %; parameters and figures are written."""
     printed = python("-m", "gdjax", "train", "--out", tmp_path / "out", cwd=tmp_path).stdout
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["parameter_count"] == 13_002
@@ -50,7 +49,7 @@ def few_images(monkeypatch):
         ("--num-steps 7 --optimizer adam --widths 8 --activation tanh --learning-rate 0.01", 7),
     ],
 )
-@pytest.mark.usefixtures("keep_devices", "few_images", "empty_figures")
+@pytest.mark.usefixtures("few_images", "empty_figures")
 def test_flags_set_the_numbers_of_steps_and_parameters(arguments, steps, tmp_path):
     main(f"train {arguments} --out {tmp_path}".split())
     summary = json.loads((tmp_path / "summary.json").read_text())
@@ -61,7 +60,7 @@ def test_flags_set_the_numbers_of_steps_and_parameters(arguments, steps, tmp_pat
 
 
 @pytest.mark.long
-@pytest.mark.usefixtures("keep_devices", "few_images")
+@pytest.mark.usefixtures("few_images")
 def test_flags_take_precedence_over_a_recipe(tmp_path, capsys):
     main(f"train --recipe best --batch-size 16 --num-steps 5 --out {tmp_path}".split())
     summary = json.loads((tmp_path / "summary.json").read_text())
@@ -74,7 +73,7 @@ def test_flags_take_precedence_over_a_recipe(tmp_path, capsys):
 
 
 @pytest.mark.long
-@pytest.mark.usefixtures("keep_devices", "few_images", "empty_figures")
+@pytest.mark.usefixtures("few_images", "empty_figures")
 def test_augmentation_does_not_change_the_length_of_an_epoch(tmp_path):
     for recipe in ("plain", "quick"):
         arguments = ["--epochs", "1", "--batch-size", "50", "--learning-rate", "1"]

@@ -90,8 +90,6 @@ def test_epochs_are_converted_to_steps(epochs, samples, batch_size, steps):
     assert steps_for(epochs, samples, batch_size) == steps
 
 
-# -- samples of a record
-
 DATA = {"x": np.arange(40.0).reshape(20, 2), "y": np.arange(20)}
 PROBLEM = Problem(init=lambda key: np.zeros(2), cost=lambda w, batch: 0.0, data=DATA)
 

@@ -23,14 +23,6 @@ FOREVER = 10**9
 
 
 @pytest.fixture
-def python_handler():
-    """Set Python's default handler for SIGINT, which raises KeyboardInterrupt."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield signal.default_int_handler
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.fixture
 def lengths(monkeypatch):
     """Return a list to which the number of steps of each block is appended."""
     steps, update = [], BlockLengthController.update

@@ -162,12 +162,8 @@ def test_the_outcome_does_not_depend_on_the_number_of_continuations():
 
 def test_a_bowl_converges_at_the_known_step():
     """|grad| = 2 * 0.8^t reaches 1e-3 after log(2000) / log(1.25) = 34.06 steps."""
-
-    def bowl(w):
-        return jnp.sum(w**2)
-
     for steps, expected in ((34, "not_converged"), (35, "converged")):
-        run = descend(bowl, jnp.ones(1), steps, 0.1, gradient_tolerance=1e-3)
+        run = descend(lambda w: jnp.sum(w**2), jnp.ones(1), steps, 0.1, gradient_tolerance=1e-3)
         assert (str(run.outcome), run.diverged_at) == (expected, None)
         assert run.gradient_norm[-1] == pytest.approx(2 * 0.8**steps, rel=1e-4)
 

@@ -23,7 +23,7 @@ WITH_A_RATE = (
     *("acprop", "ademamix", "adopt", "galore", "madgrad", "muon", "schedule_free_adamw"),
     *("schedule_free_sgd", "simplified_ademamix", "sophia"),
 )
-OTHER_OPTIMIZERS = {
+OPTIMIZERS = {
     "lbfgs": optax.lbfgs(),
     "noisy_sgd": optax.noisy_sgd(0.05, key=0),
     "polyak_sgd": optax.polyak_sgd(),
@@ -49,9 +49,7 @@ OTHER_OPTIMIZERS = {
     "backtracking": optax.chain(optax.sgd(1.0), optax.scale_by_backtracking_linesearch(15)),
     "inject_hyperparams": optax.inject_hyperparams(optax.sgd)(learning_rate=0.1),
     "apply_every": optax.chain(optax.apply_every(2), SGD),
-}
-OPTIMIZERS = OTHER_OPTIMIZERS | {
-    name: getattr(optax, name, getattr(contrib, name, None))(0.05) for name in WITH_A_RATE
+    **{name: getattr(optax, name, getattr(contrib, name, None))(0.05) for name in WITH_A_RATE},
 }
 
 

@@ -28,7 +28,6 @@ def run(config):
 def doubling(tmp_path, monkeypatch):
     """Return a function that runs the command, with results/ and the folder redirected."""
     monkeypatch.setattr(command, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr("gdjax._runtime.process.configure", lambda: None)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
 

@@ -258,14 +258,11 @@ CALLS = (
         "'a'",
     ),
     (
-        "gd.sweep(bowl, gd.axes(learning_rate=[0.1], nesterov=VALUE), 5)",
-        "nesterov",
-        "[0.0, 1.0], [False, True]",
+        "gd.sweep(bowl, gd.axes(learning_rate=[0.1], KEYWORD), 5)",
+        "nesterov=[0.0, 1.0], nesterov=[False, True], data_seed=[0, 1], noise_seed=[0, 1], "
+        "cost=[0.0]",
     ),
-    ("gd.sweep(bowl, gd.axes(learning_rate=[0.1], data_seed=[0, 1]), 5)", "data_seed"),
-    ("gd.sweep(bowl, gd.axes(learning_rate=[0.1], noise_seed=[0, 1]), 5)", "noise_seed"),
     ("gd.sweep(bowl, gd.axes(branch_step=[0]), 5)", "branch_step"),
-    ("gd.sweep(bowl, gd.axes(learning_rate=[0.1], cost=[0.0]), 5)", "cost"),
     ("gd.sweep(bowl, ax, 5, make_optimizer=lambda rate: optax.sgd(rate))", "learning_rate"),
     ("gd.sweep(bowl, gd.axes(seed=[0]), 5)", "learning_rate"),
     (
@@ -282,11 +279,6 @@ CALLS = (
     ("gd.sweep(bowl, ax, 6, record_every=2, snapshot_every=3)", "snapshot_every"),
     ("gd.sweep(bowl, ax, 5, metrics={'cost': gd.Metric(lambda w, d: w[0])})", "cost"),
     (
-        "gd.sweep(bowl, ax, 5, metrics={'m': gd.Metric(lambda w, d: w, dims=(VALUE,))})",
-        "m",
-        "'learning_rate', 'step'",
-    ),
-    (
         "gd.sweep(bowl, ax, 5, metrics={'m': gd.Metric(lambda w, d: w, dims=('a',)), "
         "'n': gd.Metric(lambda w, d: jnp.ones(3), dims=('a',))})",
         "n",
@@ -298,9 +290,10 @@ CALLS = (
         "lambda key: numpy.random.normal(size=2), lambda key: jnp.ones(2) * numpy.random.rand()",
     ),
     (
-        "gd.sweep(bowl, ax, 5, metrics=VALUE)",
+        "gd.sweep(bowl, ax, 5, metrics={'m': VALUE})",
         "m",
-        "{'m': gd.Metric(lambda w, d: w)}, {'m': gd.Metric(lambda w: w[0])}",
+        "gd.Metric(lambda w, d: w), gd.Metric(lambda w: w[0]), gd.Metric(lambda w, d: w, "
+        "dims=('learning_rate',)), gd.Metric(lambda w, d: w, dims=('step',))",
     ),
     ("gd.sweep(bowl, ax, 5, client=3, store=folder / 's')", "client"),
     ("gd.sweep(bowl, ax, 4, store=store)", "axes"),
@@ -390,8 +383,7 @@ CALLS = (
     ("VALUE(own, {'learning_rate': 0.1})", "problem", "gd.replay, gd.sweeps.run_of"),
     ("gd.replay(own, {'learning_rate': 0.1}, problem=mine)", "make_optimizer=...", "its optimizer"),
     ("gd.replay(damaged, at)", "damaged"),
-    ("gd.branch(store, at, gd.axes(branch_step=[1], perturbation=[-1.0]))", "perturbation"),
-    ("gd.branch(store, at, gd.axes(branch_step=[1], seed=[5]))", "seed"),
+    ("gd.branch(store, at, gd.axes(branch_step=[1], KEYWORD))", "perturbation=[-1.0], seed=[5]"),
     ("gd.branch(store, at, 3)", "axes"),
     ("gd.plan(bowl, folder)", "sweep"),
     ("gd.sweeps.count_tiles(store, VALUE)", "num_parts", "0, 1.5"),
@@ -399,8 +391,7 @@ CALLS = (
         "gd.branch(store, at, gd.axes(branch_step=[2]), stop_when_converged=zeros(2))",
         "stop_when_converged",
     ),
-    ("gd.branch(store, at, gd.axes(branch_step=[99]))", "branch_step"),
-    ("gd.branch(store, at, gd.axes(seed=[5]))", "branch_step"),
+    ("gd.branch(store, at, gd.axes(VALUE))", "branch_step", "branch_step=[99], seed=[5]"),
     ("gd.branch(store, {'seed': 0}, leave)", "learning_rate"),
     ("gd.branch(store, at, leave, KEYWORD)", "perturb='up', num_steps='ten'"),
     # One descent
@@ -410,14 +401,13 @@ CALLS = (
         "eval_params_fn=lambda s, p: 3, metrics=3",
     ),
     ("gd.descend(net, sgd, v, 5, key=key, KEYWORD)", "record_samples=7, batch_size=10 ** 6"),
-    ("gd.descend(bowl, optax.MultiSteps, w, 5, key=key)", "optimizer"),
     ("gd.descent.Recipe(0.1, 1, decay=-1.0)", "decay"),
     ("gd.descend(3, sgd, w, 5, key=key)", "problem"),
     ("gd.descend(lambda w, x: w[0], sgd, w, 5, key=key)", "x"),
     (
         "gd.descend(bowl, VALUE, w, 5, key=key)",
         "optimizer",
-        "optax.sgd, 0.1, optax.lookahead(sgd, 5, 0.5), "
+        "optax.sgd, optax.MultiSteps, 0.1, optax.lookahead(sgd, 5, 0.5), "
         "optax.contrib.differentially_private_aggregate(1.0, 0.1, key=0), "
         "optax.chain(*2 * [optax.contrib.schedule_free_sgd(0.1)])",
     ),
@@ -574,11 +564,9 @@ CALLS = (
     ("gd.curvature.stability_threshold(0.1, partial(optax.sgd, momentum=1.0))", "momentum"),
     ("gd.curvature.stability_threshold(0.1, partial(optax.adam, b1=1.0))", "b1"),
     (
-        "gd.curvature.stability_threshold(0.1, partial(optax.adamw, weight_decay=VALUE))",
-        "weight_decay",
-        "-1.0, 22.5",
+        "gd.curvature.stability_threshold(0.1, partial(optax.adamw, KEYWORD))",
+        "weight_decay=-1.0, weight_decay=22.5, mask={'a': False}",
     ),
-    ("gd.curvature.stability_threshold(0.1, partial(optax.adamw, mask={'a': False}))", "mask"),
     (
         "gd.curvature.stability_threshold(0.1, VALUE)",
         "make_optimizer",
@@ -656,8 +644,7 @@ CALLS = (
     ("gd.explore(VALUE)", "runs", "3, other"),
     ("gd.explore(runs, KEYWORD)", "planes=3, planes={'one': runs}, numbers=-5, name=3, minima=3"),
     ("gd.lesson(bowl, 3)", "problem"),
-    ("gd.lesson(gd.problems.digits('mnist5k', widths=()))", "problem"),
-    ("gd.lesson(gd.problems.digits('mnist5k', activation='tanh'))", "problem"),
+    ("gd.lesson(gd.problems.digits('mnist5k', VALUE))", "problem", "widths=(), activation='tanh'"),
     # Arguments replaced by values of other types
     ("network.init(key, init_scale=['a'])", "init_scale"),
     ("network.init(3)", "key"),
@@ -783,10 +770,7 @@ COMMANDS = (
     # Missing and unknown commands
     ("", "gdjax"),
     ("swep", "swep", "did you mean sweep?"),
-    ("--no-such", "--no-such"),
-    ("--completion", "--completion"),
-    ("--completion tcsh", "--completion"),
-    ("--version now", "--version"),
+    ("KEYWORD", "--no-such --completion --completion=tcsh --version=now"),
     ("data download", "download"),
     ("data prepare", "NAME"),
     ("data prepare nothing", "nothing"),
@@ -794,13 +778,12 @@ COMMANDS = (
     # Train
     ("train extra", "extra"),
     ("train --data nothing", "nothing"),
-    ("train --data", "--data"),
     (
         "train KEYWORD",
         "--widths=0 --widths=-3 --widths=a --activation=swish --initializer=zeros --recipe=fast "
         "--learning-rate=-1 --learning-rate=0 --learning-rate=nan --learning-rate=x "
         "--optimizer=adamw --batch-size=0 --batch-size=half --batch-size=10000000 --epochs=1.5 "
-        "--epochs=abc --num-steps=0 --num-steps=-1 --seed=-1 --seed=99999999999",
+        "--epochs=abc --num-steps=0 --num-steps=-1 --seed=-1 --seed=99999999999 --data",
     ),
     ("train --batch-size all", "--batch-size", "all: expected a whole number, full"),
     ("train --recipe plain --batch-size 4001", "--batch-size", "4001: expected at most 4000"),
@@ -824,9 +807,8 @@ COMMANDS = (
     ("sweep --axes VALUE", "--axes", "momentum =1 momentum="),
     ("sweep SMALL --axes momentun=0.9", "momentun"),
     ("sweep SMALL --axes seed=1", "seed"),
-    ("sweep SMALL --axes", "--axes"),
     ("sweep SMALL --axes nesterov=0,1", "nesterov"),
-    ("sweep SMALL KEYWORD", "--optimizer=rmsprop --batch-size=0 --problem=own.py"),
+    ("sweep SMALL KEYWORD", "--optimizer=rmsprop --batch-size=0 --problem=own.py --axes"),
     ("sweep SMALL --root-seed -1", "root"),
     ("sweep SMALL --store own.py", "own.py"),
     ("sweep SMALL --store s.zarr", "s.zarr"),
@@ -836,13 +818,12 @@ COMMANDS = (
     ("sweep SMALL --problem wrong.py:problem", "wrong.py"),
     ("sweep SMALL --problem leaves.py:problem", "leaves.py"),
     # Stores
-    ("resume", "store"),
+    ("VALUE", "store", "resume replay"),
     ("resume own.py", "own.py"),
     ("resume empty", "empty", "empty: there is no store at this path; check the path"),
     ("resume own.zarr", "--problem"),
     ("resume s.zarr --part=VALUE", "--part", "auto 4/4 1 -1/4 a/b"),
     ("resume s.zarr --problem own.py:problem --out out", "problem"),
-    ("replay", "store"),
     ("replay nothing.zarr", "nothing.zarr"),
     ("replay s.zarr", "learning_rate"),
     ("replay s.zarr --at VALUE", "--at", "learning_rate learning_rate= =1"),
@@ -865,11 +846,10 @@ COMMANDS = (
     (
         "spectrum KEYWORD",
         "--largest=-1 --largest=0 --smallest=x --smallest=-1 --probes=11 --probe-seed=-1 "
-        "--tolerance=-1 --tolerance=0 --tolerance=nan --gradient-tolerance=nan",
+        "--tolerance=-1 --tolerance=0 --tolerance=nan --gradient-tolerance=nan --skip-damaged "
+        "--problem=own.py:problem",
     ),
     ("spectrum --store s.zarr --params b", "--params", "expected one of them"),
-    ("spectrum --skip-damaged", "--skip-damaged"),
-    ("spectrum --problem own.py:problem", "--problem"),
     ("minima KEYWORD", "--seeds=0 --num-steps=0 --decay=-1 --tolerance=-1 --samples=0"),
     ("minima --widths 16 0", "--widths"),
     ("minima --store nothing.zarr", "nothing.zarr"),

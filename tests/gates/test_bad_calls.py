@@ -37,25 +37,17 @@ problem = gd.Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
 """
 
 
-def calls() -> list[tuple[str, str, str]]:
-    """Return all calls with the text that their error names and a part of its message."""
-    return cases(CALLS, _arguments)
-
-
-def commands() -> list[tuple[str, str, str]]:
-    """Return all command lines, like the calls."""
-    expanded = [(line.replace("SMALL", SMALL), *rest) for line, *rest in COMMANDS]
-    return cases(expanded, str.split)
-
-
 def _arguments(text):
     """Return the arguments of a call, from their text."""
     call = ast.parse(f"call({text})").body[0].value
     return [*map(ast.unparse, (*call.args, *call.keywords))]
 
 
-def cases(rows, split):
-    """Replace VALUE by each invalid value, and KEYWORD by each invalid argument or option."""
+def cases(rows, split) -> list[tuple[str, str, str]]:
+    """Return all calls with the text that their error names and a part of its message.
+
+    VALUE is replaced by each invalid value, and KEYWORD by each invalid argument or option.
+    """
     result = []
     for call, argument, *rest in rows:
         if "KEYWORD" in call:
@@ -145,7 +137,7 @@ def reason(text):
     return next(line for line in lines if line and "Parsing error" not in line)[:160]
 
 
-@pytest.mark.parametrize(("call", "argument", "message"), calls())
+@pytest.mark.parametrize(("call", "argument", "message"), cases(CALLS, _arguments))
 def test_an_invalid_call_raises_a_one_line_error(names, call, argument, message):
     with pytest.raises((InputError, DataError, StoreError, TypeError)) as caught:
         eval(call, dict(names))
@@ -158,13 +150,12 @@ def test_an_invalid_call_raises_a_one_line_error(names, call, argument, message)
     assert "\n" not in text.strip()
 
 
-@pytest.mark.usefixtures("keep_devices")
-@pytest.mark.parametrize(("line", "argument", "message"), commands())
+@pytest.mark.parametrize(("line", "argument", "message"), cases(COMMANDS, str.split))
 def test_an_invalid_command_line_exits_with_status_2_and_states_the_reason(
     names, line, argument, message, capsys
 ):
     with pytest.raises(SystemExit) as ended:
-        main(shlex.split(line))
+        main(shlex.split(line.replace("SMALL", SMALL)))
     printed = capsys.readouterr()
     text = re.sub(r"[─│╭╮╰╯]+", " ", printed.err or printed.out).strip()
     assert ended.value.code == 2

@@ -91,9 +91,6 @@ def test_quantized_weights_are_within_half_a_quantization_step():
     np.testing.assert_array_equal(biases, np.concatenate([b for _, b in layers], axis=1))
 
 
-pytestmark = pytest.mark.usefixtures("keep_devices")
-
-
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     path = tmp_path_factory.mktemp("sweep") / "runs.zarr"

@@ -32,16 +32,11 @@ def halved(problem, axes, rungs, **settings):
     return gd.search.successive_halving(sweep, rungs[:-1], **search, devices=ONE)
 
 
-def up_to_the_end(runs, dataset, name):
-    """Return a variable, with NaN after the last step of each searched run."""
-    return dataset[name].where(dataset.step <= runs.ended_at)
-
-
 def assert_same_runs(runs, full):
     """Assert that a search equals a sweep, up to the end of each run."""
     for name in ("cost", "batch_cost", "gradient_norm", "largest_weight"):
         if name in full:
-            known = up_to_the_end(runs, full, name)
+            known = full[name].where(full.step <= runs.ended_at)
             # The last record of a searched run contains values where that of the sweep may be NaN.
             known = known.where((runs.step != runs.ended_at) | known.notnull(), runs[name])
             np.testing.assert_array_equal(runs[name], known)
@@ -247,24 +242,22 @@ def test_a_stored_search_resumes_after_interruptions_and_is_bitwise_equal(
 
 @pytest.mark.long
 def test_fewer_slabs_are_computed_to_repair_a_damaged_tile(tmp_path, monkeypatch, in_memory):
-    store = tmp_path / "s.zarr"
-    slabs = interrupt(monkeypatch, store, 100)
-    with gd.open_dataset(store) as runs:
+    slabs = interrupt(monkeypatch, tmp_path, 100)
+    with gd.open_dataset(tmp_path) as runs:
         tile = int(runs.rung.argmax(...)["learning_rate"]) // runs.cost.encoding["chunks"][0]
-    chunk = store / "cost" / f"c.{tile}.0.0"
+    chunk = tmp_path / "cost" / f"c.{tile}.0.0"
     raw = bytearray(chunk.read_bytes())
     raw[5] ^= 1
     chunk.write_bytes(raw)
     with pytest.warns(UserWarning, match="was damaged"):
-        again = interrupt(monkeypatch, store, 100)
+        again = interrupt(monkeypatch, tmp_path, 100)
     assert 0 < again < slabs
-    assert same_bits(read_store(store), in_memory)
+    assert same_bits(read_store(tmp_path), in_memory)
 
 
 def test_invalid_saved_runs_are_ignored(tmp_path, monkeypatch, in_memory):
-    store = tmp_path / "s.zarr"
-    interrupt(monkeypatch, store, 3)
-    folder = store / ".gdjax" / "checkpoints"
+    interrupt(monkeypatch, tmp_path, 3)
+    folder = tmp_path / ".gdjax" / "checkpoints"
     saved = sorted(folder.iterdir())
     assert len(saved) == 3
     arrays, meta = array_file.unpack(saved[0].read_bytes())
@@ -280,8 +273,8 @@ def test_invalid_saved_runs_are_ignored(tmp_path, monkeypatch, in_memory):
     saved[0].unlink()
     saved[1].write_bytes(b"damaged")
     (folder / "rung.0.0.x").mkdir()
-    interrupt(monkeypatch, store, 100)
-    assert same_bits(read_store(store), in_memory)
+    interrupt(monkeypatch, tmp_path, 100)
+    assert same_bits(read_store(tmp_path), in_memory)
 
 
 def test_a_store_of_a_search_rejects_other_searches_and_operations_on_sweeps(tmp_path):

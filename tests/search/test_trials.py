@@ -17,8 +17,6 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 BOWL = gd.problems.bowl([1.0, 9.0])
 FLOAT = optuna.distributions.FloatDistribution
-CHOICE = optuna.distributions.CategoricalDistribution
-RATES = {"learning_rate": FLOAT(1e-3, 1.0, log=True)}
 STATES = optuna.trial.TrialState
 
 
@@ -119,7 +117,7 @@ def test_each_batch_size_is_compiled_once_and_equal_settings_have_equal_values()
 
     line = gd.Problem(init=lambda key: np.float32(0), cost=cost, data=x)
     sweep = gd.Sweep(line, gd.axes(batch_size=[4, 8], learning_rate=[0.1, 1]), 6)
-    space = {"learning_rate": CHOICE([0.1, 1])}
+    space = {"learning_rate": optuna.distributions.CategoricalDistribution([0.1, 1])}
     study = new_study()
     gd.search.optimize(sweep, study, 8, space=space, batch=8)
     compiled = block_program.cache_info().misses
@@ -145,7 +143,7 @@ def test_a_metric_can_be_maximized():
 
 def test_trials_of_an_interrupted_batch_are_repeated():
     study = new_study()
-    requested = [study.ask(dict(RATES)) for _ in range(3)]
+    requested = [study.ask({"learning_rate": FLOAT(1e-3, 1.0, log=True)}) for _ in range(3)]
     study.ask()  # a trial whose process ended before all settings were suggested
     gd.search.optimize(rates(4), study, 5, batch=2)
     again = {trial.user_attrs.get("retry_of"): trial for trial in study.trials}
@@ -206,20 +204,13 @@ def test_a_killed_study_in_sqlite_resumes(tmp_path):
 def test_a_sweep_is_converted_to_a_study(tmp_path):
     pairs = gd.zip_axes(momentum=[0.0, 0.5], nesterov=[False, True])
     grid = gd.axes(learning_rate=[0.001, 0.1, 0.3], pair=pairs, seed=[0, 1])
-
-    def make_optimizer(learning_rate, momentum, nesterov):
-        return optax.sgd(learning_rate, momentum, nesterov)
-
-    runs = gd.sweep(
-        BOWL, grid, 40, record_every=20, store=tmp_path / "s", make_optimizer=make_optimizer
-    )
+    runs = gd.sweep(BOWL, grid, 40, record_every=20, store=tmp_path / "s")
     study = gd.search.to_study(tmp_path / "s")
     assert len(study.trials) == 12
     for trial in study.trials:
         assert set(trial.params) == {"learning_rate", "momentum", "nesterov"}
-        at = {name: trial.params[name] for name in ("learning_rate",)}
-        number = int(trial.params["nesterov"])
-        run = runs.sel(at | {"seed": trial.user_attrs["seed"]}).isel(pair=number)
+        at = {"learning_rate": trial.params["learning_rate"], "seed": trial.user_attrs["seed"]}
+        run = runs.sel(at).isel(pair=int(trial.params["nesterov"]))
         assert list(trial.intermediate_values) == [0, 20, 40]
         assert trial.value == float(run.cost[-1])
         assert trial.params["momentum"] == float(run.momentum)

@@ -5,8 +5,6 @@ both axes are partial. All costs of one tile are NaN, and one run has diverged.
 """
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -112,8 +110,3 @@ def files_of(tile) -> set[str]:
     own = {"cost": ".0", "outcome": "", "params.0.weights": ".0.0", "params.0.used": ".0"}
     chunks = {f"{name}/c.{i}.{j}{rest}" for name, rest in {**own, "finished": ""}.items()}
     return chunks | {f".gdjax/tiles/{i}.{j}"}
-
-
-def python(code: str, *arguments) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-W", "error", "-c", code, *map(str, arguments)]
-    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)

@@ -21,20 +21,21 @@ from typing import Any
 import jax
 import pytest
 from mutants import KINDS, Files, as_files, checkpoint, harmless, write
+from small_store import ENVIRONMENT
 
+import gdjax as gd
+from gdjax.descent import block_loop
 from gdjax.errors import StoreError
+from gdjax.stores import Stored
+from gdjax.sweeps import axes, fit, identity, slab_runner, sweep
 from tests.processes import python
 
-HERE = Path(__file__).parent
 SECONDS = 120  # time limit for a mutant
 
 
 @pytest.mark.long
 def test_mutants_open_or_raise_a_one_line_error(tmp_path):
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join((str(HERE), str(HERE.parents[1]))),
-        "JAX_COMPILATION_CACHE_DIR": str(HERE.parents[1] / ".jax_cache"),
+    environment = ENVIRONMENT | {
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
@@ -44,16 +45,12 @@ def test_mutants_open_or_raise_a_one_line_error(tmp_path):
 
 def originals(folder: Path) -> list[Files]:
     """Return two stores: a complete one, and one interrupted in its second tile."""
-    from gdjax import problems
-    from gdjax.descent import block_loop
-    from gdjax.sweeps import axes, fit, slab_runner, sweep
-
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background
         signal.signal(signal.SIGINT, signal.default_int_handler)
     settings: dict[str, Any] = {"snapshot_every": 3, "devices": jax.local_devices()[:1]}
     fit.CPU_WIDTHS = ((2, 2**60),)  # two slabs
     grid = axes(learning_rate=[0.01, 0.1], seed=range(2))
-    bowl = problems.bowl([1.0, 9.0])
+    bowl = gd.problems.bowl([1.0, 9.0])
     block_loop.record_capacity = lambda *_: 3  # several blocks despite the few steps
     sweep(bowl, grid, 6, store=folder / "whole", **settings)
     blocks, slabs = slab_runner.start_blocks, []
@@ -133,9 +130,6 @@ def _bytes(text):
 
 def use(path: Path) -> None:
     """Verify, open and read a store, and replay one of its runs."""
-    import gdjax as gd
-    from gdjax.stores import Stored
-
     gd.verify(path)
     try:
         with gd.open_dataset(path) as dataset:
@@ -150,8 +144,6 @@ def use(path: Path) -> None:
 
 
 def complete(path: Path) -> None:
-    import gdjax as gd
-
     gd.resume(path)
 
 
@@ -187,8 +179,6 @@ def outcome(act, path) -> tuple[str, str]:
 
 def main(count: int, seed: int = 17) -> list[str]:
     """Try mutants of all kinds, and return failures and forbidden events."""
-    from gdjax.sweeps import identity
-
     identity.revision = lambda: "unknown"  # the original calls git, which the hook would record
     warnings.simplefilter("ignore")
     rng = random.Random(seed)

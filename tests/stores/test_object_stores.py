@@ -19,6 +19,13 @@ from gdjax.stores import Tiles, lock, open_dataset, verify
 from gdjax.stores.location import MISSING, locate
 
 
+@pytest.fixture(scope="session", params=["s3", "az"])
+def server(request, tmp_path_factory):
+    """Return an object store with an empty bucket."""
+    with servers.serve(request.param, tmp_path_factory.mktemp(request.param)) as started:
+        yield started
+
+
 @pytest.fixture
 def bucket(server, request):
     """Return the location of a store that only this test uses."""

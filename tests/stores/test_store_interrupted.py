@@ -17,13 +17,13 @@ from small_store import (
     fill,
     open_store,
     part,
-    python,
     stamps,
 )
 
 from gdjax.errors import StoreError
 from gdjax.stores.location import Folder
 from gdjax.stores.reader import Stored, read_root, verify
+from tests.processes import python
 
 # Several processes
 
@@ -52,7 +52,7 @@ from gdjax.stores.writer import Tiles
 store = Tiles(sys.argv[1], small_store.WRITER)
 store.write((2, 1), small_store.part(store, (2, 1)))
 """
-        assert python(code, path).returncode == 0
+        python("-W", "error", "-c", code, path, env=ENVIRONMENT)
         first.kill()
     missing = fill(path)
     assert set(np.ndindex(TILES)) - set(missing) == {(0, 0), (2, 1)}
@@ -84,7 +84,9 @@ def test_finished_tiles_are_intact_after_kills(tmp_path):
     moments = random.Random(3)
     written: dict[str, tuple[int, int]] = {}
     kills = 0
-    while (status := python(FILL_UNTIL_KILLED, path, moments.randrange(1, 12)).returncode) != 0:
+    command = ("-W", "error", "-c", FILL_UNTIL_KILLED, path)
+    options = {"status": None, "env": ENVIRONMENT}
+    while status := python(*command, moments.randrange(1, 12), **options).returncode:
         assert status == -signal.SIGKILL
         kills += 1
         if read_root(Folder(path)) is None:

@@ -109,10 +109,6 @@ def test_a_different_sweep_is_rejected_with_a_list_of_the_differences(tmp_path):
     )
     assert stamps(tmp_path).keys() == before.keys()
     assert equals_all_values(tmp_path)
-
-
-def test_a_store_with_other_coordinates_is_rejected_as_another_sweep(tmp_path):
-    fill(tmp_path)
     rates = np.geomspace(0.1, 30, 5)
     rates[3] = np.nextafter(rates[3], 1)
     with pytest.raises(StoreError, match=r"layout.coordinates.learning_rate: stored"):

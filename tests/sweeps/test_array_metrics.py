@@ -14,7 +14,6 @@ from gdjax.descent import class_accuracy, right_samples, unpacked
 
 SAMPLES, CLASSES, STEPS = 21, 4, 9  # 21 is not a multiple of 8: the last byte is padded
 RATES, SEEDS = [0.1, 0.3, 0.9, 40.0], range(4)  # the last rate diverges
-GRID = {"learning_rate": RATES, "seed": SEEDS}
 DECAY = 0.9
 
 
@@ -67,7 +66,7 @@ def runs():
     """Return the Dataset of sixteen runs."""
     return gd.sweep(
         PROBLEM,
-        gd.axes(**GRID),
+        gd.axes(learning_rate=RATES, seed=SEEDS),
         STEPS,
         make_optimizer=partial(optax.sgd, momentum=DECAY),
         divergence_threshold=20.0,
@@ -76,25 +75,16 @@ def runs():
     )
 
 
-def right_in_numpy(dataset):
-    """Return whether each sample is classified correctly by the stored parameters."""
-    inputs, labels = samples()
-    w_in, w_out, bias = (dataset[f"params.{n}"].values for n in ("in", "out", "bias"))
-    stored = [dataset[f"snapshots.{n}"].values for n in ("in", "out", "bias")]
-    assert all(same_bits(a[:, :, -1], b) for a, b in zip(stored, (w_in, w_out, bias), strict=True))
-    hidden = np.tanh(np.einsum("ni,rstih->rstnh", inputs, stored[0]))
-    outputs = np.einsum("rstnh,rsthk->rstnk", hidden, stored[1]) + stored[2][..., None, :]
-    return outputs.argmax(-1) == labels
-
-
-# Values
-
-
 @pytest.mark.long
 def test_metrics_equal_those_computed_from_the_parameters_with_numpy(runs):
-    right = right_in_numpy(runs)
+    inputs, labels = samples()
+    stored = [runs[f"snapshots.{n}"].values for n in ("in", "out", "bias")]
+    for name, values in zip(("in", "out", "bias"), stored, strict=True):
+        assert same_bits(values[:, :, -1], runs[f"params.{name}"])
+    hidden = np.tanh(np.einsum("ni,rstih->rstnh", inputs, stored[0]))
+    outputs = np.einsum("rstnh,rsthk->rstnk", hidden, stored[1]) + stored[2][..., None, :]
+    right = outputs.argmax(-1) == labels  # whether each sample is classified correctly
     assert runs.by_class.dims == ("learning_rate", "seed", "step", "class")
-    labels = samples()[1]
     of_class = [right[..., labels == k].mean(-1) for k in range(CLASSES - 1)]
     np.testing.assert_allclose(runs.by_class[..., :3], np.stack(of_class, -1), rtol=1e-6)
     assert np.isnan(runs.by_class[..., 3]).all()  # no sample has that label

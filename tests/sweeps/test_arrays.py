@@ -55,12 +55,6 @@ def test_names_of_leaves_are_unique_ignoring_case(tree):
     assert all(re.fullmatch(r"params(\.[\w%-]+)*", name, re.ASCII) for name in names)
 
 
-def arrays_of(problem, grid, num_steps, **settings):
-    """Return the arrays of a sweep with one program."""
-    (program,) = programs_of(Sweep(problem, grid, num_steps, **settings), jax.local_devices())
-    return program.sweep_arrays
-
-
 def test_the_model_state_is_stored_with_the_parameters():
     """Counters and keys are stored with fill values that do not occur in results."""
     state = {"count": jnp.array(0), "key": jax.random.key(0), "on": jnp.array(True)}
@@ -70,10 +64,12 @@ def test_the_model_state_is_stored_with_the_parameters():
         evaluation=lambda w, x, *, model_state: jnp.mean((w[0] * x) ** 2),
         data=jnp.ones(9),
     )
-    result = arrays_of(problem, axes(seed=range(2), learning_rate=[0.1]), 2, record_samples=7)
+    spec = Sweep(problem, axes(seed=range(2), learning_rate=[0.1]), 2, record_samples=7)
+    (program,) = programs_of(spec, jax.local_devices())
+    variables = program.sweep_arrays.variables
     kinds = {
         name: (v.dims[2:], np.dtype(v.dtype).name, v.fill)
-        for name, v in result.variables.items()
+        for name, v in variables.items()
         if name.startswith("model_state.")
     }
     assert kinds == {
@@ -82,4 +78,4 @@ def test_the_model_state_is_stored_with_the_parameters():
         "model_state.on": ((), "bool", False),
     }
     assert storable(state["key"]).tolist() == [0, 0]
-    assert result.variables["cost"].attrs["long_name"].startswith("cost over 7 samples")
+    assert variables["cost"].attrs["long_name"].startswith("cost over 7 samples")

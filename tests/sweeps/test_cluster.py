@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import dask
 import jax
@@ -29,49 +28,31 @@ DEVICES = 4
 
 @pytest.fixture(scope="module")
 def client():
-    environment = {
-        "JAX_NUM_CPU_DEVICES": str(DEVICES),
-        "JAX_COMPILATION_CACHE_DIR": str(Path(__file__).parents[2] / ".jax_cache"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-    }
-    with (
-        LocalCluster(
-            n_workers=2,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address=":0",
-            env=environment,
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        client.register_plugin(slabs_of_two_runs())
-        yield client
-
-
-def slabs_of_two_runs():
-    """Return a plugin with which workers compute slabs as the tests of this folder do."""
-
-    class SlabsOfTwoRuns(WorkerPlugin):  # a local class, which is pickled by value
+    class SlabsOfTwoRuns(WorkerPlugin):  # as in this folder; a local class is pickled by value
         def setup(self, worker):
             from gdjax.sweeps import fit
 
             fit.CPU_WIDTHS = ((2, 2**60),)
 
-    return SlabsOfTwoRuns()
-
-
-def run(path, steps=400, client=None, **changed):
-    options = {
-        "problem": network(watched=True),
-        "axes": axes(learning_rate=[0.1, 0.2, 0.3, 0.4], seed=range(8)),
-        "num_steps": steps,
-        "batch_size": 5,
-        "record_every": 2,
-        "snapshot_every": 100,
-        **changed,
+    environment = {
+        "JAX_NUM_CPU_DEVICES": str(DEVICES),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
-    return sweep(store=path, client=client, **options)
+    with (
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=":0", env=environment
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        client.register_plugin(SlabsOfTwoRuns())
+        yield client
+
+
+def run(path, steps=400, client=None):
+    grid = axes(learning_rate=[0.1, 0.2, 0.3, 0.4], seed=range(8))
+    options = {"batch_size": 5, "record_every": 2, "snapshot_every": 100}
+    return sweep(network(watched=True), grid, steps, store=path, client=client, **options)
 
 
 def stamps(path):
@@ -123,21 +104,19 @@ def test_results_after_a_killed_worker_are_bitwise_equal(client, tmp_path):
 
 
 def test_ctrl_c_stops_all_workers_and_the_sweep_resumes_without_the_cluster(client, tmp_path):
-    path = tmp_path / "s"
-
     def press():
-        while finished_tiles(path) < 1:
+        while finished_tiles(tmp_path) < 1:
             time.sleep(0.01)
         signal.raise_signal(signal.SIGINT)  # Python handles signals in the main thread
 
     threading.Thread(target=press, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
-        run(path, 2000, client=client)
-    done = finished_tiles(path)
+        run(tmp_path, 2000, client=client)
+    done = finished_tiles(tmp_path)
     assert 1 <= done < 16
     time.sleep(0.3)
-    assert finished_tiles(path) == done  # the workers have stopped
-    assert same_bits(run(path, 2000).drop_vars("finished").load(), run(None, 2000))
+    assert finished_tiles(tmp_path) == done  # the workers have stopped
+    assert same_bits(run(tmp_path, 2000).drop_vars("finished").load(), run(None, 2000))
 
 
 @pytest.mark.parametrize("change", ["register_plugin", "unregister_worker_plugin"])
@@ -176,7 +155,6 @@ def test_workers_use_the_float64_setting_of_the_client(client, tmp_path):
     assert same_bits(other.load(), here.load())
 
 
-SCHEDULER = "from distributed.cli.dask_scheduler import main; main()"
 WORKER = """
 import os, sys, tempfile
 os.chdir(sys.argv[1])
@@ -205,7 +183,7 @@ def processes_of(folder, *workers):
 
     file = folder / "scheduler.json"
     flags = ("--scheduler-file", file, "--port", "0", "--host", "127.0.0.1", "--no-dashboard")
-    processes = [start(SCHEDULER, *flags)]
+    processes = [start("from distributed.cli.dask_scheduler import main; main()", *flags)]
     for name in workers:
         (folder / name).mkdir()
         processes.append(start(WORKER, folder / name, file, name))

@@ -50,13 +50,6 @@ def test_equal_seeds_give_equal_rates_and_a_second_search_compiles_nothing(resul
     assert compilations == []
 
 
-def matrix_problem():
-    def init(key):
-        return {"w": jax.random.normal(key, (4, 3))}
-
-    return gd.Problem(init=init, cost=lambda params: jnp.mean((params["w"] - 1) ** 2))
-
-
 @pytest.mark.long
 @pytest.mark.parametrize(
     "make_optimizer",
@@ -71,7 +64,10 @@ def matrix_problem():
     ],
 )
 def test_the_cost_decreases_tenfold_at_the_recommended_rate_of_each_optimizer(make_optimizer):
-    problem = matrix_problem()
+    problem = gd.Problem(
+        init=lambda key: {"w": jax.random.normal(key, (4, 3))},
+        cost=lambda params: jnp.mean((params["w"] - 1) ** 2),
+    )
     result = find_learning_rate(problem, make_optimizer, num_starts=2, horizon=200)
     assert result.status == LearningRateStatus.FOUND
     grid = gd.axes(learning_rate=[result.learning_rate], seed=range(2))

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import optax
 import pytest
 from small_problems import read_store, same_bits
 
@@ -39,7 +38,6 @@ LONG = gd.Sweep(
     gd.problems.few_digits(samples=30, widths=(4,)),
     gd.axes(learning_rate=np.geomspace(0.01, 1, 16), seed=range(8)),
     3000,
-    make_optimizer=optax.sgd,
     record_every=250,
 )
 NAMES = ("slurmctld", "slurmd", "munged", "sbatch", "scontrol", "scancel")
@@ -105,7 +103,7 @@ def test_the_part_of_a_task_is_that_of_its_array():
     assert parse_part("auto", slurm) == (3, 4)
 
 
-def test_a_command_that_plans_leaves_only_the_store(tmp_path, monkeypatch, capsys, keep_devices):
+def test_a_command_that_plans_leaves_only_the_store(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     SweepCommand(store="s", widths=(2,), learning_rate="0.1", seed="0:2", plan=True).run()
     assert [path.name for path in tmp_path.iterdir()] == ["s"]
@@ -185,11 +183,7 @@ def slurm(tmp_path):
     folder, host = tmp_path / "slurm", socket.gethostname().split(".")[0]
     for name in ("state", "spool"):
         (folder / name).mkdir(parents=True)
-    ports = []
-    for _ in range(2):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            ports.append(free.getsockname()[1])
+    ports = [servers.free_port() for _ in range(2)]
     settings = {
         **{"ClusterName": "test", "SlurmctldHost": f"{host}(127.0.0.1)", "SlurmUser": "root"},
         **{"SlurmctldPort": ports[0], "SlurmdPort": ports[1], "AuthType": "auth/munge"},

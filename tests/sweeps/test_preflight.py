@@ -17,11 +17,6 @@ from gdjax.sweeps.plans import Plan
 from gdjax.sweeps.program import programs_of
 
 
-def program_of(problem, grid, **settings):
-    (program,) = programs_of(Sweep(problem, grid, 5, **settings), jax.local_devices())
-    return program
-
-
 @pytest.mark.parametrize(
     ("shape", "width", "tiles"),
     [
@@ -74,7 +69,8 @@ def test_the_width_depends_on_the_bytes_of_a_run_alone():
         (axes(learning_rate=[0.1], seed=range(500)), 50, 800 + 4 * 50),
         (axes(learning_rate=[0.1], data_seed=range(3)), 50, 800 + 4 * 50 + 4 * 50 * 100),
     ):
-        program = program_of(problem, grid, batch_size=batch_size)
+        spec = Sweep(problem, grid, 5, batch_size=batch_size)
+        (program,) = programs_of(spec, jax.local_devices())
         assert least <= fit.step_nbytes(program) <= 1.1 * least + 2 * 4 * 1000
 
 

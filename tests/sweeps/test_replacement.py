@@ -14,12 +14,11 @@ from gdjax.errors import StoreError
 from gdjax.sweeps import fit
 
 AT = {"learning_rate": 0.1, "seed": 1, "scale": 1.0}
-BENDS = np.array([1.6, 3.0], np.float32)  # curvatures H - A and H + A of complementary halves
 H, A = 2.3, 0.7
 HALVES = gd.Problem(
     init=lambda key: jnp.ones(()),
     cost=lambda w, bends, *, bend=0.0: jnp.mean((bends + bend) * w**2) / 2,
-    data=BENDS,
+    data=np.array([1.6, 3.0], np.float32),  # curvatures H - A and H + A of complementary halves
 )
 
 

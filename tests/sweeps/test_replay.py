@@ -27,9 +27,6 @@ def store(stored_sweep, tmp_path):
     return shutil.copytree(stored_sweep, tmp_path / "s.zarr")
 
 
-# Replay
-
-
 @pytest.mark.long
 @pytest.mark.parametrize(("rate", "seed"), [(0.2, 3), (2.0, 0)])
 def test_a_replayed_run_is_bitwise_equal(stored_sweep, rate, seed):
@@ -87,13 +84,12 @@ def test_a_difference_is_reported_with_its_step(store):
 
 @pytest.mark.long
 def test_replay_requires_a_problem_with_the_recorded_metrics(tmp_path):
-    watched = network(watched=True)
     grid = axes(learning_rate=[0.1])
-    sweep(network(), grid, 3, store=tmp_path / "a", metrics=watched.metrics)
+    sweep(network(), grid, 3, store=tmp_path / "a", metrics=PROBLEM.metrics)
     with pytest.raises(StoreError, match="its sweep recorded 'largest_weight'"):
         replay(tmp_path / "a", {"learning_rate": 0.1}, problem=network())
-    assert replay(tmp_path / "a", {"learning_rate": 0.1}, problem=watched).equal
-    sweep(watched, grid, 3, store=tmp_path / "b", metrics={})
-    again = replay(tmp_path / "b", {"learning_rate": 0.1}, problem=watched)
+    assert replay_run(tmp_path / "a", {"learning_rate": 0.1}).equal
+    sweep(PROBLEM, grid, 3, store=tmp_path / "b", metrics={})
+    again = replay_run(tmp_path / "b", {"learning_rate": 0.1})
     assert again.equal
     assert "largest_weight" not in again.dataset

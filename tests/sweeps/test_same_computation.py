@@ -59,10 +59,12 @@ def study(
     def make_optimizer(learning_rate, momentum):
         half = optax.masked(optax.scale(0.5), (masked,))
         by_leaf = optax.chain(optax.sgd(factor * learning_rate, momentum=momentum), half)
-        return optax.GradientTransformation(
-            lambda w: by_leaf.init((w,)),
-            lambda g, state, w=None: _first(by_leaf.update((g,), state)),
-        )
+
+        def update(g, state, w=None):
+            (updates,), state = by_leaf.update((g,), state)
+            return updates, state
+
+        return optax.GradientTransformation(lambda w: by_leaf.init((w,)), update)
 
     measured = gd.Metric(lambda w, d: metric * d * jnp.sum(w), data=jnp.array(metric_data))
     problem = gd.Problem(
@@ -74,11 +76,6 @@ def study(
         couples_samples=couples_samples,
     )
     return {"problem": problem, "make_optimizer": partial(make_optimizer, momentum=momentum)}
-
-
-def _first(updated):
-    (updates,), state = updated
-    return updates, state
 
 
 def swept(store, problem, make_optimizer, **options):
@@ -107,11 +104,9 @@ VERBS = {
         lambda store, problem, **given: gd.minima.count_minima(problem, store, **given)
     ),
 }
-OF_PROBLEM = ("run_of", "count_minima")
 ALL = dict.fromkeys(VERBS, "error")
-OF_DESCENT = ALL | dict.fromkeys(
-    OF_PROBLEM, "same"
-)  # the minima of a cost are those of any descent
+# The minima of a cost are those of any descent.
+OF_DESCENT = ALL | dict.fromkeys(("run_of", "count_minima"), "same")
 CHANGES = {
     "constant": ({"constant": 2.0}, ALL, "functions.cost"),
     "closure": ({"closure": [2.0]}, ALL, "functions.cost"),

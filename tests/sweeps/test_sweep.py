@@ -20,8 +20,6 @@ from gdjax.sweeps import axes, sweep, zip_axes
 
 BOWL = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
 ROOT = 3
-
-
 GRADIENT = jax.jit(jax.value_and_grad(cost))
 
 

@@ -16,8 +16,6 @@ from gdjax.sweeps import Sweep, axes, check, sweep
 from gdjax.sweeps.plans import Plan
 
 pytestmark = pytest.mark.usefixtures("user_settings")
-
-
 BOWL = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
 
 
@@ -73,9 +71,6 @@ def test_the_signature_repeats_the_fields_and_defaults_of_a_sweep_and_its_plan()
     for field, parameter in zip(every, parameters, strict=True):
         assert field.name == parameter.name
         assert field.default in (parameter.default, dataclasses.MISSING), field.name
-
-
-# Size limits
 
 
 @pytest.mark.long

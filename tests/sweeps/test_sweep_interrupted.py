@@ -32,9 +32,6 @@ def first_state(w, data):
     return {"key": jax.random.key(1, impl="rbg"), "half": jnp.bfloat16(3), "on": jnp.array(True)}
 
 
-RANDOM_WALK = Metric(walk, init=first_state)
-
-
 def run(path=None, continuable=None):
     """Run a sweep of eight slabs on one device, each computed in many short blocks."""
     grid = axes(learning_rate=[0.1, 0.2, 0.3, 0.4], data_seed=range(2), seed=range(2))
@@ -43,7 +40,7 @@ def run(path=None, continuable=None):
         grid,
         300,
         make_optimizer=optax.adam,
-        metrics={**PROBLEM.metrics, "random_walk": RANDOM_WALK},
+        metrics={**PROBLEM.metrics, "random_walk": Metric(walk, init=first_state)},
         batch_size=5,
         record_every=2,
         snapshot_every=100,
@@ -58,15 +55,8 @@ def uninterrupted():
     return run()
 
 
-def finished(path):
-    return Stored(path).finished()
-
-
 def states(path):
     return sorted(file.name for file in (path / ".gdjax" / "checkpoints").glob("[0-9]*"))
-
-
-# Ctrl-C
 
 
 @pytest.fixture
@@ -111,7 +101,7 @@ def test_ctrl_c_saves_a_checkpoint_and_no_step_is_computed_twice(
             run(tmp_path, continuable=False)
         assert signal.getsignal(signal.SIGINT) is handler
         assert after <= sum(steps.values()) < after + 300
-        unfinished = int((~finished(tmp_path)).sum())
+        unfinished = int((~Stored(tmp_path).finished()).sum())
         assert unfinished == tiles - sum(count == length for count in steps.values())
         assert len(states(tmp_path)) == sum(0 < count < length for count in steps.values()) <= 1
     run(tmp_path, continuable=False)
@@ -128,7 +118,7 @@ def test_no_step_is_repeated_after_ctrl_c_in_the_last_block(
     press.append(8 * 300)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, continuable=continuable)
-    assert int((~finished(tmp_path)).sum()) == len(states(tmp_path)) == continuable
+    assert int((~Stored(tmp_path).finished()).sum()) == len(states(tmp_path)) == continuable
     run(tmp_path, continuable=continuable)
     assert sum(steps.values()) == 8 * 300
     assert same_bits(read_store(tmp_path), uninterrupted)

@@ -17,8 +17,6 @@ from gdjax.sweeps.check import check
 from gdjax.sweeps.plans import Plan
 from gdjax.sweeps.slab_runner import SlabMonitor, restore_state, run_tiles
 
-DEVICE = jax.local_devices()[0]
-
 
 class MemorySink:
     """In-memory storage for the checkpoints of a tile."""
@@ -36,7 +34,7 @@ class MemorySink:
 
 def tile_of(plan, sink, *, stop=False):
     tiles = [(0,) * len(plan.layout.tile)]
-    result = run_tiles(plan, tiles, DEVICE, SlabMonitor(sink, tiles, lambda: stop))
+    result = run_tiles(plan, tiles, jax.local_devices()[0], SlabMonitor(sink, tiles, lambda: stop))
     return None if result is None else result[0]
 
 
