@@ -10,7 +10,6 @@ from scipy import stats
 import gdjax as gd
 from experiments.accuracy import __main__ as accuracy
 from experiments.accuracy import model as methods
-from gdjax.problems import quadratic
 
 
 def plane_of_ways():
@@ -96,7 +95,7 @@ def test_the_quadratic_loss_accepts_soft_targets():
     soft = methods.quadratic_with_targets(0.1, 0.9)(outputs, labels)
     np.testing.assert_allclose(soft, [0.1**2 + 0.2**2], rtol=1e-6)
     hard = methods.quadratic_with_targets(0.0, 1.0)(outputs, labels)
-    np.testing.assert_allclose(hard, quadratic(outputs, labels))
+    np.testing.assert_allclose(hard, gd.problems.quadratic(outputs, labels))
 
 
 # One variant for each kind of change: images, targets and optimizer. The other variants differ from
@@ -106,7 +105,6 @@ CHANGES = ("targets 0.05 and 0.95", "Adam", "fresh copies")
 
 
 def test_a_small_study(tmp_path, monkeypatch, drawn):
-    """The numbers of epochs and variants are reduced."""
     fewer = {k: dataclasses.replace(recipe, epochs=6) for k, recipe in methods.RECIPES.items()}
     monkeypatch.setattr(methods, "RECIPES", fewer)
     for name, chosen in (("ladder", RUNGS), ("single_changes", CHANGES)):

@@ -1,7 +1,5 @@
 """Barriers after a change of one weight: known values, and small networks."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,15 +8,12 @@ import xarray as xr
 
 import gdjax as gd
 from experiments.branching import __main__ as branching
-from gdjax import minima
-from gdjax.errors import InputError
-from gdjax.problems.networks import Network
 from gdjax.sweeps.branch_spec import one_weight
 
 
 def test_barriers_of_a_double_well_are_1_between_and_0_within_wells():
     """The cost is (p^2 - 1)^2 with the output bias p, which no symmetry changes."""
-    network = Network((2, 3, 1), activation="tanh", output_activation="identity")
+    network = gd.problems.Network((2, 3, 1), activation="tanh", output_activation="identity")
     start = network.init(jax.random.key(0))
     problem = gd.Problem(
         init=network.init,
@@ -35,21 +30,22 @@ def test_barriers_of_a_double_well_are_1_between_and_0_within_wells():
 
 
 def test_a_barrier_that_matching_removes_is_zero():
-    network = Network((2, 4, 1), activation="tanh", output_activation="identity")
+    network = gd.problems.Network((2, 4, 1), activation="tanh", output_activation="identity")
     key, key_x = jax.random.split(jax.random.key(0))
     start, x = network.init(key), jax.random.normal(key_x, (20, 2))
-    problem = gd.problems.supervised(
-        network.init, network.apply, lambda y, target: jnp.sum((y - target) ** 2),
-        (x, network.apply(start, x)),
-    )  # fmt: skip
-    problem = dataclasses.replace(problem, network=network)
+    outputs = network.apply(start, x)
+    problem = gd.Problem(
+        init=network.init,
+        cost=lambda params: jnp.sum((network.apply(params, x) - outputs) ** 2),
+        network=network,
+    )
     order = np.array([2, 0, 3, 1])
     renamed = (
         start[0]._replace(weights=start[0].weights[order], bias=start[0].bias[order]),
         start[1]._replace(weights=start[1].weights[:, order]),
     )
-    straight = minima.path_barrier(
-        minima.path_cost(problem, minima.linear_path(start, renamed), points=9)
+    straight = gd.minima.path_barrier(
+        gd.minima.path_cost(problem, gd.minima.linear_path(start, renamed), points=9)
     )
     assert straight > 0.01
     ends = jax.tree.map(lambda leaf: np.asarray(leaf)[None], (start, renamed))
@@ -94,7 +90,7 @@ def test_each_seed_changes_one_weight_with_nonzero_input_in_its_layer():
             assert not any(part.bias.any() for part in moved)
             if layer == 0:
                 assert np.asarray(problem.data[0])[:, np.argwhere(moved[0].weights)[0, 1]].any()
-    with pytest.raises(InputError, match="trunks times changes = 1000, expected at most"):
+    with pytest.raises(gd.errors.InputError, match="trunks times changes = 1000, expected at most"):
         branching.seeds_by_layer(problem, 1000)
 
 

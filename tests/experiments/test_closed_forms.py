@@ -21,11 +21,9 @@ from experiments.initializations import __main__ as initializations
 from experiments.learning_rates import __main__ as learning_rates
 from experiments.non_euclidean_edge import __main__ as non_euclidean_edge
 from experiments.roofline import __main__ as roofline
-from experiments.shared.edges import late
 from experiments.shared.images import pooled, shrunk
 from experiments.shared.regressions import random_targets
 from gdjax import slabs
-from gdjax.data import load
 from gdjax.sweeps.absent_device import Kernel, Loop, loops
 
 
@@ -72,7 +70,7 @@ def test_digits_are_pooled_to_ten_by_ten():
 
 
 def test_the_test_set_consists_of_images_not_used_for_training():
-    small, complete = shrunk("mnist5k", 4200), load("mnist5k")
+    small, complete = shrunk("mnist5k", 4200), gd.data.load("mnist5k")
     assert (len(small.train_labels), len(small.test_labels)) == (4200, 800)
     np.testing.assert_array_equal(small.test_labels, complete.test_labels[200:])
     back = pooled(complete.test_images[200:]) * 255
@@ -129,17 +127,6 @@ def test_arrays_on_the_chip_of_a_tpu_are_not_transferred_and_its_products_are_co
     assert step == Loop(
         None, [Kernel("fusion", 4 * 64 * 16 * 32 + 32 * 784, 2 * 64 * 16 * 32 * 784)], 0
     )
-
-
-def test_sigmoids_at_zero_temperature_are_step_functions():
-    image = jnp.asarray(np.random.default_rng(0).integers(0, 256, (20, 784), dtype=np.uint8))
-    smooth = gd.problems.Network((784, 16, 16, 10))
-    step = gd.problems.Network((784, 16, 16, 10), activation="step")
-    params = smooth.init(jax.random.key(0))
-    cold = smooth.apply(params, image, temperature=0.0)
-    assert np.array_equal(cold, step.apply(params, image))
-    gradient = jax.grad(lambda p: jnp.sum(step.apply(p, image) ** 2))(params)
-    assert all(not np.any(leaf) for leaf in jax.tree.leaves(gradient))
 
 
 def test_batch_sizes_are_compared_at_the_shortest_total_time_and_the_best_rate_of_that_epoch():
@@ -331,16 +318,8 @@ def test_half_of_the_squared_norm_belongs_to_the_largest_entries():
     assert gradient_anatomy.holding_half(np.ones(10)) in (5, 6)
 
 
-DIMS = ("learning_rate", "seed", "step")
-
-
-def test_late_values_are_medians_of_the_last_quarter():
-    values = xr.DataArray(np.broadcast_to(np.arange(8.0), (2, 3, 8)), dims=DIMS)
-    np.testing.assert_array_equal(late(values), np.full((2, 3), 6.5))
-
-
 def test_the_summary_contains_known_late_values_and_the_figure_shows_all_cases():
-    values = (DIMS, np.linspace(0.1, 1.0, 8) + np.zeros((1, 6, 8)))
+    values = ("learning_rate", "seed", "step"), np.linspace(0.1, 1.0, 8) + np.zeros((1, 6, 8))
     case = xr.Dataset(
         dict.fromkeys(("cost", "sharpness", "step_curvature"), values) | {"limit": 1.0},
         {"learning_rate": [0.01], "step": np.arange(8)},

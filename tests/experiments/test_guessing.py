@@ -9,13 +9,12 @@ from scipy import stats
 from experiments.guessing import __main__ as guessing
 from experiments.guessing import model as methods
 from experiments.guessing.conditioned_networks import least_margins, nearest, restrict
-from experiments.guessing.model import Config
 from gdjax.errors import InputError
 
 
 @pytest.fixture(scope="module")
 def material():
-    config = Config(sets=3, most=6)
+    config = methods.Config(sets=3, most=6)
     x, y = guessing.images(config)
     chosen, unseen = guessing.cut(config, y)
     sets, everything = (
@@ -33,7 +32,7 @@ def test_images_are_split_into_sets_with_alternating_digits(material):
     for row, flags in zip(chosen, unseen, strict=True):
         np.testing.assert_array_equal(np.flatnonzero(~flags), np.sort(row))
     with pytest.raises(InputError, match=r"most = 64, .* 16 disjoint sets have at most 62 images"):
-        guessing.cut(Config(most=64), y)
+        guessing.cut(methods.Config(most=64), y)
 
 
 def test_counts_and_accuracies_of_a_block_equal_those_of_a_loop(material):

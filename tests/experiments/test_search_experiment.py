@@ -11,11 +11,10 @@ import gdjax as gd
 from experiments.search import __main__ as experiment
 from experiments.search import model
 
-X = np.linspace(-1, 1, 100, dtype=np.float32)
 LINE = gd.Problem(
     init=lambda key, *, init_scale: np.float32(0) * init_scale,
     cost=lambda w, x: ((w * x - 2 * x) ** 2).mean(),
-    data=X,
+    data=np.linspace(-1, 1, 100, dtype=np.float32),
     metrics={"test_accuracy": gd.Metric(lambda w, data: -jnp.abs(w - 2))},
 )
 CONFIG = model.Config(

@@ -24,9 +24,6 @@ from experiments.shared.trees import datasets
 from experiments.slope_descent import __main__ as curve_runs
 from experiments.steepest_descent import __main__ as surface_runs
 from experiments.trainability_boundary import __main__ as maps
-from experiments.trainability_boundary import box_counting
-from gdjax.descent import Outcome
-from gdjax.errors import InputError
 from gdjax.minima.symmetry import apply_symmetry, random_symmetry
 
 SMALL: dict = {}
@@ -357,7 +354,7 @@ def learning_rates(results, numbers):
     assert sigmoid["runs_diverged"] == 0
     assert relu["runs_diverged"] > 0
     assert relu["runs_stalled"] > 0
-    diverged = results.outcome.values == Outcome.DIVERGED
+    diverged = results.outcome.values == gd.descent.Outcome.DIVERGED
     assert np.all(np.isinf(results.cost.values[diverged][:, -1]))
 
 
@@ -648,8 +645,8 @@ def trainability_boundary(results, numbers):
     median = np.median(fits.dimension[2, :, 1])
     closer = numbers["condition"]["offset"]["magnification"]["4"]
     assert closer["dimension"] == (median, -np.inf, np.inf)
-    cells = box_counting.boundary(results.trains.values[0, 1, 0])
-    one = box_counting.dimension(*box_counting.box_counts(cells))
+    cells = maps.box_counting.boundary(results.trains.values[0, 1, 0])
+    one = maps.box_counting.dimension(*maps.box_counting.box_counts(cells))
     assert float(fits.dimension[0, 1, 0]) == one.dimension
     # A zoom lies in the previous map and contains both sides.
     for sides in (results.across.values, results.up.values):
@@ -699,5 +696,5 @@ def test_a_small_run(name, drawn):
 )
 def test_settings_that_do_not_fit_raise_input_error(name, settings, message):
     experiment = importlib.import_module(f"experiments.{name}.__main__")
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(gd.errors.InputError, match=message):
         experiment.run(experiment.Config(**settings))

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from experiments.transfer import __main__ as transfer
-from experiments.transfer.__main__ import Config
 
 RATES = 2.0 ** np.arange(-4, 5)
 
@@ -60,7 +59,7 @@ def test_updates_and_initial_weights_are_scaled_by_the_tabulated_factors():
 def test_the_summary_and_figures_of_a_small_run_are_complete(monkeypatch, drawn):
     monkeypatch.delitem(transfer.PARAMETRIZATIONS, "ntp")
     monkeypatch.delitem(transfer.OPTIMIZERS, "descent")
-    config = Config(
+    config = transfer.Config(
         widths=(4, 8),
         pixel_stride=7,
         rates=3,

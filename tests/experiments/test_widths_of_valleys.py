@@ -5,14 +5,8 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-from experiments.widths_of_valleys import __main__ as widths_of_valleys
-from experiments.widths_of_valleys.__main__ import (
-    Config,
-    bootstrap,
-    expanded_tail,
-    partial_rank_correlation,
-    rank_correlation,
-)
+from experiments.widths_of_valleys import __main__ as widths
+from experiments.widths_of_valleys.__main__ import partial_rank_correlation, rank_correlation
 from gdjax.errors import InputError
 
 
@@ -42,26 +36,26 @@ def test_the_bootstrap_over_sets_follows_the_binomial_distribution():
     """
     rows = np.arange(12.0)
     sets = [np.array([rows, sign * rows]) for sign in (1, -1) * 4]
-    result = bootstrap(rank_correlation, sets, 20_000, np.random.default_rng(3))
-    tail = expanded_tail(8)
+    result = widths.bootstrap(rank_correlation, sets, 20_000, np.random.default_rng(3))
+    tail = widths.expanded_tail(8)
     low, high = (2 * stats.binom.ppf([tail, 1 - tail], 8, 0.5) / 8 - 1).tolist()
     assert result[:5] == pytest.approx((0, low, high, 0.95, 8))
 
 
 def test_the_expanded_tail_of_a_normal_bootstrap_gives_students_interval():
     """The bootstrap deviation of a mean of S values is too small by sqrt((S - 1) / S)."""
-    reach = stats.norm.isf(expanded_tail(8)) * np.sqrt(7 / 8)
+    reach = stats.norm.isf(widths.expanded_tail(8)) * np.sqrt(7 / 8)
     assert reach == pytest.approx(2.3646, abs=1e-4)  # Student's quantile for 7 degrees of freedom
-    assert expanded_tail(10**6) == pytest.approx(0.025, rel=1e-4)
+    assert widths.expanded_tail(10**6) == pytest.approx(0.025, rel=1e-4)
 
 
 def test_the_bootstrap_also_resamples_the_members_of_each_set():
     """The sets are equal, so the error is that of the mean of 8 x 50 members."""
     values = np.random.default_rng(4).normal(size=50)
-    result = bootstrap(
+    result = widths.bootstrap(
         lambda x: x.mean(axis=-1), [values[None]] * 8, 4000, np.random.default_rng(5)
     )
-    reach = stats.norm.isf(expanded_tail(8)) * values.std() / np.sqrt(8 * 50)
+    reach = stats.norm.isf(widths.expanded_tail(8)) * values.std() / np.sqrt(8 * 50)
     assert (result.value, result.low, result.high) == pytest.approx(
         (values.mean(), values.mean() - reach, values.mean() + reach), abs=0.1 * reach
     )
@@ -75,12 +69,11 @@ def test_at_least_90_percent_of_intervals_cover_the_mean_if_correlations_differ_
         x, z, noise = rng.normal(size=(3, n))
         return np.array([x + z, slope * x + z + noise, z])
 
-    sets = 8
     truth = np.mean([partial_rank_correlation(*some_set(1000, s)) for s in rng.normal(size=300)])
     covered = 0
     for _ in range(40):
-        drawn = [some_set(20, slope) for slope in rng.normal(size=sets)]
-        result = bootstrap(partial_rank_correlation, drawn, 100, rng)
+        drawn = [some_set(20, slope) for slope in rng.normal(size=8)]
+        result = widths.bootstrap(partial_rank_correlation, drawn, 100, rng)
         covered += result.low <= truth <= result.high
     assert covered >= 36
 
@@ -101,7 +94,7 @@ def test_correlations_are_computed_within_sets_and_without_rejected_values():
         coords={"set": ("minimum", index)},
         attrs={"resamples": 100},
     )
-    result = widths_of_valleys.correlations(dataset)
+    result = widths.correlations(dataset)
     mean, each = result["volume", "starts"]
     assert mean[:3] == pytest.approx((1, 1, 1))
     np.testing.assert_allclose(each, np.ones(sets))
@@ -117,11 +110,11 @@ def test_correlations_are_computed_within_sets_and_without_rejected_values():
 def test_the_narrow_group_lies_above_the_largest_gap_of_coefficients():
     coefficient = np.array([40.0, 57, 41, 59, 55, 56, 42, 58])
     few = np.array([[1.0, 2, 3, 4, 9], np.arange(5.0)])
-    (narrow,) = widths_of_valleys.narrow_groups([np.array([coefficient, -coefficient]), few])
+    (narrow,) = widths.narrow_groups([np.array([coefficient, -coefficient]), few])
     np.testing.assert_array_equal(narrow, [[57, 59, 55, 56, 58], [-57, -59, -55, -56, -58]])
 
 
 def test_complete_sets_are_the_sets_of_images_that_contain_every_digit():
-    assert widths_of_valleys.complete_sets(Config()) == [0, 1, 2, 3, 4, 6, 7, 8]
+    assert widths.complete_sets(widths.Config()) == [0, 1, 2, 3, 4, 6, 7, 8]
     with pytest.raises(InputError, match=r"sets = 100: .* of 50 images of mnist5k contain every"):
-        widths_of_valleys.complete_sets(Config(sets=100))
+        widths.complete_sets(widths.Config(sets=100))

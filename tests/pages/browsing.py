@@ -1,14 +1,7 @@
-"""Helpers for tests of pages in a browser: discovery, actions, and checks."""
-
-import shutil
+"""Helpers for tests of pages in a browser: actions and checks."""
 
 import pytest
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-QUIET = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 PHONE = {"width": 360, "height": 740}
 DESK = {"width": 1280, "height": 900}
 
@@ -21,15 +14,6 @@ FOCUSED = """() => {
   const node = document.activeElement;
   return node.id || node.getAttribute("aria-label") || node.textContent || node.type;
 }"""
-
-
-def executable() -> str:
-    """Return the path of an installed browser; skip the test if there is none."""
-    pytest.importorskip("playwright", reason="needs playwright, which drives the browser")
-    result = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if result is None:
-        pytest.skip(f"needs a browser, one of {', '.join(BROWSERS)}: apt-get install chromium")
-    return result
 
 
 class OpenedPage:

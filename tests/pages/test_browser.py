@@ -14,7 +14,6 @@ from PIL import Image
 
 import gdjax as gd
 from gdjax.cli.options import parse_at
-from gdjax.problems.test_functions import FUNCTIONS
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +37,15 @@ def test_text_in_the_data_is_escaped(explorer):
     assert explorer.text("#title") == "24 descents"
 
 
-def test_a_click_or_key_on_a_cell_shows_its_runs(explorer):
+def test_a_click_or_key_on_a_cell_shows_its_value_and_its_runs(explorer):
     explorer.page.select_option("#metric", "0")
     explorer.click("#map", 0.9, 0.12)  # largest rate, last seed
     assert explorer.text("#runs-told") == "learning rate 10, seed 3: 2 diverged."
     assert explorer.page.locator("#curve-cost path[stroke='#b3420a']").count() == 1
+    assert explorer.text("#cell-told").startswith("learning rate 10; seed 3; ")
+    assert explorer.text("#cell-told").endswith("median of 2 runs: ∞; 2 diverged.")
+    explorer.keys("#map", "ArrowLeft")
+    assert explorer.text("#cell-told").startswith("learning rate 1; seed 3; ")
     explorer.keys("#map", *["ArrowLeft"] * 3, *["ArrowDown"] * 4, "Enter")
     assert explorer.text("#runs-told").startswith("learning rate 0.1, seed 0: 1 ")
     explorer.keys("#map", "ArrowRight", "Shift+Enter")
@@ -50,20 +53,6 @@ def test_a_click_or_key_on_a_cell_shows_its_runs(explorer):
     explorer.page.mouse.move(*explorer.place("#map", 0.9, 0.12))
     assert "learning rate 10" in explorer.text(".tip")
     assert "median of 2 runs: ∞" in explorer.text(".tip")
-
-
-def test_a_click_key_or_tap_on_a_cell_shows_its_value(browser, explorer, pages):
-    explorer.page.select_option("#metric", "0")
-    explorer.click("#map", 0.9, 0.12)
-    value = "median of 2 runs: ∞; 2 diverged."
-    assert explorer.text("#cell-told").startswith("learning rate 10; seed 3; ")
-    assert explorer.text("#cell-told").endswith(value)
-    explorer.keys("#map", "ArrowLeft")
-    assert explorer.text("#cell-told").startswith("learning rate 1; seed 3; ")
-    phone = OpenedPage(browser, pages["explore"], PHONE)
-    phone.page.select_option("#metric", "0")
-    phone.page.touchscreen.tap(*phone.place("#map", 0.9, 0.12))
-    assert phone.text("#cell-told").endswith(value)
 
 
 def test_medians_and_quartiles_per_setting_equal_those_of_numpy(explorer):
@@ -106,9 +95,8 @@ def test_the_command_of_a_cell_replays_its_median_run(browser, pages, explorer):
 def test_a_map_of_outcomes_has_colors_a_caption_and_a_command(browser, explorer, tmp_path):
     explorer.page.select_option("#metric", "2")
     explorer.click("#map", 0.9, 0.12)
-    assert explorer.text("#map-caption") == (
-        "How runs ended: the most common outcome of the 2 runs of a cell."
-    )
+    caption = "How runs ended: the most common outcome of the 2 runs of a cell."
+    assert explorer.text("#map-caption") == caption
     assert explorer.page.locator("#marks i").count() == 3
     assert explorer.text("#command").endswith("learning_rate=10 seed=3 momentum=0")
     explorer.page.select_option("#metric", "0")
@@ -216,7 +204,7 @@ def test_selecting_two_minima_shows_their_barrier(explorer):
 
 
 def test_gradients_of_the_test_functions_equal_those_of_gdjax(explorer):
-    known = {name: f for name, f in FUNCTIONS.items() if len(f.domain) == 2}
+    known = {name: f for name, f in gd.problems.FUNCTIONS.items() if len(f.domain) == 2}
     assert explorer.page.evaluate("() => Object.keys(PLANES)") == list(known)
     share = np.random.default_rng(0).random((20, 2))
     with jax.enable_x64(True):
@@ -266,12 +254,14 @@ def test_the_explorer_has_no_errors_and_is_accessible(explorer):
     explorer.check_errors_and_accessibility()
 
 
-def test_the_explorer_fits_the_width_of_a_phone(browser, pages):
+def test_the_explorer_fits_the_width_of_a_phone_and_a_tap_on_a_cell_shows_its_value(browser, pages):
     visit = OpenedPage(browser, pages["explore"], PHONE)
     assert visit.page.evaluate("() => document.documentElement.scrollWidth") <= PHONE["width"]
     is_wide = "(table) => table.scrollWidth > table.parentElement.clientWidth"
     tables = visit.page.evaluate(f"() => [...document.querySelectorAll('table')].filter({is_wide})")
     assert tables == []
     assert visit.complaints == []
-    visit.page.touchscreen.tap(*visit.place("#map", 0.5, 0.4))
+    visit.page.select_option("#metric", "0")
+    visit.page.touchscreen.tap(*visit.place("#map", 0.9, 0.12))
+    assert visit.text("#cell-told").endswith("median of 2 runs: ∞; 2 diverged.")
     assert "Click a cell" not in visit.text("#runs-told")

@@ -12,12 +12,8 @@ def plane(cost=None, *, length=(1.0, 1.0), path=False):
     observed = xr.Dataset(
         {"cost": (("a", "b"), a**2 + b**2 + 0.01 if cost is None else cost)},
         {
-            "a": ("a", SIDE, {"long_name": "first direction", "units": "1", "length": length[0]}),
-            "b": (
-                "b",
-                SIDE / 2,
-                {"long_name": "second direction", "units": "1", "length": length[1]},
-            ),
+            "a": ("a", SIDE, {"long_name": "first direction", "length": length[0]}),
+            "b": ("b", SIDE / 2, {"long_name": "second direction", "length": length[1]}),
         },
         {"result": "trajectory_plane" if path else "slice"},
     )

@@ -34,8 +34,7 @@ def test_planes_share_a_color_scale_and_show_their_ranges_of_cost():
 
 
 def test_distances_are_to_scale_and_long_directions_are_labeled():
-    observed = plane(length=(4.0, 2.0))
-    figure = landscapes.planes({"": {"bowl": observed}})
+    figure = landscapes.planes({"": {"bowl": plane(length=(4.0, 2.0))}})
     figure.canvas.draw()
     assert figure.axes[0].get_xlabel() == "first direction\n(unit: a distance of 4)"
     assert figure.axes[0].get_aspect() == pytest.approx(0.5)
@@ -97,10 +96,8 @@ def test_the_figure_of_a_descent_shows_its_distance_from_the_plane_and_both_cost
     own, inside = side.lines
     np.testing.assert_allclose(own.get_ydata(), observed.path_cost)
     np.testing.assert_allclose(inside.get_ydata(), observed.path_cost_in_slice)
-    assert [t.get_text() for t in side.get_legend().get_texts()] == [
-        "of the descent",
-        "of its projection",
-    ]
+    labels = [t.get_text() for t in side.get_legend().get_texts()]
+    assert labels == ["of the descent", "of its projection"]
     assert ground.get_title(loc="left") == "rate 1"
 
 
