@@ -25,7 +25,7 @@ def run(config):
 
 
 @pytest.fixture
-def doubling(tmp_path, monkeypatch, keep_devices):
+def doubling(tmp_path, monkeypatch):
     """Return a function that runs the command, with results/ and the folder redirected."""
     monkeypatch.setattr(command, "RESULTS", tmp_path / "results")
     (tmp_path / "elsewhere").mkdir()
