@@ -27,6 +27,9 @@ def test_a_diverged_run_keeps_its_state():
     assert [int(s.model_state) for s in states] == [0, 1, 1, 1, 1, 1]
     memory = [jax.tree.leaves(s.opt_state)[0] for s in states[1:]]
     assert all(m == memory[0] for m in memory)
+    at_once, info = step(cliff, optimizer, init(optimizer, jnp.array(0.2), jnp.array(0)), at=0)
+    assert (int(at_once.diverged_at), bool(info.is_active)) == (0, False)
+    assert float(at_once.params) == pytest.approx(0.2)
 
 
 def test_a_step_passes_key_step_number_and_model_state_to_the_cost():
