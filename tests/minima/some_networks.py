@@ -1,6 +1,7 @@
 """Networks for the tests of minima, and labels of kinds of end points."""
 
 from functools import cache, partial
+from itertools import permutations, product
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +29,15 @@ def equivalents(network, params, count, seed=1):
         return apply_symmetry(network, params, random_symmetry(network, key=key))
 
     return jax.vmap(one)(jax.random.split(jax.random.key(seed), count))
+
+
+def signed_orders(width, flips):
+    """Return all orders of the neurons of a layer, each with all signs if `flips` is true."""
+    return [
+        (np.array(order), np.array(sign))
+        for order in permutations(range(width))
+        for sign in product((1.0, -1.0) if flips else (1.0,), repeat=width)
+    ]
 
 
 def flat(tree):

@@ -1,6 +1,6 @@
 """Matching of networks, compared with an enumeration of all symmetries."""
 
-from itertools import permutations, product
+from itertools import product
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from some_networks import apart, equivalents, flat, some_params
+from some_networks import apart, equivalents, flat, signed_orders, some_params
 
 from gdjax.minima.matching import match, match_activations, match_pairs
 from gdjax.minima.symmetry import apply_symmetry, coordinates, random_symmetry
@@ -19,14 +19,6 @@ KEY = jax.random.key(7)
 
 def coordinate_distance(network, a, b):
     return apart(coordinates(network, a), coordinates(network, b))
-
-
-def signed_orders(width, flips):
-    return [
-        (np.array(order), np.array(sign))
-        for order in permutations(range(width))
-        for sign in product((1.0, -1.0) if flips else (1.0,), repeat=width)
-    ]
 
 
 def smallest_distance(network, a, b):

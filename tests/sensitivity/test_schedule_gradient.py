@@ -66,11 +66,7 @@ def test_the_best_constant_rate_is_stationary(float64):
 def test_adam_with_a_dead_coordinate(float64):
     """The second input is always 0; at `eps_root` = 0 the derivative would be NaN."""
     data = (jnp.array([[1.0, 0.0], [0.5, 0.0]]), jnp.array([1.0, -0.5]))
-    problem = gd.Problem(
-        init=lambda key: jnp.zeros(2),
-        cost=lambda w, batch: jnp.mean((jnp.tanh(batch[0] @ w) - batch[1]) ** 2),
-        data=data,
-    )
+    problem = gd.Problem(init=lambda key: jnp.zeros(2), cost=regression().cost, data=data)
     start, rates = jnp.array([0.1, 0.2]), jnp.full(3, 0.1)
     result = hypergradient(problem, adam, start, rates, 3, key=KEY)
     np.testing.assert_allclose(result.gradient, [-0.188155, -0.191849, -0.193851], atol=2e-6)

@@ -10,6 +10,7 @@ import gdjax as gd
 from gdjax.sensitivity import lyapunov_exponent, with_tangent
 
 KEY = jax.random.key(3)
+METRICS = {"lyapunov": lyapunov_exponent()}
 
 
 def exponent(cost, start, make_optimizer, rate, num_steps):
@@ -20,7 +21,7 @@ def exponent(cost, start, make_optimizer, rate, num_steps):
         gd.axes(learning_rate=[rate]),
         num_steps,
         make_optimizer=with_tangent(make_optimizer, key=KEY),
-        metrics={"lyapunov": lyapunov_exponent()},
+        metrics=METRICS,
         record_every=num_steps,
         divergence_threshold=1e30,
     )
@@ -62,8 +63,7 @@ def test_the_growth_along_a_chaotic_descent_is_its_derivative(float64):
     angle, count = 0.4, 10
     x = np.sqrt(2) * np.sin(angle)
     optimizer = with_tangent(optax.sgd, key=KEY)(2.0)
-    metrics = {"lyapunov": lyapunov_exponent()}
-    run = gd.descend(factors, optimizer, jnp.array([x, x]), count, key=KEY, metrics=metrics)
+    run = gd.descend(factors, optimizer, jnp.array([x, x]), count, key=KEY, metrics=METRICS)
     derivative = 3**count * np.cos(3**count * angle) / np.cos(angle)
     assert derivative == pytest.approx(28711.9437)
     w = optimizer.init(jnp.zeros(2)).tangent[0]  # only its part along x = y grows
@@ -79,14 +79,8 @@ def test_a_tangent_changes_no_run(make_optimizer):
         data=jnp.asarray(np.random.default_rng(0).normal(size=(20, 3)), jnp.float32),
     )
     grid = gd.axes(learning_rate=[0.03, 0.1], seed=range(2))
-    with_it = gd.sweep(
-        problem,
-        grid,
-        20,
-        batch_size=4,
-        make_optimizer=with_tangent(make_optimizer, key=KEY),
-        metrics={"lyapunov": lyapunov_exponent()},
-    )
+    watched = with_tangent(make_optimizer, key=KEY)
+    with_it = gd.sweep(problem, grid, 20, batch_size=4, make_optimizer=watched, metrics=METRICS)
     without = gd.sweep(problem, grid, 20, batch_size=4, make_optimizer=make_optimizer)
     np.testing.assert_allclose(with_it.cost, without.cost, rtol=1e-5)
     assert np.isfinite(with_it.lyapunov[..., 1:]).all()
@@ -97,16 +91,9 @@ def test_the_exponent_of_mini_batches_is_that_of_their_matrices(float64):
     rows = np.random.default_rng(1).normal(size=(12, 2))
     cost = lambda w, x: jnp.mean((x @ w) ** 2) / 2  # noqa: E731
     problem = gd.Problem(init=lambda key: jnp.ones(2), cost=cost, data=jnp.asarray(rows))
-    run = gd.descend(
-        problem,
-        with_tangent(optax.sgd, key=KEY)(0.3),
-        jnp.ones(2),
-        9,
-        key=KEY,
-        batch_size=3,
-        metrics={"lyapunov": lyapunov_exponent()},
-    )
-    tangent = np.asarray(with_tangent(optax.sgd, key=KEY)(0.3).init(jnp.ones(2)).tangent[0])
+    optimizer = with_tangent(optax.sgd, key=KEY)(0.3)
+    run = gd.descend(problem, optimizer, jnp.ones(2), 9, key=KEY, batch_size=3, metrics=METRICS)
+    tangent = np.asarray(optimizer.init(jnp.ones(2)).tangent[0])
     order = gd.descent.batches.Order((KEY,), 12, 3).rows(0, 9)[0]
     for batch in order:
         tangent = tangent - 0.3 * rows[batch].T @ rows[batch] @ tangent / 3
