@@ -90,14 +90,11 @@ def test_examples_of_the_readme_run(tmp_path):
     python(*doctest, ROOT / "README.md", cwd=tmp_path, env=quiet)
 
 
-def test_the_readme_states_the_number_of_experiments():
-    result = re.search(r"(\d+) experiments", (ROOT / "README.md").read_text())
+def test_the_readme_states_the_number_of_experiments_and_its_figures_exist():
+    text = (ROOT / "README.md").read_text()
+    result = re.search(r"(\d+) experiments", text)
     assert result is not None
     assert int(result[1]) == len(list((ROOT / "results").glob("*/summary.json")))
-
-
-def test_the_figures_of_the_readme_exist():
-    text = (ROOT / "README.md").read_text()
     figures = re.findall(r"!\[[^]]*\]\(([^)]*)\)|src=\"([^\"]*)\"", text)
     assert figures
     for named in figures:

@@ -33,7 +33,8 @@ def extreme(H, mask, rounding, rtol):
 
 
 def test_signs_and_the_pseudoinverse_equal_those_of_the_matrix():
-    _, H, mask = planted(12)
+    """Eigenvalues within the perturbation are indeterminate."""
+    values, H, mask = planted(12)
     with jax.enable_x64(True):
         inertia = inertia_of(H, mask, 0.0, np.ones(14))
         signs = inertia.known, inertia.positive, inertia.negative, inertia.indeterminate
@@ -43,14 +44,9 @@ def test_signs_and_the_pseudoinverse_equal_those_of_the_matrix():
         np.testing.assert_allclose(H @ inertia.flattest, 0.3 * inertia.flattest, atol=1e-9)
         inverse = np.linalg.pinv(H, rcond=1e-9) @ np.ones(14)
         np.testing.assert_allclose(inertia.pseudoinverse, inverse, atol=1e-9)
-
-
-def test_eigenvalues_within_the_perturbation_are_indeterminate():
-    values, H, mask = planted(12)
-    with jax.enable_x64(True):
-        inertia = inertia_of(H, mask, 0.6, np.ones(14))
-        assert int(inertia.nullity) == np.sum(np.abs(values) <= 0.6) == 3
-        assert int(inertia.negative.sum()) == 1
+        perturbed = inertia_of(H, mask, 0.6, np.ones(14))
+        assert int(perturbed.nullity) == np.sum(np.abs(values) <= 0.6) == 3
+        assert int(perturbed.negative.sum()) == 1
 
 
 def test_extreme_inertia_covers_only_both_ends_of_the_spectrum():

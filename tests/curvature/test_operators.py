@@ -37,13 +37,6 @@ def test_products_in_microbatches_equal_those_with_the_dense_hessian(float64, sa
     np.testing.assert_allclose(result, dense_reference(cost, params, data), rtol=1e-9, atol=1e-12)
 
 
-def test_the_product_at_the_minimum_of_rosenbrock_equals_its_closed_form(float64):
-    problem = gd.problems.from_function("rosenbrock")
-    result = HessianOperator(problem.cost, jnp.array([1.0, 1.0])).mv(jnp.array([1.0, 2.0]))
-    # The Hessian of (1 - x)^2 + 100 (y - x^2)^2 at (1, 1) is [[802, -400], [-400, 200]].
-    np.testing.assert_allclose(result, [2.0, 0.0], atol=1e-12)
-
-
 @pytest.mark.parametrize("samples", [10, 2_500])
 def test_matrix_products_use_full_precision_without_changing_the_global_setting(samples):
     cost, params, data = regression(samples)

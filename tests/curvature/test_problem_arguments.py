@@ -15,10 +15,6 @@ from gdjax.problems import Problem, frozen
 KEY = jax.random.key(0)
 
 
-def line(data):
-    return Problem(init=jnp.zeros, cost=lambda w, x: jnp.mean((x @ w - 1) ** 2), data=data)
-
-
 LOOKS = {
     "value_and_gradient": value_and_gradient,
     "hessian_vector_product": lambda cost, w: curvature.HessianOperator(cost, w).mv(w),
@@ -32,7 +28,8 @@ LOOKS = {
 @pytest.mark.parametrize("name", LOOKS)
 def test_jitted_functions_take_data_as_an_argument(name):
     data = jnp.array(np.random.default_rng(0).normal(size=(40_000, 3)), np.float32)
-    lowered = jax.jit(LOOKS[name]).lower(line(data), jnp.ones(3))
+    problem = Problem(init=jnp.zeros, cost=lambda w, x: jnp.mean((x @ w - 1) ** 2), data=data)
+    lowered = jax.jit(LOOKS[name]).lower(problem, jnp.ones(3))
     # Constants would take two characters per byte of data.
     assert len(lowered.as_text()) < data.nbytes
 
@@ -87,7 +84,6 @@ CARRIES = Problem(
 @pytest.mark.parametrize(
     "look",
     [
-        value_and_gradient,
         lambda p, w: curvature.HessianOperator(p, w).as_matrix(),
         lambda p, w: landscape.line(p, w, w, [0.0]),
         lambda p, w: minima.linear_path_cost(p, w, w),

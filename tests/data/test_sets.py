@@ -2,7 +2,6 @@
 
 import gzip
 import importlib.util
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,13 +11,14 @@ from prepared_set import assert_holds, some, store
 
 from gdjax.data import available, load
 from gdjax.errors import DataError
+from tests.processes import python
 
 # -- the bundled digits
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
-def test_mnist5k_is_balanced_and_consists_of_the_rows_in_the_package():
+def test_mnist5k_consists_of_the_shuffled_balanced_rows_of_the_package_and_has_its_known_hash():
     dataset = load("mnist5k")
     assert dataset.train_images.shape == (4000, 28, 28)
     assert dataset.test_images.shape == (1000, 28, 28)
@@ -36,10 +36,6 @@ def test_mnist5k_is_balanced_and_consists_of_the_rows_in_the_package():
     result = {",".join(map(str, row)).encode() for part in rows for row in part.tolist()}
     assert len(expected) == 5000
     assert result == expected
-
-
-def test_mnist5k_is_shuffled_and_has_its_known_hash():
-    dataset = load("mnist5k")
     assert len(set(dataset.train_labels[:100].tolist())) == 10
     # The hash is equal on Python 3.11 with NumPy 2.4 and on Python 3.13 with NumPy 2.5.
     assert dataset.hash == "f99be7864936db3f"
@@ -85,9 +81,8 @@ def test_loading_prints_nothing_and_imports_tfds_lazily(tiny):
         "assert 'tensorflow_datasets' in sys.modules and 'tensorflow' not in sys.modules\n"
         "assert before == (sys.stdout, logging.root.handlers)\n"
     )
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    done = python("-c", code)
+    assert (done.stdout, done.stderr) == ("", "")
 
 
 # -- availability
