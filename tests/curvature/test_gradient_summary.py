@@ -1,6 +1,7 @@
 """Gradients, compared with hand-written backpropagation, and their summaries."""
 
 import re
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -169,15 +170,11 @@ def test_labels_state_the_layer_neurons_and_pixel():
 # -- checks by finite displacements
 
 
-def nudged_by(cost):
-    """Return the compiled `check_gradient` of a cost, given parameters and positions."""
-    return jax.jit(lambda w, at: check_gradient(cost, w, at))
-
-
 def test_on_a_parabola_prediction_and_curvature_explain_the_change(float64):
     bends = np.array([1.0, 10.0, -100.0])
     w = np.array([2.0, -1.0, 3.0])
-    result = nudged_by(lambda w: jnp.sum(bends * w**2) / 2)(w, np.arange(3, dtype=np.int32))
+    cost = lambda w: jnp.sum(bends * w**2) / 2  # noqa: E731
+    result = jax.jit(partial(check_gradient, cost))(w, np.arange(3, dtype=np.int32))
     np.testing.assert_allclose(result.predicted, bends * w * result.displacement, rtol=1e-14)
     np.testing.assert_allclose(result.second_order, bends * result.displacement**2 / 2, rtol=1e-14)
     assert np.all(np.abs(result.actual - result.predicted - result.second_order) <= result.rounding)
@@ -187,7 +184,7 @@ def test_on_a_parabola_prediction_and_curvature_explain_the_change(float64):
 
 def test_the_displacement_is_the_largest_allowed_without_curvature():
     w = np.array([0.5, -4.0], np.float32)
-    result = nudged_by(lambda w: w[0] - w[1])(w, np.array([0, 1], np.int32))
+    result = jax.jit(partial(check_gradient, lambda w: w[0] - w[1]))(w, np.array([0, 1], np.int32))
     most = np.finfo(np.float32).eps ** 0.25
     np.testing.assert_allclose(result.displacement, [most, 4 * most], rtol=1e-4)
 

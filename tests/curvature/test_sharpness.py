@@ -11,11 +11,7 @@ from curved_problems import dense_reference, digit_network
 from jax.flatten_util import ravel_pytree
 
 import gdjax as gd
-from gdjax.curvature.sharpness import (
-    MAX_RESTARTS,
-    largest_eigenvalues_metric,
-    sharpness_metric,
-)
+from gdjax.curvature.sharpness import MAX_RESTARTS, largest_eigenvalues_metric, sharpness_metric
 from gdjax.problems import as_problem, bowl
 
 KEY = jax.random.key(0)
@@ -235,14 +231,9 @@ def test_the_metric_switches_to_the_eigenvector_of_a_new_largest_eigenvalue(floa
 def test_swept_keywords_of_the_cost_are_passed_to_the_hessian():
     """A weight decay d adds 2 d to every eigenvalue."""
     problem = regression()
-    runs = gd.sweep(
-        problem,
-        gd.axes(decay=[0.0, 0.5, 3.0], seed=[1]),
-        0,
-        make_optimizer=partial(optax.sgd, learning_rate=0.1),
-        metrics={"sharpness": sharpness_metric(problem)},
-    )
-    result = runs.sharpness.values[:, 0, 0]
+    grid = gd.axes(learning_rate=[0.1], decay=[0.0, 0.5, 3.0], seed=[1])
+    runs = gd.sweep(problem, grid, 0, metrics={"sharpness": sharpness_metric(problem)})
+    result = runs.sharpness.values.ravel()
     np.testing.assert_allclose(result - result[0], [0, 1, 6], atol=2e-3 * result[-1])
 
 

@@ -81,10 +81,8 @@ def test_slices_of_a_network_agree_with_direct_evaluation(problem, whole):
     w, *ds = (jax.jit(problem.init)(jax.random.key(seed)) for seed in range(3))
     ds = dict(zip(("y", "x"), ds, strict=True))
     a, b = np.linspace(-2, 2, 9), np.linspace(-1, 0.5, 4)
-    if whole:
-        result = slices.plane(problem, w, ds, a, b)
-    else:
-        result = slices.plane(as_problem(problem.cost, problem.data), w, ds, a, b)
+    given = problem if whole else as_problem(problem.cost, problem.data)
+    result = slices.plane(given, w, ds, a, b)
     assert result.attrs["evaluated"] == ("as a smaller network" if whole else "directly")
     assert result.attrs["samples"] == 1500
     cost = jax.jit(problem.cost)

@@ -81,10 +81,8 @@ class TestStraight:
         network = Network((3, 4, 2))
         a, b = (jax.jit(network.init)(jax.random.key(k)) for k in (1, 2))
         rng = np.random.default_rng(0)
-        data = (
-            rng.normal(size=(2300, 3)),
-            rng.integers(0, 2, 2300),
-        )  # three microbatches, the last one shorter
+        # Three microbatches, the last one shorter.
+        data = rng.normal(size=(2300, 3)), rng.integers(0, 2, 2300)
 
         def look(params, batch):
             outputs = network.apply(params, batch[0])
@@ -173,13 +171,11 @@ class TestCurve:
             np.testing.assert_allclose(result, run.params, atol=1e-5)
 
     def test_curves_between_other_end_points_use_the_same_program(self, compilations):
+        optimizer = optax.sgd(0.1)
         land = gd.Problem(init=lambda key: jnp.zeros(2), cost=lambda w: jnp.sum(w**2))
         for shift in (0.0, 1.0):
             path = curve(land, self.a + shift, self.b)
             start = jax.jit(path.init)(KEY)
             compilations.clear()
-            gd.descend(path, PLAIN, start, 3, key=KEY)
+            gd.descend(path, optimizer, start, 3, key=KEY)
         assert compilations == []
-
-
-PLAIN = optax.sgd(0.1)

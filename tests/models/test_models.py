@@ -58,16 +58,12 @@ class Swept(NamedTuple):
     end: Any
 
 
-def factory(model):
-    return lambda: optax.sgd(model.rate)
-
-
 def sweep(model, store):
     return gd.sweep(
         model.problem,
         gd.axes(seed=range(SEEDS)),
         STEPS,
-        make_optimizer=factory(model),
+        make_optimizer=partial(optax.sgd, learning_rate=model.rate),
         store=store,
         devices=jax.local_devices()[:1],
     )
@@ -142,7 +138,7 @@ def test_a_killed_sweep_is_resumed_and_replayed_bitwise(swept, tmp_path, monkeyp
 
     arguments = {
         "problem": swept.model.problem,
-        "make_optimizer": factory(swept.model),
+        "make_optimizer": partial(optax.sgd, learning_rate=swept.model.rate),
         "allow_unverified": True,
     }
     monkeypatch.setattr(slab_runner, "CHECKPOINT_SECONDS", 0.0)

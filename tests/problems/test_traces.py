@@ -6,7 +6,6 @@ first trace in eager calls, too ("as JAX").
 """
 
 import dataclasses
-import functools
 import math
 from functools import partial
 
@@ -191,10 +190,9 @@ def test_a_change_for_batches_of_one_size_only_is_seen():
     def cost(w, x):
         return (scale[0] if x.shape[0] == 2 else 1.0) * jnp.mean(x) * jnp.sum(w**2)
 
-    problem, grid = gd.Problem(init=init, cost=cost, data=jnp.ones(4)), gd.axes(seed=[0])
+    problem = gd.Problem(init=init, cost=cost, data=jnp.ones(4))
     for scale[0] in (1.0, 2.0):
-        make = partial(optax.sgd, learning_rate=RATE)
-        runs = gd.sweep(problem, grid, STEPS, batch_size=2, make_optimizer=make)
+        runs = gd.sweep(problem, gd.axes(learning_rate=[RATE]), STEPS, batch_size=2)
         expected = final_cost(scale[0]) / scale[0]  # records use all samples
         np.testing.assert_allclose(runs.cost[0, -1], expected, rtol=1e-5)
 
@@ -239,11 +237,9 @@ def test_a_numeric_setting_of_jax_is_compared():
 
     def check():
         key = gd.run_keys(0, seed=3).init
-        runs = gd.sweep(
-            problem, gd.axes(seed=[3]), 0, make_optimizer=partial(optax.sgd, learning_rate=RATE)
-        )
+        runs = gd.sweep(problem, gd.axes(learning_rate=[RATE], seed=[3]), 0)
         expected = float(jnp.sum(jax.random.normal(key, (4,)) ** 2))
-        np.testing.assert_allclose(float(runs.cost[0, 0]), expected, rtol=1e-6)
+        np.testing.assert_allclose(runs.cost.item(), expected, rtol=1e-6)
         return expected
 
     first = check()
@@ -287,7 +283,7 @@ def test_the_settings_of_a_cost_are_those_of_its_loss():
 
 
 def test_problems_with_different_costs_are_different():
-    cost = functools.partial(lambda w, *, a: a * jnp.sum(w**2), a=1.0)
+    cost = partial(lambda w, *, a: a * jnp.sum(w**2), a=1.0)
     problems = [gd.Problem(init=init, cost=c) for c in (cost, partial(cost))]
     one, other = (jax.tree.structure(problem) for problem in problems)
     assert one != other
