@@ -48,7 +48,6 @@ def pooled_digits(samples=60, dark=4, seed=0):
 
 
 def in_float64(tree):
-    """Convert a tree to float64."""
     return jax.tree.map(lambda a: np.asarray(a, np.float64), tree)
 
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from curved_problems import in_float64, regression
+from curved_problems import regression
 from scipy import stats
 
 import gdjax as gd
@@ -54,7 +54,6 @@ def with_outliers(count):
 def test_few_samples_give_the_mean_over_all_batches_without_sampling(case, count, size, float64):
     """16 pairs of 40 samples contain neither of two outliers with probability 0.19."""
     cost, params, data = case(count)
-    params, data = jax.tree.map(jnp.asarray, in_float64((params, data)))
     bend, square = every_batch(cost, params, data, all_batches(count, size))
     options = {"key": jax.random.key(0), "batch_size": size, "batches": 16}
     result = jax.tree.map(float, batch_sharpness(as_problem(cost, data), params, **options))
@@ -66,7 +65,6 @@ def test_few_samples_give_the_mean_over_all_batches_without_sampling(case, count
 def test_batch_sharpness_equals_the_mean_over_all_batches_within_4_standard_errors():
     """All 28 pairs of 8 samples are batches; the estimate is repeated for 16 keys."""
     cost, params, data = regression(8)
-    params, data = jax.tree.map(jnp.asarray, in_float64((params, data)))
     bend, square = every_batch(cost, params, data, all_batches(8, 2))
 
     def one(key):

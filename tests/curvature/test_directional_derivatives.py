@@ -11,7 +11,6 @@ from gdjax.problems.problem import Problem, as_problem
 
 @pytest.mark.long
 def test_derivatives_in_microbatches_equal_those_of_the_mean_cost():
-    """Derivatives computed in microbatches equal dense tensors of the mean cost."""
     rng = np.random.default_rng(0)
     data = rng.normal(size=(2_500, 3))
 

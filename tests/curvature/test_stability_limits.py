@@ -160,9 +160,8 @@ def test_steps_of_optax_equal_the_momentum_divided_by_the_preconditioner(name):
     ("x64", "error"), [pytest.param(False, 1e-3, marks=pytest.mark.long), (True, 1e-5)]
 )
 def test_preconditioned_sharpness_equals_the_dense_eigenvalue_after_steps_of_adam(x64, error):
-    cost, params, data = regression(20)
     with jax.enable_x64(x64):
-        params, data = jax.tree.map(jnp.asarray, (in_float64(params), in_float64(data)))
+        cost, params, data = regression(20)
         rule = optax.adam(0.01)
 
         def run(shift):

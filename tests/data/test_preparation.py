@@ -250,9 +250,7 @@ def test_missing_original_files_raise_an_error(data_dir, originals, tmp_path):
         prepare("tiny", data_dir=data_dir, manual_dir=tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize(
-    "kind", [OSError, RuntimeError]
-)  # raised by files and by the record writer
+@pytest.mark.parametrize("kind", [OSError, RuntimeError])  # of files and of the record writer
 def test_a_full_disk_during_the_preparation_raises_an_error(data_dir, originals, monkeypatch, kind):
     def full(*_):
         message = os.strerror(errno.ENOSPC)

@@ -67,7 +67,6 @@ def test_planted_critical_points_have_their_known_kinds():
 
 
 def test_the_lowest_point_of_ackley_has_no_derivative():
-    """The lowest minimum is the tip of a cone, where the cost has no derivative."""
     problem = gd.problems.from_function("ackley")
     starts = np.array([(0.01, -0.004), (-0.003, 0.002), (0.96, 0.01), (0.0, -0.94)])
     census = count_minima(problem, starts, key=KEY)

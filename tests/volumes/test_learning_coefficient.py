@@ -1,9 +1,8 @@
 """Learning coefficients, compared with quadrature and with known limits."""
 
-import functools
 import itertools
 import math
-from functools import lru_cache
+from functools import lru_cache, reduce
 from unittest.mock import MagicMock
 
 import jax
@@ -224,9 +223,7 @@ def test_more_than_90_percent_of_2000_extrapolation_intervals_cover_the_limit(na
     assert np.mean(covered) > 0.9
     assert np.median(result.high - result.low) < 1.5 * llc
     if name == "regression 3-2-3" and samples == 15_000:
-        assert np.all(
-            np.median(exact) < llc - 5 * error.max()
-        )  # every coefficient is significantly below the limit
+        assert np.median(exact) < llc - 5 * error.max()  # significantly below the limit
 
 
 def test_the_interval_of_a_cost_of_multiplicity_3_contains_all_limits_that_fit_within_1_percent():
@@ -286,7 +283,7 @@ def test_linear_networks_have_the_published_coefficient(widths, rank, llc, multi
     """
 
     def product(layers):
-        return functools.reduce(lambda out, layer: layer @ out, layers, jnp.eye(widths[0]))
+        return reduce(lambda out, layer: layer @ out, layers, jnp.eye(widths[0]))
 
     with jax.enable_x64(True):
         layers = tuple(
