@@ -41,9 +41,6 @@ def test_a_sweep_in_memory_does_not_import_the_arrays_of_dask():
     python("-c", script)
 
 
-# -- dependencies
-
-
 def imported() -> dict[str, str]:
     """Return the external modules that gdjax imports, each with an importing file."""
     modules = {}
@@ -78,9 +75,6 @@ def test_every_imported_module_is_a_declared_dependency():
         if not {name.lower().replace("_", "-") for name in result[module]} & declared
     }
     assert not missing
-
-
-# -- README
 
 
 @pytest.mark.long

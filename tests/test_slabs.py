@@ -23,9 +23,6 @@ from gdjax.slabs import (
 DEVICES = tuple(jax.local_devices())
 
 
-# -- slabs
-
-
 @pytest.mark.parametrize(
     ("count", "width", "devices"),
     [(4, 4, 1), (4, 1, 4), (1, 3, 2), (6, 3, 2), (13, 3, 2)],
@@ -152,9 +149,6 @@ def test_the_default_adjoint_of_diffrax_works_on_one_and_two_devices():
     result = [in_slabs(program, 2, starts, (y0,), devices=DEVICES[:n]) for n in (1, 2)]
     np.testing.assert_array_equal(result[0], result[1])
     np.testing.assert_allclose(result[0], 1 + starts / 2, rtol=1e-6)  # derivative of (1 + w/2)^2
-
-
-# -- LAPACK on several CPU devices
 
 
 @pytest.mark.parametrize("call", [jnp.linalg.eigvalsh, jnp.linalg.svd, jnp.linalg.eigvals])

@@ -111,9 +111,6 @@ def test_float64_parameters_are_classified_in_float64():
     assert "float64 has a higher resolution" in single.advice
 
 
-# -- quadratics with given spectra
-
-
 def test_quadratics_with_given_spectra_are_classified_independently_of_each_other():
     """Cases include a flat direction, a nonzero gradient and non-finite values."""
     traces = []
@@ -150,9 +147,6 @@ def test_quadratics_with_given_spectra_are_classified_independently_of_each_othe
     again = at_zero(A[::-1], w[::-1], keys[::-1])
     assert len(traces) == before
     assert kinds(again)[::-1] == kinds(result)
-
-
-# -- networks
 
 
 def planted_saddle(cost, params, data):

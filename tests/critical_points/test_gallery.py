@@ -63,9 +63,6 @@ def test_polynomials_in_12_dimensions_are_classified(shifted):
         check_kinds(12, tuple(POLYNOMIALS), shifted, np.geomspace(1e-2, 10, 10))
 
 
-# -- products of matrices
-
-
 def products(w, case):
     """Return the squared distance of a product of matrices from a target matrix.
 

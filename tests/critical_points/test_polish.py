@@ -45,9 +45,6 @@ def beside(points):
     return points + NEAR * away / np.linalg.norm(away, axis=1, keepdims=True)
 
 
-# -- polish
-
-
 def check_positions(name, result, points, error, atol):
     """Check that results are at points of a function, within a relative error of the gradient."""
     with jax.enable_x64(True):
@@ -185,9 +182,6 @@ def test_vmapped_polish_equals_separate_calls_if_one_run_has_diverged():
                 np.testing.assert_allclose(a[i], b, atol=1e-7)
         assert np.isnan(result.gradient_norm[1])
         assert int(result.num_steps[1]) == 0
-
-
-# -- computation in float64, even if jax_enable_x64 is off
 
 
 @pytest.mark.long

@@ -85,9 +85,6 @@ def test_loading_prints_nothing_and_imports_tfds_lazily(tiny):
     assert (done.stdout, done.stderr) == ("", "")
 
 
-# -- availability
-
-
 def test_available_lists_the_known_and_the_prepared_data_sets_of_images(tiny, tmp_path):
     data_dir = tiny[0]
     store(data_dir / "letters" / "upper" / "2.0.0", some())
@@ -100,9 +97,6 @@ def test_available_lists_the_known_and_the_prepared_data_sets_of_images(tiny, tm
     assert result["tiny"][1:] == (str(tiny[1]), True, 9, 6)
     assert result["mnist5k"][3:] == (4000, 1000)
     assert [entry.name for entry in available(tmp_path / "nowhere")] == known
-
-
-# -- errors
 
 
 @pytest.mark.parametrize(

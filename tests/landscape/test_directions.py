@@ -20,9 +20,6 @@ def row_norms(a):
     return np.linalg.norm(np.asarray(a).reshape(len(a), -1), axis=1)
 
 
-# -- random directions
-
-
 def test_directions_have_the_type_of_the_parameters(float64):
     params = {"single": jnp.zeros(2, jnp.float32), "double": jnp.zeros((2, 2))}
     result = directions.random_direction(params, key=jax.random.key(0))
@@ -35,9 +32,6 @@ def test_directions_have_the_type_of_the_parameters(float64):
             "single": "float32",
             "double": "float64",
         }
-
-
-# -- normalization
 
 
 def test_normalized_directions_have_the_norms_of_neurons_filters_and_arrays():
@@ -119,9 +113,6 @@ def test_normalized_directions_of_zero_weights_are_zero():
         assert all(not a.any() for a in jax.tree.leaves(result))
 
 
-# -- gradient, differences, orthogonalization
-
-
 def test_orthogonalized_directions_keep_their_lengths_and_are_named():
     rng = np.random.default_rng(0)
     trees = {n: {"w": jnp.array(rng.normal(size=(4, 5))), "b": jnp.zeros(4)} for n in "xyz"}
@@ -133,9 +124,6 @@ def test_orthogonalized_directions_keep_their_lengths_and_are_named():
     np.testing.assert_allclose(after @ after.T, np.diag(lengths**2), atol=1e-4)
     # The span of the first two is unchanged.
     assert np.linalg.matrix_rank(np.concatenate([before[:2], after[:2]]), tol=1e-4) == 2
-
-
-# -- principal components
 
 
 def snapshots(count=12, seed=0):
@@ -166,9 +154,6 @@ def test_principal_components_equal_the_svd_of_numpy(float64, end):
 def test_equal_points_have_no_explained_variance():
     result = components.principal_components(jnp.ones((4, 3)), 2)
     assert result.explained.tolist() == [0, 0]
-
-
-# -- projection
 
 
 def test_projections_recover_known_coordinates_and_distances(float64):

@@ -70,9 +70,6 @@ def test_the_baseline_is_the_cost_of_the_best_constant_output(small, mnist5k):
     assert few.samples == 37
 
 
-# -- variants
-
-
 def test_a_temperature_divides_parameters_and_only_sigmoids_have_one(mnist5k):
     few = {"samples": 50}
     smooth, tanh = (digits(mnist5k, activation=name, **few) for name in ("sigmoid", "tanh"))
@@ -105,9 +102,6 @@ def test_the_loss_can_be_a_function(mnist5k):
     assert problem.cost(zeros(problem), problem.data) == 5
     assert problem.baseline is None
     assert problem.provenance is None
-
-
-# -- training
 
 
 def test_at_a_huge_learning_rate_the_network_stalls_without_divergence(mnist5k):

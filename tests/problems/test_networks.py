@@ -26,9 +26,6 @@ BY_HAND = {
 }
 
 
-# -- parameters
-
-
 @settings(max_examples=30, deadline=None)
 @given(widths=st.lists(st.integers(1, 40), min_size=2, max_size=5))
 def test_parameter_count_equals_the_number_of_initial_parameters(widths):

@@ -28,9 +28,6 @@ def parabola(w, x):
     return jnp.mean((w[0] * x + w[1]) ** 2)
 
 
-# -- Problem
-
-
 def test_samples_are_the_rows_of_every_array():
     assert problem(parabola, X).samples == 20
     assert problem(parabola, {"a": np.zeros((7, 3)), "b": [np.zeros(7, int)]}).samples == 7
