@@ -140,20 +140,26 @@ def sampled(cost, w, key=KEY, **options):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("k", range(1, 6))
-def test_the_coefficient_of_a_power_is_the_inverse_of_its_exponent(k):
+def test_the_coefficient_of_a_power_is_the_inverse_of_its_exponent():
     """Quadrature is near the limit 1 / (2k), and agrees with sampling."""
-    b = 1e8
-    x = np.linspace(0, 10, 2_000_001) * b ** (-1 / (2 * k))
-    weight = np.exp(-b * x ** (2 * k) - x**2 / 2)
-    exact = b * np.sum(x ** (2 * k) * weight) / np.sum(weight)
-    assert exact == pytest.approx(1 / (2 * k), abs=0.01)
-    result = sampled(
-        lambda w: (w[0] ** 2) ** k, np.zeros(1), inverse_temperature=b, num_samples=2000
-    )
-    assert result.status == SamplingStatus.AGREED
-    assert abs(result.coefficient - exact) < 4 * result.standard_error
-    assert result.standard_error < 0.01
+    b, k = 1e8, np.arange(1, 6)
+    exact = np.array([CURVES[f"w^{2 * one}"][1](b) for one in k])
+    np.testing.assert_allclose(exact, 1 / (2 * k), atol=0.01)
+
+    def one(k):
+        return finite_temperature_coefficient(
+            lambda w: (w[0] ** 2) ** k,
+            jnp.zeros(1),
+            key=KEY,
+            inverse_temperature=b,
+            num_samples=2000,
+        )
+
+    with jax.enable_x64(True):
+        result = jax.tree.map(np.asarray, jax.jit(jax.vmap(one))(k.astype(float)))
+    np.testing.assert_array_equal(result.status, SamplingStatus.AGREED)
+    assert np.all(np.abs(result.coefficient - exact) < 4 * result.standard_error)
+    assert np.all(result.standard_error < 0.01)
 
 
 @pytest.mark.long
@@ -263,6 +269,22 @@ def test_extrapolation_is_accurate_in_float32_and_with_four_temperatures_and_nan
     assert np.isnan(run(*(a.astype(np.float32) for a in (b, y, error))).llc)
 
 
+def product(layers):
+    return reduce(lambda out, layer: layer @ out, layers)
+
+
+@jax.jit
+def coefficient_of_linear_networks(layers):
+    """Return the coefficient of the networks with the product of these layers."""
+    target = product(layers)
+    return local_learning_coefficient(
+        lambda layers: jnp.sum((product(layers) - target) ** 2) / 2,
+        layers,
+        key=KEY,
+        inverse_temperatures=np.geomspace(1e1, 1e4, 5),
+    )
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("widths", "rank", "llc", "multiplicity"),
@@ -282,24 +304,12 @@ def test_linear_networks_have_the_published_coefficient(widths, rank, llc, multi
     efficiency of multiple-layered neural networks with linear units*.
     """
 
-    def product(layers):
-        return reduce(lambda out, layer: layer @ out, layers, jnp.eye(widths[0]))
-
+    layers = tuple(
+        np.diag(np.arange(max(m, n)) < rank)[:n, :m].astype(float)
+        for m, n in itertools.pairwise(widths)
+    )
     with jax.enable_x64(True):
-        layers = tuple(
-            jnp.asarray(np.diag(np.arange(max(m, n)) < rank)[:n, :m].astype(float))
-            for m, n in itertools.pairwise(widths)
-        )
-        target = product(layers)
-
-        def cost(layers):
-            return jnp.sum((product(layers) - target) ** 2) / 2
-
-        b = np.geomspace(1e1, 1e4, 5)
-        run = jax.jit(
-            lambda key: local_learning_coefficient(cost, layers, key=key, inverse_temperatures=b)
-        )
-        result = jax.tree.map(np.asarray, run(jax.random.key(0)))
+        result = jax.tree.map(np.asarray, coefficient_of_linear_networks(layers))
     at = result.at_temperatures
     assert (at.status[:4] == SamplingStatus.AGREED).all()
     assert result.low < llc < result.high
@@ -316,13 +326,20 @@ def regression(w):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("b", "gibbs"), [(1e2, 3.24), (1e3, 3.34)])
-def test_a_coefficient_at_one_temperature_equals_that_of_gibbs_sampling(b, gibbs):
+def test_coefficients_at_one_temperature_equal_those_of_gibbs_sampling():
     """The regression has M = N = 3, H = 2 and r = 1; the limit is 3.5."""
-    result = sampled(regression, (FIRST, SECOND), inverse_temperature=b, num_samples=4000)
-    assert result.status == SamplingStatus.AGREED
-    assert abs(result.coefficient - gibbs) < 4 * result.standard_error + 0.01
-    assert result.coefficient < 3.5 - 5 * result.standard_error
+    b, gibbs = np.array([1e2, 1e3]), np.array([3.24, 3.34])
+
+    def one(b):
+        return finite_temperature_coefficient(
+            regression, (FIRST, SECOND), key=KEY, inverse_temperature=b, num_samples=4000
+        )
+
+    with jax.enable_x64(True):
+        result = jax.tree.map(np.asarray, jax.jit(jax.vmap(one))(b))
+    np.testing.assert_array_equal(result.status, SamplingStatus.AGREED)
+    assert np.all(np.abs(result.coefficient - gibbs) < 4 * result.standard_error + 0.01)
+    assert np.all(result.coefficient < 3.5 - 5 * result.standard_error)
 
 
 @pytest.mark.long
