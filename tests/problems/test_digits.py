@@ -127,14 +127,9 @@ def test_the_problem_of_full_mnist_has_its_known_properties(mnist):
 def test_the_accuracy_after_ten_epochs_is_near_94_7_percent(mnist):
     """The accuracy is 94.66 +- 0.09 % at batch size 32 and learning rate 1."""
     steps = gd.descent.steps_for(10, mnist.samples, 32)
-    optimizer = optax.sgd(1.0)
-    accuracies = []
-    for seed in range(2):
-        stream = gd.run_keys(0, seed, seed)
-        start = mnist.init(stream.init)
-        run = gd.descend(
-            mnist, optimizer, start, steps, key=stream.order, batch_size=32, record_every=steps
-        )
-        accuracies.append(run.metrics["test_accuracy"][-1])
-    assert np.mean(accuracies) >= 0.943
-    assert np.mean(accuracies) == pytest.approx(0.9466, abs=0.003)
+    stream = gd.run_keys(0, 0, 0)
+    start = mnist.init(stream.init)
+    run = gd.descend(
+        mnist, optax.sgd(1.0), start, steps, key=stream.order, batch_size=32, record_every=steps
+    )
+    assert run.metrics["test_accuracy"][-1] == pytest.approx(0.9466, abs=0.003)
