@@ -20,7 +20,8 @@ def quantile(tail: float, freedom: Float[Array, ""]) -> Float[Array, ""]:
         2.31
     """
     quantiles = np.append(stats.norm.isf(tail), stats.t.isf(tail, 1 / INVERSE[1:]))
-    return jnp.interp(1 / jnp.maximum(freedom, 1), INVERSE, quantiles).astype(freedom.dtype)
+    nodes = INVERSE.astype(freedom.dtype)  # JAX confuses the types of an array used with both
+    return jnp.interp(1 / jnp.maximum(freedom, 1), nodes, quantiles).astype(freedom.dtype)
 
 
 def effective_freedom(deviations: Float[Array, " n"]) -> Float[Array, ""]:

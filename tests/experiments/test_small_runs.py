@@ -674,6 +674,18 @@ def widths_of_valleys(results, numbers):
     assert results.chains_coefficient.median() < numbers["parameters"] / 2
 
 
+@pytest.fixture
+def optimizations(request):
+    """Optimize the programs of experiments that run longer than they compile."""
+    flag = "jax_disable_most_optimizations"
+    before = jax.config.read(flag)
+    if request.getfixturevalue("name") in ("adaptive_edge", "edge_of_stability"):
+        jax.config.update(flag, False)
+    yield
+    jax.config.update(flag, before)
+
+
+@pytest.mark.usefixtures("optimizations")
 @pytest.mark.parametrize("name", SMALL)
 def test_a_small_run(name, drawn):
     jax.clear_caches()  # a program that was traced with float32 could be used again with float64

@@ -244,3 +244,12 @@ def test_parameters_and_level_may_be_numbers_of_python(level):
         lambda w: (w - 1.5) ** 2, 1.5, key=jax.random.key(0), level=level, directions=4
     )
     assert float(result.log_volume) == pytest.approx(math.log(2 * level**0.5), abs=1e-4)
+
+
+def test_intervals_in_float32_follow_those_in_float64():
+    """JAX confuses the types of one array in two programs, so both stay alive."""
+    programs, logs = [jax.jit(log_mean) for _ in range(2)], np.linspace(0, 1, 100)
+    with jax.enable_x64(True):
+        exact = programs[0](logs)
+    result = programs[1](np.float32(logs))
+    np.testing.assert_allclose([result.low, result.high], [exact.low, exact.high], rtol=1e-4)
