@@ -46,7 +46,6 @@ LONG = {
     for name in (
         "descent/test_optimizers.py",
         "experiments",
-        "flows/test_gradient_flow.py",
         "minima/test_census.py",
         "models",
         "pages/test_browser.py",

@@ -58,6 +58,7 @@ def test_critical_points_of_test_functions_are_classified(name):
     assert np.all(result.nullity[~tip] == 0)
 
 
+@pytest.mark.long
 def test_float32_points_count_as_stationary_within_rounding():
     """The gradient at rounded coordinates is nonzero, and may exceed the tolerance."""
     function = FUNCTIONS["himmelblau"]
@@ -87,6 +88,7 @@ def test_a_small_gradient_and_positive_eigenvalues_do_not_imply_a_minimum(height
     assert "polish" in result.advice
 
 
+@pytest.mark.long
 def test_the_distance_to_a_nearby_minimum_is_bounded():
     """The minimum of x^2 + y^2 + y^3 at 0 is at distance 1e-6 from (0, 1e-6)."""
     with jax.enable_x64(True):
@@ -95,12 +97,14 @@ def test_the_distance_to_a_nearby_minimum_is_bounded():
     assert 1e-6 <= float(result.distance) * (1 + 1e-6) <= 1.1e-6
 
 
+@pytest.mark.long
 def test_a_saddle_with_a_small_linear_term_is_undecided():
     with jax.enable_x64(True):
         result = classify(lambda w: w[0] ** 2 - w[1] ** 2 + 1e-6 * w[2], jnp.zeros(3), key=KEY)
     assert kinds(result) == ["undecided"]
 
 
+@pytest.mark.long
 def test_float64_parameters_are_classified_in_float64():
     double, single = (
         classify(lambda w: w[0] ** 2 + 1e-9 * w[1] ** 2, np.zeros(2, dtype), key=KEY)

@@ -99,6 +99,7 @@ def test_a_dead_coordinate_gives_a_manifold_of_minima_within_the_probed_radius()
     np.testing.assert_allclose(result.probe_radius, 300)
 
 
+@pytest.mark.long
 def test_the_flat_length_is_the_distance_over_which_the_cost_is_constant_within_an_eighth():
     """The third and fourth derivatives along the second coordinate vanish."""
     valley = lambda w: w[0] ** 2 + jax.nn.relu(jnp.abs(w[1]) - 0.5) ** 4  # noqa: E731

@@ -121,7 +121,7 @@ def test_no_point_is_misnamed_if_the_cost_computes_in_lower_precision(dtype, inn
             assert names == {kind}
 
 
-@pytest.mark.parametrize("kink", [False, pytest.param(True, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kink", [False, True])
 def test_rounding_of_a_smooth_gradient_is_not_a_jump(kink):
     """(x - 7)^2 + (x - 7)^4 + (y - 3)^2 as a sum of monomials, also plus |x - 7| / 2."""
     coefficients = np.zeros((7, 3))
@@ -137,6 +137,7 @@ def test_rounding_of_a_smooth_gradient_is_not_a_jump(kink):
     assert names <= allowed
 
 
+@pytest.mark.long
 def test_a_strict_saddle_close_to_a_strict_maximum_is_not_degenerate_in_float32():
     """-1.06 x^2 + .01776 y^2 + 23250 y^3 has a strict maximum at y = -5.1e-7."""
     random = np.random.default_rng(0)

@@ -217,6 +217,7 @@ def test_the_largest_entries_predict_changes_of_the_cost_and_zero_entries_none(n
     assert float(result.displacement[-1]) > 0.01
 
 
+@pytest.mark.long
 def test_the_reported_rounding_error_bounds_the_difference_from_float64(nudged, problem):
     params, at, result = nudged
     with jax.enable_x64(True):

@@ -52,6 +52,7 @@ def test_the_trace_of_quadratics_is_within_three_standard_errors(n, name):
     assert float(result.error) <= (1e-4 if exact else 0.5) * (1 + np.linalg.norm(spectrum))
 
 
+@pytest.mark.long
 def test_95_percent_of_intervals_with_24_probes_cover_the_trace():
     """Eight probes leave 7 degrees of freedom, so 1.96 standard errors cover only 0.91.
 

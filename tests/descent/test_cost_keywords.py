@@ -221,6 +221,7 @@ def test_schedule_free_descent_is_recorded_at_its_evaluation_parameters(name):
     assert same_bits(more.params, gd.descend(bowl, optimizer, START, 10, **options).params)
 
 
+@pytest.mark.long
 def test_a_schedule_free_state_of_some_parameters_needs_an_explicit_eval_params_fn():
     start = {"a": START, "b": START}
     bowl = gd.Problem(lambda key: start, lambda w: jnp.sum((w["a"] - 3) ** 2 + w["b"] ** 2))

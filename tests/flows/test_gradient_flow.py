@@ -49,6 +49,7 @@ def test_the_flow_on_a_bowl_is_an_exponential(x64, error):
         assert int(result.num_steps) >= 20 * 4 / 3.4
 
 
+@pytest.mark.long
 def test_error_decreases_with_the_tolerance(float64):
     errors = []
     for tolerance in (1e-4, 1e-6, 1e-8):
@@ -59,6 +60,7 @@ def test_error_decreases_with_the_tolerance(float64):
     assert errors[0] > 10 * errors[1] > 100 * errors[2]
 
 
+@pytest.mark.long
 def test_vmapped_flows_conserve_their_invariants(float64):
     starts = jnp.array([[0.3, 1.7], [-0.5, -0.2]])
     flow = jax.vmap(lambda w: gradient_flow(factors, w, times=np.linspace(0, 5, 20)))
@@ -95,6 +97,7 @@ def test_the_distance_on_a_bowl_equals_its_closed_form(float64):
             assert result.cost[i, j] == pytest.approx(value, rel=1e-9)
 
 
+@pytest.mark.long
 def test_the_distance_is_of_first_order_for_two_factors(float64):
     result = distance_from_flow(
         factors,
@@ -108,6 +111,7 @@ def test_the_distance_is_of_first_order_for_two_factors(float64):
     np.testing.assert_allclose(largest[:-1] / largest[1:], 2, rtol=0.05)
 
 
+@pytest.mark.long
 def test_the_compared_descent_equals_that_of_descend():
     cost, start, data = regression(30)
     problem = as_problem(cost, data)

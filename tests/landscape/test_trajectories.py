@@ -113,6 +113,7 @@ def test_trajectory_plane_keeps_the_finite_part_of_a_diverged_descent(float64):
     assert result.snapshot_step.values.tolist() == list(range(10))
 
 
+@pytest.mark.long
 def test_the_plane_of_a_straight_descent_has_a_nonzero_height(float64):
     line = {"w": np.linspace(1, 0, 5)[:, None] * np.ones(8)}
     result = trajectories.trajectory_plane(bowl, line, points=5)

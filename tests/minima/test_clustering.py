@@ -54,6 +54,7 @@ def test_classical_mds_reproduces_distances_of_points_in_a_plane():
         np.linalg.norm(position[:, None] - position, axis=-1), distances, atol=1e-6
     )
     assert share == pytest.approx(1)
+    assert np.all(position.max(axis=0) > -position.min(axis=0))  # the sign of each axis is fixed
 
 
 def test_the_explained_share_of_a_regular_simplex_equals_its_closed_form():

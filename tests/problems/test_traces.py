@@ -265,6 +265,7 @@ def test_point_functions_see_a_change():
     np.testing.assert_allclose(values(), 2 * np.array(before), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.long
 def test_a_census_sees_a_changed_prediction():
     used, data = [1.0], (np.ones((2, 1), np.float32), np.ones(2, np.float32))
     problem = gd.Problem(
