@@ -716,8 +716,8 @@ def test_a_worksheet_asks_all_questions_and_gives_teachers_the_answers(opened):
     assert visit.complaints == []
 
 
-READ_BY_MODULE = """([lines, count]) => lesson.then((page) => {
-  const { test } = page.sets;
+READ_BY_MODULE = """([drawn, count]) => lesson.then((page) => {
+  const [{ test }, lines] = [page.sets, JSON.parse(drawn)];
   const readOf = (pixels) => reading(page.network(), pixels).best;
   return Array.from({ length: count }, (_, i) => [
     test.labels[i], readOf(imageAt(test, i)), readOf(pixelsOfDrawing(lines[i])),
@@ -740,7 +740,7 @@ def test_accuracy_on_drawn_digits_is_close_to_accuracy_on_their_pixels(browser, 
     visit = OpenedPage(browser, lesson_file)
     images = gd.data.load("mnist5k").test_images
     label, by_pixel, by_stroke = np.transpose(
-        visit.page.evaluate(READ_BY_MODULE, [[*map(on_the_pad, images)], len(images)])
+        visit.page.evaluate(READ_BY_MODULE, [json.dumps([*map(on_the_pad, images)]), len(images)])
     )
     right_by_pixel, right_by_stroke = np.mean(by_pixel == label), np.mean(by_stroke == label)
     print(f"read by pixels {right_by_pixel:.1%}, drawn {right_by_stroke:.1%}")
