@@ -91,11 +91,7 @@ def filter_normalize(direction: PyTree, params: PyTree, *, axis: int | None = 0)
             return _rescaled(d, w, None)
         return _rescaled(d, w, tuple(i for i in range(d.ndim) if i != axis % d.ndim))
 
-    return jax.tree.map(scaled, *_arrays(direction, params))
-
-
-def _arrays(*trees):
-    return tuple(jax.tree.map(jnp.asarray, tree) for tree in trees)
+    return jax.tree.map(scaled, *jax.tree.map(jnp.asarray, (direction, params)))
 
 
 @partial(jax.jit, static_argnums=2)
@@ -137,7 +133,7 @@ def direction_to(params: PyTree, other: PyTree) -> PyTree:
         [2.0, 0.0]
     """
     check_like("direction_to: other", other, params)
-    return optax.tree.sub(*_arrays(other, params))
+    return optax.tree.sub(*jax.tree.map(jnp.asarray, (other, params)))
 
 
 def orthogonalize(directions: Mapping[str, PyTree]) -> dict[str, PyTree]:

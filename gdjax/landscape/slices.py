@@ -36,7 +36,7 @@ from gdjax.errors import InputError
 from gdjax.landscape.directions import DIMENSIONS, check_directions, displaced
 from gdjax.landscape.reduction import reduced
 from gdjax.problems.evaluation import evaluation_part
-from gdjax.problems.problem import Metric, Problem, as_problem, check_metric_names
+from gdjax.problems.problem import Metric, Problem, check_metric_names
 from gdjax.problems.traces import canonical, problem_at
 from gdjax.problems.validation import check_like, check_metrics, check_problem
 from gdjax.results import Quantity, as_dataset
@@ -215,7 +215,7 @@ def gradient_norm(problem: Problem | Callable) -> Metric:
         >>> line(lambda w: w**2, w, d, [0, 1, 2], metrics=metrics).slope.values.tolist()
         [0.0, 2.0, 4.0]
     """
-    return problem_metric(as_problem(problem), _gradient_norm, long_name="norm of the gradient")
+    return problem_metric(problem, _gradient_norm, long_name="norm of the gradient")
 
 
 def _gradient_norm(problem, params):
@@ -294,9 +294,9 @@ def on_slice(
     other than through its products, the network is evaluated directly.
     """
     small = reduced(problem, params, directions)
-    shared = (params, tuple(directions.values())), evaluation_part(problem)
     if small is not None:
-        shared = (small.params, tuple(small.directions.values())), evaluation_part(small.problem)
+        problem, params, directions = small
+    shared = (params, tuple(directions.values())), evaluation_part(problem)
 
     def cost_at(points):
         return over_rows(_sliced, _numbers(points), shared)
