@@ -319,7 +319,7 @@ def _cluster_manifolds(problem, ends, canonical, key):
     runs = np.flatnonzero(ends.kind == Kind.MANIFOLD_OF_MINIMA)
     if not len(runs):
         return _number_by_cost(ends, runs, runs)
-    points = jax.tree.map(lambda leaf: np.asarray(leaf)[runs], canonical)
+    points = jax.tree.map(lambda leaf: leaf[runs], canonical)
     cost, largest = (ends.runs[name].values[runs] for name in ("cost", "largest"))
     labels = cluster_manifolds(problem, points, cost, sharpness=largest, key=key)
     return _number_by_cost(ends, runs, labels)
@@ -444,7 +444,7 @@ def _distances(minima, pairs):
     labels = minima.labels[minima.labels >= 0]
     np.maximum.at(diameters, labels, clusters.diameters[clusters.labels])
     return values | {
-        "clusters": clusters.counts_at(TOLERANCES).astype(int),
+        "clusters": clusters.counts_at(TOLERANCES),
         "diameter": diameters,
         "gap": gap,
         "stable_from": clusters.stable_from,

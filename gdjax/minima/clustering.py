@@ -246,16 +246,11 @@ def _connected(problem, params, costs, sharpness, key, first, second):
     a, b = (jax.tree.map(lambda leaf, rows=rows: leaf[rows], params) for rows in (first, second))
     if problem.network is not None:
         matches = match_pairs(problem.network, params, second, first, key=key)
-        b = _apply_symmetries(problem.network, b, matches.symmetry)
+        b = jax.vmap(partial(apply_symmetry, problem.network))(b, matches.symmetry)
     larger = np.maximum(sharpness[first], sharpness[second])
-    runs = (a, jax.tree.map(np.asarray, b), costs[first], larger)
+    runs = (a, b, costs[first], larger)
     devices = jax.local_devices()[:1]
     return over_rows(_is_connected, runs, problem, width=PATHS_WIDTH, devices=devices, unit="path")
-
-
-@partial(jax.jit, static_argnums=0)
-def _apply_symmetries(network, params, symmetries):
-    return jax.vmap(partial(apply_symmetry, network))(params, symmetries)
 
 
 def _is_connected(run, problem):
