@@ -27,8 +27,6 @@ from gdjax import statistics
 from gdjax.arguments import check_number
 from gdjax.errors import InputError
 
-LEVEL = 0.95
-
 
 class Unseen(NamedTuple):
     """Estimates of the minima at which no run ended.
@@ -77,7 +75,7 @@ class BasinShares(NamedTuple):
     unseen_high: float
 
 
-def estimate_unseen(counts: Sequence | ArrayLike, *, level: float = LEVEL) -> Unseen:
+def estimate_unseen(counts: Sequence | ArrayLike, *, level: float = statistics.LEVEL) -> Unseen:
     """Estimate the probability and the number of the minima at which no run ended.
 
         mass = f1 / n,   |f1 - n mass|^2 <= z^2 (n mass (1 - mass) + 2 F2)
@@ -185,7 +183,7 @@ def _birthday_lower_bound(draws, level):
 
 
 def basin_shares(
-    counts: Sequence | ArrayLike, runs: int | None = None, *, level: float = LEVEL
+    counts: Sequence | ArrayLike, runs: int | None = None, *, level: float = statistics.LEVEL
 ) -> BasinShares:
     """Return the share of each basin, with simultaneous confidence intervals.
 
