@@ -223,7 +223,6 @@ def critical_sharpness(
 
 @partial(jax.jit, static_argnums=(4, 5))
 def _critical_sharpness(problem, params, direction, guess, rtol, max_steps):
-    dtype = cost_type(params)
     rise, slope, unit = _ray(problem, params, direction)
     image = HessianOperator(problem, params).mv(direction)
     curvature = _dot(direction, image)
@@ -239,16 +238,15 @@ def _critical_sharpness(problem, params, direction, guess, rtol, max_steps):
     crossing, status, rate = _crossing(rise, guess, slope, unit, rtol, max_steps)
     _, _, line_minimizer = _crossing(slope_at, guess / 2, slope, unit, rtol, max_steps)
     is_known = status <= CriticalSharpnessStatus.NO_CROSSING
-    nan = jnp.asarray(jnp.nan, dtype)
     is_descent = jnp.isfinite(slope) & (slope > 0)
     return CriticalSharpness(
         learning_rate=rate,
-        sharpness=jnp.where(is_known, 2 / rate, nan),
-        low=jnp.where(is_descent, crossing.low, nan),
-        high=jnp.where(is_descent, crossing.high, nan),
+        sharpness=jnp.where(is_known, 2 / rate, jnp.nan),
+        low=jnp.where(is_descent, crossing.low, jnp.nan),
+        high=jnp.where(is_descent, crossing.high, jnp.nan),
         slope=slope,
         curvature=curvature,
-        quadratic_minimizer=jnp.where(is_descent, minimizer, nan),
+        quadratic_minimizer=jnp.where(is_descent, minimizer, jnp.nan),
         line_minimizer=line_minimizer,
         num_evaluations=crossing.num_evaluations,
         status=status,

@@ -29,10 +29,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-Product = Callable[[Float[Array, " n"]], Float[Array, " n"]]
-# Function from Ritz values and the operator's norm to the largest acceptable residuals.
-Tolerance = Callable[[Float[Array, " k"], Float[Array, ""]], Float[Array, "..."]]
-
 BLOCK = 2  # number of vectors in the block
 ROUND = 20  # minimum number of products between restarts
 PASSES = 4  # maximum number of orthogonalization passes
@@ -231,13 +227,13 @@ def dense_ritz_pairs(
 
 
 def extreme_ritz_pairs(
-    product: Product,
+    product: Callable[[Float[Array, " n"]], Float[Array, " n"]],
     mask: Float[Array, " n"],
     key: Key[Array, ""],
     *,
     largest: int,
     smallest: int,
-    tolerance: Tolerance,
+    tolerance: Callable[[Float[Array, " k"], Float[Array, ""]], Float[Array, "..."]],
     max_restarts: int,
     block: Float[Array, "n b"] | None = None,
     space: Sizes | None = None,

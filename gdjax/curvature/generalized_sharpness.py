@@ -150,7 +150,6 @@ def generalized_sharpness(
         return GeneralizedSharpness(np.nan, np.nan, nan_direction, np.nan, np.nan, int(status))
     high, candidates = np.inf, np.zeros((0, len(flat)))
     if H is not None:
-        H = (H + H.T) / 2
         high, candidates = norm_bounds.upper_bound(H, norm, params)
     random = jax.vmap(steepest)(jax.random.normal(key, (num_starts, len(flat)), flat.dtype))
     starts = jnp.concatenate([step[None], random, jnp.asarray(candidates, flat.dtype)])

@@ -146,7 +146,7 @@ def _limit(caller, learning_rate, make_optimizer):
             f"2, above which the decay alone is unstable; choose a smaller weight_decay or "
             f"learning_rate"
         )
-    limit = (2 - decay * rate) * (1 + b) / rate
+    limit = (2 - shrinkage) * (1 + b) / rate
     if averaged:
         limit = limit / (1 - b)
     return limit / (1 + 2 * b) if settings["nesterov"] else limit
