@@ -187,11 +187,7 @@ def _jackknife(numerators, denominators):
 
 
 def batch_sharpness_metric(
-    problem: Problem | Callable,
-    *,
-    batch_size: int,
-    batches: int = 32,
-    every: int = 1,
+    problem: Problem | Callable, *, batch_size: int, batches: int = 32, every: int = 1
 ) -> Metric:
     """Return batch sharpness as a metric, with new mini-batches at each estimate.
 

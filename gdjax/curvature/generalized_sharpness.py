@@ -220,11 +220,7 @@ def _search(product, direction, *, norm, unravel, max_steps, rtol):
 
 
 def generalized_sharpness_metric(
-    problem: Problem | Callable,
-    norm: str,
-    *,
-    every: int = 1,
-    max_steps: int = 20,
+    problem: Problem | Callable, norm: str, *, every: int = 1, max_steps: int = 20
 ) -> Metric:
     """Return a lower bound on the generalized sharpness as a metric.
 

@@ -116,11 +116,7 @@ def sharpness_metric(
 
 
 def largest_eigenvalues_metric(
-    problem: Problem | Callable,
-    count: int,
-    *,
-    every: int = 1,
-    rtol: float = 1e-3,
+    problem: Problem | Callable, count: int, *, every: int = 1, rtol: float = 1e-3
 ) -> Metric:
     """Return the `count` largest eigenvalues of the Hessian as a metric of a descent.
 

@@ -33,8 +33,7 @@ BELOW_1 = ("a number >= 0 and below 1", lambda x: (x >= 0) & (x < 1))
 
 
 def stability_threshold(
-    learning_rate: ArrayLike | Callable,
-    make_optimizer: Callable = optax.sgd,
+    learning_rate: ArrayLike | Callable, make_optimizer: Callable = optax.sgd
 ) -> Float[Array, "..."]:
     """Return the largest eigenvalue of P^-1 H at which an optimizer is stable.
 
@@ -80,8 +79,7 @@ def stability_threshold(
 
 
 def largest_stable_learning_rate(
-    sharpness: ArrayLike,
-    make_optimizer: Callable = optax.sgd,
+    sharpness: ArrayLike, make_optimizer: Callable = optax.sgd
 ) -> Float[Array, "..."]:
     """Return the largest learning rate at which an optimizer is stable.
 

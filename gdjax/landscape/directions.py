@@ -190,9 +190,7 @@ def by_name(names: Sequence[str], stacked: PyTree) -> dict[str, PyTree]:
 
 
 def at_coordinates(
-    params: PyTree,
-    directions: Mapping[str, PyTree],
-    coordinates: ArrayLike | Sequence,
+    params: PyTree, directions: Mapping[str, PyTree], coordinates: ArrayLike | Sequence
 ) -> PyTree:
     """Return the parameters at a point of a slice: w_0 + sum_i c_i d_i.
 

@@ -25,13 +25,7 @@ from gdjax.keys import check_key
 from gdjax.landscape.slices import over_rows
 from gdjax.minima.matching import NUM_STARTS, match_pairs
 from gdjax.minima.paths import POINTS, linear_path, path_barrier, path_cost
-from gdjax.minima.symmetry import (
-    FLIPS,
-    SCALES,
-    apply_symmetry,
-    check_layers,
-    identity_symmetry,
-)
+from gdjax.minima.symmetry import FLIPS, SCALES, apply_symmetry, check_layers, identity_symmetry
 from gdjax.problems.evaluation import deterministic_cost, evaluation_part
 from gdjax.problems.microbatches import microbatch_size
 from gdjax.problems.networks import ACTIVATIONS, Layer, Network

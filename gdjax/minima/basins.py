@@ -25,13 +25,7 @@ from gdjax.descent.outcome import Outcome
 from gdjax.errors import InputError
 from gdjax.minima.clustering import cluster_points
 from gdjax.problems import test_functions
-from gdjax.problems.critical_points import (
-    DEGENERATE,
-    MAXIMUM,
-    MINIMUM,
-    SADDLE,
-    CriticalPoint,
-)
+from gdjax.problems.critical_points import DEGENERATE, MAXIMUM, MINIMUM, SADDLE, CriticalPoint
 from gdjax.problems.problem import Problem
 from gdjax.results import Quantity, as_dataset, quantities
 from gdjax.sweeps.axes import axes

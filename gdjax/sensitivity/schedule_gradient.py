@@ -21,11 +21,7 @@ from gdjax.descent.batches import Order, check_replacement
 from gdjax.descent.block import strip_weak_types
 from gdjax.descent.functions import traced_functions, with_functions
 from gdjax.descent.step import cost_type, objective, update
-from gdjax.descent.validation import (
-    descent_keys,
-    initial_model_state,
-    optimizer_at_rate_one,
-)
+from gdjax.descent.validation import descent_keys, initial_model_state, optimizer_at_rate_one
 from gdjax.errors import InputError
 from gdjax.keys import Streams
 from gdjax.problems.evaluation import deterministic_cost, evaluation_microbatch
