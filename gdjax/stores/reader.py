@@ -79,7 +79,7 @@ def verify(
         The damaged files; an empty list if there are none. Tiles that are not finished are not
         checked. A damaged `zarr.json` is an error, like another format.
     """
-    stored = Stored(locate(store))
+    stored = Stored(store)
     records, _ = stored.records()
     names = sorted({name for record in records.values() for name in record.writers})
     lost = [(name, stored.writer(name).get("lost")) for name in names]
@@ -118,8 +118,7 @@ def open_dataset(
         (True, [])
     """
     check_flag("skip_damaged", skip_damaged)
-    stored = Stored(locate(store))
-    return without_carry(stored.dataset(skip_damaged=skip_damaged))
+    return without_carry(Stored(store).dataset(skip_damaged=skip_damaged))
 
 
 def without_carry(dataset: Any) -> Any:

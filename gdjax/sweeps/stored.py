@@ -25,7 +25,7 @@ from gdjax.arguments import check_callable, check_flag, is_whole
 from gdjax.descent.outcome import Outcome
 from gdjax.errors import InputError, StoreError
 from gdjax.problems.problem import Metric, Problem, require_problem
-from gdjax.stores.location import StoreLike, locate
+from gdjax.stores.location import StoreLike
 from gdjax.stores.reader import Stored
 from gdjax.stores.schema import plain
 from gdjax.stores.writer import check_continuable, require_same
@@ -74,7 +74,7 @@ class StoredSweep:
             require_problem(problem)
         if make_optimizer is not None:
             check_callable("make_optimizer", make_optimizer, "a factory, such as optax.adam")
-        self.stored = Stored(locate(store))
+        self.stored = Stored(store)
         self.location = self.stored.location
         check_continuable(self.location, self.stored.format)
         self.identity = identity_of(self.stored.attributes, self.location)
