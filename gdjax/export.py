@@ -47,9 +47,7 @@ class RunHistory(NamedTuple):
 
 
 def histories(
-    runs: xr.Dataset | StoreLike,
-    *,
-    poll_seconds: float | None = None,
+    runs: xr.Dataset | StoreLike, *, poll_seconds: float | None = None
 ) -> Iterator[RunHistory]:
     """Yield the history of each finished run of a sweep, once.
 

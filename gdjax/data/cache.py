@@ -66,7 +66,7 @@ def load_decoded(folder: Path) -> tuple[list[np.ndarray], int, str]:
             failures.append(f"{file}: {error.strerror or error}")
     warn(
         f"decoded images of {folder.parent.name} could not be cached, so the next load will take "
-        f"as long as this one ({'; '.join(failures)})",
+        f"as long as this one ({'; '.join(failures)})"
     )
     return content
 

@@ -114,10 +114,7 @@ def optimize(
     _check_computation(study, corners)
     worst = _worst(diverged, direction)
     _enqueue_interrupted(study, space)
-    with (
-        interruptible() as stop,
-        progress.bar(total=num_trials, unit="trial", delay=1) as bar,
-    ):
+    with interruptible() as stop, progress.bar(total=num_trials, unit="trial", delay=1) as bar:
         while (missing := num_trials - _num_finished(study, space)) > 0:
             bar.update(num_trials - missing - bar.n)
             trials = [study.ask(dict(space)) for _ in range(min(batch, missing))]

@@ -65,9 +65,7 @@ class Damage(NamedTuple):
         return f"{self.file}: {self.problem}{again}"
 
 
-def verify(
-    store: StoreLike,
-) -> list[Damage]:
+def verify(store: StoreLike) -> list[Damage]:
     """Read the metadata and finished tiles of a store, and return the damaged files.
 
     The store is not changed.
@@ -87,11 +85,7 @@ def verify(
     return stored.damaged_frame() + stored.damaged_tiles() + writers
 
 
-def open_dataset(
-    store: StoreLike,
-    *,
-    skip_damaged: bool = False,
-) -> Any:
+def open_dataset(store: StoreLike, *, skip_damaged: bool = False) -> Any:
     """Open the store of a sweep for reading; it may be in use.
 
     Args:

@@ -25,15 +25,7 @@ import cloudpickle
 import jax
 import jax.numpy as jnp
 import numpy as np
-from distributed import (
-    Client,
-    Event,
-    Future,
-    WorkerPlugin,
-    as_completed,
-    get_client,
-    get_worker,
-)
+from distributed import Client, Event, Future, WorkerPlugin, as_completed, get_client, get_worker
 from distributed.comm import CommClosedError
 
 from gdjax import progress
@@ -101,9 +93,7 @@ class Plugin(WorkerPlugin):
 
 
 @contextlib.contextmanager
-def on_workers(
-    plan: Plan,
-) -> Generator[tuple[Layout, dict[str, Any], Callable[[Store], None]]]:
+def on_workers(plan: Plan) -> Generator[tuple[Layout, dict[str, Any], Callable[[Store], None]]]:
     """Prepare the workers of a cluster for a sweep with a store that all of them can access.
 
     Yields:

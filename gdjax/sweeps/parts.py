@@ -61,10 +61,7 @@ class PlannedSweep:
         )
 
 
-def plan(
-    sweep: Sweep,
-    store: StoreLike,
-) -> PlannedSweep:
+def plan(sweep: Sweep, store: StoreLike) -> PlannedSweep:
     """Check a sweep and create its store, without computing it.
 
     `gd.resume(store, part=(3, 100))` then computes a part of it, in any process.

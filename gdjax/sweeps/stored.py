@@ -30,14 +30,7 @@ from gdjax.stores.reader import Stored
 from gdjax.stores.schema import plain
 from gdjax.stores.writer import check_continuable, require_same
 from gdjax.summaries import short
-from gdjax.sweeps.axes import (
-    BATCH_SIZE,
-    Axes,
-    AxisValue,
-    axes,
-    position,
-    zip_axes,
-)
+from gdjax.sweeps.axes import BATCH_SIZE, Axes, AxisValue, axes, position, zip_axes
 from gdjax.sweeps.binding import assign_roles, by_role, with_settings
 from gdjax.sweeps.branch_spec import BranchSpec
 from gdjax.sweeps.dataset import from_named
