@@ -16,7 +16,6 @@ import signal
 import sys
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager
 from typing import Any
 
 STATUS = 130  # 128 + SIGINT, the exit status that shells report
@@ -26,7 +25,7 @@ _open: list[tuple[threading.Event, Any]] = []
 _advice = ["run the same command again"]
 
 
-@contextmanager
+@contextlib.contextmanager
 def interruptible() -> Generator[threading.Event]:
     """Provide a flag that Ctrl-C sets, to stop a computation without loss of results.
 
@@ -82,7 +81,7 @@ def message() -> str:
     return f"interrupted; {_advice[-1]}"
 
 
-@contextmanager
+@contextlib.contextmanager
 def resumable(command: str) -> Generator[None]:
     """Make the message of an interrupted command recommend `command` to continue.
 

@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
@@ -124,8 +125,6 @@ class StoredRuns:
 
 def make_optimizer(name: str, axes: Any = ()) -> Any:
     """Return the Optax factory of an optimizer; momentum is fixed unless it is among the axes."""
-    from functools import partial
-
     import optax
 
     if name == "momentum" and "momentum" not in axes:

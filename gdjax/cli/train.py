@@ -1,8 +1,7 @@
 """`gdjax train`: train one network to classify digits."""
 
-import dataclasses
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -100,7 +99,7 @@ class Train(NetworkOptions):
         overrides = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         if overrides.get("batch_size") == "full":
             overrides["batch_size"] = None
-        return dataclasses.replace(RECIPES[self.recipe], **overrides)
+        return replace(RECIPES[self.recipe], **overrides)
 
     def _summary(self, problem, run, recipe):
         return {

@@ -12,9 +12,8 @@ The runs of bracket b are compared for the first time at rung b. Hyperband has s
 2
 """
 
-import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -157,7 +156,7 @@ def search_spec(
         if getattr(sweep, name):
             raise InputError(f"sweep: {name} = True, expected False for a search")
     return SearchSpec(
-        **dataclasses.replace(sweep, continuable=False).settings,
+        **replace(sweep, continuable=False).settings,
         rungs=tuple(steps),
         num_brackets=len(steps) if num_brackets is None else num_brackets,
         **settings,

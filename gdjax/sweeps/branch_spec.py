@@ -6,9 +6,8 @@ The trunk is recomputed up to that step. With the same program, it is bitwise eq
 run.
 """
 
-import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -197,7 +196,7 @@ def start_of(sweep: Sweep) -> Start | None:
 
 def _trunk_carry(spec, devices, step):
     (program,) = programs_of(spec, devices)
-    program = dataclasses.replace(program, width=slab_width(program))
+    program = replace(program, width=slab_width(program))
     positions = (np.zeros(program.width, int),) * len(program.axes.shape)
     return [np.asarray(leaf[0]) for leaf in carry_at(program, positions, step)]
 

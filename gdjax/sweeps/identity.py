@@ -7,13 +7,12 @@ describes the hardware and software that computed a tile. The module `stored` re
 """
 
 import contextlib
-import dataclasses
 import hashlib
 import os
 import platform
 import re
 import subprocess
-from dataclasses import fields
+from dataclasses import fields, replace
 from enum import Enum
 from functools import lru_cache, partial
 from importlib import metadata
@@ -72,7 +71,7 @@ def identity(spec: Sweep) -> dict[str, Any]:
 def problem_identity(problem: Problem, grid: Axes, batch_size: int | None) -> dict[str, Any]:
     """Return the part of the identity of a sweep that its problem determines."""
     roles = assign_roles(problem, grid)
-    bare = dataclasses.replace(problem, metrics={})
+    bare = replace(problem, metrics={})
     programs = [traced_box(bare, box, roles, batch_size=batch_size) for box in grid.boxes()]
     return {"problem": described_problem(problem), **_described_programs(programs)}
 

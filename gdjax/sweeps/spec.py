@@ -11,9 +11,8 @@ recorded in stores. New fields are recorded and compared automatically.
 ('optimizer', [(2, 1), (2, 1)])
 """
 
-import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -88,7 +87,7 @@ class Sweep:
         """Problem with the recorded metrics."""
         if self.metrics is None:
             return self.problem
-        return dataclasses.replace(self.problem, metrics=self.metrics)
+        return replace(self.problem, metrics=self.metrics)
 
     @cached_property
     def roles(self) -> dict[str, Role]:

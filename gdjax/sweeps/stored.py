@@ -6,11 +6,10 @@ No value of a record is called, imported or used as a path. Problems and optimiz
 in the source code of gdjax, or from the caller.
 """
 
-import dataclasses
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -249,7 +248,7 @@ def _metrics(recorded: Any, problem: Problem, where: Any) -> dict[str, Metric]:
             )
         every = cadence.get("every") if isinstance(cadence, Mapping) else cadence
         try:
-            metrics[name] = dataclasses.replace(problem.metrics[name], every=every)
+            metrics[name] = replace(problem.metrics[name], every=every)
         except InputError as error:
             raise StoreError(f"{where}: its metric {name!r:.80}: {error}") from error
     return metrics
