@@ -144,10 +144,11 @@ def _figures(problem, start, run, epoch):
     from gdjax.plots import training
 
     images, labels = problem.metrics["test_accuracy"].data
-    predict, test_accuracy = jax.jit(problem.predict), run.metrics["test_accuracy"]
-    records = {"epoch": run.recorded_steps / epoch, "cost": run.cost}
+    predict = jax.jit(problem.predict)
     variables = {
-        **{n: ("record", v) for n, v in {**records, "test_accuracy": test_accuracy}.items()},
+        "epoch": ("record", run.recorded_steps / epoch),
+        "cost": ("record", run.cost),
+        "test_accuracy": ("record", run.metrics["test_accuracy"]),
         "label": ("sample", labels),
         "image": (("sample", "pixel"), images),
         "before": (("sample", "class"), predict(start, jnp.asarray(images))),

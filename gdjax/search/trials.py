@@ -163,10 +163,8 @@ def to_study(
     check_choice("diverged", diverged, DIVERGED)
     if study is not None:
         _check_study(study, metric, direction)
-    runs: Any = store  # checked by `histories`
-    if isinstance(store, StoreLike):
-        runs = open_dataset(store)
-    finished = list(histories(runs))
+    runs: Any = open_dataset(store) if isinstance(store, StoreLike) else store
+    finished = list(histories(runs))  # checks `runs`
     names = sorted(finished[0].records) if finished else [metric]
     check_choice("metric", metric, names)
     space = {

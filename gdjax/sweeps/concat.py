@@ -40,7 +40,7 @@ def concat(sweeps: Mapping[str, xr.Dataset], dim: str) -> xr.Dataset:
         >>> runs.cost.dims, runs.width.values.tolist()
         (('width', 'learning_rate', 'step'), ['2', '4'])
     """
-    sweeps = _datasets(sweeps)
+    _check_sweeps(sweeps)
     check_name(dim, "concat")
     for name, runs in sweeps.items():
         if dim in {*runs.variables, *runs.dims}:
@@ -76,15 +76,14 @@ def concat(sweeps: Mapping[str, xr.Dataset], dim: str) -> xr.Dataset:
     return joined
 
 
-def _datasets(sweeps):
-    """Return the Datasets of several sweeps by name, or raise InputError."""
+def _check_sweeps(sweeps):
+    """Check that an argument contains the Datasets of sweeps by name."""
     values = list(sweeps.values()) if isinstance(sweeps, Mapping) else []
     if not values or not all("identity" in getattr(runs, "attrs", ()) for runs in values):
         raise InputError(
             f"sweeps = {sweeps!r:.80}, expected the Datasets of gd.sweep by name, such as "
             f"{{'16': gd.sweep(...), '64': gd.sweep(...)}}"
         )
-    return sweeps
 
 
 def _is_common(name, sweeps):

@@ -88,8 +88,7 @@ def replay(
         >>> again.at, again.equal, again.first_step
         ({'learning_rate': 0.1, 'seed': 1}, True, None)
     """
-    user_defined = problem, make_optimizer
-    stored = StoredSweep(store, *user_defined, allow_unverified, skip_damaged)
+    stored = StoredSweep(store, problem, make_optimizer, allow_unverified, skip_damaged)
     index = position(stored.axes, at)
     sweep, stored_run = stored.sweep, stored.run(index)
     devices = jax.local_devices()
@@ -165,8 +164,7 @@ def resume(
     if part is not None:
         _check_part(part, client)
     stored = StoredSweep(store, problem, make_optimizer, allow_unverified)
-    spec = stored.sweep
-    plan = Plan(spec, store, client=client, allow_unverified=allow_unverified)
+    plan = Plan(stored.sweep, store, client=client, allow_unverified=allow_unverified)
     return execute(fit(check(plan)), part=part)
 
 
