@@ -126,7 +126,7 @@ class StoredSweep:
             "metrics": _metrics(identity.get("metrics", {}), problem, where),
             "eval_params_fn": _eval_params_fn(identity.get("eval_params_fn"), where),
         }
-        kind = Sweep if identity.get("trunk") is None else BranchSpec
+        kind = BranchSpec if "trunk" in identity else Sweep
         settings = {f.name: identity[f.name] for f in fields(kind) if f.name in identity}
         settings = _with_infinity(settings)
         if "trunk_settings" in settings:
@@ -142,10 +142,8 @@ class StoredSweep:
 
 def identity_of(attributes: Mapping[str, Any], where: Any) -> dict[str, Any]:
     """Return the validated identity of the sweep in a store."""
-    identity = attributes.get("identity")
-    if isinstance(identity, dict) and identity.get("trunk") is None:  # not a sweep of branches
-        identity = {name: v for name, v in identity.items() if name not in ("trunk", "perturb")}
-    if not isinstance(identity, dict) or not {"axes", "functions"} <= set(identity):
+    identity = attributes["identity"]  # a mapping with a layout, as `parse_root` has checked
+    if not {"axes", "functions"} <= set(identity):
         raise StoreError(
             f"{where}: the store was not written by a sweep; open it with xarray.open_zarr"
         )
@@ -155,18 +153,14 @@ def identity_of(attributes: Mapping[str, Any], where: Any) -> dict[str, Any]:
                 f"{where}: its record has {name} = {identity.get(name)!r:.80}, which is not valid; "
                 f"{REMEDY}"
             )
-    layout = identity.get("layout")
-    if layout is not None:  # a sweep in memory records no layout
-        alongs = identity["axes"].values()
-        named = {axis for along in alongs if isinstance(along, dict) for axis in along}
-        unknown = (set(identity["axes"]) ^ set(layout["tile"])) | (
-            named - set(layout["coordinates"])
+    layout, alongs = identity["layout"], identity["axes"].values()
+    named = {axis for along in alongs if isinstance(along, dict) for axis in along}
+    unknown = (set(identity["axes"]) ^ set(layout["tile"])) | (named - set(layout["coordinates"]))
+    if unknown:
+        raise StoreError(
+            f"{where}: its record names {min(unknown)!r:.80}, which is not an axis of its arrays; "
+            f"{REMEDY}"
         )
-        if unknown:
-            raise StoreError(
-                f"{where}: its record names {min(unknown)!r:.80}, which is not an axis of its "
-                f"arrays; {REMEDY}"
-            )
     return identity
 
 
