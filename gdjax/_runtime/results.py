@@ -91,7 +91,7 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {p: metadata.version(p) for p in PACKAGES}
 
 
-def write_summary(path: Path, name: str, config: Any, numbers: Mapping[str, Any]) -> Path:
+def write_summary(path: Path, name: str, config: Any, numbers: Mapping[str, Any]) -> None:
     """Write summary.json: name, config, versions, device and numbers."""
     import jax
 
@@ -102,9 +102,7 @@ def write_summary(path: Path, name: str, config: Any, numbers: Mapping[str, Any]
         "device": f"{len(jax.local_devices())} x {jax.local_devices()[0].device_kind}",
         **plain(numbers),
     }
-    file = path / "summary.json"
-    write(file, json.dumps(summary, indent=1) + "\n")
-    return file
+    write(path / "summary.json", json.dumps(summary, indent=1) + "\n")
 
 
 @contextmanager

@@ -247,7 +247,7 @@ class Store(Tiles):
         self._claims: dict[tuple[int, ...], tuple[str, FileLock | Lease]] = {}
         recorded = layout.record(identity)
         seal(make_root(layout.schema, recorded))  # raises if the root is too large
-        self._own_root(layout, recorded, allow_unverified)  # raises before any change
+        self._check_root(layout, recorded, allow_unverified)  # raises before any change
         self._lock = (
             acquire_in_turn(self.location, OPENING_SECONDS) if shared else acquire(self.location)
         )
@@ -275,9 +275,9 @@ class Store(Tiles):
         if names:
             self.location.remove(PARTS)
 
-    def _own_root(self, layout, recorded, allow_unverified):
+    def _check_root(self, layout, recorded, allow_unverified):
         try:
-            return read_own_root(self.location, layout, recorded, allow_unverified)
+            read_own_root(self.location, layout, recorded, allow_unverified)
         except StoreError:
             is_begun = self.location.read(ROOT, 1)[1] == MISSING and self.location.sizes(OWN)
             if "lock" in (is_begun or {}):  # another writer may be creating the store

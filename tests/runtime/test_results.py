@@ -38,8 +38,9 @@ def test_a_folder_that_cannot_be_created_is_named_in_the_error(tmp_path):
 
 def test_the_summary_is_strict_json_with_config_versions_and_numbers(tmp_path):
     numbers = {"cost": np.float32(np.inf), "steps": np.int64(3), "curve": np.array([1.0, np.nan])}
-    file = results.write_summary(tmp_path, "train", Config(), numbers)
-    result = json.loads(file.read_text(), parse_constant=pytest.fail)
+    results.write_summary(tmp_path, "train", Config(), numbers)
+    text = (tmp_path / "summary.json").read_text()
+    result = json.loads(text, parse_constant=pytest.fail)
     assert result["config"] == {"rate": 0.1, "widths": [16, 16], "out": None}
     assert (result["cost"], result["steps"], result["curve"]) == ("inf", 3, [1.0, "nan"])
     assert {"python", "gdjax", "jax", "optax", "numpy"} <= set(result["versions"])
