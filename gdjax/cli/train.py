@@ -136,7 +136,6 @@ def _save_params(file, params):
 
 
 def _figures(problem, start, run, epoch):
-    """Draw the figures of a training run."""
     import jax
     import jax.numpy as jnp
     import xarray as xr

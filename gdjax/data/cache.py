@@ -82,7 +82,6 @@ def _key(folder: Path) -> dict[str, Any]:
 
 
 def _write(file: Path, folder: Path, content: tuple[list[np.ndarray], int, str]) -> None:
-    """Write decoded arrays atomically."""
     arrays, classes, digest = content
     file.parent.mkdir(parents=True, exist_ok=True)
     remove_partial(file.parent.glob(f"{file.name}.*"), older_than=3600)

@@ -113,8 +113,6 @@ def _hash(traced: Traced) -> str:
 
 
 def _lowered(function, arguments):
-    """Return the lowered text of a function."""
-
     def program(positional, keywords):
         return function(*positional, **keywords)
 
