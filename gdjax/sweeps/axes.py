@@ -361,7 +361,6 @@ def axes_along(runs: xr.Dataset) -> dict[str, list[str]]:
         >>> axes_along(sweep(problems.bowl([1.0, 9.0]), grid, 1))
         {'pair': ['learning_rate', 'seed']}
     """
-    identity = runs.attrs.get("identity", "{}")
-    recorded = json.loads(identity) if isinstance(identity, str) else identity
+    recorded = json.loads(runs.attrs.get("identity", "{}"))
     dims = {str(dim): [str(dim)] for dim in runs["outcome"].dims}
     return dims | {dim: list(along) for dim, along in recorded.get("axes", {}).items()}
