@@ -343,7 +343,9 @@ def _maps(cost, stalled, compared, *, baseline, title):
     rest = [name for name in compared if name not in largest]
     settings = {name: Setting(name, cost[name].values) for name in compared}
     cost, stalled = (a.transpose(*rest, rows, columns, RUN).values for a in (cost, stalled))
-    panels = list(np.ndindex(cost.shape[: len(rest)]))
+    # In float32, the largest cost could be beyond its own logarithmic scale, as if diverged.
+    half = quantiles(np.moveaxis(np.asarray(cost, np.float64), -1, 1), (0.5,))[0]
+    panels = list(np.ndindex(half.shape[: len(rest)]))
     if len(panels) > MAX_MAPS:
         raise ValueError(
             f"the sweep compares {', '.join(compared)} in {len(panels)} maps, but a figure has at "
@@ -351,7 +353,7 @@ def _maps(cost, stalled, compared, *, baseline, title):
         )
     side = min(len(panels), 3)
     lines = -(-len(panels) // side)
-    norm = _cost_norm(cost)
+    norm = _cost_norm(half)
     with style():
         figure = Figure(figsize=(1.6 + 4.4 * side, 0.6 + 4 * lines) if rest else (8, 5.6))
         grid = figure.subplots(lines, side, squeeze=False)
@@ -360,21 +362,20 @@ def _maps(cost, stalled, compared, *, baseline, title):
         for axes, at in zip(grid.flat, panels, strict=False):
             chosen = zip(rest, at, strict=True)
             name = ", ".join(f"{settings[n].label} {settings[n].names[i]}" for n, i in chosen)
-            where = _map(axes, settings[rows], settings[columns], cost[at], stalled[at], norm)
+            where = _map(axes, settings[rows], settings[columns], half[at], stalled[at], norm)
             axes.set_title(name or title or where)
-        _cost_bar(grid.flat[0].collections[0], cost, baseline, ax=grid)
+        _cost_bar(grid.flat[0].collections[0], half, baseline, ax=grid)
         if rest and title:
             figure.suptitle(title)
     return figure
 
 
-def _map(axes, rows, columns, cost, stalled, norm):
-    """Draw the median final cost [rows, columns, runs] on the grid of two settings.
+def _map(axes, rows, columns, half, stalled, norm):
+    """Draw the median final cost [rows, columns] on the grid of two settings.
 
     Diverged cells are black, and a circle marks cells in which at least half of the runs stalled.
     The result is a title that states the settings of the lowest cost.
     """
-    half = _medians(cost)
     beyond = norm.vmax + max(1.0, abs(norm.vmax))  # has the color of values above the range
     axes.pcolormesh(
         columns.edges(),
@@ -399,14 +400,8 @@ def _map(axes, rows, columns, cost, stalled, norm):
     return f"Lowest cost at {rows.label} {rows.names[i]}, {columns.label} {columns.names[j]}"
 
 
-def _medians(cost):
-    # In float32, the largest cost could be beyond its own logarithmic scale, as if diverged.
-    return quantiles(np.moveaxis(np.asarray(cost, np.float64), -1, 1), (0.5,))[0]
-
-
-def _cost_norm(cost):
+def _cost_norm(half):
     """Return a color scale of medians over runs; logarithmic for a wide range of costs >= 0."""
-    half = _medians(cost)
     finite = half[np.isfinite(half)]
     low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
     positive = finite[finite > 0]
@@ -415,9 +410,9 @@ def _cost_norm(cost):
     return Normalize(low, high)
 
 
-def _cost_bar(image, cost, baseline, *, ax):
+def _cost_bar(image, half, baseline, *, ax):
     """Add a color bar of final costs with a line at the baseline."""
-    any_diverged = bool(np.isposinf(_medians(cost)).any())
+    any_diverged = bool(np.isposinf(half).any())
     bar = figure_of(np.ravel(ax)[0]).colorbar(
         image,
         ax=ax,
