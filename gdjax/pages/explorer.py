@@ -112,7 +112,6 @@ def _sweep(runs, numbers):
     thin, notes = _thinned({str(k): int(v) for k, v in runs.sizes.items()}, grid, names, numbers)
     whole = {dim: int(runs.sizes[dim]) for dim in grid}
     runs = runs[[*names, "outcome"]].isel(thin)
-    outcome = runs.outcome.transpose(*grid)
     return {
         "axes": [
             {
@@ -127,9 +126,7 @@ def _sweep(runs, numbers):
             }
             for dim in grid
         ],
-        "step": np.asarray(runs.step.values)
-        if "step" in runs.coords
-        else np.arange(len(runs.step)),
+        "step": runs.step.values,
         "metrics": [
             {
                 "name": key,
@@ -139,8 +136,8 @@ def _sweep(runs, numbers):
             }
             for key in names
         ],
-        "outcome": outcome.values.astype(np.int32),
-        "outcomes": _meanings(outcome),
+        "outcome": runs.outcome.values.astype(np.int32),
+        "outcomes": _meanings(runs.outcome),
         "told": notes,
         "about": _about(runs.attrs),
     }
