@@ -72,23 +72,18 @@ def bind(function: Callable, values: Mapping[str, Any]) -> Callable:
     return partial(function, **fixed) if fixed else function
 
 
-def signature(positional: Sequence[str], keywords: Mapping[str, Any]) -> inspect.Signature:
-    """Return a signature that declares keywords, for a function that forwards them."""
-    parameter = inspect.Parameter
-    first = [parameter(name, parameter.POSITIONAL_OR_KEYWORD) for name in positional]
-    rest = [
-        parameter(name, parameter.KEYWORD_ONLY, default=default)
-        for name, default in keywords.items()
-    ]
-    return inspect.Signature([*first, *rest])
-
-
 def declare(
     function: Any, positional: Sequence[str], supplied: Sequence[str], settings: Mapping[str, Any]
 ) -> Callable:
     """Set the signature of a function that forwards its keywords, and return the function."""
-    required = dict.fromkeys(supplied, inspect.Parameter.empty)
-    function.__signature__ = signature(positional, {**required, **settings})
+    parameter = inspect.Parameter
+    first = [parameter(name, parameter.POSITIONAL_OR_KEYWORD) for name in positional]
+    keywords = {**dict.fromkeys(supplied, parameter.empty), **settings}
+    rest = [
+        parameter(name, parameter.KEYWORD_ONLY, default=default)
+        for name, default in keywords.items()
+    ]
+    function.__signature__ = inspect.Signature([*first, *rest])
     return function
 
 
