@@ -288,9 +288,9 @@ def chunk_steps(record_every: int, platform: str) -> int | None:
     return -(-record_every // parts)
 
 
-def shared_order(order: Order | None) -> Callable[[int, int], np.ndarray] | None:
+def shared_order(order: Order) -> Callable[[int, int], np.ndarray]:
     """Return the function `order` of `run_blocks` for a single stream."""
-    return None if order is None else lambda first, count: order.rows(first, count)[0]
+    return lambda first, count: order.rows(first, count)[0]
 
 
 def record_capacity(schedule: RecordSchedule, runs: int) -> int:

@@ -22,10 +22,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, ScalarLike
 
-Costs = Float[Array, "*runs records"] | Float[np.ndarray, "*runs records"]
-Numbers = Float[Array, "*runs"] | Float[np.ndarray, "*runs"]
-Codes = Int[Array, "*runs"] | Int[np.ndarray, "*runs"]
-
 ROUNDING = 16  # largest difference from the baseline that counts as zero, in units of eps |b|
 LAST_RECORDS = 5  # minimum number of last records in which to detect a plateau
 LAST_SHARE = 0.25  # fraction of all records in which to detect a plateau
@@ -50,9 +46,9 @@ OUTCOMES = tuple(map(str, Outcome))
 
 
 def classify(
-    cost: Costs,
-    gradient_norm: Numbers,
-    diverged_at: Codes,
+    cost: Float[Array, "*runs records"] | Float[np.ndarray, "*runs records"],
+    gradient_norm: Float[Array, "*runs"] | Float[np.ndarray, "*runs"],
+    diverged_at: Int[Array, "*runs"] | Int[np.ndarray, "*runs"],
     baseline: ScalarLike | None,
     tolerance: ScalarLike = 1e-5,
 ) -> Int[np.ndarray, "*runs"]:

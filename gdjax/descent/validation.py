@@ -22,11 +22,11 @@ def validate_settings(
     *,
     num_steps: Any,
     batch_size: Any,
-    record_every: Any = 1,
-    record_samples: Any = None,
-    snapshot_every: Any = None,
-    divergence_threshold: Any = 1.0,
-    gradient_tolerance: Any = 1.0,
+    record_every: Any,
+    record_samples: Any,
+    snapshot_every: Any,
+    divergence_threshold: Any,
+    gradient_tolerance: Any,
 ) -> None:
     """Check the numbers that a descent and a sweep have in common."""
     check_number("divergence_threshold", divergence_threshold, above=0, finite=False)
