@@ -23,6 +23,7 @@ import xarray as xr
 import gdjax as gd
 from experiments.shared import command
 from experiments.shared.runs import with_snapshots
+from experiments.shared.trees import datasets
 from gdjax import curvature
 from gdjax.curvature.eigenpairs import EigenpairsStatus
 from gdjax.plots import spectrum as plots
@@ -136,11 +137,6 @@ def run(config: Config) -> xr.DataTree:
     return xr.DataTree.from_dict({cost: measured(config, cost) for cost in LEARNING_RATES})
 
 
-def branches(tree: xr.DataTree) -> dict[str, xr.Dataset]:
-    """Return the Dataset of each cost, in the order of `NAMES`."""
-    return {cost: tree[cost].to_dataset() for cost in NAMES}
-
-
 def widest_gap(values: np.ndarray, within: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the k <= within with the largest ratio of eigenvalues k and k + 1, and this ratio.
 
@@ -171,7 +167,7 @@ def digits(values) -> list[float]:
 def numbers(tree: xr.DataTree) -> dict:
     """Return numbers of outliers by cost, epoch and matrix, and spectral estimates."""
     costs: dict = {}
-    for cost, records in branches(tree).items():
+    for cost, records in datasets(tree, NAMES).items():
         residuals = [
             (records[f"{matrix}_residual"].max("rank") / records[matrix].isel(rank=0)).max()
             for matrix in MATRICES
@@ -196,7 +192,7 @@ def numbers(tree: xr.DataTree) -> dict:
             "largest_residual": float(max(residuals)),
             "epoch": epochs,
         }
-    records = branches(tree)["quadratic"]
+    records = tree["quadratic"].to_dataset()
     names = ("trace", "trace_standard_error", "negative_sum", "negative_sum_error")
     for epoch in records.shown.values:
         at = records.sel(shown=epoch)
@@ -213,7 +209,7 @@ def after(epoch: int) -> str:
 
 def plot(tree: xr.DataTree) -> dict:
     """Draw spectral densities with extreme eigenvalues, and eigenvalues by rank."""
-    by_cost = branches(tree)
+    by_cost = datasets(tree, NAMES)
     records = by_cost["quadratic"]
     top, size = slice(records.attrs["gap_within"]), records.attrs["parameters"]
     magnitude = np.abs(records.node)

@@ -41,6 +41,7 @@ import gdjax as gd
 from experiments.shared import command
 from experiments.shared.regressions import xor
 from experiments.shared.runs import ends_of
+from experiments.shared.trees import datasets
 from gdjax.errors import InputError
 from gdjax.minima import matching
 from gdjax.plots.style import CYCLE, GREY, Figure
@@ -277,15 +278,10 @@ def numbers_of_rate(part: xr.Dataset) -> dict:
     }
 
 
-def by_case(tree: xr.DataTree) -> dict[str, xr.Dataset]:
-    """Return the Dataset of each case; a store sorts them by name."""
-    return {name: tree[name].to_dataset() for name in TITLES if name in tree}
-
-
 def numbers(tree: xr.DataTree) -> dict:
     """Return the summary of each case and rate, and what the hypotheses are about."""
     summary: dict = {}
-    for name, part in by_case(tree).items():
+    for name, part in datasets(tree, TITLES).items():
         rates, limits = part.learning_rate.values.tolist(), part.attrs["thresholds"]
         nearest = elsewhere(part.at_start, part, limits[0]).isel(distance=1)  # 0 is distance 0
         chaotic = part.learning_rate[nearest.mean(("seed", "twin")) >= 0.1].values.tolist()
@@ -309,7 +305,7 @@ def numbers(tree: xr.DataTree) -> dict:
 def plot(tree: xr.DataTree) -> dict:
     """Draw exponents, twins at the start and late twins against the rate, for each case."""
     figure = Figure(figsize=(13.0, 9.0))
-    parts = by_case(tree)
+    parts = datasets(tree, TITLES)
     rows = figure.subplots(3, len(parts), squeeze=False, sharex="col")
     for (top, center, bottom), (name, part) in zip(rows.T, parts.items(), strict=True):
         rates, limits = part.learning_rate.values, part.attrs["thresholds"]

@@ -1,6 +1,6 @@
 """Results of several cases, as a tree with one Dataset for each case."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import xarray as xr
@@ -13,6 +13,7 @@ def tree_of(cases: Mapping[str, xr.Dataset], **attributes: Any) -> xr.DataTree:
     return tree
 
 
-def datasets(tree: xr.DataTree) -> dict[str, xr.Dataset]:
-    """Return the Dataset of each case by its name."""
-    return {name: node.to_dataset() for name, node in tree.children.items()}
+def datasets(tree: xr.DataTree, order: Iterable[str] = ()) -> dict[str, xr.Dataset]:
+    """Return the Dataset of each case by its name, in a given order; a store sorts the names."""
+    names = [name for name in order or tree.children if name in tree.children]
+    return {name: tree[name].to_dataset() for name in names}

@@ -25,6 +25,7 @@ from matplotlib import colormaps
 import gdjax as gd
 from experiments.shared import command
 from experiments.shared.images import strided
+from experiments.shared.trees import datasets
 from gdjax import statistics
 from gdjax.plots.style import BLACK, SEQUENTIAL, Figure, label_log_axis
 from gdjax.problems.networks import ACTIVATIONS, Layer
@@ -191,11 +192,6 @@ def run(config: Config) -> xr.DataTree:
     return xr.DataTree.from_dict({name: recorded(config, name) for name in OPTIMIZERS})
 
 
-def by_optimizer(tree: xr.DataTree) -> dict[str, xr.Dataset]:
-    """Return the results of each optimizer, in the order of the table; a store sorts them."""
-    return {name: tree[name].to_dataset() for name in OPTIMIZERS if name in tree.children}
-
-
 def best_rate(rates: Rates, cost: Rates) -> float:
     """Return the rate with the lowest cost, from an interpolating parabola.
 
@@ -256,7 +252,7 @@ def regrets(narrow: Costs, wide: Costs) -> Float[np.ndarray, " seeds"]:
 def numbers(tree: xr.DataTree) -> dict:
     """Return best and good rates, shifts, regrets and slopes of the coordinate check."""
     summary: dict = {"good": GOOD, "optimizer": {}}
-    for optimizer, results in by_optimizer(tree).items():
+    for optimizer, results in datasets(tree, OPTIMIZERS).items():
         rates, by_name = results.learning_rate.values, {}
         for name in results.parametrization.values:
             one = results.sel(parametrization=name)
@@ -279,7 +275,7 @@ def plot(tree: xr.DataTree) -> dict:
 
     The lowest cost of each curve is marked. Bands are the 95 % intervals of the medians.
     """
-    rows = by_optimizer(tree)
+    rows = datasets(tree, OPTIMIZERS)
     names = next(iter(rows.values())).parametrization.values
     figure = Figure(figsize=(14, 4.4 * len(rows)))
     grid = figure.subplots(len(rows), len(names), sharey="row", squeeze=False)
