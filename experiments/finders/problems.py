@@ -49,20 +49,20 @@ def _normal(seed, *shape):
     return np.random.default_rng(seed).normal(size=shape)
 
 
-def _noisy_labels(seed, samples, inputs, classes):
-    """Return inputs of unequal scales, and labels that no linear model fits exactly."""
-    x, w = _normal(seed, samples, inputs), _normal(seed + 1, inputs, classes)
-    labels = np.argmax(x @ w + 2 * _normal(seed + 2, samples, classes), axis=1)
-    return x * np.geomspace(0.2, 2, inputs), labels
+def _noisy_labels(seed, samples):
+    """Return 8 inputs of unequal scales, and labels of 3 classes that no linear model fits."""
+    x, w = _normal(seed, samples, 8), _normal(seed + 1, 8, 3)
+    labels = np.argmax(x @ w + 2 * _normal(seed + 2, samples, 3), axis=1)
+    return x * np.geomspace(0.2, 2, 8), labels
 
 
-def _factors(rank=2):
+def _factors():
     """Return the problem of minimizing the mean of (U V^T - M)^2, for M of rank 4."""
     matrix = jnp.asarray(_normal(31, 10, 4) @ _normal(32, 4, 8) / 2, jnp.float32)
 
     def init(key):
         key_u, key_v = jax.random.split(key)
-        u, v = jax.random.normal(key_u, (10, rank)), jax.random.normal(key_v, (8, rank))
+        u, v = jax.random.normal(key_u, (10, 2)), jax.random.normal(key_v, (8, 2))
         return {"u": 0.3 * u, "v": 0.3 * v}
 
     return Case(gd.Problem(init, lambda p: jnp.mean((p["u"] @ p["v"].T - matrix) ** 2)))
@@ -113,10 +113,8 @@ def _memorized():
 
 
 PROBLEMS: dict[str, Callable[[], Case]] = {
-    "softmax regression": lambda: _classes((8, 3), "tanh", *_noisy_labels(11, 150, 8, 3)),
-    "softmax, batches": lambda: _classes(
-        (8, 3), "tanh", *_noisy_labels(21, 300, 8, 3), batch_size=20
-    ),
+    "softmax regression": lambda: _classes((8, 3), "tanh", *_noisy_labels(11, 150)),
+    "softmax, batches": lambda: _classes((8, 3), "tanh", *_noisy_labels(21, 300), batch_size=20),
     "matrix factors": _factors,
     "spirals, relu": _spirals,
     "waves, relu": _waves,

@@ -93,11 +93,6 @@ def run(config: Config) -> xr.DataTree:
     return tree_of({"equal": equal, "unequal": unequal, "digits": digits}, fitted=config.fitted)
 
 
-def largest_distances(part: xr.Dataset) -> np.ndarray:
-    """Return the largest distance from the flow over time, for each rate."""
-    return part.distance.max("time").values
-
-
 def order(rates: np.ndarray, values: np.ndarray, fitted: int) -> float:
     """Return the slope of log(value) against log(rate), at the smallest rates."""
     return float(np.polyfit(np.log(rates[-fitted:]), np.log(values[-fitted:]), 1)[0])
@@ -108,7 +103,7 @@ def numbers(tree: xr.DataTree) -> dict:
     parts, fitted = datasets(tree), tree.attrs["fitted"]
     cases: dict = {}
     for name, part in parts.items():
-        largest = largest_distances(part)
+        largest = part.distance.max("time").values  # for each rate
         cases[name] = {
             "order": order(part.rate.values, largest, fitted),
             "largest_distances": largest,
@@ -153,7 +148,7 @@ def plot(tree: xr.DataTree) -> dict:
         grid, ROWS, strict=True
     ):
         case = datasets(tree)[name]
-        time, rates, largest = case.time.values, case.rate.values, largest_distances(case)
+        time, rates, largest = case.time.values, case.rate.values, case.distance.max("time").values
         distances = case.distance.where(case.distance > 0).values
         for index, rate in enumerate(rates):
             color = CYCLE[index % (len(CYCLE) - 1)]
