@@ -23,15 +23,7 @@ from gdjax.plots import images as pixels
 from gdjax.plots import landscapes
 from gdjax.plots.style import BLACK, BLUE, GREY, ORANGE, VERMILLION, label_log_axis
 
-from .model import (
-    BINS,
-    Config,
-    compared,
-    ladder,
-    single_changes,
-    tested,
-    tested_on_bundled_data,
-)
+from .model import BINS, Config, compared, ladder, single_changes, tested, tested_on_bundled_data
 
 LEVEL = 0.95  # confidence level of the intervals
 AVERAGED = "plain"  # variant with a constant rate, which should benefit most from averaging

@@ -45,12 +45,7 @@ from experiments.shared.trees import datasets
 from gdjax.errors import InputError
 from gdjax.minima import matching
 from gdjax.plots.style import CYCLE, GREY, Figure
-from gdjax.sensitivity import (
-    decided_step,
-    lyapunov_exponent,
-    uncertainty_exponent,
-    with_tangent,
-)
+from gdjax.sensitivity import decided_step, lyapunov_exponent, uncertainty_exponent, with_tangent
 from gdjax.statistics import median
 from gdjax.sweeps.branch_spec import direction
 

@@ -21,16 +21,7 @@ from scipy.stats import spearmanr
 
 from experiments.shared import command
 from gdjax import statistics
-from gdjax.plots.style import (
-    BLACK,
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-    VERMILLION,
-    Figure,
-)
+from gdjax.plots.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILLION, Figure
 
 from . import model
 from .model import METRIC, Config

@@ -253,12 +253,7 @@ def descend(
     program = block.block_program(config, False, False, False)
     shared = jax.device_put(block.shared_arrays(problem, config, **samples))
     carry = block.initial_carry(
-        make_optimizer,
-        params,
-        model_state,
-        settings,
-        block.metric_inits(metrics),
-        shared.metrics,
+        make_optimizer, params, model_state, settings, block.metric_inits(metrics), shared.metrics
     )
     if continued:
         carry = _continued_carry(start, carry)
@@ -282,10 +277,7 @@ def descend(
         )
 
     results, compile_seconds, started = [], program.seconds, time.perf_counter()
-    with (
-        interruptible() as stop,
-        progress.bar(total=num_steps, unit="step") as bar,
-    ):
+    with interruptible() as stop, progress.bar(total=num_steps, unit="step") as bar:
         for result in run(carry, schedule):
             results.append(result)
             if len(result.recorded_steps):

@@ -82,12 +82,7 @@ def evaluation_microbatch(problem: Problem, platform: str | None = None) -> int 
     return cost_microbatch(problem, platform)
 
 
-def evaluate(
-    problem: Problem,
-    params: PyTree,
-    *,
-    data: PyTree = None,
-) -> Array:
+def evaluate(problem: Problem, params: PyTree, *, data: PyTree = None) -> Array:
     """Return the deterministic cost over all data; see `frozen` for a model state and settings.
 
     Args:
