@@ -162,8 +162,7 @@ def sweep(runs: Any, *, title: str = "") -> Figure:
 
 def _identity(runs):
     """Return what the attributes of a Dataset record of its sweep."""
-    identity = runs.attrs.get("identity", {})
-    return json.loads(identity) if isinstance(identity, str) else identity
+    return json.loads(runs.attrs.get("identity", "{}"))
 
 
 def _by_settings(runs):
