@@ -143,9 +143,12 @@ def outcomes(store, **given):
     return result
 
 
+QUICK = ("constant", "metric data")
+
+
 @pytest.mark.parametrize(
     "change",
-    [pytest.param(c, marks=() if c == "constant" else pytest.mark.long) for c in CHANGES],
+    [pytest.param(c, marks=() if c in QUICK else pytest.mark.long) for c in CHANGES],
 )
 def test_every_verb_compares_the_computation(store, change):
     changed, expected, name = CHANGES[change]
