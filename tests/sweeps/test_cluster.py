@@ -40,6 +40,8 @@ def client():
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
     with (
+        # On a busy machine, a killed worker restarts after more than the default of 15 s.
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "2 minutes"}),
         LocalCluster(
             n_workers=2, threads_per_worker=1, dashboard_address=":0", env=environment
         ) as cluster,
