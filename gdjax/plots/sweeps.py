@@ -343,8 +343,8 @@ def _maps(cost, stalled, compared, *, baseline, title):
     settings = {name: Setting(name, cost[name].values) for name in compared}
     cost, stalled = (a.transpose(*rest, rows, columns, RUN).values for a in (cost, stalled))
     # In float32, the largest cost could be beyond its own logarithmic scale, as if diverged.
-    half = quantiles(np.moveaxis(np.asarray(cost, np.float64), -1, 1), (0.5,))[0]
-    panels = list(np.ndindex(half.shape[: len(rest)]))
+    medians = quantiles(np.moveaxis(np.asarray(cost, np.float64), -1, 1), (0.5,))[0]
+    panels = list(np.ndindex(medians.shape[: len(rest)]))
     if len(panels) > MAX_MAPS:
         raise ValueError(
             f"the sweep compares {', '.join(compared)} in {len(panels)} maps, but a figure has at "
@@ -352,7 +352,7 @@ def _maps(cost, stalled, compared, *, baseline, title):
         )
     side = min(len(panels), 3)
     lines = -(-len(panels) // side)
-    norm = _cost_norm(half)
+    norm = _cost_norm(medians)
     with style():
         figure = Figure(figsize=(1.6 + 4.4 * side, 0.6 + 4 * lines) if rest else (8, 5.6))
         grid = figure.subplots(lines, side, squeeze=False)
@@ -361,15 +361,15 @@ def _maps(cost, stalled, compared, *, baseline, title):
         for axes, at in zip(grid.flat, panels, strict=False):
             chosen = zip(rest, at, strict=True)
             name = ", ".join(f"{settings[n].label} {settings[n].names[i]}" for n, i in chosen)
-            where = _map(axes, settings[rows], settings[columns], half[at], stalled[at], norm)
+            where = _map(axes, settings[rows], settings[columns], medians[at], stalled[at], norm)
             axes.set_title(name or title or where)
-        _cost_bar(grid.flat[0].collections[0], half, baseline, ax=grid)
+        _cost_bar(grid.flat[0].collections[0], medians, baseline, ax=grid)
         if rest and title:
             figure.suptitle(title)
     return figure
 
 
-def _map(axes, rows, columns, half, stalled, norm):
+def _map(axes, rows, columns, medians, stalled, norm):
     """Draw the median final cost [rows, columns] on the grid of two settings.
 
     Diverged cells are black, and a circle marks cells in which at least half of the runs stalled.
@@ -379,10 +379,10 @@ def _map(axes, rows, columns, half, stalled, norm):
     axes.pcolormesh(
         columns.edges(),
         rows.edges(),
-        np.ma.masked_invalid(np.clip(half, norm.vmin, beyond)),
+        np.ma.masked_invalid(np.clip(medians, norm.vmin, beyond)),
         cmap=colormaps[SEQUENTIAL].with_extremes(over=BLACK, bad=NOT_RUN),
         norm=norm,
-        edgecolors="white" if half.size <= MAX_BORDERED else "none",
+        edgecolors="white" if medians.size <= MAX_BORDERED else "none",
     )
     rows.on(axes, "y")
     columns.on(axes, "x")
@@ -391,7 +391,7 @@ def _map(axes, rows, columns, half, stalled, norm):
         centers = columns.positions[j], rows.positions[i]
         axes.plot(*centers, "o", color="none", markeredgecolor="white", markersize=9)
         axes.set_xlabel(f"{axes.get_xlabel()}\ncircle: at least half of the runs stalled")
-    if (lowest := _lowest(half)) is None:
+    if (lowest := _lowest(medians)) is None:
         return NONE_FINITE
     i, j = lowest
     star = columns.positions[j], rows.positions[i]
@@ -399,9 +399,9 @@ def _map(axes, rows, columns, half, stalled, norm):
     return f"Lowest cost at {rows.label} {rows.names[i]}, {columns.label} {columns.names[j]}"
 
 
-def _cost_norm(half):
+def _cost_norm(medians):
     """Return a color scale of medians over runs; logarithmic for a wide range of costs >= 0."""
-    finite = half[np.isfinite(half)]
+    finite = medians[np.isfinite(medians)]
     low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
     positive = finite[finite > 0]
     if low >= 0 and positive.size and high > 10 * positive.min():
@@ -409,9 +409,9 @@ def _cost_norm(half):
     return Normalize(low, high)
 
 
-def _cost_bar(image, half, baseline, *, ax):
+def _cost_bar(image, medians, baseline, *, ax):
     """Add a color bar of final costs with a line at the baseline."""
-    any_diverged = bool(np.isposinf(half).any())
+    any_diverged = bool(np.isposinf(medians).any())
     bar = figure_of(np.ravel(ax)[0]).colorbar(
         image,
         ax=ax,
