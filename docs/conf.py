@@ -6,12 +6,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
 
-import gdjax.machine
+import gdjax.base.machine
 
 # Notebooks run in separate processes, which inherit these variables.
 os.environ["TQDM_DISABLE"] = "1"
 os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # a warning about frozen modules
-os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(gdjax.machine.cores()))
+os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(gdjax.base.machine.cores()))
 
 project = "gdjax"
 author = "The gdjax authors"

@@ -2,7 +2,7 @@
 
 import sys
 
-from gdjax import interrupts
+from gdjax.base import interrupts
 
 # While Python locates the module given by -m, this package is imported before all slow imports.
 if sys.argv[0] == "-m":

@@ -1,6 +1,6 @@
 """Entry point of `gdjax`; handles Ctrl-C before any slow import."""
 
-from gdjax import interrupts
+from gdjax.base import interrupts
 
 
 def main() -> None:

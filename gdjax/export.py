@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from gdjax.base.errors import InputError
 from gdjax.descent.outcome import Outcome
-from gdjax.errors import InputError
 from gdjax.stores import open_dataset
 from gdjax.stores.location import StoreLike
 from gdjax.sweeps.dataset import KNOWN

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 from matplotlib.axes import Axes
 
-from gdjax.arguments import check_text
+from gdjax.base.arguments import check_text
+from gdjax.base.errors import InputError
 from gdjax.curvature.eigenpairs import Eigenpairs
 from gdjax.curvature.gradient_summary import GradientSummary
 from gdjax.curvature.spectral_density import SpectralDensity
 from gdjax.descent import Descent
-from gdjax.errors import InputError
 from gdjax.flows.central_flow import CentralFlow
 from gdjax.flows.gradient_flow import Flow, FlowDistance
 from gdjax.minima.barriers import PairwiseBarriers

@@ -146,11 +146,11 @@ def float64():
 def keep_devices():
     """Prevent commands in this process from changing the devices of the suite."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gdjax._runtime.process.configure", lambda: None)
+        patch.setattr("gdjax.base.process.configure", lambda: None)
         yield
 
 
 @pytest.fixture
 def empty_figures(monkeypatch):
     """Make commands write empty figure files, since drawing takes most of their time."""
-    monkeypatch.setattr("gdjax._runtime.results.save_figure", lambda figure, file: file.touch())
+    monkeypatch.setattr("gdjax.base.results.save_figure", lambda figure, file: file.touch())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gdjax.interrupts import interruptible
+from gdjax.base.interrupts import interruptible
 from tests.processes import python
 
 
@@ -77,7 +77,7 @@ def test_outside_the_main_thread_no_handler_is_installed(python_handler):
 
 PRESS = """
 import gc, signal, sys
-from gdjax import interrupts
+from gdjax.base import interrupts
 
 def press():
     signal.raise_signal(signal.SIGINT)
@@ -150,7 +150,7 @@ def test_a_command_that_ignores_ctrl_c_still_ignores_it():
     ("module", "command"),
     [
         ("tyro", COMMAND),
-        ("gdjax._runtime.process", COMMAND),
+        ("gdjax.base.process", COMMAND),
         ("jaxlib", COMMAND),
         ("jaxlib", EXPERIMENT),
     ],

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from gdjax.keys import Streams, run_keys
+from gdjax.base.keys import Streams, run_keys
 
 # Threefry-2x32 with 20 rounds, key and counter zero: kat_vectors of Random123 (Salmon et al. 2011).
 KNOWN = (0x6B200159, 0x99BA4EFE)

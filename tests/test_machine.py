@@ -6,9 +6,9 @@ import jax
 import psutil
 import pytest
 
-from gdjax import machine
-from gdjax._runtime.devices import local_devices
-from gdjax.errors import InputError
+from gdjax.base import machine
+from gdjax.base.devices import local_devices
+from gdjax.base.errors import InputError
 
 WHOLE = psutil.virtual_memory().total
 V1 = "memory.limit_in_bytes"  # file of cgroups v1

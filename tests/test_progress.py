@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import tqdm.notebook
 
-from gdjax import progress
+from gdjax.base import progress
 
 
 def kernel(monkeypatch, shell="ZMQInteractiveShell"):

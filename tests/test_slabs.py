@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 import gdjax as gd
-from gdjax.descent.outcome import Outcome
-from gdjax.errors import InputError
-from gdjax.slabs import (
+from gdjax.base.errors import InputError
+from gdjax.base.slabs import (
     FAST_COMPILATION,
     CompiledFunction,
     compiled_config,
@@ -19,6 +18,7 @@ from gdjax.slabs import (
     on_devices,
     place,
 )
+from gdjax.descent.outcome import Outcome
 
 DEVICES = tuple(jax.local_devices())
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gdjax.statistics import mean, median, medians, paired, seeds_needed, share
+from gdjax.base.statistics import mean, median, medians, paired, seeds_needed, share
 
 
 def test_the_median_of_an_even_number_of_values_is_the_mean_of_the_middle_ones_if_finite():

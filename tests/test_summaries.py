@@ -8,11 +8,11 @@ import numpy as np
 import optax
 import pytest
 
+from gdjax.base.reprs import short
 from gdjax.critical_points import polish
 from gdjax.curvature.eigenpairs import extreme_eigenpairs
 from gdjax.descent import descend
 from gdjax.problems import Problem, digits, from_function
-from gdjax.summaries import short
 from gdjax.sweeps import axes, sweep
 from gdjax.sweeps.stored import run_of
 

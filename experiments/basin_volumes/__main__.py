@@ -23,8 +23,8 @@ from matplotlib.figure import Figure
 import gdjax as gd
 from experiments.shared import command
 from experiments.shared.runs import ends_of
+from gdjax.base.statistics import Interval, mean, median, paired
 from gdjax.plots.style import BLUE, GREY
-from gdjax.statistics import Interval, mean, median, paired
 from gdjax.volumes.basin_volume import basin_volume
 from gdjax.volumes.mcmc import Whitening, hessian_whitening
 

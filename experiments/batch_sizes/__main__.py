@@ -22,8 +22,8 @@ from matplotlib.ticker import PercentFormatter
 import gdjax as gd
 from experiments.shared import command
 from experiments.shared.statistics import first_at, medians
+from gdjax.base.statistics import median
 from gdjax.plots.style import CYCLE
-from gdjax.statistics import median
 
 
 @dataclass(frozen=True)

@@ -230,7 +230,7 @@ def stored_runs(runs: int, steps: int) -> tuple[float, float]:
 
 def worker(runs: int, steps: int, folder: str) -> None:
     """Run a stored sweep, and print its time without compilation and the peak memory."""
-    from gdjax._runtime import process
+    from gdjax.base import process
 
     process.configure()
     problem = gd.problems.digits("mnist5k")

@@ -32,10 +32,10 @@ import gdjax as gd
 from experiments.shared import command
 from experiments.shared.runs import ends_of
 from gdjax import minima
-from gdjax.errors import InputError
+from gdjax.base.errors import InputError
+from gdjax.base.statistics import share
 from gdjax.minima import matching, symmetry
 from gdjax.plots.style import CYCLE
-from gdjax.statistics import share
 from gdjax.sweeps.branch_spec import one_weight
 
 SPREAD = 0.3  # half of the distance between the first and the last column of a layer

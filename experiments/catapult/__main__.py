@@ -26,10 +26,10 @@ from matplotlib.ticker import PercentFormatter
 
 import gdjax as gd
 from experiments.shared import command
+from gdjax.base.statistics import median
 from gdjax.curvature import eigensolvers
 from gdjax.plots.style import BLACK, CYCLE, GREY
 from gdjax.problems import Metric
-from gdjax.statistics import median
 
 ACTIVATIONS = {"linear": lambda z: z, "tanh": jnp.tanh, "ReLU": jax.nn.relu}
 COLUMNS, ROWS = 1800, 1000  # numbers of bins of the histogram of rate and x

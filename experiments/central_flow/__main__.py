@@ -25,9 +25,9 @@ from experiments.shared import command
 from experiments.shared.edges import dots_per_start
 from experiments.shared.regressions import random_targets
 from experiments.shared.trees import datasets, tree_of
+from gdjax.base.statistics import median
 from gdjax.flows import FlowStatus, central_flow, gradient_flow
 from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, ORANGE, VERMILLION
-from gdjax.statistics import median
 
 
 @dataclass(frozen=True)

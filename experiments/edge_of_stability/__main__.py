@@ -30,10 +30,10 @@ import gdjax as gd
 from experiments.shared import command
 from experiments.shared.regressions import chebyshev
 from experiments.shared.trees import datasets, tree_of
+from gdjax.base.statistics import median, paired
 from gdjax.curvature import sharpness_metric, stability_threshold
 from gdjax.plots.style import BLACK, CYCLE, Figure
 from gdjax.problems.losses import quadratic
-from gdjax.statistics import median, paired
 
 
 @dataclass(frozen=True)

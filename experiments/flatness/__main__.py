@@ -29,8 +29,8 @@ from scipy import stats
 from experiments.shared import command
 from experiments.shared.statistics import halves, partial_correlation, with_ends
 from experiments.shared.trees import datasets, tree_of
+from gdjax.base.statistics import Interval
 from gdjax.plots.style import BLUE, GREEN, GREY, VERMILLION
-from gdjax.statistics import Interval
 
 from .model import Config, measured, recipes
 

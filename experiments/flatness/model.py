@@ -13,7 +13,7 @@ from jaxtyping import PyTree
 import gdjax as gd
 from experiments.shared.images import shrunk
 from experiments.shared.runs import crossed_runs, ends_of
-from gdjax import slabs
+from gdjax.base import slabs
 from gdjax.curvature import FunctionOperator, HessianOperator, hessian_trace, sharpness_metric
 from gdjax.problems.evaluation import deterministic_cost
 

@@ -26,11 +26,11 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 import gdjax as gd
 from experiments.shared import command
 from experiments.shared.runs import with_snapshots
+from gdjax.base.errors import InputError
+from gdjax.base.statistics import median
 from gdjax.curvature import check_gradient, gradient_summary, largest_entries, locate_entries
-from gdjax.errors import InputError
 from gdjax.plots import images
 from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, VERMILLION, label_log_axis
-from gdjax.statistics import median
 
 SIZES = np.logspace(-8, 0, 65)  # edges of the bins; smaller entries are in the first bin
 LEAST = 1e-9  # smallest drawn error, since a logarithmic axis has no 0

@@ -22,9 +22,9 @@ import gdjax as gd
 from experiments.shared import command
 from experiments.shared.images import SIDE, pooled
 from experiments.shared.statistics import with_ends
-from gdjax.errors import InputError
+from gdjax.base.errors import InputError
+from gdjax.base.statistics import Interval, mean, paired
 from gdjax.plots.style import BLUE, GREEN, GREY, VERMILLION
-from gdjax.statistics import Interval, mean, paired
 
 from .conditioned_networks import sampled
 from .model import Config, guess

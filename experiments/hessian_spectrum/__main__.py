@@ -25,9 +25,9 @@ from experiments.shared import command
 from experiments.shared.runs import with_snapshots
 from experiments.shared.trees import datasets
 from gdjax import curvature
+from gdjax.base.statistics import median
 from gdjax.curvature.eigenpairs import EigenpairsStatus
 from gdjax.plots import spectrum as plots
-from gdjax.statistics import median
 
 NAMES = {"quadratic": "quadratic cost", "cross_entropy": "cross entropy"}
 LEARNING_RATES = {"quadratic": 1.0, "cross_entropy": 0.3}

@@ -28,11 +28,11 @@ from experiments.shared import command
 from experiments.shared.regressions import xor
 from experiments.shared.runs import ends_of
 from experiments.shared.trees import datasets
+from gdjax.base.statistics import median, share
 from gdjax.minima import count_kinds, count_minima
 from gdjax.plots import minima
 from gdjax.plots.barriers import barrier_matrix
 from gdjax.plots.style import BLACK, CYCLE, GREY, Figure
-from gdjax.statistics import median, share
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ from experiments.shared import command
 from experiments.shared.runs import with_snapshots
 from experiments.shared.trees import datasets
 from gdjax import landscape
+from gdjax.base.statistics import median
 from gdjax.plots import animations, landscapes
-from gdjax.statistics import median
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,13 @@ import gdjax as gd
 from experiments.shared import command, edges
 from experiments.shared.regressions import random_targets
 from experiments.shared.trees import datasets
+from gdjax.base.statistics import median
 from gdjax.curvature import (
     dual_gradient_norm_metric,
     generalized_sharpness_metric,
     step_curvature_metric,
 )
 from gdjax.descent import non_euclidean_descent
-from gdjax.statistics import median
 
 # Norm of the steps, whether they are scaled by the dual norm of the gradient, and title.
 CASES = {

@@ -42,11 +42,11 @@ from experiments.shared import command
 from experiments.shared.regressions import xor
 from experiments.shared.runs import ends_of
 from experiments.shared.trees import datasets
-from gdjax.errors import InputError
+from gdjax.base.errors import InputError
+from gdjax.base.statistics import median
 from gdjax.minima import matching
 from gdjax.plots.style import CYCLE, GREY, Figure
 from gdjax.sensitivity import decided_step, lyapunov_exponent, uncertainty_exponent, with_tangent
-from gdjax.statistics import median
 from gdjax.sweeps.branch_spec import direction
 
 TITLES = {"factors": "(1 - xy)²/2", "xor": "XOR, 2-2-1", "digits": "digits, 784-16-16-10"}

@@ -19,8 +19,8 @@ from matplotlib.ticker import MultipleLocator
 
 import gdjax as gd
 from experiments.shared import command
+from gdjax.base.statistics import mean
 from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, ORANGE
-from gdjax.statistics import mean
 
 from .model import Config, exponent_costs, valleys
 

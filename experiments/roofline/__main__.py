@@ -32,7 +32,7 @@ from matplotlib.figure import Figure
 
 import gdjax as gd
 from experiments.shared import command
-from gdjax import slabs
+from gdjax.base import slabs
 from gdjax.plots.style import BLUE, GREY
 from gdjax.sweeps.absent_device import (
     Loop,

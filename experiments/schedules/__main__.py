@@ -32,9 +32,9 @@ from scipy import stats
 import gdjax as gd
 from experiments.shared import command
 from experiments.shared.images import image_regression, shrunk
+from gdjax.base.statistics import mean, paired
 from gdjax.plots.style import CYCLE, Figure
 from gdjax.sensitivity import HypergradientStatus, hypergradient
-from gdjax.statistics import mean, paired
 from gdjax.sweeps import Axes
 
 OTHERS = ("constant", "cosine", "linear", "warm-up-stable-decay")

@@ -25,8 +25,8 @@ from experiments.shared import command
 from experiments.shared.images import shrunk
 from experiments.shared.runs import crossed_runs
 from experiments.shared.statistics import halves, shares, with_ends
+from gdjax.base.statistics import Interval, mean
 from gdjax.plots.style import BLUE, GREEN, GREY, VERMILLION, Figure
-from gdjax.statistics import Interval, mean
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from gdjax import interrupts
-from gdjax._runtime import process, results
-from gdjax.errors import GdjaxError
+from gdjax.base import interrupts, process, results
+from gdjax.base.errors import GdjaxError
 from gdjax.plots.style import style
 
 RESULTS = Path(__file__).parents[2] / "results"

@@ -5,8 +5,8 @@ import xarray as xr
 from jaxtyping import Float
 from scipy import stats
 
+from gdjax.base.statistics import Interval
 from gdjax.plots.sweeps import quantiles
-from gdjax.statistics import Interval
 
 ROUNDING = 1e-12  # denominators of partial correlations up to this value are rounding error
 

@@ -22,9 +22,9 @@ from matplotlib.ticker import NullLocator, PercentFormatter
 import gdjax as gd
 from experiments.shared import command
 from experiments.shared.statistics import medians
+from gdjax.base.statistics import median
 from gdjax.plots.style import BLACK, BLUE, CYCLE, GREEN, GREY, ORANGE, VERMILLION, Figure
 from gdjax.plots.sweeps import quantiles
-from gdjax.statistics import median
 
 SHIFTS = np.linspace(-0.5, 1.5, 2001)  # shifts of one weight at which the cost is evaluated
 ALONG = 30  # number of images of the cost along one weight; few, to show single steps

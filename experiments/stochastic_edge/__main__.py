@@ -22,9 +22,9 @@ import gdjax as gd
 from experiments.shared import command
 from experiments.shared.regressions import random_targets
 from experiments.shared.trees import datasets, tree_of
+from gdjax.base.statistics import median
 from gdjax.curvature import batch_sharpness_metric, sharpness_metric
 from gdjax.plots.style import CYCLE, GREY, Figure
-from gdjax.statistics import median
 from gdjax.sweeps.axes import Axes
 
 from .oscillation import Config, constrained_path, oscillation

@@ -25,8 +25,8 @@ import xarray as xr
 import gdjax as gd
 from experiments.shared import command
 from experiments.shared.statistics import with_ends
-from gdjax.errors import InputError
-from gdjax.statistics import median
+from gdjax.base.errors import InputError
+from gdjax.base.statistics import median
 
 from . import box_counting
 from . import figures as plots

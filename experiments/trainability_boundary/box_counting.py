@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import stats
 
-from gdjax.errors import InputError
+from gdjax.base.errors import InputError
 
 # Largest error of box-counting dimensions on grids with 192 to 1,024 cells per side, for sets of
 # known dimension: the Koch curve, the Sierpinski triangle and carpet, the Henon attractor and

@@ -31,11 +31,11 @@ import gdjax as gd
 from experiments.shared import command
 from experiments.shared.runs import ends_of
 from experiments.shared.statistics import partial_correlation, with_ends
-from gdjax.errors import InputError
+from gdjax.base.errors import InputError
+from gdjax.base.statistics import Interval
 from gdjax.minima import count_minima
 from gdjax.plots.style import Figure
 from gdjax.problems.problem import NOTHING
-from gdjax.statistics import Interval
 from gdjax.volumes.basin_volume import basin_volume
 from gdjax.volumes.learning_coefficient import finite_temperature_coefficient
 from gdjax.volumes.mcmc import hessian_whitening

@@ -14,7 +14,9 @@ from typing import Annotated, Any, get_type_hints
 
 import tyro
 
-from gdjax import __version__, interrupts
+from gdjax import __version__
+from gdjax.base import interrupts
+from gdjax.base.errors import GdjaxError, InputError
 from gdjax.cli.data import Data
 from gdjax.cli.landscape import Landscape
 from gdjax.cli.minima import Minima
@@ -24,7 +26,6 @@ from gdjax.cli.spectrum import Spectrum
 from gdjax.cli.store import Replay, Resume
 from gdjax.cli.sweep import Sweep
 from gdjax.cli.train import Train
-from gdjax.errors import GdjaxError, InputError
 
 COMMANDS = {
     "train": Train,

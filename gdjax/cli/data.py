@@ -42,7 +42,7 @@ class Prepare:
 
     def run(self) -> None:
         """Prepare the data set, and print its location."""
-        from gdjax._runtime import results
+        from gdjax.base import results
         from gdjax.data import prepare
         from gdjax.data.bundled import BUNDLED
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gdjax._runtime import results
+from gdjax.base import results
 
 START = time.monotonic()  # a command imports this module when it starts
 

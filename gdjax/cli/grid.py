@@ -14,7 +14,7 @@
 
 import math
 
-from gdjax.errors import InputError
+from gdjax.base.errors import InputError
 
 MAX_VALUES = 10_000_000  # maximum number of values along an axis
 GRAMMAR = "1  |  0.5,1,2  |  0:8  |  0:1:5  |  0.1:30:12:log"

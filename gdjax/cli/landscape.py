@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from gdjax._runtime import process, results
+from gdjax.base import process, results
+from gdjax.base.errors import InputError
 from gdjax.cli.emit import emit, table
 from gdjax.cli.options import Limit, Positive, Seed, at_least
 from gdjax.cli.point import Origin
-from gdjax.errors import InputError
 
 TRAJECTORY = "trajectory"
 MAX_SIDE = 3000  # maximum number of points along a side of a plane

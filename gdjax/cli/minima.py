@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from gdjax import interrupts
-from gdjax._runtime import process, results
+from gdjax.base import interrupts, process, results
+from gdjax.base.errors import InputError
 from gdjax.cli.emit import emit, table
 from gdjax.cli.options import MOMENTUM, Count, Limit, Positive, StoredRuns
-from gdjax.errors import InputError
 
 DATA = "mnist5k"
 STARTS = 400  # default number of starts for a function

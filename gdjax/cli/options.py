@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import tyro
 
+from gdjax.base.errors import InputError
 from gdjax.cli.grid import TRUTH, number
 from gdjax.cli.problem_file import ProblemOption, load_problem
-from gdjax.errors import InputError
 
 MOMENTUM = 0.9
 

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import tyro
 
-from gdjax._runtime import process, results
+from gdjax.base import process, results
+from gdjax.base.errors import InputError
 from gdjax.cli.options import at_least
-from gdjax.errors import InputError
 
 TRAIN_IMAGES = 4000  # maximum number of training images in a lesson
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gdjax.base.errors import InputError
+from gdjax.base.status import FORMER_NAMES
 from gdjax.cli.options import MOMENTUM, Count, Positive, Seed, StoredRuns, format_value
-from gdjax.errors import InputError
-from gdjax.flags import FORMER_NAMES
 
 SNAPSHOTS = 50  # approximate number of snapshots of a newly trained network
 
@@ -81,7 +81,8 @@ class Origin(StoredRuns):
     def _trained(self):
         import optax
 
-        from gdjax import keys, problems
+        from gdjax import problems
+        from gdjax.base import keys
         from gdjax.descent import descend, steps_for
 
         problem = problems.digits(self.data)

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from gdjax.errors import InputError, explained
+from gdjax.base.errors import InputError, explained
 
 FORM = "FILE.py:NAME"
 ProblemOption = Annotated[str | None, tyro.conf.arg(metavar=FORM)]

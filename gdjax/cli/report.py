@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gdjax import statistics
-from gdjax._runtime import results
+from gdjax.base import results, statistics
 from gdjax.cli.emit import emit
 from gdjax.cli.emit import table as text_table
 from gdjax.cli.options import format_value
@@ -30,7 +29,7 @@ def by_first_axis(runs: Any, name: str) -> tuple[str, np.ndarray, np.ndarray]:
 def table(runs: Any) -> list[dict[str, Any]]:
     """Return medians and outcome counts for each value of the first axis.
 
-    Each median has a confidence interval (see `gdjax.statistics.median`), which is infinite for
+    Each median has a confidence interval (see `statistics.median`), which is infinite for
     fewer than six runs.
     """
     axis, values, outcome = by_first_axis(runs, "outcome")

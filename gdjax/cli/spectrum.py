@@ -7,7 +7,7 @@ from typing import Annotated, Any, NamedTuple
 
 import tyro
 
-from gdjax._runtime import process, results
+from gdjax.base import process, results
 from gdjax.cli.emit import emit, table
 from gdjax.cli.options import Count, Positive, Seed, at_least
 from gdjax.cli.point import Origin

@@ -9,11 +9,10 @@ from typing import Annotated, Any
 
 import tyro
 
-from gdjax import interrupts
-from gdjax._runtime import process, results
+from gdjax.base import interrupts, process, results
+from gdjax.base.errors import InputError
 from gdjax.cli.options import StoredRuns, format_value, resume_command
 from gdjax.cli.problem_file import ProblemOption, load_problem
-from gdjax.errors import InputError
 
 StorePath = Annotated[str, tyro.conf.Positional]
 

@@ -6,12 +6,11 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from gdjax import interrupts
-from gdjax._runtime import process, results
+from gdjax.base import interrupts, process, results
+from gdjax.base.errors import InputError
 from gdjax.cli.grid import GRAMMAR, parse, parse_any
 from gdjax.cli.options import Count, Limit, NetworkOptions, make_optimizer, resume_command
 from gdjax.cli.problem_file import ProblemOption, load_problem
-from gdjax.errors import InputError
 
 Values = Annotated[str, tyro.conf.arg(metavar="VALUES")]
 BATCH_SIZE = Limit(lambda samples: samples >= 1, "at least 1, or full")

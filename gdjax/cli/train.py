@@ -5,11 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from gdjax import interrupts
-from gdjax._runtime import process, results
+from gdjax.base import interrupts, process, results
+from gdjax.base.errors import InputError
 from gdjax.cli.emit import emit, table
 from gdjax.cli.options import Count, NetworkOptions, Positive, Seed, make_optimizer
-from gdjax.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,8 @@ class Train(NetworkOptions):
         process.configure()
         import jax
 
-        from gdjax import data, keys, problems, slabs
+        from gdjax import data, problems
+        from gdjax.base import keys, slabs
         from gdjax.descent import descend, steps_for
         from gdjax.sweeps import check
 

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
+from gdjax.base.reprs import fields_with
+from gdjax.base.status import Status
 from gdjax.critical_points.evidence import MAX_KANTOROVICH
-from gdjax.flags import Status
-from gdjax.summaries import fields_with
 
 POLISH = (
     "find the nearest critical point with gd.critical_points.polish(problem, params), or for the "

@@ -19,7 +19,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key, PyTree, ScalarLike
 
-from gdjax.arguments import check_number, is_traced
+from gdjax.base.arguments import check_number, is_traced
+from gdjax.base.keys import check_key
 from gdjax.critical_points.classification import Classification, Kind
 from gdjax.critical_points.evidence import (
     DOMINANT,
@@ -37,7 +38,6 @@ from gdjax.critical_points.evidence import (
 from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.curvature.inertia import Inertia, dense_inertia, extreme_inertia
 from gdjax.curvature.operators import FunctionOperator
-from gdjax.keys import check_key
 from gdjax.problems.problem import Problem
 from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import at_least_float32, in_own_precision, ravel_params

@@ -15,13 +15,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree, ScalarLike
 
-from gdjax.arguments import check_number, check_whole, is_traced
+from gdjax.base.arguments import check_number, check_whole, is_traced
+from gdjax.base.reprs import fields_with
+from gdjax.base.status import Status
 from gdjax.curvature.directional_derivatives import directional_derivatives
-from gdjax.flags import Status
 from gdjax.problems.problem import Problem
 from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import check_params, in_own_precision, ravel_params
-from gdjax.summaries import fields_with
 
 FIRST_RADIUS = 0.1  # radius of the first step, small so that the nearest critical point is reached
 MAX_CG_STEPS = 200  # maximum number of products per step

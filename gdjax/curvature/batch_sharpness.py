@@ -14,18 +14,18 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Key, PyTree
 
-from gdjax.arguments import check_whole
+from gdjax.base.arguments import check_whole
+from gdjax.base.errors import InputError
+from gdjax.base.keys import check_key
+from gdjax.base.reprs import fields
 from gdjax.curvature import student_t
 from gdjax.curvature.directional_derivatives import along
 from gdjax.curvature.operators import HessianOperator
 from gdjax.curvature.problem_metric import problem_metric
 from gdjax.descent.step import cost_type
-from gdjax.errors import InputError
-from gdjax.keys import check_key
 from gdjax.problems.evaluation import deterministic_cost
 from gdjax.problems.problem import Metric, Problem, as_problem
 from gdjax.problems.traces import problem_at
-from gdjax.summaries import fields
 
 TAIL = 0.025  # probability outside each end of the interval
 # Without sampling, all gradients of n single samples are stored, and n^2 products are computed.

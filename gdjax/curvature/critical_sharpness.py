@@ -20,18 +20,18 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PyTree
 
-from gdjax.arguments import check_callable, check_number, check_whole
+from gdjax.base.arguments import check_callable, check_number, check_whole
+from gdjax.base.errors import InputError
+from gdjax.base.reprs import fields, fields_with
+from gdjax.base.status import Status
 from gdjax.curvature.directional_derivatives import averaged
 from gdjax.curvature.operators import HessianOperator
 from gdjax.curvature.problem_metric import problem_metric
 from gdjax.descent.step import cost_type, default_eval_params_fn, update
 from gdjax.descent.validation import optimizer_at_rate_one
-from gdjax.errors import InputError
-from gdjax.flags import Status
 from gdjax.problems.problem import Metric, Problem
 from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import at_least_float32, check_like, check_params
-from gdjax.summaries import fields, fields_with
 
 LONGEST_STEP = 1e6  # length of the longest step, relative to max(1, |w|)
 FIRST_STEP = 1e-2  # length of the first step without a guess, in the same units

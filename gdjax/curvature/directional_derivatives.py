@@ -18,7 +18,7 @@ from jax.extend.core import jaxprs_in_params
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
-from gdjax.errors import InputError, explained
+from gdjax.base.errors import InputError, explained
 from gdjax.problems.evaluation import deterministic_cost, evaluation_microbatch
 from gdjax.problems.microbatches import in_microbatches
 from gdjax.problems.problem import Problem

@@ -18,15 +18,15 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, Key, PyTree, ScalarLike
 
-from gdjax import progress
-from gdjax.arguments import check_number, check_whole, is_traced, is_whole
+from gdjax.base import progress
+from gdjax.base.arguments import check_number, check_whole, is_traced, is_whole
+from gdjax.base.errors import InputError
+from gdjax.base.keys import check_key
+from gdjax.base.reprs import fields_with
+from gdjax.base.status import Status
 from gdjax.curvature import eigensolvers
 from gdjax.curvature.operators import SymmetricOperator, as_operator
-from gdjax.errors import InputError
-from gdjax.flags import Status
-from gdjax.keys import check_key
 from gdjax.problems.problem import Problem
-from gdjax.summaries import fields_with
 
 DENSE = 512  # maximum number of parameters for which the dense matrix is decomposed
 # Rounding error of a product H v in units of eps |H| |v|: 10 times the value measured for the digit

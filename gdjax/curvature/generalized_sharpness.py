@@ -23,18 +23,18 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Key, PyTree
 
-from gdjax.arguments import MAX_COUNT, check_choice, check_number, check_whole
+from gdjax.base.arguments import MAX_COUNT, check_choice, check_number, check_whole
+from gdjax.base.keys import check_key
+from gdjax.base.reprs import fields_with
+from gdjax.base.status import Status
 from gdjax.curvature import norm_bounds
 from gdjax.curvature.directional_derivatives import averaged
 from gdjax.curvature.operators import HessianOperator
 from gdjax.curvature.problem_metric import problem_metric
 from gdjax.descent.norms import NORMS
 from gdjax.descent.step import cost_type
-from gdjax.flags import Status
-from gdjax.keys import check_key
 from gdjax.problems.problem import Metric, Problem
 from gdjax.problems.validation import at_least_float32
-from gdjax.summaries import fields_with
 
 MAX_DENSE = 2048  # maximum number of parameters for which an upper bound is computed
 

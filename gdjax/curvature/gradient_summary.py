@@ -16,15 +16,15 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PyTree
 
-from gdjax.arguments import check_whole, is_traced, real_array
+from gdjax.base.arguments import check_whole, is_traced, real_array
+from gdjax.base.errors import InputError
+from gdjax.base.reprs import fields
 from gdjax.curvature.directional_derivatives import averaged
 from gdjax.curvature.operators import HessianOperator
-from gdjax.errors import InputError
 from gdjax.problems.networks import Network
 from gdjax.problems.problem import Problem
 from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import check_like, check_params, ravel_params
-from gdjax.summaries import fields
 
 Positions = Int[Array, " entries"] | Int[np.ndarray, " entries"]
 

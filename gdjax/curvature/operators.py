@@ -18,10 +18,10 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
-from gdjax.arguments import check_callable
+from gdjax.base.arguments import check_callable
+from gdjax.base.errors import InputError
 from gdjax.curvature.directional_derivatives import along, averaged, with_derivative
 from gdjax.descent.step import cost_type
-from gdjax.errors import InputError
 from gdjax.problems.evaluation import restricted
 from gdjax.problems.problem import Problem
 from gdjax.problems.traces import problem_at

@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
-from gdjax.arguments import check_callable, check_number, check_whole
+from gdjax.base.arguments import check_callable, check_number, check_whole
+from gdjax.base.errors import InputError
 from gdjax.curvature import eigensolvers
 from gdjax.curvature.eigenpairs import ROUNDING
 from gdjax.curvature.operators import (
@@ -25,7 +26,6 @@ from gdjax.curvature.operators import (
 )
 from gdjax.curvature.problem_metric import problem_metric
 from gdjax.descent.step import cost_type
-from gdjax.errors import InputError
 from gdjax.problems.problem import Metric, Problem
 
 # Along a descent, one round of four powers of the Hessian on two vectors is usually enough.

@@ -16,13 +16,13 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key, PyTree, ScalarLike
 from matfree import decomp, stochtrace
 
-from gdjax.arguments import MAX_COUNT, check_number, check_whole
+from gdjax.base.arguments import MAX_COUNT, check_number, check_whole
+from gdjax.base.keys import check_key
+from gdjax.base.reprs import fields
 from gdjax.curvature import student_t
 from gdjax.curvature.eigenpairs import DENSE, ROUNDING, products_with_bar
 from gdjax.curvature.operators import SymmetricOperator, as_operator
-from gdjax.keys import check_key
 from gdjax.problems.problem import Problem
-from gdjax.summaries import fields
 
 TAIL = 0.025  # probability outside each end of the interval of a trace
 POINTS = 1001  # number of points at which the density is evaluated

@@ -18,9 +18,9 @@ import numpy as np
 import optax
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
-from gdjax.arguments import is_traced, real_array
+from gdjax.base.arguments import is_traced, real_array
+from gdjax.base.errors import InputError
 from gdjax.descent.norms import non_euclidean_descent
-from gdjax.errors import InputError
 
 # Optimizers that divide updates by the root of an average of squared gradients; P = 1 otherwise.
 ADAPTIVE = (optax.rmsprop, optax.adam, optax.adamw)

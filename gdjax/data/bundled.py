@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gdjax.errors import DataError
+from gdjax.base.errors import DataError
 
 BUNDLED = "mnist5k"
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from gdjax._runtime.array_file import pack, remove_partial, unpack, write_file
+from gdjax.base.array_file import pack, remove_partial, unpack, write_file
+from gdjax.base.errors import warn
+from gdjax.base.machine import cache_folder
 from gdjax.data.tfds import decode
-from gdjax.errors import warn
-from gdjax.machine import cache_folder
 
 
 def writable(folder: Path) -> bool:

@@ -25,11 +25,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gdjax import progress
+from gdjax.base import progress
+from gdjax.base.errors import DataError
 from gdjax.data.bundled import BUNDLED
 from gdjax.data.cache import writable
 from gdjax.data.tfds import quiet
-from gdjax.errors import DataError
 
 VERSION = re.compile(r"\d+\.\d+\.\d+")
 NEEDED = 150 * 10**6  # number of bytes of three copies: downloaded, prepared, decoded

@@ -17,12 +17,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gdjax.arguments import check_text
+from gdjax.base.arguments import check_text
+from gdjax.base.errors import DataError, InputError
 from gdjax.data.bundled import BUNDLED, mnist5k
 from gdjax.data.cache import content_hash, load_decoded
 from gdjax.data.preparation import SOURCES, data_folder, prepared, prepared_sets
 from gdjax.data.tfds import describe
-from gdjax.errors import DataError, InputError
 
 
 class ImageSet(NamedTuple):

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gdjax.errors import DataError
+from gdjax.base.errors import DataError
 
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _TALKING = threading.RLock()  # one thread at a time, since `quiet` changes global state

@@ -30,8 +30,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Int32, Key, PyTree, UInt
 
-from gdjax.arguments import check_flag, check_whole
-from gdjax.errors import InputError
+from gdjax.base.arguments import check_flag, check_whole
+from gdjax.base.errors import InputError
 from gdjax.problems.problem import Problem
 
 

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import PyTree
 
+from gdjax.base.slabs import CompiledFunction
 from gdjax.descent.batches import recorded_rows, recorded_samples
 from gdjax.descent.block_values import SNAPSHOTS, BlockConfig, Carry, Chunks, Records, Shared
 from gdjax.descent.step import cost_type, evaluate, init, is_within_limits, move, norm, objective
@@ -28,7 +29,6 @@ from gdjax.problems.evaluation import deterministic_cost, evaluation_microbatch,
 from gdjax.problems.keywords import GIVEN_TO_METRICS, given_to, settings_of
 from gdjax.problems.microbatches import cost_microbatch, in_microbatches, over_batches
 from gdjax.problems.problem import Metric, Problem
-from gdjax.slabs import CompiledFunction
 
 
 def array_shapes(

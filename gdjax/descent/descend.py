@@ -18,7 +18,11 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-from gdjax import progress, slabs
+from gdjax.base import progress, slabs
+from gdjax.base.errors import InputError
+from gdjax.base.interrupts import interruptible
+from gdjax.base.keys import Streams
+from gdjax.base.reprs import short
 from gdjax.descent import block, block_loop
 from gdjax.descent.batches import Order, check_replacement
 from gdjax.descent.functions import traced_functions, with_functions
@@ -31,9 +35,6 @@ from gdjax.descent.validation import (
     initial_model_state,
     validate_settings,
 )
-from gdjax.errors import InputError
-from gdjax.interrupts import interruptible
-from gdjax.keys import Streams
 from gdjax.problems.keywords import GIVEN_TO_METRICS, given_to
 from gdjax.problems.problem import Metric, Problem, as_problem, check_metric_names
 from gdjax.problems.validation import (
@@ -43,7 +44,6 @@ from gdjax.problems.validation import (
     check_params,
     check_problem,
 )
-from gdjax.summaries import short
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,8 +15,8 @@ import numpy as np
 import optax
 from jaxtyping import PyTree
 
+from gdjax.base.errors import InputError
 from gdjax.descent.step import cost_type, update
-from gdjax.errors import InputError
 from gdjax.problems.keywords import GIVEN_TO_METRICS, given_to, settings_of
 from gdjax.problems.problem import Problem, map_functions
 from gdjax.problems.traces import Traced, canonical, key_shape, traced_costs

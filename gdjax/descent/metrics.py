@@ -17,10 +17,10 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Key, Num, PyTree, UInt8
 
-from gdjax.arguments import check_numbers, check_whole
+from gdjax.base.arguments import check_numbers, check_whole
+from gdjax.base.errors import InputError
+from gdjax.base.keys import check_key
 from gdjax.descent.step import cost_type
-from gdjax.errors import InputError
-from gdjax.keys import check_key
 from gdjax.problems.evaluation import deterministic_cost, with_data, without_data
 from gdjax.problems.keywords import declare, declared, given_to
 from gdjax.problems.microbatches import in_microbatches

@@ -13,7 +13,7 @@ from typing import Any
 
 import optax
 
-from gdjax.arguments import check_number
+from gdjax.base.arguments import check_number
 from gdjax.descent.schedules import WarmupCosine
 from gdjax.problems.augmentation import Distortion
 

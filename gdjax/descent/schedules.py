@@ -21,8 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ScalarLike
 
-from gdjax.arguments import check_number
-from gdjax.errors import InputError
+from gdjax.base.arguments import check_number
+from gdjax.base.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,13 @@ import optax
 import optax.contrib
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree, ScalarLike
 
-from gdjax.arguments import check_callable
+from gdjax.base.arguments import check_callable
+from gdjax.base.errors import InputError, explained
+from gdjax.base.reprs import fields
 from gdjax.descent.validation import check_optimizer
-from gdjax.errors import InputError, explained
 from gdjax.problems.keywords import given_to
 from gdjax.problems.microbatches import in_microbatches
 from gdjax.problems.validation import check_like, check_params
-from gdjax.summaries import fields
 
 
 class State(NamedTuple):

@@ -7,10 +7,10 @@ import jax
 import optax
 from jaxtyping import PyTree
 
-from gdjax.arguments import check_number, check_whole
+from gdjax.base.arguments import check_number, check_whole
+from gdjax.base.errors import InputError, explained
+from gdjax.base.keys import Streams, check_key
 from gdjax.descent.batches import records_batches
-from gdjax.errors import InputError, explained
-from gdjax.keys import Streams, check_key
 from gdjax.problems.problem import Problem
 from gdjax.problems.validation import check_like
 

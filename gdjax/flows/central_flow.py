@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
 
-from gdjax.arguments import check_whole
+from gdjax.base.arguments import check_whole
+from gdjax.base.reprs import fields_with
 from gdjax.curvature import eigensolvers
 from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.curvature.operators import HessianOperator
@@ -25,7 +26,6 @@ from gdjax.flows.gradient_flow import FlowStatus, check_positive, solve_ode, tol
 from gdjax.problems.problem import Problem
 from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import ravel_params
-from gdjax.summaries import fields_with
 
 CLOSE = 1e-3  # maximum residual of an eigenvector, relative to the largest eigenvalue
 RESTARTS = 60  # maximum number of restarts for eigenvectors; random starts need a few dozen

@@ -16,15 +16,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, PyTree
 
-from gdjax.arguments import check_number, check_numbers, check_whole, is_traced
+from gdjax.base.arguments import check_number, check_numbers, check_whole, is_traced
+from gdjax.base.errors import InputError
+from gdjax.base.reprs import fields, fields_with
 from gdjax.curvature.gradient_summary import value_and_gradient
 from gdjax.descent.block import strip_weak_types
 from gdjax.descent.step import cost_type
-from gdjax.errors import InputError
 from gdjax.problems.problem import Problem
 from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import check_params
-from gdjax.summaries import fields, fields_with
 
 MAX_STEPS = 1_000_000
 

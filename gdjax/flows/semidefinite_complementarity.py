@@ -19,8 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from gdjax.base.reprs import fields
 from gdjax.curvature import eigensolvers
-from gdjax.summaries import fields
 
 ITERATIONS = 60  # maximum number of iterations; 10 to 25 are usually enough
 ROUNDING = 30  # smallest gap, in units of eps, that rounding allows

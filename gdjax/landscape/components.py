@@ -14,9 +14,9 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
-from gdjax.arguments import check_whole
+from gdjax.base.arguments import check_whole
+from gdjax.base.reprs import fields
 from gdjax.landscape.directions import by_name, check_named, check_points
-from gdjax.summaries import fields
 
 
 class Components(NamedTuple):

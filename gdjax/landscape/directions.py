@@ -21,11 +21,11 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, Key, PyTree
 
-from gdjax.arguments import MAX_WHOLE, check_choice, check_numbers, check_whole
+from gdjax.base.arguments import MAX_WHOLE, check_choice, check_numbers, check_whole
+from gdjax.base.errors import InputError
+from gdjax.base.keys import check_key
 from gdjax.curvature.eigenpairs import EigenpairsStatus, extreme_eigenpairs
 from gdjax.curvature.gradient_summary import value_and_gradient
-from gdjax.errors import InputError
-from gdjax.keys import check_key
 from gdjax.problems.problem import Problem
 from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import check_like, check_params

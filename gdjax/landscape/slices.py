@@ -27,19 +27,19 @@ import numpy as np
 import optax
 from jaxtyping import Array, ArrayLike, PyTree
 
-from gdjax import slabs
-from gdjax.arguments import check_text, real_array
+from gdjax.base import slabs
+from gdjax.base.arguments import check_text, real_array
+from gdjax.base.errors import InputError
+from gdjax.base.quantities import Quantity, as_dataset
 from gdjax.curvature.directional_derivatives import averaged
 from gdjax.curvature.gradient_summary import value_and_gradient
 from gdjax.curvature.problem_metric import problem_metric
-from gdjax.errors import InputError
 from gdjax.landscape.directions import DIMENSIONS, check_directions, displaced
 from gdjax.landscape.reduction import reduced
 from gdjax.problems.evaluation import evaluation_part
 from gdjax.problems.problem import Metric, Problem, check_metric_names
 from gdjax.problems.traces import canonical, problem_at
 from gdjax.problems.validation import check_like, check_metrics, check_problem
-from gdjax.results import Quantity, as_dataset
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -15,14 +15,14 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import ArrayLike, PyTree
 
-from gdjax.arguments import MAX_COUNT, check_number, check_numbers, check_whole
-from gdjax.errors import InputError
+from gdjax.base.arguments import MAX_COUNT, check_number, check_numbers, check_whole
+from gdjax.base.errors import InputError
+from gdjax.base.quantities import Quantity, as_dataset, quantities
 from gdjax.landscape.components import principal_components, project
 from gdjax.landscape.directions import DIMENSIONS, check_directions, check_points
 from gdjax.landscape.slices import checked_problem, cost_of, on_slice, over_rows, plane
 from gdjax.problems.evaluation import evaluation_part
 from gdjax.problems.problem import Metric, Problem
-from gdjax.results import Quantity, as_dataset, quantities
 
 if TYPE_CHECKING:
     import xarray as xr

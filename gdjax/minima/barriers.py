@@ -19,9 +19,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree
 from scipy.spatial.distance import pdist, squareform
 
-from gdjax import progress
-from gdjax.arguments import check_whole
-from gdjax.keys import check_key
+from gdjax.base import progress
+from gdjax.base.arguments import check_whole
+from gdjax.base.keys import check_key
+from gdjax.base.reprs import fields
 from gdjax.landscape.slices import over_rows
 from gdjax.minima.matching import NUM_STARTS, match_pairs
 from gdjax.minima.paths import POINTS, linear_path, path_barrier, path_cost
@@ -32,7 +33,6 @@ from gdjax.problems.networks import ACTIVATIONS, Layer, Network
 from gdjax.problems.problem import Problem, require_problem
 from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import check_runs
-from gdjax.summaries import fields
 
 SLAB_BYTES = {"cpu": 2**20}  # maximum size of a layer's activations, about a core's cache
 DEFAULT_SLAB_BYTES = 2**28  # the same maximum on other devices

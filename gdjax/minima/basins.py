@@ -20,14 +20,14 @@ import optax
 from jaxtyping import ArrayLike, Float, Scalar, ScalarLike
 from scipy.spatial import KDTree
 
-from gdjax.arguments import check_choice, check_number, check_numbers, check_whole
+from gdjax.base.arguments import check_choice, check_number, check_numbers, check_whole
+from gdjax.base.errors import InputError
+from gdjax.base.quantities import Quantity, as_dataset, quantities
 from gdjax.descent.outcome import Outcome
-from gdjax.errors import InputError
 from gdjax.minima.clustering import cluster_points
 from gdjax.problems import test_functions
 from gdjax.problems.critical_points import DEGENERATE, MAXIMUM, MINIMUM, SADDLE, CriticalPoint
 from gdjax.problems.problem import Problem
-from gdjax.results import Quantity, as_dataset, quantities
 from gdjax.sweeps.axes import axes
 from gdjax.sweeps.sweep import sweep
 

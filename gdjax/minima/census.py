@@ -25,10 +25,11 @@ import numpy as np
 from jaxtyping import Array, Int, Key, PyTree
 from scipy.sparse.csgraph import connected_components
 
-from gdjax.arguments import check_number
+from gdjax.base.arguments import check_number
+from gdjax.base.errors import InputError
+from gdjax.base.keys import check_key, run_keys
+from gdjax.base.quantities import Quantity, as_dataset, document, quantities
 from gdjax.critical_points.classification import Kind
-from gdjax.errors import InputError
-from gdjax.keys import check_key, run_keys
 from gdjax.minima.barriers import pairwise_barriers
 from gdjax.minima.clustering import Clusters, classical_mds, cluster_manifolds, cluster_points
 from gdjax.minima.counting import BasinShares, basin_shares, estimate_unseen
@@ -46,7 +47,6 @@ from gdjax.problems.evaluation import deterministic_cost
 from gdjax.problems.problem import Problem, require_problem
 from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import check_runs
-from gdjax.results import Quantity, as_dataset, document, quantities
 from gdjax.stores.location import StoreLike
 from gdjax.sweeps.axes import AxisValue
 from gdjax.sweeps.dataset import named_leaves

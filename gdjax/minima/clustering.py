@@ -30,15 +30,15 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial.distance import pdist, squareform
 
-from gdjax.arguments import check_number
+from gdjax.base.arguments import check_number
+from gdjax.base.errors import InputError
+from gdjax.base.reprs import fields
 from gdjax.critical_points.polish import polish
 from gdjax.curvature.directional_derivatives import directional_derivatives
-from gdjax.errors import InputError
 from gdjax.landscape.slices import over_rows
 from gdjax.minima.matching import match_pairs
 from gdjax.minima.symmetry import apply_symmetry
 from gdjax.problems.problem import Problem
-from gdjax.summaries import fields
 
 PATH_POINTS = 32  # number of inner points of a path between two end points
 POLISH_STEPS = 60  # maximum number of polishing steps at each point of a path

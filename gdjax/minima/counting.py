@@ -23,9 +23,9 @@ import numpy as np
 from jaxtyping import ArrayLike, Float
 from scipy import stats
 
-from gdjax import statistics
-from gdjax.arguments import check_number
-from gdjax.errors import InputError
+from gdjax.base import statistics
+from gdjax.base.arguments import check_number
+from gdjax.base.errors import InputError
 
 
 class Unseen(NamedTuple):

@@ -21,18 +21,18 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Int, Key, PyTree
 
-from gdjax.arguments import check_number, check_whole
+from gdjax.base.arguments import check_number, check_whole
+from gdjax.base.errors import InputError, StoreError
+from gdjax.base.keys import check_key
+from gdjax.base.quantities import Quantity, as_dataset, document, quantities
+from gdjax.base.reprs import fields
 from gdjax.critical_points.classify import Kind, classify
 from gdjax.critical_points.polish import polish
 from gdjax.curvature.directional_derivatives import directional_derivatives
-from gdjax.errors import InputError, StoreError
-from gdjax.keys import check_key
 from gdjax.landscape.slices import over_rows
 from gdjax.problems.problem import Problem, require_problem
 from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import check_runs
-from gdjax.results import Quantity, as_dataset, document, quantities
-from gdjax.summaries import fields
 from gdjax.sweeps.axes import AxisValue, axes, axes_along, positions, zip_axes
 from gdjax.sweeps.binding import assign_roles, by_role, with_settings
 from gdjax.sweeps.dataset import from_named, named_leaves

@@ -26,9 +26,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, Num, PyTree
 from scipy.optimize import linear_sum_assignment
 
-from gdjax.arguments import check_whole
-from gdjax.errors import InputError
-from gdjax.keys import check_key
+from gdjax.base.arguments import check_whole
+from gdjax.base.errors import InputError
+from gdjax.base.keys import check_key
+from gdjax.base.reprs import fields
 from gdjax.minima.symmetry import (
     FLIPS,
     SCALES,
@@ -41,7 +42,6 @@ from gdjax.minima.symmetry import (
     random_symmetry,
 )
 from gdjax.problems.networks import Network
-from gdjax.summaries import fields
 
 NUM_STARTS = 2
 MAX_ROUNDS = 100  # safeguard, since every round increases the sum and the loop ends much earlier

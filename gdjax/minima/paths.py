@@ -19,8 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from gdjax.arguments import check_number, check_numbers, check_whole
-from gdjax.errors import InputError, explained
+from gdjax.base.arguments import check_number, check_numbers, check_whole
+from gdjax.base.errors import InputError, explained
 from gdjax.problems.evaluation import (
     deterministic_cost,
     evaluation_microbatch,

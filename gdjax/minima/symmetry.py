@@ -22,10 +22,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from gdjax.errors import InputError
+from gdjax.base.errors import InputError
+from gdjax.base.reprs import fields
 from gdjax.problems.networks import Layer, Network
 from gdjax.problems.validation import check_like
-from gdjax.summaries import fields
 
 # The constant c in s(-z) = c - s(z), which is the same at every temperature of a sigmoid.
 FLIPS: Mapping[str, float] = MappingProxyType({"sigmoid": 1.0, "tanh": 0.0, "identity": 0.0})

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from gdjax import __version__
-from gdjax.arguments import check_text, check_whole
-from gdjax.errors import InputError, printable
-from gdjax.flags import current_names
+from gdjax.base.arguments import check_text, check_whole
+from gdjax.base.errors import InputError, printable
+from gdjax.base.status import current_names
 from gdjax.pages.page import Page, build
 
 NUMBERS = 1_000_000  # maximum number of values in all curves together, 5.4 MB as text

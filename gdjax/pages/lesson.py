@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from gdjax import __version__
-from gdjax.arguments import check_whole
-from gdjax.errors import InputError
+from gdjax.base.arguments import check_whole
+from gdjax.base.errors import InputError
 from gdjax.pages.explorer import plane_data
 from gdjax.pages.page import Page, build, deflated, read
 from gdjax.problems.networks import Layer
@@ -103,7 +103,8 @@ def quantize(networks: tuple[Layer, ...]) -> tuple[np.ndarray, ...]:
 def _sweep(problem, steps, batch_size, record_every, rates, starts):
     import optax
 
-    from gdjax import interrupts, sweeps
+    from gdjax import sweeps
+    from gdjax.base import interrupts
 
     grid = sweeps.axes(learning_rate=rates, seed=range(starts))
     options = {"batch_size": batch_size, "record_every": record_every}
@@ -115,7 +116,8 @@ def _descent(problem):
     """Return the network trained from seed 0, and the plane in which its descent moves most."""
     import optax
 
-    from gdjax import descent, keys, landscape
+    from gdjax import descent, landscape
+    from gdjax.base import keys
 
     streams, every = keys.run_keys(0, seed=0), STEPS // 50
     run = descent.descend(

@@ -27,8 +27,8 @@ from typing import Any
 
 import numpy as np
 
-from gdjax._runtime.array_file import write_file
-from gdjax.errors import GdjaxError, printable
+from gdjax.base.array_file import write_file
+from gdjax.base.errors import GdjaxError, printable
 
 # Types that JavaScript reads from memory directly; other types are converted to one of these.
 KINDS = {"f4": "<f4", "f8": "<f8", "i4": "<i4", "u1": "|u1"}

@@ -19,11 +19,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from gdjax.arguments import check_number, check_whole
-from gdjax.errors import InputError
+from gdjax.base.arguments import check_number, check_whole
+from gdjax.base.errors import InputError
+from gdjax.base.reprs import short
 from gdjax.problems.problem import Problem, require_problem
 from gdjax.problems.supervised import check_pair
-from gdjax.summaries import short
 
 MAX_COPIES = 100  # maximum number of copies per image: 5 GB for 60,000 images
 IMAGES_PER_CALL = 4096  # number of images warped at once: about 100 MB of coordinates

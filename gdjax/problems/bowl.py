@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from gdjax.arguments import check_numbers, real_array
-from gdjax.errors import InputError
+from gdjax.base.arguments import check_numbers, real_array
+from gdjax.base.errors import InputError
 from gdjax.problems.problem import Problem
 
 

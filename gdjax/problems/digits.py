@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array
 
-from gdjax.arguments import check_choice, check_whole
+from gdjax.base.arguments import check_choice, check_whole
 from gdjax.data.sets import ImageSet, load
 from gdjax.problems.augmentation import Distortion, as_distortion, distorted
 from gdjax.problems.losses import LOSSES, check_labels, cross_entropy, quadratic

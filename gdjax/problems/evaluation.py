@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.tree_util import PyTreeDef
 from jaxtyping import Array, PyTree, ScalarLike
 
-from gdjax.errors import InputError
+from gdjax.base.errors import InputError
 from gdjax.problems.keywords import bind, declared, given_to, settings_of
 from gdjax.problems.microbatches import cost_microbatch, in_microbatches, largest_microbatch
 from gdjax.problems.problem import Problem, as_problem, map_functions, require_problem

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from gdjax.arguments import check_callable
+from gdjax.base.arguments import check_callable
 
 GIVEN = ("key", "step", "model_state")  # keywords of a cost that a descent supplies at each step
 GIVEN_TO_METRICS = (*GIVEN, "opt_state")  # keywords of a metric that are supplied at each record

@@ -17,7 +17,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Num, Shaped
 
-from gdjax.errors import InputError
+from gdjax.base.errors import InputError
 
 
 def targets_for(

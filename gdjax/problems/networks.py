@@ -24,9 +24,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, Num, ScalarLike
 
-from gdjax.arguments import check_choice, check_number, is_whole
-from gdjax.errors import InputError
-from gdjax.keys import check_key
+from gdjax.base.arguments import check_choice, check_number, is_whole
+from gdjax.base.errors import InputError
+from gdjax.base.keys import check_key
 
 
 class Layer(NamedTuple):

@@ -32,11 +32,11 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key, PyTree, Scalar
 
-from gdjax.arguments import check_callable, check_flag, check_number, check_text, check_whole
-from gdjax.errors import InputError, explained
+from gdjax.base.arguments import check_callable, check_flag, check_number, check_text, check_whole
+from gdjax.base.errors import InputError, explained
+from gdjax.base.reprs import short
 from gdjax.problems.keywords import GIVEN_TO_METRICS, given_to
 from gdjax.problems.networks import Network
-from gdjax.summaries import short
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})  # shared, since problems are compared by identity
 

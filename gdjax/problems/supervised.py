@@ -28,8 +28,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from gdjax.arguments import check_callable
-from gdjax.errors import InputError
+from gdjax.base.arguments import check_callable
+from gdjax.base.errors import InputError
 from gdjax.problems.keywords import declare, declared, given_to
 from gdjax.problems.losses import accuracy
 from gdjax.problems.problem import Metric, Problem

@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Scalar, ScalarLike
 
-from gdjax.arguments import check_choice, real_array
-from gdjax.errors import InputError
+from gdjax.base.arguments import check_choice, real_array
+from gdjax.base.errors import InputError
 from gdjax.problems import critical_points as points
 from gdjax.problems.critical_points import CriticalPoint
 from gdjax.problems.problem import Problem

@@ -35,7 +35,7 @@ from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from jaxtyping import PyTree
 
-from gdjax import keys, slabs
+from gdjax.base import keys, slabs
 from gdjax.problems.keywords import given_to, settings_of
 from gdjax.problems.problem import Problem, as_problem
 

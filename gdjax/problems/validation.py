@@ -21,9 +21,10 @@ from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
-from gdjax._runtime.devices import local_devices
-from gdjax.errors import InputError, explained
-from gdjax.keys import run_keys
+from gdjax.base.devices import local_devices
+from gdjax.base.errors import InputError, explained
+from gdjax.base.keys import run_keys
+from gdjax.base.slabs import CompiledFunction
 from gdjax.problems.keywords import (
     GIVEN,
     GIVEN_TO_METRICS,
@@ -34,7 +35,6 @@ from gdjax.problems.keywords import (
 )
 from gdjax.problems.microbatches import cost_microbatch
 from gdjax.problems.problem import Metric, Problem, is_array, require_problem
-from gdjax.slabs import CompiledFunction
 
 # Costs that are known to be means, with their settings. Each is checked only once, since the check
 # needs a compilation.

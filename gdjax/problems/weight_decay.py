@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from gdjax.arguments import check_number, check_whole
+from gdjax.base.arguments import check_number, check_whole
+from gdjax.base.errors import InputError
 from gdjax.data.sets import load
-from gdjax.errors import InputError
 from gdjax.problems.digits import flat
 from gdjax.problems.losses import check_labels, quadratic
 from gdjax.problems.networks import Network, check_widths

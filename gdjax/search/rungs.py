@@ -19,13 +19,13 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from gdjax import progress, slabs
+from gdjax.base import progress, slabs
+from gdjax.base.interrupts import interruptible
+from gdjax.base.slabs import rows_of
 from gdjax.descent import outcome
 from gdjax.descent.block import SNAPSHOTS
 from gdjax.descent.block_loop import RecordSchedule
-from gdjax.interrupts import interruptible
 from gdjax.search.spec import SEARCH_VARIABLES, SearchSpec
-from gdjax.slabs import rows_of
 from gdjax.stores.schema import Variable
 from gdjax.stores.writer import CHECKPOINTS, Store
 from gdjax.sweeps import dataset

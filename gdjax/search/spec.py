@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from gdjax.arguments import check_choice, check_increasing, check_whole
+from gdjax.base.arguments import check_choice, check_increasing, check_whole
+from gdjax.base.errors import InputError
 from gdjax.descent.outcome import Outcome
-from gdjax.errors import InputError
 from gdjax.sweeps.spec import Sweep, require_sweep, validate_spec
 
 DIRECTIONS = ("minimize", "maximize")

@@ -16,12 +16,12 @@ import jax
 import numpy as np
 import xarray as xr
 
-from gdjax import progress
-from gdjax.arguments import check_choice, check_whole
+from gdjax.base import progress
+from gdjax.base.arguments import check_choice, check_whole
+from gdjax.base.errors import InputError
+from gdjax.base.interrupts import interruptible
 from gdjax.descent.outcome import Outcome
-from gdjax.errors import InputError
 from gdjax.export import RunHistory, histories
-from gdjax.interrupts import interruptible
 from gdjax.search.rungs import Search, with_search_variables
 from gdjax.search.spec import DIRECTIONS, SearchSpec, search_spec
 from gdjax.stores import open_dataset

@@ -30,11 +30,11 @@ from jaxtyping import Float
 from scipy.special import gammaln
 from scipy.stats import binom, rankdata
 
-from gdjax.arguments import check_choice, check_increasing, check_number
+from gdjax.base.arguments import check_choice, check_increasing, check_number
+from gdjax.base.errors import InputError
+from gdjax.base.statistics import LEVEL
 from gdjax.descent.outcome import Outcome
-from gdjax.errors import InputError
 from gdjax.search.spec import DIRECTIONS
-from gdjax.statistics import LEVEL
 from gdjax.stores import open_dataset
 from gdjax.stores.location import StoreLike
 from gdjax.sweeps.axes import SEEDS, axes_along

@@ -16,21 +16,21 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, ArrayLike, Float, Int, Key, PyTree
 
-from gdjax.arguments import check_numbers, check_whole
+from gdjax.base.arguments import check_numbers, check_whole
+from gdjax.base.errors import InputError
+from gdjax.base.keys import Streams
+from gdjax.base.reprs import fields_with
 from gdjax.descent.batches import Order, check_replacement
 from gdjax.descent.block import strip_weak_types
 from gdjax.descent.functions import traced_functions, with_functions
 from gdjax.descent.step import cost_type, objective, update
 from gdjax.descent.validation import descent_keys, initial_model_state, optimizer_at_rate_one
-from gdjax.errors import InputError
-from gdjax.keys import Streams
 from gdjax.problems.evaluation import deterministic_cost, evaluation_microbatch
 from gdjax.problems.microbatches import cost_microbatch, in_microbatches
 from gdjax.problems.problem import Problem, as_problem
 from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import check_params
 from gdjax.sensitivity.tangents import with_tangent
-from gdjax.summaries import fields_with
 
 MAX_KNOTS = 16
 FORWARD_KNOTS = 4  # up to this number of knots, forward mode needs less time and memory

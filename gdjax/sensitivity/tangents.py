@@ -18,9 +18,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
+from gdjax.base.errors import InputError
+from gdjax.base.keys import check_key
 from gdjax.descent.step import cost_type, update
-from gdjax.errors import InputError
-from gdjax.keys import check_key
 from gdjax.problems.problem import Metric
 
 

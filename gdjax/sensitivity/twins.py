@@ -15,9 +15,9 @@ import numpy as np
 from jaxtyping import ArrayLike, Bool, Float
 from scipy import optimize, stats
 
-from gdjax.arguments import check_number
-from gdjax.errors import InputError
-from gdjax.statistics import LEVEL, Interval
+from gdjax.base.arguments import check_number
+from gdjax.base.errors import InputError
+from gdjax.base.statistics import LEVEL, Interval
 
 MIN_EVENTS = 5  # twins that end elsewhere, for a distance to be used
 MAX_SHARE = 0.25  # largest share of twins that end elsewhere, of a distance that is used

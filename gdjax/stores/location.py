@@ -23,8 +23,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from gdjax._runtime.array_file import remove_partial, write_file
-from gdjax.errors import InputError, StoreError
+from gdjax.base.array_file import remove_partial, write_file
+from gdjax.base.errors import InputError, StoreError
 
 MISSING = "missing"
 MAX_FILE_NAME_BYTES = 255  # limit for one component of a path on Linux, macOS and Windows

@@ -17,7 +17,7 @@ import threading
 import time
 import uuid
 
-from gdjax.errors import StoreError
+from gdjax.base.errors import StoreError
 from gdjax.stores.location import MISSING, Bucket, Folder
 from gdjax.stores.schema import OWN
 

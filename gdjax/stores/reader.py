@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool
 
-from gdjax.arguments import check_flag
-from gdjax.errors import InputError, StoreError
+from gdjax.base.arguments import check_flag
+from gdjax.base.errors import InputError, StoreError
 from gdjax.stores.location import MISSING, Bucket, Folder, StoreLike, locate
 from gdjax.stores.schema import (
     CHECKSUMS,

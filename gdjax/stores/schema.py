@@ -29,8 +29,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gdjax.arguments import check_whole
-from gdjax.errors import InputError
+from gdjax.base.arguments import check_whole
+from gdjax.base.errors import InputError
 
 FORMAT = 4  # format of new stores; stores of format 3 can be read
 
@@ -82,7 +82,7 @@ def check_name(name: Any, argument: str) -> None:
         >>> check_name("params.0.weights", "variables")
         >>> check_name("../x", "problems")
         Traceback (most recent call last):
-        gdjax.errors.InputError: problems: '../x' is not a valid name: expected letters...
+        gdjax.base.errors.InputError: problems: '../x' is not a valid name: expected letters...
     """
     valid = (
         isinstance(name, str)

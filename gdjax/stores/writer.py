@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from gdjax._runtime import array_file
-from gdjax.errors import InputError, StoreError
+from gdjax.base import array_file
+from gdjax.base.errors import InputError, StoreError
 from gdjax.stores.location import MISSING, Bucket, Folder, StoreLike, locate
 from gdjax.stores.lock import FileLock, InUseError, Lease, acquire, acquire_in_turn, is_held
 from gdjax.stores.reader import Damage, Stored, read_root

@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 import jax
 from jax.experimental import topologies
 
-from gdjax import slabs
-from gdjax.arguments import check_choice
-from gdjax.errors import InputError
+from gdjax.base import slabs
+from gdjax.base.arguments import check_choice
+from gdjax.base.errors import InputError
 from gdjax.sweeps.program import programs_of
 from gdjax.sweeps.spec import Sweep
 

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from gdjax.errors import InputError
+from gdjax.base.errors import InputError
 from gdjax.problems.keywords import bind, declared
 from gdjax.problems.problem import Problem, map_functions
 from gdjax.sweeps.axes import BATCH_SIZE, BRANCH_STEP, PERTURBATION, SEEDS, Axes

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import xarray as xr
 
-from gdjax.errors import InputError
+from gdjax.base.errors import InputError
 from gdjax.problems.problem import Problem
 from gdjax.stores.location import StoreLike
 from gdjax.sweeps.axes import BATCH_SIZE, Axes, AxisValue, position

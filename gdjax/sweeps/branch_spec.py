@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, PyTree, ScalarLike
 
-from gdjax.arguments import check_choice
-from gdjax.errors import InputError
-from gdjax.keys import run_keys
+from gdjax.base.arguments import check_choice
+from gdjax.base.errors import InputError
+from gdjax.base.keys import run_keys
 from gdjax.sweeps.axes import (
     BATCH_SIZE,
     BRANCH_AXES,

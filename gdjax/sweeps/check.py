@@ -12,14 +12,14 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from gdjax import keys, machine, slabs
-from gdjax.arguments import check_flag, check_whole
+from gdjax.base import keys, machine, slabs
+from gdjax.base.arguments import check_flag, check_whole
+from gdjax.base.errors import InputError, warn
+from gdjax.base.machine import format_bytes
 from gdjax.descent.batches import Order
 from gdjax.descent.functions import check_deterministic, name_of, one_update
 from gdjax.descent.step import cost_type
 from gdjax.descent.validation import check_eval_params_fn
-from gdjax.errors import InputError, warn
-from gdjax.machine import format_bytes
 from gdjax.problems.keywords import declared
 from gdjax.problems.validation import check_can_run, check_problem, check_shapes
 from gdjax.stores.reader import read_root_of_sweep

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
-from gdjax.errors import InputError
+from gdjax.base.errors import InputError
 from gdjax.stores.schema import check_name
 from gdjax.sweeps.dataset import PREFIXES
 

@@ -21,10 +21,10 @@ import xarray as xr
 from jaxtyping import Float, PyTree
 from scipy import stats
 
-from gdjax.arguments import MAX_COUNT, check_callable, check_increasing, check_whole
-from gdjax.errors import InputError
+from gdjax.base.arguments import MAX_COUNT, check_callable, check_increasing, check_whole
+from gdjax.base.errors import InputError
+from gdjax.base.statistics import LEVEL
 from gdjax.problems.problem import Metric, Problem, require_problem
-from gdjax.statistics import LEVEL
 from gdjax.sweeps.axes import axes
 from gdjax.sweeps.concat import concat
 from gdjax.sweeps.dataset import named_leaves

@@ -28,9 +28,9 @@ import numpy as np
 from distributed import Client, Event, Future, WorkerPlugin, as_completed, get_client, get_worker
 from distributed.comm import CommClosedError
 
-from gdjax import progress
-from gdjax.errors import GdjaxError
-from gdjax.interrupts import interruptible
+from gdjax.base import progress
+from gdjax.base.errors import GdjaxError
+from gdjax.base.interrupts import interruptible
 from gdjax.stores.reader import read_root_of_sweep
 from gdjax.stores.schema import Layout, plain
 from gdjax.stores.writer import Store, Tiles, require_same

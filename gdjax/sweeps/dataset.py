@@ -20,8 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Int, PyTree
 
+from gdjax.base.errors import InputError
 from gdjax.descent.block_loop import RecordSchedule
-from gdjax.errors import InputError
 from gdjax.stores.schema import Coordinate, Layout, Variable
 
 LONG_NAMES = {

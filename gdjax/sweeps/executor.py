@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from gdjax import progress, slabs
-from gdjax.errors import warn
-from gdjax.interrupts import interruptible
+from gdjax.base import progress, slabs
+from gdjax.base.errors import warn
+from gdjax.base.interrupts import interruptible
 from gdjax.stores.location import Folder
 from gdjax.stores.reader import open_dataset, with_names
 from gdjax.stores.schema import Layout, plain

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from gdjax.arguments import check_whole
+from gdjax.base.arguments import check_whole
+from gdjax.base.errors import InputError, StoreError, warn
 from gdjax.descent.block import SNAPSHOTS
-from gdjax.errors import InputError, StoreError, warn
 from gdjax.problems.problem import Problem
 from gdjax.stores.location import Bucket, Folder, StoreLike, locate
 from gdjax.stores.reader import Stored

@@ -25,10 +25,10 @@ from typing import Any
 import optax
 from optax import contrib
 
-from gdjax.arguments import is_whole
+from gdjax.base.arguments import is_whole
+from gdjax.base.errors import GdjaxError, InputError, StoreError
 from gdjax.data import sets
 from gdjax.descent.schedules import WarmupCosine
-from gdjax.errors import GdjaxError, InputError, StoreError
 from gdjax.problems.augmentation import Distortion
 from gdjax.problems.bowl import bowl
 from gdjax.problems.digits import digits

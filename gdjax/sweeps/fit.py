@@ -20,10 +20,10 @@ import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Var
 
-from gdjax import machine, slabs
+from gdjax.base import machine, slabs
+from gdjax.base.errors import InputError, warn
+from gdjax.base.machine import format_bytes
 from gdjax.descent.step import cost_type
-from gdjax.errors import InputError, warn
-from gdjax.machine import format_bytes
 from gdjax.problems.evaluation import evaluation_microbatch
 from gdjax.stores.location import Folder
 from gdjax.stores.schema import MAX_TILES, Layout, Variable

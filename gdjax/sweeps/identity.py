@@ -23,7 +23,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from gdjax import machine, slabs
+from gdjax.base import machine, slabs
 from gdjax.problems.problem import Problem
 from gdjax.problems.traces import Traced, gradient
 from gdjax.sweeps.axes import Axes

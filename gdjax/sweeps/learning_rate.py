@@ -19,7 +19,10 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float
 
-from gdjax.arguments import MAX_COUNT, check_whole
+from gdjax.base.arguments import MAX_COUNT, check_whole
+from gdjax.base.errors import InputError
+from gdjax.base.keys import run_keys
+from gdjax.base.reprs import fields
 from gdjax.curvature.critical_sharpness import (
     CriticalSharpness,
     CriticalSharpnessStatus,
@@ -28,12 +31,9 @@ from gdjax.curvature.critical_sharpness import (
 )
 from gdjax.descent.functions import traced_functions, with_functions
 from gdjax.descent.outcome import Outcome
-from gdjax.errors import InputError
-from gdjax.keys import run_keys
 from gdjax.problems.evaluation import evaluate, frozen
 from gdjax.problems.keywords import given_to
 from gdjax.problems.problem import NOTHING, Problem
-from gdjax.summaries import fields
 from gdjax.sweeps.axes import Axes, axes, zip_axes
 from gdjax.sweeps.binding import ROLES, factory_arguments
 from gdjax.sweeps.spec import Sweep

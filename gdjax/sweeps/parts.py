@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from gdjax.arguments import check_whole
-from gdjax.machine import format_bytes
+from gdjax.base.arguments import check_whole
+from gdjax.base.machine import format_bytes
 from gdjax.problems.problem import Problem
 from gdjax.stores.location import StoreLike
 from gdjax.stores.lock import is_held

@@ -20,14 +20,14 @@ import numpy as np
 import optax
 from jaxtyping import Array, Int, Key, PyTree
 
-from gdjax import slabs
+from gdjax.base import slabs
+from gdjax.base.errors import InputError
+from gdjax.base.keys import key_type, run_keys
+from gdjax.base.status import flags
 from gdjax.descent import block, block_loop, outcome
 from gdjax.descent.batches import Order
 from gdjax.descent.functions import with_functions
 from gdjax.descent.step import cost_type, default_eval_params_fn
-from gdjax.errors import InputError
-from gdjax.flags import flags
-from gdjax.keys import key_type, run_keys
 from gdjax.problems.keywords import GIVEN_TO_METRICS, given_to
 from gdjax.problems.problem import Problem
 from gdjax.problems.traces import Traced

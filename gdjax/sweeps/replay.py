@@ -11,8 +11,8 @@ import jax
 import numpy as np
 import xarray as xr
 
-from gdjax.arguments import is_whole
-from gdjax.errors import InputError
+from gdjax.base.arguments import is_whole
+from gdjax.base.errors import InputError
 from gdjax.problems.problem import Problem
 from gdjax.stores.location import StoreLike
 from gdjax.stores.reader import without_carry

@@ -15,8 +15,8 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from gdjax import slabs
-from gdjax.arguments import is_whole
+from gdjax.base import slabs
+from gdjax.base.arguments import is_whole
 from gdjax.descent import block, block_loop, outcome
 from gdjax.sweeps import dataset
 from gdjax.sweeps.checkpoint import (

@@ -21,11 +21,11 @@ import numpy as np
 import optax
 from jaxtyping import PyTree
 
-from gdjax.arguments import check_flag, check_whole
+from gdjax.base.arguments import check_flag, check_whole
+from gdjax.base.errors import InputError
 from gdjax.descent.batches import check_replacement
 from gdjax.descent.functions import traced_functions
 from gdjax.descent.validation import validate_settings
-from gdjax.errors import InputError
 from gdjax.problems.problem import Metric, Problem, check_metric_names, require_problem
 from gdjax.problems.traces import Traced
 from gdjax.sweeps import dataset

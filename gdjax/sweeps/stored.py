@@ -20,15 +20,15 @@ import optax.contrib
 import xarray as xr
 from jaxtyping import Int, PyTree
 
-from gdjax.arguments import check_callable, check_flag, is_whole
+from gdjax.base.arguments import check_callable, check_flag, is_whole
+from gdjax.base.errors import InputError, StoreError
+from gdjax.base.reprs import short
 from gdjax.descent.outcome import Outcome
-from gdjax.errors import InputError, StoreError
 from gdjax.problems.problem import Metric, Problem, require_problem
 from gdjax.stores.location import StoreLike
 from gdjax.stores.reader import Stored
 from gdjax.stores.schema import plain
 from gdjax.stores.writer import check_continuable, require_same
-from gdjax.summaries import short
 from gdjax.sweeps.axes import BATCH_SIZE, Axes, AxisValue, axes, position, zip_axes
 from gdjax.sweeps.binding import assign_roles, by_role, with_settings
 from gdjax.sweeps.branch_spec import BranchSpec

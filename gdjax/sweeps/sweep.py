@@ -9,7 +9,7 @@ import optax
 import xarray as xr
 from jaxtyping import PyTree
 
-from gdjax.errors import InputError, warn
+from gdjax.base.errors import InputError, warn
 from gdjax.problems.problem import Metric, Problem
 from gdjax.problems.validation import check_params
 from gdjax.stores.location import StoreLike

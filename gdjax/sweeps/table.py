@@ -6,8 +6,8 @@ row = axes | cost, metrics at a record | outcome, diverged_at
 import pandas as pd
 import xarray as xr
 
-from gdjax.arguments import is_whole
-from gdjax.errors import InputError
+from gdjax.base.arguments import is_whole
+from gdjax.base.errors import InputError
 from gdjax.sweeps.dataset import KNOWN
 
 

@@ -27,17 +27,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree, ScalarLike
 
-from gdjax.arguments import MAX_COUNT, check_number, check_whole
+from gdjax.base.arguments import MAX_COUNT, check_number, check_whole
+from gdjax.base.errors import InputError
+from gdjax.base.keys import check_key
+from gdjax.base.reprs import fields_with
 from gdjax.curvature import student_t
 from gdjax.curvature.eigensolvers import eigh
 from gdjax.curvature.operators import HessianOperator
-from gdjax.errors import InputError
-from gdjax.keys import check_key
 from gdjax.problems.evaluation import evaluate
 from gdjax.problems.problem import Problem
 from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import ravel_params
-from gdjax.summaries import fields_with
 from gdjax.volumes.mcmc import MAX_WHITENED, Whitening
 
 DIRECTIONS = 1000

@@ -33,16 +33,16 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, Key, PyTree, ScalarLike
 from scipy import stats
 
-from gdjax import progress
-from gdjax.arguments import MAX_COUNT, check_number, check_numbers, check_whole, is_traced
+from gdjax.base import progress
+from gdjax.base.arguments import MAX_COUNT, check_number, check_numbers, check_whole, is_traced
+from gdjax.base.errors import InputError
+from gdjax.base.keys import check_key
+from gdjax.base.reprs import fields, fields_with
+from gdjax.base.status import Status
 from gdjax.curvature.directional_derivatives import directional_derivatives
-from gdjax.errors import InputError
-from gdjax.flags import Status
-from gdjax.keys import check_key
 from gdjax.problems.problem import Problem
 from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import check_params, ravel_params
-from gdjax.summaries import fields, fields_with
 from gdjax.volumes.mcmc import (
     MAX_WHITENED,
     ChainState,

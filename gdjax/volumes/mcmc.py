@@ -21,11 +21,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, PyTree, ScalarLike
 
+from gdjax.base.errors import InputError
+from gdjax.base.reprs import fields
 from gdjax.curvature.eigensolvers import eigh
 from gdjax.curvature.operators import HessianOperator
-from gdjax.errors import InputError
 from gdjax.problems.problem import Problem
-from gdjax.summaries import fields
 
 Samples = Float[Array, "chains samples"]
 

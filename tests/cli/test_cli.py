@@ -46,7 +46,7 @@ def test_parsing_does_not_import_jax():
 
 
 def test_sentences_are_wrapped_and_tables_are_not(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("gdjax._runtime.results.write_summary", lambda *_: None)
+    monkeypatch.setattr("gdjax.base.results.write_summary", lambda *_: None)
     wide = table({"name": ["a" * 100], "cost": ["1"]})
     emit("x", {}, tmp_path, summary={}, report=[wide, "word " * 40], next_command=("data",))
     lines = capsys.readouterr().out.splitlines()

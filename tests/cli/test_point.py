@@ -8,9 +8,9 @@ import optax
 import pytest
 
 import gdjax as gd
+from gdjax.base.errors import InputError
 from gdjax.cli import main
 from gdjax.cli.point import Origin
-from gdjax.errors import InputError
 
 
 def equal(a, b):

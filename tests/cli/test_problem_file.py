@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from gdjax._runtime import results
+from gdjax.base import results
 from gdjax.cli import main
 
 USER_FILE = """

@@ -10,7 +10,7 @@ import pytest
 from curved_problems import digit_network, pooled_digits, quadratic, spectra
 from jax.flatten_util import ravel_pytree
 
-from gdjax import progress
+from gdjax.base import progress
 from gdjax.curvature import (
     FunctionOperator,
     eigenpairs,

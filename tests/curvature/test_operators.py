@@ -9,6 +9,7 @@ from curved_problems import dense_reference, digit_network, in_float64, random_p
 from jax.flatten_util import ravel_pytree
 
 import gdjax as gd
+from gdjax.base.errors import InputError
 from gdjax.curvature import (
     GaussNewtonOperator,
     HessianOperator,
@@ -21,7 +22,6 @@ from gdjax.curvature import (
     value_and_gradient,
 )
 from gdjax.curvature.directional_derivatives import directional_derivatives
-from gdjax.errors import InputError
 from gdjax.problems import Network
 from gdjax.problems.problem import as_problem
 

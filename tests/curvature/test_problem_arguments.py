@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from gdjax import curvature, flows, landscape, minima
+from gdjax.base.errors import InputError
 from gdjax.curvature import value_and_gradient
-from gdjax.errors import InputError
 from gdjax.problems import Problem, frozen
 
 KEY = jax.random.key(0)

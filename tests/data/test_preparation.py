@@ -24,8 +24,8 @@ import pytest
 import requests
 from original_files import URL, Served
 
+from gdjax.base.errors import DataError
 from gdjax.data import load, preparation, prepare
-from gdjax.errors import DataError
 
 pytestmark = pytest.mark.usefixtures("module")
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from prepared_set import assert_holds, some, store
 
+from gdjax.base.errors import DataError
 from gdjax.data import available, load
-from gdjax.errors import DataError
 from tests.processes import python
 
 # -- the bundled digits

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from prepared_set import assert_holds, some, store
 
+from gdjax.base.errors import DataError
 from gdjax.data import load
-from gdjax.errors import DataError
 
 
 @pytest.mark.parametrize(

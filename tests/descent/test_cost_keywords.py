@@ -10,8 +10,8 @@ import pytest
 from small_problems import same_bits
 
 import gdjax as gd
+from gdjax.base.errors import InputError
 from gdjax.descent.batches import Order, recorded_rows, recorded_samples
-from gdjax.errors import InputError
 
 KEYS_OF = gd.run_keys(7, seed=3, data_seed=2, noise_seed=1)
 START, FIRST = jnp.array([1.0, -2.0]), {"mean": jnp.array(0.5), "batches": jnp.array(0)}
@@ -176,7 +176,7 @@ def test_records_of_a_cost_that_couples_samples_are_means_over_fixed_batches(rec
 
 
 def test_a_coupled_cost_that_does_not_fit_in_memory_raises_an_error(monkeypatch):
-    monkeypatch.setattr("gdjax.slabs.memory_limit", lambda device: 2**20)
+    monkeypatch.setattr("gdjax.base.slabs.memory_limit", lambda device: 2**20)
     pairs = gd.Problem(
         init=lambda key: START,
         cost=lambda w, x: jnp.mean(jnp.exp(w[0] * x[:, None] * x[None])),

@@ -10,7 +10,7 @@ import optax
 import pytest
 
 import gdjax as gd
-from gdjax import slabs
+from gdjax.base import slabs
 from gdjax.descent.batches import Order
 from gdjax.descent.outcome import Outcome
 from gdjax.descent.step import objective

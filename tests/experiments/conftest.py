@@ -6,7 +6,7 @@ import pytest
 import xarray as xr
 from zarr.errors import UnstableSpecificationWarning
 
-from gdjax._runtime import results
+from gdjax.base import results
 from gdjax.plots.style import style
 
 

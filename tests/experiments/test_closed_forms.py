@@ -23,7 +23,7 @@ from experiments.non_euclidean_edge import __main__ as non_euclidean_edge
 from experiments.roofline import __main__ as roofline
 from experiments.shared.images import pooled, shrunk
 from experiments.shared.regressions import random_targets
-from gdjax import slabs
+from gdjax.base import slabs
 from gdjax.sweeps.absent_device import Kernel, Loop, loops
 
 

@@ -9,7 +9,7 @@ from scipy import stats
 from experiments.guessing import __main__ as guessing
 from experiments.guessing import model as methods
 from experiments.guessing.conditioned_networks import least_margins, nearest, restrict
-from gdjax.errors import InputError
+from gdjax.base.errors import InputError
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from scipy import stats
 
 from experiments.widths_of_valleys import __main__ as widths
 from experiments.widths_of_valleys.__main__ import partial_rank_correlation, rank_correlation
-from gdjax.errors import InputError
+from gdjax.base.errors import InputError
 
 
 def test_rank_correlations_equal_those_of_scipy_with_ties():

@@ -20,8 +20,8 @@ import pytest
 from bad_calls import CALLS, COMMANDS, SMALL
 
 import gdjax as gd
+from gdjax.base.errors import DataError, InputError, StoreError
 from gdjax.cli import main
-from gdjax.errors import DataError, InputError, StoreError
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore"),

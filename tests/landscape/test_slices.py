@@ -9,7 +9,7 @@ import optax
 import pytest
 
 import gdjax as gd
-from gdjax import slabs
+from gdjax.base import slabs
 from gdjax.landscape import slices
 from gdjax.landscape.directions import at_coordinates
 from gdjax.problems import as_problem, digits

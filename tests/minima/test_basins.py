@@ -6,7 +6,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 import gdjax as gd
-from gdjax.errors import InputError
+from gdjax.base.errors import InputError
 from gdjax.minima.basins import NoMinimum, basins_of_attraction, learning_rate_limits
 
 # Coordinates of the maxima between Rastrigin's minima (classified in problems/critical_points.py).

@@ -8,7 +8,7 @@ from jax.flatten_util import ravel_pytree
 from some_networks import XOR_INPUTS, XOR_TARGETS, equivalents, named, xor
 
 import gdjax as gd
-from gdjax.errors import InputError
+from gdjax.base.errors import InputError
 from gdjax.minima.census import count_minima
 from gdjax.minima.counting import estimate_unseen
 from gdjax.minima.end_points import classify_end_points, count_kinds

@@ -12,7 +12,7 @@ from matplotlib.colors import LogNorm, to_rgba
 from plane_of_a_bowl import SIDE, plane
 
 import gdjax as gd
-from gdjax.errors import InputError
+from gdjax.base.errors import InputError
 from gdjax.minima.barriers import PairwiseBarriers
 
 RATES = np.geomspace(0.01, 1, 4)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gdjax as gd
-from gdjax.errors import InputError
+from gdjax.base.errors import InputError
 from gdjax.problems import bowl, digits, few_digits, from_function
 from gdjax.problems.evaluation import KEYS, evaluate, frozen
 from gdjax.problems.keywords import declared

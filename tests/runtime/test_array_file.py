@@ -6,7 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from gdjax._runtime.array_file import pack, unpack
+from gdjax.base.array_file import pack, unpack
 
 ARRAYS = {
     "file": np.array([[1.5, -0.0], [np.nan, np.inf]], np.float32),

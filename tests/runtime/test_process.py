@@ -4,12 +4,12 @@ import os
 
 import pytest
 
-from gdjax import machine
+from gdjax.base import machine
 from tests.processes import python
 
 REPORT = """
 import os
-from gdjax._runtime import process
+from gdjax.base import process
 process.configure()
 import jax, matplotlib
 print(jax.local_device_count(), jax.config.jax_compilation_cache_dir, matplotlib.get_backend())

@@ -9,8 +9,8 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from gdjax._runtime import results
-from gdjax.errors import GdjaxError, InputError
+from gdjax.base import results
+from gdjax.base.errors import GdjaxError, InputError
 
 
 @dataclass(frozen=True)

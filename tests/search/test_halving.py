@@ -13,9 +13,9 @@ import pytest
 from small_problems import network, read_store, same_bits
 
 import gdjax as gd
-from gdjax._runtime import array_file
+from gdjax.base import array_file
+from gdjax.base.errors import StoreError
 from gdjax.descent import Outcome
-from gdjax.errors import StoreError
 from gdjax.search import rungs as rungs_module
 from gdjax.search.rungs import Search
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import google_crc32c
 import numpy as np
 
-from gdjax._runtime import array_file
+from gdjax.base import array_file
 from gdjax.stores.schema import (
     SWEEP,
     TILES,

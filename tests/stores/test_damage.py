@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 from small_store import all_values, equals_all_values, files_of, fill, open_store, part, stamps
 
-from gdjax.errors import StoreError
+from gdjax.base.errors import StoreError
 from gdjax.stores.reader import open_dataset, verify
 from gdjax.stores.schema import parse_root
 

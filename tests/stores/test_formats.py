@@ -15,7 +15,7 @@ import xarray
 from small_store import open_store, stamps
 
 import gdjax as gd
-from gdjax.errors import StoreError
+from gdjax.base.errors import StoreError
 from gdjax.stores import Tiles, open_dataset, verify
 from gdjax.stores.schema import seal
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gdjax.errors import InputError
+from gdjax.base.errors import InputError
 from gdjax.stores.schema import Coordinate, Layout, Variable, plain
 
 GOOD: dict[str, Any] = {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gdjax.errors import InputError, StoreError
+from gdjax.base.errors import InputError, StoreError
 from gdjax.stores.location import MISSING, Folder, locate
 
 

@@ -8,7 +8,7 @@ import filelock
 import pytest
 from small_store import open_store
 
-from gdjax.errors import StoreError
+from gdjax.base.errors import StoreError
 from gdjax.stores import lock
 from gdjax.stores.location import Folder
 from gdjax.stores.schema import OWN

@@ -24,8 +24,8 @@ from mutants import KINDS, Files, as_files, checkpoint, harmless, write
 from small_store import ENVIRONMENT
 
 import gdjax as gd
+from gdjax.base.errors import StoreError
 from gdjax.descent import block_loop
-from gdjax.errors import StoreError
 from gdjax.stores import Stored
 from gdjax.sweeps import axes, fit, identity, slab_runner, sweep
 from tests.processes import python

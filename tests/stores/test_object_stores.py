@@ -14,7 +14,7 @@ from small_problems import same_bits
 from small_store import TILES, WRITER, all_values, fill, open_store, part
 
 import gdjax as gd
-from gdjax.errors import StoreError
+from gdjax.base.errors import StoreError
 from gdjax.stores import Tiles, lock, open_dataset, verify
 from gdjax.stores.location import MISSING, locate
 

@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 from small_store import TILES, all_values, fill, open_store, part
 
-from gdjax.errors import StoreError
+from gdjax.base.errors import StoreError
 from gdjax.stores.reader import open_dataset, verify, with_names
 
 

@@ -10,7 +10,7 @@ import pytest
 import zarr
 from zarr.codecs import Crc32cCodec
 
-from gdjax.errors import InputError
+from gdjax.base.errors import InputError
 from gdjax.stores.schema import (
     ArraySchema,
     Layout,

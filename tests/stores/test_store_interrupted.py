@@ -20,7 +20,7 @@ from small_store import (
     stamps,
 )
 
-from gdjax.errors import StoreError
+from gdjax.base.errors import StoreError
 from gdjax.stores.location import Folder
 from gdjax.stores.reader import Stored, read_root, verify
 from tests.processes import python

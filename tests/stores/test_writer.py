@@ -10,7 +10,7 @@ import small_store
 import xarray as xr
 from small_store import TILES, equals_all_values, files_of, fill, open_store, part, stamps
 
-from gdjax.errors import InputError, StoreError
+from gdjax.base.errors import InputError, StoreError
 from gdjax.stores.reader import open_dataset, verify
 from gdjax.stores.writer import Store, Tiles
 

@@ -15,7 +15,7 @@ from mutants import reseal
 from small_problems import same_bits
 
 import gdjax as gd
-from gdjax.errors import InputError, StoreError
+from gdjax.base.errors import InputError, StoreError
 from gdjax.sweeps.branch_spec import direction, one_weight
 from gdjax.sweeps.stored import StoredSweep
 

@@ -17,7 +17,7 @@ import xarray as xr
 from distributed import Client, LocalCluster, WorkerPlugin
 from small_problems import network, same_bits
 
-from gdjax.errors import GdjaxError
+from gdjax.base.errors import GdjaxError
 from gdjax.stores.location import locate
 from gdjax.stores.reader import verify, without_carry
 from gdjax.sweeps import axes, sweep

@@ -19,10 +19,10 @@ import pytest
 from small_problems import read_store, same_bits
 
 import gdjax as gd
-from gdjax import interrupts
+from gdjax.base import interrupts
+from gdjax.base.errors import StoreError
 from gdjax.cli.store import parse_part
 from gdjax.cli.sweep import Sweep as SweepCommand
-from gdjax.errors import StoreError
 from gdjax.stores.location import locate
 from gdjax.stores.lock import acquire
 from gdjax.stores.reader import verify

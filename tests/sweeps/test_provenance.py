@@ -13,7 +13,7 @@ import pytest
 from small_problems import network, same_bits, stored
 
 from gdjax import problems
-from gdjax.errors import InputError, StoreError
+from gdjax.base.errors import InputError, StoreError
 from gdjax.stores import plain
 from gdjax.sweeps import Sweep, factories, identity
 from gdjax.sweeps.stored import StoredSweep

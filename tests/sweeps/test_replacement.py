@@ -9,8 +9,8 @@ import pytest
 from small_problems import network, same_bits, stored
 
 import gdjax as gd
+from gdjax.base.errors import StoreError
 from gdjax.descent import descend
-from gdjax.errors import StoreError
 from gdjax.sweeps import fit
 
 AT = {"learning_rate": 0.1, "seed": 1, "scale": 1.0}

@@ -11,7 +11,7 @@ import zarr
 from mutants import reseal
 from small_problems import GRID, network, same_bits
 
-from gdjax.errors import StoreError
+from gdjax.base.errors import StoreError
 from gdjax.stores import open_dataset
 from gdjax.sweeps import axes, sweep
 from gdjax.sweeps.replay import replay, resume

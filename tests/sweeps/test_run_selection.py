@@ -10,7 +10,7 @@ from mutants import reseal
 from small_problems import network
 
 import gdjax as gd
-from gdjax.errors import InputError, StoreError
+from gdjax.base.errors import InputError, StoreError
 from gdjax.sweeps import run_of
 from gdjax.sweeps.axes import axes, position, zip_axes
 

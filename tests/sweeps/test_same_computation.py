@@ -16,8 +16,8 @@ import pytest
 from small_problems import same_bits
 
 import gdjax as gd
+from gdjax.base.errors import StoreError
 from gdjax.cli.problem_file import load_problem
-from gdjax.errors import StoreError
 from gdjax.sweeps import identity, run_of
 from tests.processes import python
 

@@ -12,9 +12,9 @@ import pytest
 from scipy import stats
 from small_problems import MOMENTUM, SAMPLES, cost, init, network, same_bits
 
+from gdjax.base.keys import run_keys
 from gdjax.descent.batches import Order
 from gdjax.descent.schedules import WarmupCosine
-from gdjax.keys import run_keys
 from gdjax.problems.problem import Problem
 from gdjax.sweeps import axes, sweep, zip_axes
 

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gdjax import slabs
-from gdjax.errors import InputError
+from gdjax.base import slabs
+from gdjax.base.errors import InputError
 from gdjax.problems.problem import Metric, Problem
 from gdjax.sweeps import Sweep, axes, check, sweep
 from gdjax.sweeps.plans import Plan
@@ -76,7 +76,7 @@ def test_the_signature_repeats_the_fields_and_defaults_of_a_sweep_and_its_plan()
 @pytest.mark.long
 def test_grids_that_are_too_large_are_rejected_before_any_computation(tmp_path, monkeypatch):
     # With the real memory size, the result would depend on the machine.
-    monkeypatch.setattr("gdjax.machine.memory", lambda: 24 * 2**30)
+    monkeypatch.setattr("gdjax.base.machine.memory", lambda: 24 * 2**30)
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=2**33))
     many = axes(learning_rate=np.linspace(0.1, 1, 1000), seed=range(1_000_000))
     with pytest.raises(

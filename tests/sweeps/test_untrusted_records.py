@@ -13,9 +13,9 @@ import pytest
 from mutants import OPTIMIZERS, PROBLEMS, reseal
 
 import gdjax as gd
+from gdjax.base.errors import StoreError
 from gdjax.data import sets
 from gdjax.descent import WarmupCosine
-from gdjax.errors import StoreError
 from gdjax.stores import Stored
 from gdjax.sweeps import factories, run_of
 

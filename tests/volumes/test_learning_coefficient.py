@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import integrate, special
 
-from gdjax import progress
+from gdjax.base import progress
 from gdjax.problems.problem import as_problem
 from gdjax.volumes.learning_coefficient import (
     SamplingStatus,

@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from gdjax.flags import flags
+from gdjax.base.status import flags
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import ArrayLike, Float
 from scipy import stats
 
-from gdjax.arguments import check_number, check_numbers, check_whole
-from gdjax.errors import InputError
+from gdjax.base.arguments import check_number, check_numbers, check_whole
+from gdjax.base.errors import InputError
 
 LEVEL = 0.95
 MAX_SEEDS = 10**9

@@ -31,8 +31,8 @@ import numpy as np
 from jax.sharding import SingleDeviceSharding
 from jaxtyping import PyTree
 
-from gdjax import machine, progress
-from gdjax.errors import InputError, explained
+from gdjax.base import machine, progress
+from gdjax.base.errors import InputError, explained
 
 # Settings of JAX that affect numerical results or compilation. Those that only change the text of a
 # program are covered by its trace.

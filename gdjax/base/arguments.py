@@ -5,10 +5,10 @@ should show it, `value` is its value, and `remedy` is appended to the message.
 
 >>> check_whole("width", 0, least=1)
 Traceback (most recent call last):
-gdjax.errors.InputError: width = 0, expected a whole number >= 1
+gdjax.base.errors.InputError: width = 0, expected a whole number >= 1
 >>> check_number("density: width", -1.0, above=0)
 Traceback (most recent call last):
-gdjax.errors.InputError: density: width = -1.0, expected a number above 0
+gdjax.base.errors.InputError: density: width = -1.0, expected a number above 0
 """
 
 import difflib
@@ -20,7 +20,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from gdjax.errors import InputError
+from gdjax.base.errors import InputError
 
 MAX_WHOLE = 2**31 - 1  # default limit of whole numbers, since counts have 32 bits
 MAX_COUNT = 1_000_000  # limit of random draws, probes and starts, which are in memory together

@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from gdjax.errors import GdjaxError, InputError
+from gdjax.base.errors import GdjaxError, InputError
 
 LARGE = 500 * 1024  # number of bytes above which a figure is reduced to 256 colors
 PACKAGES = ("gdjax", "jax", "jaxlib", "optax", "numpy")
@@ -119,7 +119,7 @@ def writing(file: Path) -> Generator[None]:
 
 def write(file: Path, text: str) -> None:
     """Write a text file atomically."""
-    from gdjax._runtime.array_file import write_file  # it imports NumPy
+    from gdjax.base.array_file import write_file  # it imports NumPy
 
     with writing(file):
         write_file(file, text.encode())

@@ -17,8 +17,8 @@ def configure() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import jax
 
-    from gdjax import machine
-    from gdjax._runtime.devices import local_devices
+    from gdjax.base import machine
+    from gdjax.base.devices import local_devices
 
     if "JAX_NUM_CPU_DEVICES" not in os.environ:
         jax.config.update("jax_num_cpu_devices", machine.cores())

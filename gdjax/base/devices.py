@@ -4,7 +4,7 @@ import os
 
 import jax
 
-from gdjax.errors import InputError
+from gdjax.base.errors import InputError
 
 
 def local_devices() -> tuple[jax.Device, ...]:

@@ -1,1 +1,0 @@
-"""Files, process settings and results, for the library and its commands."""
