@@ -58,12 +58,12 @@ def test_runs_are_exported_while_their_store_is_being_written(tmp_path):
 
 
 def sampled(key):
-    return gd.volumes.finite_temperature_coefficient(
+    return gd.landscape.finite_temperature_coefficient(
         lambda w: w @ w / 2,
         jnp.zeros(2),
         key=key,
         inverse_temperature=1e4,
-        whitening=gd.volumes.Whitening(jnp.full(2, 0.01)),
+        whitening=gd.landscape.Whitening(jnp.full(2, 0.01)),
         num_samples=200,
         num_warmup=50,
         num_integration_steps=8,
@@ -102,7 +102,7 @@ def test_arviz_summarizes_exported_chains(chains):
 
 
 def test_the_temperature_is_the_last_dimension(chains):
-    several = gd.volumes.LocalLearningCoefficient(*jnp.ones(3), jnp.array([1e3, 1e4]), chains)
+    several = gd.landscape.LocalLearningCoefficient(*jnp.ones(3), jnp.array([1e3, 1e4]), chains)
     posterior = gd.export.arviz(several)["posterior"]
     assert posterior["coefficient"].dims == ("chain", "draw", "inverse_temperature")
     np.testing.assert_array_equal(
@@ -112,7 +112,7 @@ def test_the_temperature_is_the_last_dimension(chains):
 
 @pytest.mark.long
 def test_results_without_chains_or_of_several_keys_are_rejected(chains):
-    limit = gd.volumes.extrapolate(jnp.array([1e3, 1e4, 1e5]), jnp.ones(3), jnp.ones(3))
+    limit = gd.landscape.extrapolate(jnp.array([1e3, 1e4, 1e5]), jnp.ones(3), jnp.ones(3))
     for result in (limit, chains, chains._replace(samples=None)):
         with pytest.raises(gd.errors.InputError, match="to select one of several minima"):
             gd.export.arviz(result)

@@ -49,7 +49,7 @@ def block():
         block,
         lambda: of_a_point(gd.curvature.extreme_eigenpairs),
         lambda: of_a_point(gd.curvature.hessian_trace),
-        lambda: of_a_point(gd.critical_points.classify),
+        lambda: of_a_point(gd.curvature.classify),
     ],
     ids=["block", "eigenpairs", "trace", "classify"],
 )

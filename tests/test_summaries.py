@@ -9,12 +9,12 @@ import optax
 import pytest
 
 from gdjax.base.reprs import short
-from gdjax.critical_points import polish
+from gdjax.curvature import polish
 from gdjax.curvature.eigenpairs import extreme_eigenpairs
 from gdjax.descent import descend
 from gdjax.problems import Problem, digits, from_function
 from gdjax.sweeps import axes, sweep
-from gdjax.sweeps.stored import run_of
+from gdjax.sweeps.continued.stored import run_of
 
 
 def test_a_problem_is_shown_without_its_data():

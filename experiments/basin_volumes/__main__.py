@@ -24,9 +24,9 @@ import gdjax as gd
 from experiments.shared import command
 from experiments.shared.runs import ends_of
 from gdjax.base.statistics import Interval, mean, median, paired
+from gdjax.landscape.basin_volume import basin_volume
+from gdjax.landscape.mcmc import Whitening, hessian_whitening
 from gdjax.plots.style import BLUE, GREY
-from gdjax.volumes.basin_volume import basin_volume
-from gdjax.volumes.mcmc import Whitening, hessian_whitening
 
 KNOWN = ("nothing", "layers", "diagonal", "Hessian")  # information about the basin's shape
 FIELDS = ("log_volume", "standard_error", "lower_bound")

@@ -36,7 +36,7 @@ from gdjax.base.errors import InputError
 from gdjax.base.statistics import share
 from gdjax.minima import matching, symmetry
 from gdjax.plots.style import CYCLE
-from gdjax.sweeps.branch_spec import one_weight
+from gdjax.sweeps.continued.branch_spec import one_weight
 
 SPREAD = 0.3  # half of the distance between the first and the last column of a layer
 OTHER_VALLEY = 0.5  # threshold, in units of the barrier between independent starts

@@ -26,7 +26,7 @@ from experiments.shared.edges import dots_per_start
 from experiments.shared.regressions import random_targets
 from experiments.shared.trees import datasets, tree_of
 from gdjax.base.statistics import median
-from gdjax.flows import FlowStatus, central_flow, gradient_flow
+from gdjax.dynamics import FlowStatus, central_flow, gradient_flow
 from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, ORANGE, VERMILLION
 
 

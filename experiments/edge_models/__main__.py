@@ -32,7 +32,7 @@ from experiments.shared.regressions import random_targets
 from experiments.shared.trees import datasets
 from gdjax.base.statistics import median
 from gdjax.curvature.gradient_summary import value_and_gradient
-from gdjax.flows import FlowStatus, central_flow, edge_flow, gradient_flow, rod_flow
+from gdjax.dynamics import FlowStatus, central_flow, edge_flow, gradient_flow, rod_flow
 from gdjax.plots.style import BLACK, BLUE, GREEN, GREY, ORANGE, VERMILLION
 
 LABELS = {

@@ -19,7 +19,7 @@ import xarray as xr
 import gdjax as gd
 from experiments.shared import command
 from experiments.shared.trees import datasets, tree_of
-from gdjax.flows import FlowStatus, distance_from_flow
+from gdjax.dynamics import FlowStatus, distance_from_flow
 from gdjax.plots.style import BLACK, CYCLE, Figure
 
 TARGET = 2.0  # target s of the product of the two factors

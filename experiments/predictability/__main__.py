@@ -44,10 +44,10 @@ from experiments.shared.runs import ends_of
 from experiments.shared.trees import datasets
 from gdjax.base.errors import InputError
 from gdjax.base.statistics import median
+from gdjax.dynamics import decided_step, lyapunov_exponent, uncertainty_exponent, with_tangent
 from gdjax.minima import matching
 from gdjax.plots.style import CYCLE, GREY, Figure
-from gdjax.sensitivity import decided_step, lyapunov_exponent, uncertainty_exponent, with_tangent
-from gdjax.sweeps.branch_spec import direction
+from gdjax.sweeps.continued.branch_spec import direction
 
 TITLES = {"factors": "(1 - xy)²/2", "xor": "XOR, 2-2-1", "digits": "digits, 784-16-16-10"}
 

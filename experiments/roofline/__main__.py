@@ -34,7 +34,7 @@ import gdjax as gd
 from experiments.shared import command
 from gdjax.base import slabs
 from gdjax.plots.style import BLUE, GREY
-from gdjax.sweeps.absent_device import (
+from gdjax.sweeps.continued.absent_device import (
     Loop,
     absent_device,
     compile_block,

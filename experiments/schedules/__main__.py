@@ -33,8 +33,8 @@ import gdjax as gd
 from experiments.shared import command
 from experiments.shared.images import image_regression, shrunk
 from gdjax.base.statistics import mean, paired
+from gdjax.dynamics import HypergradientStatus, hypergradient
 from gdjax.plots.style import CYCLE, Figure
-from gdjax.sensitivity import HypergradientStatus, hypergradient
 from gdjax.sweeps import Axes
 
 OTHERS = ("constant", "cosine", "linear", "warm-up-stable-decay")

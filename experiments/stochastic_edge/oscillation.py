@@ -23,7 +23,7 @@ from jaxtyping import Array, Float, Int, PyTree
 import gdjax as gd
 from experiments.shared.regressions import random_targets
 from gdjax.descent.batches import Order
-from gdjax.flows import central_flow
+from gdjax.dynamics import central_flow
 from gdjax.problems.evaluation import deterministic_cost
 
 PRODUCTS = np.linspace(0.4, 1.3, 10)  # rates at which stability is tested, in units of 2 / S

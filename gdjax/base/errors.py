@@ -115,7 +115,7 @@ def explained(
         >>> with explained("cost: failed", "expected a function of w"):
         ...     {}["weights"]
         Traceback (most recent call last):
-        gdjax.base.errors.InputError: cost: failed: KeyError: 'weights' ...; expected a function of w
+        gdjax.base.errors.InputError: cost: failed: KeyError: 'weights' ...; expected a function ...
     """
     try:
         yield

@@ -72,7 +72,7 @@ class Spectrum:
         import numpy as np
         import optax
 
-        from gdjax import critical_points, curvature
+        from gdjax import curvature
         from gdjax.curvature.eigenpairs import DENSE
 
         problem, params = point.problem, point.params
@@ -96,7 +96,7 @@ class Spectrum:
 
         operator = curvature.HessianOperator(problem, params)
         parts = operator.layers()
-        classification = critical_points.classify(
+        classification = curvature.classify(
             problem, params, key=key_kind, gradient_tolerance=self.gradient_tolerance
         )
         if len(parts) == 1:
@@ -145,7 +145,7 @@ def build_summary(point: Any, spectrum: SpectrumResults) -> dict[str, Any]:
     import optax
 
     from gdjax import curvature
-    from gdjax.critical_points.classify import DENSE
+    from gdjax.curvature.critical_points.classify import DENSE
     from gdjax.curvature.eigenpairs import EigenpairsStatus
 
     extremes, classification = spectrum.extremes, spectrum.classification

@@ -1,4 +1,4 @@
-"""Curvature of the cost: gradients, Hessian eigenvalues and sharpness."""
+"""Derivatives of the cost at a point, and the kind of a critical point."""
 
 import lazy_loader
 

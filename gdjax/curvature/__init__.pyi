@@ -1,6 +1,12 @@
 from .batch_sharpness import BatchSharpness as BatchSharpness
 from .batch_sharpness import batch_sharpness as batch_sharpness
 from .batch_sharpness import batch_sharpness_metric as batch_sharpness_metric
+from .critical_points.classification import Classification as Classification
+from .critical_points.classification import Kind as Kind
+from .critical_points.classify import classify as classify
+from .critical_points.polish import Polished as Polished
+from .critical_points.polish import PolishStatus as PolishStatus
+from .critical_points.polish import polish as polish
 from .critical_sharpness import CriticalSharpness as CriticalSharpness
 from .critical_sharpness import CriticalSharpnessStatus as CriticalSharpnessStatus
 from .critical_sharpness import critical_sharpness as critical_sharpness

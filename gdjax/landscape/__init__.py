@@ -1,4 +1,4 @@
-"""Lines and planes through the cost, and projections of descents onto them."""
+"""The cost around a point: slices, paths of descents on them, and volumes of basins."""
 
 import lazy_loader
 

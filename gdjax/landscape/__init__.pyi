@@ -1,3 +1,6 @@
+from .basin_volume import BasinVolume as BasinVolume
+from .basin_volume import VolumeStatus as VolumeStatus
+from .basin_volume import basin_volume as basin_volume
 from .components import principal_components as principal_components
 from .components import project as project
 from .directions import at_coordinates as at_coordinates
@@ -7,6 +10,16 @@ from .directions import gradient_direction as gradient_direction
 from .directions import orthogonalize as orthogonalize
 from .directions import plane_directions as plane_directions
 from .directions import random_direction as random_direction
+from .learning_coefficient import FiniteTemperatureCoefficient as FiniteTemperatureCoefficient
+from .learning_coefficient import LocalLearningCoefficient as LocalLearningCoefficient
+from .learning_coefficient import SamplingStatus as SamplingStatus
+from .learning_coefficient import extrapolate as extrapolate
+from .learning_coefficient import finite_temperature_coefficient as finite_temperature_coefficient
+from .learning_coefficient import local_learning_coefficient as local_learning_coefficient
+from .mcmc import Whitening as Whitening
+from .mcmc import effective_sample_size as effective_sample_size
+from .mcmc import hessian_whitening as hessian_whitening
+from .mcmc import rhat as rhat
 from .slices import gradient_norm as gradient_norm
 from .slices import grid as grid
 from .slices import line as line

@@ -29,7 +29,7 @@ from gdjax.base.arguments import check_number
 from gdjax.base.errors import InputError
 from gdjax.base.keys import check_key, run_keys
 from gdjax.base.quantities import Quantity, as_dataset, document, quantities
-from gdjax.critical_points.classification import Kind
+from gdjax.curvature.critical_points.classification import Kind
 from gdjax.minima.barriers import pairwise_barriers
 from gdjax.minima.clustering import Clusters, classical_mds, cluster_manifolds, cluster_points
 from gdjax.minima.counting import BasinShares, basin_shares, estimate_unseen
@@ -49,8 +49,8 @@ from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import check_runs
 from gdjax.stores.location import StoreLike
 from gdjax.sweeps.axes import AxisValue
+from gdjax.sweeps.continued.stored import StoredSweep, require_problem_of
 from gdjax.sweeps.dataset import named_leaves
-from gdjax.sweeps.stored import StoredSweep, require_problem_of
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -33,7 +33,7 @@ from scipy.spatial.distance import pdist, squareform
 from gdjax.base.arguments import check_number
 from gdjax.base.errors import InputError
 from gdjax.base.reprs import fields
-from gdjax.critical_points.polish import polish
+from gdjax.curvature.critical_points.polish import polish
 from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.landscape.slices import over_rows
 from gdjax.minima.matching import match_pairs

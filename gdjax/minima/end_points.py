@@ -26,8 +26,8 @@ from gdjax.base.errors import InputError, StoreError
 from gdjax.base.keys import check_key
 from gdjax.base.quantities import Quantity, as_dataset, document, quantities
 from gdjax.base.reprs import fields
-from gdjax.critical_points.classify import Kind, classify
-from gdjax.critical_points.polish import polish
+from gdjax.curvature.critical_points.classify import Kind, classify
+from gdjax.curvature.critical_points.polish import polish
 from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.landscape.slices import over_rows
 from gdjax.problems.problem import Problem, require_problem
@@ -75,7 +75,7 @@ RUNS = {
         dead="number of parameters without effect on the cost",
     ),
 }
-"""Quantities of end points after polishing; see also `gdjax.critical_points.Classification`."""
+"""Quantities of end points after polishing; see also `curvature.Classification`."""
 
 
 def finished_runs(
@@ -159,7 +159,7 @@ class EndPoints(NamedTuple):
 
     @property
     def kind(self) -> Int[np.ndarray, " runs"]:
-        """Values of `gdjax.critical_points.Kind`."""
+        """Values of `gdjax.curvature.critical_points.Kind`."""
         return self.runs["kind"].values
 
 
@@ -175,7 +175,7 @@ def classify_end_points(
 ) -> EndPoints:
     """Polish the end points of many runs, and classify them.
 
-    The kinds are those of `gdjax.critical_points.classify`, with these differences:
+    The kinds are those of `gdjax.curvature.critical_points.classify`, with these differences:
 
     - STRICT_MINIMUM: the minimum is strict in the coordinates on which the cost depends. If other
       coordinates are dead, `classify` returns a manifold of minima, but here minima that differ

@@ -1,4 +1,4 @@
-"""Search over settings by successive halving or Optuna; tuning curves."""
+"""Search for settings: learning rates, successive halving, Optuna, tuning curves."""
 
 import lazy_loader
 

@@ -21,7 +21,6 @@ from gdjax.base.arguments import check_choice, check_whole
 from gdjax.base.errors import InputError
 from gdjax.base.interrupts import interruptible
 from gdjax.descent.outcome import Outcome
-from gdjax.export import RunHistory, histories
 from gdjax.search.rungs import Search, with_search_variables
 from gdjax.search.spec import DIRECTIONS, SearchSpec, search_spec
 from gdjax.stores import open_dataset
@@ -32,6 +31,7 @@ from gdjax.sweeps.axes import SEEDS, Axes, axes, axes_along, is_static, zip_axes
 from gdjax.sweeps.check import check
 from gdjax.sweeps.executor import Memory
 from gdjax.sweeps.fit import fit, restrict
+from gdjax.sweeps.histories import RunHistory, histories
 from gdjax.sweeps.identity import identity
 from gdjax.sweeps.plans import Plan
 from gdjax.sweeps.spec import Sweep

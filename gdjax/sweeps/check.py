@@ -25,10 +25,9 @@ from gdjax.problems.validation import check_can_run, check_problem, check_shapes
 from gdjax.stores.reader import read_root_of_sweep
 from gdjax.stores.writer import check_continuable
 from gdjax.sweeps.binding import check_effect, trace_axes
-from gdjax.sweeps.branch_spec import start_of
+from gdjax.sweeps.identity import identity_of
 from gdjax.sweeps.plans import Plan
 from gdjax.sweeps.program import Program, programs_of, remembered, tree_nbytes
-from gdjax.sweeps.stored import identity_of
 
 
 def check(plan: Plan) -> Plan:
@@ -60,7 +59,7 @@ def check(plan: Plan) -> Plan:
         keeps_carry = stored.get("continuable") is True
     elif keeps_carry is None:
         keeps_carry = all(map(_is_carry_small, programs))
-    start = plan.start or start_of(sweep)
+    start = plan.start or sweep.start()
     return replace(plan, devices=devices, start=start, keeps_carry=keeps_carry, stored=stored)
 
 

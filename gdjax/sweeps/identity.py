@@ -3,7 +3,7 @@
     identity = Sweep as JSON + data + texts of the user's programs + versions and flags
 
 Stored numbers are continued only if the identities are equal (`require_same`). A writer
-describes the hardware and software that computed a tile. The module `stored` reads both.
+describes the hardware and software that computed a tile.
 """
 
 import contextlib
@@ -12,6 +12,7 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from enum import Enum
 from functools import lru_cache, partial
@@ -24,6 +25,8 @@ import numpy as np
 from jaxtyping import PyTree
 
 from gdjax.base import machine, slabs
+from gdjax.base.arguments import is_whole
+from gdjax.base.errors import StoreError
 from gdjax.problems.problem import Problem
 from gdjax.problems.traces import Traced, gradient
 from gdjax.sweeps.axes import Axes
@@ -33,6 +36,8 @@ from gdjax.sweeps.spec import Sweep, traced_box
 
 OPTIONAL = ("replacement", "trunk_settings")
 """Fields of a specification that are recorded only if set."""
+MAX_RECORDED_INTEGER = 2**32 - 1  # largest count or seed in a record
+REMEDY = "restore the store from a copy"
 
 _hashes: dict[Any, str] = {}  # of programs, since lowering would dominate a repeated small sweep
 MAX_HASHES = 512
@@ -89,6 +94,49 @@ def _described_programs(programs):
 def described_problem(problem: Problem) -> dict[str, Any] | str:
     """Return the provenance of a problem, or "user's own" if it is user-defined."""
     return dict(problem.provenance) if problem.provenance else "user's own"
+
+
+def identity_of(attributes: Mapping[str, Any], where: Any) -> dict[str, Any]:
+    """Return the validated identity of the sweep in a store."""
+    identity = attributes["identity"]  # a mapping with a layout, as `parse_root` has checked
+    if not {"axes", "functions"} <= set(identity):
+        raise StoreError(
+            f"{where}: the store was not written by a sweep; open it with xarray.open_zarr"
+        )
+    for name, is_valid in _EXPECTED.items():
+        if not is_valid(identity.get(name)):
+            raise StoreError(
+                f"{where}: its record has {name} = {identity.get(name)!r:.80}, which is not valid; "
+                f"{REMEDY}"
+            )
+    layout, alongs = identity["layout"], identity["axes"].values()
+    named = {axis for along in alongs if isinstance(along, dict) for axis in along}
+    unknown = (set(identity["axes"]) ^ set(layout["tile"])) | (named - set(layout["coordinates"]))
+    if unknown:
+        raise StoreError(
+            f"{where}: its record names {min(unknown)!r:.80}, which is not an axis of its arrays; "
+            f"{REMEDY}"
+        )
+    return identity
+
+
+# Validators for fields of an identity that are used before `Sweep` validates them.
+_EXPECTED: Mapping[str, Callable[[Any], bool]] = {
+    "axes": lambda value: isinstance(value, dict) and len(value) > 0,
+    "num_steps": lambda value: is_whole(value, 0, MAX_RECORDED_INTEGER),
+    "batch_size": lambda value: value is None or is_whole(value, 1, MAX_RECORDED_INTEGER),
+    "replacement": lambda value: value is None or value is True,
+    "root_seed": lambda value: is_whole(value, 0, MAX_RECORDED_INTEGER),
+    "make_optimizer": lambda value: (
+        isinstance(value, dict)
+        and isinstance(value.get("name"), str)
+        and isinstance(value.get("keywords"), dict)
+    ),
+    "data_hash": lambda value: isinstance(value, str),
+    "functions": lambda value: isinstance(value, dict),
+    "callbacks": lambda value: isinstance(value, list) and all(isinstance(n, str) for n in value),
+    "environment": lambda value: isinstance(value, dict),
+}
 
 
 def _hash(traced: Traced) -> str:

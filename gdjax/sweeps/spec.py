@@ -72,6 +72,10 @@ class Sweep:
         """Return the first recorded step of the runs of a grid."""
         return 0
 
+    def start(self) -> "Start | None":
+        """Return the states from which the runs start; None for initial states."""
+        return None
+
     @property
     def settings(self) -> dict[str, Any]:
         """Settings by name."""

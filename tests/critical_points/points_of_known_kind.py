@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gdjax.critical_points.classify import Kind, classify
+from gdjax.curvature.critical_points.classify import Kind, classify
 
 K = Kind
 DEGREE = 8

@@ -9,7 +9,7 @@ from jax.flatten_util import ravel_pytree
 from points_of_known_kind import REFUSALS
 
 import gdjax as gd
-from gdjax.critical_points import Classification, Kind, classify
+from gdjax.curvature import Classification, Kind, classify
 from gdjax.problems.test_functions import FUNCTIONS
 
 KEY = jax.random.key(0)

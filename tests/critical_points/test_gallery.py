@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from points_of_known_kind import BENT_SADDLE, TABLE, Known, Variant, case, cost
 
-from gdjax.critical_points.classify import Kind, classify
+from gdjax.curvature.critical_points.classify import Kind, classify
 
 K = Kind
 
@@ -146,6 +146,6 @@ def test_a_degenerate_minimum_in_2000_dimensions_with_condition_1e8_is_classifie
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["bowl 1 and 1000", "hill", "saddle 1", "x^2 + y^4", "x^2 - y^4"])
 def test_polynomials_have_the_expected_kinds_above_the_dense_limit(name, monkeypatch):
-    monkeypatch.setattr(sys.modules["gdjax.critical_points.classify"], "DENSE", 30)
+    monkeypatch.setattr(sys.modules["gdjax.curvature.critical_points.classify"], "DENSE", 30)
     with jax.enable_x64(True):
         check_kinds(40, (name,), True, np.geomspace(0.1, 1, 38))

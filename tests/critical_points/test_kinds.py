@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from points_of_known_kind import REFUSALS, TABLE, VARIANTS, case, classifications
 
-from gdjax.critical_points.classify import Kind, classify
+from gdjax.curvature.critical_points.classify import Kind, classify
 from gdjax.problems import as_problem
 
 K = Kind

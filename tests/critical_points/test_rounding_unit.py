@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gdjax.critical_points import classify
-from gdjax.critical_points.classify import Kind
-from gdjax.critical_points.rounding_unit import rounding_unit
+from gdjax.curvature import classify
+from gdjax.curvature.critical_points.classify import Kind
+from gdjax.curvature.critical_points.rounding_unit import rounding_unit
 
 K = Kind
 REFUSALS = {K.UNDECIDED, K.NOT_STATIONARY}

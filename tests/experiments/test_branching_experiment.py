@@ -8,7 +8,7 @@ import xarray as xr
 
 import gdjax as gd
 from experiments.branching import __main__ as branching
-from gdjax.sweeps.branch_spec import one_weight
+from gdjax.sweeps.continued.branch_spec import one_weight
 
 
 def test_barriers_of_a_double_well_are_1_between_and_0_within_wells():

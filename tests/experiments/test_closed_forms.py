@@ -24,7 +24,7 @@ from experiments.roofline import __main__ as roofline
 from experiments.shared.images import pooled, shrunk
 from experiments.shared.regressions import random_targets
 from gdjax.base import slabs
-from gdjax.sweeps.absent_device import Kernel, Loop, loops
+from gdjax.sweeps.continued.absent_device import Kernel, Loop, loops
 
 
 def test_the_deviation_from_2_is_the_largest_between_records_close_to_2():

@@ -9,9 +9,9 @@ import pytest
 
 import gdjax as gd
 from gdjax.curvature.directional_derivatives import directional_derivatives
-from gdjax.flows.central_flow import _slopes, central_flow
-from gdjax.flows.gradient_flow import FlowStatus, gradient_flow
-from gdjax.flows.semidefinite_complementarity import matrix
+from gdjax.dynamics.central_flow import _slopes, central_flow
+from gdjax.dynamics.gradient_flow import FlowStatus, gradient_flow
+from gdjax.dynamics.semidefinite_complementarity import matrix
 from gdjax.problems.problem import as_problem
 
 RUNS = 16

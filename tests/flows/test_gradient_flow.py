@@ -8,7 +8,7 @@ import pytest
 from curved_problems import regression
 
 import gdjax as gd
-from gdjax.flows.gradient_flow import FlowStatus, distance_from_flow, gradient_flow
+from gdjax.dynamics.gradient_flow import FlowStatus, distance_from_flow, gradient_flow
 from gdjax.problems import as_problem
 
 KEY = jax.random.key(0)

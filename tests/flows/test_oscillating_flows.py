@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from gdjax.curvature.directional_derivatives import directional_derivatives
-from gdjax.flows import gradient_flow
-from gdjax.flows.gradient_flow import FlowStatus
-from gdjax.flows.oscillating_flows import _edge, _rod, edge_flow, rod_flow
+from gdjax.dynamics import gradient_flow
+from gdjax.dynamics.gradient_flow import FlowStatus
+from gdjax.dynamics.oscillating_flows import _edge, _rod, edge_flow, rod_flow
 from gdjax.problems.problem import as_problem
 
 FLOWS = {"rod": rod_flow, "edge": edge_flow}

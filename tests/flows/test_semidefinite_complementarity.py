@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gdjax.flows.semidefinite_complementarity import basis, solve
+from gdjax.dynamics.semidefinite_complementarity import basis, solve
 
 many = jax.jit(jax.vmap(solve))
 

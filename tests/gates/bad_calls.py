@@ -16,11 +16,11 @@ store of `counted`, whose cost has a model state), `damaged` (a store with a fli
 
 RESERVED = "'params.x', 'carry.step', 'snapshots.a'"
 DETERMINISTIC = (
-    "gd.curvature.value_and_gradient, gd.curvature.gradient_summary, gd.critical_points.polish"
+    "gd.curvature.value_and_gradient, gd.curvature.gradient_summary, gd.curvature.polish"
 )
 RANDOM = (
     "gd.curvature.extreme_eigenpairs, gd.curvature.hessian_trace, "
-    "gd.curvature.spectral_density, gd.critical_points.classify"
+    "gd.curvature.spectral_density, gd.curvature.classify"
 )
 """Functions of a cost and its parameters, without and with random numbers."""
 SMALL = "--learning-rate 0.1 --seed 0 --widths 2 --num-steps 2 --record-every 2 --out out"
@@ -459,9 +459,9 @@ CALLS = (
     ("VALUE(counted, w, key=key)", "model_state", RANDOM),
     ("VALUE(bowl, 'w')", "params", DETERMINISTIC),
     ("VALUE(bowl, 'w', key=key)", "params", RANDOM),
-    ("gd.critical_points.classify(bowl, w, key=key, gradient_tolerance=-1)", "gradient_tolerance"),
-    ("gd.critical_points.polish(bowl, w, KEYWORD)", "max_steps=-1, atol=-1.0"),
-    ("gd.volumes.basin_volume(bowl, w, key=key, level=1.0, whitening=3)", "whitening"),
+    ("gd.curvature.classify(bowl, w, key=key, gradient_tolerance=-1)", "gradient_tolerance"),
+    ("gd.curvature.polish(bowl, w, KEYWORD)", "max_steps=-1, atol=-1.0"),
+    ("gd.landscape.basin_volume(bowl, w, key=key, level=1.0, whitening=3)", "whitening"),
     (
         "gd.landscape.line(bowl, w, VALUE, [0.0, 1.0])",
         "direction",
@@ -497,17 +497,20 @@ CALLS = (
     ("gd.landscape.plane(bowl, w, {'flat': flat, 'same': flat}, [0.0, 1.0], [0.0, 1.0])", "same"),
     ("gd.landscape.plane(bowl, w, {'flat': flat, 'long': zeros(3)}, [0.0], [0.0])", "long"),
     (
-        "gd.flows.gradient_flow(bowl, w, times=VALUE)",
+        "gd.dynamics.gradient_flow(bowl, w, times=VALUE)",
         "times",
         "[1.0, 0.5], [-1.0], [], [nan], [inf], 1.0, [[1.0]], 'soon'",
     ),
-    ("gd.flows.central_flow(bowl, w, 0.1, 1.0, eigenvectors=1, rtol=2.0)", "rtol"),
-    ("gd.flows.distance_from_flow(bowl, w, learning_rates=[0.1], times=[1.0], atol=0.0)", "atol"),
-    ("gd.flows.central_flow(bowl, w, VALUE, 1.0)", "learning_rate", "0.0, -0.1, jnp.ones(2)"),
-    ("gd.flows.central_flow(bowl, w, 0.1, 1.0, eigenvectors=3)", "eigenvectors"),
-    ("gd.flows.rod_flow(bowl, w, 0.1, VALUE)", "time", "-1.0, jnp.ones(2)"),
-    ("gd.flows.rod_flow(bowl, w, 0.1, 1.0, noise=-1.0)", "noise"),
-    ("gd.flows.edge_flow(bowl, w, 0.1, 1.0, KEYWORD)", "max_steps=0, intervals=0"),
+    ("gd.dynamics.central_flow(bowl, w, 0.1, 1.0, eigenvectors=1, rtol=2.0)", "rtol"),
+    (
+        "gd.dynamics.distance_from_flow(bowl, w, learning_rates=[0.1], times=[1], atol=0.0)",
+        "atol",
+    ),
+    ("gd.dynamics.central_flow(bowl, w, VALUE, 1.0)", "learning_rate", "0.0, -0.1, jnp.ones(2)"),
+    ("gd.dynamics.central_flow(bowl, w, 0.1, 1.0, eigenvectors=3)", "eigenvectors"),
+    ("gd.dynamics.rod_flow(bowl, w, 0.1, VALUE)", "time", "-1.0, jnp.ones(2)"),
+    ("gd.dynamics.rod_flow(bowl, w, 0.1, 1.0, noise=-1.0)", "noise"),
+    ("gd.dynamics.edge_flow(bowl, w, 0.1, 1.0, KEYWORD)", "max_steps=0, intervals=0"),
     (
         "gd.hypergradient(bowl, VALUE, w, [0.1], 1, key=key)",
         "make_optimizer",
@@ -516,11 +519,11 @@ CALLS = (
     ("gd.hypergradient(bowl, optax.sgd, w, [0.1], 5, key=key)", "num_steps = 5"),
     ("gd.hypergradient(bowl, optax.sgd, w, [0.1], 5, key=key, knots=True)", "2 to 16 knots"),
     ("gd.hypergradient(bowl, optax.adam, w, [0.1], 1, key=key)", "eps_root"),
-    ("gd.sensitivity.decided_step(zeros((5, 58)) > 0, range(0, 500, 100))", "twins"),
-    ("gd.sensitivity.uncertainty_exponent(zeros((9, 2, 50)) > 0, [0.1, 0.2])", "distances"),
+    ("gd.dynamics.decided_step(zeros((5, 58)) > 0, range(0, 500, 100))", "twins"),
+    ("gd.dynamics.uncertainty_exponent(zeros((9, 2, 50)) > 0, [0.1, 0.2])", "distances"),
     (
         "gd.descend(bowl, optax.sgd(0.1), w, 2, key=key, "
-        "metrics={'exponent': gd.sensitivity.lyapunov_exponent()})",
+        "metrics={'exponent': gd.dynamics.lyapunov_exponent()})",
         "with_tangent",
     ),
     (
@@ -537,20 +540,20 @@ CALLS = (
     ("gd.curvature.step_curvature_metric(bowl, 2)", "norm"),
     ("gd.descent.non_euclidean_descent(0.1, 'max')", "norm"),
     (
-        "gd.volumes.finite_temperature_coefficient(bowl, w, key=key, inverse_temperature=VALUE)",
+        "gd.landscape.finite_temperature_coefficient(bowl, w, key=key, inverse_temperature=VALUE)",
         "inverse_temperature",
         "None, 0.0",
     ),
     (
-        "gd.volumes.finite_temperature_coefficient(net, v, key=key, KEYWORD)",
+        "gd.landscape.finite_temperature_coefficient(net, v, key=key, KEYWORD)",
         "localization=-1, num_chains=1, num_samples=7, num_integration_steps=0",
     ),
     (
-        "gd.volumes.local_learning_coefficient(bowl, w, key=key, inverse_temperatures=VALUE)",
+        "gd.landscape.local_learning_coefficient(bowl, w, key=key, inverse_temperatures=VALUE)",
         "inverse_temperatures",
         "[1, 2], [2, 1, 9], [0, 1, 2]",
     ),
-    ("gd.volumes.basin_volume(bowl, w, key=key, level=VALUE)", "level", "-1.0, 1e300, 10**400"),
+    ("gd.landscape.basin_volume(bowl, w, key=key, level=VALUE)", "level", "-1.0, 1e300, 10**400"),
     ("gd.curvature.HessianOperator(bowl, w).mv(VALUE)", "vector", "zeros(3), [w, w]"),
     ("gd.curvature.GaussNewtonOperator(net, v).mv([v, v])", "vector"),
     ("gd.curvature.GaussNewtonOperator(bowl, w).mv(w)", "problem", "no predict, no loss or"),
@@ -600,12 +603,12 @@ CALLS = (
         "image_shape",
     ),
     (
-        "gd.flows.distance_from_flow(bowl, w, learning_rates=VALUE, times=[1.0])",
+        "gd.dynamics.distance_from_flow(bowl, w, learning_rates=VALUE, times=[1.0])",
         "learning_rates",
         "['a'], [], [0.1, 0.0]",
     ),
     (
-        "gd.flows.distance_from_flow(bowl, w, learning_rates=[0.3], times=VALUE)",
+        "gd.dynamics.distance_from_flow(bowl, w, learning_rates=[0.3], times=VALUE)",
         "times",
         "[-1.0], [0.5]",
     ),
@@ -666,8 +669,8 @@ CALLS = (
     ("gd.landscape.principal_components((zeros((2, 3)), zeros(VALUE)))", "snapshots", "(), (3, 3)"),
     ("gd.landscape.at_coordinates(w, {'flat': flat}, [0.0, 1.0])", "coordinates"),
     ("gd.landscape.at_coordinates(w, 3, [0.0])", "directions"),
-    ("gd.flows.gradient_flow(bowl, w, times=[1.0], KEYWORD)", "max_steps='x', rtol=10 ** 30"),
-    ("gd.flows.gradient_flow(bowl, 'x', times=[1.0])", "params"),
+    ("gd.dynamics.gradient_flow(bowl, w, times=[1.0], KEYWORD)", "max_steps='x', rtol=10 ** 30"),
+    ("gd.dynamics.gradient_flow(bowl, 'x', times=[1.0])", "params"),
     # Other invalid values
     ("gd.params_of(runs, 3, at)", "like"),
     ("gd.extend(store, 3, to=folder / 's')", "axes"),
@@ -706,10 +709,10 @@ CALLS = (
     ("list(gd.export.histories(store, poll_seconds=0.0))", "poll_seconds"),
     ("list(gd.export.histories(runs, poll_seconds=1.0))", "poll_seconds"),
     # Volumes
-    ("gd.volumes.extrapolate(['a'], [1.0], [1.0])", "inverse_temperatures"),
-    ("gd.volumes.extrapolate([1.0, 2.0], [1.0], [1.0])", "coefficients"),
-    ("gd.volumes.effective_sample_size(zeros(3))", "draws"),
-    ("gd.volumes.rhat(VALUE)", "draws", "None, zeros((2, 0))"),
+    ("gd.landscape.extrapolate(['a'], [1.0], [1.0])", "inverse_temperatures"),
+    ("gd.landscape.extrapolate([1.0, 2.0], [1.0], [1.0])", "coefficients"),
+    ("gd.landscape.effective_sample_size(zeros(3))", "draws"),
+    ("gd.landscape.rhat(VALUE)", "draws", "None, zeros((2, 0))"),
     # Minima and paths
     ("gd.minima.estimate_unseen([-1])", "counts"),
     ("gd.minima.counting.basin_shares([2, 2], 3)", "runs"),

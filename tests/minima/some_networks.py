@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gdjax.critical_points import Kind
+from gdjax.curvature import Kind
 from gdjax.minima.symmetry import apply_symmetry, random_symmetry
 from gdjax.problems.networks import Network
 from gdjax.problems.problem import Metric, Problem

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.sparse.csgraph import connected_components
 from some_networks import XOR_INPUTS, XOR_TARGETS
 
-from gdjax.critical_points.polish import polish
+from gdjax.curvature.critical_points.polish import polish
 from gdjax.minima.clustering import classical_mds, cluster_manifolds, cluster_points
 from gdjax.minima.symmetry import NeuronSymmetry, apply_symmetry
 from gdjax.problems.networks import Layer, Network

@@ -196,7 +196,7 @@ def test_extreme_eigenvalues_equal_those_of_the_dense_hessian(swept, dense):
 
 @pytest.mark.parametrize("swept", EVALUATED[:3], indirect=True)
 def test_a_point_that_is_not_critical_is_classified_as_not_stationary(swept, dense):
-    result = gd.critical_points.classify(swept.problem, swept.end, key=KEY)
+    result = gd.curvature.classify(swept.problem, swept.end, key=KEY)
     norm, values = dense
     assert result.kind_name == "not stationary"
     np.testing.assert_allclose(result.gradient_norm, norm, rtol=1e-3)

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import gdjax as gd
-from gdjax.sensitivity import HypergradientStatus, hypergradient
+from gdjax.dynamics import HypergradientStatus, hypergradient
 
 KEY = jax.random.key(0)
 

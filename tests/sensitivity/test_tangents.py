@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import gdjax as gd
-from gdjax.sensitivity import lyapunov_exponent, with_tangent
+from gdjax.dynamics import lyapunov_exponent, with_tangent
 
 KEY = jax.random.key(3)
 METRICS = {"lyapunov": lyapunov_exponent()}

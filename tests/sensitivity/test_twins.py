@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gdjax.sensitivity import decided_step, uncertainty_exponent
+from gdjax.dynamics import decided_step, uncertainty_exponent
 
 DIGITS = 24
 EXPONENT = 1 - np.log(3) / np.log(5)

@@ -6,7 +6,7 @@ import pytest
 from small_problems import stored
 
 from gdjax.sweeps import Sweep, executor, fit, slab_runner
-from gdjax.sweeps.branch_spec import BranchSpec
+from gdjax.sweeps.continued.branch_spec import BranchSpec
 from gdjax.sweeps.plans import Plan
 
 

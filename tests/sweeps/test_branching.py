@@ -16,8 +16,8 @@ from small_problems import same_bits
 
 import gdjax as gd
 from gdjax.base.errors import InputError, StoreError
-from gdjax.sweeps.branch_spec import direction, one_weight
-from gdjax.sweeps.stored import StoredSweep
+from gdjax.sweeps.continued.branch_spec import direction, one_weight
+from gdjax.sweeps.continued.stored import StoredSweep
 
 OPTIMIZER = partial(optax.sgd, momentum=0.5)
 OPTIONS = {"make_optimizer": OPTIMIZER, "batch_size": 2, "record_every": 3}

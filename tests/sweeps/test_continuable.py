@@ -13,7 +13,7 @@ import xarray as xr
 
 import gdjax as gd
 from gdjax.sweeps import fit
-from gdjax.sweeps.stored import StoredSweep
+from gdjax.sweeps.continued.stored import StoredSweep
 
 PARAMS = 30
 BOWL = gd.Problem(

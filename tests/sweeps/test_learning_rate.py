@@ -11,7 +11,7 @@ import pytest
 
 import gdjax as gd
 from gdjax.problems import bowl, digits
-from gdjax.sweeps.learning_rate import LearningRateStatus, _Round, find_learning_rate
+from gdjax.search.learning_rate import LearningRateStatus, _Round, find_learning_rate
 
 BOWL = bowl([1.0, 4.0, 10.0])
 

@@ -16,7 +16,7 @@ from gdjax import problems
 from gdjax.base.errors import InputError, StoreError
 from gdjax.stores import plain
 from gdjax.sweeps import Sweep, factories, identity
-from gdjax.sweeps.stored import StoredSweep
+from gdjax.sweeps.continued.stored import StoredSweep
 from tests.processes import python
 
 # The store of a sweep

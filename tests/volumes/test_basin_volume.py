@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy.special import gammaln
 
+from gdjax.landscape.basin_volume import VolumeStatus, basin_volume, log_mean, pareto_index
+from gdjax.landscape.mcmc import Whitening, hessian_whitening
 from gdjax.problems import as_problem
-from gdjax.volumes.basin_volume import VolumeStatus, basin_volume, log_mean, pareto_index
-from gdjax.volumes.mcmc import Whitening, hessian_whitening
 
 
 def ball(d, radius=1.0):

@@ -12,15 +12,15 @@ import pytest
 from scipy import integrate, special
 
 from gdjax.base import progress
-from gdjax.problems.problem import as_problem
-from gdjax.volumes.learning_coefficient import (
+from gdjax.landscape.learning_coefficient import (
     SamplingStatus,
     _default_temperature,
     extrapolate,
     finite_temperature_coefficient,
     local_learning_coefficient,
 )
-from gdjax.volumes.mcmc import Whitening, hessian_whitening
+from gdjax.landscape.mcmc import Whitening, hessian_whitening
+from gdjax.problems.problem import as_problem
 
 KEY = jax.random.key(0)
 KEYS = 4

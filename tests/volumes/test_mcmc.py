@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gdjax.volumes import mcmc
+from gdjax.landscape import mcmc
 
 
 def autoregressions(correlation, n=4000, count=8, seed=0):

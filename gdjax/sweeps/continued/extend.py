@@ -21,14 +21,13 @@ from gdjax.stores.reader import Stored
 from gdjax.stores.writer import Store
 from gdjax.sweeps import dataset
 from gdjax.sweeps.axes import Axes
-from gdjax.sweeps.branch_spec import start_of
 from gdjax.sweeps.check import check
 from gdjax.sweeps.checkpoint import SlabCheckpoint
+from gdjax.sweeps.continued.stored import REMEDY, StoredSweep
 from gdjax.sweeps.executor import execute
 from gdjax.sweeps.fit import fit
 from gdjax.sweeps.plans import Plan
 from gdjax.sweeps.program import Positions, Program, Start
-from gdjax.sweeps.stored import REMEDY, StoredSweep
 
 
 def extend(
@@ -90,7 +89,7 @@ def extend(
         )
     order = _stored_first(spec.axes, wider)
     larger = replace(spec, axes=wider.box(order), num_steps=steps)
-    earlier = EarlierRuns(stored.location, spec.axes.shape, spec.num_steps, start_of(spec))
+    earlier = EarlierRuns(stored.location, spec.axes.shape, spec.num_steps, spec.start())
     has_more_steps = steps > spec.num_steps
     if has_more_steps and not spec.continuable:
         warn(

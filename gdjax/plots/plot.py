@@ -15,8 +15,13 @@ from gdjax.curvature.eigenpairs import Eigenpairs
 from gdjax.curvature.gradient_summary import GradientSummary
 from gdjax.curvature.spectral_density import SpectralDensity
 from gdjax.descent import Descent
-from gdjax.flows.central_flow import CentralFlow
-from gdjax.flows.gradient_flow import Flow, FlowDistance
+from gdjax.dynamics.central_flow import CentralFlow
+from gdjax.dynamics.gradient_flow import Flow, FlowDistance
+from gdjax.landscape.basin_volume import BasinVolume
+from gdjax.landscape.learning_coefficient import (
+    FiniteTemperatureCoefficient,
+    LocalLearningCoefficient,
+)
 from gdjax.minima.barriers import PairwiseBarriers
 from gdjax.plots import (
     barriers,
@@ -32,14 +37,9 @@ from gdjax.plots import (
     volumes,
 )
 from gdjax.plots.axes import figure_of
+from gdjax.search.learning_rate import LearningRateResult
 from gdjax.stores import open_dataset
 from gdjax.stores.location import StoreLike
-from gdjax.sweeps.learning_rate import LearningRateResult
-from gdjax.volumes.basin_volume import BasinVolume
-from gdjax.volumes.learning_coefficient import (
-    FiniteTemperatureCoefficient,
-    LocalLearningCoefficient,
-)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -25,12 +25,12 @@ from gdjax.descent.block import strip_weak_types
 from gdjax.descent.functions import traced_functions, with_functions
 from gdjax.descent.step import cost_type, objective, update
 from gdjax.descent.validation import descent_keys, initial_model_state, optimizer_at_rate_one
+from gdjax.dynamics.tangents import with_tangent
 from gdjax.problems.evaluation import deterministic_cost, evaluation_microbatch
 from gdjax.problems.microbatches import cost_microbatch, in_microbatches
 from gdjax.problems.problem import Problem, as_problem
 from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import check_params
-from gdjax.sensitivity.tangents import with_tangent
 
 MAX_KNOTS = 16
 FORWARD_KNOTS = 4  # up to this number of knots, forward mode needs less time and memory

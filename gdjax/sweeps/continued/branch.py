@@ -14,13 +14,13 @@ from gdjax.base.errors import InputError
 from gdjax.problems.problem import Problem
 from gdjax.stores.location import StoreLike
 from gdjax.sweeps.axes import BATCH_SIZE, Axes, AxisValue, position
-from gdjax.sweeps.branch_spec import TRUNK_SETTINGS, BranchSpec, branch_axes
 from gdjax.sweeps.check import check
+from gdjax.sweeps.continued.branch_spec import TRUNK_SETTINGS, BranchSpec, branch_axes
+from gdjax.sweeps.continued.stored import StoredSweep
 from gdjax.sweeps.executor import execute
 from gdjax.sweeps.fit import fit
 from gdjax.sweeps.plans import MAX_PARAM_BYTES, Plan
 from gdjax.sweeps.spec import Sweep
-from gdjax.sweeps.stored import StoredSweep
 
 
 def branch(

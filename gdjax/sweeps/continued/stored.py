@@ -20,7 +20,7 @@ import optax.contrib
 import xarray as xr
 from jaxtyping import Int, PyTree
 
-from gdjax.base.arguments import check_callable, check_flag, is_whole
+from gdjax.base.arguments import check_callable, check_flag
 from gdjax.base.errors import InputError, StoreError
 from gdjax.base.reprs import short
 from gdjax.descent.outcome import Outcome
@@ -31,15 +31,16 @@ from gdjax.stores.schema import plain
 from gdjax.stores.writer import check_continuable, require_same
 from gdjax.sweeps.axes import BATCH_SIZE, Axes, AxisValue, axes, position, zip_axes
 from gdjax.sweeps.binding import assign_roles, by_role, with_settings
-from gdjax.sweeps.branch_spec import BranchSpec
+from gdjax.sweeps.continued.branch_spec import BranchSpec
 from gdjax.sweeps.dataset import from_named
 from gdjax.sweeps.factories import optimizer_from, problem_from, qualified_name
-from gdjax.sweeps.identity import hash_of, problem_identity
+from gdjax.sweeps.identity import (
+    hash_of,
+    identity_of,
+    problem_identity,
+)
 from gdjax.sweeps.identity import identity as identity_now
 from gdjax.sweeps.spec import Sweep
-
-MAX_RECORDED_INTEGER = 2**32 - 1  # largest count or seed in a record
-REMEDY = "restore the store from a copy"
 
 
 class StoredSweep:
@@ -138,49 +139,6 @@ class StoredSweep:
         recorded = {name: value for name, value in identity.items() if name != "layout"}
         require_same(where, recorded, plain(identity_now(spec)), self._allow_unverified)
         return spec
-
-
-def identity_of(attributes: Mapping[str, Any], where: Any) -> dict[str, Any]:
-    """Return the validated identity of the sweep in a store."""
-    identity = attributes["identity"]  # a mapping with a layout, as `parse_root` has checked
-    if not {"axes", "functions"} <= set(identity):
-        raise StoreError(
-            f"{where}: the store was not written by a sweep; open it with xarray.open_zarr"
-        )
-    for name, is_valid in _EXPECTED.items():
-        if not is_valid(identity.get(name)):
-            raise StoreError(
-                f"{where}: its record has {name} = {identity.get(name)!r:.80}, which is not valid; "
-                f"{REMEDY}"
-            )
-    layout, alongs = identity["layout"], identity["axes"].values()
-    named = {axis for along in alongs if isinstance(along, dict) for axis in along}
-    unknown = (set(identity["axes"]) ^ set(layout["tile"])) | (named - set(layout["coordinates"]))
-    if unknown:
-        raise StoreError(
-            f"{where}: its record names {min(unknown)!r:.80}, which is not an axis of its arrays; "
-            f"{REMEDY}"
-        )
-    return identity
-
-
-# Validators for fields of an identity that are used before `Sweep` validates them.
-_EXPECTED: Mapping[str, Callable[[Any], bool]] = {
-    "axes": lambda value: isinstance(value, dict) and len(value) > 0,
-    "num_steps": lambda value: is_whole(value, 0, MAX_RECORDED_INTEGER),
-    "batch_size": lambda value: value is None or is_whole(value, 1, MAX_RECORDED_INTEGER),
-    "replacement": lambda value: value is None or value is True,
-    "root_seed": lambda value: is_whole(value, 0, MAX_RECORDED_INTEGER),
-    "make_optimizer": lambda value: (
-        isinstance(value, dict)
-        and isinstance(value.get("name"), str)
-        and isinstance(value.get("keywords"), dict)
-    ),
-    "data_hash": lambda value: isinstance(value, str),
-    "functions": lambda value: isinstance(value, dict),
-    "callbacks": lambda value: isinstance(value, list) and all(isinstance(n, str) for n in value),
-    "environment": lambda value: isinstance(value, dict),
-}
 
 
 def require_problem_of(

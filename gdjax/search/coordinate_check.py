@@ -26,7 +26,7 @@ from gdjax.base.errors import InputError
 from gdjax.base.statistics import LEVEL
 from gdjax.problems.problem import Metric, Problem, require_problem
 from gdjax.sweeps.axes import axes
-from gdjax.sweeps.concat import concat
+from gdjax.sweeps.continued.concat import concat
 from gdjax.sweeps.dataset import named_leaves
 from gdjax.sweeps.sweep import sweep
 

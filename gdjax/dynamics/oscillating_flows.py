@@ -27,7 +27,13 @@ from gdjax.base.arguments import check_number, check_whole
 from gdjax.base.reprs import fields_with
 from gdjax.curvature.directional_derivatives import DirectionalDerivatives, directional_derivatives
 from gdjax.descent.step import cost_type
-from gdjax.flows.gradient_flow import MAX_STEPS, FlowStatus, check_positive, solve_ode, tolerances
+from gdjax.dynamics.gradient_flow import (
+    MAX_STEPS,
+    FlowStatus,
+    check_positive,
+    solve_ode,
+    tolerances,
+)
 from gdjax.problems.problem import Problem
 from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import ravel_params

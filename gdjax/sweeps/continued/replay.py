@@ -1,7 +1,4 @@
-"""Replay of a run of a stored sweep, and completion of an interrupted sweep.
-
-`replay` recomputes a run and compares it bitwise; `resume` computes the unfinished tiles.
-"""
+"""Replay of a run of a stored sweep: it is recomputed and compared bitwise."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,22 +8,17 @@ import jax
 import numpy as np
 import xarray as xr
 
-from gdjax.base.arguments import is_whole
-from gdjax.base.errors import InputError
 from gdjax.problems.problem import Problem
 from gdjax.stores.location import StoreLike
 from gdjax.stores.reader import without_carry
 from gdjax.sweeps import identity
 from gdjax.sweeps.axes import AxisValue, position
-from gdjax.sweeps.branch_spec import start_of
-from gdjax.sweeps.check import check, check_program
+from gdjax.sweeps.check import check_program
+from gdjax.sweeps.continued.stored import StoredSweep
 from gdjax.sweeps.dataset import pad_before
-from gdjax.sweeps.executor import execute
-from gdjax.sweeps.fit import fit, fit_program
-from gdjax.sweeps.plans import Plan
+from gdjax.sweeps.fit import fit_program
 from gdjax.sweeps.program import programs_of
 from gdjax.sweeps.slab_runner import run_slab
-from gdjax.sweeps.stored import StoredSweep
 
 LABELS = ("python", "numpy", "revision")
 """Entries of a writer that do not affect the numbers of a sweep."""
@@ -92,7 +84,7 @@ def replay(
     index = position(stored.axes, at)
     sweep, stored_run = stored.sweep, stored.run(index)
     devices = jax.local_devices()
-    programs = programs_of(sweep, devices, start_of(sweep), keeps_carry=bool(sweep.continuable))
+    programs = programs_of(sweep, devices, sweep.start(), keeps_carry=bool(sweep.continuable))
     program = programs[sweep.axes.box_number(index)]
     check_program(program)
     program = fit_program(program)
@@ -120,63 +112,6 @@ def replay(
         changed=changed_settings(stored.writers(stored_run), identity.writer(devices[0])),
         dataset=without_carry(again),
     )
-
-
-def resume(
-    store: StoreLike,
-    *,
-    problem: Problem | None = None,
-    make_optimizer: Callable | None = None,
-    part: tuple[int, int] | None = None,
-    client: Any = None,
-    allow_unverified: bool = False,
-) -> xr.Dataset:
-    """Complete a stored sweep; the result equals that of an uninterrupted sweep.
-
-    Args:
-        store: path or URL of the store.
-        problem: problem of the sweep; required if it was user-defined.
-        make_optimizer: optimizer factory of the sweep; required if it was user-defined.
-        part: number of the part to compute and number of parts, such as (3, 100), for one of many
-            processes that compute the store at the same time; None for all missing tiles. A part
-            can be computed again, and the number of parts may change.
-        client: Dask client, as in `sweep`.
-        allow_unverified: whether to go on if it cannot be verified that the stored numbers belong
-            to the same computation: if a version or a numeric flag has changed, or if a function
-            calls the host (`jax.pure_callback`), whose code cannot be compared. The attribute
-            `writers` of the result, and the variable `finished`, say what computed each run.
-
-    Returns:
-        Dataset of the sweep. A run that is not finished has `finished` 0, outcome -1 and cost NaN.
-
-    Raises:
-        KeyboardInterrupt: on Ctrl-C, after the state has been saved in the store.
-
-    Examples:
-        >>> import tempfile
-        >>> from gdjax import problems
-        >>> from gdjax.sweeps import Sweep, axes, plan
-        >>> with tempfile.TemporaryDirectory() as store:
-        ...     _ = plan(Sweep(problems.bowl([1.0, 9.0]), axes(learning_rate=[0.1, 0.2]), 5), store)
-        ...     resume(store).finished.values.tolist()
-        [1, 1]
-    """
-    if part is not None:
-        _check_part(part, client)
-    stored = StoredSweep(store, problem, make_optimizer, allow_unverified)
-    plan = Plan(stored.sweep, store, client=client, allow_unverified=allow_unverified)
-    return execute(fit(check(plan)), part=part)
-
-
-def _check_part(part, client):
-    is_pair = isinstance(part, Sequence) and len(part) == 2 and all(map(is_whole, part))
-    if not is_pair or not 0 <= part[0] < part[1]:
-        raise InputError(
-            f"part = {part!r:.80}, expected the number of a part, from 0, and the number of parts, "
-            f"such as (3, 100)"
-        )
-    if client is not None:
-        raise InputError("part: a client distributes all tiles; pass part or client, not both")
 
 
 def changed_settings(

@@ -21,8 +21,8 @@ from jaxtyping import Array, Key, PyTree, ScalarLike
 
 from gdjax.base.arguments import check_number, is_traced
 from gdjax.base.keys import check_key
-from gdjax.critical_points.classification import Classification, Kind
-from gdjax.critical_points.evidence import (
+from gdjax.curvature.critical_points.classification import Classification, Kind
+from gdjax.curvature.critical_points.evidence import (
     DOMINANT,
     FLAT_DIRECTIONS,
     JUMP_FACTORS,

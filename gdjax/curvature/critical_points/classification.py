@@ -1,6 +1,6 @@
 """Kinds of points, and the evidence for them.
 
-`gdjax.critical_points.classify` determines both.
+`classify` determines both.
 """
 
 from typing import NamedTuple
@@ -10,10 +10,10 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from gdjax.base.reprs import fields_with
 from gdjax.base.status import Status
-from gdjax.critical_points.evidence import MAX_KANTOROVICH
+from gdjax.curvature.critical_points.evidence import MAX_KANTOROVICH
 
 POLISH = (
-    "find the nearest critical point with gd.critical_points.polish(problem, params), or for the "
+    "find the nearest critical point with gd.curvature.polish(problem, params), or for the "
     "runs of a sweep with `gdjax minima --store STORE`"
 )
 
@@ -146,7 +146,7 @@ class Classification(NamedTuple):
 
         Examples:
             >>> import jax
-            >>> from gdjax.critical_points import classify
+            >>> from gdjax.curvature import classify
             >>> cost = lambda w: w[0] ** 2 + w[1] ** 6
             >>> classification = classify(cost, np.zeros(2, np.float32), key=jax.random.key(0))
             >>> classification.kind_name

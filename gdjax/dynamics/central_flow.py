@@ -21,8 +21,8 @@ from gdjax.curvature import eigensolvers
 from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.curvature.operators import HessianOperator
 from gdjax.descent.step import cost_type
-from gdjax.flows import semidefinite_complementarity
-from gdjax.flows.gradient_flow import FlowStatus, check_positive, solve_ode, tolerances
+from gdjax.dynamics import semidefinite_complementarity
+from gdjax.dynamics.gradient_flow import FlowStatus, check_positive, solve_ode, tolerances
 from gdjax.problems.problem import Problem
 from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import ravel_params

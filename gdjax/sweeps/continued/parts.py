@@ -23,6 +23,7 @@ from gdjax.stores.lock import is_held
 from gdjax.stores.schema import tile_name
 from gdjax.stores.writer import CHECKPOINTS, PARTS
 from gdjax.sweeps.check import check
+from gdjax.sweeps.continued.stored import StoredSweep
 from gdjax.sweeps.dataset import nbytes
 from gdjax.sweeps.executor import complete_store
 from gdjax.sweeps.fit import fit
@@ -30,7 +31,6 @@ from gdjax.sweeps.plans import Plan
 from gdjax.sweeps.program import Program
 from gdjax.sweeps.slab_runner import start_blocks
 from gdjax.sweeps.spec import Sweep, require_sweep
-from gdjax.sweeps.stored import StoredSweep
 
 
 @dataclass(frozen=True)

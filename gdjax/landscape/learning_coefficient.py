@@ -40,10 +40,7 @@ from gdjax.base.keys import check_key
 from gdjax.base.reprs import fields, fields_with
 from gdjax.base.status import Status
 from gdjax.curvature.directional_derivatives import directional_derivatives
-from gdjax.problems.problem import Problem
-from gdjax.problems.traces import problem_at
-from gdjax.problems.validation import check_params, ravel_params
-from gdjax.volumes.mcmc import (
+from gdjax.landscape.mcmc import (
     MAX_WHITENED,
     ChainState,
     Whitening,
@@ -52,6 +49,9 @@ from gdjax.volumes.mcmc import (
     mean_hessian_whitening,
     rhat,
 )
+from gdjax.problems.problem import Problem
+from gdjax.problems.traces import problem_at
+from gdjax.problems.validation import check_params, ravel_params
 
 NUM_CHAINS = 16
 NUM_SAMPLES = 1000

@@ -31,7 +31,7 @@ from gdjax.sweeps.axes import (
 from gdjax.sweeps.checkpoint import SlabCheckpoint, from_host, to_host
 from gdjax.sweeps.dataset import number_leaves
 from gdjax.sweeps.fit import slab_width
-from gdjax.sweeps.program import Positions, Program, Start, programs_of
+from gdjax.sweeps.program import Positions, Program, programs_of
 from gdjax.sweeps.slab_runner import carry_at
 from gdjax.sweeps.spec import Sweep, validate_spec
 
@@ -122,6 +122,10 @@ class BranchSpec(Sweep):
         """Return the first step at which a branch of a grid leaves the trunk."""
         return int(axes.by_name[BRANCH_STEP].min())
 
+    def start(self) -> "TrunkStart":
+        """Return the states from which the branches start: those of the trunk at their steps."""
+        return TrunkStart()
+
     def trunk_spec(self) -> Sweep:
         """Return the specification of the trunk as a sweep of one run."""
         keywords: dict[str, Any] = {**self.settings, **self.trunk_settings}
@@ -187,11 +191,6 @@ class TrunkStart:
         values = spec.axes.values(positions)
         carry = branch_carries(spec, values, self._carries[step], program.carry_shapes)
         return SlabCheckpoint(step, carry, {}, {})
-
-
-def start_of(sweep: Sweep) -> Start | None:
-    """Return the states from which the runs of a sweep start; None for initial states."""
-    return TrunkStart() if isinstance(sweep, BranchSpec) else None
 
 
 def _trunk_carry(spec, devices, step):

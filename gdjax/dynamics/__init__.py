@@ -1,4 +1,4 @@
-"""Volumes of basins within a level of the cost, and local learning coefficients."""
+"""Theory of one run: continuous limits, and dependence on the start and the learning rates."""
 
 import lazy_loader
 

@@ -8,3 +8,12 @@ from .gradient_flow import gradient_flow as gradient_flow
 from .oscillating_flows import OscillatingFlow as OscillatingFlow
 from .oscillating_flows import edge_flow as edge_flow
 from .oscillating_flows import rod_flow as rod_flow
+from .schedule_gradient import Hypergradient as Hypergradient
+from .schedule_gradient import HypergradientStatus as HypergradientStatus
+from .schedule_gradient import hypergradient as hypergradient
+from .tangents import TangentState as TangentState
+from .tangents import lyapunov_exponent as lyapunov_exponent
+from .tangents import with_tangent as with_tangent
+from .twins import Uncertainty as Uncertainty
+from .twins import decided_step as decided_step
+from .twins import uncertainty_exponent as uncertainty_exponent

@@ -34,11 +34,11 @@ from gdjax.base.reprs import fields_with
 from gdjax.curvature import student_t
 from gdjax.curvature.eigensolvers import eigh
 from gdjax.curvature.operators import HessianOperator
+from gdjax.landscape.mcmc import MAX_WHITENED, Whitening
 from gdjax.problems.evaluation import evaluate
 from gdjax.problems.problem import Problem
 from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import ravel_params
-from gdjax.volumes.mcmc import MAX_WHITENED, Whitening
 
 DIRECTIONS = 1000
 BATCH = 64  # number of directions whose costs are computed together

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from gdjax.critical_points.flat_directions import constant_length, falls_first
-from gdjax.critical_points.rounding_unit import rounding_unit
+from gdjax.curvature.critical_points.flat_directions import constant_length, falls_first
+from gdjax.curvature.critical_points.rounding_unit import rounding_unit
 from gdjax.curvature.directional_derivatives import DirectionalDerivatives, largest_third, reduced
 from gdjax.curvature.eigenpairs import ROUNDING
 from gdjax.curvature.inertia import Inertia

@@ -1,0 +1,1 @@
+"""Classification of critical points, with evidence, and polishing."""

@@ -1,0 +1,1 @@
+"""What starts from a stored sweep: extension, branches, replay, parts, and concatenation."""
