@@ -44,6 +44,7 @@ CACHE = HERE.parent / ".jax_cache"
 LONG = {
     HERE / name
     for name in (
+        "base/test_interrupts.py",
         "descent/test_optimizers.py",
         "experiments",
         "minima/test_census.py",
@@ -54,7 +55,6 @@ LONG = {
         "stores/test_store_interrupted.py",
         "sweeps/test_cluster.py",
         "sweeps/test_sweep_interrupted.py",
-        "test_interrupts.py",
     )
 }
 

@@ -73,7 +73,7 @@ REMEDY_FOR_TRACERS = (
 
 # Folders whose lines are not those of a user: gdjax, the standard library and other packages.
 LIBRARIES = (
-    f"{Path(__file__).parent}{os.sep}",
+    f"{Path(__file__).parents[1]}{os.sep}",
     f"{sysconfig.get_path('stdlib')}{os.sep}",
     f"{os.sep}site-packages{os.sep}",
     f"{os.sep}dist-packages{os.sep}",  # of Debian

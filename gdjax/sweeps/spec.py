@@ -14,7 +14,7 @@ recorded in stores. New fields are recorded and compared automatically.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -38,6 +38,9 @@ from gdjax.sweeps.binding import (
     numeric_roles,
     with_settings,
 )
+
+if TYPE_CHECKING:
+    from gdjax.sweeps.program import Start
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gdjax import curvature, flows, landscape, minima
+from gdjax import curvature, dynamics, landscape, minima
 from gdjax.base.errors import InputError
 from gdjax.curvature import value_and_gradient
 from gdjax.problems import Problem, frozen
@@ -20,7 +20,7 @@ LOOKS = {
     "hessian_vector_product": lambda cost, w: curvature.HessianOperator(cost, w).mv(w),
     "extreme_eigenpairs": partial(curvature.extreme_eigenpairs, key=KEY),
     "hessian_trace": partial(curvature.hessian_trace, key=KEY),
-    "gradient_flow": partial(flows.gradient_flow, times=np.array([1.0])),
+    "gradient_flow": partial(dynamics.gradient_flow, times=np.array([1.0])),
     "along": lambda p, w: minima.linear_path_cost(p, w, w, points=2),
 }
 

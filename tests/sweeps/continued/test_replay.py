@@ -14,7 +14,8 @@ from small_problems import GRID, network, same_bits
 from gdjax.base.errors import StoreError
 from gdjax.stores import open_dataset
 from gdjax.sweeps import axes, sweep
-from gdjax.sweeps.continued.replay import replay, resume
+from gdjax.sweeps.continued.replay import replay
+from gdjax.sweeps.continued.resume import resume
 
 PROBLEM = network(watched=True)
 AT = {"learning_rate": 0.1, "seed": 0, "scale": 1.0}
