@@ -19,13 +19,9 @@ os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 if os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] != "0" and version("jaxlib").startswith("0.10."):
     # XLA's older emitters compile in a third less time. Later versions of jaxlib abort, since they
     # do not know these flags.
-    os.environ["XLA_FLAGS"] = " ".join(
-        (
-            os.environ.get("XLA_FLAGS", ""),
-            "--xla_cpu_use_fusion_emitters=false",
-            "--xla_cpu_parallel_codegen_split_count=1",
-        )
-    ).strip()
+    flags = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+    if flags not in os.environ.get("XLA_FLAGS", ""):  # workers inherit the variable
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
 
 import jax
 import psutil
@@ -69,6 +65,11 @@ jax.config.update("jax_traceback_in_locations_limit", 0)  # source locations are
 if os.environ.get("CHECK_ANNOTATIONS"):  # takes a quarter more time; `.ci/run` does it once
     _hook = install_import_hook("gdjax", "beartype.beartype")
     _hook.__enter__()  # not closed, since modules of gdjax are imported lazily
+
+
+def pytest_addoption(parser):
+    """Add an option for tests that compare with a file."""
+    parser.addoption("--regenerate", action="store_true", help="write files of golden numbers anew")
 
 
 def pytest_ignore_collect(collection_path, config):

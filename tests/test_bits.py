@@ -7,11 +7,11 @@ searches, extensions, branches and interruptions. Slabs have their usual widths.
 import hashlib
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 from small_problems import network
+from tiny_models import attention, convolution, random_cost
 
 import gdjax as gd
 from gdjax.descent import block_loop
@@ -19,55 +19,6 @@ from gdjax.sweeps import slab_runner
 
 DEVICES = jax.local_devices()
 RATES, SEEDS = np.geomspace(0.01, 0.4, 12), range(8)
-
-
-def random_cost():
-    """Return a problem whose cost has random inputs, the step, and a model state."""
-
-    def evaluation(w, batch, *, model_state):
-        return jnp.mean((batch - model_state) @ w) ** 2 + w @ w
-
-    def cost(w, batch, *, key, step, model_state):
-        noise = jax.random.normal(key, batch.shape) / (10 + step)
-        mean = 0.8 * model_state + 0.2 * jnp.mean(batch)
-        return evaluation(w, batch + noise, model_state=model_state), mean
-
-    def init(key):
-        return jax.random.normal(key, (7,)), jnp.zeros(())
-
-    data = np.random.default_rng(0).normal(size=(20, 7)).astype(np.float32)
-    return gd.Problem(init=init, cost=cost, evaluation=evaluation, data=data)
-
-
-def attention():
-    """Return one layer of attention over eight tokens."""
-
-    def init(key):
-        return list(0.5 * jax.random.normal(key, (4, 6, 6)))
-
-    def cost(w, batch):
-        queries, keys, values = (batch @ w[i] for i in range(3))
-        weights = jax.nn.softmax(queries @ keys.swapaxes(1, 2) / 6**0.5)
-        return jnp.mean((jnp.tanh(weights @ values) @ w[3] - jnp.roll(batch, 1, 1)) ** 2)
-
-    data = np.random.default_rng(1).normal(size=(20, 8, 6)).astype(np.float32)
-    return gd.Problem(init=init, cost=cost, data=data)
-
-
-def convolution():
-    """Return a convolution and a dense layer, on images of 5 x 5 pixels."""
-
-    def init(key):
-        first, last = jax.random.split(key)
-        return jax.random.normal(first, (2, 1, 3, 3)), jax.random.normal(last, (2, 3)) / 2
-
-    def cost(w, batch):
-        images = batch[:, None].astype(w[0].dtype)
-        hidden = jax.nn.relu(jax.lax.conv(images, w[0], (1, 1), "SAME"))
-        return jnp.mean((hidden.mean((2, 3)) @ w[1] - batch[:, 0, :3]) ** 2)
-
-    data = np.random.default_rng(2).normal(size=(12, 5, 5)).astype(np.float32)
-    return gd.Problem(init=init, cost=cost, data=data)
 
 
 OPTIMIZERS = {

@@ -43,12 +43,26 @@ def declared(function: Callable) -> dict[str, Any]:
 def given_to(function: Callable, names: tuple[str, ...] = GIVEN) -> tuple[str, ...]:
     """Return the declared keywords that a descent supplies and `partial` does not."""
     keywords = {p.name for p in _parameters(function) if p.kind is p.KEYWORD_ONLY}
-    fixed: set[str] = set()
+    return tuple(name for name in names if name in keywords - _bound(function))
+
+
+def unbound(function: Callable) -> dict[str, Any]:
+    """Return the settings of a function that `bind` has given no value, with their defaults.
+
+    Examples:
+        >>> unbound(bind(lambda w, *, scale=1.0, shift=0.0: scale * w + shift, {"scale": 2.0}))
+        {'shift': 0.0}
+    """
+    return {n: v for n, v in declared(function).items() if n not in _bound(function)}
+
+
+def _bound(function):
+    names: set[str] = set()
     function = inspect.unwrap(function)
     while isinstance(function, partial):
-        fixed |= function.keywords.keys()
+        names |= function.keywords.keys()
         function = function.func
-    return tuple(name for name in names if name in keywords and name not in fixed)
+    return names
 
 
 def takes_any(function: Callable) -> bool:

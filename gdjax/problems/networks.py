@@ -85,9 +85,11 @@ class Network:
         output_activation: name of the activation of the last layer; `activation` if None.
         initializer: distribution of the initial weights, one of `INITIALIZERS`: "normal" N(0, 1),
             "fan_in" N(0, 1/fan-in), "glorot" N(0, 2/(fan-in + fan-out)), "he" N(0, 2/fan-in),
-            "uniform" U(-1, 1). Biases start at 0.
+            "uniform" U(-1, 1).
         input_scale: number by which inputs are divided before the first layer, such as 255 for
             uint8 pixels.
+        bias_scale: standard deviation of the initial biases, which are 0 by default. With inputs in
+            one dimension, spread biases spread the neurons over the inputs.
 
     Examples:
         >>> network = Network((2, 3, 1), activation="tanh")
@@ -105,6 +107,7 @@ class Network:
     output_activation: str | None = None
     initializer: str = "fan_in"
     input_scale: float | int = 1.0
+    bias_scale: float | int = 0.0
 
     def __post_init__(self):
         widths = self.widths if isinstance(self.widths, tuple | list) else ()
@@ -115,6 +118,7 @@ class Network:
             )
         object.__setattr__(self, "widths", tuple(int(width) for width in widths))
         check_number("Network: input_scale", self.input_scale, above=0)
+        check_number("Network: bias_scale", self.bias_scale, least=0)
         check_choice("Network: activation", self.activation, ACTIVATIONS)
         check_choice("Network: output_activation", self.activations[-1], ACTIVATIONS)
         check_choice("Network: initializer", self.initializer, INITIALIZERS)
@@ -135,7 +139,7 @@ class Network:
         return zip(self.widths[:-1], self.widths[1:], strict=True)
 
     def init(self, key: Key[Array, ""], *, init_scale: ScalarLike = 1.0) -> tuple[Layer, ...]:
-        """Return random weights times `init_scale` and zero biases.
+        """Return random weights times `init_scale`, and biases of scale `bias_scale`.
 
         They have the default float type of JAX.
         """
@@ -144,8 +148,14 @@ class Network:
         draw = INITIALIZERS[self.initializer]
         dtype = jnp.zeros(()).dtype
         keys = jax.random.split(key, len(self.widths) - 1)
+
+        def bias(key, size):
+            if self.bias_scale == 0:
+                return jnp.zeros(size, dtype)
+            return self.bias_scale * jax.random.normal(jax.random.fold_in(key, 1), (size,), dtype)
+
         return tuple(
-            Layer(draw(k, (n_out, n_in), dtype) * init_scale, jnp.zeros(n_out, dtype))
+            Layer(draw(k, (n_out, n_in), dtype) * init_scale, bias(k, n_out))
             for k, (n_in, n_out) in zip(keys, self._fans(), strict=True)
         )
 

@@ -35,7 +35,7 @@ from jaxtyping import Array, Key, PyTree, Scalar
 from gdjax.base.arguments import check_callable, check_flag, check_number, check_text, check_whole
 from gdjax.base.errors import InputError, explained
 from gdjax.base.reprs import short
-from gdjax.problems.keywords import GIVEN_TO_METRICS, given_to
+from gdjax.problems.keywords import GIVEN_TO_METRICS, bind, declared, given_to, settings_of
 from gdjax.problems.networks import Network
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})  # shared, since problems are compared by identity
@@ -245,6 +245,38 @@ class Problem:
     def _known_shapes(self) -> dict[Any, Any]:
         """Shapes of the programs of earlier sweeps, cached to avoid repeated tracing."""
         return {}
+
+    @cached_property
+    def _swept(self) -> set[str]:
+        """Settings of the cost along which this problem was swept, for `problem_at`."""
+        return set()
+
+    def at(self, **settings: Any) -> "Problem":
+        """Return the problem at a setting, as at `decay=1e-5`, for any analysis.
+
+        All functions of the problem that declare a keyword of this name are called with the value.
+
+        Examples:
+            >>> import jax.numpy as jnp
+            >>> bowl = Problem(
+            ...     init=lambda key: jnp.ones(2), cost=lambda w, *, a=1.0: a * jnp.sum(w**2)
+            ... )
+            >>> float(bowl.at(a=3.0).cost(jnp.ones(2)))
+            6.0
+        """
+        names: set[str] = set()
+
+        def bound(_, function):
+            names.update(settings_of(function, settings))
+            return bind(function, settings)
+
+        changed = map_functions(self, bound)
+        if unknown := sorted(settings.keys() - names):
+            raise InputError(
+                f"at: {unknown[0]} = {settings[unknown[0]]!r:.80}, expected a keyword of the cost: "
+                f"{', '.join(declared(self.cost)) or 'it declares none'}"
+            )
+        return dataclasses.replace(changed, provenance=None)
 
     @property
     def samples(self) -> int:

@@ -36,7 +36,8 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from jaxtyping import PyTree
 
 from gdjax.base import keys, slabs
-from gdjax.problems.keywords import given_to, settings_of
+from gdjax.base.errors import warn
+from gdjax.problems.keywords import given_to, settings_of, unbound
 from gdjax.problems.problem import Problem, as_problem
 
 MAX_FUNCTIONS = 512  # number of functions that are kept, beginning with the last used
@@ -150,6 +151,12 @@ def gradient(function: Callable, params: PyTree, *arguments: PyTree, **keywords:
 def problem_at(problem: Problem | Callable[..., Any], params: PyTree) -> Problem:
     """Convert a cost into a Problem, whose functions are canonical at these parameters."""
     problem = as_problem(problem)
+    for name in sorted(problem._swept & unbound(problem.cost).keys()):
+        problem._swept.remove(name)  # say it once
+        warn(
+            f"problem: the cost was swept along {name}, and has its default "
+            f"{unbound(problem.cost)[name]!r:.80} here. For another value: problem.at({name}=...)"
+        )
     costs = traced_costs(problem, params)
     changed: dict[str, Any] = {name: traced.function for name, traced in costs.items()}
     if problem.predict is not None and isinstance(problem.data, tuple) and len(problem.data) == 2:

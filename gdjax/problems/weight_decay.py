@@ -1,6 +1,6 @@
 """Networks with weight decay, whose minima are isolated points.
 
-    C(w) + decay * sum of squared weights
+    C(w) + decay * sum of squared weights,   decay a setting: gd.axes(decay=[1e-5, 1e-3])
 
 The minima of a network that can fit its data are not isolated: zero error is attained on a manifold
 or only at infinity. Weight decay excludes both cases. It does not apply to biases, so that
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from gdjax.base.arguments import check_number, check_whole
+from gdjax.base.arguments import check_flag, check_number, check_whole
 from gdjax.base.errors import InputError
 from gdjax.data.sets import load
 from gdjax.problems.digits import flat
@@ -29,6 +29,7 @@ def decayed(
     data: PyTree,
     decay: float,
     *,
+    biases: bool = False,
     test: PyTree = None,
     init: Callable[..., PyTree] | None = None,
 ) -> Problem:
@@ -36,11 +37,15 @@ def decayed(
 
         C = 1/n sum_i |network(x_i) - y_i|^2 + decay * sum of squared weights (without biases)
 
+    `decay` is a setting of the cost: it can be swept, and `problem.at(decay=...)` sets it.
+
     Args:
         network: network that is applied to the inputs.
         data: pair `(inputs [samples, numbers], targets)`, whose targets are labels or output
             vectors.
         decay: coefficient of the squared weights, >= 0.
+        biases: whether biases decay, too. A decay of biases is symmetric under the permutations
+            and sign changes of tanh neurons, but not under those of sigmoid neurons.
         test: pair `(inputs, labels)` for the metric `test_accuracy`; None for no metric.
         init: function `init(key) -> params` for the starting point; that of the network if None.
 
@@ -55,6 +60,7 @@ def decayed(
             f"the cost of any other problem"
         )
     check_number("decayed: decay", decay, least=0)
+    check_flag("decayed: biases", biases)
     for name, pair in (("data", data), ("test", test)):
         if pair is not None or name == "data":
             check_pair(f"decayed: {name}", pair)
@@ -66,8 +72,8 @@ def decayed(
     start = network.init if init is None else init
     plain = supervised(start, apply, quadratic, data, test=test)
 
-    def cost(params, batch):
-        squares = sum(jnp.sum(layer.weights**2) for layer in params)
+    def cost(params, batch, *, decay=decay):
+        squares = sum(jnp.sum(leaf**2) for layer in params for leaf in layer[: 2 if biases else 1])
         return plain.cost(params, batch) + decay * squares
 
     accuracy = {} if test is None else {"test_accuracy": plain.metrics["test_accuracy"]}

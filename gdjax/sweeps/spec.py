@@ -184,6 +184,8 @@ def validate_spec(spec: Sweep) -> None:
             f"at, axes)"
         )
     check_factory_arguments(spec.make_optimizer, spec.roles)
+    swept = {role.keyword for role in spec.roles.values() if role.role == "cost"}
+    spec.problem._swept.update(swept)  # so that an analysis can say which value it lacks
     _check_batches(spec)
     if "noise_seed" in spec.roles and not spec.problem.random:
         raise InputError(

@@ -242,42 +242,55 @@ class Run:
 
 
 def run_of(
-    store: StoreLike,
+    runs: StoreLike | xr.Dataset,
     at: Mapping[str, AxisValue],
     problem: Problem | None = None,
     *,
     allow_unverified: bool = False,
     skip_damaged: bool = False,
 ) -> Run:
-    """Return one run of a stored sweep, with its final parameters and snapshots.
+    """Return one run of a sweep: its problem at its settings, parameters and snapshots.
 
     Args:
-        store: path or URL of the store; it may be in use.
+        runs: Dataset of the sweep, or path or URL of its store, which may be in use.
         at: values by axis name, equal to those of the grid within rounding; at least one for each
             dimension of the grid.
-        problem: problem of the sweep; required if it was user-defined.
+        problem: problem of the sweep; required for a Dataset, or if it was user-defined.
         allow_unverified: whether to accept a problem that cannot be compared, as in `resume`.
         skip_damaged: whether damaged tiles count as unfinished.
 
     Examples:
-        >>> import tempfile
         >>> from gdjax import problems
         >>> from gdjax.sweeps import axes, sweep
+        >>> bowl = problems.bowl([1.0, 9.0])
         >>> rates = axes(learning_rate=[0.01, 0.1], seed=range(3))
-        >>> with tempfile.TemporaryDirectory() as store:
-        ...     _ = sweep(problems.bowl([1.0, 9.0]), rates, 5, store=store, snapshot_every=1)
-        ...     run = run_of(store, {"learning_rate": 0.1, "seed": 1})
+        >>> runs = sweep(bowl, rates, 5, snapshot_every=1)
+        >>> run = run_of(runs, {"learning_rate": 0.1, "seed": 1}, bowl)
         >>> run.at, run.snapshot_step.tolist(), run.outcome.name
         ({'learning_rate': 0.1, 'seed': 1}, [0, 1, 2, 3, 4, 5], 'NOT_CONVERGED')
     """
-    stored = StoredSweep(store, problem, None, allow_unverified, skip_damaged)
-    identity, grid = stored.identity, stored.axes
-    index = position(grid, at)
-    problem, run = stored.problem, stored.run(index)
+    if isinstance(runs, xr.Dataset):
+        identity = json.loads(runs.attrs.get("identity", "{}"))
+        require_problem(problem)
+        assert isinstance(problem, Problem)
+        if not {"axes", "functions"} <= set(identity):
+            raise InputError(
+                f"runs = Dataset of {', '.join(map(str, runs.data_vars))}, expected that of "
+                f"gd.sweep, or the path of its store"
+            )
+        grid = axes_of(identity, "runs")
+        require_problem_of(problem, identity, "runs", allow_unverified=allow_unverified)
+        index = position(grid, at)
+        run = runs.isel(dict(zip(grid.sizes, index, strict=True)))
+    else:
+        stored = StoredSweep(runs, problem, None, allow_unverified, skip_damaged)
+        identity, grid = stored.identity, stored.axes
+        index = position(grid, at)
+        problem, run = stored.problem, stored.run(index)
     outcome = int(run["outcome"])
     if not 0 <= outcome < len(Outcome):
         raise StoreError(
-            f"{store}: outcome = {outcome} of this run, expected 0 to {len(Outcome) - 1}; the "
+            f"{runs}: outcome = {outcome} of this run, expected 0 to {len(Outcome) - 1}; the "
             f"store has been modified; compute the sweep again"
         )
     by_axis = grid.box(tuple(np.array([i]) for i in index)).first_values
