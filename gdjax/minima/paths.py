@@ -183,25 +183,35 @@ def path_cost(
     """
     check_whole("path_cost: points", points, 2)
     check_params(control, "path_cost: control: ")
+    dtype = jnp.result_type(*jax.tree.leaves(control))
+    with explained("path_cost: problem or shape failed", "expected points and data of the problem"):
+        return cost_at(problem, control, jnp.linspace(0, 1, points, dtype=dtype), shape=shape)
+
+
+def cost_at(
+    problem: Problem | Callable[..., PyTree],
+    control: PyTree,
+    t: Float[Array, " points"],
+    *,
+    shape: Shape = bezier,
+) -> PyTree:
+    """Return what `path_cost` returns, at the given positions along the path."""
     problem = as_problem(problem)
     control, data = jax.tree.map(jnp.asarray, (control, problem.data))
     mean = in_microbatches(deterministic_cost(problem), evaluation_microbatch(problem))
-    leaves = jax.tree.leaves(control)
-    shapes = [leaf.shape for leaf in leaves]
-    count, dtype = max(shape[0] if shape else 0 for shape in shapes), jnp.result_type(*leaves)
+    shapes = [leaf.shape for leaf in jax.tree.leaves(control)]
+    count = max(shape[0] if shape else 0 for shape in shapes)
     if count < 2 or any(shape[:1] != (count,) for shape in shapes):
         raise InputError(
             f"path_cost: control: shapes {shapes}, expected a leading axis of at least two control "
             f"points in every array, as of gd.minima.linear_path(a, b)"
         )
 
-    def cost_at(t):
+    def cost_of(t):
         with jax.default_matmul_precision("highest"):
             return mean(evaluate_path(control, shape(count, t)), data)
 
-    with explained("path_cost: problem or shape failed", "expected points and data of the problem"):
-        t = jnp.linspace(0, 1, points, dtype=dtype)
-        return jax.lax.map(cost_at, t, batch_size=BATCH_POINTS)
+    return jax.lax.map(cost_of, t, batch_size=BATCH_POINTS)
 
 
 def path_barrier(

@@ -54,18 +54,20 @@ def of_run(runs, k):
 def test_matrices_of_barriers_agree_with_barriers_of_single_pairs(activation, cost, widths, scale):
     problem = some_problem(activation, cost, widths, scale=scale)
     runs = some_runs(problem, 5)
-    result = pairwise_barriers(problem, runs, key=KEY, points=9)
+    result = pairwise_barriers(problem, runs, key=KEY, points=25)
     # Without a hidden layer the direct evaluation is used.
     assert _is_loss_of_outputs(problem) == (len(widths) > 2)
     for k, (i, j) in enumerate(zip(result.first, result.second, strict=True)):
         a, b = of_run(runs, i), of_run(runs, j)
-        plain = linear_path_cost(problem, a, b, points=9)
+        plain = linear_path_cost(problem, a, b, points=25)
         np.testing.assert_allclose(result.cost[k], plain, rtol=2e-5, atol=1e-6)
-        np.testing.assert_allclose(result.barrier[i, j], path_barrier(plain), rtol=1e-4, atol=1e-5)
+        dense = path_barrier(linear_path_cost(problem, a, b, points=1601))
+        np.testing.assert_allclose(result.barrier[i, j], dense, rtol=2e-5, atol=1e-5)
         one = match(problem.network, a, b, key=KEY)
-        matched = linear_path_cost(problem, one.params, b, points=9)
+        matched = linear_path_cost(problem, one.params, b, points=25)
         np.testing.assert_allclose(result.matched_cost[k], matched, rtol=2e-5, atol=1e-6)
-        np.testing.assert_allclose(result.matched_barrier[i, j], path_barrier(matched), atol=1e-5)
+        dense = path_barrier(linear_path_cost(problem, one.params, b, points=1601))
+        np.testing.assert_allclose(result.matched_barrier[i, j], dense, atol=2e-5)
         np.testing.assert_allclose(result.matched_distance[i, j], one.matched_distance, rtol=1e-6)
         np.testing.assert_allclose(result.distance[i, j], one.distance, rtol=1e-6)
     for name in MATRICES:
@@ -123,6 +125,26 @@ def test_barriers_are_computed_for_problems_without_a_network():
     for matched in (result.matched_barrier, result.matched_distance, result.matched_cost):
         assert np.isnan(matched).all()
     assert np.array_equal(result.smallest_distance, result.distance)
+
+
+@pytest.mark.parametrize("center", [0.5 + 1 / 48, 0.37, 0.9])
+def test_barriers_are_refined_beyond_the_points_to_a_stated_error(center):
+    """A bump of height 50.52 whose top lies between the points, and a lower one on a point."""
+
+    def cost(x):
+        top = 50.52 * jnp.exp(-(((x - center) / 0.05) ** 2))
+        return jnp.maximum(top, 44.0 * jnp.exp(-(((x - 0.25) / 0.02) ** 2)))
+
+    ridge = gd.Problem(init=lambda key: jnp.zeros(()), cost=cost)
+    result = pairwise_barriers(ridge, jnp.array([0.0, 1.0]), key=KEY)
+    ends = cost(jnp.array([0.0, 1.0]))
+    exact = 50.52 - float((1 - center) * ends[0] + center * ends[1])
+    assert path_barrier(result.cost)[0] < exact - 0.1
+    assert result.barrier[0, 1] == pytest.approx(exact, rel=1e-4)
+    assert 0 <= result.barrier_error[0, 1] < 0.01
+    rough = pairwise_barriers(ridge, jnp.array([0.0, 1.0]), key=KEY, points=25)
+    error = exact - rough.barrier[0, 1]
+    assert error <= rough.barrier_error[0, 1] + 1e-3 or error > 0.5
 
 
 def test_runs_with_nan_parameters_have_nan_barriers():
