@@ -29,6 +29,14 @@ def test_an_unknown_attribute_raises_an_attribute_error():
         _ = gdjax.no_such_name
 
 
+def test_files_named_in_the_guide_for_changes_exist():
+    guide = (ROOT / ".github" / "CONTRIBUTING.md").read_text()
+    (section,) = re.findall(r"^## Where to change what\n(.*?)^## ", guide, re.M | re.S)
+    named = re.findall(r"`([\w./]+/[\w.]*)`", section)
+    assert len(named) > 24
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 @pytest.mark.long
 def test_a_sweep_in_memory_does_not_import_the_arrays_of_dask():
     """Their import takes up to two seconds, and xarray checks new variables against them."""

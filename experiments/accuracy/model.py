@@ -98,7 +98,9 @@ def single_changes(epochs: int) -> dict[str, Variant]:
         "labels smoothed by 0.1": Variant(base, targets=(0.01, 0.91)),
         "momentum 0.9": Variant(slow, partial(optax.sgd, momentum=0.9)),
         "Adam": Variant(adam, optax.adam),
-        "twice the distortion": Variant(change(distortion=Distortion(shift=1.0, turn=0.24))),
+        "twice the distortion": Variant(
+            change(distortion=Distortion(shift=1.0, max_rotation=0.24))
+        ),
         "fresh copies": Variant(change(distortion=None), fresh=base.distortion, long=True),
         "100 epochs": Variant(replace(best, epochs=100), against="longer", long=True),
     }

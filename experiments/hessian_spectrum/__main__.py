@@ -243,7 +243,7 @@ def plot(tree: xr.DataTree) -> dict:
             title=f"{size:,} eigenvalues: at least {near_zero:.1%} have magnitudes below "
             "1 % of the largest",
         ),
-        "ranks": plots.ranks(
+        "ranks": plots.eigenvalues_by_rank(
             panels,
             after=10,
             after_label="number of classes",

@@ -106,7 +106,7 @@ def write_summary(path: Path, name: str, config: Any, numbers: Mapping[str, Any]
 
 
 @contextmanager
-def writing(file: Path) -> Generator[None]:
+def explain_os_errors(file: Path) -> Generator[None]:
     """Convert an `OSError` to an error that names the file and the remedy."""
     try:
         yield
@@ -121,19 +121,19 @@ def write(file: Path, text: str) -> None:
     """Write a text file atomically."""
     from gdjax.base.array_file import write_file  # it imports NumPy
 
-    with writing(file):
+    with explain_os_errors(file):
         write_file(file, text.encode())
 
 
 def save_data(dataset: Any, store: Path) -> None:
     """Write a Dataset or DataTree as a Zarr store, replacing an earlier one."""
-    with writing(store):
+    with explain_os_errors(store):
         dataset.to_zarr(store, mode="w", zarr_format=3, consolidated=False)
 
 
 def save_figure(figure: Any, file: Path) -> None:
     """Write a figure at 150 dots per inch, in 256 colors if the file is large."""
-    with writing(file):
+    with explain_os_errors(file):
         figure.savefig(file, dpi=150)
         # An animation is saved as .webp instead, so `file` may not exist.
         if file.is_file() and file.stat().st_size > LARGE:

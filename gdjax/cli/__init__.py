@@ -22,8 +22,8 @@ from gdjax.cli.landscape import Landscape
 from gdjax.cli.minima import Minima
 from gdjax.cli.options import check_limits, parts
 from gdjax.cli.pages import Explore, Lesson
+from gdjax.cli.resume import Replay, Resume
 from gdjax.cli.spectrum import Spectrum
-from gdjax.cli.store import Replay, Resume
 from gdjax.cli.sweep import Sweep
 from gdjax.cli.train import Train
 

@@ -75,7 +75,7 @@ class Minima(StoredRuns):
     tolerance: Positive = 1e-3
     """Largest distance at which two end points count as one minimum, directly or through other end
     points between them, in units of the parameters."""
-    polishing: Count = 200
+    polish_steps: Count = 200
     """Maximum number of Newton steps that polish an end point."""
     out: Path | None = None
     """Folder for results; by default results/minima/<hash of these settings>."""
@@ -91,7 +91,7 @@ class Minima(StoredRuns):
             census = count_minima(
                 runs=self.store or self._swept(folder / "runs.zarr"),
                 distance_tolerance=self.tolerance,
-                max_steps=self.polishing,
+                max_steps=self.polish_steps,
                 **self.selection(),
             )
         data = {"data": census}

@@ -132,7 +132,7 @@ def figures(
             pairs={point.label: spectrum.extremes},
             size=spectrum.size,
         ),
-        "ranks": plots.ranks(
+        "ranks": plots.eigenvalues_by_rank(
             {point.label: ranked},
             limit=summary["stability_threshold"],
             limit_label="stability limit" if point.momentum else "2 / learning rate",

@@ -131,7 +131,7 @@ def _save_params(file, params):
     from gdjax.sweeps.dataset import named_leaves, storable
 
     arrays: Any = {name: storable(leaf) for name, leaf in named_leaves("params", params).items()}
-    with results.writing(file):
+    with results.explain_os_errors(file):
         np.savez(file, **arrays)
 
 

@@ -4,10 +4,10 @@ from gdjax.descent.batches import steps_for
 from gdjax.descent.descend import Descent, descend
 from gdjax.descent.metrics import (
     class_accuracy,
+    correct_samples,
     gradient_noise,
     noise_scale,
-    right_samples,
-    unpacked,
+    unpack_bits,
 )
 from gdjax.descent.norms import NORMS, dual_norm, non_euclidean_descent, steepest_direction
 from gdjax.descent.outcome import OUTCOMES, Outcome
@@ -26,15 +26,15 @@ __all__ = [
     "State",
     "WarmupCosine",
     "class_accuracy",
+    "correct_samples",
     "descend",
     "dual_norm",
     "gradient_noise",
     "init",
     "noise_scale",
     "non_euclidean_descent",
-    "right_samples",
     "steepest_direction",
     "step",
     "steps_for",
-    "unpacked",
+    "unpack_bits",
 ]

@@ -58,12 +58,12 @@ def class_accuracy(problem: Problem, *, data: PyTree = None, every: int = 1) -> 
     return _of_outputs("class_accuracy", _by_class, problem, data, every=every, **described)
 
 
-def right_samples(problem: Problem, *, data: PyTree = None, every: int = 1) -> Metric:
+def correct_samples(problem: Problem, *, data: PyTree = None, every: int = 1) -> Metric:
     """Return a metric that records which samples are classified correctly, as bits.
 
         bit i of the array = right_i,   the first sample in the highest bit of the first byte
 
-    10,000 test images take 1,250 bytes per record; `unpacked` converts them to booleans. If the
+    10,000 test images take 1,250 bytes per record; `unpack_bits` converts them to booleans. If the
     metric has the name `right` in a sweep, `right_known` is False where a run has diverged or is
     not finished.
 
@@ -75,7 +75,7 @@ def right_samples(problem: Problem, *, data: PyTree = None, every: int = 1) -> M
 
     Examples:
         >>> from gdjax.problems import digits
-        >>> metric = right_samples(digits("mnist5k"), every=10)
+        >>> metric = correct_samples(digits("mnist5k"), every=10)
         >>> metric.dims, len(metric.data[1])
         (('byte',), 1000)
 
@@ -83,27 +83,27 @@ def right_samples(problem: Problem, *, data: PyTree = None, every: int = 1) -> M
     """
     described = {"long_name": "correctly classified samples, as bits", "dims": ("byte",)}
     return _of_outputs(
-        "right_samples", _packed, problem, data, every=every, dtype=np.uint8, **described
+        "correct_samples", _packed, problem, data, every=every, dtype=np.uint8, **described
     )
 
 
-def unpacked(bits: Any, samples: int) -> Bool[np.ndarray, "*records samples"]:
-    """Return a boolean for each sample from an array of `right_samples`.
+def unpack_bits(bits: Any, samples: int) -> Bool[np.ndarray, "*records samples"]:
+    """Return a boolean for each sample from an array of `correct_samples`.
 
     Args:
         bits: array [..., bytes] with eight samples per byte.
         samples: number of samples.
 
     Examples:
-        >>> unpacked([0b10100000], 4).tolist()
+        >>> unpack_bits([0b10100000], 4).tolist()
         [True, False, True, False]
     """
-    check_whole("unpacked: samples", samples, 1)
-    check_numbers("unpacked: bits", bits)
+    check_whole("unpack_bits: samples", samples, 1)
+    check_numbers("unpack_bits: bits", bits)
     bits = np.asarray(bits).astype(np.uint8)
     if bits.ndim == 0 or bits.shape[-1] != -(-samples // 8):
         raise InputError(
-            f"unpacked: samples = {samples}, but bits have shape {bits.shape}; expected "
+            f"unpack_bits: samples = {samples}, but bits have shape {bits.shape}; expected "
             f"{-(-samples // 8)} bytes in the last axis"
         )
     return np.unpackbits(bits, axis=-1, count=samples).astype(bool)

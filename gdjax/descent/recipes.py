@@ -66,7 +66,7 @@ class Recipe:
             d = self.distortion
             copies = (
                 f"; {d.copies} copies of each image, shifted by up to {d.shift:g} pixels and "
-                f"rotated by up to {d.turn:g} radians"
+                f"rotated by up to {d.max_rotation:g} radians"
             )
         batches = (
             "of full batches" if self.batch_size is None else f"in batches of {self.batch_size}"
@@ -128,7 +128,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             warmup_steps=50,
             decay=1e-4,
             decay_behind=1e-4,
-            distortion=Distortion(copies=10, shift=1.0, turn=0.2),
+            distortion=Distortion(copies=10, shift=1.0, max_rotation=0.2),
         ),
         "best": Recipe(
             learning_rate=8.0,
@@ -136,7 +136,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             warmup_steps=200,
             decay=6e-5,
             decay_behind=1.5e-5,
-            distortion=Distortion(copies=10, shift=0.5, turn=0.12),
+            distortion=Distortion(copies=10, shift=0.5, max_rotation=0.12),
         ),
     }
 )

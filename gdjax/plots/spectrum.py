@@ -110,7 +110,7 @@ def _draw_ends(axes, pairs):
     )  # fmt: skip
 
 
-def ranks(
+def eigenvalues_by_rank(
     panels: Mapping[str, Mapping[str, tuple[Float[np.ndarray, "_"], Float[np.ndarray, "_"]]]],
     *,
     limit: float | None = None,

@@ -18,7 +18,7 @@ from .problem import Problem as Problem
 from .problem import as_problem as as_problem
 from .supervised import supervised as supervised
 from .test_functions import FUNCTIONS as FUNCTIONS
-from .test_functions import Function as Function
+from .test_functions import TestFunction as TestFunction
 from .test_functions import from_function as from_function
 from .validation import check_problem as check_problem
 from .weight_decay import decayed as decayed

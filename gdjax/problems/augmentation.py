@@ -1,6 +1,6 @@
 """Data augmentation by shifts and rotations.
 
-    copy(p) = image(R p + s),   R a rotation by at most `turn`, |s_x|, |s_y| at most `shift`
+    copy(p) = image(R p + s),   R a rotation by at most `max_rotation`, |s_x|, |s_y| at most `shift`
 
 Copies are drawn once, before the descent, so that the cost remains a mean over fixed samples and
 all runs of a sweep share their batches. If they are drawn at every step (`freshly_distorted`), a
@@ -36,19 +36,19 @@ class Distortion:
     Args:
         copies: number of copies of each image, which replace the image.
         shift: largest shift along rows and columns, in pixels.
-        turn: largest rotation about the center, in radians.
+        max_rotation: largest rotation about the center, in radians.
         seed: seed of the random shifts and rotations.
     """
 
     copies: int = 10
     shift: float = 0.5
-    turn: float = 0.1
+    max_rotation: float = 0.1
     seed: int = 0
 
     def __post_init__(self):
         for name, lowest, highest in (("copies", 1, MAX_COPIES), ("seed", 0, 2**32 - 1)):
             check_whole(f"Distortion: {name}", getattr(self, name), lowest, highest)
-        for name in ("shift", "turn"):
+        for name in ("shift", "max_rotation"):
             check_number(f"Distortion: {name}", getattr(self, name), least=0)
 
 
@@ -92,7 +92,10 @@ def distorted(images: UInt8[np.ndarray, "n height width *channels"], distortion:
         )
         for first in range(0, len(images), IMAGES_PER_CALL):
             part = slice(first, first + IMAGES_PER_CALL)
-            shift, turn = draws[part, :2] * distortion.shift, draws[part, 2] * distortion.turn
+            shift, turn = (
+                draws[part, :2] * distortion.shift,
+                draws[part, 2] * distortion.max_rotation,
+            )
             made[copy, part] = warped(images[part], shift, turn)
     return made.reshape(-1, *images.shape[1:])
 
@@ -134,7 +137,7 @@ def freshly_distorted(problem: Problem, shape: tuple[int, ...], distortion: Dist
     def cost(params, batch, *, key):
         images, labels = batch
         draws = jax.random.uniform(key, (len(images), 3), minval=-1.0, maxval=1.0)
-        shift, turn = draws[:, :2] * distortion.shift, draws[:, 2] * distortion.turn
+        shift, turn = draws[:, :2] * distortion.shift, draws[:, 2] * distortion.max_rotation
         copies = warped(images.reshape(-1, *shape), shift, turn).reshape(images.shape)
         return problem.cost(params, (copies, labels))
 

@@ -26,7 +26,7 @@ from gdjax.problems.problem import Problem
 
 
 @dataclass(frozen=True, eq=False)
-class Function:
+class TestFunction:
     """A test function of one or two parameters, with its domain and critical points.
 
     Args:
@@ -39,6 +39,7 @@ class Function:
         source: reference to the literature.
     """
 
+    __test__ = False  # pytest would collect the class, whose name begins with "Test"
     name: str
     f: Callable[..., Scalar]
     domain: tuple[tuple[float, float], ...]
@@ -53,15 +54,17 @@ class Function:
         return tuple(sorted(minima, key=lambda point: point.value))
 
 
-_functions: dict[str, Function] = {}
-FUNCTIONS: Mapping[str, Function] = MappingProxyType(_functions)
+_functions: dict[str, TestFunction] = {}
+FUNCTIONS: Mapping[str, TestFunction] = MappingProxyType(_functions)
 
 
 def _registered(domain, critical_points, formula, source):
     """Return a decorator that adds a function to `FUNCTIONS`."""
 
     def register(f):
-        _functions[f.__name__] = Function(f.__name__, f, domain, critical_points, formula, source)
+        _functions[f.__name__] = TestFunction(
+            f.__name__, f, domain, critical_points, formula, source
+        )
         return f
 
     return register

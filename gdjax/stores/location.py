@@ -123,7 +123,7 @@ class Folder:
 
     def write(self, key: str, data: bytes, *, durable: bool = False) -> None:
         """Write or replace a file, after a flush to disk if `durable`."""
-        with self.writing():
+        with self.explain_os_errors():
             path = self.path_of(key)
             with contextlib.suppress(FileNotFoundError, IsADirectoryError, PermissionError):
                 return write_file(path, data, durable=durable)
@@ -147,7 +147,7 @@ class Folder:
             The new version; None if the condition is not satisfied.
         """
         if condition == "create":
-            with self.writing(), contextlib.suppress(FileExistsError):
+            with self.explain_os_errors(), contextlib.suppress(FileExistsError):
                 path = self.path_of(key)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with path.open("xb") as file:
@@ -160,7 +160,7 @@ class Folder:
 
     def remove(self, key: str) -> None:
         """Remove a file, a link or a folder if it exists."""
-        with self.writing():
+        with self.explain_os_errors():
             path = self.path_of(key)
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
@@ -180,7 +180,7 @@ class Folder:
 
     def remove_partial(self, folder: str = "") -> None:
         """Remove the unfinished files of killed writers from a folder."""
-        with self.writing():
+        with self.explain_os_errors():
             remove_partial(self.path_of(f"{folder}/".lstrip("/")).glob("*"))
 
     def map(self, function: Callable, items: Iterable) -> Iterable:
@@ -188,7 +188,7 @@ class Folder:
         return map(function, items)
 
     @contextlib.contextmanager
-    def writing(self) -> Generator[None]:
+    def explain_os_errors(self) -> Generator[None]:
         """Convert an error of the file system to a `StoreError` with a remedy."""
         try:
             yield

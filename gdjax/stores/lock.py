@@ -84,7 +84,7 @@ class FileLock:
     def __init__(self, folder: Folder, key: str):
         from filelock import lock_descriptor
 
-        with folder.writing():
+        with folder.explain_os_errors():
             path = folder.path_of(key)
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.is_symlink() or (path.exists() and not path.is_file()):

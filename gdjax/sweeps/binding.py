@@ -34,13 +34,13 @@ class Role(NamedTuple):
     """Target of an axis: keyword of a function, seed, batch size or branch setting.
 
     Args:
-        role: one of `ROLES`, "seed", "batch" or "branch".
+        kind: one of `ROLES`, "seed", "batch" or "branch".
         keyword: keyword that the axis sets.
         is_static: whether one program is compiled for each value, instead of one program that takes
             the value as an input.
     """
 
-    role: str
+    kind: str
     keyword: str
     is_static: bool = False
 
@@ -126,7 +126,7 @@ def factory_arguments(make_optimizer: Callable) -> dict[str, inspect.Parameter]:
 
 def check_factory_arguments(make_optimizer: Callable, assigned: Mapping[str, Role]) -> None:
     """Check that all arguments of an optimizer factory have values."""
-    swept = {role.keyword for role in assigned.values() if role.role == "optimizer"}
+    swept = {role.keyword for role in assigned.values() if role.kind == "optimizer"}
     missing = [
         name
         for name, parameter in factory_arguments(make_optimizer).items()
@@ -172,7 +172,7 @@ def trace_axes(
 ) -> AxisTrace:
     """Trace a function of `like` and of the keywords that the numeric axes of a role set."""
     example = {axis: values[0] for axis, values in grid.by_name.items()}
-    axis_of = {r.keyword: axis for axis, r in numeric_roles(assigned).items() if r.role == role}
+    axis_of = {r.keyword: axis for axis, r in numeric_roles(assigned).items() if r.kind == role}
 
     def trace(*names):
         fixed = {k: example[axis].item() for k, axis in axis_of.items() if k not in names}

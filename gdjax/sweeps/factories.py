@@ -188,7 +188,7 @@ def _is_distortion(value: Any) -> bool:
     if not isinstance(value, Mapping) or set(value) != {f.name for f in fields(Distortion)}:
         return False
     counted = all(isinstance(value[n], int) and _is_finite(value[n]) for n in ("copies", "seed"))
-    return counted and _is_finite(value["shift"]) and _is_finite(value["turn"])
+    return counted and _is_finite(value["shift"]) and _is_finite(value["max_rotation"])
 
 
 PROBLEMS: Mapping[str, tuple[Callable[..., Problem], Mapping[str, Callable[[Any], bool]]]] = (

@@ -264,8 +264,8 @@ def _check_static_axes(programs):
             functions = tuple(traced.function for traced in program.functions.values())
             known.setdefault(others, []).append(functions)
         idle = all(len(group) > 1 and len(set(group)) == 1 for group in known.values())
-        if idle and roles[axis].role in ("cost", "optimizer"):
-            check_effect((axis,), f"the {roles[axis].role}")
+        if idle and roles[axis].kind in ("cost", "optimizer"):
+            check_effect((axis,), f"the {roles[axis].kind}")
 
 
 def _layout_in_memory(layout, max_param_bytes):

@@ -7,7 +7,7 @@ recorded in stores. New fields are recorded and compared automatically.
 >>> from gdjax.sweeps.axes import axes
 >>> grid = axes(learning_rate=[0.1, 0.2], nesterov=[False, True])
 >>> sweep = Sweep(problems.bowl([1.0, 9.0]), grid, 100)
->>> sweep.roles["learning_rate"].role, [box.shape for box in sweep.axes.boxes()]
+>>> sweep.roles["learning_rate"].kind, [box.shape for box in sweep.axes.boxes()]
 ('optimizer', [(2, 1), (2, 1)])
 """
 
@@ -184,7 +184,7 @@ def validate_spec(spec: Sweep) -> None:
             f"at, axes)"
         )
     check_factory_arguments(spec.make_optimizer, spec.roles)
-    swept = {role.keyword for role in spec.roles.values() if role.role == "cost"}
+    swept = {role.keyword for role in spec.roles.values() if role.kind == "cost"}
     spec.problem._swept.update(swept)  # so that an analysis can say which value it lacks
     _check_batches(spec)
     if "noise_seed" in spec.roles and not spec.problem.random:

@@ -77,7 +77,7 @@ WHOLE = {"whole": RANKED}
 
 
 def test_ranked_eigenvalues_decrease_and_negative_ones_are_omitted():
-    (axes,) = spectrum.ranks({"now": WHOLE}).axes
+    (axes,) = spectrum.eigenvalues_by_rank({"now": WHOLE}).axes
     line, _, (bars,) = by_label(axes)["whole"]
     np.testing.assert_allclose(line.get_xydata(), [[1, 1], [2, 0.5], [3, 0.1]])
     # If a residual exceeds its value, the bar ends above 0, since the axis is logarithmic.
@@ -88,7 +88,7 @@ def test_ranked_eigenvalues_decrease_and_negative_ones_are_omitted():
 
 def test_each_matrix_has_one_color_and_one_marker_in_all_panels():
     both = {**WHOLE, "layer 1": (RANKED[0] / 2, RANKED[1])}
-    figure = spectrum.ranks({"a": both, "b": both, "c": WHOLE})
+    figure = spectrum.eigenvalues_by_rank({"a": both, "b": both, "c": WHOLE})
     visible = [axes for axes in figure.axes if axes.get_visible()]
     assert [axes.get_title(loc="left") for axes in visible] == ["a", "b", "c"]
     looks = [
@@ -104,7 +104,9 @@ def test_each_matrix_has_one_color_and_one_marker_in_all_panels():
 
 @pytest.mark.parametrize("limit", [2.0, 1e4])
 def test_a_limit_far_above_the_eigenvalues_does_not_extend_the_axis(limit):
-    (axes,) = spectrum.ranks({"now": WHOLE}, limit=limit, after=2, after_label="classes").axes
+    (axes,) = spectrum.eigenvalues_by_rank(
+        {"now": WHOLE}, limit=limit, after=2, after_label="classes"
+    ).axes
     result = by_label(axes)
     assert result["classes"].get_xdata()[0] == 2.5
     assert ("2 / learning rate = 2" in result) == (limit == 2.0)
@@ -114,7 +116,7 @@ def test_a_limit_far_above_the_eigenvalues_does_not_extend_the_axis(limit):
 
 
 def test_the_figure_of_a_zero_matrix_shows_only_the_limit():
-    figure = spectrum.ranks({"": {"flat": (np.zeros(3), np.zeros(3))}}, limit=2.0)
+    figure = spectrum.eigenvalues_by_rank({"": {"flat": (np.zeros(3), np.zeros(3))}}, limit=2.0)
     figure.canvas.draw()
     result = by_label(figure.axes[0])
     assert len(result["flat"][0].get_xdata()) == 0

@@ -43,18 +43,18 @@ def test_shifts_by_whole_pixels_move_all_color_channels():
 def test_copies_are_bounded_distinct_and_reproducible():
     images = np.zeros((3, 11, 11), np.uint8)
     images[:, 5, 5] = 200
-    copies = distorted(images, Distortion(copies=40, shift=2.0, turn=0.0))
+    copies = distorted(images, Distortion(copies=40, shift=2.0, max_rotation=0.0))
     assert copies.shape == (120, 11, 11)
     rows, columns = np.nonzero(copies.sum(axis=0))
     # These are exactly the pixels that a shift by up to two pixels can reach.
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (3, 7, 3, 7)
     np.testing.assert_allclose(copies.sum(axis=(1, 2)), 200, atol=2)
     assert len(np.unique(copies.reshape(120, -1), axis=0)) == 120
-    again = distorted(images, Distortion(copies=40, shift=2.0, turn=0.0))
+    again = distorted(images, Distortion(copies=40, shift=2.0, max_rotation=0.0))
     np.testing.assert_array_equal(copies, again)
-    other = distorted(images, Distortion(copies=40, shift=2.0, turn=0.0, seed=1))
+    other = distorted(images, Distortion(copies=40, shift=2.0, max_rotation=0.0, seed=1))
     assert not np.array_equal(copies, other)
-    plain = distorted(images, Distortion(copies=2, shift=0.0, turn=0.0))
+    plain = distorted(images, Distortion(copies=2, shift=0.0, max_rotation=0.0))
     np.testing.assert_array_equal(plain, np.concatenate([images, images]))
 
 
@@ -66,7 +66,7 @@ def test_fresh_copies_differ_between_steps_and_records_use_the_original_images()
         cost=lambda w, batch: jnp.mean((batch[0] / 255) @ w),
         data=(images, np.zeros(6)),
     )
-    amount = Distortion(copies=7, shift=1.0, turn=0.3, seed=4)
+    amount = Distortion(copies=7, shift=1.0, max_rotation=0.3, seed=4)
     fresh = freshly_distorted(problem, (5, 5), amount)
     keys = jax.random.split(jax.random.key(0), 2)
     costs = [float(fresh.cost(jnp.asarray(weights), fresh.data, key=key)) for key in keys]
@@ -89,7 +89,7 @@ def test_digits_are_trained_on_copies_and_tested_on_the_original_images():
     np.testing.assert_array_equal(displayed, [0, 1, 2, 0, 1, 2])
     np.testing.assert_array_equal(problem.metrics["test_accuracy"].data[0], images.reshape(4, 25))
     fields = problem.provenance["distortion"]
-    assert fields == {"copies": 2, "shift": 0.5, "turn": 0.1, "seed": 0}
+    assert fields == {"copies": 2, "shift": 0.5, "max_rotation": 0.1, "seed": 0}
     same = digits(known, widths=(2,), samples=3, distortion=fields)
     np.testing.assert_array_equal(same.data[0], learned)
     # Without augmentation, the record equals that of earlier versions.

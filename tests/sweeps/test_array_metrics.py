@@ -10,7 +10,7 @@ import pytest
 from small_problems import same_bits
 
 import gdjax as gd
-from gdjax.descent import class_accuracy, right_samples, unpacked
+from gdjax.descent import class_accuracy, correct_samples, unpack_bits
 
 SAMPLES, CLASSES, STEPS = 21, 4, 9  # 21 is not a multiple of 8: the last byte is padded
 RATES, SEEDS = [0.1, 0.3, 0.9, 40.0], range(4)  # the last rate diverges
@@ -53,7 +53,7 @@ PLAIN = gd.problems.supervised(
 )
 MEASURES = {
     "by_class": class_accuracy(PLAIN),
-    "right": right_samples(PLAIN, every=4),
+    "right": correct_samples(PLAIN, every=4),
     "moment": gd.Metric(moment_of_biases, dims=("bias",)),
     "drawn": gd.Metric(drawn, dims=("draw",), every=2),
     "halves": gd.Metric(halves, dtype="int16"),
@@ -91,7 +91,7 @@ def test_metrics_equal_those_computed_from_the_parameters_with_numpy(runs):
     assert runs.right.dims == ("learning_rate", "seed", "right_step", "byte")
     assert (runs.right.dtype, runs.right.sizes["byte"]) == (np.uint8, 3)
     assert runs.right_step.values.tolist() == [0, 4, 8, 9]
-    np.testing.assert_array_equal(unpacked(runs.right, SAMPLES), right[:, :, [0, 4, 8, 9]])
+    np.testing.assert_array_equal(unpack_bits(runs.right, SAMPLES), right[:, :, [0, 4, 8, 9]])
     assert 0.2 < right.mean() < 0.9
 
 
@@ -148,7 +148,9 @@ def test_a_single_descent_records_array_metrics():
     }  # fmt: skip
     outputs = np.asarray(jax.vmap(apply, (0, None))(run.snapshots, samples()[0]))
     right = np.argmax(outputs, -1) == samples()[1]
-    np.testing.assert_array_equal(unpacked(run.arrays["right"].values, SAMPLES), right[[0, 4, 5]])
+    np.testing.assert_array_equal(
+        unpack_bits(run.arrays["right"].values, SAMPLES), right[[0, 4, 5]]
+    )
     more = gd.descend(PROBLEM, sgd, run, 4, key=keys)
     assert more.arrays["right"].steps.tolist() == [8, 9]
     complete = gd.descend(PROBLEM, sgd, start, 9, key=keys)

@@ -21,7 +21,7 @@ from small_problems import read_store, same_bits
 import gdjax as gd
 from gdjax.base import interrupts
 from gdjax.base.errors import StoreError
-from gdjax.cli.store import parse_part
+from gdjax.cli.resume import parse_part
 from gdjax.cli.sweep import Sweep as SweepCommand
 from gdjax.stores.location import locate
 from gdjax.stores.lock import acquire
