@@ -7,7 +7,7 @@ It is stored as named arrays and numbers, which `SlabMonitor` saves and `restore
 
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,9 @@ from jaxtyping import PyTree
 from gdjax.descent.block import Records
 from gdjax.descent.block_loop import BlockResult
 from gdjax.sweeps.dataset import as_numbers, storable
+
+Positions = tuple[np.ndarray, ...]
+"""Positions of the runs of a slab in the grid of the sweep, one array per dimension."""
 
 
 class SlabCheckpoint(NamedTuple):
@@ -46,6 +49,19 @@ class SlabCheckpoint(NamedTuple):
         """Return all arrays by the names under which they are stored."""
         names, arrays = jax.tree.leaves(self.names()), jax.tree.leaves(self[1:])
         return dict(zip(names, arrays, strict=True))
+
+
+@runtime_checkable
+class Start(Protocol):
+    """States from which runs start in place of their initial states."""
+
+    def __call__(self, program, positions: Positions) -> SlabCheckpoint | None:
+        """Return the state of runs; None for their initial state."""
+        ...
+
+    def writers(self, positions: Positions) -> list[dict[str, Any]]:
+        """Return the descriptions of the writers that computed the first steps of runs."""
+        ...
 
 
 def described(named: Mapping[str, Any]) -> dict[str, tuple[tuple[int, ...], np.dtype]]:

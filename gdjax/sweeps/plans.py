@@ -15,7 +15,8 @@ import numpy as np
 
 from gdjax.stores.location import Bucket, Folder, StoreLike, locate
 from gdjax.sweeps import identity
-from gdjax.sweeps.program import Positions, Program, Start, Tile
+from gdjax.sweeps.checkpoint import Positions, Start
+from gdjax.sweeps.program import Program, Tile
 from gdjax.sweeps.spec import Sweep
 
 MAX_PARAM_BYTES = 2**30  # maximum size of parameters kept in memory without a store

@@ -12,7 +12,7 @@ the grid.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial, wraps
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -36,14 +36,12 @@ from gdjax.stores.schema import Coordinate, Variable
 from gdjax.sweeps import dataset
 from gdjax.sweeps.axes import BATCH_SIZE, Axes
 from gdjax.sweeps.binding import AxisTrace, Role, by_role, numeric_roles, trace_axes, with_settings
-from gdjax.sweeps.checkpoint import SlabCheckpoint, described, named_records
+from gdjax.sweeps.checkpoint import SlabCheckpoint, Start, described, named_records
 from gdjax.sweeps.spec import Sweep, number_shape, with_arguments
 
 MAX_ORDER_NUMBERS = 2**22  # maximum number of sample indices per block, with separate orders
 MAX_KNOWN_PROGRAMS = 64  # number of programs of a problem whose shapes are kept between sweeps
 
-Positions = tuple[np.ndarray, ...]
-"""Positions of the runs of a slab in the grid of the sweep, one array per dimension."""
 
 Tile = tuple[int, ...]
 """Index of a tile along each dimension of the grid."""
@@ -52,19 +50,6 @@ Values = Mapping[str, np.ndarray]
 """Values of the runs of a slab, by axis name."""
 
 Result = TypeVar("Result")
-
-
-@runtime_checkable
-class Start(Protocol):
-    """States from which runs start in place of their initial states."""
-
-    def __call__(self, program: "Program", positions: Positions) -> SlabCheckpoint | None:
-        """Return the state of runs; None for their initial state."""
-        ...
-
-    def writers(self, positions: Positions) -> list[dict[str, Any]]:
-        """Return the descriptions of the writers that computed the first steps of runs."""
-        ...
 
 
 def remembered(compute: "Callable[[Program], Result]") -> "Callable[[Program], Result]":

@@ -20,6 +20,7 @@ from gdjax.base.arguments import is_whole
 from gdjax.descent import block, block_loop, outcome
 from gdjax.sweeps import dataset
 from gdjax.sweeps.checkpoint import (
+    Positions,
     SlabCheckpoint,
     SlabRecords,
     described,
@@ -28,7 +29,7 @@ from gdjax.sweeps.checkpoint import (
     to_host,
 )
 from gdjax.sweeps.plans import Plan
-from gdjax.sweeps.program import Positions, Program, Tile
+from gdjax.sweeps.program import Program, Tile
 
 CHECKPOINT_SECONDS = 30.0  # minimum time between checkpoints of tiles, in seconds
 DONE = "done."  # prefix of the names of the variables of finished slabs in a checkpoint

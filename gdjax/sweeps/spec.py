@@ -14,7 +14,7 @@ recorded in stores. New fields are recorded and compared automatically.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import numpy as np
@@ -38,9 +38,7 @@ from gdjax.sweeps.binding import (
     numeric_roles,
     with_settings,
 )
-
-if TYPE_CHECKING:
-    from gdjax.sweeps.program import Start
+from gdjax.sweeps.checkpoint import Start
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +73,7 @@ class Sweep:
         """Return the first recorded step of the runs of a grid."""
         return 0
 
-    def start(self) -> "Start | None":
+    def start(self) -> Start | None:
         """Return the states from which the runs start; None for initial states."""
         return None
 

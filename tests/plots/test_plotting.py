@@ -340,7 +340,7 @@ def test_barriers_are_drawn_as_matrices_before_and_after_matching():
     pairs = np.triu_indices(3, 1)
     cost = np.zeros((3, 2))
     pairwise = PairwiseBarriers(
-        matrix, matrix / 2, matrix, matrix, *pairs, np.linspace(0, 1, 2), cost, cost
+        matrix, matrix / 2, matrix, matrix, *pairs, np.linspace(0, 1, 2), cost, cost, matrix, matrix
     )
     figure = figure_of(pairwise)
     before, after = (axes.images[0].get_array() for axes in figure.axes[:2])

@@ -28,10 +28,10 @@ from gdjax.sweeps.axes import (
     Axes,
     axes,
 )
-from gdjax.sweeps.checkpoint import SlabCheckpoint, from_host, to_host
+from gdjax.sweeps.checkpoint import Positions, SlabCheckpoint, from_host, to_host
 from gdjax.sweeps.dataset import number_leaves
 from gdjax.sweeps.fit import slab_width
-from gdjax.sweeps.program import Positions, Program, programs_of
+from gdjax.sweeps.program import Program, programs_of
 from gdjax.sweeps.slab_runner import carry_at
 from gdjax.sweeps.spec import Sweep, validate_spec
 

@@ -22,13 +22,13 @@ from gdjax.stores.writer import Store
 from gdjax.sweeps import dataset
 from gdjax.sweeps.axes import Axes
 from gdjax.sweeps.check import check
-from gdjax.sweeps.checkpoint import SlabCheckpoint
+from gdjax.sweeps.checkpoint import Positions, SlabCheckpoint, Start
 from gdjax.sweeps.continued.stored import StoredSweep
 from gdjax.sweeps.executor import execute
 from gdjax.sweeps.fit import fit
 from gdjax.sweeps.identity import REMEDY
 from gdjax.sweeps.plans import Plan
-from gdjax.sweeps.program import Positions, Program, Start
+from gdjax.sweeps.program import Program
 
 
 def extend(
