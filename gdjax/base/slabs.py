@@ -44,6 +44,7 @@ NUMERIC_SETTINGS = (
     "jax_threefry_partitionable",
     "jax_threefry_gpu_kernel_lowering",
     "jax_random_seed_offset",
+    "jax_use_simplified_jaxpr_constants",
     "jax_high_dynamic_range_gumbel",
     "jax_allow_f16_reductions",
     "jax_compiler_enable_remat_pass",

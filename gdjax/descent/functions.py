@@ -38,7 +38,7 @@ def traced_functions(
     """
     traced = {}
     if params is None:
-        traced["init"] = canonical(problem.init, (key_shape(),), settings["init"])
+        traced["init"] = canonical(problem.init, (key_shape(),), settings["init"], name="init")
         made = traced["init"].results
         is_pair = isinstance(made, tuple) and len(made) == 2
         if made is None or (problem.stateful and not is_pair):
@@ -47,8 +47,8 @@ def traced_functions(
     traced |= traced_costs(problem, params, settings["cost"], model_state, batch_size)
     if make_optimizer is None:
         return traced
-    optimizer = canonical(make_optimizer, (params,), settings["optimizer"], one_update)
-    traced["optimizer"] = optimizer
+    arguments = (params,), settings["optimizer"], one_update
+    traced["optimizer"] = optimizer = canonical(make_optimizer, *arguments, name="optimizer")
     opt_state = None if optimizer.results is None else optimizer.results[1]
     supplied = {"key": key_shape(), "step": np.int32(0), "model_state": model_state}
     supplied["opt_state"] = opt_state
@@ -56,13 +56,14 @@ def traced_functions(
         keywords = {n: supplied[n] for n in given_to(metric.function, GIVEN_TO_METRICS)}
         keywords |= settings_of(metric.function, settings["cost"])
         measure = partial(_measure, metric.init)
-        traced[f"metrics.{name}"] = canonical(
-            metric.function, (params, metric.data), keywords, measure
-        )
+        role, arguments = f"metrics.{name}", (params, metric.data)
+        traced[role] = canonical(metric.function, arguments, keywords, measure, name=role)
         if metric.init is not None:
-            traced[f"metrics.{name}.init"] = canonical(metric.init, (params, metric.data))
+            traced[f"{role}.init"] = canonical(metric.init, arguments, name=f"{role}.init")
     if eval_params_fn is not None and opt_state is not None:
-        traced["eval_params_fn"] = canonical(eval_params_fn, (opt_state, params))
+        traced["eval_params_fn"] = canonical(
+            eval_params_fn, (opt_state, params), name="eval_params_fn"
+        )
     return traced
 
 
@@ -101,18 +102,3 @@ def name_of(function: Callable) -> str:
     inner = inspect.unwrap(function)
     inner = getattr(inner, "func", inner)
     return getattr(inner, "__name__", repr(inner))
-
-
-def check_deterministic(traced: Mapping[str, Traced]) -> None:
-    """Check that each function gives the same program if it is traced again."""
-    for name, first in traced.items():
-        if first.original is None:  # it could not be traced
-            continue
-        again = canonical(first.original, first.arguments, first.keywords, first.compute)
-        if again.function is not first.function:
-            raise InputError(
-                f"{name}: tracing it twice gave two different programs, so that its numbers would "
-                f"not be those of one computation; expected a function of its arguments alone, "
-                f"with random numbers drawn from a key, such as jax.random.normal(key, shape), and "
-                f"functions of the host, such as those of jax.pure_callback, defined outside it"
-            )

@@ -19,30 +19,26 @@ False
 """
 
 import collections
-import contextlib
 import dataclasses
-import hashlib
 import operator
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
-from types import FunctionType, MappingProxyType, MethodType
+from types import MappingProxyType, MethodType
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from jaxtyping import PyTree
 
 from gdjax.base import keys, slabs
-from gdjax.base.errors import warn
+from gdjax.base.errors import InputError, is_of_user, warn
+from gdjax.problems.comparison import HIDDEN, compare, form
 from gdjax.problems.keywords import given_to, settings_of, unbound
 from gdjax.problems.problem import Problem, as_problem
 
 MAX_FUNCTIONS = 512  # number of functions that are kept, beginning with the last used
-# Primitives whose derivative rules the text of a lowered program does not show.
-WITH_RULES = ("custom_jvp", "custom_vjp", "custom_linear_solve", "stop_gradient")
 
 
 class Canonical:
@@ -70,7 +66,8 @@ class Traced(NamedTuple):
         compute: what is traced, `compute(function, *arguments, **keywords)`.
         has_rule: whether a derivative rule, which the lowered program does not show, occurs in it.
         has_callback: whether a function of the host, whose code no trace shows, occurs in it.
-        original: the function itself.
+        nested_rules: derivative rules that only other rules of a user call.
+        constants: hashes of the arrays that the program contains.
     """
 
     function: Callable
@@ -80,7 +77,8 @@ class Traced(NamedTuple):
     compute: Callable[..., PyTree]
     has_rule: bool = False
     has_callback: bool = False
-    original: Callable | None = None
+    nested_rules: tuple[str, ...] = ()
+    constants: tuple[str, ...] = ()
 
 
 def call(function: Callable, *arguments: PyTree, **keywords: PyTree) -> PyTree:
@@ -93,37 +91,66 @@ def canonical(
     arguments: tuple[PyTree, ...],
     keywords: Mapping[str, PyTree] = MappingProxyType({}),
     compute: Callable[..., PyTree] = call,
+    *,
+    name: str = "function",
 ) -> Traced:
     """Return the object that stands for all functions with the trace of this one.
 
-    If the function cannot be traced, which the checks of a problem explain, the object is new.
+    If the function cannot be traced, which the checks of a problem explain, or its trace cannot be
+    compared, the object is new. A function that is traced for the first time is traced twice, which
+    must not give two different programs.
     """
     again = Canonical(function)  # a new object, since JAX keeps traces by object
     traced = Traced(again, arguments, keywords, None, compute)
     try:
         arguments, keywords = slabs.shapes((arguments, dict(keywords)))
-        key, results, traits = _trace(again, arguments, keywords, compute)
+        key, results, forms = _trace(again, arguments, keywords, compute)
     except Exception:
         return traced
-    has_rule, has_callback = not traits.isdisjoint(WITH_RULES), "callback" in traits
-    traced = Traced(again, arguments, keywords, results, compute, has_rule, has_callback, function)
-    if "tracer" in traits:
-        return traced
+    traits = frozenset[str]().union(*(part.traits for part in forms))
+    constants = tuple(constant for part in forms for constant in part.constants)
+    described = (bool(traits & {*HIDDEN}), "callback" in traits, _nested(forms), constants)
+    traced = Traced(again, arguments, keywords, results, compute, *described)
+    is_comparable = not traced.nested_rules and not any(part.unknown for part in forms)
     with _lock:
-        known = _functions.pop(key, again)
-        _functions[key] = known
-        if len(_functions) > MAX_FUNCTIONS:
-            _functions.popitem(last=False)
-    if not _is_same(known.__wrapped__, again.__wrapped__):
+        known = _functions.pop(key, None) if is_comparable else None
+        if known is not None:
+            _functions[key] = known
+    if known is None:
+        is_comparable &= check_deterministic(name, function, traced, key)
+    elif not _is_same(known.__wrapped__, again.__wrapped__):
         # The earlier function has the same trace, unless it has changed meanwhile.
         then = Canonical(known.__wrapped__)
         try:
             is_same = _trace(then, arguments, keywords, compute)[0] == key
         except Exception:
             is_same = False
-        if not is_same:
-            known = _functions[key] = again
-    return traced._replace(function=known)
+        known = known if is_same else None
+    if known is not None:
+        return traced._replace(function=known)
+    if is_comparable:
+        with _lock:
+            _functions[key] = again
+            if len(_functions) > MAX_FUNCTIONS:
+                _functions.popitem(last=False)
+    return traced
+
+
+def check_deterministic(name: str, function: Callable, traced: Traced, key: Any) -> bool:
+    """Check that a function does not give another program if it is traced again.
+
+    Returns:
+        Whether the two programs are the same, and not only incomparable.
+    """
+    again = _trace(Canonical(function), traced.arguments, traced.keywords, traced.compute)[0]
+    status, where = compare(key, again)
+    if status == "different":
+        raise InputError(
+            f"{name}: tracing it twice gave two different programs, with {where}, so that its "
+            f"numbers would not be those of one computation; expected a function of its arguments "
+            f"alone, with random numbers drawn from a key, such as jax.random.normal(key, shape)"
+        )
+    return status == "same"
 
 
 def _is_same(one, other):
@@ -140,10 +167,11 @@ def _is_same(one, other):
 
 
 def gradient(function: Callable, params: PyTree, *arguments: PyTree, **keywords: PyTree) -> PyTree:
-    """Return the gradient of the first result of a function."""
+    """Return the gradient of the sum of all numbers that a function returns."""
 
     def value(params):
-        return jax.tree.leaves(function(params, *arguments, **keywords))[0]
+        leaves = jax.tree.leaves(function(params, *arguments, **keywords))
+        return sum(jnp.sum(leaf) for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating))
 
     return jax.grad(value)(params)
 
@@ -160,10 +188,11 @@ def problem_at(problem: Problem | Callable[..., Any], params: PyTree) -> Problem
     costs = traced_costs(problem, params)
     changed: dict[str, Any] = {name: traced.function for name, traced in costs.items()}
     if problem.predict is not None and isinstance(problem.data, tuple) and len(problem.data) == 2:
-        traced = canonical(problem.predict, (params, problem.data[0]))
+        traced = canonical(problem.predict, (params, problem.data[0]), name="predict")
         changed["predict"] = traced.function
         if problem.loss is not None and traced.results is not None:
-            changed["loss"] = canonical(problem.loss, (traced.results, problem.data[1])).function
+            arguments = traced.results, problem.data[1]
+            changed["loss"] = canonical(problem.loss, arguments, name="loss").function
     return dataclasses.replace(problem, **changed)
 
 
@@ -188,7 +217,8 @@ def traced_costs(
             swept = settings if name == "cost" else settings_of(function, settings)
             is_batched = name == "cost" and data and batch_size is not None
             compute = partial(_with_batch, batch_size) if is_batched else call
-            traced[name] = canonical(function, (params, *data), {**keywords, **swept}, compute)
+            arguments = (params, *data), {**keywords, **swept}
+            traced[name] = canonical(function, *arguments, compute, name=name)
     return traced
 
 
@@ -203,98 +233,37 @@ def key_shape() -> jax.ShapeDtypeStruct:
 
 
 def _trace(function, arguments, keywords, compute):
-    """Return a key of the program of a function, its results, and traits of the program."""
-    traced = partial(compute, function)
-    program, results = jax.make_jaxpr(traced, return_shape=True)(*arguments, **keywords)
-    traits: set[str] = set()
+    """Return the key of a traced program, its results, and its forms.
+
+    Derivative rules are not part of a program. If there are rules, the derivative is traced too,
+    and its derivative if it still contains rules of a user.
+    """
+    differentiated = partial(compute, function)
+    program, results = jax.make_jaxpr(differentiated, return_shape=True)(*arguments, **keywords)
+    forms = [form(program)]
+    rules = forms[0].rules
+    while rules and len(forms) < 3:
+        differentiated = partial(gradient, differentiated)
+        try:
+            program = jax.make_jaxpr(differentiated)(*arguments, **keywords)
+        except Exception:  # a function that is not differentiated
+            break
+        forms.append(form(program))
+        rules = set(filter(_is_of_user, forms[-1].rules))
     key = (
         slabs.compiled_config(),
         jax.tree.structure((arguments, keywords)),
         jax.tree.structure(results),
-        _closed(program, traits),
+        tuple(each.tree for each in forms),
     )
-    if not traits.isdisjoint(("custom_jvp", "custom_vjp")):
-        with contextlib.suppress(Exception):  # a function that is not differentiated
-            of_gradient = jax.make_jaxpr(partial(gradient, function))(*arguments, **keywords)
-            key = key, _closed(of_gradient, traits)
-    hash(key)  # raises an error here, where it is caught, if a parameter cannot be compared
-    return key, results, traits
+    return key, results, forms
 
 
-def _closed(program, traits):
-    return _jaxpr(program.jaxpr, traits), tuple(_value(value, traits) for value in program.consts)
+def _is_of_user(rule):
+    """Return whether a derivative rule, "name at file:line", is not that of a package."""
+    return is_of_user(rule.partition(" at ")[2] or rule)
 
 
-def _jaxpr(program, traits):
-    """Return the equations of a program as nested tuples, with variables as numbers."""
-    number: dict[Any, int] = {}
-
-    def name(variable):
-        if isinstance(variable, Literal):
-            return _value(variable.val, traits), variable.aval
-        return number.setdefault(variable, len(number))
-
-    def declared(variables):
-        return tuple((name(variable), variable.aval) for variable in variables)
-
-    inputs = declared((*program.constvars, *program.invars))
-    equations = []
-    for equation in program.eqns:
-        read = tuple(map(name, equation.invars))
-        parameters = _parameters(equation, traits)
-        equations.append((equation.primitive, read, declared(equation.outvars), parameters))
-    return inputs, tuple(equations), tuple(map(name, program.outvars))
-
-
-def _parameters(equation, traits):
-    kind, parameters = equation.primitive.name, dict(equation.params)
-    if kind.endswith("callback"):
-        traits.add("callback")
-    traits |= {name for name in WITH_RULES if kind.startswith(name)}
-    if kind.startswith(("custom_jvp", "custom_vjp")):  # the rule is a new function in each trace
-        parameters = {n: v for n, v in parameters.items() if isinstance(v, ClosedJaxpr | Jaxpr)}
-    if "jaxpr" in parameters:
-        parameters.pop("name", None)  # of a jitted function
-    return tuple((name, _value(parameters[name], traits)) for name in sorted(parameters))
-
-
-def _value(value, traits):
-    """Return a parameter or constant of a program in a form that can be compared."""
-    if isinstance(value, ClosedJaxpr):
-        return _closed(value, traits)
-    if isinstance(value, Jaxpr):
-        return _jaxpr(value, traits)
-    if isinstance(value, Tracer):
-        traits.add("tracer")
-        return None
-    if isinstance(value, jax.Array):
-        return _ById(value)
-    if isinstance(value, np.ndarray | np.generic) or hasattr(value, "__array__"):
-        array = np.asarray(value)
-        raw = array.tobytes()
-        return array.dtype, array.shape, raw if len(raw) < 64 else hashlib.sha256(raw).digest()
-    if isinstance(value, float):
-        return float, value.hex()
-    if isinstance(value, tuple | list):
-        return type(value), tuple(_value(item, traits) for item in value)
-    if isinstance(value, dict):
-        return tuple((_value(k, traits), _value(v, traits)) for k, v in value.items())
-    if isinstance(value, partial):
-        return partial, *(_value(v, traits) for v in (value.func, value.args, value.keywords))
-    if isinstance(value, FunctionType):  # of the host; those within a cost are new in each trace
-        cells = tuple(_value(cell.cell_contents, traits) for cell in value.__closure__ or ())
-        return value.__code__, _value(value.__defaults__, traits), cells
-    return type(value), value
-
-
-class _ById:
-    """An array on a device, compared by identity, since reading it would take long."""
-
-    def __init__(self, array: jax.Array):
-        self.array = array
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ById) and other.array is self.array
-
-    def __hash__(self) -> int:
-        return id(self.array)
+def _nested(forms):
+    """Return the rules of a user that only derivatives of a program contain."""
+    return tuple(sorted(filter(_is_of_user, forms[-1].rules - forms[0].rules)))

@@ -400,14 +400,15 @@ def require_same(
     """Check that stored numbers belong to the computation that would continue them.
 
     This is the only comparison of what is stored with what is now. The texts of programs can be
-    compared only under equal versions and numeric flags, and the code of a host callback never.
+    compared only under equal versions and numeric flags, and neither the code of a host callback
+    nor a derivative rule within another one.
     """
     old, new = dict(_flatten(stored)), dict(_flatten(expected))
     missing = object()
     changed = [k for k in {**old, **new} if old.get(k, missing) != new.get(k, missing)]
     environment, programs, derived = (
-        [key for key in changed if key.partition(".")[0] == part]
-        for part in ("environment", "functions", "layout")
+        [key for key in changed if key.partition(".")[0] in parts]
+        for parts in (("environment",), ("functions", "nested_rules"), ("layout",))
     )
     settings = [key for key in changed if key not in {*environment, *programs, *derived}]
     doubt = ""
@@ -416,6 +417,9 @@ def require_same(
     elif callbacks := stored.get("callbacks"):
         verb = "calls" if len(callbacks) == 1 else "call"
         doubt = f"{', '.join(callbacks)} {verb} functions of the host, whose code is not recorded"
+    elif rules := stored.get("nested_rules"):
+        listed = "; ".join(f"{name}: {rule}" for name, rule in rules.items())
+        doubt = f"derivative rules contain other rules, which are not recorded ({listed})"
     if not doubt:
         # The arrays follow from the settings and programs: they are listed only if these are
         # equal, and not compared if programs cannot be.

@@ -17,7 +17,7 @@ from gdjax.base.arguments import check_flag, check_whole
 from gdjax.base.errors import InputError, warn
 from gdjax.base.machine import format_bytes
 from gdjax.descent.batches import Order
-from gdjax.descent.functions import check_deterministic, name_of, one_update
+from gdjax.descent.functions import name_of, one_update
 from gdjax.descent.step import cost_type
 from gdjax.descent.validation import check_eval_params_fn
 from gdjax.problems.keywords import declared
@@ -124,7 +124,6 @@ def _check_functions(program: Program) -> None:
         check_mean = check_shapes(problem, _random_params(params), settings["cost"])
     inputs = params, problem.data, program.supplied
     idle = trace_axes(program.cost, "cost", roles, grid, *inputs).idle
-    check_deterministic(program.functions)
     evaluations = [metric.function for metric in problem.metrics.values()]
     evaluations += [] if problem.evaluation is None else [problem.evaluation]
     used = {keyword for function in evaluations for keyword in declared(function)}

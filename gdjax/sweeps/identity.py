@@ -84,9 +84,11 @@ def problem_identity(problem: Problem, grid: Axes, batch_size: int | None) -> di
 def _described_programs(programs):
     """Return the part of an identity that the functions of the user determine."""
     first = programs[0]
+    nested = {name: ", ".join(t.nested_rules) for name, t in first.items() if t.nested_rules}
     return {
         "functions": {name: [_hash(functions[name]) for functions in programs] for name in first},
         "callbacks": [name for name, traced in first.items() if traced.has_callback],
+        **({"nested_rules": nested} if nested else {}),
         "environment": {**versions(), **numeric_flags()},
     }
 
@@ -135,6 +137,7 @@ _EXPECTED: Mapping[str, Callable[[Any], bool]] = {
     "data_hash": lambda value: isinstance(value, str),
     "functions": lambda value: isinstance(value, dict),
     "callbacks": lambda value: isinstance(value, list) and all(isinstance(n, str) for n in value),
+    "nested_rules": lambda value: value is None or isinstance(value, dict),
     "environment": lambda value: isinstance(value, dict),
 }
 
@@ -142,18 +145,19 @@ _EXPECTED: Mapping[str, Callable[[Any], bool]] = {
 def _hash(traced: Traced) -> str:
     """Return the hash of the lowered program of a function of one run, 16 hex digits.
 
-    The text includes constants, but no file names or addresses, and the gradient where a derivative
-    rule is not part of the program.
+    The text has no file names or addresses, and includes the gradient where a derivative rule is
+    not part of the program. Constants are added by value, since the text may leave them out.
     """
     arguments = (traced.arguments, dict(traced.keywords))
     leaves, structure = jax.tree.flatten(arguments)
     shapes = tuple((leaf.shape, leaf.dtype, leaf.weak_type) for leaf in leaves)
     key = (traced.function, structure, shapes, slabs.compiled_config())
     if key not in _hashes:
-        text = _lowered(partial(traced.compute, traced.function), arguments)
+        compute = partial(traced.compute, traced.function)
+        text = _lowered(compute, arguments) + " ".join(traced.constants)
         if traced.has_rule:
             with contextlib.suppress(Exception):  # a function that is not differentiated
-                text += _lowered(partial(gradient, traced.function), arguments)
+                text += _lowered(partial(gradient, compute), arguments)
         if len(_hashes) >= MAX_HASHES:
             _hashes.clear()
         _hashes[key] = hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -186,7 +190,7 @@ def writer(device: jax.Device) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Return the versions of the packages that determine a program."""
-    packages = ("gdjax", "jax", "jaxlib", "optax", "numpy")
+    packages = ("gdjax", "jax", "jaxlib", "optax", "numpy", "equinox", "diffrax")
     return {**{package: _version(package) for package in packages}, "revision": revision()}
 
 

@@ -173,6 +173,95 @@ def test_a_derivative_rule_that_the_cost_does_not_show_is_compared():
         np.testing.assert_allclose(cost, final_cost(1.0, factor[0] * RATE), rtol=1e-5)
 
 
+def with_rule(function, factor):
+    """Return a function whose derivative is multiplied by `factor(x)`."""
+    made = jax.custom_jvp(function)
+    made.defjvp(lambda w, t: (function(*w), jax.jvp(function, w, t)[1] * factor(*w)))
+    return made
+
+
+def test_a_rule_within_a_rule_is_compared():
+    """Only second derivatives show the rule of the factor."""
+    scale, key, w = [1.0], jax.random.key(0), jnp.ones(2)
+
+    def cost(w):
+        factor = with_rule(jnp.cos, lambda x: scale[0])
+        return jnp.sum(with_rule(jnp.sin, factor)(w))
+
+    for scale[0] in (1.0, 3.0):
+        expected = jax.hessian(partial(cost))(w)[0, 0]
+        pairs = gd.curvature.extreme_eigenpairs(cost, w, key=key)
+        np.testing.assert_allclose(pairs.values, expected, rtol=1e-5)
+        trace = gd.curvature.hessian_trace(cost, w, key=key)
+        np.testing.assert_allclose(trace.value, 2 * expected, rtol=1e-5)
+
+
+def test_a_rule_that_calls_its_own_function_is_reused():
+    def square(x):
+        return x**2
+
+    made = jax.custom_jvp(square)
+    made.defjvp(lambda w, t: (made(*w), 2 * w[0] * t[0]))
+    first, second = (canonical(lambda w: jnp.sum(made(w)), (jnp.ones(2),)) for _ in range(2))
+    assert first.function is second.function
+    assert not first.nested_rules
+
+
+DRAWS = {
+    "sweep": swept,
+    "descend": descended,
+    "curvature": lambda cost: gd.curvature.value_and_gradient(cost, jnp.ones(2)),
+    "landscape": lambda cost: gd.landscape.line(cost, jnp.ones(2), jnp.ones(2), [0.0, 1.0]),
+}
+
+
+@pytest.mark.parametrize("verb", DRAWS)
+def test_random_numbers_of_numpy_are_refused_by_every_verb(verb):
+    random = np.random.default_rng(0)
+    with pytest.raises(gd.errors.InputError, match=r"cost: tracing it twice .* in mul \(test_tr"):
+        DRAWS[verb](lambda w: jnp.sum((w * random.normal()) ** 2))
+
+
+class Scaled:
+    """A function of the host, with a comparison that ignores what it computes with."""
+
+    __hash__ = object.__hash__
+
+    def __init__(self, scale):
+        self.scale = scale
+
+    def __eq__(self, other):
+        return True
+
+    def __call__(self, w):
+        return np.float32(self.scale * w)
+
+
+def of_host(function):
+    return lambda w: jax.pure_callback(function, jax.ShapeDtypeStruct((), w.dtype), w)
+
+
+def local(scale):
+    return lambda w: np.float32(scale * w)
+
+
+@pytest.mark.parametrize("host", [Scaled, local, lambda scale: partial(np.multiply, scale)])
+def test_functions_of_the_host_are_compared_by_what_they_compute(host):
+    like = jnp.ones(())
+    one, same, other = (canonical(of_host(host(s)), (like,)).function for s in (1.0, 1.0, 2.0))
+    assert one is same
+    assert other is not one
+
+
+def test_an_object_that_cannot_be_compared_is_computed_anew():
+    iterators = iter([1]), iter([1])
+    one, other = (
+        canonical(of_host(lambda w, i=i: np.float32(w)), (jnp.ones(()),)).function
+        for i in iterators
+    )
+    assert one is not other
+
+
 def test_a_census_and_a_hypergradient_see_a_change():
     goal, key = [1.0], jax.random.key(0)
     problem = gd.Problem(init, lambda w: jnp.sum((w - goal[0]) ** 2))

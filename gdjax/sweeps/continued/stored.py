@@ -157,10 +157,14 @@ def require_problem_of(
     if is_rebuilt and plain(here["environment"]) != identity["environment"]:
         here = {}
     here["data_hash"] = hash_of(problem.data)
-    recorded = {name: identity[name] for name in here}
+    recorded = {name: identity[name] for name in here if name != "nested_rules"}
     if "functions" in here:
-        names, hashes = ("init", "cost", "evaluation"), recorded["functions"]
-        recorded["functions"] = {name: hashes[name] for name in names if name in hashes}
+        names = ("init", "cost", "evaluation")
+        for part in ("functions", "nested_rules"):
+            of_part = identity.get(part) or {}
+            recorded[part] = {name: of_part[name] for name in names if name in of_part}
+        if not recorded["nested_rules"]:
+            del recorded["nested_rules"]
         recorded["callbacks"] = [name for name in recorded["callbacks"] if name in names]
     require_same(where, recorded, plain(here), allow_unverified)
 

@@ -1,0 +1,364 @@
+"""Comparison of two traced programs by value: same, different, or unknown.
+
+    form(program)  ->  nested tuples of names, numbers and hashes of arrays
+    compare(a, b)  ->  "same" | "different", where | "unknown", what
+
+Parameters of equations are often new objects in each trace. Arrays are compared by their bytes,
+functions of the host by code, defaults and closure, and other objects by their class and
+attributes. What cannot be compared in this way equals nothing, so that it is computed anew.
+
+>>> import jax, jax.numpy as jnp
+>>> def program(scale): return form(jax.make_jaxpr(lambda w: jnp.sum(scale * w))(jnp.ones(2)))
+>>> compare(program(2.0).tree, program(2.0).tree).status
+'same'
+>>> compare(program(2.0).tree, program(3.0).tree).status
+'different'
+"""
+
+import functools
+import hashlib
+import sys
+import traceback
+import types
+import weakref
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.core import Tracer
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Primitive
+from jax.tree_util import PyTreeDef
+
+from gdjax.base.errors import is_of_user
+
+MAX_DEPTH = 24  # levels of objects within a parameter of an equation
+MAX_VALUES = 20_000  # objects of one parameter
+RULES = ("custom_jvp", "custom_vjp")
+# Parameters that hold the derivative rule of a primitive, a new function in each trace.
+RULE_PARAMETERS = ("jvp_jaxpr_fun", "bwd")
+# Primitives whose effect on derivatives the text of a lowered program does not show.
+HIDDEN = (*RULES, "custom_linear_solve", "stop_gradient")
+NAMES = ("name", "debug_info")  # parameters and attributes without effect on results
+# Types of JAX and NumPy without attributes of a user, compared by `==`.
+PLAIN = (
+    str, bytes, int, type(None), type(Ellipsis), np.dtype, Primitive,
+    jax.core.AbstractValue, jax.sharding.Sharding, jax.sharding.Mesh, jax.sharding.AbstractMesh,
+    jax.sharding.PartitionSpec, jax.Device,
+)  # fmt: skip
+
+
+class Unknown:
+    """A value that cannot be compared, and equals no other."""
+
+    def __init__(self, description: str):
+        self.description = description
+
+
+class Equation(NamedTuple):
+    """An equation of a program; `place` names it in messages and equals every other place."""
+
+    primitive: Any
+    inputs: tuple[Any, ...]
+    outputs: tuple[Any, ...]
+    parameters: tuple[Any, ...]
+    place: "Place"
+
+
+class Place:
+    """The name and the place of an equation, which all comparisons ignore."""
+
+    def __init__(self, equation: Any):
+        self.name, self.frames = equation.primitive.name, equation.source_info.traceback
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Place)
+
+    def __hash__(self) -> int:
+        return 0
+
+    def __str__(self) -> str:
+        stack = self.frames and self.frames.as_python_traceback()
+        lines = [line for line in traceback.extract_tb(stack) if is_of_user(line.filename)]
+        where = f" ({Path(lines[-1].filename).name}, line {lines[-1].lineno})" if lines else ""
+        return f"{self.name}{where}"
+
+
+class Held:
+    """An object that a function of the host reads when it runs: the same one, or of equal value.
+
+    Functions of packages may hold values that differ between traces without any effect on results,
+    such as the text of a traceback. If these differ, the functions cannot be compared.
+    """
+
+    def __init__(self, value: Any, form: Any, owner: str):
+        self.value, self.form, self.owner = value, form, owner
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Held):
+            return False
+        return self.value is other.value or self.form == other.form
+
+    def __hash__(self) -> int:
+        return 1
+
+
+class Comparison(NamedTuple):
+    """Whether two programs are "same", "different" or "unknown", and where or what."""
+
+    status: str
+    detail: str = ""
+
+
+class Form(NamedTuple):
+    """A program in a form that can be compared.
+
+    Args:
+        tree: nested tuples.
+        rules: sources of the derivative rules that remain in the program.
+        traits: kinds of primitives that the text of the lowered program does not show.
+        constants: hashes of the arrays that the program contains.
+        unknown: what cannot be compared.
+    """
+
+    tree: tuple[Any, ...]
+    rules: frozenset[str]
+    traits: frozenset[str]
+    constants: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+
+def form(program: ClosedJaxpr) -> Form:
+    """Return a program in a form that can be compared."""
+    reader = _Reader()
+    tree = reader.closed(program)
+    parts = map(frozenset, (reader.rules, reader.traits))
+    return Form(tree, *parts, tuple(reader.constants), tuple(dict.fromkeys(reader.unknown)))
+
+
+def compare(one: Any, other: Any, place: str = "") -> Comparison:
+    """Compare two programs in the form of `form`, or parts of them."""
+    for part in (one, other):
+        if isinstance(part, Unknown):
+            return Comparison("unknown", f"{part.description}{place}")
+    if isinstance(one, Held) and isinstance(other, Held):
+        if one == other:
+            return Comparison("same")
+        if not is_of_user(one.owner):
+            return Comparison("unknown", f"a function of {one.owner}{place}")
+        return compare(one.form, other.form, place)
+    if isinstance(one, Equation) and isinstance(other, Equation):
+        place = f" in {one.place}"
+    if not (isinstance(one, tuple) and isinstance(other, tuple) and len(one) == len(other)):
+        if type(one) is type(other) and one == other:
+            return Comparison("same")
+        return Comparison("different", f"{_short(one)} and {_short(other)}{place}")
+    result = Comparison("same")
+    for a, b in zip(one, other, strict=True):
+        compared = compare(a, b, place)
+        if compared.status == "different":
+            return compared
+        if compared.status == "unknown" and result.status == "same":
+            result = compared
+    return result
+
+
+def _short(part):
+    if isinstance(part, tuple) and all(isinstance(e, Equation) for e in part):
+        return f"{len(part)} equations"
+    if isinstance(part, tuple) and part and part[0] == "array":
+        return f"an array {part[1]}{list(part[2])}"
+    return f"{part!s:.80}"
+
+
+class _Reader:
+    """Reader of the values of one program."""
+
+    def __init__(self):
+        self.rules: set[str] = set()
+        self.traits: set[str] = set()
+        self.constants: list[str] = []
+        self.unknown: list[str] = []
+        self.sentinels: list[object] = []
+        self.count = 0
+        self.is_host = False
+
+    def closed(self, program):
+        return self.jaxpr(program.jaxpr), tuple(map(self.value, program.consts))
+
+    def jaxpr(self, program):
+        """Return the equations of a program as nested tuples, with variables as numbers."""
+        number: dict[Any, int] = {}
+
+        def name(variable):
+            if isinstance(variable, Literal):
+                return self.value(variable.val), variable.aval
+            return number.setdefault(variable, len(number)), variable.aval
+
+        def declared(variables):
+            return tuple(map(name, variables))
+
+        inputs = declared((*program.constvars, *program.invars))
+        equations = tuple(
+            Equation(
+                self.value(equation.primitive),
+                declared(equation.invars),
+                declared(equation.outvars),
+                self.parameters(equation),
+                Place(equation),
+            )
+            for equation in program.eqns
+        )
+        return inputs, equations, declared(program.outvars)
+
+    def parameters(self, equation):
+        kind, parameters = equation.primitive.name, dict(equation.params)
+        self.is_host = kind.endswith("callback")
+        if self.is_host:
+            self.traits.add("callback")
+        self.traits |= {name for name in HIDDEN if kind.startswith(name)}
+        if kind.startswith(RULES):
+            self.rules.add(_source_of_rule(parameters))
+            parameters = {n: v for n, v in parameters.items() if isinstance(v, ClosedJaxpr | Jaxpr)}
+        self.count = 0
+        return tuple((n, self.value(parameters[n])) for n in sorted(parameters) if n not in NAMES)
+
+    def value(self, value, depth=0, within=()):
+        """Return a parameter or constant of a program in a form that can be compared."""
+        self.count += 1
+        if depth > MAX_DEPTH or self.count > MAX_VALUES:
+            return self.opaque(f"an object with more than {MAX_VALUES} parts or {MAX_DEPTH} levels")
+        if any(value is outer for outer in within):
+            return "cycle", next(n for n, outer in enumerate(within) if outer is value)
+
+        def inner(part):
+            return self.value(part, depth + 1, (*within, value))
+
+        def each(parts: Iterable[Any]):
+            return tuple(map(inner, parts))
+
+        def held(part, owner="<user>"):
+            return Held(part, inner(part), owner) if self.is_host else inner(part)
+
+        kind = type(value)
+        if isinstance(value, ClosedJaxpr):
+            return self.closed(value)
+        if isinstance(value, Jaxpr):
+            return self.jaxpr(value)
+        if isinstance(value, Tracer):
+            return self.opaque("a traced value of an enclosing function")
+        if isinstance(value, jax.Array | np.ndarray | np.generic) or hasattr(kind, "__array__"):
+            return self.array(value)
+        if isinstance(value, float | complex):
+            return _name(kind), value.real.hex(), value.imag.hex()
+        if isinstance(value, Enum):
+            return _name(kind), value.name
+        if isinstance(value, PyTreeDef):
+            return "pytree", inner(value.node_data()), each(value.children())
+        if isinstance(value, PLAIN):
+            return kind, value
+        if isinstance(value, tuple | list):
+            return _name(kind), each(value)
+        if isinstance(value, Mapping):
+            return _name(kind), each(value.items())
+        if isinstance(value, set | frozenset):
+            return _name(kind), frozenset(each(value))
+        if isinstance(value, functools.partial):
+            parts = (value.func, *value.args, *value.keywords.values())
+            return "partial", tuple(value.keywords), tuple(map(held, parts))
+        if isinstance(value, types.MethodType):
+            return "method", inner(value.__func__), held(value.__self__)
+        if isinstance(value, types.FunctionType):
+            code, closure = value.__code__, map(_content, value.__closure__ or ())
+            cells = tuple(held(part, code.co_filename) for part in closure)
+            defaults = each((value.__defaults__, value.__kwdefaults__))
+            return "function", value.__module__, code, defaults, cells
+        if isinstance(value, types.BuiltinMethodType) and not _is_by_name(value):
+            return "method", value.__name__, held(value.__self__)
+        if isinstance(value, types.ModuleType):
+            return "module", value.__name__
+        if isinstance(value, weakref.ref):
+            return "weakref", inner(value())
+        if isinstance(value, type):
+            return self.type(value, each)
+        if kind is object:
+            if not any(value is known for known in self.sentinels):
+                self.sentinels.append(value)
+            return "object", next(n for n, known in enumerate(self.sentinels) if known is value)
+        if _is_by_name(value):
+            return "global", value.__module__, value.__qualname__
+        if (wrapped := getattr(value, "__wrapped__", None)) is not None:
+            return _name(kind), inner(wrapped)
+        attributes = _attributes(value)
+        if attributes is None:
+            return self.opaque(f"an object of type {_name(kind)}")
+        return inner(kind), each(attributes.items())
+
+    def type(self, value, each):
+        """Return the name of a class, and the methods of one that a user defines."""
+        module = sys.modules.get(value.__module__)
+        if not is_of_user(getattr(module, "__file__", None) or "<user>"):
+            return _name(value)
+        functions = {n: f for n, f in vars(value).items() if isinstance(f, types.FunctionType)}
+        return _name(value), each(functions.items())
+
+    def array(self, value):
+        """Return type, shape and the hash of the bytes of an array."""
+        if isinstance(value, jax.Array) and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
+            return str(value.dtype), self.array(jax.random.key_data(value))
+        array = np.asarray(value)
+        if array.dtype == object:
+            return self.opaque("an array of objects")
+        raw = array.tobytes()
+        digest = raw if len(raw) < 64 else hashlib.sha256(raw).digest()
+        self.constants.append(f"{array.dtype}{list(array.shape)}{digest.hex()}")
+        return "array", str(array.dtype), array.shape, digest
+
+    def opaque(self, description):
+        self.unknown.append(description)
+        return Unknown(description)
+
+
+def _source_of_rule(parameters):
+    """Return the name and place of a derivative rule, as "name at file:line"."""
+    rule = next((parameters[name] for name in RULE_PARAMETERS if name in parameters), None)
+    information = getattr(rule, "debug_info", None)
+    return getattr(information, "func_src_info", None) or "a rule of unknown source"
+
+
+def _name(kind):
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _content(cell):
+    try:
+        return cell.cell_contents
+    except ValueError:  # a variable that has no value
+        return None
+
+
+def _is_by_name(value):
+    """Return whether an object, such as a function of NumPy, is reached by its name."""
+    module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
+    if not (isinstance(module, str) and isinstance(name, str)) or isinstance(value, type):
+        return False
+    return getattr(sys.modules.get(module), name, None) is value
+
+
+def _attributes(value):
+    """Return the attributes of an object; None if it also has fields that Python cannot see."""
+    kind, pointer = type(value), tuple.__itemsize__
+    slots = [name for base in kind.__mro__ for name in _slots(base)]
+    visible = len(slots) + (kind.__dictoffset__ > 0) + (kind.__weakrefoffset__ > 0)
+    if kind.__basicsize__ > object.__basicsize__ + visible * pointer or kind.__itemsize__:
+        return None
+    held = {name: getattr(value, name) for name in slots if hasattr(value, name)}
+    return {n: v for n, v in {**held, **getattr(value, "__dict__", {})}.items() if n not in NAMES}
+
+
+def _slots(base):
+    slots = vars(base).get("__slots__", ())
+    slots = (slots,) if isinstance(slots, str) else tuple(slots)
+    return [name for name in slots if name not in ("__dict__", "__weakref__")]
