@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.core import Tracer
+from jax.core import AbstractValue, Tracer
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Primitive
 from jax.tree_util import PyTreeDef
 
@@ -45,7 +45,7 @@ NAMES = ("name", "debug_info")  # parameters and attributes without effect on re
 # Types of JAX and NumPy without attributes of a user, compared by `==`.
 PLAIN = (
     str, bytes, int, type(None), type(Ellipsis), np.dtype, Primitive,
-    jax.core.AbstractValue, jax.sharding.Sharding, jax.sharding.Mesh, jax.sharding.AbstractMesh,
+    AbstractValue, jax.sharding.Sharding, jax.sharding.Mesh, jax.sharding.AbstractMesh,
     jax.sharding.PartitionSpec, jax.Device,
 )  # fmt: skip
 
