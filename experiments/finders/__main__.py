@@ -197,7 +197,7 @@ def plot(dataset: xr.Dataset) -> dict:
         counts, _ = np.histogram(np.clip(ratios, -8, 8), edges)
         right.stairs(np.cumsum(counts) / of_method.ratio.size, edges, color=color, label=label)
     left.set_xscale("log")
-    label_log_axis(left.xaxis, digits="35", form="{:,.0f}".format)
+    label_log_axis(left.xaxis, form="{:,.0f}".format)
     left.set(ylim=(0, 1), xlabel="number of cost evaluations")
     left.set_ylabel("share within a factor of 2 of the best rate")
     left.legend(loc="best")

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
-from matplotlib.ticker import LogLocator
 
 import gdjax as gd
 from experiments.shared import command
@@ -113,7 +112,6 @@ def trained_sets(dataset: xr.Dataset) -> Figure:
         if rates[0] <= best <= rates[-1]:
             axes.axvline(best, color=BLACK, linestyle=":", linewidth=1.5)
         axes.set_xscale("log")
-        axes.xaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))
         label_log_axis(axes.xaxis)
         axes.set(xlabel="learning rate", yticks=seeds)
     panels[0].set_ylabel("starting point")

@@ -42,9 +42,8 @@ def figure_of(axes: Axes) -> figure.Figure:
 def log_scale(axes: Axes, values: Any, *, ratio: int | float = 0, side: str = "y") -> None:
     """Make an axis logarithmic with plain numbers, unless values are negative or close together.
 
-    Exact zeros, which have no logarithm, are beyond the lower end of the axis. Numbers between
-    powers of ten are labeled if the values span less than three of them. If no value is finite, a
-    note says so in place of the ticks.
+    Exact zeros, which have no logarithm, are beyond the lower end of the axis. If no value is
+    finite, a note says so in place of the ticks.
 
     Args:
         axes: axes that the values are drawn into.
@@ -60,7 +59,7 @@ def log_scale(axes: Axes, values: Any, *, ratio: int | float = 0, side: str = "y
         axes.text(0.5, 0.5, "no finite value", ha="center", transform=axes.transAxes)
     elif positive.size and positive.max() > ratio * positive.min() and not np.any(finite < 0):
         axes.set(**{f"{side}scale": "log"})
-        label_log_axis(axis, "25" if positive.max() < 1000 * positive.min() else "")
+        label_log_axis(axis)
 
 
 def limit_to(axes: Axes, values: Any) -> None:

@@ -155,7 +155,7 @@ def eigenvalues_by_rank(
         first.set_yscale("log")
         first.set_ylim(low / 1.6, 1.6 * max(high, limit or 0.0))
         first.xaxis.set_major_locator(MaxNLocator(integer=True))
-        label_log_axis(first.yaxis, "3")
+        label_log_axis(first.yaxis)
         for axes in grid[-1]:
             axes.set_xlabel("rank, from the largest")
         for axes in grid[:, 0]:

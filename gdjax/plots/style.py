@@ -15,15 +15,17 @@ References:
 """
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import MappingProxyType
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib import figure as _figure
 from matplotlib.axis import Axis
 from matplotlib.rcsetup import cycler
+from matplotlib.ticker import Locator, LogLocator, MaxNLocator, NullFormatter
 
 BLUE = "#0072B2"
 VERMILLION = "#D55E00"
@@ -98,15 +100,40 @@ class Figure(_figure.Figure):
         return file.getvalue(), {"width": width, "height": height}
 
 
-def label_log_axis(
-    axis: Axis, digits: str = "25", form: Callable[[float], str] = "{:g}".format
-) -> None:
-    """Label a logarithmic axis with plain numbers.
+class LogTicks(Locator):
+    """Positions of the labels of a logarithmic axis.
+
+    They are powers of ten if the axis spans at least three of them, else the digits 1, 2 and 5 of
+    each power, and numbers at equal distances if fewer than two of these lie on the axis.
+    """
+
+    def __call__(self) -> Sequence[float]:
+        """Return the positions for the present limits of the axis."""
+        assert self.axis is not None
+        return self.tick_values(*self.axis.get_view_interval())
+
+    def tick_values(self, vmin: float, vmax: float) -> Sequence[float]:
+        """Return the positions between two positive limits."""
+        low, high = sorted((vmin, vmax))
+        if not 0 < low < high < np.inf:
+            return []
+        if high >= 1000 * low:
+            return LogLocator(numticks=8).tick_values(low, high)
+        powers = 10.0 ** np.arange(np.floor(np.log10(low)), np.log10(high) + 1)
+        ticks = np.outer(powers, (1.0, 2.0, 5.0)).ravel()
+        ticks = ticks[(low <= ticks) & (ticks <= high)]
+        if len(ticks) < 2:
+            ticks = np.asarray(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high))
+        return ticks[(low <= ticks) & (ticks <= high)].tolist()
+
+
+def label_log_axis(axis: Axis, form: Callable[[float], str] = "{:g}".format) -> None:
+    """Label a logarithmic axis with at least two plain numbers.
 
     Args:
         axis: x or y axis.
-        digits: leading digits of the minor ticks that are labeled.
         form: function that formats a number as text.
     """
+    axis.set_major_locator(LogTicks())
     axis.set_major_formatter(lambda value, _: form(value))
-    axis.set_minor_formatter(lambda value, _: form(value) if f"{value:.0e}"[0] in digits else "")
+    axis.set_minor_formatter(NullFormatter())

@@ -389,3 +389,17 @@ def test_the_figure_of_a_learning_coefficient_shows_chains_and_the_extrapolation
     np.testing.assert_allclose(marks.get_xydata(), [[10, 0.5], [100, 1.0]], rtol=1e-6)
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert labels == ["extrapolated: 0.5 to 0.7", "at this temperature"]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.86, 0.92, [0.86, 0.88, 0.9, 0.92]),
+        (0.55, 0.95, [0.6, 0.7, 0.8, 0.9]),
+        (2.2, 4.5, [3, 4]),
+        (0.8, 2.2, [1, 2]),
+        (0.1, 30, [0.1, 0.2, 0.5, 1, 2, 5, 10, 20]),
+    ],
+)
+def test_a_log_axis_has_at_least_two_labels(low, high, expected):
+    np.testing.assert_allclose(LogTicks().tick_values(low, high), expected)
