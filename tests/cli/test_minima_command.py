@@ -19,6 +19,7 @@ def opened(folder, name="data"):
     return xr.open_zarr(folder / f"{name}.zarr", consolidated=False).load()
 
 
+@pytest.mark.long
 def test_the_minima_and_basins_of_a_function_are_found(tmp_path, capsys):
     """All four classified minima are found, with location, curvature and share."""
     flags = ["--function", "himmelblau", "--seeds", "60", "--num-steps", "200"]

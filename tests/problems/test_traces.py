@@ -262,6 +262,7 @@ def test_an_object_that_cannot_be_compared_is_computed_anew():
     assert one is not other
 
 
+@pytest.mark.long
 def test_a_census_and_a_hypergradient_see_a_change():
     goal, key = [1.0], jax.random.key(0)
     problem = gd.Problem(init, lambda w: jnp.sum((w - goal[0]) ** 2))
