@@ -23,7 +23,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from gdjax.critical_points.polish import polish
+from gdjax.curvature.critical_points.polish import polish
 from gdjax.curvature import eigensolvers
 from gdjax.curvature.directional_derivatives import DirectionalDerivatives, directional_derivatives
 from gdjax.curvature.inertia import Inertia, dense_inertia

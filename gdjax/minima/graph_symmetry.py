@@ -23,7 +23,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-from gdjax.errors import InputError
+from gdjax.base.errors import InputError
 from gdjax.minima.symmetry import FLIPS, NeuronSymmetry, apply_symmetry, identity_symmetry
 from gdjax.problems.evaluation import deterministic_cost
 from gdjax.problems.problem import Problem

@@ -32,10 +32,10 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 from scipy.sparse.csgraph import connected_components, dijkstra
 
-from gdjax.arguments import check_whole
-from gdjax.errors import InputError
-from gdjax.flows.gradient_flow import FlowStatus, solve_ode
-from gdjax.keys import check_key
+from gdjax.base.arguments import check_whole
+from gdjax.base.errors import InputError
+from gdjax.dynamics.gradient_flow import FlowStatus, solve_ode
+from gdjax.base.keys import check_key
 from gdjax.minima import bands
 from gdjax.minima.eigenvector_following import (
     CriticalPoints,
@@ -58,7 +58,7 @@ from gdjax.minima.graph_symmetry import (
 from gdjax.problems.problem import Problem
 from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import check_params
-from gdjax.summaries import fields_with
+from gdjax.base.reprs import fields_with
 
 MAX_PARAMETERS = 200
 MAX_SEARCHES = 400  # default maximum number of bands and followed directions
