@@ -21,7 +21,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from functools import partial
 from itertools import combinations
 from typing import NamedTuple
 
@@ -220,17 +219,15 @@ def find_saddles(
         search = _Search(landscape, group, np.random.default_rng(seed))
         labels = search.add_given(flat)
         search.run(max_searches, min(soft_directions, flat.shape[1]))
-    return search.result(labels, excluded)
+        return search.result(labels, excluded)
 
 
 def _live(problem, example, flat, key):
     """Return 1 for the parameters on which the cost depends near the minima, else 0."""
-    unravel = ravel_pytree(example)[1]
     at = Landscape(problem, example, np.ones(flat.shape[1])).derivatives()
     offsets = jax.random.normal(key, (8, flat.shape[1]), flat.dtype)
     points = jnp.concatenate([flat[:1] + offsets, offsets])
     gradients = jax.jit(jax.vmap(lambda w: at.gradient(w)[1]))(points)
-    del unravel
     return np.any(np.asarray(gradients) != 0, axis=0).astype(float)
 
 
@@ -277,19 +274,10 @@ class _Search:
         self.images: list[list[Signed]] = []  # of each minimum, to which bands remain
         self.directions: list[int] = []  # number of followed directions of each minimum
 
-    def match(self, points: list[_Point], at: CriticalPoints) -> tuple[int, Signed] | None:
-        """Return the number of an equal point and the symmetry that maps it to this one."""
-        tolerance = DISTANCE_RTOL * max(1.0, float(np.max(np.abs(at.point))))
-        for number, point in enumerate(points):
-            if abs(point.at.cost - at.cost) <= COST_RTOL * max(1.0, abs(at.cost)):
-                element = self.group.find(point.at.point, at.point, tolerance)
-                if element is not None:
-                    return number, element
-        return None
-
     def add(self, points: list[_Point], at: CriticalPoints, origin=Origin.GIVEN):
         """Return the number of a point, which is added if it is new, and its symmetry."""
-        match = self.match(points, at)
+        known = _stacked([point.at for point in points], self.group.n)
+        match = match_point(self.group, known, at)
         if match is None:
             points.append(_Point(at, self.num_searches, origin))
             match = len(points) - 1, identity(self.group.n)
@@ -541,6 +529,19 @@ class _Search:
         )
 
 
+def match_point(
+    group: SymmetryGroup, points: CriticalPoints, at: CriticalPoints
+) -> tuple[int, Signed] | None:
+    """Return the number of an equal point and the symmetry that maps it to this one, or None."""
+    tolerance = DISTANCE_RTOL * max(1.0, float(np.max(np.abs(at.point))))
+    equal = np.abs(points.cost - at.cost) <= COST_RTOL * max(1.0, abs(float(at.cost)))
+    for number in np.flatnonzero(equal):
+        element = group.find(points.point[number], at.point, tolerance)
+        if element is not None:
+            return int(number), element
+    return None
+
+
 def _stacked(points, n):
     """Return points as rows; without any, empty arrays."""
     if points:
@@ -564,7 +565,7 @@ def _failure(at):
     return SearchFailure.HIGHER_INDEX if at.index else SearchFailure.INDEX_0
 
 
-@partial(jax.jit, static_argnums=())
+@jax.jit
 def _eigenvectors_of(landscape, w):
     return inertia(landscape.derivatives(), w, landscape.live).vectors
 
