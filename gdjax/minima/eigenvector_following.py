@@ -15,7 +15,7 @@ References: Cerjan and Miller 1981, *On finding transition states*; Wales 1994, 
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,8 +23,8 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from gdjax.curvature.critical_points.polish import polish
 from gdjax.curvature import eigensolvers
+from gdjax.curvature.critical_points.polish import polish
 from gdjax.curvature.directional_derivatives import DirectionalDerivatives, directional_derivatives
 from gdjax.curvature.inertia import Inertia, dense_inertia
 from gdjax.curvature.operators import FunctionOperator
@@ -54,18 +54,18 @@ class CriticalPoints(NamedTuple):
         converged: whether the last step was short.
     """
 
-    point: Float[np.ndarray, "rows n"]
-    cost: Float[np.ndarray, " rows"]
-    gradient_norm: Float[np.ndarray, " rows"]
-    index: Int[np.ndarray, " rows"]
-    nullity: Int[np.ndarray, " rows"]
-    lowest: Float[np.ndarray, " rows"]
-    second: Float[np.ndarray, " rows"]
-    error: Float[np.ndarray, " rows"]
-    direction: Float[np.ndarray, "rows n"]
-    converged: Bool[np.ndarray, " rows"]
+    point: Float[Any, "rows n"]
+    cost: Float[Any, " rows"]
+    gradient_norm: Float[Any, " rows"]
+    index: Int[Any, " rows"]
+    nullity: Int[Any, " rows"]
+    lowest: Float[Any, " rows"]
+    second: Float[Any, " rows"]
+    error: Float[Any, " rows"]
+    direction: Float[Any, "rows n"]
+    converged: Bool[Any, " rows"]
 
-    def row(self, number: int) -> "CriticalPoints":
+    def row(self, number: int | np.integer) -> "CriticalPoints":
         """Return one of the points."""
         return CriticalPoints(*(values[number] for values in self))
 
@@ -81,7 +81,7 @@ class Landscape(NamedTuple):
 
     problem: Problem
     example: PyTree
-    live: Float[Array, " n"]
+    live: Float[Any, " n"]
 
     def derivatives(self) -> DirectionalDerivatives:
         """Return the derivatives of the cost as functions of flat vectors."""
@@ -105,9 +105,7 @@ def follow(
     return in_rows(_follow, (starts, directions, radii), landscape, "direction")
 
 
-def polish_minima(
-    landscape: Landscape, starts: Float[np.ndarray, "rows n"]
-) -> CriticalPoints:
+def polish_minima(landscape: Landscape, starts: Float[np.ndarray, "rows n"]) -> CriticalPoints:
     """Polish points to minima, down the slope and by Newton's method at the end."""
     return in_rows(_polish, starts, landscape, "minimum")
 
@@ -149,9 +147,7 @@ def _follow(run, landscape):
         )
         better = jnp.isfinite(miss) & (miss < 3)
         factor = jnp.where(miss < 0.25, 1.5, jnp.where(miss < 0.75, 1.0, 0.5))
-        w_next, g_next = (
-            jnp.where(better, new, old) for new, old in ((w_next, w), (g_next, g))
-        )
+        w_next, g_next = (jnp.where(better, new, old) for new, old in ((w_next, w), (g_next, g)))
         radius = radius * jnp.where(better, factor, 0.25)
         # A radius of zero ends the loop.
         done = better & (length <= STEP_RTOL * _scale(w))
@@ -215,9 +211,7 @@ def critical_point(
     )
 
 
-def inertia(
-    at: DirectionalDerivatives, w: Float[Array, " n"], live: Float[Array, " n"]
-) -> Inertia:
+def inertia(at: DirectionalDerivatives, w: Float[Array, " n"], live: Float[Array, " n"]) -> Inertia:
     """Return the eigenpairs of the Hessian with errors, which include those of the point."""
     eps = jnp.finfo(w.dtype).eps
     offset = 8 * eps * jnp.maximum(1, jnp.abs(w)) * (1 - 2 * (jnp.arange(w.size) % 2))

@@ -15,7 +15,6 @@ References: Seress 2003, *Permutation Group Algorithms*; sympy.combinatorics.
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +32,7 @@ TEST_POINTS = 4  # number of random parameters at which a symmetry is tested
 MAX_VISITS = 100_000  # maximum number of steps of one search for a symmetry
 STARTS = 4  # number of random starts of the search for the nearest image
 
-Signed = Int[np.ndarray, " 2n"]
+Signed = Int[np.ndarray, " signed"]
 """An element: the image of each signed coordinate, where n + i stands for the negative of i."""
 
 
@@ -163,16 +162,16 @@ class SymmetryGroup:
             nonlocal visits
             if level == len(self._chain):
                 return current if np.all(np.abs(b[current] - a) <= tolerance) else None
-            base, transversal, _ = self._chain[level]
+            _, transversal, _ = self._chain[level]
             for representative in transversal.values():
                 visits += 1
                 if visits > MAX_VISITS:
                     return None
                 image = compose(representative, current)
                 known = fixed[level]
-                if np.all(np.abs(b[image[known]] - a[known]) <= tolerance):
-                    if (result := search(level + 1, image)) is not None:
-                        return result
+                agrees = np.all(np.abs(b[image[known]] - a[known]) <= tolerance)
+                if agrees and (result := search(level + 1, image)) is not None:
+                    return result
             return None
 
         return search(level, identity(self.n) if within is None else within)
@@ -304,7 +303,9 @@ def symmetry_group(
     cost = jax.jit(jax.vmap(lambda w: evaluation(unravel(w), data)))
     before, generators, excluded = np.asarray(cost(points)), [], 0
     for number, function in enumerate(functions):
-        element = signed_permutation(lambda w, f=function: ravel_pytree(f(unravel(w)))[0], flat.size)
+        element = signed_permutation(
+            lambda w, f=function: ravel_pytree(f(unravel(w)))[0], flat.size
+        )
         change = np.inf
         if element is not None:
             change = np.max(np.abs(np.asarray(cost(apply(element, points))) - before))

@@ -28,13 +28,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Bool, Float, Int, Key, PyTree
+from jaxtyping import Array, Bool, Int, Key, PyTree
 from scipy.sparse.csgraph import connected_components, dijkstra
 
 from gdjax.base.arguments import check_whole
 from gdjax.base.errors import InputError
-from gdjax.dynamics.gradient_flow import FlowStatus, solve_ode
 from gdjax.base.keys import check_key
+from gdjax.base.reprs import fields_with
+from gdjax.dynamics.gradient_flow import FlowStatus, solve_ode
 from gdjax.minima import bands
 from gdjax.minima.eigenvector_following import (
     CriticalPoints,
@@ -57,7 +58,6 @@ from gdjax.minima.graph_symmetry import (
 from gdjax.problems.problem import Problem
 from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import check_params
-from gdjax.base.reprs import fields_with
 
 MAX_PARAMETERS = 200
 MAX_SEARCHES = 400  # default maximum number of bands and followed directions
@@ -218,8 +218,9 @@ def find_saddles(
         seed = int(jax.random.randint(key_bands, (), 0, 2**31 - 1))
         search = _Search(landscape, group, np.random.default_rng(seed))
         labels = search.add_given(flat)
-        search.run(max_searches, min(soft_directions, flat.shape[1]))
-        return search.result(labels, excluded)
+        num_directions = 2 * min(soft_directions, flat.shape[1])  # both ways
+        search.run(max_searches, num_directions)
+        return search.result(labels, excluded, num_directions)
 
 
 def _live(problem, example, flat, key):
@@ -307,10 +308,10 @@ class _Search:
             )
         return np.array([self.add(self.minima, polished.row(k))[0] for k in range(len(flat))])
 
-    def run(self, max_searches, soft_directions):
+    def run(self, max_searches, num_directions):
         """Search until nothing is planned any more, or the maximum is reached."""
         while (room := max_searches - self.num_searches) > 0:
-            starts = self.soft_starts(min(room, 2 * soft_directions), 2 * soft_directions)
+            starts = self.soft_starts(min(room, num_directions), num_directions)
             pairs = self.next_pairs(min(room - len(starts), PAIRS))
             if not pairs and not starts:
                 break
@@ -323,16 +324,15 @@ class _Search:
     def soft_starts(self, room, num_directions):
         """Return the next starts along soft directions: point, direction and radius."""
         starts = []
-        for number, done in enumerate(self.directions):
-            while done < num_directions and len(starts) < room:
-                w = self.minima[number].at.point
-                vectors = _eigenvectors(self.landscape, w)
-                sign = 1 - 2 * (done % 2)
-                direction = sign * vectors[:, done // 2]
+        for number, minimum in enumerate(self.minima):
+            w, first = minimum.at.point, self.directions[number]
+            last = min(num_directions, first + room - len(starts))
+            vectors = np.asarray(_eigenvectors(self.landscape, w)) if first < last else np.eye(0)
+            for k in range(first, last):
+                direction = (1 - 2 * (k % 2)) * vectors[:, k // 2]
                 step = 0.02 * max(1.0, float(np.linalg.norm(w)))
                 starts.append((w + step * direction, direction, step))
-                done += 1
-            self.directions[number] = done
+            self.directions[number] = max(first, last)
         return starts
 
     def next_pairs(self, room):
@@ -340,7 +340,7 @@ class _Search:
         pairs = []
 
         def add(i, j):
-            distance, element = self.distance(i, j)
+            element = self.distance(i, j)[1]
             if self.attempts[i, j]:
                 element = self.group.random(self.random)
             end = apply(element, self.minima[j].at.point)
@@ -436,7 +436,7 @@ class _Search:
     def descend(self, numbers):
         """Follow the flows from saddles to their ends."""
         flows = [(number, k) for number in numbers for k in (0, 1)]
-        start, direction, spaces, rate = [], [], [], []
+        start, spaces, rate = [], [], []
         for number, side in flows:
             saddle = self.saddles[number].at
             v = saddle.direction * (1 - 2 * side)
@@ -482,17 +482,16 @@ class _Search:
         further = self.resolve(self.saddles[number], 0)
         return None if further is None else (further[0], compose(further[1], element))
 
-    def result(self, labels, excluded):
+    def result(self, labels, excluded, num_directions):
         """Return the search with all points ordered by cost."""
         links = np.array(self.links(), int).reshape(-1, 2)
         count = len(self.minima)
         linked = np.zeros((count, count))
         linked[links[:, 0], links[:, 1]] = 1
-        open_pairs = any(
-            self.attempts[pair] < ATTEMPTS for pair in combinations(range(count), 2)
-        )
+        open_pairs = any(self.attempts[pair] < ATTEMPTS for pair in combinations(range(count), 2))
         status = SearchStatus.COMPLETED
-        if open_pairs or any(self.images):
+        followed = all(k >= num_directions for k in self.directions)
+        if open_pairs or any(self.images) or not followed:
             status = SearchStatus.MAX_SEARCHES_REACHED
         if connected_components(linked, directed=False)[0] > 1:
             status = SearchStatus.NOT_CONNECTED
@@ -566,13 +565,9 @@ def _failure(at):
 
 
 @jax.jit
-def _eigenvectors_of(landscape, w):
-    return inertia(landscape.derivatives(), w, landscape.live).vectors
-
-
-def _eigenvectors(landscape, w) -> Float[np.ndarray, "n n"]:
+def _eigenvectors(landscape, w):
     """Return the eigenvectors of the Hessian, softest first."""
-    return np.asarray(_eigenvectors_of(landscape, w))
+    return inertia(landscape.derivatives(), w, landscape.live).vectors
 
 
 def _flow(run, landscape):

@@ -27,6 +27,7 @@ from gdjax.plots import (
     barriers,
     flows,
     gradients,
+    graph,
     landscapes,
     minima,
     spectrum,
@@ -57,6 +58,7 @@ FIGURES: Mapping[type | str, Callable[..., Any]] = {
     "slice": landscapes.line_or_plane,
     "trajectory_plane": landscapes.trajectory,
     "census": minima.frequencies,
+    "landscape_graph": graph.merge_tree,
     "basins": surfaces.basin_maps,
     PairwiseBarriers: barriers.pairwise_barriers,
     Eigenpairs: spectrum.eigenvalues,
@@ -79,6 +81,7 @@ def plot(result: Any, *, title: str = "") -> "Figure":
         coordinate_check                        changes of activations by width
         line, plane, trajectory_plane           landscape
         count_minima, basins_of_attraction      frequencies of minima; basins
+        minima.graph                            tree of the lowest known passes
         pairwise_barriers                       matrix of barriers
         extreme_eigenpairs, spectral_density    spectrum
         gradient_summary                        gradient norms

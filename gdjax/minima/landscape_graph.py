@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import jax
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, ArrayLike, Float, Key, PyTree
+from jaxtyping import Array, ArrayLike, Key, PyTree
 
 from gdjax.base.arguments import check_numbers
 from gdjax.base.errors import InputError
@@ -323,13 +323,13 @@ def _given_paths(search, paths):
     edges = []
     for number, path in enumerate(flat):
         polished = polish_minima(search.landscape, path[[0, -1]])
-        ends = [match_point(search.group, search.minima, polished.row(k)) for k in (0, 1)]
-        if ends[0] is None or ends[1] is None:
+        start, end = (match_point(search.group, search.minima, polished.row(k)) for k in (0, 1))
+        if start is None or end is None:
             raise InputError(
                 f"graph: paths: an end of path {number} is near no minimum of the graph; add it to "
                 f"minima"
             )
-        (first, one), (second, other) = ends
+        (first, one), (second, other) = start, end
         symmetry = compose(other, inverse(one))
         height, error = float(heights[number]), float(errors[number])
         edges.append(Edge(first, second, symmetry, height, error, EdgeKind.GIVEN_PATH))
@@ -421,7 +421,10 @@ def _dataset(search, edges, tree):
         "status": np.int8(search.status),
     }
     declared, unravel = dict(QUANTITIES), ravel_pytree(search.landscape.example)[1]
-    for prefix, dim, points in (("params", "minimum", search.minima.point), ("saddle_params", "saddle", at.point)):
+    for prefix, dim, points in (
+        ("params", "minimum", search.minima.point),
+        ("saddle_params", "saddle", at.point),
+    ):
         params = jax.tree.map(np.asarray, jax.vmap(unravel)(points))
         for name, leaf in named_leaves(prefix, params).items():
             inner = [f"{name.removeprefix(prefix).strip('.')}[{k}]" for k in range(leaf.ndim - 1)]
