@@ -170,7 +170,7 @@ QUANTITIES = {
         components="upper bound on the number of components with images of it above the height",
     ),
     "failures": Quantity("number of searches without a result, by reason", ("failure",)),
-    "failure": Quantity("reason", ("failure",)),
+    "failure": Quantity("reason", ("failure",), codes=SearchFailure),
     **quantities(
         "", num_searches="number of bands and followed directions", group_order="symmetries"
     ),
@@ -430,7 +430,7 @@ def _dataset(search, edges, tree):
             inner = [f"{name.removeprefix(prefix).strip('.')}[{k}]" for k in range(leaf.ndim - 1)]
             declared[name] = Quantity(f"parameters: {name}", (dim, *inner))
             values[name] = leaf
-    names = {"failure": [failure.name.lower() for failure in SearchFailure]}
+    names = {"failure": np.array([*SearchFailure], np.int8)}
     attributes = {"result": "landscape_graph", "excluded_symmetries": search.num_excluded}
     return as_dataset(declared, values, names).assign_attrs(attributes)
 
