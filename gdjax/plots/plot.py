@@ -25,6 +25,7 @@ from gdjax.landscape.learning_coefficient import (
 from gdjax.minima.barriers import PairwiseBarriers
 from gdjax.plots import (
     barriers,
+    comparisons,
     flows,
     gradients,
     graph,
@@ -38,6 +39,7 @@ from gdjax.plots import (
     volumes,
 )
 from gdjax.plots.axes import figure_of
+from gdjax.search.compare import Comparison
 from gdjax.search.learning_rate import LearningRateResult
 from gdjax.stores import open_dataset
 from gdjax.stores.location import StoreLike
@@ -51,6 +53,7 @@ __all__ = ["plot"]
 FIGURES: Mapping[type | str, Callable[..., Any]] = {
     Descent: training.records,
     LearningRateResult: stability.learning_rates,
+    Comparison: comparisons.comparison,
     "sweep": sweeps.sweep,
     "comparison": sweeps.sweep,
     "tuning_curve": sweeps.tuning_curves,
@@ -77,6 +80,7 @@ def plot(result: Any, *, title: str = "") -> "Figure":
     """Draw the default figure of a result.
 
         descend, find_learning_rate             records; final costs by learning rate
+        compare                                 paired differences of settings, with verdicts
         sweep, concat, tuning_curve             costs and outcomes by setting; best of k settings
         coordinate_check                        changes of activations by width
         line, plane, trajectory_plane           landscape
