@@ -236,7 +236,7 @@ def figures(data: Any, basins: Any = None, graph: Any = None) -> dict[str, Any]:
 
 def tree_numbers(graph: Any) -> dict[str, Any]:
     """Return the saddles of a graph and the heights at which its minima merge."""
-    from gdjax.minima.saddles import SearchStatus
+    from gdjax.minima.saddle_results import SearchStatus
 
     return {
         "saddles": int((graph["index"] == 1).sum()),

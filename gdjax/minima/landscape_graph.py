@@ -40,16 +40,9 @@ from gdjax.minima.graph_symmetry import (
     identity,
     inverse,
 )
-from gdjax.minima.saddles import (
-    MAX_SEARCHES,
-    SOFT_DIRECTIONS,
-    Origin,
-    SaddleSearch,
-    SearchFailure,
-    SearchStatus,
-    find_saddles,
-    match_point,
-)
+from gdjax.minima.saddle_results import Origin, SaddleSearch, SearchFailure, SearchStatus
+from gdjax.minima.saddle_search import match_point
+from gdjax.minima.saddles import MAX_SEARCHES, SOFT_DIRECTIONS, find_saddles
 from gdjax.problems.problem import Problem, as_problem
 from gdjax.sweeps.dataset import from_named, named_leaves
 

@@ -8,7 +8,8 @@ from scipy.integrate import solve_ivp
 
 import gdjax as gd
 from gdjax.base.errors import InputError
-from gdjax.minima.saddles import SearchFailure, SearchStatus, find_saddles
+from gdjax.minima.saddle_results import SearchFailure, SearchStatus
+from gdjax.minima.saddles import find_saddles
 
 KEY = jax.random.key(0)
 
