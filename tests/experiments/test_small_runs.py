@@ -343,6 +343,17 @@ def initializations(results, numbers):
     assert normal < fan_in / 2
 
 
+@small(
+    "--functions himmelblau --widths 2 --regressions 0 --starts 6 --searches 30 --timed-widths 1"
+)
+def landscape_graph(_, numbers):
+    """All saddles are found, and a generic network of two tanh neurons has eight images."""
+    function = numbers["function"]["himmelblau"]
+    assert len(function["saddle_search"]) == 4
+    assert function["sum"] == 1
+    assert numbers["xor"]["width"]["2"]["images"] == 8
+
+
 @small("--lowest 0.003 --highest 300.0 --rates 6 --seeds 3 --epochs 2 --fine-rates 4")
 def learning_rates(results, numbers):
     sigmoid, relu = numbers["activation"].values()
