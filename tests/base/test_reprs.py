@@ -1,5 +1,6 @@
 """Representations of results: names, shapes and a few numbers."""
 
+import importlib
 import re
 
 import jax
@@ -69,6 +70,8 @@ def test_kinds_and_statuses_are_shown_by_name():
 
 
 def test_codes_of_statuses_count_from_0():
+    for module in ("generalized_sharpness", "critical_sharpness", "critical_points.classify"):
+        importlib.import_module(f"gdjax.curvature.{module}")
     for statuses in (Outcome, *Status.__subclasses__()):
         assert list(statuses) == list(range(len(statuses)))
 

@@ -93,6 +93,6 @@ def test_the_printed_table_shows_only_finite_intervals(runs):
 
 
 def test_sentences_are_wrapped_between_words_only(tmp_path, capsys):
-    sentence = f"{'word ' * 14}--gradient-tolerance"
+    sentence = f"{'word ' * 13}--gradient-tolerance"
     emit("x", None, tmp_path, summary={}, report=[sentence], next_command=("x",))
     assert "--gradient-tolerance" in capsys.readouterr().out.splitlines()

@@ -15,6 +15,7 @@ bit), `folder` (an empty folder), `flat` (a direction) and `masked` (an array wi
 """
 # fmt: off
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -91,6 +92,7 @@ def studies(bad, vary, n):
 def tuning_curves(bad, vary, n):
     bad("runs", gd.tuning_curve, 3)
     bad("damaged.zarr", gd.tuning_curve, n.damaged, raises=StoreError)
+    bad("damaged.zarr", gd.minima.count_minima, None, n.damaged, raises=StoreError)
     bad("metric", gd.tuning_curve, n.runs, any_of("accuracy", jnp.zeros(2)))
     vary(gd.tuning_curve, n.runs)(trials=[2, [3], ["a"]], by=["seed", [[]]], direction=[1],
         worst_value=["a"], level=[95])
@@ -520,6 +522,7 @@ def minima_figures_and_pages(bad, vary, n):
     bad("problem", gd.lesson, n.bowl, 3)
     for changed in ({"widths": ()}, {"activation": "tanh"}):
         bad("problem", gd.lesson, gd.problems.digits("mnist5k", **changed))
+    bad("problem", gd.lesson, replace(n.digits, metrics={}))
 
 
 def other_types(bad, vary, n):
