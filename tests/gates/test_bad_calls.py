@@ -101,7 +101,7 @@ def prepare() -> SimpleNamespace:
     gd.sweep(mine, ax, 2, store=own, **user)
     gd.sweep(counted, ax, 2, store=with_state)
     damaged = Path(shutil.copytree(store, "damaged.zarr"))
-    for file in (damaged / "cost").rglob("c*"):
+    for file in [*(damaged / "cost").rglob("c*"), *(damaged / "params").rglob("c*")]:
         if file.is_file():
             raw = bytearray(file.read_bytes())
             raw[0] ^= 1
