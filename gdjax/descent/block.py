@@ -143,6 +143,7 @@ def _block(
             step=_last_step(config, carry, at),
             model_state=carry.state.model_state,
             microbatch=microbatch,
+            weight=problem.weight,
         )
         state, info, model_state = evaluate(
             minimized, carry.state, at=at, divergence_threshold=config.divergence_threshold
@@ -264,6 +265,7 @@ def _record(config, settings, shared, chunk, carry):
             mean, samples = partial(in_microbatches, microbatch=microbatch), shared.recorded
         else:
             mean, samples = partial(over_batches, rows=shared.rows), shared.data
+        mean = partial(mean, weight=config.problem.weight)
 
         def with_gradient(point):
             value, gradient = mean(jax.value_and_grad(evaluated))(point, samples)

@@ -207,6 +207,7 @@ def descend(
         params=params,
         model_state=model_state,
         batch_size=batch_size,
+        record_samples=record_samples,
         eval_params_fn=eval_params_fn,
     )
     problem = with_functions(problem, traced)

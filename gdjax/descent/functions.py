@@ -7,6 +7,7 @@ Programs are compiled once for all functions with equal traces, and a store reco
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -30,6 +31,7 @@ def traced_functions(
     params: PyTree = None,
     model_state: PyTree = None,
     batch_size: int | None = None,
+    record_samples: int | None = None,
     eval_params_fn: Callable[[PyTree, PyTree], PyTree] | None = None,
 ) -> dict[str, Traced]:
     """Trace the functions of a user in the order in which they need each other's results.
@@ -44,7 +46,9 @@ def traced_functions(
         if made is None or (problem.stateful and not is_pair):
             return traced
         params, model_state = made if problem.stateful else (made, None)
-    traced |= traced_costs(problem, params, settings["cost"], model_state, batch_size)
+    traced |= traced_costs(
+        problem, params, settings["cost"], model_state, batch_size, record_samples
+    )
     if make_optimizer is None:
         return traced
     arguments = (params,), settings["optimizer"], one_update
@@ -69,6 +73,8 @@ def traced_functions(
 
 def with_functions(problem: Problem, traced: Mapping[str, Traced]) -> Problem:
     """Return a problem with the canonical objects of its functions."""
+    if "weight" in traced:
+        problem = replace(problem, weight=traced["weight"].function)
     return map_functions(problem, lambda name, f: traced[name].function if name in traced else f)
 
 

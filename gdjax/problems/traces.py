@@ -34,18 +34,25 @@ from jaxtyping import PyTree
 
 from gdjax.base import keys, slabs
 from gdjax.base.errors import InputError, is_of_user, warn
-from gdjax.problems.comparison import HIDDEN, compare, form
+from gdjax.problems.comparison import HIDDEN, LEAKED, compare, form
 from gdjax.problems.keywords import given_to, settings_of, unbound
+from gdjax.problems.microbatches import cost_microbatch, part_sizes
 from gdjax.problems.problem import Problem, as_problem
+from gdjax.problems.validation import check_weight
 
 MAX_FUNCTIONS = 512  # number of functions that are kept, beginning with the last used
 
 
 class Canonical:
-    """A function that stands for all functions with one trace; it calls the first of them."""
+    """A function that stands for all functions with one trace; it calls the first of them.
 
-    def __init__(self, function: Callable):
+    With the token of an earlier one it calls its own function, and a problem with it equals one
+    with the earlier function, so that both share executables.
+    """
+
+    def __init__(self, function: Callable, token: "Canonical | None" = None):
         self.__wrapped__ = function.__wrapped__ if isinstance(function, Canonical) else function
+        self._trace_token = self if token is None else token
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         return self.__wrapped__(*arguments, **keywords)
@@ -64,10 +71,12 @@ class Traced(NamedTuple):
         keywords: shapes of the keyword arguments.
         results: shapes of the results; None if the function could not be traced.
         compute: what is traced, `compute(function, *arguments, **keywords)`.
-        has_rule: whether a derivative rule, which the lowered program does not show, occurs in it.
+        num_derivatives: number of derivatives that show all derivative rules, which the lowered
+            program hides.
         has_callback: whether a function of the host, whose code no trace shows, occurs in it.
         nested_rules: derivative rules that only other rules of a user call.
         constants: hashes of the arrays that the program contains.
+        own: object that equals `function` in a problem, but calls the caller's own function.
     """
 
     function: Callable
@@ -75,10 +84,11 @@ class Traced(NamedTuple):
     keywords: Mapping[str, PyTree]
     results: PyTree
     compute: Callable[..., PyTree]
-    has_rule: bool = False
+    num_derivatives: int = 0
     has_callback: bool = False
     nested_rules: tuple[str, ...] = ()
     constants: tuple[str, ...] = ()
+    own: Callable | None = None
 
 
 def call(function: Callable, *arguments: PyTree, **keywords: PyTree) -> PyTree:
@@ -107,9 +117,9 @@ def canonical(
         key, results, forms = _trace(again, arguments, keywords, compute)
     except Exception:
         return traced
-    traits = frozenset[str]().union(*(part.traits for part in forms))
     constants = tuple(constant for part in forms for constant in part.constants)
-    described = (bool(traits & {*HIDDEN}), "callback" in traits, _nested(forms), constants)
+    has_callback = any("callback" in part.traits for part in forms)
+    described = (_num_derivatives(forms), has_callback, _nested(forms), constants)
     traced = Traced(again, arguments, keywords, results, compute, *described)
     is_comparable = not traced.nested_rules and not any(part.unknown for part in forms)
     with _lock:
@@ -127,7 +137,7 @@ def canonical(
             is_same = False
         known = known if is_same else None
     if known is not None:
-        return traced._replace(function=known)
+        return traced._replace(function=known, own=Canonical(function, known))
     if is_comparable:
         with _lock:
             _functions[key] = again
@@ -142,7 +152,10 @@ def check_deterministic(name: str, function: Callable, traced: Traced, key: Any)
     Returns:
         Whether the two programs are the same, and not only incomparable.
     """
-    again = _trace(Canonical(function), traced.arguments, traced.keywords, traced.compute)[0]
+    arguments, compute = (traced.arguments, traced.keywords), partial(traced.compute, function)
+    again, _, forms = _trace(Canonical(function), *arguments, traced.compute)
+    if any(LEAKED in part.unknown for part in forms):
+        jax.jit(compute).lower(*arguments[0], **arguments[1])  # raises JAX's error
     status, where = compare(key, again)
     if status == "different":
         raise InputError(
@@ -176,8 +189,21 @@ def gradient(function: Callable, params: PyTree, *arguments: PyTree, **keywords:
     return jax.grad(value)(params)
 
 
-def problem_at(problem: Problem | Callable[..., Any], params: PyTree) -> Problem:
-    """Convert a cost into a Problem, whose functions are canonical at these parameters."""
+def problem_at(
+    problem: Problem | Callable[..., Any],
+    params: PyTree,
+    batch_size: int | None = None,
+    *,
+    own: bool = False,
+) -> Problem:
+    """Convert a cost into a Problem, whose functions are canonical at these parameters.
+
+    With `own`, they call the functions of this problem, as a product that is computed later must.
+    """
+
+    def function_of(traced):
+        return traced.own or traced.function if own else traced.function
+
     problem = as_problem(problem)
     for name in sorted(problem._swept & unbound(problem.cost).keys()):
         problem._swept.remove(name)  # say it once
@@ -185,14 +211,14 @@ def problem_at(problem: Problem | Callable[..., Any], params: PyTree) -> Problem
             f"problem: the cost was swept along {name}, and has its default "
             f"{unbound(problem.cost)[name]!r:.80} here. For another value: problem.at({name}=...)"
         )
-    costs = traced_costs(problem, params)
-    changed: dict[str, Any] = {name: traced.function for name, traced in costs.items()}
+    costs = traced_costs(problem, params, batch_size=batch_size)
+    changed: dict[str, Any] = {name: function_of(traced) for name, traced in costs.items()}
     if problem.predict is not None and isinstance(problem.data, tuple) and len(problem.data) == 2:
         traced = canonical(problem.predict, (params, problem.data[0]), name="predict")
-        changed["predict"] = traced.function
+        changed["predict"] = function_of(traced)
         if problem.loss is not None and traced.results is not None:
             arguments = traced.results, problem.data[1]
-            changed["loss"] = canonical(problem.loss, arguments, name="loss").function
+            changed["loss"] = function_of(canonical(problem.loss, arguments, name="loss"))
     return dataclasses.replace(problem, **changed)
 
 
@@ -202,29 +228,48 @@ def traced_costs(
     settings: Mapping[str, Any] = MappingProxyType({}),
     model_state: PyTree = None,
     batch_size: int | None = None,
+    record_samples: int | None = None,
 ) -> dict[str, Traced]:
-    """Return the traces of the cost and the evaluation, by name.
+    """Return the traces of the cost, the evaluation and the weight, by name.
 
-    Since a cost may depend on the size of its batch, it is also traced with `batch_size` samples.
+    Since they may depend on the number of samples in Python code, they are traced with each number
+    with which a descent or an analysis calls them.
     """
     supplied = {"key": key_shape(), "step": np.int32(0), "model_state": model_state}
     data = () if problem.data is None else (problem.data,)
+    check_weight(problem)
     traced = {}
     for name in ("cost", "evaluation"):
         function = getattr(problem, name)
         if function is not None:
             keywords = {key: supplied[key] for key in given_to(function)}
             swept = settings if name == "cost" else settings_of(function, settings)
-            is_batched = name == "cost" and data and batch_size is not None
-            compute = partial(_with_batch, batch_size) if is_batched else call
+            is_split = name == "evaluation" or cost_microbatch(problem) is not None
+            sizes = _batch_sizes(problem, is_split, batch_size, record_samples)
+            compute = partial(_with_batches, sizes) if data else call
             arguments = (params, *data), {**keywords, **swept}
             traced[name] = canonical(function, *arguments, compute, name=name)
+    if problem.weight is not None:
+        sizes = _batch_sizes(problem, True, batch_size, record_samples)
+        compute = partial(_weights_of_batches, sizes)
+        traced["weight"] = canonical(problem.weight, data, compute=compute, name="weight")
     return traced
 
 
-def _with_batch(size, function, params, data, **keywords):
-    batch = jax.tree.map(lambda a: a[:size], data)
-    return function(params, data, **keywords), function(params, batch, **keywords)
+def _batch_sizes(problem, is_split, batch_size, record_samples):
+    """Return the numbers of samples with which a descent or an analysis calls a function."""
+    numbers = {problem.samples, record_samples or problem.samples} - {0}
+    sizes = set().union(*map(part_sizes, numbers)) if is_split else numbers
+    return sorted(sizes | ({batch_size} if batch_size else set()))
+
+
+def _with_batches(sizes, function, params, data, **keywords):
+    batches = [jax.tree.map(lambda a, size=size: a[:size], data) for size in sizes]
+    return [function(params, batch, **keywords) for batch in batches]
+
+
+def _weights_of_batches(sizes, function, data):
+    return [function(jax.tree.map(lambda a, size=size: a[:size], data)) for size in sizes]
 
 
 def key_shape() -> jax.ShapeDtypeStruct:
@@ -262,6 +307,14 @@ def _trace(function, arguments, keywords, compute):
 def _is_of_user(rule):
     """Return whether a derivative rule, "name at file:line", is not that of a package."""
     return is_of_user(rule.partition(" at ")[2] or rule)
+
+
+def _num_derivatives(forms):
+    """Return how many derivatives show all rules whose effect a lowered program hides."""
+    if not forms[0].traits & {*HIDDEN}:
+        return 0
+    has_own_rules = any(map(_is_of_user, forms[0].rules)) and len(forms) > 1
+    return 2 if has_own_rules and forms[1].traits & {*HIDDEN} else 1
 
 
 def _nested(forms):

@@ -82,6 +82,9 @@ def assign_roles(
             near = [n for n in valid if axis == "".join(word[:1] for word in n.split("_"))]
             near += difflib.get_close_matches(axis, valid, n=1)
             hint = f" Did you mean {near[0]}?" if near else ""
+            if keyword in (lacking := _without_default(problem)):
+                name = lacking[keyword]
+                hint = f" {name} takes {keyword} without a default; give it one: {keyword}=1.0"
             raise InputError(
                 f"axes: unexpected axis {axis!r}; expected one of "
                 f"{', '.join(dict.fromkeys(valid))}.{hint}"
@@ -91,6 +94,15 @@ def assign_roles(
         else:
             assigned[axis] = Role(homes[0], keyword, axis in static)
     return assigned
+
+
+def _without_default(problem):
+    """Return the names of further positional arguments of `init` and the cost, by argument."""
+    names = {}
+    for role, first in (("init", 1), ("cost", 1 if problem.data is None else 2)):
+        parameters = [*inspect.signature(getattr(problem, role)).parameters.values()][first:]
+        names |= {p.name: role for p in parameters if p.default is p.empty}
+    return names
 
 
 def by_role(
@@ -195,8 +207,10 @@ def trace_axes(
             raise
         raise InputError(
             f"axes: {culprits[0]} cannot be swept as a number, since the program of {role} depends "
-            f"on it; pass booleans or names, call gd.sweep once for each value, or use "
-            f"gd.descent.WarmupCosine for schedules with a warm-up"
+            f"on it; pass booleans or names, or call gd.sweep once for each value. For optax."
+            f"warmup_cosine_decay_schedule(0., learning_rate, warmup, total), write: def "
+            f"make_optimizer(learning_rate): schedule = gd.descent.WarmupCosine(learning_rate, "
+            f"warmup, total); return optax.sgd(schedule)"
         ) from error
     used = _used(program.jaxpr)
     # Keywords are the first inputs of the program, in the order of the leaves of a dict.

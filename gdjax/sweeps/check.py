@@ -118,10 +118,7 @@ def _check_functions(program: Program) -> None:
     settings = program.settings
     # Whether the cost is a mean over samples is checked at random parameters, which need no
     # additional program. If the cost is not finite there, the initial parameters are used below.
-    if problem.data is None or problem.stateful:
-        check_mean = check_shapes(problem, params, settings["cost"], model_state=model_state)
-    else:
-        check_mean = check_shapes(problem, _random_params(params), settings["cost"])
+    check_mean = check_shapes(problem, params, settings["cost"], model_state=model_state)
     inputs = params, problem.data, program.supplied
     idle = trace_axes(program.cost, "cost", roles, grid, *inputs).idle
     evaluations = [metric.function for metric in problem.metrics.values()]
@@ -139,22 +136,8 @@ def _check_functions(program: Program) -> None:
         check_problem(problem, start, settings["cost"], model_state=model_state)
 
 
-def _random_params(params):
-    """Return random parameters, generic with respect to symmetries, of moderate size."""
-    random = np.random.default_rng(0)
-    return jax.tree.map(
-        lambda a: np.asarray(random.normal(0, 0.3, a.shape)).astype(a.dtype), params
-    )
-
-
 def check_params_fit(params: PyTree, limit: int) -> None:
-    """Check that no array is empty, and that parameters and gradient fit in memory."""
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        if 0 in leaf.shape:
-            raise InputError(
-                f"init: params{jax.tree_util.keystr(path)} has shape {leaf.shape}, an empty array, "
-                f"which a store cannot contain; leave it out of params"
-            )
+    """Check that parameters and gradient fit in memory."""
     leaves = jax.tree.leaves(params)
     need = 2 * sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
     if need > limit:

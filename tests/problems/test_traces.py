@@ -262,6 +262,46 @@ def test_an_object_that_cannot_be_compared_is_computed_anew():
     assert one is not other
 
 
+def test_a_product_calls_the_function_of_its_own_user(compilations):
+    """Two operators of equal traces share programs; a later change of one is not in the other."""
+    scales, w, key = ([1.0], [1.0]), jnp.ones(2), jax.random.key(0)
+    first, second = (
+        gd.curvature.HessianOperator(lambda w, s=s: s[0] * jnp.sum(w**2 + w**4), w) for s in scales
+    )
+    gd.curvature.extreme_eigenpairs(first, key=key)
+    before = len(compilations)
+    gd.curvature.extreme_eigenpairs(second, key=key)
+    assert len(compilations) == before
+    scales[0][0] = 5.0
+    np.testing.assert_allclose(second.mv(w), 14.0)
+
+
+@pytest.mark.parametrize("size", [1000, 3])
+def test_a_change_for_microbatches_of_one_size_only_is_seen(size):
+    scale = [1.0]
+
+    def cost(w, x):
+        return (scale[0] if x.shape[0] == size else 1.0) * jnp.mean(x) * jnp.sum(w**2)
+
+    problem = gd.Problem(init=init, cost=cost, data=np.ones(2003, np.float32))
+    values = []
+    for scale[0] in (1.0, 2.0):
+        values.append(float(gd.curvature.value_and_gradient(problem, jnp.ones(2))[0]))
+    share = 2000 / 2003 if size == 1000 else 3 / 2003
+    np.testing.assert_allclose(values, [2, 2 + 2 * share], rtol=1e-5)
+
+
+def test_an_array_that_shares_memory_with_numpy_is_compared_by_its_bytes():
+    memory = np.ones(64, np.float32)
+    for shared in (jnp.from_dlpack(memory), jax.device_put(memory)):
+        costs = []
+        for memory[:] in (1.0, 2.0):
+            problem = gd.Problem(init=init, cost=lambda w, a=shared: jnp.mean(a) * jnp.sum(w**2))
+            runs = gd.sweep(problem, gd.axes(learning_rate=[RATE]), 0)
+            costs.append((runs.cost.item(), 2 * float(np.asarray(shared).mean())))
+        np.testing.assert_allclose(*np.transpose(costs), rtol=1e-6)
+
+
 @pytest.mark.long
 def test_a_census_and_a_hypergradient_see_a_change():
     goal, key = [1.0], jax.random.key(0)

@@ -66,7 +66,8 @@ def replay(
             dimension of the grid.
         problem: problem of the sweep; required if it was user-defined.
         make_optimizer: optimizer factory of the sweep; required if it was user-defined.
-        allow_unverified: whether to go on if programs cannot be compared, as in `resume`.
+        allow_unverified: whether to go on under other versions or numeric flags, as in `resume`.
+            Functions of the host need no permission, since the run is computed again.
         skip_damaged: whether damaged tiles count as unfinished.
 
     Examples:
@@ -80,7 +81,8 @@ def replay(
         >>> again.at, again.equal, again.first_step
         ({'learning_rate': 0.1, 'seed': 1}, True, None)
     """
-    stored = StoredSweep(store, problem, make_optimizer, allow_unverified, skip_damaged)
+    options = (allow_unverified, skip_damaged)
+    stored = StoredSweep(store, problem, make_optimizer, *options, recomputed=True)
     index = position(stored.axes, at)
     sweep, stored_run = stored.sweep, stored.run(index)
     devices = jax.local_devices()
