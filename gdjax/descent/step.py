@@ -245,16 +245,23 @@ def step(
 
 
 EXTRA_ARGUMENTS = ("value", "grad", "value_fn", "grad_fn", "obj_fn")  # of Optax's updates
+# States of optimizers of Optax that take these extra arguments alone.
+STRICT_STATES = {
+    "SAMState": ("grad_fn",),
+    "ScaleByZoomLinesearchState": ("value", "grad", "value_fn"),
+    "ScaleByBacktrackingLinesearchState": ("value", "grad", "value_fn"),
+}
 
 
 def _extra_arguments(update_fn, opt_state):
     """Return the names of the extra arguments that an update takes, from its signature.
 
-    SAM is an exception: a chain with it declares any argument, and SAM raises an error for those
-    other than `grad_fn`.
+    SAM and line searches are exceptions: a chain with them declares any argument, and they raise an
+    error for arguments of the others.
     """
-    if optax.tree.get_all_with_path(opt_state, "SAMState"):
-        return ("grad_fn",)
+    for state, names in STRICT_STATES.items():
+        if optax.tree.get_all_with_path(opt_state, state):
+            return names
     parameters = inspect.signature(update_fn).parameters
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return EXTRA_ARGUMENTS

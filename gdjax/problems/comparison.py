@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.core import AbstractValue, Tracer
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Primitive
@@ -41,7 +42,6 @@ RULES = ("custom_jvp", "custom_vjp")
 RULE_PARAMETERS = ("jvp_jaxpr_fun", "bwd")
 # Primitives whose effect on derivatives the text of a lowered program does not show.
 HIDDEN = (*RULES, "custom_linear_solve", "stop_gradient")
-LEAKED = "a traced value of another function"
 NAMES = ("name", "debug_info")  # parameters and attributes without effect on results
 # Types of JAX and NumPy without attributes of a user, compared by `==`.
 PLAIN = (
@@ -255,7 +255,8 @@ class _Reader:
         if isinstance(value, Jaxpr):
             return self.jaxpr(value)
         if isinstance(value, Tracer):
-            return self.opaque(LEAKED)
+            jnp.copy(value)  # raises JAX's error if its function has ended
+            return self.opaque("a traced value of another function")
         if isinstance(value, jax.Array | np.ndarray | np.generic) or hasattr(kind, "__array__"):
             return self.array(value)
         if isinstance(value, float | complex):

@@ -34,11 +34,11 @@ from jaxtyping import PyTree
 
 from gdjax.base import keys, slabs
 from gdjax.base.errors import InputError, is_of_user, warn
-from gdjax.problems.comparison import HIDDEN, LEAKED, compare, form
+from gdjax.problems.comparison import HIDDEN, compare, form
 from gdjax.problems.keywords import given_to, settings_of, unbound
 from gdjax.problems.microbatches import cost_microbatch, part_sizes
 from gdjax.problems.problem import Problem, as_problem
-from gdjax.problems.validation import check_weight
+from gdjax.problems.validation import check_mean, check_weight
 
 MAX_FUNCTIONS = 512  # number of functions that are kept, beginning with the last used
 
@@ -152,10 +152,7 @@ def check_deterministic(name: str, function: Callable, traced: Traced, key: Any)
     Returns:
         Whether the two programs are the same, and not only incomparable.
     """
-    arguments, compute = (traced.arguments, traced.keywords), partial(traced.compute, function)
-    again, _, forms = _trace(Canonical(function), *arguments, traced.compute)
-    if any(LEAKED in part.unknown for part in forms):
-        jax.jit(compute).lower(*arguments[0], **arguments[1])  # raises JAX's error
+    again = _trace(Canonical(function), traced.arguments, traced.keywords, traced.compute)[0]
     status, where = compare(key, again)
     if status == "different":
         raise InputError(
@@ -219,7 +216,9 @@ def problem_at(
         if problem.loss is not None and traced.results is not None:
             arguments = traced.results, problem.data[1]
             changed["loss"] = function_of(canonical(problem.loss, arguments, name="loss"))
-    return dataclasses.replace(problem, **changed)
+    problem = dataclasses.replace(problem, **changed)
+    check_mean(problem, params)
+    return problem
 
 
 def traced_costs(

@@ -363,6 +363,18 @@ def check_params(params: PyTree, source: str = "") -> None:
             )
 
 
+def check_mean(problem: Problem, params: PyTree) -> None:
+    """Check that the deterministic cost is a mean, if an analysis splits it into microbatches."""
+    role = "cost" if problem.evaluation is None else "evaluation"
+    is_split = problem.samples > largest_microbatch() and not problem.stateful
+    is_split &= role == "evaluation" or cost_microbatch(problem) is not None
+    is_traced = isinstance(lax.full((), 0.0), Tracer)
+    if not is_split or is_traced or inspect.Parameter.empty in declared(problem.cost).values():
+        return
+    if (check := _mean_check(role, problem, params, {}, None)) is not None:
+        check()
+
+
 def _mean_check(role, problem, params, settings, model_state):
     """Return a function that checks whether a cost is a mean over samples.
 

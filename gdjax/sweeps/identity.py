@@ -79,8 +79,10 @@ def problem_identity(
     """Return the part of the identity of a sweep that its problem determines."""
     roles = assign_roles(problem, grid)
     bare = replace(problem, metrics={})
-    samples = {"batch_size": batch_size, "record_samples": record_samples}
-    programs = [traced_box(bare, box, roles, **samples) for box in grid.boxes()]
+    programs = [
+        traced_box(bare, box, roles, batch_size=batch_size, record_samples=record_samples)
+        for box in grid.boxes()
+    ]
     return {"problem": described_problem(problem), **_described_programs(programs)}
 
 

@@ -20,7 +20,6 @@ import gdjax as gd
 
 PROGRAMS: dict[str, Callable[[], gd.Problem]] = {}
 OPTIMIZERS: dict[str, Callable] = {}
-CALL_HOST = ("pure_callback", "debug_callback")  # functions of the user on the host
 X = np.linspace(-1, 1, 12, dtype=np.float32)
 
 
@@ -239,7 +238,7 @@ def svd_and_solve(w):
 
 @of_w
 def sparse_product(w):
-    entries = sparse.BCOO.fromdense(jnp.array([[1.0, 0, 2], [0, 3, 0]]))
+    entries = sparse.BCOO.fromdense(jnp.array([[1.0, 0, 2], [0, 3, 0]]), nse=3)
     return jnp.sum((entries @ w) ** 2)
 
 
@@ -313,7 +312,7 @@ def equinox_state():
     params, static = eqx.partition(model, eqx.is_inexact_array)
 
     def cost(params, x, *, model_state):
-        layer = jax.vmap(eqx.combine(params, static), "batch", (0, None), (0, None))
+        layer = jax.vmap(eqx.combine(params, static), (0, None), (0, None), axis_name="batch")
         outputs, model_state = layer(x[:, None], model_state)
         return jnp.mean((outputs[:, 0] - x) ** 2), model_state
 

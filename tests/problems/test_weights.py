@@ -108,6 +108,19 @@ def test_a_weighted_mean_without_its_weight_is_refused(data):
         gd.sweep(weighted(data, weight=None), gd.axes(learning_rate=[0.1]), 1)
 
 
+@pytest.mark.parametrize(
+    "analysis",
+    [
+        gd.curvature.value_and_gradient,
+        lambda problem, w: gd.landscape.line(problem, w, w + 1, [0.0, 1.0]),
+        lambda problem, w: gd.descend(problem, optax.sgd(0.1), w, 1, key=jax.random.key(0)),
+    ],
+)
+def test_an_analysis_refuses_a_weighted_mean_without_its_weight(analysis):
+    with pytest.raises(InputError, match="weighted mean over microbatches"):
+        analysis(weighted(weight=None), jnp.zeros(()))
+
+
 def test_means_on_the_first_samples_only_are_refused():
     """The first samples have equal weights; the result for other data is not reused."""
     a, b = halves()
