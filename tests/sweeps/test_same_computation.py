@@ -280,6 +280,12 @@ def test_only_flags_with_a_numeric_effect_are_compared(tmp_path, monkeypatch):
     assert set(again.changed) == {"flags.xla"}
 
 
+INCOMPARABLE = {
+    "calls_host": "cost calls functions of the host",
+    "deep": r"derivative rules contain other rules, .* \(cost: .*deepest_rule at ",
+}
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("option", INCOMPARABLE)
 def test_functions_that_cannot_be_compared_are_an_error_unless_allowed(tmp_path, option):
