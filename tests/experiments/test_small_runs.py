@@ -96,9 +96,19 @@ def basins(results, numbers):
     assert limit.shape == (2, 4)
 
 
-@small("--batch-sizes 32 4000 --epochs 1 2 --rates 2 --seeds 2 --timed-epochs 1 --repeats 1")
+@small("--settings 2 --seeds 4 8 --repetitions 5 --rates 3")
+def comparisons(results, numbers):
+    """Four seeds allow no verdict, and eight find the large difference."""
+    of_large = numbers["case"]["large"]["settings"]["2"]["seeds"]
+    assert of_large["4"]["compare"]["right"][0] == numbers["largest_error"]["compare"][0] == 0
+    assert of_large["8"]["compare"]["right"][0] > 0.5
+    assert (results.covered <= 5).all()
+
+
+@small("--batch-sizes 32 4000 --epochs 1 2 --rates 2 --seeds 6 --timed-epochs 1 --repeats 1")
 def batch_sizes(results, numbers):
     assert numbers["batch_size"]["4000"]["epochs_to_half"] == np.inf
+    assert numbers["comparison"]["equal_epochs"]["pairs"]["32 and 4000"]["verdict"] == "better"
     assert last_epochs(results).tolist() == [1, 2]
     # The cost before the first step is independent of the batch size.
     first, second = results.cost.isel(epoch=0).values
