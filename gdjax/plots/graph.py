@@ -40,6 +40,7 @@ def merge_tree(graph: Any, *, title: str = "", ax: Axes | None = None) -> Axes:
     ends = {k: (position[k], cost[k], share[k]) for k in range(len(cost))}
     counts = np.vstack([graph.images.values[None], graph.components.values])
     values = np.append(cost, heights)
+    labels: list[tuple] = []  # position, height, numbers below and above
     top = values.max() + 0.08 * (np.ptp(values) or 1)
     with styled_axes(ax, (max(6.0, min(13.0, 2 + 0.5 * len(cost))), 6)) as axes:
 
@@ -55,16 +56,27 @@ def merge_tree(graph: Any, *, title: str = "", ax: Axes | None = None) -> Axes:
                 line([x_b, x_b], [y_b, height], b)
                 line([x_a, x_b], [height, height], 0, style)
                 ends[first] = (x_a + x_b) / 2, height, a + b
-            if len(pairs) <= MAX_COUNTS and counts[number, first] != counts[number + 1, first]:
-                below, above = (int(counts[number + k, first]) for k in (0, 1))
-                axes.plot(ends[first][0], height, "o", color=BLACK, markersize=5, zorder=3)
-                axes.annotate(
-                    f"{below} → {above}",
-                    (ends[first][0], height),
-                    xytext=(9, 4),
-                    textcoords="offset points",
-                    fontsize=11,
-                )
+            below, above = (int(counts[number + k, first]) for k in (0, 1))
+            if below != above:
+                x = ends[first][0]
+                near = [
+                    label
+                    for label in labels
+                    if label[0] == x and height - label[1] < 0.03 * np.ptp(values)
+                ]
+                for label in near[-1:]:  # one label for heights that are drawn as one
+                    labels.remove(label)
+                    below = label[2]
+                labels.append((x, height, below, above))
+        for x, height, below, above in labels if len(labels) <= MAX_COUNTS else []:
+            axes.plot(x, height, "o", color=BLACK, markersize=5, zorder=3)
+            axes.annotate(
+                f"{below} → {above}",
+                (x, height),
+                xytext=(9, 4),
+                textcoords="offset points",
+                fontsize=11,
+            )
         for x, y, width in ends.values():
             line([x, x], [y, top], width)
         if len(cost) <= MAX_LABELS:
