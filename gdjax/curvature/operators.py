@@ -105,7 +105,7 @@ class _CostOperator(SymmetricOperator):
 
     def __init__(self, problem: Problem | Callable, params: PyTree, *, layer: str | None = None):
         check_params(params)
-        self.problem = problem_at(problem, params, own=True)
+        self.problem = problem_at(problem, params)
         self.params, self.layer = params, layer
         names = list(_children(params))
         if layer is not None and layer not in names:

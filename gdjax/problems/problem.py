@@ -245,13 +245,8 @@ class Problem:
         return f"Problem({', '.join(parts)})"
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the fields only, since `_known_shapes` is not valid in another process."""
+        """Return the fields only, without `_swept`."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-
-    @cached_property
-    def _known_shapes(self) -> dict[Any, Any]:
-        """Shapes of the programs of earlier sweeps, cached to avoid repeated tracing."""
-        return {}
 
     @cached_property
     def _swept(self) -> set[str]:
@@ -316,24 +311,42 @@ class Problem:
         return made
 
 
+class Known:
+    """A function with the key of its trace: equal by key, but each calls its own function.
+
+    Equal functions share compiled programs. A program that is not compiled yet is that of the
+    function that is called.
+    """
+
+    def __init__(self, function: Callable[..., Any], key: Any = None):
+        self.__wrapped__ = function.__wrapped__ if isinstance(function, Known) else function
+        self.key = object() if key is None else key
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        return self.__wrapped__(*arguments, **keywords)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Known) and other.key is self.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+
 class _Fixed(tuple):
-    """Fields of a Problem other than data, compared by identity of each field or of its trace."""
+    """Fields of a Problem other than data, compared by identity, and known functions by key."""
 
     __slots__ = ()
 
     def __eq__(self, other):
-        pairs = zip(map(_token, self), map(_token, other), strict=False)
-        return len(self) == len(other) and all(a is b for a, b in pairs)
+        return len(self) == len(other) and all(
+            a is b or (isinstance(a, Known) and a == b) for a, b in zip(self, other, strict=True)
+        )
 
     def __ne__(self, other):  # JAX compares by `!=`, and `tuple` has its own
         return not self == other
 
     def __hash__(self):
-        return hash(tuple(id(_token(field)) for field in self))
-
-
-def _token(field):
-    return getattr(field, "_trace_token", field)
+        return hash(tuple(hash(field) if isinstance(field, Known) else id(field) for field in self))
 
 
 _FIXED = tuple(f.name for f in dataclasses.fields(Problem) if f.name != "data")

@@ -9,7 +9,7 @@ microbatches.
 import contextlib
 import inspect
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -34,11 +34,11 @@ from gdjax.problems.keywords import (
     takes_any,
 )
 from gdjax.problems.microbatches import cost_microbatch, largest_microbatch, microbatch_size
-from gdjax.problems.problem import Metric, Problem, is_array, require_problem
+from gdjax.problems.problem import NOTHING, Metric, Problem, is_array, require_problem
 
 # Costs that are known to be means over data: by settings, references to the weight and the data.
 # Each is checked only once, since the check needs a compilation.
-_MEANS: weakref.WeakKeyDictionary[Callable, dict[str, list[Any]]] = weakref.WeakKeyDictionary()
+_MEANS: weakref.WeakKeyDictionary[Any, dict[str, list[Any]]] = weakref.WeakKeyDictionary()
 
 
 def check_problem(
@@ -47,6 +47,7 @@ def check_problem(
     settings: Mapping[str, Any] | None = None,
     *,
     model_state: PyTree = None,
+    results: Mapping[str, Sequence[PyTree]] = NOTHING,
 ) -> None:
     """Check before any computation that a problem can be minimized from `params`.
 
@@ -55,13 +56,14 @@ def check_problem(
         params: starting point (arrays, or their shapes).
         settings: values of the cost's keywords; the defaults if not given.
         model_state: initial model state (arrays, or their shapes); that of `init` if None.
+        results: as in `check_shapes`.
 
     Examples:
         >>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
         >>> check_problem(bowl, jnp.ones(2))
     """
     require_problem(problem)
-    check_shapes(problem, params, settings, model_state=model_state)()
+    check_shapes(problem, params, settings, model_state=model_state, results=results)()
 
 
 def check_shapes(
@@ -70,8 +72,11 @@ def check_shapes(
     settings: Mapping[str, Any] | None = None,
     *,
     model_state: PyTree = None,
+    results: Mapping[str, Sequence[PyTree]] = NOTHING,
 ) -> Callable[[], bool]:
     """Check shapes and types now, and return a function that checks the values.
+
+    `results` are the shapes of the results of the cost and the evaluation that have been traced.
 
     The function returns False if values are not finite, so that nothing can be concluded.
     The single program for the check is compiled in a thread. Without this program, each operation
@@ -84,7 +89,7 @@ def check_shapes(
         model_state = jax.eval_shape(partial(problem.begin), jax.random.key(0))[1]
     checks = []
     for role in ("cost",) if problem.evaluation is None else ("cost", "evaluation"):
-        check_role(role, problem, params, settings, model_state)
+        check_role(role, problem, params, settings, model_state, results.get(role, ()))
         whole = role == "cost" and cost_microbatch(problem) is None
         if problem.data is not None and problem.samples >= 2 and not whole:
             checks.append(_mean_check(role, problem, params, settings, model_state))
@@ -97,8 +102,13 @@ def check_role(
     params: PyTree,
     settings: Mapping[str, Any],
     model_state: PyTree = None,
+    results: Sequence[PyTree] = (),
 ) -> None:
-    """Check that a cost or an evaluation can be called and returns a real scalar."""
+    """Check that a cost or an evaluation can be called and returns a real scalar.
+
+    It is not called if `results` are the shapes that it returned, unless these may be Python
+    numbers, which have weak types.
+    """
     function, supplied, fixed = _call_of(role, problem, settings, model_state)
     data = () if problem.data is None else (problem.data,)
 
@@ -114,11 +124,12 @@ def check_role(
     places = ", ".join(["params", *(("batch",) if data else ()), *supplied])
     remedy = partial(_remedy, role, function, params, data, {**supplied, **fixed})
     failure = f"{role}: could not be called as {role}({places})"
-    with explained(failure, remedy, function, unchanged=()):
-        value = jax.eval_shape(call, params, data, supplied)
-    if role == "cost" and problem.stateful:
-        value = _without_state(value, model_state)
-    check_value(value, role)
+    if not results or any(leaf.weak_type for leaf in jax.tree.leaves(results)):
+        with explained(failure, remedy, function, unchanged=()):
+            results = [jax.eval_shape(call, params, data, supplied)]
+    for value in results:
+        is_pair = role == "cost" and problem.stateful
+        check_value(_without_state(value, model_state) if is_pair else value, role)
 
 
 def _call_of(role, problem, settings, model_state):
@@ -246,19 +257,24 @@ def check_metrics(
     *,
     model_state: PyTree = None,
     opt_state: PyTree = None,
+    results: Mapping[str, PyTree] = NOTHING,
 ) -> dict[str, tuple[int, ...]]:
     """Check that each metric is real and has the declared dimensions.
+
+    `results` are the shapes of the results of metrics that have been traced.
 
     Returns:
         The shape of each metric.
     """
     return {
-        name: _check_metric(name, metric, params, settings or {}, model_state, opt_state)
+        name: _check_metric(
+            name, metric, params, settings or {}, model_state, opt_state, results.get(name)
+        )
         for name, metric in metrics.items()
     }
 
 
-def _check_metric(name, metric, params, settings, model_state, opt_state):
+def _check_metric(name, metric, params, settings, model_state, opt_state, value):
     settings = settings_of(metric.function, settings)
     needed = given_to(metric.function, GIVEN_TO_METRICS)
     every = {"key": run_keys(0).noise, "step": np.int32(0)}
@@ -280,7 +296,8 @@ def _check_metric(name, metric, params, settings, model_state, opt_state):
     remedy = "expected a function of these arguments"
     with explained(failure, remedy, metric.function, unchanged=()):
         supplied = {name: every[name] for name in needed}
-        value = jax.eval_shape(once, params, metric.data, supplied)
+        if value is None:
+            value = jax.eval_shape(once, params, metric.data, supplied)
     returned = f"metrics: {name!r} returned {_shapes(value)}"
     if metric.init is not None:
         if not (isinstance(value, tuple) and len(value) == 2):
@@ -388,7 +405,7 @@ def _mean_check(role, problem, params, settings, model_state):
         return None
     means, key, parts = {}, repr(sorted(settings.items())), _parts(problem)
     with contextlib.suppress(TypeError):  # not hashable, or without weak references
-        means = _MEANS.setdefault(function, means)
+        means = _MEANS.setdefault(getattr(function, "key", function), means)
     known = [part() for part in means.get(key, ())]
     if len(known) == len(parts) and all(a is b for a, b in zip(known, parts, strict=True)):
         return None
@@ -432,7 +449,8 @@ def _mean_check(role, problem, params, settings, model_state):
 
 def _parts(problem):
     """Return the objects on which it depends whether a cost is a mean, besides the cost."""
-    return [*([] if problem.weight is None else [problem.weight]), *jax.tree.leaves(problem.data)]
+    weight = [] if problem.weight is None else [getattr(problem.weight, "key", problem.weight)]
+    return [*weight, *jax.tree.leaves(problem.data)]
 
 
 def _are_concrete(tree):

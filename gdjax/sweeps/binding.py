@@ -23,6 +23,7 @@ from jaxtyping import PyTree
 from gdjax.base.errors import InputError
 from gdjax.problems.keywords import bind, declared
 from gdjax.problems.problem import Problem, map_functions
+from gdjax.problems.traces import Traced
 from gdjax.sweeps.axes import BATCH_SIZE, BRANCH_STEP, PERTURBATION, SEEDS, Axes
 
 ROLES = ("init", "cost", "optimizer")
@@ -168,29 +169,27 @@ def with_settings(
     )
 
 
-class AxisTrace(NamedTuple):
-    """Output shapes of a traced function, and axes that do not affect its output."""
-
-    shapes: PyTree
-    idle: tuple[str, ...]
-
-
-def trace_axes(
+def require_numeric_axes(
     function: Callable[..., PyTree],
     role: str,
     assigned: Mapping[str, Role],
     grid: Axes,
     *like: PyTree,
-) -> AxisTrace:
-    """Trace a function of `like` and of the keywords that the numeric axes of a role set."""
+) -> PyTree:
+    """Return the shapes of the results of a function of `like` and of the settings of a role.
+
+    Raises:
+        InputError: if the function cannot be traced because an axis is an input of its program.
+    """
     example = {axis: values[0] for axis, values in grid.by_name.items()}
     axis_of = {r.keyword: axis for axis, r in numeric_roles(assigned).items() if r.kind == role}
 
     def trace(*names):
         fixed = {k: example[axis].item() for k, axis in axis_of.items() if k not in names}
-        return jax.make_jaxpr(
-            lambda settings, *like: function(*like, **fixed, **settings), return_shape=True
-        )({k: jnp.asarray(example[axis_of[k]]) for k in names}, *like)
+        inputs = {k: jnp.asarray(example[axis_of[k]]) for k in names}
+        return jax.eval_shape(
+            lambda settings, *like: function(*like, **fixed, **settings), inputs, *like
+        )
 
     def fails(*names):
         try:
@@ -200,7 +199,7 @@ def trace_axes(
         return False
 
     try:
-        program, shapes = trace(*axis_of)
+        return trace(*axis_of)
     except Exception as error:
         culprits = [axis for k, axis in axis_of.items() if fails(k)]
         if not culprits or fails():  # it also fails with concrete numbers
@@ -212,19 +211,12 @@ def trace_axes(
             f"make_optimizer(learning_rate): schedule = gd.descent.WarmupCosine(learning_rate, "
             f"warmup, total); return optax.sgd(schedule)"
         ) from error
-    used = _used(program.jaxpr)
-    # Keywords are the first inputs of the program, in the order of the leaves of a dict.
-    idle = (k for k, used in zip(sorted(axis_of), used, strict=False) if not used)
-    return AxisTrace(shapes, tuple(axis_of[k] for k in idle))
 
 
-def _used(program) -> list[bool]:
-    """Return whether each input of a traced program can affect its outputs."""
-    needed = {id(v) for v in program.outvars}
-    for equation in reversed(program.eqns):
-        if any(id(v) in needed for v in equation.outvars):
-            needed |= {id(v) for v in equation.invars}
-    return [id(v) in needed for v in program.invars]
+def unused_axes(traced: Traced, role: str, assigned: Mapping[str, Role]) -> tuple[str, ...]:
+    """Return the axes of a role that have no effect on the results of its function."""
+    numeric = numeric_roles(assigned).items()
+    return tuple(axis for axis, r in numeric if r.kind == role and r.keyword in traced.unused)
 
 
 def check_effect(idle: tuple[str, ...], where: str) -> None:

@@ -16,7 +16,7 @@ from gdjax.base.errors import InputError
 from gdjax.descent import descend
 from gdjax.problems.problem import Metric, Problem
 from gdjax.sweeps import Sweep, axes, check, sweep
-from gdjax.sweeps.plans import Plan
+from gdjax.sweeps.check import Asked
 
 pytestmark = pytest.mark.usefixtures("user_settings")
 BOWL = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
@@ -68,8 +68,8 @@ def test_an_axis_without_effect_is_rejected_unless_a_metric_uses_it():
     assert sweep(problem, grid, 1, metrics=watched).scaled.shape == (1, 2, 2)
 
 
-def test_the_signature_repeats_the_fields_and_defaults_of_a_sweep_and_its_plan():
-    every = [*dataclasses.fields(Sweep), *dataclasses.fields(Plan)[1:6]]
+def test_the_signature_repeats_the_fields_and_defaults_of_a_sweep_and_its_place():
+    every = [*dataclasses.fields(Sweep), *dataclasses.fields(Asked)[1:6]]
     parameters = inspect.signature(sweep).parameters.values()
     for field, parameter in zip(every, parameters, strict=True):
         assert field.name == parameter.name

@@ -12,6 +12,7 @@ from gdjax.problems.problem import Problem
 from gdjax.stores.location import StoreLike
 from gdjax.stores.reader import without_carry
 from gdjax.sweeps import identity
+from gdjax.sweeps.arrays import sweep_arrays
 from gdjax.sweeps.axes import AxisValue, position
 from gdjax.sweeps.check import check_program
 from gdjax.sweeps.continued.stored import StoredSweep
@@ -93,7 +94,7 @@ def replay(
     positions = tuple(np.array([i]) for i in index)
     computed = run_slab(program, positions, devices[0])
     assert computed is not None  # without a monitor, no slab is stopped
-    variables = program.sweep_arrays.variables
+    variables = sweep_arrays(program).variables
     names = [str(name) for name in stored_run.data_vars if name != "finished"]
     arrays = {}
     for name in names:
