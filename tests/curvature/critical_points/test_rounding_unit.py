@@ -21,7 +21,7 @@ def of_loop(w):
 
     def body_fun(carry, x):
         low, high = carry
-        return (high * x, low.astype(jnp.bfloat16).astype(high.dtype)), None
+        return (low.astype(jnp.bfloat16).astype(high.dtype), low * x + high), None
 
     (_, high), _ = jax.lax.scan(body_fun, (w[0], w[1]), jnp.ones(3, w.dtype))
     return high
