@@ -36,10 +36,10 @@ from experiments.shared.edges import dots_per_start
 from experiments.shared.images import image_regression, strided
 from experiments.shared.regressions import random_targets
 from experiments.shared.trees import datasets, tree_of
+from gdjax.base.statistics import median
 from gdjax.curvature.gradient_summary import value_and_gradient
 from gdjax.dynamics import FlowStatus, central_flow, gradient_flow, rod_flow
 from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, ORANGE, VERMILLION
-from gdjax.base.statistics import median
 
 LABELS = {
     "gradient": ("gradient flow", VERMILLION),

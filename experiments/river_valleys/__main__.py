@@ -20,8 +20,8 @@ from matplotlib.ticker import MultipleLocator
 import gdjax as gd
 from experiments.shared import command
 from experiments.shared.comparisons import holm, p_values
-from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, ORANGE
 from gdjax.base.statistics import mean
+from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, ORANGE
 
 from .model import Config, exponent_costs, valleys
 

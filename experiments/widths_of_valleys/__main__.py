@@ -37,13 +37,13 @@ from experiments.shared.comparisons import holm, p_values
 from experiments.shared.runs import ends_of
 from experiments.shared.statistics import partial_correlation, with_ends
 from gdjax.base.errors import InputError
-from gdjax.minima import count_minima
-from gdjax.plots.style import BLUE, Figure
-from gdjax.problems.problem import NOTHING
 from gdjax.base.statistics import Interval
 from gdjax.landscape.basin_volume import basin_volume
 from gdjax.landscape.learning_coefficient import finite_temperature_coefficient
 from gdjax.landscape.mcmc import Whitening, hessian_whitening
+from gdjax.minima import count_minima
+from gdjax.plots.style import BLUE, Figure
+from gdjax.problems.problem import NOTHING
 
 Values = Float[np.ndarray, "*batch n"]
 # Variable and label of each measure of width, and variable of each quantity.
