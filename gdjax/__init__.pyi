@@ -24,6 +24,7 @@ from .pages import lesson as lesson
 from .plots.plot import plot as plot
 from .problems import Metric as Metric
 from .problems import Problem as Problem
+from .search import compare as compare
 from .search import coordinate_check as coordinate_check
 from .search import find_learning_rate as find_learning_rate
 from .search import tuning_curve as tuning_curve

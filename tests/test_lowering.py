@@ -39,7 +39,7 @@ def block():
     grid = gd.axes(learning_rate=[0.1, 0.2], seed=range(2))
     settings = {"make_optimizer": optax.adam, "batch_size": 2, "snapshot_every": 1}
     (program,) = programs_of(Sweep(SMALL, grid, 4, **settings), jax.local_devices()[:1])
-    return program.block_program.jitted, program.block_example(program.devices[0])
+    return program.descent.block.jitted, program.block_example(program.devices[0])
 
 
 @pytest.mark.long
@@ -76,7 +76,7 @@ def digits_block(runs, batch_size, own_orders):
     program = dataclasses.replace(program, width=runs)
     example = program.block_example(program.devices[0])
     shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), example)
-    return jax.export.export(program.block_program.jitted, platforms=["cuda"])(
+    return jax.export.export(program.descent.block.jitted, platforms=["cuda"])(
         *shapes
     ).mlir_module()
 

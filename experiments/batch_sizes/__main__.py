@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import cycle
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
@@ -36,7 +37,7 @@ class Config:
     lowest: float = 0.3  # smallest learning rate
     highest: float = 30.0  # largest learning rate
     rates: int = 7  # number of learning rates, geometrically spaced
-    seeds: int = 8  # number of starting points
+    seeds: int = 16  # number of starting points; half of them choose a rate for the other half
     timed_epochs: int = 20  # number of epochs of the sweeps that are timed
     repeats: int = 3  # number of times that each sweep is timed
 
@@ -75,8 +76,23 @@ def ends(dataset: xr.Dataset) -> dict[str, np.ndarray]:
     }
 
 
+def compared(dataset: xr.Dataset, end: np.ndarray) -> gd.search.Comparison:
+    """Return the comparison of the batch sizes at given epochs, each at its own learning rate."""
+    costs = dataset.cost.isel(epoch=xr.DataArray(end, dims="batch_size"))
+    return gd.compare(costs.to_dataframe("cost").reset_index(), "batch_size", tune="learning_rate")
+
+
+def accuracies(dataset: xr.Dataset, end: int, setting: pd.Series) -> np.ndarray:
+    """Return the accuracy of each seed at the rate that the other half of the seeds has chosen."""
+    values = dataset.test_accuracy.sel(batch_size=setting.name).isel(epoch=end)
+    first, second = (
+        values.sel(learning_rate=setting[f"learning_rate_{half}"]).values for half in (1, 2)
+    )
+    return np.where(np.arange(len(first)) % 2 == 0, second, first)
+
+
 def runs_at_best_rate(dataset: xr.Dataset, index: int, end: int) -> xr.Dataset:
-    """Return the runs of a batch size at its best learning rate.
+    """Return the runs of a batch size at its best learning rate, for the figure.
 
     The best rate has the lowest median training cost over seeds at epoch `end`.
     """
@@ -95,23 +111,36 @@ def epochs_to_half_baseline(dataset: xr.Dataset, index: int) -> float:
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return times per epoch, and results of each batch size for both budgets."""
-    by_size: dict = {}
-    for index, size in enumerate(dataset.batch_size.values):
-        milliseconds = float(1e3 * dataset.seconds_an_epoch[index])
-        at: dict = {"milliseconds_an_epoch": milliseconds}
-        for budget, end in ends(dataset).items():
-            runs = runs_at_best_rate(dataset, index, end[index])
-            at_end = runs.isel(epoch=end[index])
-            at[f"equal_{budget}"] = {
-                "epochs": int(end[index]),
-                "rate": float(runs.learning_rate),
-                "cost": median(at_end.cost.values)[:3],
-                "accuracy": median(at_end.test_accuracy.values)[:3],
+    """Return times per epoch, results of each batch size for both budgets, and comparisons."""
+    by_size: dict = {
+        str(size): {
+            "milliseconds_an_epoch": float(1e3 * dataset.seconds_an_epoch[index]),
+            "epochs_to_half": epochs_to_half_baseline(dataset, index),
+        }
+        for index, size in enumerate(dataset.batch_size.values)
+    }
+    comparisons: dict = {}
+    for budget, end in ends(dataset).items():
+        result = compared(dataset, end)
+        for (size, setting), last in zip(result.settings.iterrows(), end, strict=True):
+            by_size[str(size)][f"equal_{budget}"] = {
+                "epochs": int(last),
+                "rates": sorted({setting.learning_rate_1, setting.learning_rate_2}),
+                "cost": [setting["median"], setting.low, setting.high],
+                "accuracy": median(accuracies(dataset, last, setting))[:3],
             }
-        at["epochs_to_half"] = epochs_to_half_baseline(dataset, index)
-        by_size[str(size)] = at
-    return {"batch_size": by_size}
+        comparisons[f"equal_{budget}"] = {
+            "methods": result.methods,
+            "tied": list(result.tied),
+            "pairs": {
+                f"{first} and {second}": {
+                    "verdict": pair["verdict"],
+                    "ratio": [pair["ratio"], pair["ratio_low"], pair["ratio_high"]],
+                }
+                for (first, second), pair in result.pairs.to_dict("index").items()
+            },
+        }
+    return {"batch_size": by_size, "comparison": comparisons}
 
 
 def plot(dataset: xr.Dataset) -> dict:

@@ -17,6 +17,7 @@ import tyro
 from gdjax import __version__
 from gdjax.base import interrupts
 from gdjax.base.errors import GdjaxError, InputError
+from gdjax.cli.compare import Compare
 from gdjax.cli.data import Data
 from gdjax.cli.landscape import Landscape
 from gdjax.cli.minima import Minima
@@ -32,6 +33,7 @@ COMMANDS = {
     "sweep": Sweep,
     "resume": Resume,
     "replay": Replay,
+    "compare": Compare,
     "landscape": Landscape,
     "spectrum": Spectrum,
     "minima": Minima,

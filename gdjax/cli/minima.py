@@ -77,6 +77,9 @@ class Minima(StoredRuns):
     points between them, in units of the parameters."""
     polish_steps: Count = 200
     """Maximum number of Newton steps that polish an end point."""
+    graph: bool = False
+    """Also search for saddles between the minima of --function, and draw the tree of the lowest
+    passes."""
     out: Path | None = None
     """Folder for results; by default results/minima/<hash of these settings>."""
 
@@ -97,7 +100,11 @@ class Minima(StoredRuns):
         data = {"data": census}
         if self.function is not None and _coordinates(census) == 2:
             data["basins"] = basins_of_attraction(self.function, census.learning_rate.values[:1])
+        if self.graph:
+            data["graph"] = self._graph(census)
         summary = numbers(census)
+        if self.graph:
+            summary |= tree_numbers(data["graph"])
         summary |= {"minima": rows(census, "minimum"), "manifolds": rows(census, "manifold")}
         emit(
             "minima",
@@ -117,12 +124,27 @@ class Minima(StoredRuns):
         if len(sources) > 1:
             raise InputError(f"{' and '.join(sources)}: expected one of them")
         self.check_store()
+        if self.graph and self.function is None:
+            raise InputError(
+                "--graph: requires --function, such as himmelblau; for a network of up to 200 "
+                "parameters with decay of all of them, use gd.minima.graph"
+            )
         for flag in ("seeds", "num_steps", "learning_rate"):
             if self.store is not None and getattr(self, flag) is not None:
                 raise InputError(
                     f"--{flag.replace('_', '-')}: applies to new descents, but --store contains "
                     f"finished runs; leave it out"
                 )
+
+    def _graph(self, census: Any) -> Any:
+        """Return the graph of the function's minima and saddles."""
+        import jax
+
+        from gdjax.minima import graph
+        from gdjax.problems import from_function
+
+        assert self.function is not None
+        return graph(from_function(self.function), census, key=jax.random.key(0))
 
     def _swept(self, store: Path) -> Path:
         """Run the descents that the store lacks, each from a random start."""
@@ -192,9 +214,10 @@ def numbers(census: Any) -> dict[str, Any]:
     return summary
 
 
-def figures(data: Any, basins: Any = None) -> dict[str, Any]:
-    """Draw a census: shares of minima, their map and barriers, and basins."""
+def figures(data: Any, basins: Any = None, graph: Any = None) -> dict[str, Any]:
+    """Draw a census: shares of minima, their map and barriers, basins, and the tree of passes."""
     from gdjax.plots import barriers, minima, surfaces
+    from gdjax.plots.graph import merge_tree
 
     drawn: dict[str, Any] = {}
     if data.sizes["minimum"] and data["count"].max() > 1:
@@ -206,7 +229,20 @@ def figures(data: Any, basins: Any = None) -> dict[str, Any]:
     if basins is not None:
         title = f"{basins.attrs['formula']}: minimum reached from each start"
         drawn["basins"] = surfaces.basin_maps(basins, title=title)
+    if graph is not None:
+        drawn["graph"] = merge_tree(graph)
     return drawn
+
+
+def tree_numbers(graph: Any) -> dict[str, Any]:
+    """Return the saddles of a graph and the heights at which its minima merge."""
+    from gdjax.minima.saddle_results import SearchStatus
+
+    return {
+        "saddles": int((graph["index"] == 1).sum()),
+        "search": SearchStatus(int(graph.status)).name.lower(),
+        "merge_heights": graph.merge_height.values.tolist(),
+    }
 
 
 def report(summary: dict[str, Any], tolerance: float) -> list[str]:
@@ -236,6 +272,12 @@ def report(summary: dict[str, Any], tolerance: float) -> list[str]:
         )
     if manifolds:
         lines.append(_unseen("manifolds", summary, "unseen_manifold"))
+    if "saddles" in summary:
+        heights = ", ".join(f"{height:.5g}" for height in summary["merge_heights"])
+        lines.append(
+            f"saddles found: {summary['saddles']} (search {summary['search'].replace('_', ' ')}); "
+            f"minima merge at {heights or 'no known pass'}, each an upper bound"
+        )
     if "functions" in summary:
         lines.append(f"number of different functions: {summary['functions']:.0f}")
     return lines

@@ -32,6 +32,7 @@ def at_least(minimum: int) -> Limit:
 
 Count = Annotated[int, at_least(1)]
 Positive = Annotated[float, Limit(lambda x: 0 < x < math.inf, "a number above 0")]
+Share = Annotated[float, Limit(lambda x: 0 < x < 1, "a number above 0 and below 1")]
 Seed = Annotated[int, Limit(lambda n: 0 <= n < 2**32, f"a whole number from 0 to {2**32 - 1}")]
 
 

@@ -70,9 +70,10 @@ def batch_sharpness(
 
     The two differ because batches with a large gradient have more weight in `value`. With up to 256
     samples, whose gradients have up to 2^20 entries in total, `value` is the exact mean over all
-    batches, unless the cost couples samples. Let g_i, H_i be those of the n samples, and G, H their
-    sums. A batch contains a sample, a pair and a triple with probabilities p_1 = b / n,
-    p_2 = p_1 (b - 1) / (n - 1) and p_3 = p_2 (b - 2) / (n - 2), so that the means are
+    batches, unless the cost couples samples or the problem has a `weight`. Let g_i, H_i be those of
+    the n samples, and G, H their sums. A batch contains a sample, a pair and a triple with
+    probabilities p_1 = b / n, p_2 = p_1 (b - 1) / (n - 1) and p_3 = p_2 (b - 2) / (n - 2), so that
+    the means are
 
         b^3 E g^T H_B g = p_1 A + p_2 (2 P + Q - 3 A) + p_3 (G^T H G - 2 P - Q + 2 A)
         b^2 E |g|^2 = p_1 S + p_2 (|G|^2 - S),   S = sum |g_i|^2
@@ -109,8 +110,8 @@ def batch_sharpness(
 
     References: Andreyev and Beneventano 2024, *Edge of Stochastic Stability*, arXiv 2412.20553.
     """
-    problem = problem_at(problem, params)
-    _check_batches("batch_sharpness", problem, batch_size, batches)
+    _check_batches("batch_sharpness", as_problem(problem), batch_size, batches)
+    problem = problem_at(problem, params, batch_size)
     check_key(key)
     cost, dtype = deterministic_cost(problem), cost_type(params)
 
@@ -129,7 +130,7 @@ def batch_sharpness(
         ratios = curvatures / squares
         entries = problem.samples * optax.tree.size(params)
         fits = entries <= MAX_EXACT_ENTRIES and problem.samples <= MAX_EXACT_SAMPLES
-        if fits and not problem.couples_samples:
+        if fits and not problem.couples_samples and problem.weight is None:
             value = _mean_over_all_batches(problem, params, batch_size).astype(dtype)
             error, low, high = jnp.zeros_like(value), value, value
         else:

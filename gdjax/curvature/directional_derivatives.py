@@ -102,7 +102,7 @@ def averaged(
         check_value(value)
         return value
 
-    mean = in_microbatches(function_of(cost), evaluation_microbatch(problem))
+    mean = in_microbatches(function_of(cost), evaluation_microbatch(problem), problem.weight)
     with (
         explained(
             "problem: its cost or a derivative cannot be computed at these params",

@@ -25,7 +25,7 @@ from gdjax.descent.step import cost_type
 from gdjax.problems.evaluation import restricted
 from gdjax.problems.problem import Problem
 from gdjax.problems.traces import problem_at
-from gdjax.problems.validation import at_least_float32, check_like, check_params
+from gdjax.problems.validation import at_least_float32, check_like, check_params, require_unweighted
 
 COLUMNS = 64  # number of columns of a matrix that are computed together
 MAX_MATRIX = 4096  # maximum number of parameters for a dense matrix, 64 MiB in float32
@@ -105,7 +105,8 @@ class _CostOperator(SymmetricOperator):
 
     def __init__(self, problem: Problem | Callable, params: PyTree, *, layer: str | None = None):
         check_params(params)
-        self.problem, self.params, self.layer = problem_at(problem, params), params, layer
+        self.problem = problem_at(problem, params)
+        self.params, self.layer = params, layer
         names = list(_children(params))
         if layer is not None and layer not in names:
             raise InputError(
@@ -236,6 +237,7 @@ class GaussNewtonOperator(_CostOperator):
                 "GaussNewtonOperator: the problem has no predict, no loss or no data (inputs, "
                 "targets); give gd.Problem(..., predict=..., loss=..., data=(inputs, targets))"
             )
+        require_unweighted("GaussNewtonOperator", self.problem)
         check_like("GaussNewtonOperator.mv: vector", vector, params)
 
         def product_of(_cost):

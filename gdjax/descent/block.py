@@ -12,23 +12,21 @@ step. On a CPU a chunk has as many steps as it needs, unless this number is alwa
 """
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache, partial
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import PyTree
 
 from gdjax.base.slabs import CompiledFunction
-from gdjax.descent.batches import recorded_rows, recorded_samples
 from gdjax.descent.block_values import SNAPSHOTS, BlockConfig, Carry, Chunks, Records, Shared
 from gdjax.descent.step import cost_type, evaluate, init, is_within_limits, move, norm, objective
-from gdjax.problems.evaluation import deterministic_cost, evaluation_microbatch, without_data
+from gdjax.problems.evaluation import deterministic_cost, evaluation_microbatch
 from gdjax.problems.keywords import GIVEN_TO_METRICS, given_to, settings_of
 from gdjax.problems.microbatches import cost_microbatch, in_microbatches, over_batches
-from gdjax.problems.problem import Metric, Problem
+from gdjax.problems.problem import Metric
 
 
 def array_shapes(
@@ -40,52 +38,6 @@ def array_shapes(
         for name, metric in metrics.items()
         if metric.is_array
     }
-
-
-def block_config(
-    problem: Problem,
-    make_optimizer: Callable[..., optax.GradientTransformation],
-    *,
-    batch_size: int | None,
-    record_samples: int | None,
-    divergence_threshold: float,
-    stop_tolerance: float | None = None,
-    eval_params_fn: Callable[[PyTree, PyTree], PyTree] | None = None,
-) -> BlockConfig:
-    """Return the static configuration of the blocks of a descent, without buffers."""
-    return BlockConfig(
-        problem_structure=without_data(problem),
-        make_optimizer=make_optimizer,
-        metrics=tuple(
-            (name, _computed(metric.function, metric.init, metric.dims, metric.dtype))
-            for name, metric in problem.metrics.items()
-        ),
-        batched=batch_size is not None,
-        divergence_threshold=float(divergence_threshold),
-        stop_tolerance=stop_tolerance,
-        eval_params_fn=eval_params_fn,
-        records_part=record_samples is not None,
-    )
-
-
-def shared_arrays(
-    problem: Problem, config: BlockConfig, *, batch_size: int | None, record_samples: int | None
-) -> Shared:
-    """Return the arrays that all runs of a descent share."""
-    rows = recorded_rows(problem, record_samples, batch_size)
-    recorded = None
-    if rows is None and not config.record_equals_step:
-        recorded = recorded_samples(problem, record_samples)
-    data = {name: metric.data for name, metric in problem.metrics.items()}
-    return Shared(problem.data, recorded, data, rows)
-
-
-@lru_cache(maxsize=64)
-def _computed(
-    function: Callable, init: Callable | None, dims: tuple[str, ...], dtype: Any
-) -> Metric:
-    """Return the static part of a metric, cached so that equal programs are compiled once."""
-    return Metric(function, init=init, dims=dims, dtype=dtype)
 
 
 def strip_weak_types(tree: PyTree) -> PyTree:
@@ -143,6 +95,7 @@ def _block(
             step=_last_step(config, carry, at),
             model_state=carry.state.model_state,
             microbatch=microbatch,
+            weight=problem.weight,
         )
         state, info, model_state = evaluate(
             minimized, carry.state, at=at, divergence_threshold=config.divergence_threshold
@@ -264,6 +217,7 @@ def _record(config, settings, shared, chunk, carry):
             mean, samples = partial(in_microbatches, microbatch=microbatch), shared.recorded
         else:
             mean, samples = partial(over_batches, rows=shared.rows), shared.data
+        mean = partial(mean, weight=config.problem.weight)
 
         def with_gradient(point):
             value, gradient = mean(jax.value_and_grad(evaluated))(point, samples)
@@ -344,7 +298,6 @@ def _last_step(config, carry, at):
     return jnp.where(ended_at >= 0, jnp.minimum(ended_at, at), at)
 
 
-@lru_cache(maxsize=16)
 def block_program(
     config: BlockConfig, run_axis: bool, own_order: bool, own_noise: bool
 ) -> CompiledFunction:
@@ -360,4 +313,5 @@ def block_program(
     if run_axis:
         run_axes = (0 if own_order else None, 0 if own_noise else None)
         block = jax.vmap(block, (0, 0, *run_axes, None, None))
-    return CompiledFunction(block, donate=(0,))
+    key = ("block", config, run_axis, own_order, own_noise)
+    return CompiledFunction(block, key=key, donate=(0,))

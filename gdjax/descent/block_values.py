@@ -1,7 +1,7 @@
 """The values that a block takes and returns: configuration, shared arrays, carry, records."""
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import optax
@@ -10,10 +10,24 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from gdjax.descent.step import State
 from gdjax.problems.evaluation import with_data
-from gdjax.problems.problem import Metric, Problem
+from gdjax.problems.problem import Problem
 
 SNAPSHOTS = "snapshots"
 """Name of the buffer of parameters that are kept along a descent."""
+
+
+class StaticMetric(NamedTuple):
+    """The part of a metric that a program depends on, compared by value."""
+
+    function: Callable[..., Any]
+    init: Callable[[PyTree, PyTree], PyTree] | None
+    dims: tuple[str, ...]
+    dtype: Any
+
+    @property
+    def is_array(self) -> bool:
+        """Whether the value is stored as a separate array."""
+        return bool(self.dims) or self.dtype is not None
 
 
 class Carry(NamedTuple):
@@ -91,7 +105,7 @@ class BlockConfig(NamedTuple):
 
     problem_structure: PyTreeDef
     make_optimizer: Callable[..., optax.GradientTransformation]
-    metrics: tuple[tuple[str, Metric], ...]
+    metrics: tuple[tuple[str, StaticMetric], ...]
     batched: bool
     divergence_threshold: float
     buffers: tuple[tuple[str, int], ...] = ()

@@ -26,7 +26,9 @@ from gdjax.base.reprs import short
 from gdjax.descent import block, block_loop
 from gdjax.descent.batches import Order, check_replacement
 from gdjax.descent.functions import traced_functions, with_functions
+from gdjax.descent.optimizer_numbers import with_numbers
 from gdjax.descent.outcome import Outcome, classify
+from gdjax.descent.program import DescentProgram
 from gdjax.descent.step import default_eval_params_fn
 from gdjax.descent.validation import (
     check_eval_params_fn,
@@ -37,6 +39,7 @@ from gdjax.descent.validation import (
 )
 from gdjax.problems.keywords import GIVEN_TO_METRICS, given_to
 from gdjax.problems.problem import Metric, Problem, as_problem, check_metric_names
+from gdjax.problems.traces import results_of
 from gdjax.problems.validation import (
     check_can_run,
     check_like,
@@ -191,7 +194,7 @@ def descend(
     check_optimizer(optimizer)
     if metrics is not None:
         check_metric_names("metrics", metrics)
-    metrics = dict(problem.metrics if metrics is None else metrics)
+        problem = dataclasses.replace(problem, metrics=dict(metrics))
     continued = isinstance(start, Descent)
     if continued:
         params, model_state = start.carry.state.params, start.carry.state.model_state
@@ -199,61 +202,39 @@ def descend(
         check_params(start, "start: ")
         params, model_state = start, initial_model_state(problem, model_state)
     params, model_state = block.strip_weak_types((params, model_state))
-    problem = dataclasses.replace(problem, metrics=metrics)
-    traced = traced_functions(
-        problem,
-        lambda: optimizer,
-        {"cost": {}, "optimizer": {}},
-        params=params,
-        model_state=model_state,
-        batch_size=batch_size,
-        eval_params_fn=eval_params_fn,
-    )
-    problem = with_functions(problem, traced)
-    metrics, make_optimizer = problem.metrics, traced["optimizer"].function
-    check_problem(problem, params, model_state=model_state)
-    opt_state = jax.eval_shape(optimizer.init, params)
-    if "eval_params_fn" in traced:
-        eval_params_fn = traced["eval_params_fn"].function
-    shapes = check_metrics(metrics, params, model_state=model_state, opt_state=opt_state)
-    if eval_params_fn is None:
-        eval_params_fn = default_eval_params_fn(opt_state, params)
-    check_eval_params_fn(eval_params_fn, opt_state, params)
-    probing = any("key" in given_to(m.function, GIVEN_TO_METRICS) for m in metrics.values())
-    order_key, noise, probes = descent_keys(key, random=problem.random, probing=probing)
-    settings: dict[str, Any] = {"cost": {}, "optimizer": {}}
-    if probing:
-        settings["probes"] = probes
     schedule = block_loop.RecordSchedule(
         first=start.num_steps if continued else 0,
         num_steps=num_steps,
         record_every=record_every,
         snapshot_every=snapshot_every,
-        metric_every={name: metric.every for name, metric in metrics.items()},
+        metric_every={name: metric.every for name, metric in problem.metrics.items()},
         first_is_recorded=continued and start.num_steps in start.recorded_steps[-1:],
     )
-    arrays = block.array_shapes(metrics, shapes, params)
-    capacity = block_loop.BlockCapacity(
-        records=block_loop.record_capacity(schedule, 1),
-        buffers=block_loop.buffer_capacity(params, arrays, runs=1, schedule=schedule),
-        chunk_steps=block_loop.chunk_steps(record_every, jax.local_devices()[0].platform),
-    )
-    samples = {"batch_size": batch_size, "record_samples": record_samples}
-    config = block.block_config(
+    make_optimizer, numbers = with_numbers(optimizer, params)
+    program = _checked_program(
         problem,
         make_optimizer,
-        **samples,
+        numbers,
+        params,
+        model_state,
+        eval_params_fn,
+        schedule,
+        batch_size=batch_size,
+        record_samples=record_samples,
         divergence_threshold=divergence_threshold,
-        eval_params_fn=eval_params_fn,
-    )._replace(
-        buffers=tuple(capacity.buffers.items()),
-        chunk_steps=capacity.chunk_steps,
-        platform=jax.local_devices()[0].platform,
     )
-    program = block.block_program(config, False, False, False)
-    shared = jax.device_put(block.shared_arrays(problem, config, **samples))
+    problem, make_optimizer = program.problem, program.make_optimizer
+    is_drawn = [
+        "key" in given_to(metric.function, GIVEN_TO_METRICS) for metric in problem.metrics.values()
+    ]
+    order_key, noise, probes = descent_keys(key, random=problem.random, probing=any(is_drawn))
+    settings: dict[str, Any] = {"cost": {}, "optimizer": numbers}
+    if any(is_drawn):
+        settings["probes"] = probes
+    shared = jax.device_put(program.shared)
+    inits = block.metric_inits(problem.metrics)
     carry = block.initial_carry(
-        make_optimizer, params, model_state, settings, block.metric_inits(metrics), shared.metrics
+        make_optimizer, params, model_state, settings, inits, shared.metrics
     )
     if continued:
         carry = _continued_carry(start, carry)
@@ -263,21 +244,76 @@ def descend(
         order = Order((order_key,), problem.samples, batch_size, replacement=replacement)
         order = block_loop.shared_order(order)
     if problem.couples_samples or problem.stateful:
-        example, rows = block_loop.example_inputs(schedule, order, capacity)
-        _check_memory(program.compile(carry, settings, rows, noise, shared, example).nbytes)
+        example, rows = block_loop.example_inputs(schedule, order, program.capacity)
+        _check_memory(program.block.compile(carry, settings, rows, noise, shared, example).nbytes)
 
     def run(carry, schedule):
         return block_loop.run_blocks(
-            lambda carry, rows, steps: program(carry, settings, rows, noise, shared, steps),
+            lambda carry, rows, steps: program.block(carry, settings, rows, noise, shared, steps),
             carry,
             schedule,
             order,
-            capacity=capacity,
+            capacity=program.capacity,
             run_axis=False,
         )
 
-    results, compile_seconds, started = [], program.seconds, time.perf_counter()
-    with interruptible() as stop, progress.bar(total=num_steps, unit="step") as bar:
+    seconds, started = program.block.seconds, time.perf_counter()
+    results, interrupted = _run_with_progress(run, carry, schedule)
+    compile_seconds = program.block.seconds - seconds
+    run_seconds = time.perf_counter() - started - compile_seconds
+    return _collect(
+        results,
+        problem,
+        program.eval_params_fn,
+        gradient_tolerance,
+        np.append(start.earlier_cost, start.cost) if continued else np.zeros(0),
+        interrupted,
+        {"compile": compile_seconds, "run": run_seconds},
+    )
+
+
+def _checked_program(
+    problem, make_optimizer, numbers, params, model_state, eval_params_fn, schedule, **samples
+):
+    """Check the functions of a descent, and return its program."""
+    traced = traced_functions(
+        problem,
+        make_optimizer,
+        {"cost": {}, "optimizer": numbers},
+        params=params,
+        model_state=model_state,
+        batch_size=samples["batch_size"],
+        record_samples=samples["record_samples"],
+        eval_params_fn=eval_params_fn,
+    )
+    problem, make_optimizer = with_functions(problem, traced), traced["optimizer"].function
+    check_problem(problem, params, model_state=model_state, results=results_of(traced))
+    opt_state = jax.eval_shape(make_optimizer(**numbers).init, params)
+    known = {name: traced[f"metrics.{name}"].results for name in problem.metrics}
+    states = {"model_state": model_state, "opt_state": opt_state}
+    shapes = check_metrics(problem.metrics, params, **states, results=known)
+    if "eval_params_fn" in traced:
+        eval_params_fn = traced["eval_params_fn"].function
+    elif eval_params_fn is None:
+        eval_params_fn = default_eval_params_fn(opt_state, params)
+    point = traced["eval_params_fn"].results if "eval_params_fn" in traced else None
+    check_eval_params_fn(eval_params_fn, opt_state, params, point)
+    return DescentProgram(
+        problem,
+        make_optimizer,
+        eval_params_fn,
+        params,
+        block.array_shapes(problem.metrics, shapes, params),
+        schedule,
+        platform=jax.local_devices()[0].platform,
+        **samples,
+    )
+
+
+def _run_with_progress(run, carry, schedule):
+    """Run all blocks; return their results, and whether Ctrl-C was pressed."""
+    results = []
+    with interruptible() as stop, progress.bar(total=schedule.num_steps, unit="step") as bar:
         for result in run(carry, schedule):
             results.append(result)
             if len(result.recorded_steps):
@@ -287,13 +323,7 @@ def descend(
                 schedule = schedule._replace(first=result.num_steps, num_steps=0)
                 results += run(result.carry, schedule)  # the last record
                 break
-    compile_seconds = program.seconds - compile_seconds
-    run_seconds = time.perf_counter() - started - compile_seconds
-    seconds = {"compile": compile_seconds, "run": run_seconds}
-    earlier_cost = np.append(start.earlier_cost, start.cost) if continued else np.zeros(0)
-    return _collect(
-        results, problem, eval_params_fn, gradient_tolerance, earlier_cost, stop.is_set(), seconds
-    )
+        return results, stop.is_set()
 
 
 def _check_memory(needed):

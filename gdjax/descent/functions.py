@@ -1,4 +1,4 @@
-"""The functions of a user that determine the numbers of a descent, as canonical objects.
+"""The functions of a user that determine the numbers of a descent, with the keys of their traces.
 
     init, cost, evaluation, metrics, optimizer, eval_params_fn   ->   {"cost": Traced, ...}
 
@@ -7,6 +7,7 @@ Programs are compiled once for all functions with equal traces, and a store reco
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -19,7 +20,7 @@ from gdjax.base.errors import InputError
 from gdjax.descent.step import cost_type, update
 from gdjax.problems.keywords import GIVEN_TO_METRICS, given_to, settings_of
 from gdjax.problems.problem import Problem, map_functions
-from gdjax.problems.traces import Traced, canonical, key_shape, traced_costs
+from gdjax.problems.traces import Traced, key_shape, trace, traced_costs
 
 
 def traced_functions(
@@ -30,6 +31,7 @@ def traced_functions(
     params: PyTree = None,
     model_state: PyTree = None,
     batch_size: int | None = None,
+    record_samples: int | None = None,
     eval_params_fn: Callable[[PyTree, PyTree], PyTree] | None = None,
 ) -> dict[str, Traced]:
     """Trace the functions of a user in the order in which they need each other's results.
@@ -38,17 +40,19 @@ def traced_functions(
     """
     traced = {}
     if params is None:
-        traced["init"] = canonical(problem.init, (key_shape(),), settings["init"], name="init")
+        traced["init"] = trace(problem.init, (key_shape(),), settings["init"], name="init")
         made = traced["init"].results
         is_pair = isinstance(made, tuple) and len(made) == 2
         if made is None or (problem.stateful and not is_pair):
             return traced
         params, model_state = made if problem.stateful else (made, None)
-    traced |= traced_costs(problem, params, settings["cost"], model_state, batch_size)
+    traced |= traced_costs(
+        problem, params, settings["cost"], model_state, batch_size, record_samples
+    )
     if make_optimizer is None:
         return traced
     arguments = (params,), settings["optimizer"], one_update
-    traced["optimizer"] = optimizer = canonical(make_optimizer, *arguments, name="optimizer")
+    traced["optimizer"] = optimizer = trace(make_optimizer, *arguments, name="optimizer")
     opt_state = None if optimizer.results is None else optimizer.results[1]
     supplied = {"key": key_shape(), "step": np.int32(0), "model_state": model_state}
     supplied["opt_state"] = opt_state
@@ -57,18 +61,18 @@ def traced_functions(
         keywords |= settings_of(metric.function, settings["cost"])
         measure = partial(_measure, metric.init)
         role, arguments = f"metrics.{name}", (params, metric.data)
-        traced[role] = canonical(metric.function, arguments, keywords, measure, name=role)
+        traced[role] = trace(metric.function, arguments, keywords, measure, name=role)
         if metric.init is not None:
-            traced[f"{role}.init"] = canonical(metric.init, arguments, name=f"{role}.init")
+            traced[f"{role}.init"] = trace(metric.init, arguments, name=f"{role}.init")
     if eval_params_fn is not None and opt_state is not None:
-        traced["eval_params_fn"] = canonical(
-            eval_params_fn, (opt_state, params), name="eval_params_fn"
-        )
+        traced["eval_params_fn"] = trace(eval_params_fn, (opt_state, params), name="eval_params_fn")
     return traced
 
 
 def with_functions(problem: Problem, traced: Mapping[str, Traced]) -> Problem:
-    """Return a problem with the canonical objects of its functions."""
+    """Return a problem with the keys of the traces of its functions."""
+    if "weight" in traced:
+        problem = replace(problem, weight=traced["weight"].function)
     return map_functions(problem, lambda name, f: traced[name].function if name in traced else f)
 
 

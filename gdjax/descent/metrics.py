@@ -25,6 +25,7 @@ from gdjax.problems.evaluation import deterministic_cost, with_data, without_dat
 from gdjax.problems.keywords import declare, declared, given_to
 from gdjax.problems.microbatches import in_microbatches
 from gdjax.problems.problem import Metric, Problem, require_problem
+from gdjax.problems.validation import require_unweighted
 
 
 def class_accuracy(problem: Problem, *, data: PyTree = None, every: int = 1) -> Metric:
@@ -252,6 +253,7 @@ def _scale(cost, params, data):
 def _mini_batches(name, problem, key, batch_size, batches):
     """Return a random subset of the samples, with leading axes [batches, batch_size]."""
     require_problem(problem)
+    require_unweighted(name, problem)
     check_key(key)
     if problem.data is None:
         raise InputError(f"{name}: the problem has no data, so its gradient has no noise")

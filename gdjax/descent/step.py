@@ -7,6 +7,7 @@ extra evaluation, and each batch updates the model state once. `State` is the in
 step, and `Info` contains diagnostics. Gradient descent is u(g) = -learning_rate * g.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -90,6 +91,7 @@ def objective(
     step: ScalarLike = 0,
     model_state: PyTree = None,
     microbatch: int | None = None,
+    weight: Callable[[PyTree], Array] | None = None,
 ) -> Objective:
     """Return the objective of a step: a cost with fixed batch and keywords."""
     needs = given_to(cost)
@@ -102,19 +104,23 @@ def objective(
 
     value = (lambda params, batch: whole(params, batch)[0]) if stateful else whole
 
+    def mean(function):
+        return in_microbatches(function, microbatch, weight)
+
     def evaluate(params):
-        remedy = "expected a cost with a gradient"
+        remedy = (
+            "expected a cost with a gradient, which a function with "
+            "jax.custom_batching.custom_vmap has only inside a jax.custom_vjp"
+        )
         with explained("cost: could not be differentiated", remedy, cost):
             if not stateful:
-                return *in_microbatches(jax.value_and_grad(value), microbatch)(
-                    params, batch
-                ), model_state
+                return *mean(jax.value_and_grad(value))(params, batch), model_state
             (cost_value, state), gradient = jax.value_and_grad(whole, has_aux=True)(params, batch)
             return cost_value, gradient, state
 
     return Objective(
-        value=lambda params: in_microbatches(value, microbatch)(params, batch),
-        gradient=lambda params: in_microbatches(jax.grad(value), microbatch)(params, batch),
+        value=lambda params: mean(value)(params, batch),
+        gradient=lambda params: mean(jax.grad(value))(params, batch),
         evaluate=evaluate,
     )
 
@@ -238,17 +244,28 @@ def step(
     return move(optimizer, minimized, state, info, model_state, moves=info.is_active), info
 
 
-# Extra arguments of the updates of Optax's optimizers. Signatures do not list them: `chain(clip,
-# sam)` declares `**extra_args` and raises an error for `value`. The first set with which a call
-# succeeds is used: all (most optimizers ignore unused arguments), those of a line search, the value
-# alone, that of SAM, and none.
-UPDATE_ARGUMENTS = (
-    ("value", "grad", "value_fn", "grad_fn", "obj_fn"),
-    ("value", "grad", "value_fn"),
-    ("value",),
-    ("grad_fn",),
-    (),
-)
+EXTRA_ARGUMENTS = ("value", "grad", "value_fn", "grad_fn", "obj_fn")  # of Optax's updates
+# States of optimizers of Optax that take these extra arguments alone.
+STRICT_STATES = {
+    "SAMState": ("grad_fn",),
+    "ScaleByZoomLinesearchState": ("value", "grad", "value_fn"),
+    "ScaleByBacktrackingLinesearchState": ("value", "grad", "value_fn"),
+}
+
+
+def _extra_arguments(update_fn, opt_state):
+    """Return the names of the extra arguments that an update takes, from its signature.
+
+    SAM and line searches are exceptions: a chain with them declares any argument, and they raise an
+    error for arguments of the others.
+    """
+    for state, names in STRICT_STATES.items():
+        if optax.tree.get_all_with_path(opt_state, state):
+            return names
+    parameters = inspect.signature(update_fn).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return EXTRA_ARGUMENTS
+    return tuple(name for name in EXTRA_ARGUMENTS if name in parameters)
 
 
 def update(
@@ -263,7 +280,7 @@ def update(
 ) -> tuple[PyTree, PyTree]:
     """Return an optimizer's updates and next state.
 
-    The update function is called with the extra arguments that it accepts.
+    The update function is called with the extra arguments that its signature declares.
 
     Examples:
         >>> w, sgd = jnp.ones(3), optax.sgd(0.5)
@@ -282,17 +299,11 @@ def update(
         "grad_fn": lambda params, *_: grad_fn(params),
         "obj_fn": value_fn,
     }
-    update_fn = optax.with_extra_args_support(optimizer).update
+    update_fn = optimizer.update
     remedy = f"expected an update(gradient, state, params), with or without {', '.join(extras)}"
     with explained("optimizer: its update failed", remedy, update_fn, unchanged=()):
-        for names in UPDATE_ARGUMENTS:
-            try:
-                supplied = {name: extras[name] for name in names}
-                updates, ahead = update_fn(gradient, opt_state, params, **supplied)
-                break
-            except TypeError:  # an argument is unexpected or missing
-                if not names:
-                    raise
+        supplied = {name: extras[name] for name in _extra_arguments(update_fn, opt_state)}
+        updates, ahead = update_fn(gradient, opt_state, params, **supplied)
     remedy = (
         "; optimizers that need a gradient per sample, or pairs of parameters, are not supported"
     )

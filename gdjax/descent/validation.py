@@ -79,13 +79,18 @@ def check_optimizer(optimizer: Any) -> None:
         raise InputError(f"optimizer = {value}, expected an Optax transformation{remedy}")
 
 
-def check_eval_params_fn(function: Any, opt_state: PyTree, params: PyTree) -> None:
-    """Check that `eval_params_fn` returns parameters."""
+def check_eval_params_fn(
+    function: Any, opt_state: PyTree, params: PyTree, point: PyTree = None
+) -> None:
+    """Check that `eval_params_fn` returns parameters.
+
+    `point` are the shapes that it returned; None if it has not been traced.
+    """
     if function is None:
         return
     failure = "eval_params_fn: could not be called as eval_params_fn(opt_state, params)"
     with explained(failure, "expected a function of these two", function, unchanged=()):
-        point = jax.eval_shape(function, opt_state, params)
+        point = jax.eval_shape(function, opt_state, params) if point is None else point
     check_like("eval_params_fn: the returned tree", point, params)
 
 

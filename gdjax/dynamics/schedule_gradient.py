@@ -30,7 +30,7 @@ from gdjax.problems.evaluation import deterministic_cost, evaluation_microbatch
 from gdjax.problems.microbatches import cost_microbatch, in_microbatches
 from gdjax.problems.problem import Problem, as_problem
 from gdjax.problems.traces import problem_at
-from gdjax.problems.validation import check_params
+from gdjax.problems.validation import check_params, require_unweighted
 
 MAX_KNOTS = 16
 FORWARD_KNOTS = 4  # up to this number of knots, forward mode needs less time and memory
@@ -172,6 +172,7 @@ def hypergradient(
         order = Order((order_key,), problem.samples, batch_size, replacement=replacement)
         rows = jnp.asarray(order.rows(0, num_steps)[0])
     if sample_weights is not None:
+        require_unweighted("hypergradient: sample_weights", problem)
         sample_weights = jnp.asarray(sample_weights, schedule.dtype)
         if problem.data is None or sample_weights.shape != (problem.samples,):
             raise InputError(
@@ -224,7 +225,8 @@ def _hypergradient(
         start = (params, make_optimizer(learning_rate=rates[0]).init(params), model_state)
         w, _, final_state = _checkpointed(step, start, (rates, numbers, rows))
         cost = deterministic_cost(validation, model_state=final_state, step=num_steps)
-        return in_microbatches(cost, evaluation_microbatch(validation))(w, validation.data)
+        mean = in_microbatches(cost, evaluation_microbatch(validation), validation.weight)
+        return mean(w, validation.data)
 
     def gradient_at(params):
         if knots and len(schedule) <= FORWARD_KNOTS and weights is None:
@@ -291,6 +293,7 @@ def _step(problem, make_optimizer, noise, weights, state, inputs):
         step=number,
         model_state=model_state,
         microbatch=cost_microbatch(problem) if rows is None and weights is None else None,
+        weight=problem.weight,
     )
     value, gradient, model_state = minimized.evaluate(params)
     updates, opt_state = update(

@@ -18,7 +18,7 @@ each point.
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from typing import TYPE_CHECKING
 
 import jax
@@ -38,7 +38,7 @@ from gdjax.landscape.directions import DIMENSIONS, check_directions, displaced
 from gdjax.landscape.reduction import reduced
 from gdjax.problems.evaluation import evaluation_part
 from gdjax.problems.problem import Metric, Problem, check_metric_names
-from gdjax.problems.traces import canonical, problem_at
+from gdjax.problems.traces import problem_at, trace
 from gdjax.problems.validation import check_like, check_metrics, check_problem
 
 if TYPE_CHECKING:
@@ -241,12 +241,6 @@ def _measured(function, coordinates, shared):
         return function(displaced(*origin, coordinates), data)
 
 
-@lru_cache(maxsize=64)
-def _program(function, structure):
-    # The structure refers to functions of the problem, so the cache is limited to 64 of them.
-    return slabs.CompiledFunction(jax.vmap(function, (0, None)))
-
-
 def over_rows(
     function: Callable,
     rows: PyTree,
@@ -272,7 +266,8 @@ def over_rows(
     )
     count = jax.tree.leaves(rows)[0].shape[0]
     devices = jax.local_devices() if devices is None else devices
-    program = _program(function, jax.tree.structure(shared))
+    key = ("rows", function, jax.tree.structure(shared))
+    program = slabs.CompiledFunction(jax.vmap(function, (0, None)), key=key)
     width = min(width, -(-count // len(devices)))
     devices_per_memory = len(devices) if devices[0].platform == "cpu" else 1
     limit = min(slabs.memory_limit(device) for device in devices) / devices_per_memory / 2
@@ -352,7 +347,7 @@ def _check_metrics(metrics, params, dims):
     check_metrics(metrics, params)
     return {
         name: dataclasses.replace(
-            metric, function=canonical(metric.function, (params, metric.data)).function
+            metric, function=trace(metric.function, (params, metric.data)).function
         )
         for name, metric in metrics.items()
     }

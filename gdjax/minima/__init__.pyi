@@ -6,6 +6,7 @@ from .clustering import cluster_points as cluster_points
 from .counting import estimate_unseen as estimate_unseen
 from .end_points import classify_end_points as classify_end_points
 from .end_points import count_kinds as count_kinds
+from .landscape_graph import graph as graph
 from .matching import match as match
 from .paths import curve as curve
 from .paths import linear_path as linear_path
@@ -13,4 +14,5 @@ from .paths import linear_path_cost as linear_path_cost
 from .paths import path_barrier as path_barrier
 from .paths import path_cost as path_cost
 from .paths import polyline_weights as polyline_weights
+from .saddles import find_saddles as find_saddles
 from .symmetry import NeuronSymmetry as NeuronSymmetry

@@ -317,6 +317,7 @@ def _is_loss_of_outputs(problem):
     """
     network, data = problem.network, problem.data
     has_loss = network is not None and problem.loss is not None and len(network.widths) > 2
+    has_loss &= problem.weight is None
     if not has_loss or not isinstance(data, tuple) or len(data) != 2 or jnp.ndim(data[0]) != 2:
         return False
     params = network.init(jax.random.key(0))

@@ -198,7 +198,9 @@ def cost_at(
     """Return what `path_cost` returns, at the given positions along the path."""
     problem = as_problem(problem)
     control, data = jax.tree.map(jnp.asarray, (control, problem.data))
-    mean = in_microbatches(deterministic_cost(problem), evaluation_microbatch(problem))
+    mean = in_microbatches(
+        deterministic_cost(problem), evaluation_microbatch(problem), problem.weight
+    )
     shapes = [leaf.shape for leaf in jax.tree.leaves(control)]
     count = max(shape[0] if shape else 0 for shape in shapes)
     if count < 2 or any(shape[:1] != (count,) for shape in shapes):
@@ -327,6 +329,7 @@ def curve(
         init=init,
         cost=_MeanCost(without_data(problem), shape, tuple((x + 1) / 2), tuple(q / 2)),
         data=problem.data,
+        weight=problem.weight,
         couples_samples=evaluation_microbatch(problem) is None,
         baseline=problem.baseline,
     )

@@ -1,4 +1,4 @@
-"""Export of results: histories for trackers, Markov chains for ArviZ.
+"""Export of results: histories for trackers, Markov chains for ArviZ, graphs for networkx.
 
     store or Dataset  ->  RunHistory(at, step, records, outcome, diverged_at), one for each run
     chains of a learning coefficient  ->  DataTree with groups posterior and sample_stats
@@ -21,8 +21,9 @@ from gdjax.stores.location import StoreLike
 from gdjax.sweeps.histories import RunHistory, histories
 from gdjax.sweeps.identity import versions
 
-__all__ = ["RunHistory", "arviz", "histories", "mlflow", "tensorboard"]
+__all__ = ["RunHistory", "arviz", "histories", "mlflow", "networkx", "tensorboard"]
 
+EDGE = ("first", "second", "height", "kind", "saddle")
 MLFLOW_BATCH = 1000  # maximum number of values per request
 
 
@@ -149,6 +150,47 @@ def arviz(result: FiniteTemperatureCoefficient | LocalLearningCoefficient) -> An
     if any(found.version.startswith("0.") for found in metadata.distributions(name="arviz")):
         return importlib.import_module("arviz").from_datatree(tree)
     return tree
+
+
+def networkx(graph: xr.Dataset) -> Any:
+    """Return a landscape graph as a MultiGraph of networkx; requires networkx.
+
+    Nodes are minima, with their cost, share and number of images. Edges are known paths, with their
+    height, kind ("saddle", "line", ...), and the number of the saddle or -1.
+
+    Args:
+        graph: Dataset of `gd.minima.graph`.
+
+    Examples:
+        >>> import jax, numpy as np
+        >>> from gdjax.minima import graph
+        >>> well = lambda w: (w[0] ** 2 - 1) ** 2 + w[1] ** 2
+        >>> tree = graph(well, np.array([[-1.0, 0.0], [1.0, 0.0]]), key=jax.random.key(0))
+        >>> nodes = networkx(tree)
+        >>> [round(height, 9) for _, _, height in nodes.edges(data="height")]
+        [1.0, 1.0]
+    """
+    if graph.attrs.get("result") != "landscape_graph":
+        raise InputError(
+            f"networkx: graph has result = {graph.attrs.get('result')!r}, expected the Dataset of "
+            f"gd.minima.graph"
+        )
+    try:
+        import networkx as nx
+    except ImportError as error:
+        raise InputError(
+            "networkx: the package is not installed; pip install 'gdjax[graphs]'"
+        ) from error
+    nodes = ("minimum_cost", "images", *(["share"] if "share" in graph else []))
+    result = nx.MultiGraph()
+    for number in range(graph.sizes["minimum"]):
+        result.add_node(number, **{name: graph[name].values[number].item() for name in nodes})
+    kinds = graph.edge_kind.attrs
+    names = dict(zip(kinds["flag_values"], kinds["flag_meanings"].split(), strict=True))
+    columns = (graph[f"edge_{name}"].values.tolist() for name in EDGE)
+    for first, second, height, kind, saddle in zip(*columns, strict=True):
+        result.add_edge(first, second, height=height, kind=names[kind], saddle=saddle)
+    return result
 
 
 def _chains_first(samples):

@@ -1,6 +1,7 @@
 from . import animations as animations
 from . import axes as axes
 from . import barriers as barriers
+from . import comparisons as comparisons
 from . import flows as flows
 from . import gradients as gradients
 from . import images as images

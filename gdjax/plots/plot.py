@@ -25,8 +25,10 @@ from gdjax.landscape.learning_coefficient import (
 from gdjax.minima.barriers import PairwiseBarriers
 from gdjax.plots import (
     barriers,
+    comparisons,
     flows,
     gradients,
+    graph,
     landscapes,
     minima,
     spectrum,
@@ -37,6 +39,7 @@ from gdjax.plots import (
     volumes,
 )
 from gdjax.plots.axes import figure_of
+from gdjax.search.compare import Comparison
 from gdjax.search.learning_rate import LearningRateResult
 from gdjax.stores import open_dataset
 from gdjax.stores.location import StoreLike
@@ -50,6 +53,7 @@ __all__ = ["plot"]
 FIGURES: Mapping[type | str, Callable[..., Any]] = {
     Descent: training.records,
     LearningRateResult: stability.learning_rates,
+    Comparison: comparisons.comparison,
     "sweep": sweeps.sweep,
     "comparison": sweeps.sweep,
     "tuning_curve": sweeps.tuning_curves,
@@ -57,6 +61,7 @@ FIGURES: Mapping[type | str, Callable[..., Any]] = {
     "slice": landscapes.line_or_plane,
     "trajectory_plane": landscapes.trajectory,
     "census": minima.frequencies,
+    "landscape_graph": graph.merge_tree,
     "basins": surfaces.basin_maps,
     PairwiseBarriers: barriers.pairwise_barriers,
     Eigenpairs: spectrum.eigenvalues,
@@ -75,10 +80,12 @@ def plot(result: Any, *, title: str = "") -> "Figure":
     """Draw the default figure of a result.
 
         descend, find_learning_rate             records; final costs by learning rate
+        compare                                 paired differences of settings, with verdicts
         sweep, concat, tuning_curve             costs and outcomes by setting; best of k settings
         coordinate_check                        changes of activations by width
         line, plane, trajectory_plane           landscape
         count_minima, basins_of_attraction      frequencies of minima; basins
+        minima.graph                            tree of the lowest known passes
         pairwise_barriers                       matrix of barriers
         extreme_eigenpairs, spectral_density    spectrum
         gradient_summary                        gradient norms

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.core import AbstractValue, Tracer
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Primitive
@@ -118,7 +119,8 @@ class Form(NamedTuple):
     Args:
         tree: nested tuples.
         rules: sources of the derivative rules that remain in the program.
-        traits: kinds of primitives that the text of the lowered program does not show.
+        traits: kinds of primitives that the text of the lowered program does not show: derivative
+            rules, and functions of the host that are not those of a package.
         constants: hashes of the arrays that the program contains.
         unknown: what cannot be compared.
     """
@@ -183,7 +185,8 @@ class _Reader:
         self.unknown: list[str] = []
         self.sentinels: list[object] = []
         self.count = 0
-        self.is_host = False
+        self.is_host = False  # whether the present equation calls a function of the host
+        self.is_of_user = False  # whether it holds code that is not that of a package
 
     def closed(self, program):
         return self.jaxpr(program.jaxpr), tuple(map(self.value, program.consts))
@@ -215,15 +218,19 @@ class _Reader:
 
     def parameters(self, equation):
         kind, parameters = equation.primitive.name, dict(equation.params)
-        self.is_host = kind.endswith("callback")
-        if self.is_host:
-            self.traits.add("callback")
+        enclosing = self.is_host, self.is_of_user
+        self.is_host, self.is_of_user = kind.endswith("callback"), False
         self.traits |= {name for name in HIDDEN if kind.startswith(name)}
         if kind.startswith(RULES):
             self.rules.add(_source_of_rule(parameters))
             parameters = {n: v for n, v in parameters.items() if isinstance(v, ClosedJaxpr | Jaxpr)}
         self.count = 0
-        return tuple((n, self.value(parameters[n])) for n in sorted(parameters) if n not in NAMES)
+        names = [name for name in sorted(parameters) if name not in NAMES]
+        result = tuple((name, self.value(parameters[name])) for name in names)
+        if self.is_host and self.is_of_user:
+            self.traits.add("callback")
+        self.is_host, self.is_of_user = enclosing
+        return result
 
     def value(self, value, depth=0, within=()):
         """Return a parameter or constant of a program in a form that can be compared."""
@@ -248,7 +255,8 @@ class _Reader:
         if isinstance(value, Jaxpr):
             return self.jaxpr(value)
         if isinstance(value, Tracer):
-            return self.opaque("a traced value of an enclosing function")
+            jnp.copy(value)  # raises JAX's error if its function has ended
+            return self.opaque("a traced value of another function")
         if isinstance(value, jax.Array | np.ndarray | np.generic) or hasattr(kind, "__array__"):
             return self.array(value)
         if isinstance(value, float | complex):
@@ -271,11 +279,13 @@ class _Reader:
         if isinstance(value, types.MethodType):
             return "method", inner(value.__func__), held(value.__self__)
         if isinstance(value, types.FunctionType):
+            self.is_of_user |= is_of_user(value.__code__.co_filename)
             code, closure = value.__code__, map(_content, value.__closure__ or ())
             cells = tuple(held(part, code.co_filename) for part in closure)
             defaults = each((value.__defaults__, value.__kwdefaults__))
             return "function", value.__module__, code, defaults, cells
         if isinstance(value, types.BuiltinMethodType) and not _is_by_name(value):
+            self.is_of_user = True
             return "method", value.__name__, held(value.__self__)
         if isinstance(value, types.ModuleType):
             return "module", value.__name__
@@ -301,6 +311,7 @@ class _Reader:
         module = sys.modules.get(value.__module__)
         if not is_of_user(getattr(module, "__file__", None) or "<user>"):
             return _name(value)
+        self.is_of_user = True
         functions = {n: f for n, f in vars(value).items() if isinstance(f, types.FunctionType)}
         return _name(value), each(functions.items())
 
@@ -317,6 +328,7 @@ class _Reader:
         return "array", str(array.dtype), array.shape, digest
 
     def opaque(self, description):
+        self.is_of_user = True
         self.unknown.append(description)
         return Unknown(description)
 

@@ -100,7 +100,8 @@ def evaluate(problem: Problem, params: PyTree, *, data: PyTree = None) -> Array:
     cost = deterministic_cost(problem)
     check_params(params)
     check_role("cost" if problem.evaluation is None else "evaluation", problem, params, {})
-    return in_microbatches(cost, evaluation_microbatch(problem))(params, problem.data)
+    mean = in_microbatches(cost, evaluation_microbatch(problem), problem.weight)
+    return mean(params, problem.data)
 
 
 def frozen(
@@ -156,7 +157,7 @@ def evaluation_part(problem: Problem, *, model: bool = False) -> Problem:
 
     Problems with the same cost then share one compiled program.
     """
-    names = ("evaluation", "couples_samples", *(("predict", "loss") if model else ()))
+    names = ("evaluation", "weight", "couples_samples", *(("predict", "loss") if model else ()))
     fields = {name: getattr(problem, name) for name in names}
     return dataclasses.replace(as_problem(problem.cost, problem.data), **fields)
 
@@ -179,4 +180,10 @@ def restricted(problem: Problem, whole: Callable[[PyTree], PyTree]) -> Problem:
         return evaluation(whole(params), batch)
 
     couples = evaluation_microbatch(problem) is None
-    return Problem(init=problem.init, cost=cost, data=problem.data, couples_samples=couples)
+    return Problem(
+        init=problem.init,
+        cost=cost,
+        data=problem.data,
+        weight=problem.weight,
+        couples_samples=couples,
+    )

@@ -1,9 +1,10 @@
 """Means over the whole training set, evaluated in microbatches to bound memory.
 
-    C = sum_c (n_c / n) C_c,   C_c the mean over microbatch c
+    C = sum_c W_c C_c / sum_c W_c,   C_c the mean over microbatch c, of weight W_c
 
-This equation is valid for every cost that is a mean over samples, which
-`gdjax.problems.validation.check` tests once. Microbatches of about a thousand samples also keep a
+The weight of a microbatch is its number of samples, or `Problem.weight`. This equation is valid for
+every cost that is a mean over samples with these weights, which
+`gdjax.problems.validation.check_shapes` tests. Microbatches of about a thousand samples also keep a
 network's activations in the processor's cache.
 
 >>> value = in_microbatches(lambda w, x: jnp.mean(w * x), microbatch=4)
@@ -40,10 +41,25 @@ def microbatch_size(samples: int, microbatch: int = MICROBATCH_SIZE) -> int:
     )
 
 
-def over_batches(function: Callable, rows: Int[Array, "batches batch"]) -> Callable:
+def part_sizes(samples: int) -> set[int]:
+    """Return the numbers of samples of microbatches, and of what remains, on any device.
+
+    Examples:
+        >>> sorted(part_sizes(60_000)), sorted(part_sizes(300)), sorted(part_sizes(2_003))
+        ([1000, 7500], [300], [3, 1000, 2003])
+    """
+    lengths = {microbatch_size(samples, m) for m in (MICROBATCH_SIZE, ACCELERATOR_MICROBATCH_SIZE)}
+    return (lengths | {samples % length for length in lengths}) - {0}
+
+
+def over_batches(
+    function: Callable,
+    rows: Int[Array, "batches batch"],
+    weight: Callable[[PyTree], Array] | None = None,
+) -> Callable:
     """Return a function that averages another over fixed batches of samples.
 
-        C = 1/m sum_k C(batch k),   m batches
+        C = sum_k W_k C(batch k) / sum_k W_k,   W_k = weight(batch k), or 1
 
     The average differs from the cost of all samples if the cost couples the samples of a batch.
 
@@ -54,11 +70,16 @@ def over_batches(function: Callable, rows: Int[Array, "batches batch"]) -> Calla
     """
 
     def mean(params: PyTree, data: PyTree) -> PyTree:
-        def add(total, samples):
-            batch = jax.tree.map(lambda a: a.at[samples].get(mode="promise_in_bounds"), data)
-            return _add(total, function(params, batch)), None
+        def at(samples):
+            return jax.tree.map(lambda a: a.at[samples].get(mode="promise_in_bounds"), data)
 
         batch = jax.tree.map(lambda a: a[: rows.shape[1]], data)
+        if weight is not None:
+            return _weighted_mean(function, weight, params, at, rows, batch)
+
+        def add(total, samples):
+            return _add(total, function(params, at(samples))), None
+
         shapes = jax.eval_shape(function, params, batch)
         total, _ = jax.lax.scan(add, jax.tree.map(_zeros, shapes), rows)
         return jax.tree.map(lambda a, s: _as_mean(a / rows.shape[0], s), total, shapes)
@@ -66,8 +87,18 @@ def over_batches(function: Callable, rows: Int[Array, "batches batch"]) -> Calla
     return mean
 
 
-def in_microbatches(function: Callable, microbatch: int | None = MICROBATCH_SIZE) -> Callable:
+def in_microbatches(
+    function: Callable,
+    microbatch: int | None = MICROBATCH_SIZE,
+    weight: Callable[[PyTree], Array] | None = None,
+) -> Callable:
     """Return a function that evaluates a mean over samples in microbatches.
+
+    Args:
+        function: function `(params, data) -> pytree`.
+        microbatch: number of samples per microbatch; None evaluates all samples together.
+        weight: weight of a microbatch; None for its number of samples. A microbatch of weight 0 is
+            left out, also if its values are NaN.
 
     Returns:
         A function `(params, data) -> pytree`, equal to `function` up to rounding. If data are None
@@ -85,24 +116,50 @@ def in_microbatches(function: Callable, microbatch: int | None = MICROBATCH_SIZE
             return function(params, data)
         count = samples // length
 
-        def add(total, number):
-            part = jax.tree.map(
+        def at(number):
+            return jax.tree.map(
                 lambda a: jax.lax.dynamic_slice_in_dim(a, number * length, length), data
             )
-            return _add(total, function(params, part)), None
 
-        shapes = jax.eval_shape(function, params, jax.tree.map(lambda a: a[:length], data))
+        first = jax.tree.map(lambda a: a[:length], data)
+        rest = samples - count * length
+        last = jax.tree.map(lambda a: a[-rest:], data) if rest else None
+        if weight is not None:
+            return _weighted_mean(function, weight, params, at, jnp.arange(count), first, last)
+
+        def add(total, number):
+            return _add(total, function(params, at(number))), None
+
+        shapes = jax.eval_shape(function, params, first)
         total, _ = jax.lax.scan(add, jax.tree.map(_zeros, shapes), jnp.arange(count))
         total = jax.tree.map(lambda a: a * (length / samples), total)
-        rest = samples - count * length
         if rest:
-            last = function(params, jax.tree.map(lambda a: a[-rest:], data))
+            last = function(params, last)
             total = jax.tree.map(
                 lambda a, b: a + jnp.asarray(b, a.dtype) * (rest / samples), total, last
             )
         return jax.tree.map(_as_mean, total, shapes)
 
     return mean
+
+
+def _weighted_mean(function, weight, params, at, numbers, example, last=None):
+    """Return the weighted mean over the batches `at(number)`, and over the last one if given."""
+
+    def add(total, batch):
+        sums, weights = total
+        W = jnp.asarray(weight(batch), weights.dtype)
+
+        def with_term(a, b):
+            return a + jnp.where(W != 0, W * jnp.asarray(b, a.dtype), 0)
+
+        return jax.tree.map(with_term, sums, function(params, batch)), weights + W
+
+    shapes, size = jax.eval_shape(lambda b: (function(params, b), weight(b)), example)
+    start = jax.tree.map(_zeros, shapes), _zeros(size)
+    total, _ = jax.lax.scan(lambda total, number: (add(total, at(number)), None), start, numbers)
+    sums, weights = total if last is None else add(total, last)
+    return jax.tree.map(lambda a, s: _as_mean(a / weights, s), sums, shapes)
 
 
 def _zeros(shape):

@@ -153,6 +153,10 @@ class Problem:
             over samples that replaces the cost in records, curvature, landscapes and minima (no
             dropout, no augmentation). It may declare `step` and `model_state`, but returns no
             state. None for the cost itself, or for its mean over fixed keys if it is random.
+        weight: function `weight(batch) -> scalar`, the weight W >= 0 of a batch in the mean over
+            all samples, C = sum W_c C_c / sum W_c, for a cost that divides by a sum of the batch,
+            such as the number of tokens that are not masked. It sees the batch only. None for the
+            number of samples. A step on a mini-batch minimizes the cost of that batch.
         couples_samples: whether the cost of a batch is not the mean over its samples (contrastive
             losses, batch statistics). A batch is then never split into microbatches. With
             mini-batches and without an `evaluation`, records are the mean over fixed batches of the
@@ -186,6 +190,7 @@ class Problem:
     cost: Callable[..., Any]
     data: PyTree = None
     evaluation: Callable[..., Scalar] | None = None
+    weight: Callable[[Any], Scalar] | None = None
     couples_samples: bool = False
     metrics: Mapping[str, Metric] = field(default_factory=lambda: NOTHING)
     baseline: float | None = None
@@ -197,7 +202,7 @@ class Problem:
     def __post_init__(self):
         check_callable("Problem: init", self.init)
         check_callable("Problem: cost", self.cost)
-        for name in ("evaluation", "predict", "loss"):
+        for name in ("evaluation", "weight", "predict", "loss"):
             if getattr(self, name) is not None:
                 check_callable(f"Problem: {name}", getattr(self, name))
         check_flag("Problem: couples_samples", self.couples_samples)
@@ -224,6 +229,8 @@ class Problem:
                 "both, or in the cost only"
             )
         _check_data(self.data)
+        if self.weight is not None:
+            _check_weight(self.weight)
 
     def __repr__(self) -> str:
         """Return a summary without the data."""
@@ -238,13 +245,8 @@ class Problem:
         return f"Problem({', '.join(parts)})"
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the fields only, since `_known_shapes` is not valid in another process."""
+        """Return the fields only, without `_swept`."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-
-    @cached_property
-    def _known_shapes(self) -> dict[Any, Any]:
-        """Shapes of the programs of earlier sweeps, cached to avoid repeated tracing."""
-        return {}
 
     @cached_property
     def _swept(self) -> set[str]:
@@ -309,19 +311,42 @@ class Problem:
         return made
 
 
+class Known:
+    """A function with the key of its trace: equal by key, but each calls its own function.
+
+    Equal functions share compiled programs. A program that is not compiled yet is that of the
+    function that is called.
+    """
+
+    def __init__(self, function: Callable[..., Any], key: Any = None):
+        self.__wrapped__ = function.__wrapped__ if isinstance(function, Known) else function
+        self.key = object() if key is None else key
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        return self.__wrapped__(*arguments, **keywords)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Known) and other.key is self.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+
 class _Fixed(tuple):
-    """Fields of a Problem other than data, compared by identity of each field."""
+    """Fields of a Problem other than data, compared by identity, and known functions by key."""
 
     __slots__ = ()
 
     def __eq__(self, other):
-        return len(self) == len(other) and all(a is b for a, b in zip(self, other, strict=True))
+        return len(self) == len(other) and all(
+            a is b or (isinstance(a, Known) and a == b) for a, b in zip(self, other, strict=True)
+        )
 
     def __ne__(self, other):  # JAX compares by `!=`, and `tuple` has its own
         return not self == other
 
     def __hash__(self):
-        return hash(tuple(map(id, self)))
+        return hash(tuple(hash(field) if isinstance(field, Known) else id(field) for field in self))
 
 
 _FIXED = tuple(f.name for f in dataclasses.fields(Problem) if f.name != "data")
@@ -384,7 +409,7 @@ def _no_start(key):
 
 
 def map_functions(problem: Problem, change: Callable[[str, Callable], Callable]) -> Problem:
-    """Return a problem with `change(name, function)` in place of each function of a user.
+    """Return a problem with `change(name, function)` in place of each function of parameters.
 
     Names are those of fields, and "metrics.accuracy" and "metrics.accuracy.init" for a metric.
     """
@@ -424,6 +449,14 @@ def is_array(leaf: Any) -> bool:
     return hasattr(leaf, "shape") and hasattr(leaf, "dtype")
 
 
+def _check_weight(weight):
+    if names := given_to(weight):
+        raise InputError(
+            f"Problem: weight declares {names[0]}, expected a function of the batch alone, "
+            f"weight(batch)"
+        )
+
+
 def _check_data(data):
     leaves = jax.tree_util.tree_leaves_with_path(data)
     if data is not None and not leaves:
@@ -433,6 +466,11 @@ def _check_data(data):
         name = "data" + jax.tree_util.keystr(path)
         is_text = getattr(getattr(leaf, "dtype", None), "kind", "") in tuple("OSUM")
         is_text |= isinstance(leaf, np.ma.MaskedArray)
+        if is_array(leaf) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            raise InputError(
+                f"Problem: {name} has random keys, expected an array of numbers; pass "
+                f"jax.random.key_data(keys), and call jax.random.wrap_key_data in the cost"
+            )
         if not is_array(leaf) or is_text or not leaf.shape or leaf.shape[0] == 0:
             raise InputError(
                 f"Problem: {name} = {leaf!r:.80}, expected an array of numbers with a leading "

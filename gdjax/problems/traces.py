@@ -1,30 +1,29 @@
-"""Functions of a user as keys of compiled programs: equal traces give one object.
+"""One trace of a function of a user: key, results, unused keywords, derivative rules, callbacks.
 
-    canonical(f, (x,)) is canonical(g, (x,))   if and only if   f(x) and g(x) are the same program
+    trace(f, (x,)).function == trace(g, (x,)).function   if f(x) and g(x) are the same program
 
 JAX keeps traces by function object, so a jitted function does not notice that a global variable,
 an attribute or a closed-over array has changed. Each entry of gdjax therefore traces the functions
-that it is given once more, through a new object, and uses the object of the first equal trace.
-Everything that is cached by function object, in JAX and in gdjax, is then right.
+that it is given once more, through a new object. Functions with equal traces are equal, so that
+they share compiled programs, but each calls itself.
 
 >>> import jax.numpy as jnp
 >>> scale = [1.0]
 >>> def cost(w): return scale[0] * jnp.sum(w**2)
->>> first = canonical(cost, (jnp.ones(2),)).function
->>> canonical(cost, (jnp.zeros(2),)).function is first
+>>> first = trace(cost, (jnp.ones(2),)).function
+>>> trace(cost, (jnp.zeros(2),)).function == first
 True
 >>> scale[0] = 2.0
->>> canonical(cost, (jnp.ones(2),)).function is first
+>>> trace(cost, (jnp.ones(2),)).function == first
 False
 """
 
 import collections
 import dataclasses
-import operator
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
-from types import MappingProxyType, MethodType
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -36,22 +35,18 @@ from gdjax.base import keys, slabs
 from gdjax.base.errors import InputError, is_of_user, warn
 from gdjax.problems.comparison import HIDDEN, compare, form
 from gdjax.problems.keywords import given_to, settings_of, unbound
-from gdjax.problems.problem import Problem, as_problem
+from gdjax.problems.microbatches import cost_microbatch, part_sizes
+from gdjax.problems.problem import Known, Problem, as_problem
+from gdjax.problems.validation import check_mean, check_weight
 
-MAX_FUNCTIONS = 512  # number of functions that are kept, beginning with the last used
-
-
-class Canonical:
-    """A function that stands for all functions with one trace; it calls the first of them."""
-
-    def __init__(self, function: Callable):
-        self.__wrapped__ = function.__wrapped__ if isinstance(function, Canonical) else function
-
-    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
-        return self.__wrapped__(*arguments, **keywords)
+MAX_KEYS = 512  # number of traces that are kept, the least recently used go first
 
 
-_functions: collections.OrderedDict[Any, Canonical] = collections.OrderedDict()
+class Key:
+    """The key of all functions with one trace."""
+
+
+_keys: collections.OrderedDict[Any, Key] = collections.OrderedDict()
 _lock = threading.Lock()
 
 
@@ -59,23 +54,26 @@ class Traced(NamedTuple):
     """A function, with the shapes of its arguments and of its results.
 
     Args:
-        function: object that stands for all functions with this trace.
+        function: the function with the key of its trace.
         arguments: shapes of the positional arguments.
         keywords: shapes of the keyword arguments.
         results: shapes of the results; None if the function could not be traced.
         compute: what is traced, `compute(function, *arguments, **keywords)`.
-        has_rule: whether a derivative rule, which the lowered program does not show, occurs in it.
+        unused: keywords that have no effect on the results.
+        num_derivatives: number of derivatives that show all derivative rules, which the lowered
+            program hides.
         has_callback: whether a function of the host, whose code no trace shows, occurs in it.
         nested_rules: derivative rules that only other rules of a user call.
         constants: hashes of the arrays that the program contains.
     """
 
-    function: Callable
+    function: Known
     arguments: tuple[PyTree, ...]
     keywords: Mapping[str, PyTree]
     results: PyTree
     compute: Callable[..., PyTree]
-    has_rule: bool = False
+    unused: frozenset[str] = frozenset()
+    num_derivatives: int = 0
     has_callback: bool = False
     nested_rules: tuple[str, ...] = ()
     constants: tuple[str, ...] = ()
@@ -86,7 +84,7 @@ def call(function: Callable, *arguments: PyTree, **keywords: PyTree) -> PyTree:
     return function(*arguments, **keywords)
 
 
-def canonical(
+def trace(
     function: Callable,
     arguments: tuple[PyTree, ...],
     keywords: Mapping[str, PyTree] = MappingProxyType({}),
@@ -94,46 +92,36 @@ def canonical(
     *,
     name: str = "function",
 ) -> Traced:
-    """Return the object that stands for all functions with the trace of this one.
+    """Trace a function, and return it with a key that all functions with this trace have.
 
     If the function cannot be traced, which the checks of a problem explain, or its trace cannot be
-    compared, the object is new. A function that is traced for the first time is traced twice, which
-    must not give two different programs.
+    compared, the key is new. A function whose trace is new is traced twice, which must not give two
+    different programs.
     """
-    again = Canonical(function)  # a new object, since JAX keeps traces by object
+    again = Known(function)  # a new object, since JAX keeps traces by object
     traced = Traced(again, arguments, keywords, None, compute)
     try:
         arguments, keywords = slabs.shapes((arguments, dict(keywords)))
-        key, results, forms = _trace(again, arguments, keywords, compute)
+        key, results, forms, unused = _trace(again, arguments, keywords, compute)
     except Exception:
         return traced
-    traits = frozenset[str]().union(*(part.traits for part in forms))
     constants = tuple(constant for part in forms for constant in part.constants)
-    described = (bool(traits & {*HIDDEN}), "callback" in traits, _nested(forms), constants)
-    traced = Traced(again, arguments, keywords, results, compute, *described)
+    has_callback = any("callback" in part.traits for part in forms)
+    described = (_num_derivatives(forms), has_callback, _nested(forms), constants)
+    traced = Traced(again, arguments, keywords, results, compute, unused, *described)
     is_comparable = not traced.nested_rules and not any(part.unknown for part in forms)
     with _lock:
-        known = _functions.pop(key, None) if is_comparable else None
+        known = _keys.pop(key, None) if is_comparable else None
         if known is not None:
-            _functions[key] = known
+            _keys[key] = known
     if known is None:
-        is_comparable &= check_deterministic(name, function, traced, key)
-    elif not _is_same(known.__wrapped__, again.__wrapped__):
-        # The earlier function has the same trace, unless it has changed meanwhile.
-        then = Canonical(known.__wrapped__)
-        try:
-            is_same = _trace(then, arguments, keywords, compute)[0] == key
-        except Exception:
-            is_same = False
-        known = known if is_same else None
-    if known is not None:
-        return traced._replace(function=known)
-    if is_comparable:
+        if not (check_deterministic(name, function, traced, key) and is_comparable):
+            return traced
         with _lock:
-            _functions[key] = again
-            if len(_functions) > MAX_FUNCTIONS:
-                _functions.popitem(last=False)
-    return traced
+            known = _keys.setdefault(key, Key())
+            if len(_keys) > MAX_KEYS:
+                _keys.popitem(last=False)
+    return traced._replace(function=Known(function, known))
 
 
 def check_deterministic(name: str, function: Callable, traced: Traced, key: Any) -> bool:
@@ -142,7 +130,7 @@ def check_deterministic(name: str, function: Callable, traced: Traced, key: Any)
     Returns:
         Whether the two programs are the same, and not only incomparable.
     """
-    again = _trace(Canonical(function), traced.arguments, traced.keywords, traced.compute)[0]
+    again = _trace(Known(function), traced.arguments, traced.keywords, traced.compute)[0]
     status, where = compare(key, again)
     if status == "different":
         raise InputError(
@@ -151,19 +139,6 @@ def check_deterministic(name: str, function: Callable, traced: Traced, key: Any)
             f"alone, with random numbers drawn from a key, such as jax.random.normal(key, shape)"
         )
     return status == "same"
-
-
-def _is_same(one, other):
-    """Return whether two functions are one object, one method, or partial functions of one object.
-
-    Objects are not compared by `==`, which may ignore what they compute with.
-    """
-    if isinstance(one, partial) and isinstance(other, partial):
-        if len(one.args) != len(other.args) or [*one.keywords] != [*other.keywords]:
-            return False
-        of_one, of_other = ((f.func, *f.args, *f.keywords.values()) for f in (one, other))
-        return all(map(operator.is_, of_one, of_other))
-    return one is other or (isinstance(one, MethodType) and one == other)
 
 
 def gradient(function: Callable, params: PyTree, *arguments: PyTree, **keywords: PyTree) -> PyTree:
@@ -176,8 +151,10 @@ def gradient(function: Callable, params: PyTree, *arguments: PyTree, **keywords:
     return jax.grad(value)(params)
 
 
-def problem_at(problem: Problem | Callable[..., Any], params: PyTree) -> Problem:
-    """Convert a cost into a Problem, whose functions are canonical at these parameters."""
+def problem_at(
+    problem: Problem | Callable[..., Any], params: PyTree, batch_size: int | None = None
+) -> Problem:
+    """Convert a cost into a Problem, whose functions have the keys of their traces."""
     problem = as_problem(problem)
     for name in sorted(problem._swept & unbound(problem.cost).keys()):
         problem._swept.remove(name)  # say it once
@@ -185,15 +162,17 @@ def problem_at(problem: Problem | Callable[..., Any], params: PyTree) -> Problem
             f"problem: the cost was swept along {name}, and has its default "
             f"{unbound(problem.cost)[name]!r:.80} here. For another value: problem.at({name}=...)"
         )
-    costs = traced_costs(problem, params)
+    costs = traced_costs(problem, params, batch_size=batch_size)
     changed: dict[str, Any] = {name: traced.function for name, traced in costs.items()}
     if problem.predict is not None and isinstance(problem.data, tuple) and len(problem.data) == 2:
-        traced = canonical(problem.predict, (params, problem.data[0]), name="predict")
+        traced = trace(problem.predict, (params, problem.data[0]), name="predict")
         changed["predict"] = traced.function
         if problem.loss is not None and traced.results is not None:
             arguments = traced.results, problem.data[1]
-            changed["loss"] = canonical(problem.loss, arguments, name="loss").function
-    return dataclasses.replace(problem, **changed)
+            changed["loss"] = trace(problem.loss, arguments, name="loss").function
+    problem = dataclasses.replace(problem, **changed)
+    check_mean(problem, params)
+    return problem
 
 
 def traced_costs(
@@ -202,29 +181,58 @@ def traced_costs(
     settings: Mapping[str, Any] = MappingProxyType({}),
     model_state: PyTree = None,
     batch_size: int | None = None,
+    record_samples: int | None = None,
 ) -> dict[str, Traced]:
-    """Return the traces of the cost and the evaluation, by name.
+    """Return the traces of the cost, the evaluation and the weight, by name.
 
-    Since a cost may depend on the size of its batch, it is also traced with `batch_size` samples.
+    Since they may depend on the number of samples in Python code, they are traced with each number
+    with which a descent or an analysis calls them.
     """
     supplied = {"key": key_shape(), "step": np.int32(0), "model_state": model_state}
     data = () if problem.data is None else (problem.data,)
+    check_weight(problem)
     traced = {}
     for name in ("cost", "evaluation"):
         function = getattr(problem, name)
         if function is not None:
             keywords = {key: supplied[key] for key in given_to(function)}
             swept = settings if name == "cost" else settings_of(function, settings)
-            is_batched = name == "cost" and data and batch_size is not None
-            compute = partial(_with_batch, batch_size) if is_batched else call
+            is_split = name == "evaluation" or cost_microbatch(problem) is not None
+            sizes = _batch_sizes(problem, is_split, batch_size, record_samples)
+            compute = partial(_with_batches, sizes) if data else call
             arguments = (params, *data), {**keywords, **swept}
-            traced[name] = canonical(function, *arguments, compute, name=name)
+            traced[name] = trace(function, *arguments, compute, name=name)
+    if problem.weight is not None:
+        sizes = _batch_sizes(problem, True, batch_size, record_samples)
+        compute = partial(_weights_of_batches, sizes)
+        traced["weight"] = trace(problem.weight, data, compute=compute, name="weight")
     return traced
 
 
-def _with_batch(size, function, params, data, **keywords):
-    batch = jax.tree.map(lambda a: a[:size], data)
-    return function(params, data, **keywords), function(params, batch, **keywords)
+def results_of(traced: Mapping[str, Traced]) -> dict[str, list[PyTree]]:
+    """Return the shapes of the results of the cost and the evaluation, for each batch size."""
+    found = {name: traced[name] for name in ("cost", "evaluation") if name in traced}
+    return {
+        name: [one.results] if one.compute is call else list(one.results)
+        for name, one in found.items()
+        if one.results is not None
+    }
+
+
+def _batch_sizes(problem, is_split, batch_size, record_samples):
+    """Return the numbers of samples with which a descent or an analysis calls a function."""
+    numbers = {problem.samples, record_samples or problem.samples} - {0}
+    sizes = set().union(*map(part_sizes, numbers)) if is_split else numbers
+    return sorted(sizes | ({batch_size} if batch_size else set()))
+
+
+def _with_batches(sizes, function, params, data, **keywords):
+    batches = [jax.tree.map(lambda a, size=size: a[:size], data) for size in sizes]
+    return [function(params, batch, **keywords) for batch in batches]
+
+
+def _weights_of_batches(sizes, function, data):
+    return [function(jax.tree.map(lambda a, size=size: a[:size], data)) for size in sizes]
 
 
 def key_shape() -> jax.ShapeDtypeStruct:
@@ -233,13 +241,14 @@ def key_shape() -> jax.ShapeDtypeStruct:
 
 
 def _trace(function, arguments, keywords, compute):
-    """Return the key of a traced program, its results, and its forms.
+    """Return the key of a traced program, its results, its forms, and unused keywords.
 
     Derivative rules are not part of a program. If there are rules, the derivative is traced too,
     and its derivative if it still contains rules of a user.
     """
     differentiated = partial(compute, function)
     program, results = jax.make_jaxpr(differentiated, return_shape=True)(*arguments, **keywords)
+    unused = _unused(program.jaxpr, arguments, keywords)
     forms = [form(program)]
     rules = forms[0].rules
     while rules and len(forms) < 3:
@@ -256,12 +265,33 @@ def _trace(function, arguments, keywords, compute):
         jax.tree.structure(results),
         tuple(each.tree for each in forms),
     )
-    return key, results, forms
+    return key, results, forms, unused
+
+
+def _unused(program, arguments, keywords) -> frozenset[str]:
+    """Return the keywords that cannot affect the results of a traced program."""
+    needed = {id(v) for v in program.outvars}
+    for equation in reversed(program.eqns):
+        if any(id(v) in needed for v in equation.outvars):
+            needed |= {id(v) for v in equation.invars}
+    first, used = len(jax.tree.leaves(arguments)), set()
+    names = [path[0].key for path, _ in jax.tree_util.tree_leaves_with_path(dict(keywords))]
+    for name, variable in zip(names, program.invars[first:], strict=True):
+        used |= {name} if id(variable) in needed else set()
+    return frozenset(keywords) - used
 
 
 def _is_of_user(rule):
     """Return whether a derivative rule, "name at file:line", is not that of a package."""
     return is_of_user(rule.partition(" at ")[2] or rule)
+
+
+def _num_derivatives(forms):
+    """Return how many derivatives show all rules whose effect a lowered program hides."""
+    if not forms[0].traits & {*HIDDEN}:
+        return 0
+    has_own_rules = any(map(_is_of_user, forms[0].rules)) and len(forms) > 1
+    return 2 if has_own_rules and forms[1].traits & {*HIDDEN} else 1
 
 
 def _nested(forms):

@@ -9,7 +9,7 @@ microbatches.
 import contextlib
 import inspect
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -33,12 +33,12 @@ from gdjax.problems.keywords import (
     settings_of,
     takes_any,
 )
-from gdjax.problems.microbatches import cost_microbatch
-from gdjax.problems.problem import Metric, Problem, is_array, require_problem
+from gdjax.problems.microbatches import cost_microbatch, largest_microbatch, microbatch_size
+from gdjax.problems.problem import NOTHING, Metric, Problem, is_array, require_problem
 
-# Costs that are known to be means, with their settings. Each is checked only once, since the check
-# needs a compilation.
-_MEANS: weakref.WeakKeyDictionary[Callable, set[str]] = weakref.WeakKeyDictionary()
+# Costs that are known to be means over data: by settings, references to the weight and the data.
+# Each is checked only once, since the check needs a compilation.
+_MEANS: weakref.WeakKeyDictionary[Any, dict[str, list[Any]]] = weakref.WeakKeyDictionary()
 
 
 def check_problem(
@@ -47,6 +47,7 @@ def check_problem(
     settings: Mapping[str, Any] | None = None,
     *,
     model_state: PyTree = None,
+    results: Mapping[str, Sequence[PyTree]] = NOTHING,
 ) -> None:
     """Check before any computation that a problem can be minimized from `params`.
 
@@ -55,13 +56,14 @@ def check_problem(
         params: starting point (arrays, or their shapes).
         settings: values of the cost's keywords; the defaults if not given.
         model_state: initial model state (arrays, or their shapes); that of `init` if None.
+        results: as in `check_shapes`.
 
     Examples:
         >>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
         >>> check_problem(bowl, jnp.ones(2))
     """
     require_problem(problem)
-    check_shapes(problem, params, settings, model_state=model_state)()
+    check_shapes(problem, params, settings, model_state=model_state, results=results)()
 
 
 def check_shapes(
@@ -70,8 +72,11 @@ def check_shapes(
     settings: Mapping[str, Any] | None = None,
     *,
     model_state: PyTree = None,
+    results: Mapping[str, Sequence[PyTree]] = NOTHING,
 ) -> Callable[[], bool]:
     """Check shapes and types now, and return a function that checks the values.
+
+    `results` are the shapes of the results of the cost and the evaluation that have been traced.
 
     The function returns False if values are not finite, so that nothing can be concluded.
     The single program for the check is compiled in a thread. Without this program, each operation
@@ -84,7 +89,7 @@ def check_shapes(
         model_state = jax.eval_shape(partial(problem.begin), jax.random.key(0))[1]
     checks = []
     for role in ("cost",) if problem.evaluation is None else ("cost", "evaluation"):
-        check_role(role, problem, params, settings, model_state)
+        check_role(role, problem, params, settings, model_state, results.get(role, ()))
         whole = role == "cost" and cost_microbatch(problem) is None
         if problem.data is not None and problem.samples >= 2 and not whole:
             checks.append(_mean_check(role, problem, params, settings, model_state))
@@ -97,8 +102,13 @@ def check_role(
     params: PyTree,
     settings: Mapping[str, Any],
     model_state: PyTree = None,
+    results: Sequence[PyTree] = (),
 ) -> None:
-    """Check that a cost or an evaluation can be called and returns a real scalar."""
+    """Check that a cost or an evaluation can be called and returns a real scalar.
+
+    It is not called if `results` are the shapes that it returned, unless these may be Python
+    numbers, which have weak types.
+    """
     function, supplied, fixed = _call_of(role, problem, settings, model_state)
     data = () if problem.data is None else (problem.data,)
 
@@ -114,11 +124,12 @@ def check_role(
     places = ", ".join(["params", *(("batch",) if data else ()), *supplied])
     remedy = partial(_remedy, role, function, params, data, {**supplied, **fixed})
     failure = f"{role}: could not be called as {role}({places})"
-    with explained(failure, remedy, function, unchanged=()):
-        value = jax.eval_shape(call, params, data, supplied)
-    if role == "cost" and problem.stateful:
-        value = _without_state(value, model_state)
-    check_value(value, role)
+    if not results or any(leaf.weak_type for leaf in jax.tree.leaves(results)):
+        with explained(failure, remedy, function, unchanged=()):
+            results = [jax.eval_shape(call, params, data, supplied)]
+    for value in results:
+        is_pair = role == "cost" and problem.stateful
+        check_value(_without_state(value, model_state) if is_pair else value, role)
 
 
 def _call_of(role, problem, settings, model_state):
@@ -177,6 +188,32 @@ def _without_state(value, model_state):
     return value[0]
 
 
+def check_weight(problem: Problem) -> None:
+    """Check that the weight of a batch is a real scalar."""
+    if problem.weight is None:
+        return
+    if problem.data is None:
+        raise InputError("problem: weight is that of a batch, but data is None; leave it out")
+    failure = "weight: could not be called as weight(batch)"
+    remedy = f"the batch is {_shapes(problem.data)!s:.200}; correct the weight for it"
+    with explained(failure, remedy, problem.weight, unchanged=()):
+        value = jax.eval_shape(problem.weight, problem.data)
+    if not is_array(value) or value.shape or value.dtype.kind not in "biuf":
+        raise InputError(
+            f"weight: returned {_shapes(value)}, expected one real number >= 0, such as "
+            f"jnp.sum(batch[1])"
+        )
+
+
+def require_unweighted(caller: str, problem: Problem) -> None:
+    """Check that the cost is a plain mean over samples, as gradients of single samples need."""
+    if problem.weight is not None:
+        raise InputError(
+            f"{caller}: the problem has a weight, expected a cost that is a plain mean over "
+            f"samples, since it is computed from costs of single samples or of their outputs"
+        )
+
+
 def check_value(value: PyTree, role: str = "cost") -> None:
     """Check that a cost returned a real floating-point scalar."""
     if not is_array(value) or value.shape != ():
@@ -220,19 +257,24 @@ def check_metrics(
     *,
     model_state: PyTree = None,
     opt_state: PyTree = None,
+    results: Mapping[str, PyTree] = NOTHING,
 ) -> dict[str, tuple[int, ...]]:
     """Check that each metric is real and has the declared dimensions.
+
+    `results` are the shapes of the results of metrics that have been traced.
 
     Returns:
         The shape of each metric.
     """
     return {
-        name: _check_metric(name, metric, params, settings or {}, model_state, opt_state)
+        name: _check_metric(
+            name, metric, params, settings or {}, model_state, opt_state, results.get(name)
+        )
         for name, metric in metrics.items()
     }
 
 
-def _check_metric(name, metric, params, settings, model_state, opt_state):
+def _check_metric(name, metric, params, settings, model_state, opt_state, value):
     settings = settings_of(metric.function, settings)
     needed = given_to(metric.function, GIVEN_TO_METRICS)
     every = {"key": run_keys(0).noise, "step": np.int32(0)}
@@ -254,7 +296,8 @@ def _check_metric(name, metric, params, settings, model_state, opt_state):
     remedy = "expected a function of these arguments"
     with explained(failure, remedy, metric.function, unchanged=()):
         supplied = {name: every[name] for name in needed}
-        value = jax.eval_shape(once, params, metric.data, supplied)
+        if value is None:
+            value = jax.eval_shape(once, params, metric.data, supplied)
     returned = f"metrics: {name!r} returned {_shapes(value)}"
     if metric.init is not None:
         if not (isinstance(value, tuple) and len(value) == 2):
@@ -330,68 +373,133 @@ def check_params(params: PyTree, source: str = "") -> None:
             raise InputError(
                 f"{source}{name} has type {dtype}, expected a real floating-point type; {remedy}"
             )
-    if all(0 in jnp.shape(leaf) for _, leaf in leaves):
-        raise InputError(f"{source}params: all arrays are empty; expected at least one number")
+        if 0 in jnp.shape(leaf):
+            raise InputError(
+                f"{source}{name} has shape {jnp.shape(leaf)}, an empty array, which a store cannot "
+                f"contain; leave it out of params"
+            )
+
+
+def check_mean(problem: Problem, params: PyTree) -> None:
+    """Check that the deterministic cost is a mean, if an analysis splits it into microbatches."""
+    role = "cost" if problem.evaluation is None else "evaluation"
+    is_split = problem.samples > largest_microbatch() and not problem.stateful
+    is_split &= role == "evaluation" or cost_microbatch(problem) is not None
+    is_traced = isinstance(lax.full((), 0.0), Tracer)
+    if not is_split or is_traced or inspect.Parameter.empty in declared(problem.cost).values():
+        return
+    if (check := _mean_check(role, problem, params, {}, None)) is not None:
+        check()
 
 
 def _mean_check(role, problem, params, settings, model_state):
     """Return a function that checks whether a cost is a mean over samples.
 
-    It compares the cost of a few samples with the weighted mean over two microbatches. It is None
-    if the cost is known to be a mean, or if values are traced.
+    It compares costs with the weighted mean over two parts: of a few samples spread over the data,
+    and of neighboring microbatches, at random parameters. It returns False if costs are not finite
+    there and at `params`. It is None if the cost is known to be a mean, or if values are traced.
     """
     function, supplied, settings = _call_of(role, problem, settings, model_state)
-    leaves = jax.tree.leaves((params, problem.data, supplied))
-    known = all(
-        isinstance(leaf, jax.Array | np.ndarray) and not isinstance(leaf, Tracer) for leaf in leaves
-    )
-    means, key = set(), repr(sorted(settings.items()))
-    with contextlib.suppress(TypeError):  # not hashable, or without weak references
-        means = _MEANS.setdefault(function, means)
-    if not known or key in means:
+    data, samples = problem.data, problem.samples
+    if not _are_concrete((data, supplied)):
         return None
-    count = min(problem.samples, 12)
-    cut = max(1, count // 3)
-    subset = jax.tree.map(lambda a: a[:count], problem.data)
+    means, key, parts = {}, repr(sorted(settings.items())), _parts(problem)
+    with contextlib.suppress(TypeError):  # not hashable, or without weak references
+        means = _MEANS.setdefault(getattr(function, "key", function), means)
+    known = [part() for part in means.get(key, ())]
+    if len(known) == len(parts) and all(a is b for a, b in zip(known, parts, strict=True)):
+        return None
+    count, length = min(samples, 12), microbatch_size(samples, largest_microbatch())
+    chosen = np.arange(count) * samples // count
+    groups = [jax.tree.map(lambda a: a[chosen][None], data)]
+    cuts = [max(1, count // 3), length]
+    if (batches := samples // length) > 2:
+        firsts = length * np.random.default_rng(0).choice(batches - 1, min(3, batches - 1), False)
+        rows = firsts[:, None] + np.arange(2 * length)
+        groups.append(jax.tree.map(lambda a: a[rows], data))
 
-    def values(params, subset, supplied):
-        def cost(a, b):
-            part = jax.tree.map(lambda leaf: leaf[a:b], subset)
-            return function(params, part, **supplied, **settings)
+    def values(params, groups, supplied):
+        def cost_and_weight(batch):
+            size = jax.tree.leaves(batch)[0].shape[0]
+            weight = size if problem.weight is None else problem.weight(batch)
+            return function(params, batch, **supplied, **settings), jnp.asarray(weight, float)
 
-        return cost(0, count), cost(0, cut), cost(cut, count)
+        def of_group(cut, batch):
+            parts = (slice(None), slice(cut), slice(cut, None))
+            return [cost_and_weight(jax.tree.map(lambda a, p=p: a[p], batch)) for p in parts]
+
+        pairs = zip(cuts, groups, strict=False)
+        return [jax.lax.map(partial(of_group, cut), group) for cut, group in pairs]
 
     program = CompiledFunction(values, once=True)
-    program.ahead(params, subset, supplied)
+    starts = random_params(params), *([params] if _are_concrete(params) else [])
+    program.ahead(starts[0], groups, supplied)
 
     def compare():
-        is_mean = _is_mean(role, program(params, subset, supplied), count, cut)
-        if is_mean:
-            means.add(key)
-        return is_mean
+        for start in starts:
+            computed = program(start, groups, supplied)
+            pairs = zip(computed, cuts, strict=False)
+            if all(_is_mean(role, problem.weight, *pair) for pair in pairs):
+                means[key] = [weakref.ref(part) for part in parts]
+                return True
+        return False
 
     return compare
 
 
-def _is_mean(role, values, count, cut):
-    """Return whether a value is the mean of its parts; False if one is not finite."""
-    whole, first, second = (float(value) for value in values)
-    mean = (cut * first + (count - cut) * second) / count
-    size = max(abs(whole), abs(first), abs(second))
-    rounding = 8 * float(jnp.finfo(values[0].dtype).eps)
-    if not np.isfinite(size):
+def _parts(problem):
+    """Return the objects on which it depends whether a cost is a mean, besides the cost."""
+    weight = [] if problem.weight is None else [getattr(problem.weight, "key", problem.weight)]
+    return [*weight, *jax.tree.leaves(problem.data)]
+
+
+def _are_concrete(tree):
+    return all(
+        isinstance(leaf, jax.Array | np.ndarray) and not isinstance(leaf, Tracer)
+        for leaf in jax.tree.leaves(tree)
+    )
+
+
+def random_params(params: PyTree) -> PyTree:
+    """Return random parameters of moderate size, generic with respect to symmetries."""
+    random = np.random.default_rng(0)
+    return jax.tree.map(
+        lambda a: np.asarray(random.normal(0, 0.3, jnp.shape(a))).astype(jnp.result_type(a)), params
+    )
+
+
+def _is_mean(role, weight, values, cut):
+    """Return whether values are the weighted means of their two parts; False if not finite.
+
+    `values` are the cost and the weight of all samples of a group and of its parts, each for
+    several groups.
+    """
+    dtype = values[0][0].dtype
+    numbers = jax.tree.map(lambda a: np.asarray(a, float), values)
+    (whole, _), (first, w_1), (second, w_2) = numbers
+    is_used = w_1 + w_2 != 0
+    with np.errstate(invalid="ignore", divide="ignore"):
+        terms = [np.where(w != 0, w * part, 0) for part, w in ((first, w_1), (second, w_2))]
+        mean = sum(terms) / (w_1 + w_2)
+    if not np.all(np.isfinite(whole[is_used]) & np.isfinite(mean[is_used])):
         return False
-    if abs(whole - mean) > max(1e-3, rounding) * size:
+    size = np.maximum(np.abs(whole), np.fmax(np.abs(first), np.abs(second)))
+    tolerance = max(1e-3, 8 * float(jnp.finfo(dtype).eps))
+    wrong = is_used & (np.abs(whole - mean) > tolerance * size)
+    if wrong.any():
+        n = int(wrong.argmax())
         remedy = (
             "if it couples samples on purpose, pass Problem(..., couples_samples=True)"
             if role == "cost"
             else "an evaluation cannot couple samples; leave it out to record the cost itself"
         )
+        counts = "" if weight is None else f" (weights {w_1[n]:.6g} and {w_2[n]:.6g})"
         raise InputError(
-            f"{role}: on {count} samples it is {whole:.6g}, but the weighted mean over "
-            f"microbatches of {cut} and {count - cut} of them is {mean:.6g}; expected a mean over "
-            f"the batch, so that microbatches can be combined: use jnp.mean over samples instead "
-            f"of jnp.sum; {remedy}"
+            f"{role}: on a batch of samples it is {whole[n]:.6g}, but the weighted mean over "
+            f"microbatches of the first {cut} and the others is {mean[n]:.6g}{counts}; expected a "
+            f"mean over the batch, so that microbatches can be combined: use jnp.mean over samples "
+            f"instead of jnp.sum; if it divides by a sum of the batch, such as that of a mask, "
+            f"pass Problem(..., weight=lambda batch: that sum); {remedy}"
         )
     return True
 

@@ -1,3 +1,5 @@
+from .compare import Comparison as Comparison
+from .compare import compare as compare
 from .coordinate_check import coordinate_check as coordinate_check
 from .halving import successive_halving as successive_halving
 from .learning_rate import LearningRateResult as LearningRateResult

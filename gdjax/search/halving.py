@@ -8,10 +8,9 @@ import xarray as xr
 from gdjax.search.rungs import run_rungs, with_search_variables
 from gdjax.search.spec import search_spec
 from gdjax.stores.location import StoreLike
-from gdjax.sweeps.check import check
+from gdjax.sweeps.check import MAX_PARAM_BYTES, Asked, check
 from gdjax.sweeps.executor import execute
 from gdjax.sweeps.fit import REMEDY, check_memory, fit
-from gdjax.sweeps.plans import MAX_PARAM_BYTES, Plan
 from gdjax.sweeps.spec import Sweep
 
 
@@ -91,6 +90,6 @@ def successive_halving(
         median_over=median_over,
     )
     where = (store, devices, max_param_bytes, None, allow_unverified)
-    plan = with_search_variables(fit(check(Plan(spec, *where))))
-    check_memory(plan.layout, f"a search keeps all runs in memory, also with a store; {REMEDY}")
-    return execute(plan, compute_tiles=run_rungs)
+    fitted = with_search_variables(fit(check(Asked(spec, *where))))
+    check_memory(fitted.layout, f"a search keeps all runs in memory, also with a store; {REMEDY}")
+    return execute(fitted, compute_tiles=run_rungs)

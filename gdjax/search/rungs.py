@@ -31,7 +31,7 @@ from gdjax.stores.writer import CHECKPOINTS, Store
 from gdjax.sweeps import dataset
 from gdjax.sweeps.checkpoint import SlabCheckpoint, SlabRecords
 from gdjax.sweeps.executor import Memory
-from gdjax.sweeps.plans import Plan
+from gdjax.sweeps.fit import Fitted
 from gdjax.sweeps.program import Program
 from gdjax.sweeps.slab_runner import SlabMonitor, restore_state, slab_variables, start_blocks
 
@@ -59,27 +59,27 @@ class RungResult(NamedTuple):
     variables: dict[str, np.ndarray]
 
 
-def with_search_variables(plan: Plan) -> Plan:
-    """Return the plan of a search, with its own variables."""
-    dims = tuple(plan.layout.tile)
+def with_search_variables(fitted: Fitted) -> Fitted:
+    """Return a search with its own variables."""
+    dims = tuple(fitted.layout.tile)
     names = {
         "ended_at": (np.int32, "step at which the run ended"),
         "rung": (np.int16, "number of the rung at which the run ended, from 0"),
     }
-    assert isinstance(plan.sweep, SearchSpec)
-    if plan.sweep.num_brackets > 1:
+    assert isinstance(fitted.asked.sweep, SearchSpec)
+    if fitted.asked.sweep.num_brackets > 1:
         names["bracket"] = (np.int16, "number of the rung at which the run is first compared")
     own = {
         name: Variable(dims, dtype, {"long_name": long_name, "units": "1"}, fill_value=-1)
         for name, (dtype, long_name) in names.items()
     }
-    layout = dataclasses.replace(plan.layout, variables={**plan.layout.variables, **own})
-    return dataclasses.replace(plan, layout=layout)
+    layout = dataclasses.replace(fitted.layout, variables={**fitted.layout.variables, **own})
+    return dataclasses.replace(fitted, layout=layout)
 
 
-def run_rungs(plan: Plan, sink: Store | Memory) -> None:
+def run_rungs(fitted: Fitted, sink: Store | Memory) -> None:
     """Run a search into a store or memory."""
-    search = Search(plan, sink)
+    search = Search(fitted, sink)
     steps = np.diff(search.spec.rungs, prepend=0).tolist()
     active, total = np.ones(search.spec.axes.runs, bool), 0
     for rung, num_steps in enumerate(steps):  # if no run diverges or stalls
@@ -100,7 +100,7 @@ class Search:
     """State of a search.
 
     Args:
-        plan: plan of the search.
+        fitted: the search.
         sink: store or memory to which finished tiles are written.
 
     Attributes:
@@ -112,11 +112,11 @@ class Search:
         waiting: runs of each program that have reached the rung and may continue, in parts.
     """
 
-    def __init__(self, plan: Plan, sink: Store | Memory):
-        assert isinstance(plan.sweep, SearchSpec)
-        self.plan, self.sink, self.spec = plan, sink, plan.sweep
-        self.memory = sink if isinstance(sink, Memory) else Memory(plan.layout)
-        for name, variable in plan.layout.variables.items():
+    def __init__(self, fitted: Fitted, sink: Store | Memory):
+        assert isinstance(fitted.asked.sweep, SearchSpec)
+        self.fitted, self.sink, self.spec = fitted, sink, fitted.asked.sweep
+        self.memory = sink if isinstance(sink, Memory) else Memory(fitted.layout)
+        for name, variable in fitted.layout.variables.items():
             self.memory.arrays[name].fill(variable.fill)
         grid = self.spec.axes
         self.arrays = {
@@ -127,7 +127,7 @@ class Search:
         self.reached = np.full(grid.runs, -1)
         self.may_continue = np.zeros(grid.runs, bool)
         self.carries: dict[int, Carries] = {}
-        self.waiting: dict[int, list[Carries]] = {n: [] for n in range(len(plan.programs))}
+        self.waiting: dict[int, list[Carries]] = {n: [] for n in range(len(fitted.programs))}
         self.finished = sink.finished().ravel()
         if isinstance(sink, Store) and self.finished.any():
             self._read_finished(sink)
@@ -140,15 +140,15 @@ class Search:
     def tiles(self) -> Runs:
         """Number of the tile of each run."""
         positions = np.unravel_index(np.arange(self.spec.axes.runs), self.spec.axes.shape)
-        lengths = self.plan.layout.tile.values()
+        lengths = self.fitted.layout.tile.values()
         tiles = [p // n for p, n in zip(positions, lengths, strict=True)]
-        return np.ravel_multi_index(tiles, self.plan.layout.schema.tiles)
+        return np.ravel_multi_index(tiles, self.fitted.layout.schema.tiles)
 
     @cached_property
     def programs(self) -> Runs:
         """Number of the program of each run."""
-        tiles = np.ndindex(self.plan.layout.schema.tiles)
-        return np.array([self.plan.program_of(tile) for tile in tiles])[self.tiles]
+        tiles = np.ndindex(self.fitted.layout.schema.tiles)
+        return np.array([self.fitted.program_of(tile) for tile in tiles])[self.tiles]
 
     def slabs(
         self, rung: int, number: int, due: Bool[np.ndarray, " runs"]
@@ -157,7 +157,7 @@ class Search:
 
         Slabs of saved runs come first. They may contain runs that are not due.
         """
-        due, width = due.copy(), self.plan.programs[number].width
+        due, width = due.copy(), self.fitted.programs[number].width
         for runs, state in self._saved_slabs(rung, number):
             if due[runs].any():
                 due[runs] = False
@@ -170,7 +170,7 @@ class Search:
         """Yield the runs and the state of each saved slab; files are untrusted input."""
         if not isinstance(self.sink, Store):
             return
-        program, (first, last) = self.plan.programs[number], self.spec.steps_to(rung)
+        program, (first, last) = self.fitted.programs[number], self.spec.steps_to(rung)
         own = np.flatnonzero(self.programs == number)
         for name in sorted(self.sink.location.sizes(CHECKPOINTS)):
             if not name.startswith(f"{_SAVED}{rung}.{number}."):
@@ -191,11 +191,11 @@ class Search:
 
         If `stop` is set, the slabs in progress are saved, and `KeyboardInterrupt` is raised.
         """
-        for number, program in enumerate(self.plan.programs):
+        for number, program in enumerate(self.fitted.programs):
             due = self.active & (self.reached < rung) & (self.programs == number)
             pending = self.slabs(rung, number, due)
             pending = itertools.takewhile(lambda _: not stop.is_set(), pending)
-            devices = self.plan.devices[: max(1, -(-int(due.sum()) // program.width))]
+            devices = self.fitted.devices[: max(1, -(-int(due.sum()) // program.width))]
             compute = partial(self.compute, program, rung, stop.is_set)
             for result in slabs.on_devices(compute, pending, devices):
                 if result is not None:
@@ -248,7 +248,7 @@ class Search:
         variables, own = slab_variables(program, records, schedule), slice(len(runs))
         on_steps = {
             name: self._on_steps(variables[name], name, schedule)[own]
-            for name in self.plan.layout.variables
+            for name in self.fitted.layout.variables
             if name not in SEARCH_VARIABLES
         }
         goes_on = rung + 1 < len(self.spec.rungs)
@@ -257,7 +257,7 @@ class Search:
 
     def times(self, name: str) -> Any:
         """Return the steps of a variable in the layout; None if it has one value per run."""
-        layout = self.plan.layout
+        layout = self.fitted.layout
         own = layout.variables[name].dims[len(layout.tile) :]
         has_steps = bool(own) and own[0] in layout.coordinates
         return np.asarray(layout.coordinates[own[0]].values) if has_steps else None
@@ -297,7 +297,7 @@ class Search:
 
     def _classify(self, runs, last):
         """Set the outcome of runs at a step from all of their records."""
-        program = self.plan.programs[self.programs[runs[0]]]
+        program = self.fitted.programs[self.programs[runs[0]]]
         records = int(np.sum(self.times("cost") <= last))
         self.arrays["outcome"][runs] = outcome.classify(
             self.arrays["cost"][runs][:, :records],
@@ -352,7 +352,7 @@ class Search:
         due = ~self.finished
         due[self.tiles[self.active]] = False
         for number in np.flatnonzero(due):
-            tile = tuple(int(i) for i in np.unravel_index(number, self.plan.layout.schema.tiles))
+            tile = tuple(int(i) for i in np.unravel_index(number, self.fitted.layout.schema.tiles))
             region = store.schema.region(tile)
             store.write(tile, {name: array[region] for name, array in self.memory.arrays.items()})
             self.finished[number] = True

@@ -28,12 +28,11 @@ from gdjax.stores.location import StoreLike
 from gdjax.stores.schema import plain
 from gdjax.stores.writer import require_same
 from gdjax.sweeps.axes import SEEDS, Axes, axes, axes_along, is_static, zip_axes
-from gdjax.sweeps.check import check
+from gdjax.sweeps.check import Asked, check
 from gdjax.sweeps.executor import Memory
 from gdjax.sweeps.fit import fit, restrict
 from gdjax.sweeps.histories import RunHistory, histories
 from gdjax.sweeps.identity import identity
-from gdjax.sweeps.plans import Plan
 from gdjax.sweeps.spec import Sweep
 
 if TYPE_CHECKING:
@@ -110,7 +109,7 @@ def optimize(
     _check_study(study, metric, direction)
     space = _space(sweep.axes, space)
     corners = dataclasses.replace(spec, axes=_corners(space))
-    used = check(Plan(corners, devices=devices)).devices
+    used = check(Asked(corners, devices=devices)).devices
     _check_computation(study, corners)
     worst = _worst(diverged, direction)
     _enqueue_interrupted(study, space)
@@ -286,10 +285,10 @@ def _groups(trials, spec: SearchSpec, devices):
             )
         }
         own = dataclasses.replace(spec, axes=axes(trial=zip_axes(**columns)))
-        plan = fit(Plan(own, devices=devices, max_param_bytes=sys.maxsize))
-        layout = restrict(plan.layout, list(dict.fromkeys((*VARIABLES, spec.metric))))
-        plan = with_search_variables(dataclasses.replace(plan, layout=layout))
-        groups.append(_Group(Search(plan, Memory(plan.layout)), list(members.values())))
+        fitted = fit(check(Asked(own, devices=devices, max_param_bytes=sys.maxsize)))
+        layout = restrict(fitted.layout, list(dict.fromkeys((*VARIABLES, spec.metric))))
+        fitted = with_search_variables(dataclasses.replace(fitted, layout=layout))
+        groups.append(_Group(Search(fitted, Memory(fitted.layout)), list(members.values())))
     return groups
 
 

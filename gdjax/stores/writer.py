@@ -396,6 +396,8 @@ def require_same(
     stored: Mapping[str, Any],
     expected: Mapping[str, Any],
     allow_unverified: bool = False,
+    *,
+    recomputed: bool = False,
 ) -> None:
     """Check that stored numbers belong to the computation that would continue them.
 
@@ -414,6 +416,8 @@ def require_same(
     doubt = ""
     if environment:
         doubt = f"it was computed by other versions or flags ({_listed(old, new, environment)})"
+    elif recomputed:  # and compared, so that a function that cannot be compared does no harm
+        doubt = ""
     elif callbacks := stored.get("callbacks"):
         verb = "calls" if len(callbacks) == 1 else "call"
         doubt = f"{', '.join(callbacks)} {verb} functions of the host, whose code is not recorded"

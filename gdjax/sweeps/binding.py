@@ -23,6 +23,7 @@ from jaxtyping import PyTree
 from gdjax.base.errors import InputError
 from gdjax.problems.keywords import bind, declared
 from gdjax.problems.problem import Problem, map_functions
+from gdjax.problems.traces import Traced
 from gdjax.sweeps.axes import BATCH_SIZE, BRANCH_STEP, PERTURBATION, SEEDS, Axes
 
 ROLES = ("init", "cost", "optimizer")
@@ -82,6 +83,9 @@ def assign_roles(
             near = [n for n in valid if axis == "".join(word[:1] for word in n.split("_"))]
             near += difflib.get_close_matches(axis, valid, n=1)
             hint = f" Did you mean {near[0]}?" if near else ""
+            if keyword in (lacking := _without_default(problem)):
+                name = lacking[keyword]
+                hint = f" {name} takes {keyword} without a default; give it one: {keyword}=1.0"
             raise InputError(
                 f"axes: unexpected axis {axis!r}; expected one of "
                 f"{', '.join(dict.fromkeys(valid))}.{hint}"
@@ -91,6 +95,15 @@ def assign_roles(
         else:
             assigned[axis] = Role(homes[0], keyword, axis in static)
     return assigned
+
+
+def _without_default(problem):
+    """Return the names of further positional arguments of `init` and the cost, by argument."""
+    names = {}
+    for role, first in (("init", 1), ("cost", 1 if problem.data is None else 2)):
+        parameters = [*inspect.signature(getattr(problem, role)).parameters.values()][first:]
+        names |= {p.name: role for p in parameters if p.default is p.empty}
+    return names
 
 
 def by_role(
@@ -156,29 +169,27 @@ def with_settings(
     )
 
 
-class AxisTrace(NamedTuple):
-    """Output shapes of a traced function, and axes that do not affect its output."""
-
-    shapes: PyTree
-    idle: tuple[str, ...]
-
-
-def trace_axes(
+def require_numeric_axes(
     function: Callable[..., PyTree],
     role: str,
     assigned: Mapping[str, Role],
     grid: Axes,
     *like: PyTree,
-) -> AxisTrace:
-    """Trace a function of `like` and of the keywords that the numeric axes of a role set."""
+) -> PyTree:
+    """Return the shapes of the results of a function of `like` and of the settings of a role.
+
+    Raises:
+        InputError: if the function cannot be traced because an axis is an input of its program.
+    """
     example = {axis: values[0] for axis, values in grid.by_name.items()}
     axis_of = {r.keyword: axis for axis, r in numeric_roles(assigned).items() if r.kind == role}
 
     def trace(*names):
         fixed = {k: example[axis].item() for k, axis in axis_of.items() if k not in names}
-        return jax.make_jaxpr(
-            lambda settings, *like: function(*like, **fixed, **settings), return_shape=True
-        )({k: jnp.asarray(example[axis_of[k]]) for k in names}, *like)
+        inputs = {k: jnp.asarray(example[axis_of[k]]) for k in names}
+        return jax.eval_shape(
+            lambda settings, *like: function(*like, **fixed, **settings), inputs, *like
+        )
 
     def fails(*names):
         try:
@@ -188,29 +199,24 @@ def trace_axes(
         return False
 
     try:
-        program, shapes = trace(*axis_of)
+        return trace(*axis_of)
     except Exception as error:
         culprits = [axis for k, axis in axis_of.items() if fails(k)]
         if not culprits or fails():  # it also fails with concrete numbers
             raise
         raise InputError(
             f"axes: {culprits[0]} cannot be swept as a number, since the program of {role} depends "
-            f"on it; pass booleans or names, call gd.sweep once for each value, or use "
-            f"gd.descent.WarmupCosine for schedules with a warm-up"
+            f"on it; pass booleans or names, or call gd.sweep once for each value. For optax."
+            f"warmup_cosine_decay_schedule(0., learning_rate, warmup, total), write: def "
+            f"make_optimizer(learning_rate): schedule = gd.descent.WarmupCosine(learning_rate, "
+            f"warmup, total); return optax.sgd(schedule)"
         ) from error
-    used = _used(program.jaxpr)
-    # Keywords are the first inputs of the program, in the order of the leaves of a dict.
-    idle = (k for k, used in zip(sorted(axis_of), used, strict=False) if not used)
-    return AxisTrace(shapes, tuple(axis_of[k] for k in idle))
 
 
-def _used(program) -> list[bool]:
-    """Return whether each input of a traced program can affect its outputs."""
-    needed = {id(v) for v in program.outvars}
-    for equation in reversed(program.eqns):
-        if any(id(v) in needed for v in equation.outvars):
-            needed |= {id(v) for v in equation.invars}
-    return [id(v) in needed for v in program.invars]
+def unused_axes(traced: Traced, role: str, assigned: Mapping[str, Role]) -> tuple[str, ...]:
+    """Return the axes of a role that have no effect on the results of its function."""
+    numeric = numeric_roles(assigned).items()
+    return tuple(axis for axis, r in numeric if r.kind == role and r.keyword in traced.unused)
 
 
 def check_effect(idle: tuple[str, ...], where: str) -> None:

@@ -1,12 +1,13 @@
 """Checks of a sweep before any computation.
 
-check(plan) -> plan     errors of arguments, functions, axes and memory
+check(Asked) -> Checked     errors of arguments, functions, axes and memory
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import replace
-from functools import lru_cache, partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache, partial
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,23 +18,86 @@ from gdjax.base.arguments import check_flag, check_whole
 from gdjax.base.errors import InputError, warn
 from gdjax.base.machine import format_bytes
 from gdjax.descent.batches import Order
-from gdjax.descent.functions import name_of, one_update
+from gdjax.descent.functions import name_of
 from gdjax.descent.step import cost_type
 from gdjax.descent.validation import check_eval_params_fn
-from gdjax.problems.keywords import declared
-from gdjax.problems.validation import check_can_run, check_problem, check_shapes
+from gdjax.problems.keywords import declared, given_to
+from gdjax.problems.traces import results_of
+from gdjax.problems.validation import (
+    check_can_run,
+    check_params,
+    check_problem,
+    check_role,
+    check_shapes,
+)
+from gdjax.stores.location import Bucket, Folder, StoreLike, locate
 from gdjax.stores.reader import read_root_of_sweep
 from gdjax.stores.writer import check_continuable
-from gdjax.sweeps.binding import check_effect, trace_axes
-from gdjax.sweeps.identity import identity_of
-from gdjax.sweeps.plans import Plan
-from gdjax.sweeps.program import Program, programs_of, remembered, tree_nbytes
+from gdjax.sweeps import identity
+from gdjax.sweeps.binding import check_effect, require_numeric_axes, unused_axes
+from gdjax.sweeps.checkpoint import Start
+from gdjax.sweeps.program import Program, programs_of, tree_nbytes
+from gdjax.sweeps.spec import Sweep
+
+MAX_PARAM_BYTES = 2**30  # maximum size of parameters kept in memory without a store
 
 
-def check(plan: Plan) -> Plan:
-    """Check whether a sweep can be computed, and complete its plan except for programs."""
-    sweep, store, client = plan.sweep, plan.store, plan.client
-    _check_place(plan)
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """A sweep, and where it is to be computed and stored.
+
+    The arguments from `store` to `allow_unverified` are those of `gd.sweep`.
+
+    Args:
+        sweep: the sweep.
+        stored: identity of a store whose tiles and arrays are reused; None for that of `store`, if
+            it exists.
+        start: states from which runs start; None for those of the sweep.
+    """
+
+    sweep: Sweep
+    store: StoreLike | None = None
+    devices: Sequence[jax.Device] | None = None
+    max_param_bytes: int = MAX_PARAM_BYTES
+    client: object | None = None
+    allow_unverified: bool = False
+    stored: Mapping[str, Any] | None = None
+    start: Start | None = None
+
+    @property
+    def location(self) -> Folder | Bucket:
+        """Location of the store."""
+        return locate(self.store)
+
+
+@dataclass(frozen=True, eq=False)
+class Checked:
+    """A sweep without errors.
+
+    Args:
+        asked: what is to be computed.
+        programs: programs of the sweep, one for each combination of static values.
+        devices: devices that compute them.
+        stored: identity of the store, if it exists, or of one whose tiles and arrays are reused.
+        keeps_carry: whether the state of runs for further steps is kept.
+    """
+
+    asked: Asked
+    programs: tuple[Program, ...]
+    devices: tuple[jax.Device, ...]
+    stored: Mapping[str, Any] | None
+    keeps_carry: bool
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """Identity of the sweep, by which its stored numbers are continued."""
+        return {**identity.identity(self.asked.sweep), "continuable": self.keeps_carry}
+
+
+def check(asked: Asked) -> Checked:
+    """Check whether a sweep can be computed, and return its programs."""
+    sweep, store = asked.sweep, asked.store
+    _check_place(asked)
     if jax.process_count() > 1:
         raise InputError(
             f"sweep: this is one of {jax.process_count()} processes of jax.distributed, all of "
@@ -41,43 +105,43 @@ def check(plan: Plan) -> Plan:
             f"workers: client=dask.distributed.Client(...)"
         )
     check_can_run("sweep", sweep.problem.data)
-    if client is None:
+    if asked.client is None:
         mention_cores()
-    devices = tuple(jax.local_devices() if plan.devices is None else plan.devices)
-    programs = programs_of(sweep, devices)
+    devices = tuple(jax.local_devices() if asked.devices is None else asked.devices)
+    programs = programs_of(sweep, devices, asked.start or sweep.start())
     for program in programs:
         check_program(program)
-    stored = plan.stored
+    stored = asked.stored
     if stored is None and store is not None:
-        root = read_root_of_sweep(plan.location)
+        root = read_root_of_sweep(asked.location)
         if root is not None:
             attributes = root.document["attributes"]
-            check_continuable(plan.location, attributes["gdjax_format"])
-            stored = identity_of(attributes, store)
+            check_continuable(asked.location, attributes["gdjax_format"])
+            stored = identity.identity_of(attributes, store)
     keeps_carry = store is not None and sweep.continuable  # only a store can be extended
     if keeps_carry is None and stored is not None:
         keeps_carry = stored.get("continuable") is True
     elif keeps_carry is None:
         keeps_carry = all(map(_is_carry_small, programs))
-    start = plan.start or sweep.start()
-    return replace(plan, devices=devices, start=start, keeps_carry=keeps_carry, stored=stored)
+    programs = tuple(replace(program, keeps_carry=keeps_carry) for program in programs)
+    return Checked(asked, programs, devices, stored, keeps_carry)
 
 
-def _check_place(plan):
+def _check_place(asked):
     """Check where a sweep is to be computed and stored."""
-    check_flag("allow_unverified", plan.allow_unverified)
-    if plan.store is not None:
-        plan.location  # noqa: B018 (raises an error unless it is a path, a URL or a location)
+    check_flag("allow_unverified", asked.allow_unverified)
+    if asked.store is not None:
+        asked.location  # noqa: B018 (raises an error unless it is a path, a URL or a location)
     remedy = ", in bytes, such as 2**30"
-    check_whole("max_param_bytes", plan.max_param_bytes, 0, math.inf, remedy=remedy)
-    if plan.client is not None and (plan.store is None or plan.devices is not None):
+    check_whole("max_param_bytes", asked.max_param_bytes, 0, math.inf, remedy=remedy)
+    if asked.client is not None and (asked.store is None or asked.devices is not None):
         raise InputError(
             "client: requires a store that all workers can access (store=...) and uses the "
             "devices of the workers; leave devices out"
         )
-    if plan.client is not None and not hasattr(plan.client, "submit"):
-        raise InputError(f"client = {plan.client!r:.80}, expected a dask.distributed.Client")
-    devices = plan.devices
+    if asked.client is not None and not hasattr(asked.client, "submit"):
+        raise InputError(f"client = {asked.client!r:.80}, expected a dask.distributed.Client")
+    devices = asked.devices
     is_list = isinstance(devices, Sequence) and devices and not isinstance(devices, str)
     is_valid = is_list and all(isinstance(device, jax.Device) for device in devices)
     if devices is not None and not is_valid:
@@ -103,58 +167,64 @@ def _is_carry_small(program: Program) -> bool:
 
 def check_program(program: Program) -> None:
     """Check a program independently of its slabs."""
-    check_effect(program.initial.idle, "init")
-    check_params_fit(program.params, min(map(slabs.memory_limit, program.devices)))
-    _check_functions(program)
-
-
-@remembered
-def _check_functions(program: Program) -> None:
-    """Check the functions of the user, once for all equal programs of a problem."""
-    problem, grid, roles = program.problem, program.axes, program.roles
+    problem, roles, traced, settings = (
+        program.problem,
+        program.roles,
+        program.functions,
+        program.settings,
+    )
     params, model_state, root_seed = program.params, program.model_state, program.sweep.root_seed
+    check_params(params, "init: ")
+    check_effect(unused_axes(traced["init"], "init", roles), "init")
+    check_params_fit(params, min(map(slabs.memory_limit, program.devices)))
     if program.batch_size is not None:
         Order((keys.run_keys(root_seed).order,), problem.samples, program.batch_size)
-    settings = program.settings
     # Whether the cost is a mean over samples is checked at random parameters, which need no
     # additional program. If the cost is not finite there, the initial parameters are used below.
-    if problem.data is None or problem.stateful:
-        check_mean = check_shapes(problem, params, settings["cost"], model_state=model_state)
-    else:
-        check_mean = check_shapes(problem, _random_params(params), settings["cost"])
-    inputs = params, problem.data, program.supplied
-    idle = trace_axes(program.cost, "cost", roles, grid, *inputs).idle
+    results = results_of(traced)
+    options = {"model_state": model_state, "results": results}
+    if "cost" not in results:
+        _check_untraceable_cost(program)
+    check_mean = check_shapes(problem, params, settings["cost"], **options)
     evaluations = [metric.function for metric in problem.metrics.values()]
     evaluations += [] if problem.evaluation is None else [problem.evaluation]
     used = {keyword for function in evaluations for keyword in declared(function)}
+    idle = unused_axes(traced["cost"], "cost", roles)
     check_effect(tuple(axis for axis in idle if roles[axis].keyword not in used), "the cost")
-    one_step = partial(one_update, program.make_optimizer)
-    idle = trace_axes(one_step, "optimizer", roles, grid, params).idle
+    program.opt_state  # noqa: B018 (raises if the optimizer is invalid)
+    idle = unused_axes(traced["optimizer"], "optimizer", roles)
     check_effect(idle, name_of(program.make_optimizer))
-    check_eval_params_fn(program.eval_params_fn, program.opt_state, params)
+    point = traced["eval_params_fn"].results if "eval_params_fn" in traced else None
+    check_eval_params_fn(program.eval_params_fn, program.opt_state, params, point)
     program.array_metrics  # noqa: B018 (raises if a metric is invalid)
     if not check_mean():
         begin = jax.jit(partial(problem.begin, **settings["init"]))
         start, model_state = begin(keys.run_keys(root_seed).init)
-        check_problem(problem, start, settings["cost"], model_state=model_state)
+        options = {"model_state": model_state, "results": results}
+        check_problem(problem, start, settings["cost"], **options)
 
 
-def _random_params(params):
-    """Return random parameters, generic with respect to symmetries, of moderate size."""
-    random = np.random.default_rng(0)
-    return jax.tree.map(
-        lambda a: np.asarray(random.normal(0, 0.3, a.shape)).astype(a.dtype), params
-    )
+def _check_untraceable_cost(program):
+    """Check that a cost that could not be traced can be called, with numbers or with axes."""
+    problem, settings = program.problem, program.settings["cost"]
+    available = {
+        "key": keys.run_keys(0).noise,
+        "step": np.int32(0),
+        "model_state": program.model_state,
+    }
+    supplied = {name: available[name] for name in given_to(problem.cost)}
+    check_role("cost", problem, program.params, settings, program.model_state)
+    data = () if problem.data is None else (problem.data,)
+
+    def cost(params, data, supplied, /, **settings):
+        return problem.cost(params, *data, **supplied, **settings)
+
+    inputs = program.params, data, supplied
+    require_numeric_axes(cost, "cost", program.roles, program.axes, *inputs)
 
 
 def check_params_fit(params: PyTree, limit: int) -> None:
-    """Check that no array is empty, and that parameters and gradient fit in memory."""
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        if 0 in leaf.shape:
-            raise InputError(
-                f"init: params{jax.tree_util.keystr(path)} has shape {leaf.shape}, an empty array, "
-                f"which a store cannot contain; leave it out of params"
-            )
+    """Check that parameters and gradient fit in memory."""
     leaves = jax.tree.leaves(params)
     need = 2 * sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
     if need > limit:

@@ -34,9 +34,9 @@ from gdjax.base.interrupts import interruptible
 from gdjax.stores.reader import read_root_of_sweep
 from gdjax.stores.schema import Layout, plain
 from gdjax.stores.writer import Store, Tiles, require_same
-from gdjax.sweeps.fit import fit
+from gdjax.sweeps.check import Asked, check
+from gdjax.sweeps.fit import Fitted, fit
 from gdjax.sweeps.identity import writer
-from gdjax.sweeps.plans import Plan
 from gdjax.sweeps.slab_runner import SlabMonitor, run_tiles
 
 ATTEMPTS = 5  # to send the sweep to all workers, some of which may be lost meanwhile
@@ -47,61 +47,61 @@ class Plugin(WorkerPlugin):
 
     Args:
         name: unique name of the plugin for this sweep.
-        checked: pickled plan, not fitted, with NumPy arrays.
+        asked: pickled `Asked`, with NumPy arrays.
     """
 
-    def __init__(self, name: str, checked: bytes):
+    def __init__(self, name: str, asked: bytes):
         self.name = name
-        self.pickled = checked
+        self.pickled = asked
         self.x64 = jnp.result_type(float) == jnp.float64  # workers must use the same setting
         self._devices: Any = None  # a queue and a lock, which cannot be pickled
-        self._planning: Any = None
-        self._plan: Plan | None = None
+        self._fitting: Any = None
+        self._fitted: Fitted | None = None
 
     def setup(self, worker: Any) -> None:
-        self._devices, self._planning = queue.SimpleQueue(), threading.Lock()
+        self._devices, self._fitting = queue.SimpleQueue(), threading.Lock()
 
     @contextlib.contextmanager
-    def planned(self) -> Generator[tuple[Plan, jax.Device]]:
-        """Provide the plan of the sweep, and a device of the worker that is not in use."""
+    def fitted(self) -> Generator[tuple[Fitted, jax.Device]]:
+        """Provide the fitted sweep, and a device of the worker that is not in use."""
         with jax.enable_x64(self.x64):
-            with self._planning:
-                if self._plan is None:
-                    self._plan = self._fit(tuple(jax.local_devices()))
-                    for device in self._plan.devices:
+            with self._fitting:
+                if self._fitted is None:
+                    self._fitted = self._fit()
+                    for device in self._fitted.devices:
                         self._devices.put(device)
             device = self._devices.get()
             try:
-                yield self._plan, device
+                yield self._fitted, device
             finally:
                 self._devices.put(device)
 
-    def _fit(self, devices: tuple[jax.Device, ...]) -> Plan:
-        """Fit the plan to devices and to its store, if that exists, and compare it with the store.
+    def _fit(self) -> Fitted:
+        """Fit the sweep to the devices of the worker, and compare it with its store, if any.
 
         All workers thus compute the tiles of the one whose layout is stored.
         """
-        plan = replace(cloudpickle.loads(self.pickled), devices=devices)
-        if (root := read_root_of_sweep(plan.location)) is None:
-            return fit(plan)
+        asked: Asked = cloudpickle.loads(self.pickled)
+        if (root := read_root_of_sweep(asked.location)) is None:
+            return fit(check(asked))
         stored = root.document["attributes"]["identity"]
-        plan = fit(replace(plan, stored=stored))
+        checked = check(replace(asked, stored=stored))
         recorded = {name: value for name, value in stored.items() if name != "layout"}
-        here = plain(plan.identity, "identity")
-        require_same(plan.location, recorded, here, plan.allow_unverified)
-        return plan
+        here = plain(checked.identity, "identity")
+        require_same(asked.location, recorded, here, asked.allow_unverified)
+        return fit(checked)
 
 
 @contextlib.contextmanager
-def on_workers(plan: Plan) -> Generator[tuple[Layout, dict[str, Any], Callable[[Store], None]]]:
+def on_workers(asked: Asked) -> Generator[tuple[Layout, dict[str, Any], Callable[[Store], None]]]:
     """Prepare the workers of a cluster for a sweep with a store that all of them can access.
 
     Yields:
         Layout and identity of the sweep on the devices of a worker; and a function that computes
         the missing tiles of a store.
     """
-    client = plan.client
-    plugin = Plugin(f"gdjax-{uuid.uuid4().hex}", cloudpickle.dumps(_portable(plan)))
+    client: Any = asked.client
+    plugin = Plugin(f"gdjax-{uuid.uuid4().hex}", cloudpickle.dumps(_portable(asked)))
     address = getattr(client.scheduler, "address", "an unknown address")
     try:
         _register(client, plugin)
@@ -129,16 +129,16 @@ def _register(client, plugin):
     return client.register_plugin(plugin)
 
 
-def _portable(plan: Plan) -> Plan:
-    """Return a plan that can be pickled, with NumPy arrays."""
-    host, sweep = partial(jax.tree.map, np.asarray), plan.sweep
+def _portable(asked: Asked) -> Asked:
+    """Return a sweep that can be pickled, with NumPy arrays."""
+    host, sweep = partial(jax.tree.map, np.asarray), asked.sweep
     metrics = {
         name: replace(metric, data=host(metric.data))
         for name, metric in sweep.recorded_metrics.items()
     }
     problem = replace(sweep.problem, data=host(sweep.problem.data), metrics={})
     sweep = replace(sweep, problem=problem, metrics=metrics)
-    return replace(plan, sweep=sweep, store=plan.location, devices=(), client=None)
+    return replace(asked, sweep=sweep, store=asked.location, client=None)
 
 
 def _hand_out(client: Client, name: str, store: Store) -> None:
@@ -190,20 +190,20 @@ def _plugin(name: str) -> Plugin:
 
 def _fit(name: str) -> tuple[Layout, dict[str, Any]]:
     """Compile the programs on a worker; return layout and identity of the sweep."""
-    with _plugin(name).planned() as (plan, _):
-        return plan.layout, plan.identity
+    with _plugin(name).fitted() as (fitted, _):
+        return fitted.layout, fitted.checked.identity
 
 
 def _compute(name: str, tile: tuple[int, ...]) -> bool:
     """Compute one tile on a worker and write it; return whether it is finished."""
     plugin, stop = _plugin(name), Event(name, client=get_client())
-    with plugin.planned() as (plan, device):
-        tiles = Tiles(plan.location, writer(device))
+    with plugin.fitted() as (fitted, device):
+        tiles = Tiles(fitted.asked.location, writer(device))
         if tiles.record(tile) is not None:
             return True
         if stop.is_set():
             return False
-        computed = run_tiles(plan, [tile], device, SlabMonitor(tiles, [tile], stop.is_set))
+        computed = run_tiles(fitted, [tile], device, SlabMonitor(tiles, [tile], stop.is_set))
         if computed is None:
             return False
         # Dask may have replaced a slow worker, so the same tile may have been written already.

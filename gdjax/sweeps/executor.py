@@ -1,6 +1,7 @@
 """Executor of sweeps: compute missing tiles in memory, in a store, or on Dask.
 
-    for each group of unfinished tiles:  run_tiles(plan, tiles) -> variables;  sink.write(tile, ...)
+    compute(Asked) = execute(fit(check(Asked))), here or on Dask workers
+    for each group of unfinished tiles:  sink.write(tile, variables of run_tiles(fitted, tiles))
 
 Devices take groups in turn. Tiles are written while the next ones are computed.
 """
@@ -25,58 +26,80 @@ from gdjax.stores.location import Folder
 from gdjax.stores.reader import open_dataset, with_names
 from gdjax.stores.schema import Layout, plain
 from gdjax.stores.writer import Store, is_complete
-from gdjax.sweeps.fit import check_disk
+from gdjax.sweeps.check import Asked, Checked, check
+from gdjax.sweeps.fit import Fitted, check_disk, fit
 from gdjax.sweeps.identity import described_settings, writer
-from gdjax.sweeps.plans import Plan
 from gdjax.sweeps.program import Tile
 from gdjax.sweeps.slab_runner import SlabMonitor, run_tiles
 
 
-def execute(
-    plan: Plan,
+def compute(
+    asked: Asked,
     prepare: Callable[[Store], None] | None = None,
     *,
     part: tuple[int, int] | None = None,
-    compute_tiles: "Callable[[Plan, Store | Memory], None] | None" = None,
+) -> xr.Dataset:
+    """Check and fit a sweep, compute its missing tiles, and return its Dataset.
+
+    Args:
+        asked: the sweep, and where it is computed.
+        prepare: function called with the opened store before tiles are computed.
+        part: number of the part to compute and number of parts; None for all missing tiles.
+    """
+    checked = check(asked)
+    if asked.client is None:
+        return execute(fit(checked), prepare, part=part)
+    from gdjax.sweeps.dask_executor import on_workers  # Dask is optional
+
+    with on_workers(asked) as (layout, identity, compute_tiles):
+        return _in_store(checked, layout, identity, compute_tiles, prepare)
+
+
+def execute(
+    fitted: Fitted,
+    prepare: Callable[[Store], None] | None = None,
+    *,
+    part: tuple[int, int] | None = None,
+    compute_tiles: "Callable[[Fitted, Store | Memory], None] | None" = None,
 ) -> xr.Dataset:
     """Compute the missing tiles of a sweep and return its Dataset.
 
     Args:
-        plan: result of `fit`.
-        prepare: function called with the opened store before tiles are computed.
-        part: number of the part to compute and number of parts; None for all missing tiles.
+        fitted: the sweep.
+        prepare, part: as in `compute`.
         compute_tiles: function that computes the missing tiles of a store or of memory; None for
             `run_missing`.
     """
-    started = time.perf_counter()
-    compute = partial(compute_tiles or partial(run_missing, part=part), plan)
-    if plan.store is None:
-        runs = compute_in_memory(plan, compute)
+    checked = fitted.checked
+    missing = partial(compute_tiles or partial(run_missing, part=part), fitted)
+    if fitted.asked.store is None:
+        started = time.perf_counter()
+        runs = compute_in_memory(fitted, missing)
         return runs.assign_attrs(seconds=time.perf_counter() - started)
-    if plan.client is None:
-        shared = part is not None
-        computed = complete_store(plan, plan.layout, plan.identity, compute, prepare, shared=shared)
-    else:
-        from gdjax.sweeps.dask_executor import on_workers  # Dask is optional
-
-        with on_workers(plan) as (layout, identity, compute):
-            computed = complete_store(plan, layout, identity, compute, prepare)
-    runs = open_dataset(plan.store)
-    return runs.assign_attrs(seconds=time.perf_counter() - started) if computed else runs
+    shared = part is not None
+    return _in_store(checked, fitted.layout, checked.identity, missing, prepare, shared=shared)
 
 
-def compute_in_memory(plan: Plan, compute: "Callable[[Memory], None]") -> xr.Dataset:
+def _in_store(checked, layout, identity, compute_tiles, prepare, *, shared=False):
+    started = time.perf_counter()
+    is_computed = complete_store(checked, layout, identity, compute_tiles, prepare, shared=shared)
+    runs = open_dataset(checked.asked.store)
+    return runs.assign_attrs(seconds=time.perf_counter() - started) if is_computed else runs
+
+
+def compute_in_memory(fitted: Fitted, compute: "Callable[[Memory], None]") -> xr.Dataset:
     """Compute a sweep in memory and return a Dataset with the attributes of a store."""
-    memory = Memory(plan.layout)
+    memory, layout = Memory(fitted.layout), fitted.layout
     compute(memory)
-    settings = {**described_settings(plan.sweep), "continuable": plan.keeps_carry}
-    variables, coordinates = plan.layout.variables, plan.layout.coordinates
+    continuable = {"continuable": fitted.checked.keeps_carry}
+    settings = {**described_settings(fitted.asked.sweep), **continuable}
+    variables, coordinates = layout.variables, layout.coordinates
     dataset = xr.Dataset(
         {n: _variable(v.dims, memory.arrays[n], v.attrs) for n, v in variables.items()},
         {n: _variable(c.dims, np.asarray(c.values), c.attrs) for n, c in coordinates.items()},
         {
             "identity": json.dumps(plain(settings, "identity")),
-            "writers": json.dumps([[plain(writer(plan.devices[0]), "writer")]]),
+            "writers": json.dumps([[plain(writer(fitted.devices[0]), "writer")]]),
         },
     )
     return with_names(dataset)
@@ -88,7 +111,7 @@ def _variable(dims, array, attrs):
 
 
 def complete_store(
-    plan: Plan,
+    checked: Checked,
     layout: Layout,
     identity: Mapping[str, Any],
     compute: Callable[[Store], None],
@@ -103,16 +126,16 @@ def complete_store(
     are then not verified, since each of many processes would read the whole store.
 
     Args:
-        plan: plan with the location of the store.
+        checked: the sweep, with the location of the store.
         layout, identity, shared: as in `Store`.
         compute: function that computes the missing tiles.
         prepare: function called with the opened store before `compute`.
     """
-    location, allow_unverified = plan.location, plan.allow_unverified
+    location, allow_unverified = checked.asked.location, checked.asked.allow_unverified
     if not shared and is_complete(location, layout, identity, allow_unverified):
         return False
     settings = {"allow_unverified": allow_unverified, "shared": shared}
-    own = writer(plan.devices[0])
+    own = writer(checked.devices[0])
     with Store(location, layout, identity=identity, writer=own, **settings) as store:
         for damage in store.restored if shared else store.repair():
             warn(f"{location} was damaged: {damage}")
@@ -135,7 +158,9 @@ def complete_store(
     return True
 
 
-def run_missing(plan: Plan, sink: "Store | Memory", part: tuple[int, int] | None = None) -> None:
+def run_missing(
+    fitted: Fitted, sink: "Store | Memory", part: tuple[int, int] | None = None
+) -> None:
     """Compute missing tiles of a store or of memory: all, or those of a part.
 
     A part is every n-th group of tiles that share slabs. Groups are those of all tiles, so that
@@ -143,23 +168,27 @@ def run_missing(plan: Plan, sink: "Store | Memory", part: tuple[int, int] | None
     """
     missing = ~sink.finished()
     if part is None:
-        groups = plan.groups(tuple(tile) for tile in np.argwhere(missing).tolist())
+        groups = fitted.groups(tuple(tile) for tile in np.argwhere(missing).tolist())
     else:
-        groups_of_part = plan.groups(np.ndindex(*missing.shape))[part[0] :: part[1]]
+        groups_of_part = fitted.groups(np.ndindex(*missing.shape))[part[0] :: part[1]]
         groups = [tiles for tiles in groups_of_part if any(missing[tile] for tile in tiles)]
-    num_runs = [sum(len(plan.positions(tile)[0]) for tile in tiles) for tiles in groups]
-    devices = plan.devices[: max(1, len(groups))]
-    for number in sorted({plan.program_of(tiles[0]) for tiles in groups}):
-        program = plan.programs[number]
+    num_runs = [sum(len(fitted.positions(tile)[0]) for tile in tiles) for tiles in groups]
+    devices = fitted.devices[: max(1, len(groups))]
+    for number in sorted({fitted.program_of(tiles[0]) for tiles in groups}):
+        program = fitted.programs[number]
         for device in devices[1:]:
             program.initial_program.ahead(*program.initial_example(device))
-            program.block_program.ahead(*program.block_example(device))
+            program.descent.block.ahead(*program.block_example(device))
+    num_steps = fitted.asked.sweep.num_steps
     done, changing, failed = np.zeros(len(groups)), threading.Lock(), threading.Event()
     with (
         interruptible() as stop,
         concurrent.futures.ThreadPoolExecutor(1) as pool,
         progress.bar(
-            total=plan.sweep.num_steps * sum(num_runs), unit="run-step", delay=1, unit_scale=True
+            total=num_steps * sum(num_runs),
+            unit="run-step",
+            delay=1,
+            unit_scale=True,
         ) as bar,
     ):
 
@@ -170,13 +199,13 @@ def run_missing(plan: Plan, sink: "Store | Memory", part: tuple[int, int] | None
             def show(share):
                 with changing:
                     done[number] = share
-                    bar.update(max(0, int(done @ num_runs * plan.sweep.num_steps) - bar.n))
+                    bar.update(max(0, int(done @ num_runs * num_steps) - bar.n))
 
             try:
                 if not (tiles := sink.claim(groups[number])):
                     return groups[number], None
                 monitor = SlabMonitor(sink, tiles, should_stop, show)
-                return tiles, run_tiles(plan, tiles, device, monitor)
+                return tiles, run_tiles(fitted, tiles, device, monitor)
             except BaseException:
                 failed.set()  # the other devices save their state and stop
                 raise
@@ -191,9 +220,9 @@ def run_missing(plan: Plan, sink: "Store | Memory", part: tuple[int, int] | None
         with contextlib.closing(slabs.on_devices(compute, numbers, devices)) as results:
             try:
                 for tiles, variables in results:
-                    number = plan.program_of(tiles[0])
+                    number = fitted.program_of(tiles[0])
                     if last is not None and number != last:
-                        plan.programs[last].release()
+                        fitted.programs[last].release()
                     last = number
                     if written is not None:
                         written.result()

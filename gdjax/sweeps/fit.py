@@ -1,6 +1,6 @@
 """Fit of a sweep to its devices: width of slabs, tiles, arrays, and compilation.
 
-    fit(plan) -> Plan with programs and layout
+    fit(Checked) -> Fitted     the same programs with a width, tiles, and the layout of arrays
 
 The width of the slabs of a program depends on shapes and on the platform, the tiles and the layout
 of arrays also on the store, if it exists; each program is compiled once.
@@ -13,7 +13,8 @@ import dataclasses
 import math
 import shutil
 from collections.abc import Iterable, Iterator
-from functools import partial
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 
 import jax
@@ -27,13 +28,16 @@ from gdjax.descent.step import cost_type
 from gdjax.problems.evaluation import evaluation_microbatch
 from gdjax.stores.location import Folder
 from gdjax.stores.schema import MAX_TILES, Layout, Variable
+from gdjax.sweeps.arrays import sweep_arrays
 from gdjax.sweeps.binding import check_effect
+from gdjax.sweeps.check import Asked, Checked
+from gdjax.sweeps.checkpoint import Positions
 from gdjax.sweeps.dataset import PREFIXES, nbytes, stored_name
-from gdjax.sweeps.plans import Plan
-from gdjax.sweeps.program import Program, programs_of, remembered, tree_nbytes
+from gdjax.sweeps.program import Program, Tile, tree_nbytes
 
 MAX_GATHERED_FILES = 900  # number of files in a store above which a tile has several slabs
 MAX_GATHERED_TILE_BYTES = 2**28  # maximum size of a tile of several slabs, which is held in memory
+MAX_SHARED_TILES = 64  # maximum number of tiles whose runs share slabs
 REMEDY = "choose a larger record_every or snapshot_every, or fewer runs"
 
 # Widths of slabs, each with the maximum number of bytes of a run (`step_nbytes`).
@@ -66,7 +70,7 @@ def step_nbytes(program: Program) -> int:
     of a mini-batch.
     """
     samples, numbers = program.batch_size or program.problem.samples or 1, 0
-    if program.has_own_order:
+    if program.inputs.has_own_order:
         data = jax.tree.leaves(program.problem.data)
         numbers = samples * sum(math.prod(leaf.shape[1:]) for leaf in data)
     itemsize = np.dtype(cost_type(program.params)).itemsize
@@ -82,21 +86,31 @@ def _record_nbytes(program):
 
 def _state_nbytes(program):
     """Return the size of parameters, gradient, optimizer state and model state, in bytes."""
-    return tree_nbytes((program.initial_carry, program.params))  # the gradient has their size
+    state = program.params, program.params, program.opt_state, program.model_state
+    counters = np.dtype(cost_type(program.params)).itemsize + 3 * 4  # see `Carry`
+    return tree_nbytes(state) + counters
 
 
-@remembered
-def _sample_nbytes(program: Program) -> float:
+def _sample_nbytes(program):
     """Return the size of the results of the cost that depend on the run, per sample."""
     problem = program.problem
     samples = program.batch_size or problem.samples or 1
+    cost = program.functions["cost"]
     batch = jax.tree.map(
         lambda a: jax.ShapeDtypeStruct((samples, *a.shape[1:]), a.dtype), slabs.shapes(problem.data)
     )
-    cost = partial(program.cost, **program.settings["cost"])
-    traced = jax.make_jaxpr(cost)(program.params, batch, program.supplied).jaxpr
-    num_params = len(jax.tree.leaves(program.params))
-    return _dependent_nbytes(traced, set(traced.invars[:num_params])) / samples
+    leaves, structure = jax.tree.flatten((program.params, batch, dict(cost.keywords)))
+    return _dependent_nbytes_of(cost.function, structure, tuple(leaves)) / samples
+
+
+@lru_cache(maxsize=64)
+def _dependent_nbytes_of(cost, structure, shapes):
+    """Return the size of the results of a cost that depend on parameters, in bytes."""
+    params, batch, keywords = jax.tree.unflatten(structure, shapes)
+    data = () if batch is None else (batch,)
+    traced = jax.make_jaxpr(partial(cost))(params, *data, **keywords).jaxpr
+    num_params = len(jax.tree.leaves(params))
+    return _dependent_nbytes(traced, set(traced.invars[:num_params]))
 
 
 def _dependent_nbytes(jaxpr, dependent: set) -> int:
@@ -119,25 +133,72 @@ def _dependent_nbytes(jaxpr, dependent: set) -> int:
     return total
 
 
-def fit(plan: Plan) -> Plan:
-    """Compile the programs of a plan that has been checked, and choose its tiles and arrays."""
-    if plan.client is not None:
-        return plan  # workers fit it to their devices
-    sweep, devices = plan.sweep, plan.devices
-    unfitted = programs_of(sweep, devices, plan.start, keeps_carry=plan.keeps_carry)
-    programs = tuple(map(fit_program, unfitted))
-    layout = _layout(plan, programs)
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A sweep that has been fitted to its devices, with compiled programs.
+
+    Args:
+        checked: the sweep, without errors.
+        programs: its programs, with their widths.
+        devices: devices that compute slabs at the same time.
+        layout: arrays that all programs compute and that are kept.
+    """
+
+    checked: Checked
+    programs: tuple[Program, ...]
+    devices: tuple[jax.Device, ...]
+    layout: Layout
+
+    @property
+    def asked(self) -> Asked:
+        """What is to be computed, and where it is stored."""
+        return self.checked.asked
+
+    def program_of(self, tile: Tile) -> int:
+        """Return the index of the program of a tile."""
+        first = tuple(along.start for along in self.layout.schema.region(tile))
+        return self.asked.sweep.axes.box_number(first)
+
+    def positions(self, tile: Tile) -> Positions:
+        """Return the positions in the grid of the runs of a tile, in C order."""
+        region = self.layout.schema.region(tile)
+        along = np.meshgrid(*(np.arange(s.start, s.stop) for s in region), indexing="ij")
+        return tuple(at.ravel() for at in along)
+
+    def groups(self, tiles: Iterable[Tile]) -> list[list[Tile]]:
+        """Return tiles in order of computation, in groups whose runs share slabs.
+
+        Groups are as small as possible such that only the last slab of a program is padded, unless
+        a group reaches `MAX_SHARED_TILES`.
+        """
+        groups: list[list[Tile]] = []
+        last, runs = None, 0
+        for number, tile in sorted((self.program_of(tile), tile) for tile in tiles):
+            is_full = runs % self.programs[number].width == 0
+            if number != last or is_full or len(groups[-1]) == MAX_SHARED_TILES:
+                groups.append([])
+                last, runs = number, 0
+            groups[-1].append(tile)
+            runs += math.prod(s.stop - s.start for s in self.layout.schema.region(tile))
+        return groups
+
+
+def fit(checked: Checked) -> Fitted:
+    """Compile the programs of a sweep, and choose its tiles and arrays."""
+    asked, devices = checked.asked, checked.devices
+    programs = tuple(map(fit_program, checked.programs))
+    layout = _layout(checked, programs)
     _check_static_axes(programs)
     compiled = [program.compiled_block for program in programs]
     usable = slabs.concurrent_devices(compiled, devices)
     if devices[0].platform == "cpu":  # CPU devices share the memory of the host
         slab_bytes = max(block.nbytes for block in compiled)
         usable = usable[: max(1, slabs.memory_limit(devices[0]) // max(slab_bytes, 1))]
-    if plan.store is None:
-        layout = _layout_in_memory(layout, plan.max_param_bytes)
-    elif plan.stored is None and isinstance(plan.location, Folder):
-        check_disk(plan.location.path, layout)
-    return dataclasses.replace(plan, programs=programs, layout=layout, devices=usable)
+    if asked.store is None:
+        layout = _layout_in_memory(layout, asked.max_param_bytes)
+    elif checked.stored is None and isinstance(asked.location, Folder):
+        check_disk(asked.location.path, layout)
+    return Fitted(checked, programs, usable, layout)
 
 
 def fit_program(program: Program) -> Program:
@@ -145,7 +206,7 @@ def fit_program(program: Program) -> Program:
     program = dataclasses.replace(program, width=slab_width(program))
     device = program.devices[0]
     program.initial_program.ahead(*program.initial_example(device))
-    program.block_program.ahead(*program.block_example(device))
+    program.descent.block.ahead(*program.block_example(device))
     limit = min(map(slabs.memory_limit, program.devices))
     need = program.compiled_block.nbytes
     if need > limit:
@@ -157,17 +218,17 @@ def fit_program(program: Program) -> Program:
     return program
 
 
-def _layout(plan, programs):
+def _layout(checked, programs):
     """Return the layout of the arrays that all programs compute: each once, or as in the store."""
-    first, *others = [program.sweep_arrays for program in programs]
+    first, *others = map(sweep_arrays, programs)
 
     def described(arrays, name):
         variable = arrays.variables[name]
         lengths = [arrays.sizes[dim] for dim in variable.dims]
         return variable.dims, np.dtype(variable.dtype), lengths
 
-    grid, is_final = plan.sweep.axes, programs[0].eval_params_fn is None
-    stored = ((plan.stored or {}).get("layout") or {}).get("variables", ())
+    grid, is_final = checked.asked.sweep.axes, programs[0].eval_params_fn is None
+    stored = ((checked.stored or {}).get("layout") or {}).get("variables", ())
     variables = {
         name: variable
         for name, variable in first.variables.items()
@@ -180,13 +241,13 @@ def _layout(plan, programs):
                 f"axes: {name} has different shapes or types for different values of "
                 f"{' or '.join(grid.static)}; sweep these values separately"
             )
-    tile = dict(zip(grid.sizes, _tile_shape(plan, programs), strict=True))
+    tile = dict(zip(grid.sizes, _tile_shape(checked, programs, first), strict=True))
     return restrict(Layout(first.sizes, tile, first.variables, first.coordinates), variables)
 
 
-def _tile_shape(plan, programs):
+def _tile_shape(checked, programs, arrays):
     """Return the number of runs of a tile along each dimension of the grid."""
-    grid, stored = plan.sweep.axes, plan.stored
+    grid, stored = checked.asked.sweep.axes, checked.stored
     if stored is not None:
         lengths = stored["layout"]["tile"]
         if lengths.keys() == grid.sizes.keys() and all(
@@ -196,7 +257,7 @@ def _tile_shape(plan, programs):
     # A tile belongs to one program.
     along = zip(grid.shape, grid.static_groups, strict=True)
     shape = tuple(1 if len(groups) > 1 else length for length, groups in along)
-    arrays, width = programs[0].sweep_arrays, max(program.width for program in programs)
+    width = max(program.width for program in programs)
     run_bytes = nbytes(arrays, arrays.variables) // grid.runs
     memory = machine.memory()
     if run_bytes * min(width, grid.runs) > memory:

@@ -73,11 +73,16 @@ def identity(spec: Sweep) -> dict[str, Any]:
     return {**described_settings(spec), **_described_programs(spec.functions)}
 
 
-def problem_identity(problem: Problem, grid: Axes, batch_size: int | None) -> dict[str, Any]:
+def problem_identity(
+    problem: Problem, grid: Axes, batch_size: int | None, record_samples: int | None
+) -> dict[str, Any]:
     """Return the part of the identity of a sweep that its problem determines."""
     roles = assign_roles(problem, grid)
     bare = replace(problem, metrics={})
-    programs = [traced_box(bare, box, roles, batch_size=batch_size) for box in grid.boxes()]
+    programs = [
+        traced_box(bare, box, roles, batch_size=batch_size, record_samples=record_samples)
+        for box in grid.boxes()
+    ]
     return {"problem": described_problem(problem), **_described_programs(programs)}
 
 
@@ -155,9 +160,10 @@ def _hash(traced: Traced) -> str:
     if key not in _hashes:
         compute = partial(traced.compute, traced.function)
         text = _lowered(compute, arguments) + " ".join(traced.constants)
-        if traced.has_rule:
-            with contextlib.suppress(Exception):  # a function that is not differentiated
-                text += _lowered(partial(gradient, compute), arguments)
+        with contextlib.suppress(Exception):  # a function that is not differentiated
+            for _ in range(traced.num_derivatives):
+                compute = partial(gradient, compute)
+                text += _lowered(compute, arguments)
         if len(_hashes) >= MAX_HASHES:
             _hashes.clear()
         _hashes[key] = hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,6 +1,6 @@
 """Execution of tiles slab by slab: blocks, checkpoints, variables of their runs.
 
-    run_tiles(plan, tiles) -> run_slab(program, positions) -> variables [runs, ...]
+    run_tiles(fitted, tiles) -> run_slab(program, positions) -> variables [runs, ...]
 
 Runs of several tiles share slabs, so that only the last slab is padded. Interrupted tiles continue
 at the slab and step of their checkpoint.
@@ -8,7 +8,6 @@ at the slab and step of their checkpoint.
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import jax
@@ -19,6 +18,7 @@ from gdjax.base import slabs
 from gdjax.base.arguments import is_whole
 from gdjax.descent import block, block_loop, outcome
 from gdjax.sweeps import dataset
+from gdjax.sweeps.arrays import run_shapes
 from gdjax.sweeps.checkpoint import (
     Positions,
     SlabCheckpoint,
@@ -28,7 +28,7 @@ from gdjax.sweeps.checkpoint import (
     join_slabs,
     to_host,
 )
-from gdjax.sweeps.plans import Plan
+from gdjax.sweeps.fit import Fitted
 from gdjax.sweeps.program import Program, Tile
 
 CHECKPOINT_SECONDS = 30.0  # minimum time between checkpoints of tiles, in seconds
@@ -65,7 +65,7 @@ class SlabMonitor:
         done = {n.removeprefix(DONE): a for n, a in arrays.items() if n.startswith(DONE)}
         if not is_whole(count, 0, self.slabs):
             return None
-        of_run = program.run_shapes if count else {}
+        of_run = run_shapes(program) if count else {}
         if described(done) != {n: ((count * width, *s), dtype) for n, (s, dtype) in of_run.items()}:
             return None
         self.done = [slabs.rows_of(done, i * width, width) for i in range(count)]
@@ -113,7 +113,7 @@ def restore_state(
 
 
 def run_tiles(
-    plan: Plan, tiles: Sequence[Tile], device: jax.Device, monitor: SlabMonitor
+    fitted: Fitted, tiles: Sequence[Tile], device: jax.Device, monitor: SlabMonitor
 ) -> list[dict[str, np.ndarray]] | None:
     """Compute tiles of one program slab by slab.
 
@@ -121,8 +121,8 @@ def run_tiles(
         All variables of each tile, cropped to the grid; None if the monitor stopped the
         computation.
     """
-    program = plan.programs[plan.program_of(tiles[0])]
-    at = [plan.positions(tile) for tile in tiles]
+    program = fitted.programs[fitted.program_of(tiles[0])]
+    at = [fitted.positions(tile) for tile in tiles]
     positions = tuple(np.concatenate(along) for along in zip(*at, strict=True))
     num_runs = len(positions[0])
     if program.start is not None:
@@ -142,19 +142,19 @@ def run_tiles(
     joined = join_slabs(done)
     last = np.cumsum([len(along[0]) for along in at])
     return [
-        _tile_variables(plan, tile, {n: a[end - len(p[0]) : end] for n, a in joined.items()})
+        _tile_variables(fitted, tile, {n: a[end - len(p[0]) : end] for n, a in joined.items()})
         for tile, p, end in zip(tiles, at, last.tolist(), strict=True)
     ]
 
 
-def _tile_variables(plan, tile, variables):
+def _tile_variables(fitted, tile, variables):
     """Return the variables of a tile in the shape of its part of the grid."""
-    shape = tuple(s.stop - s.start for s in plan.layout.schema.region(tile))
+    shape = tuple(s.stop - s.start for s in fitted.layout.schema.region(tile))
     tiled = {}
-    for name, variable in plan.layout.variables.items():
+    for name, variable in fitted.layout.variables.items():
         values = variables[name].reshape(*shape, *variables[name].shape[1:])
         # Records of a branch program may begin later than those of other programs.
-        inner = [plan.layout.sizes[dim] for dim in variable.dims[len(shape) :]]
+        inner = [fitted.layout.sizes[dim] for dim in variable.dims[len(shape) :]]
         tiled[name] = dataset.pad_before(values, inner, variable.fill)
     return tiled
 
@@ -209,10 +209,10 @@ def start_blocks(
         pause_at: step at which a block must begin; None for no such step.
         before_last: function called with the carry before the last step is evaluated.
     """
-    schedule, noise = program.schedule, program.noise(values, device)
+    schedule, noise = program.schedule, program.inputs.noise(values, device)
     if last is not None:
         schedule = schedule._replace(num_steps=last)
-    keys, settings = program.initial_inputs(values, device)
+    keys, settings = program.inputs.initial(values, device)
     shared = program.shared(device)
     carry = program.initial_program(keys, settings, shared)
     if state is not None:
@@ -224,15 +224,15 @@ def start_blocks(
         schedule = schedule._replace(first=state.step, num_steps=schedule.last - state.step)
 
     def run_block(carry, rows, block_schedule):
-        rows = slabs.place(rows, device) if program.has_own_order else rows
-        return program.block_program(carry, settings, rows, noise, shared, block_schedule)
+        rows = slabs.place(rows, device) if program.inputs.has_own_order else rows
+        return program.descent.block(carry, settings, rows, noise, shared, block_schedule)
 
     return block_loop.run_blocks(
         run_block,
         carry,
         schedule,
-        program.order(values),
-        capacity=program.capacity,
+        program.inputs.order(values),
+        capacity=program.descent.capacity,
         run_axis=True,
         controller=program.controller,
         stops_early=program.sweep.stop_when_converged and pause_at is None,
@@ -246,7 +246,7 @@ def carry_at(program: Program, positions: Positions, step: int) -> list[np.ndarr
     values, device = program.sweep.axes.values(positions), program.devices[0]
     if step == 0:
         carry: Any = program.initial_program(
-            *program.initial_inputs(values, device), program.shared(device)
+            *program.inputs.initial(values, device), program.shared(device)
         )
     else:
         results = start_blocks(program, values, device, pause_at=step)
@@ -273,7 +273,9 @@ def slab_variables(
     )
     params = state.params
     if program.eval_params_fn is not None:
-        params = _eval_runs(program.eval_params_fn)(state.opt_state, params)
+        key = ("evaluation parameters", program.eval_params_fn)
+        of_runs = slabs.CompiledFunction(jax.vmap(program.eval_params_fn), key=key)
+        params = of_runs(state.opt_state, params)
     trees = {"params": params, "model_state": state.model_state}
     if program.sweep.snapshot_every is not None:
         trees[block.SNAPSHOTS] = records.arrays(block.SNAPSHOTS, program.params)
@@ -291,9 +293,3 @@ def slab_variables(
             for name, leaf in dataset.named_leaves(prefix, tree).items()
         },
     }
-
-
-@lru_cache(maxsize=16)
-def _eval_runs(eval_params_fn: Callable) -> Callable:
-    """Return a compiled function of the evaluation parameters of a slab of runs."""
-    return jax.jit(jax.vmap(eval_params_fn))

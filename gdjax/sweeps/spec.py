@@ -108,6 +108,7 @@ class Sweep:
                 box,
                 self.roles,
                 batch_size=self.batch_size,
+                record_samples=self.record_samples,
                 make_optimizer=self.make_optimizer,
                 eval_params_fn=self.eval_params_fn,
             )
@@ -121,6 +122,7 @@ def traced_box(
     roles: Mapping[str, Role],
     *,
     batch_size: int | None,
+    record_samples: int | None = None,
     make_optimizer: Callable[..., optax.GradientTransformation] | None = None,
     eval_params_fn: Callable[[PyTree, PyTree], PyTree] | None = None,
 ) -> dict[str, Traced]:
@@ -133,6 +135,7 @@ def traced_box(
         make_optimizer and with_arguments(make_optimizer, static["optimizer"]),
         by_role(roles, numeric),
         batch_size=first.get(BATCH_SIZE, batch_size),
+        record_samples=record_samples,
         eval_params_fn=eval_params_fn,
     )
 

@@ -14,11 +14,9 @@ from gdjax.problems.problem import Metric, Problem
 from gdjax.problems.validation import check_params
 from gdjax.stores.location import StoreLike
 from gdjax.sweeps.axes import Axes, AxisValue, positions
-from gdjax.sweeps.check import check
+from gdjax.sweeps.check import MAX_PARAM_BYTES, Asked
 from gdjax.sweeps.dataset import from_named
-from gdjax.sweeps.executor import execute
-from gdjax.sweeps.fit import fit
-from gdjax.sweeps.plans import MAX_PARAM_BYTES, Plan
+from gdjax.sweeps.executor import compute
 from gdjax.sweeps.spec import Sweep
 
 
@@ -135,7 +133,7 @@ def sweep(
         continuable=continuable,
     )
     where = (store, devices, max_param_bytes, client, allow_unverified)
-    runs = execute(fit(check(Plan(spec, *where))))
+    runs = compute(Asked(spec, *where))
     if np.all(runs["diverged_at"].values == 0):  # without xarray, which would import Dask
         warn(
             "sweep: the cost of every run is not finite or too large at its start; check init and "

@@ -1,5 +1,6 @@
 """Representations of results: names, shapes and a few numbers."""
 
+import importlib
 import re
 
 import jax
@@ -9,9 +10,11 @@ import optax
 import pytest
 
 from gdjax.base.reprs import short
+from gdjax.base.status import Status
 from gdjax.curvature import polish
 from gdjax.curvature.eigenpairs import extreme_eigenpairs
 from gdjax.descent import descend
+from gdjax.descent.outcome import Outcome
 from gdjax.problems import Problem, digits, from_function
 from gdjax.sweeps import axes, sweep
 from gdjax.sweeps.continued.stored import run_of
@@ -38,6 +41,7 @@ def test_a_descent_is_shown_with_its_outcome():
     ("value", "text"),
     [
         (np.array([[1.0, np.nan, np.inf]]), "float64[1, 3], all 1, 2 not finite"),
+        ([np.full((2, 3), np.nan)], "float64[2, 3], none finite"),
         (np.full((2, 3), np.nan), "float64[2, 3], none finite"),
         (np.zeros((0, 3)), "float64[0, 3]"),
         (jax.random.key(0), "key<fry>[]"),
@@ -63,6 +67,13 @@ def test_kinds_and_statuses_are_shown_by_name():
     traced = []
     jax.jit(lambda status: traced.append(repr(pairs._replace(status=status))) or 0)(pairs.status)
     assert "    status = int32[]" in traced[0].splitlines()
+
+
+def test_codes_of_statuses_count_from_0():
+    for module in ("generalized_sharpness", "critical_sharpness", "critical_points.classify"):
+        importlib.import_module(f"gdjax.curvature.{module}")
+    for statuses in (Outcome, *Status.__subclasses__()):
+        assert list(statuses) == list(range(len(statuses)))
 
 
 def test_axes_and_runs_are_shown_in_one_line(tmp_path):

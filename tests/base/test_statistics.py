@@ -1,10 +1,25 @@
 """Coverage of intervals, and statistics of values that include +inf."""
 
+import itertools
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from gdjax.base.statistics import mean, median, medians, paired, seeds_needed, share
+from gdjax.base.errors import InputError
+from gdjax.base.statistics import (
+    hodges_lehmann,
+    holm,
+    mean,
+    median,
+    medians,
+    paired,
+    seeds_needed,
+    seeds_needed_by_ranks,
+    share,
+    signed_rank,
+)
 
 
 def test_the_median_of_an_even_number_of_values_is_the_mean_of_the_middle_ones_if_finite():
@@ -91,3 +106,65 @@ def test_medians_are_computed_per_row():
     assert value[0] == 2.0
     assert np.isnan(value[1])
     assert (low[0], high[0]) == (-np.inf, np.inf)
+
+
+# Depression scores of nine patients before and after a therapy.
+BEFORE = np.array([1.83, 0.50, 1.62, 2.48, 1.68, 1.88, 1.55, 3.06, 1.30])
+AFTER = np.array([0.878, 0.647, 0.598, 2.05, 1.06, 1.29, 1.06, 3.14, 1.29])
+
+
+def test_rank_estimates_equal_those_of_a_textbook():
+    """Hollander and Wolfe 1999, examples 3.1, 3.3 and 3.5: statistic 5 of 45, and an interval."""
+    result = hodges_lehmann(AFTER - BEFORE, level=0.96)
+    assert np.allclose(result[:3], [-0.46, -0.786, -0.010], atol=5e-4)
+    assert signed_rank(BEFORE - AFTER) == pytest.approx(0.0195, abs=5e-5)
+
+
+@pytest.mark.parametrize("n", [5, 11, 30, 201, 300])
+def test_signed_rank_tests_equal_those_of_scipy(n):
+    d = np.random.default_rng(n).normal(0.15, 1, size=n)
+    method = "exact" if n <= 200 else "approx"
+    expected = stats.wilcoxon(d, alternative="greater", method=method, correction=n > 200).pvalue
+    assert signed_rank(d) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("n", [6, 12, 40])
+def test_intervals_of_ranks_exclude_exactly_the_numbers_that_the_test_rejects(n):
+    d = np.random.default_rng(n).standard_t(2, size=n)
+    d[-1] = np.inf
+    low, high = hodges_lehmann(d)[1:3]
+    for end, sign in ((low, 1), (high, -1)):
+        if np.isfinite(end):
+            assert signed_rank(sign * (d - end + sign * 1e-9)) <= 0.025
+            assert signed_rank(sign * (d - end - sign * 1e-9)) > 0.025
+    both = hodges_lehmann([*d[:-1], -np.inf, np.inf])
+    assert both.low <= low
+
+
+@pytest.mark.parametrize("distribution", ["normal", "heavy", "tied"])
+def test_intervals_of_ranks_have_their_coverage(distribution):
+    rng = np.random.default_rng(0)
+    draws = {
+        "normal": rng.normal(size=(2000, 10)),
+        "heavy": rng.standard_cauchy((2000, 10)),
+        "tied": rng.integers(-2, 3, (2000, 10)).astype(float),
+    }[distribution]
+    ends = np.array([hodges_lehmann(d)[1:3] for d in draws])
+    assert np.mean((ends[:, 0] <= 0) & (ends[:, 1] >= 0)) > 0.95 - 0.01
+
+
+def test_holm_equals_the_closure_of_bonferroni_tests():
+    """A hypothesis is rejected if each set that contains it is (Marcus, Peritz, Gabriel 1976)."""
+    p = np.random.default_rng(0).uniform(0, 0.2, size=6)
+    subsets = [s for k in range(1, 7) for s in itertools.combinations(range(6), k)]
+    closed = [max(min(1, len(s) * p[list(s)].min()) for s in subsets if i in s) for i in range(6)]
+    assert np.allclose(holm(p), closed)
+    with pytest.raises(InputError, match="from 0 to 1"):
+        holm([0.1, 1.2])
+
+
+@pytest.mark.parametrize(("effect", "power"), [(0.4, 0.8), (0.3, 0.9)])
+def test_a_difference_is_detected_by_ranks_with_the_stated_power(effect, power):
+    n = seeds_needed_by_ranks(stats.norm.cdf(math.sqrt(2) * effect), power=power)
+    draws = np.random.default_rng(0).normal(effect, 1.0, size=(3000, n))
+    assert abs(np.mean([signed_rank(d) <= 0.025 for d in draws]) - power) < 0.06

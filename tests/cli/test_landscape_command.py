@@ -54,6 +54,11 @@ def test_planes_of_a_stored_run_are_centered_at_its_end_point(tmp_path):
     tree = xr.open_datatree(tmp_path / "out" / "planes.zarr", engine="zarr", consolidated=False)
     costs = runs.cost.sel(learning_rate=1.0, seed=1).values
     np.testing.assert_allclose(tree["trajectory"].path_cost, costs, rtol=1e-5)
+    plane = summary(tmp_path / "out")["planes"]["trajectory"]
+    ends = plane["start_cost"], plane["end_cost"]
+    np.testing.assert_allclose(ends, costs[[0, -1]], rtol=1e-5)
+    in_plane = float(tree["trajectory"].path_cost_in_slice[0])
+    assert plane["start_cost_in_plane"] == pytest.approx(in_plane)
     gradient = tree["gradient"]
     assert float(gradient.cost[1, 1]) == pytest.approx(float(costs[-1]), rel=1e-5)
     assert gradient.a.values.tolist() == [-0.5, 0, 0.5]

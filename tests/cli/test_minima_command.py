@@ -19,6 +19,7 @@ def opened(folder, name="data"):
     return xr.open_zarr(folder / f"{name}.zarr", consolidated=False).load()
 
 
+@pytest.mark.long
 def test_the_minima_and_basins_of_a_function_are_found(tmp_path, capsys):
     """All four classified minima are found, with location, curvature and share."""
     flags = ["--function", "himmelblau", "--seeds", "60", "--num-steps", "200"]
@@ -120,3 +121,18 @@ def test_diverged_runs_are_counted_and_damaged_runs_are_skipped_only_if_requeste
     assert "--skip-damaged" in error
     main(["minima", *store, "--skip-damaged", "--out", str(tmp_path / "damaged")])
     assert "0 of 2 runs ended in 0 minima" in capsys.readouterr().out
+
+
+@pytest.mark.long
+def test_the_graph_of_a_function_is_drawn_and_stored(tmp_path, capsys):
+    flags = ["--function", "himmelblau", "--seeds", "20", "--num-steps", "200", "--graph"]
+    main(["minima", *flags, "--out", str(tmp_path)])
+    output = summary(tmp_path)
+    assert (output["saddles"], output["search"]) == (4, "completed")
+    assert output["merge_heights"] == pytest.approx([13.311926, 67.719150, 104.015163], abs=1e-6)
+    assert opened(tmp_path, "graph").attrs["result"] == "landscape_graph"
+    assert (tmp_path / "graph.png").exists()
+    assert "saddles found: 4 (search completed); minima merge at 13.312" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["minima", "--graph"])
+    assert "--graph: requires --function" in capsys.readouterr().err

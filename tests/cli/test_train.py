@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gdjax import data
-from gdjax.cli import main
+from gdjax.cli import main, train
 from gdjax.descent import RECIPES
 from tests.processes import python
 
@@ -32,6 +32,13 @@ def test_the_default_run_reaches_92_percent_accuracy_outside_the_repository(tmp_
     assert {p.stem for p in (tmp_path / "out").glob("*.png")} == FIGURES
 
 
+@pytest.mark.parametrize(
+    ("epochs", "batch_size", "cadence"), [(30, 4, 50), (31, 4, 100), (2, None, 1), (80, None, 20)]
+)
+def test_records_are_at_most_30_epochs_or_200_steps(epochs, batch_size, cadence):
+    assert train._cadence(epochs * 50, 50, batch_size) == cadence
+
+
 @pytest.fixture
 def few_images(monkeypatch):
     """Load only the first 300 images of the training set and of the test set."""
@@ -45,18 +52,22 @@ def few_images(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "steps"),
     [
-        ("--batch-size full --epochs 3", 3),
+        ("--batch-size 100 --epochs 2", 6),
         ("--num-steps 7 --optimizer adam --widths 8 --activation tanh --learning-rate 0.01", 7),
     ],
 )
 @pytest.mark.usefixtures("few_images", "empty_figures")
-def test_flags_set_the_numbers_of_steps_and_parameters(arguments, steps, tmp_path):
+def test_flags_set_the_numbers_of_steps_and_parameters(arguments, steps, tmp_path, capsys):
     main(f"train {arguments} --out {tmp_path}".split())
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["num_steps"] == steps
     assert summary["final_cost"] < summary["initial_cost"]
     if "--widths" in arguments:
         assert summary["parameter_count"] == 784 * 8 + 8 + 8 * 10 + 10
+    else:  # three batches per epoch
+        rows = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
+        assert ["1.0", "3"] in rows
+        assert ["2.0", "6"] in rows
 
 
 @pytest.mark.long

@@ -31,6 +31,7 @@ def true_residuals(H, result):
     return np.linalg.norm(V @ H - values[:, None] * V, axis=1)
 
 
+@pytest.mark.long
 def test_eigenpairs_of_a_network_are_those_of_its_dense_hessian_within_their_residuals():
     cost, params, data, H, exact = digit_network()
     result = jax.jit(partial(extreme_eigenpairs, largest=10, smallest=3))(

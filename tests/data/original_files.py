@@ -53,7 +53,7 @@ class Served:
             types.SimpleNamespace(
                 url=url,
                 raise_for_status=lambda: None,
-                iter_content=lambda chunk_size: iter([content]),
+                iter_content=lambda chunk_size: iter([content[:9], content[9:]]),
             )
         )
 

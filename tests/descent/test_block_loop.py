@@ -10,7 +10,7 @@ import pytest
 
 import gdjax as gd
 from gdjax.descent import block_loop
-from gdjax.descent.block_loop import BlockCapacity, BlockLengthController, RecordSchedule
+from gdjax.descent.block_loop import BlockLengthController, RecordSchedule
 
 X = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
 
@@ -55,7 +55,7 @@ def test_all_multiples_and_both_ends_are_recorded_unless_already_recorded(
 
 LIMITS = {
     "steps": ("BlockLengthController", partial(BlockLengthController, 3)),
-    "mini-batches": ("BlockCapacity", partial(BlockCapacity, batches=5)),
+    "mini-batches": ("MAX_BLOCK_BATCHES", 5),
     "snapshots": ("MAX_BUFFER_BYTES", 3 * 4 * X.itemsize),
 }
 

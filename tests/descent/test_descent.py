@@ -258,3 +258,25 @@ def test_data_are_arguments_of_the_program_and_not_constants(lowered, batch_size
     gd.descend(problem, SGD, jnp.zeros(20), 2, key=KEY, batch_size=batch_size)
     constants = re.findall(r"dense<[^>]*>", "".join(lowered))
     assert max(map(len, constants)) < 2000
+
+
+@pytest.mark.parametrize("make_optimizer", [optax.sgd, optax.adam, optax.adamw])
+def test_another_rate_compiles_nothing(make_optimizer):
+    """The numbers of an optimizer are arguments of the program, and its results are unchanged."""
+    calls = []
+
+    def cost(w):
+        calls.append(1)
+        return jnp.sum(jnp.cosh(w) + w**4)
+
+    counts, start = [], jnp.array([1.0, -0.5])
+    for rate in (0.01, 0.02, 0.03):
+        calls.clear()
+        run = gd.descend(cost, make_optimizer(rate), start, 3, key=jax.random.key(0))
+        counts.append((len(calls), run.seconds["compile"] > 0))
+        state = gd.descent.init(make_optimizer(rate), start)
+        for _ in range(3):
+            state, _ = gd.descent.step(cost, make_optimizer(rate), state)
+        np.testing.assert_allclose(run.params, state.params, rtol=1e-6)
+    assert counts[0][1]
+    assert counts[1] == counts[2] == (1, False)

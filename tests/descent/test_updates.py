@@ -9,6 +9,7 @@ import optax
 import pytest
 from optax import contrib
 
+from gdjax.base.errors import InputError
 from gdjax.descent.step import init, step
 
 SGD, NUDGE = optax.sgd(0.1), optax.chain(contrib.normalize(), optax.sgd(0.01))
@@ -83,6 +84,34 @@ def test_every_optimizer_of_optax_is_tested_or_excluded_with_a_reason():
     }
     # The first one is deprecated, and the other needs a gradient per sample.
     assert aliases - OPTIMIZERS.keys() == {"optimistic_adam", "dpsgd"}
+
+
+@pytest.mark.parametrize("reason", ["unsupported operand", "missing 1 required"])
+def test_an_update_that_fails_is_not_called_again_with_fewer_arguments(reason):
+    """An update with a TypeError of its own where it uses the value, and one without a value."""
+
+    def update(updates, state, params=None, *, value=None, **extra):
+        return (updates if value is None else value + "a"), state
+
+    def without_names(updates, state, params, other, **extra):
+        return updates, state
+
+    made = optax.GradientTransformationExtraArgs(
+        SGD.init, update if "operand" in reason else without_names
+    )
+    with pytest.raises(InputError, match=f"optimizer: its update failed: TypeError: .*{reason}"):
+        step(cost, made, init(made, START))
+
+
+def test_an_update_gets_what_its_signature_declares():
+    def update(updates, state, params=None, *, value):
+        return jax.tree.map(lambda g: -value * g, updates), state
+
+    for kind in (optax.GradientTransformation, optax.GradientTransformationExtraArgs):
+        made = kind(optax.identity().init, update)
+        state, info = step(cost, made, init(made, START))
+        expected = START["b"] - info.cost * info.gradient["b"]
+        np.testing.assert_allclose(state.params["b"], expected, rtol=1e-6)
 
 
 EXTRA_ARGUMENTS = {

@@ -87,9 +87,19 @@ def basins(results, numbers):
     assert limit.shape == (2, 4)
 
 
-@small("--batch-sizes 32 4000 --epochs 1 2 --rates 2 --seeds 2 --timed-epochs 1 --repeats 1")
+@small("--settings 2 --seeds 4 8 --repetitions 5 --rates 3")
+def comparisons(results, numbers):
+    """Four seeds allow no verdict, and eight find the large difference."""
+    of_large = numbers["case"]["large"]["settings"]["2"]["seeds"]
+    assert of_large["4"]["compare"]["right"][0] == numbers["largest_error"]["compare"][0] == 0
+    assert of_large["8"]["compare"]["right"][0] > 0.5
+    assert (results.covered <= 5).all()
+
+
+@small("--batch-sizes 32 4000 --epochs 1 2 --rates 2 --seeds 6 --timed-epochs 1 --repeats 1")
 def batch_sizes(results, numbers):
     assert numbers["batch_size"]["4000"]["epochs_to_half"] == np.inf
+    assert numbers["comparison"]["equal_epochs"]["pairs"]["32 and 4000"]["verdict"] == "better"
     assert last_epochs(results).tolist() == [1, 2]
     # The cost before the first step is independent of the batch size.
     first, second = results.cost.isel(epoch=0).values
@@ -315,6 +325,17 @@ def initializations(results, numbers):
     # Weights from N(0, 1) are 28 times those from N(0, 1/784), so sigmoids saturate at scale 1.
     normal, fan_in = results.slope_1.isel(init_scale=1, step=0).median(("learning_rate", "seed"))
     assert normal < fan_in / 2
+
+
+@small(
+    "--functions himmelblau --widths 2 --regressions 0 --starts 6 --searches 30 --timed-widths 1"
+)
+def landscape_graph(_, numbers):
+    """All saddles are found, and a generic network of two tanh neurons has eight images."""
+    function = numbers["function"]["himmelblau"]
+    assert len(function["saddle_search"]) == 4
+    assert function["sum"] == 1
+    assert numbers["xor"]["width"]["2"]["images"] == 8
 
 
 @small("--lowest 0.003 --highest 300.0 --rates 6 --seeds 3 --epochs 2 --fine-rates 4")

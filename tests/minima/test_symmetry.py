@@ -148,6 +148,7 @@ def test_random_symmetries_are_uniform():
     (scaled,) = random_symmetry(Network((2, 50, 1), activation="relu"), key=jax.random.key(1))
     assert np.all(np.asarray(scaled.sign) == 1)
     assert len(np.unique(np.asarray(scaled.scale))) == 50
+    assert random_symmetry(Network((2, 1)), key=jax.random.key(1)) == ()
 
 
 def test_signs_and_scales_that_are_not_symmetries_of_an_activation_are_ignored():

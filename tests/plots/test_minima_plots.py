@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from gdjax.plots import minima
+from gdjax.plots import graph, minima
 
 
 def census(cost, share=(0.5, 0.3, 0.1), **variables):
@@ -70,3 +70,32 @@ def test_no_minimum_is_marked_as_lowest_if_all_costs_are_equal():
     assert axes.figure.axes == [axes]
     assert not axes.texts
     assert axes.get_title(loc="right") == "cost: 0 everywhere"
+
+
+def test_a_tree_of_passes_joins_minima_at_their_heights():
+    tree = xr.Dataset(
+        {
+            "minimum_cost": ("minimum", [0.0, 1.0, 2.0]),
+            "share": ("minimum", [0.5, 0.3, 0.2]),
+            "images": ("minimum", [8, 4, 4]),
+            "index": ("saddle", [1, 2]),
+            "merge_height": ("merge", [3.0, 4.0, 5.0]),
+            "merge_kind": ("merge", [0, 0, 1]),
+            "merge_first": ("merge", [0, 0, 0]),
+            "merge_second": ("merge", [2, 0, 1]),
+            "components": (("merge", "minimum"), [[8, 4, 8], [4, 4, 4], [1, 1, 1]]),
+        }
+    )
+    axes = graph.merge_tree(tree)
+    lines = [np.column_stack(line.get_data()).tolist() for line in axes.lines]
+    # Minimum 0 merges with its neighbor 2, and both with minimum 1, which is drawn after them.
+    assert lines[0] == [[0, 0], [0, 3]]
+    assert lines[1] == [[1, 2], [1, 3]]
+    assert lines[2] == [[0, 3], [1, 3]]
+    assert [[2, 1], [2, 5]] in lines
+    assert [[0.5, 5], [2, 5]] in lines
+    dashed = [line.get_linestyle() for line in axes.lines if line.get_ydata().tolist() == [5, 5]]
+    assert dashed == ["--"]
+    texts = [text.get_text() for text in axes.texts]
+    assert texts == ["8 → 4", "4 → 1", "0: 50%", "1: 30%", "2: 20%"]
+    assert axes.get_title(loc="left") == "3 minima and 1 saddle found, up to symmetry"

@@ -40,6 +40,21 @@ def test_value_and_gradient_equal_those_over_all_samples(samples, float64):
     np.testing.assert_allclose(gradient["b"], 2 * np.mean(r), rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize("samples", CUTS)
+def test_a_weighted_mean_equals_that_over_all_samples(samples, float64):
+    """Microbatches of weight 0, whose own mean is 0/0, are left out."""
+    rng = np.random.default_rng(samples)
+    x, b = rng.normal(size=samples), rng.integers(1, 9, samples) * (np.arange(samples) // 4 != 1)
+    function = jax.value_and_grad(lambda p, xb: jnp.sum(xb[1] * (p - xb[0]) ** 2) / jnp.sum(xb[1]))
+    split = in_microbatches(function, microbatch=4, weight=lambda xb: jnp.sum(xb[1]))
+    value, gradient = jax.jit(split)(0.5, (x, b))
+    np.testing.assert_allclose(value, np.sum(b * (0.5 - x) ** 2) / np.sum(b), rtol=1e-12)
+    np.testing.assert_allclose(gradient, 2 * np.sum(b * (0.5 - x)) / np.sum(b), rtol=1e-12)
+    rows = jnp.arange(samples)[:, None]
+    batches = over_batches(function, rows, lambda xb: jnp.sum(xb[1]))
+    np.testing.assert_allclose(jax.jit(batches)(0.5, (x, b))[0], value, rtol=1e-12)
+
+
 def test_memory_hardly_grows_with_the_number_of_samples():
     def wide(w, x):  # needs 1,000 numbers per sample
         return jnp.mean(jnp.sin(x[:, None] * w[None, :]) @ jnp.cos(w))

@@ -16,7 +16,7 @@ import optax
 import pytest
 
 import gdjax as gd
-from gdjax.problems.traces import canonical
+from gdjax.problems.traces import trace
 from gdjax.sweeps.binding import with_settings
 
 RATE, STEPS, SCALE = 0.1, 3, 1.0
@@ -150,9 +150,9 @@ def test_an_earlier_cost_that_has_changed_since_is_not_used(costs):
     """No other test has a cost of these traces, so that it is the earlier one."""
     earlier, cost, make_change = costs()
     at = jnp.ones(2)
-    canonical(earlier, (at,))
+    trace(earlier, (at,))
     make_change()
-    assert canonical(cost, (at,)).function(at) == cost(at) != earlier(at)
+    assert trace(cost, (at,)).function(at) == cost(at) != earlier(at)
 
 
 @pytest.mark.parametrize("transformation", AS_JAX)
@@ -202,8 +202,8 @@ def test_a_rule_that_calls_its_own_function_is_reused():
 
     made = jax.custom_jvp(square)
     made.defjvp(lambda w, t: (made(*w), 2 * w[0] * t[0]))
-    first, second = (canonical(lambda w: jnp.sum(made(w)), (jnp.ones(2),)) for _ in range(2))
-    assert first.function is second.function
+    first, second = (trace(lambda w: jnp.sum(made(w)), (jnp.ones(2),)) for _ in range(2))
+    assert first.function == second.function
     assert not first.nested_rules
 
 
@@ -248,20 +248,60 @@ def local(scale):
 @pytest.mark.parametrize("host", [Scaled, local, lambda scale: partial(np.multiply, scale)])
 def test_functions_of_the_host_are_compared_by_what_they_compute(host):
     like = jnp.ones(())
-    one, same, other = (canonical(of_host(host(s)), (like,)).function for s in (1.0, 1.0, 2.0))
-    assert one is same
-    assert other is not one
+    one, same, other = (trace(of_host(host(s)), (like,)).function for s in (1.0, 1.0, 2.0))
+    assert one == same
+    assert other != one
 
 
 def test_an_object_that_cannot_be_compared_is_computed_anew():
     iterators = iter([1]), iter([1])
     one, other = (
-        canonical(of_host(lambda w, i=i: np.float32(w)), (jnp.ones(()),)).function
-        for i in iterators
+        trace(of_host(lambda w, i=i: np.float32(w)), (jnp.ones(()),)).function for i in iterators
     )
-    assert one is not other
+    assert one != other
 
 
+def test_a_product_calls_the_function_of_its_own_user(compilations):
+    """Two operators of equal traces share programs; a later change of one is not in the other."""
+    scales, w, key = ([1.0], [1.0]), jnp.ones(2), jax.random.key(0)
+    first, second = (
+        gd.curvature.HessianOperator(lambda w, s=s: s[0] * jnp.sum(w**2 + w**4), w) for s in scales
+    )
+    gd.curvature.extreme_eigenpairs(first, key=key)
+    before = len(compilations)
+    gd.curvature.extreme_eigenpairs(second, key=key)
+    assert len(compilations) == before
+    scales[0][0] = 5.0
+    np.testing.assert_allclose(second.mv(w), 14.0)
+
+
+@pytest.mark.parametrize("size", [1000, 3])
+def test_a_change_for_microbatches_of_one_size_only_is_seen(size):
+    scale = [1.0]
+
+    def cost(w, x):
+        return (scale[0] if x.shape[0] == size else 1.0) * jnp.mean(x) * jnp.sum(w**2)
+
+    problem = gd.Problem(init=init, cost=cost, data=np.ones(2003, np.float32))
+    values = []
+    for scale[0] in (1.0, 2.0):
+        values.append(float(gd.curvature.value_and_gradient(problem, jnp.ones(2))[0]))
+    share = 2000 / 2003 if size == 1000 else 3 / 2003
+    np.testing.assert_allclose(values, [2, 2 + 2 * share], rtol=1e-5)
+
+
+def test_an_array_that_shares_memory_with_numpy_is_compared_by_its_bytes():
+    memory = np.ones(64, np.float32)
+    for shared in (jnp.from_dlpack(memory), jax.device_put(memory)):
+        costs = []
+        for memory[:] in (1.0, 2.0):
+            problem = gd.Problem(init=init, cost=lambda w, a=shared: jnp.mean(a) * jnp.sum(w**2))
+            runs = gd.sweep(problem, gd.axes(learning_rate=[RATE]), 0)
+            costs.append((runs.cost.item(), 2 * float(np.asarray(shared).mean())))
+        np.testing.assert_allclose(*np.transpose(costs), rtol=1e-6)
+
+
+@pytest.mark.long
 def test_a_census_and_a_hypergradient_see_a_change():
     goal, key = [1.0], jax.random.key(0)
     problem = gd.Problem(init, lambda w: jnp.sum((w - goal[0]) ** 2))

@@ -6,8 +6,8 @@ import pytest
 from small_problems import stored
 
 from gdjax.sweeps import Sweep, executor, fit, slab_runner
+from gdjax.sweeps.check import Asked
 from gdjax.sweeps.continued.branch_spec import BranchSpec
-from gdjax.sweeps.plans import Plan
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -47,7 +47,7 @@ def first_steps(monkeypatch):
 @pytest.fixture
 def user_settings(monkeypatch, request):
     """Disable the suite's annotation checks, to test errors of the library itself."""
-    for kind in (Sweep, BranchSpec, Plan):
+    for kind in (Sweep, BranchSpec, Asked):
         monkeypatch.setattr(kind, "__init__", inspect.unwrap(kind.__init__))
     if hasattr(request.module, "sweep"):
         monkeypatch.setattr(request.module, "sweep", inspect.unwrap(request.module.sweep))

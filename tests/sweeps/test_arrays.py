@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import gdjax as gd
 from gdjax.problems.networks import Layer
 from gdjax.sweeps import Sweep, axes
+from gdjax.sweeps.arrays import sweep_arrays
 from gdjax.sweeps.dataset import named_leaves, storable
 from gdjax.sweeps.program import programs_of
 
@@ -66,7 +67,7 @@ def test_the_model_state_is_stored_with_the_parameters():
     )
     spec = Sweep(problem, axes(seed=range(2), learning_rate=[0.1]), 2, record_samples=7)
     (program,) = programs_of(spec, jax.local_devices())
-    variables = program.sweep_arrays.variables
+    variables = sweep_arrays(program).variables
     kinds = {
         name: (v.dims[2:], np.dtype(v.dtype).name, v.fill)
         for name, v in variables.items()

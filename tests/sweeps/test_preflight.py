@@ -11,9 +11,8 @@ from small_problems import network
 import gdjax as gd
 from gdjax.problems.problem import Problem
 from gdjax.sweeps import Sweep, axes, fit, zip_axes
-from gdjax.sweeps.check import check
+from gdjax.sweeps.check import Asked, check
 from gdjax.sweeps.fit import tile_shapes
-from gdjax.sweeps.plans import Plan
 from gdjax.sweeps.program import programs_of
 
 
@@ -44,14 +43,14 @@ def test_runs_of_several_tiles_share_slabs(grid, sizes):
     spec = Sweep(network(), grid, 3, batch_size=None if "batch_size" in grid.names else 4)
     tile = {dim: 3 if dim == "seed" else 1 for dim in grid.sizes}
     stored = {"layout": {"tile": tile}} if "seed" in tile else None
-    plan = fit.fit(check(Plan(spec, devices=jax.local_devices()[:1], stored=stored)))
-    tiles = list(np.ndindex(plan.layout.schema.tiles))
-    groups = plan.groups(tiles)
+    fitted = fit.fit(check(Asked(spec, devices=jax.local_devices()[:1], stored=stored)))
+    tiles = list(np.ndindex(fitted.layout.schema.tiles))
+    groups = fitted.groups(tiles)
     assert sorted(tile for group in groups for tile in group) == tiles
-    counts = [sum(len(plan.positions(tile)[0]) for tile in group) for group in groups]
+    counts = [sum(len(fitted.positions(tile)[0]) for tile in group) for group in groups]
     assert counts == sizes
     for group in groups:
-        assert len({plan.program_of(tile) for tile in group}) == 1
+        assert len({fitted.program_of(tile) for tile in group}) == 1
 
 
 def test_the_width_depends_on_the_bytes_of_a_run_alone():

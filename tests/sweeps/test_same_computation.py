@@ -6,6 +6,7 @@ Each cell of the table is what a verb does with a store after one change: "same"
 
 import dataclasses
 import json
+from contextlib import nullcontext
 from functools import partial
 
 import jax
@@ -27,6 +28,19 @@ AT = {"learning_rate": 0.2, "seed": 1}
 SCALE = 1.0
 
 
+def deepest_rule(w, t):
+    return jnp.sin(*w), jnp.cos(*w) * t[0]
+
+
+def with_rules_within_rules(factor, deep):
+    """Return the sine, whose derivative has a rule; with `deep`, the third one has one, too."""
+    outer, inner, sine = (jax.custom_jvp(f) for f in (jnp.sin, jnp.cos, jnp.sin))
+    sine.defjvp(deepest_rule)
+    inner.defjvp(lambda w, t: (jnp.cos(*w), -factor * (sine if deep else jnp.sin)(*w) * t[0]))
+    outer.defjvp(lambda w, t: (jnp.sin(*w), inner(*w) * t[0]))
+    return outer
+
+
 def study(
     constant=1.0,
     closure=(1.0,),
@@ -41,6 +55,9 @@ def study(
     calls_host=False,
     stop=lambda w: w,
     couples_samples=False,
+    weight=None,
+    nested=1.0,
+    deep=False,
 ):
     """Return the problem and the optimizer of a sweep, made anew as in a new session."""
 
@@ -52,6 +69,7 @@ def study(
 
     def cost(w, x):
         value = jnp.mean(x) * constant * closure[0] * SCALE * square(w) + jnp.sum(stop(w))
+        value += jnp.sum(with_rules_within_rules(nested, deep)(w))
         if calls_host:
             jax.debug.callback(lambda value: None, value)
         return value
@@ -74,6 +92,7 @@ def study(
         metrics={"size": measured},
         baseline=baseline,
         couples_samples=couples_samples,
+        weight=weight,
     )
     return {"problem": problem, "make_optimizer": partial(make_optimizer, momentum=momentum)}
 
@@ -111,9 +130,11 @@ CHANGES = {
     "constant": ({"constant": 2.0}, ALL, "functions.cost"),
     "closure": ({"closure": [2.0]}, ALL, "functions.cost"),
     "custom gradient": ({"rule": 2.0}, ALL, "functions.cost"),
+    "rule within a rule": ({"nested": 2.0}, ALL, "functions.cost"),
     "stopped gradient": ({"stop": jax.lax.stop_gradient}, ALL, "functions.cost"),
     "coupled samples": ({"couples_samples": True}, OF_DESCENT, "couples_samples"),
     "data": ({"data": 2.0}, ALL, "data_hash"),
+    "weight": ({"weight": jnp.sum}, ALL, "functions.weight"),
     "factory": ({"factor": 2.0}, OF_DESCENT, "functions.optimizer"),
     "partial": ({"momentum": 0.9}, OF_DESCENT, "make_optimizer.keywords.momentum"),
     "mask": ({"masked": False}, OF_DESCENT, "functions.optimizer"),
@@ -143,19 +164,19 @@ def outcomes(store, **given):
     return result
 
 
-QUICK = ("constant", "metric data")
-
-
-@pytest.mark.parametrize(
-    "change",
-    [pytest.param(c, marks=() if c in QUICK else pytest.mark.long) for c in CHANGES],
-)
-def test_every_verb_compares_the_computation(store, change):
-    changed, expected, name = CHANGES[change]
-    assert outcomes(store, **study(**changed)) == expected
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_of_the_computation_is_named(store, change):
+    changed, _, name = CHANGES[change]
     with pytest.raises(StoreError, match=f"another sweep: {name}: stored") as caught:
         gd.resume(store, **study(**changed))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("change", CHANGES)
+def test_every_verb_compares_the_computation(store, change):
+    changed, expected, _ = CHANGES[change]
+    assert outcomes(store, **study(**changed)) == expected
     assert np.all(gd.open_dataset(store).finished.values == 1)
 
 
@@ -168,13 +189,26 @@ def test_a_problem_with_a_replaced_cost_is_not_rebuilt(tmp_path):
     runs = gd.open_dataset(tmp_path / "s")
     with pytest.raises(StoreError):
         gd.minima.count_minima(bowl, runs)
-    gd.minima.count_minima(mine, runs)
+    run_of(tmp_path / "s", AT, mine)
 
 
 @pytest.mark.long
 def test_every_verb_compares_a_global(store, monkeypatch):
     monkeypatch.setitem(globals(), "SCALE", 2.0)
     assert outcomes(store, **study()) == ALL
+
+
+@pytest.mark.long
+def test_other_threads_are_recorded(store, tmp_path, monkeypatch):
+    """A run that one process began and another finished lists both."""
+    threads = identity.cpu_threads()
+    monkeypatch.setattr(identity, "cpu_threads", lambda: threads + 3)
+    assert outcomes(store, **study()) == dict.fromkeys(VERBS, "same")
+    assert gd.replay(store, AT, **study()).changed == {"cpu_threads": (threads, threads + 3)}
+    more = gd.extend(store, None, 8, to=tmp_path / "m", **study()).load()
+    (writers,) = json.loads(more.attrs["writers"])
+    assert [writer["cpu_threads"] for writer in writers] == [threads, threads + 3]
+    assert same_bits(more.cost[..., :5], gd.open_dataset(store).cost)
 
 
 @pytest.mark.long
@@ -246,28 +280,45 @@ def test_only_flags_with_a_numeric_effect_are_compared(tmp_path, monkeypatch):
     assert set(again.changed) == {"flags.xla"}
 
 
-def test_other_threads_are_recorded(store, tmp_path, monkeypatch):
-    """A run that one process began and another finished lists both."""
-    threads = identity.cpu_threads()
-    monkeypatch.setattr(identity, "cpu_threads", lambda: threads + 3)
-    assert outcomes(store, **study()) == dict.fromkeys(VERBS, "same")
-    assert gd.replay(store, AT, **study()).changed == {"cpu_threads": (threads, threads + 3)}
-    more = gd.extend(store, None, 8, to=tmp_path / "m", **study()).load()
-    (writers,) = json.loads(more.attrs["writers"])
-    assert [writer["cpu_threads"] for writer in writers] == [threads, threads + 3]
-    assert same_bits(more.cost[..., :5], gd.open_dataset(store).cost)
+INCOMPARABLE = {
+    "calls_host": "cost calls functions of the host",
+    "deep": r"derivative rules contain other rules, .* \(cost: .*deepest_rule at ",
+}
 
 
 @pytest.mark.long
-def test_functions_of_the_host_are_an_error_unless_allowed(tmp_path):
-    host = study(calls_host=True)
+@pytest.mark.parametrize("option", INCOMPARABLE)
+def test_functions_that_cannot_be_compared_are_an_error_unless_allowed(tmp_path, option):
+    """A replay computes the run again, and says whether its numbers are equal."""
+    made = study(**{option: True})
     for make in (swept, halved):
-        make(tmp_path / "s", **host)
-    assert outcomes(tmp_path / "s", **host) == ALL
-    allowed = outcomes(tmp_path / "s", allow_unverified=True, **host)
+        make(tmp_path / "s", **made)
+    assert outcomes(tmp_path / "s", **made) == ALL | {"replay": "same"}
+    assert gd.replay(tmp_path / "s", AT, **made).equal
+    allowed = outcomes(tmp_path / "s", allow_unverified=True, **made)
     assert allowed == dict.fromkeys(VERBS, "same")
-    with pytest.raises(StoreError, match="cost calls functions of the host"):
-        gd.resume(tmp_path / "s", **host)
+    with pytest.raises(StoreError, match=INCOMPARABLE[option]):
+        gd.resume(tmp_path / "s", **made)
+
+
+def test_constants_that_no_text_shows_are_compared(tmp_path):
+    """With simplified constants, the text of a program names an array without its values."""
+    setting = "jax_use_simplified_jaxpr_constants"
+    before = jax.config.values[setting]
+    try:
+        jax.config.update(setting, True)
+        for value, context in (
+            (1.0, nullcontext()),
+            (3.0, pytest.raises(StoreError, match="cost")),
+        ):
+            array = jnp.full(1000, value)
+            problem = gd.Problem(
+                lambda key: jnp.ones(2), lambda w, a=array: jnp.mean(a) * jnp.sum(w**2)
+            )
+            with context:
+                gd.sweep(problem, gd.axes(learning_rate=[0.1]), 1, store=tmp_path / "s")
+    finally:
+        jax.config.update(setting, before)
 
 
 OWN = """

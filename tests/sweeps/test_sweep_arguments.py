@@ -2,18 +2,21 @@
 
 import dataclasses
 import inspect
+from functools import lru_cache
 from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from gdjax.base import slabs
 from gdjax.base.errors import InputError
+from gdjax.descent import descend
 from gdjax.problems.problem import Metric, Problem
 from gdjax.sweeps import Sweep, axes, check, sweep
-from gdjax.sweeps.plans import Plan
+from gdjax.sweeps.check import Asked
 
 pytestmark = pytest.mark.usefixtures("user_settings")
 BOWL = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
@@ -65,8 +68,8 @@ def test_an_axis_without_effect_is_rejected_unless_a_metric_uses_it():
     assert sweep(problem, grid, 1, metrics=watched).scaled.shape == (1, 2, 2)
 
 
-def test_the_signature_repeats_the_fields_and_defaults_of_a_sweep_and_its_plan():
-    every = [*dataclasses.fields(Sweep), *dataclasses.fields(Plan)[1:6]]
+def test_the_signature_repeats_the_fields_and_defaults_of_a_sweep_and_its_place():
+    every = [*dataclasses.fields(Sweep), *dataclasses.fields(Asked)[1:6]]
     parameters = inspect.signature(sweep).parameters.values()
     for field, parameter in zip(every, parameters, strict=True):
         assert field.name == parameter.name
@@ -98,3 +101,57 @@ def test_a_sweep_in_a_distributed_run_of_several_processes_is_rejected(monkeypat
     monkeypatch.setattr(jax, "process_count", lambda: 4)
     with pytest.raises(InputError, match=r"one of 4 processes of jax.distributed.* client="):
         sweep(BOWL, axes(learning_rate=[0.1]), 1)
+
+
+REFUSED = {
+    "init takes scale without a default; give it one: scale=1.0": lambda: sweep(
+        Problem(lambda key, scale: scale * jnp.ones(2), jnp.sum), axes(scale=[1.0, 2.0]), 1
+    ),
+    r"schedule = gd\.descent\.WarmupCosine\(learning_rate, warmup, total\)": lambda: sweep(
+        BOWL,
+        axes(learning_rate=[0.1, 0.2]),
+        1,
+        make_optimizer=lambda learning_rate: optax.sgd(
+            optax.warmup_cosine_decay_schedule(0.0, learning_rate, 2, 9)
+        ),
+    ),
+    "data has random keys": lambda: Problem(
+        lambda key: jnp.ones(2), lambda w, keys: w, jax.random.split(jax.random.key(0), 3)
+    ),
+    r"init: params\['b'\] has shape \(0,\), an empty array": lambda: sweep(
+        Problem(lambda key: WITH_EMPTY, lambda p: jnp.sum(p["w"] ** 2)),
+        axes(learning_rate=[0.1]),
+        1,
+    ),
+    r"start: params\['b'\] has shape \(0,\), an empty array": lambda: descend(
+        lambda p: jnp.sum(p["w"] ** 2), optax.sgd(0.1), WITH_EMPTY, 1, key=jax.random.key(0)
+    ),
+}
+WITH_EMPTY = {"w": jnp.ones(2), "b": jnp.zeros(0)}
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_an_error_gives_the_remedy(message):
+    with pytest.raises(InputError, match=message):
+        REFUSED[message]()
+
+
+def test_a_leaked_tracer_has_the_text_of_jax():
+    @lru_cache
+    def basis():
+        return jnp.arange(2.0) + 1
+
+    with pytest.raises(jax.errors.UnexpectedTracerError, match="leaked"):
+        sweep(
+            Problem(lambda key: jnp.ones(2), lambda w: jnp.sum(basis() * w**2)),
+            axes(learning_rate=[0.1]),
+            1,
+        )
+
+
+def test_a_cost_with_a_rule_for_vmap_is_refused_by_name():
+    square = jax.custom_batching.custom_vmap(lambda w: w**2)
+    square.def_vmap(lambda size, batched, w: (w**2, batched[0]))
+    problem = Problem(lambda key: jnp.ones(2), lambda w: jnp.sum(square(w)))
+    with pytest.raises(InputError, match="custom_vmap has only inside"):
+        sweep(problem, axes(learning_rate=[0.1]), 1)

@@ -13,8 +13,7 @@ from small_problems import network, same_bits
 from gdjax.problems.bowl import bowl
 from gdjax.problems.problem import Metric, Problem
 from gdjax.sweeps import Sweep, axes, fit, params_of, sweep
-from gdjax.sweeps.check import check
-from gdjax.sweeps.plans import Plan
+from gdjax.sweeps.check import Asked, check
 from gdjax.sweeps.slab_runner import SlabMonitor, restore_state, run_tiles
 
 
@@ -32,9 +31,11 @@ class MemorySink:
         self.steps.append((meta["slabs"], meta.get("step", 0)))
 
 
-def tile_of(plan, sink, *, stop=False):
-    tiles = [(0,) * len(plan.layout.tile)]
-    result = run_tiles(plan, tiles, jax.local_devices()[0], SlabMonitor(sink, tiles, lambda: stop))
+def tile_of(fitted, sink, *, stop=False):
+    tiles = [(0,) * len(fitted.layout.tile)]
+    result = run_tiles(
+        fitted, tiles, jax.local_devices()[0], SlabMonitor(sink, tiles, lambda: stop)
+    )
     return None if result is None else result[0]
 
 
@@ -76,24 +77,24 @@ def test_invalid_parts_of_a_checkpoint_are_discarded(monkeypatch):
     monkeypatch.setattr(fit, "MAX_GATHERED_FILES", 0)
     grid = axes(learning_rate=[0.1, 0.3], seed=range(4))
     spec = Sweep(network(), grid, 60, record_every=10, snapshot_every=20)
-    plan, sink = fit.fit(check(Plan(spec))), MemorySink()
+    fitted, sink = fit.fit(check(Asked(spec))), MemorySink()
     while sink.steps[-1:] != [(1, 32)]:
-        assert tile_of(plan, sink, stop=True) is None
+        assert tile_of(fitted, sink, stop=True) is None
     for num_done, spoil in [(1, None), *SPOILED]:
         spoiled = MemorySink()
         spoiled.saved = tuple(map(dict, sink.saved))
         if spoil is not None:
             spoil(*spoiled.saved)
         monitor = SlabMonitor(spoiled, [(0, 0)], lambda: False)
-        state = monitor.load(plan.programs[0], 8)
+        state = monitor.load(fitted.programs[0], 8)
         assert (len(monitor.done), state is None) == (num_done, spoil is not None)
         if spoil is None:
             monitor.save(state)
             assert jax.tree.all(jax.tree.map(same_bits, spoiled.saved, sink.saved))
     # A state before the first record would shift the records.
-    early = plan.programs[0].state_shapes(0, 8).named()
+    early = fitted.programs[0].state_shapes(0, 8).named()
     arrays = {name: np.zeros(array.shape, array.dtype) for name, array in early.items()}
-    assert restore_state(plan.programs[0], arrays, {"step": 0}, 8) is None
+    assert restore_state(fitted.programs[0], arrays, {"step": 0}, 8) is None
 
 
 def test_a_repeated_sweep_restores_the_damaged_root_of_its_store(tmp_path):
@@ -170,10 +171,10 @@ def test_programs_with_random_keys_are_compiled_once(devices, more):
     )
     spec = Sweep(problem, axes(learning_rate=[0.1, 0.2], **more), 3)
     chosen = jax.local_devices()[:devices]
-    plan = fit.fit(check(Plan(spec, devices=chosen)))
-    tile_of(plan, MemorySink())
-    (program,) = plan.programs
-    assert len(program.initial_program.compiled) == len(program.block_program.compiled) == 1
+    fitted = fit.fit(check(Asked(spec, devices=chosen)))
+    tile_of(fitted, MemorySink())
+    (program,) = fitted.programs
+    assert len(program.initial_program.compiled) == len(program.descent.block.compiled) == 1
 
 
 def test_the_evaluation_parameters_of_all_slabs_are_computed_by_one_program():

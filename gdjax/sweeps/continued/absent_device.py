@@ -106,7 +106,7 @@ def compile_block(sweep: Sweep, width: int, device: jax.Device) -> slabs.Compile
     (program,) = programs_of(sweep, [device])
     program = dataclasses.replace(program, width=width)
     example = program.block_example(device)
-    return compiled(program.block_program.jitted.lower(*example), device)
+    return compiled(program.descent.block.jitted.lower(*example), device)
 
 
 def compiled(lowered: Any, device: jax.Device) -> slabs.Compiled:

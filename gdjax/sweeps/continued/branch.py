@@ -14,12 +14,10 @@ from gdjax.base.errors import InputError
 from gdjax.problems.problem import Problem
 from gdjax.stores.location import StoreLike
 from gdjax.sweeps.axes import BATCH_SIZE, Axes, AxisValue, position
-from gdjax.sweeps.check import check
+from gdjax.sweeps.check import MAX_PARAM_BYTES, Asked
 from gdjax.sweeps.continued.branch_spec import TRUNK_SETTINGS, BranchSpec, branch_axes
 from gdjax.sweeps.continued.stored import StoredSweep
-from gdjax.sweeps.executor import execute
-from gdjax.sweeps.fit import fit
-from gdjax.sweeps.plans import MAX_PARAM_BYTES, Plan
+from gdjax.sweeps.executor import compute
 from gdjax.sweeps.spec import Sweep
 
 
@@ -113,4 +111,4 @@ def branch(
     trunk_settings = {n: v for n, v in before.items() if not np.array_equal(v, settings[n])}
     spec = BranchSpec(**settings, trunk=trunk, perturb=perturb, trunk_settings=trunk_settings)
     where = (to, devices, max_param_bytes, client, allow_unverified)
-    return execute(fit(check(Plan(spec, *where))))
+    return compute(Asked(spec, *where))

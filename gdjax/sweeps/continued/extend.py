@@ -21,13 +21,11 @@ from gdjax.stores.reader import Stored
 from gdjax.stores.writer import Store
 from gdjax.sweeps import dataset
 from gdjax.sweeps.axes import Axes
-from gdjax.sweeps.check import check
+from gdjax.sweeps.check import Asked
 from gdjax.sweeps.checkpoint import Positions, SlabCheckpoint, Start
 from gdjax.sweeps.continued.stored import StoredSweep
-from gdjax.sweeps.executor import execute
-from gdjax.sweeps.fit import fit
+from gdjax.sweeps.executor import compute
 from gdjax.sweeps.identity import REMEDY
-from gdjax.sweeps.plans import Plan
 from gdjax.sweeps.program import Program
 
 
@@ -98,7 +96,7 @@ def extend(
             f"runs start again from step 0, which takes "
             f"{spec.num_steps * spec.axes.runs:,} more run-steps"
         )
-    plan = Plan(
+    asked = Asked(
         larger,
         to,
         client=client,
@@ -106,7 +104,7 @@ def extend(
         stored=stored.identity,
         start=earlier if has_more_steps else None,
     )
-    runs = execute(fit(check(plan)), None if has_more_steps else earlier.copy)
+    runs = compute(asked, None if has_more_steps else earlier.copy)
     return runs.isel({dim: np.argsort(at) for dim, at in zip(wider.sizes, order, strict=True)})
 
 

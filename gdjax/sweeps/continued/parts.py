@@ -22,12 +22,11 @@ from gdjax.stores.location import StoreLike
 from gdjax.stores.lock import is_held
 from gdjax.stores.schema import tile_name
 from gdjax.stores.writer import CHECKPOINTS, PARTS
-from gdjax.sweeps.check import check
+from gdjax.sweeps.check import Asked, check
 from gdjax.sweeps.continued.stored import StoredSweep
 from gdjax.sweeps.dataset import nbytes
 from gdjax.sweeps.executor import complete_store
 from gdjax.sweeps.fit import fit
-from gdjax.sweeps.plans import Plan
 from gdjax.sweeps.program import Program
 from gdjax.sweeps.slab_runner import start_blocks
 from gdjax.sweeps.spec import Sweep, require_sweep
@@ -86,12 +85,13 @@ def plan(sweep: Sweep, store: StoreLike) -> PlannedSweep:
         (2, 512, 600)
     """
     require_sweep("plan: sweep", sweep)
-    fitted = fit(check(Plan(sweep, store)))
-    complete_store(fitted, fitted.layout, fitted.identity, lambda _: None)
+    checked = check(Asked(sweep, store))
+    fitted = fit(checked)
+    complete_store(checked, fitted.layout, checked.identity, lambda _: None)
     tiles = fitted.layout.schema.tiles
     return PlannedSweep(
         store=str(store),
-        num_runs=fitted.sweep.axes.runs,
+        num_runs=sweep.axes.runs,
         num_tiles=math.prod(tiles),
         num_parts=len(fitted.groups(np.ndindex(*tiles))),
         nbytes=nbytes(fitted.layout, fitted.layout.variables),
@@ -150,8 +150,8 @@ def count_tiles(
     finished, location = stored.stored.finished(), stored.location
     part = np.zeros(finished.shape, int)
     if num_parts > 1:
-        plan = fit(check(Plan(stored.sweep, store)))
-        groups = plan.groups(np.ndindex(*finished.shape))
+        fitted = fit(check(Asked(stored.sweep, store)))
+        groups = fitted.groups(np.ndindex(*finished.shape))
         for number, tiles in enumerate(groups):
             part[tuple(zip(*tiles, strict=True))] = number % num_parts
     names = list(map(tile_name, np.ndindex(*finished.shape)))

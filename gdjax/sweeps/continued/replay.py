@@ -12,6 +12,7 @@ from gdjax.problems.problem import Problem
 from gdjax.stores.location import StoreLike
 from gdjax.stores.reader import without_carry
 from gdjax.sweeps import identity
+from gdjax.sweeps.arrays import sweep_arrays
 from gdjax.sweeps.axes import AxisValue, position
 from gdjax.sweeps.check import check_program
 from gdjax.sweeps.continued.stored import StoredSweep
@@ -66,7 +67,8 @@ def replay(
             dimension of the grid.
         problem: problem of the sweep; required if it was user-defined.
         make_optimizer: optimizer factory of the sweep; required if it was user-defined.
-        allow_unverified: whether to go on if programs cannot be compared, as in `resume`.
+        allow_unverified: whether to go on under other versions or numeric flags, as in `resume`.
+            Functions of the host need no permission, since the run is computed again.
         skip_damaged: whether damaged tiles count as unfinished.
 
     Examples:
@@ -80,7 +82,8 @@ def replay(
         >>> again.at, again.equal, again.first_step
         ({'learning_rate': 0.1, 'seed': 1}, True, None)
     """
-    stored = StoredSweep(store, problem, make_optimizer, allow_unverified, skip_damaged)
+    options = (allow_unverified, skip_damaged)
+    stored = StoredSweep(store, problem, make_optimizer, *options, recomputed=True)
     index = position(stored.axes, at)
     sweep, stored_run = stored.sweep, stored.run(index)
     devices = jax.local_devices()
@@ -91,7 +94,7 @@ def replay(
     positions = tuple(np.array([i]) for i in index)
     computed = run_slab(program, positions, devices[0])
     assert computed is not None  # without a monitor, no slab is stopped
-    variables = program.sweep_arrays.variables
+    variables = sweep_arrays(program).variables
     names = [str(name) for name in stored_run.data_vars if name != "finished"]
     arrays = {}
     for name in names:

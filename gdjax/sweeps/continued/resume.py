@@ -9,11 +9,9 @@ from gdjax.base.arguments import is_whole
 from gdjax.base.errors import InputError
 from gdjax.problems.problem import Problem
 from gdjax.stores.location import StoreLike
-from gdjax.sweeps.check import check
+from gdjax.sweeps.check import Asked
 from gdjax.sweeps.continued.stored import StoredSweep
-from gdjax.sweeps.executor import execute
-from gdjax.sweeps.fit import fit
-from gdjax.sweeps.plans import Plan
+from gdjax.sweeps.executor import compute
 
 
 def resume(
@@ -58,8 +56,8 @@ def resume(
     if part is not None:
         _check_part(part, client)
     stored = StoredSweep(store, problem, make_optimizer, allow_unverified)
-    plan = Plan(stored.sweep, store, client=client, allow_unverified=allow_unverified)
-    return execute(fit(check(plan)), part=part)
+    asked = Asked(stored.sweep, store, client=client, allow_unverified=allow_unverified)
+    return compute(asked, part=part)
 
 
 def _check_part(part, client):

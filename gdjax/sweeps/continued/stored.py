@@ -46,7 +46,8 @@ from gdjax.sweeps.spec import Sweep
 class StoredSweep:
     """A stored sweep that has been opened, and can be continued.
 
-    The arguments are those of `replay`.
+    The arguments are those of `replay`. With `recomputed`, stored numbers are computed again and
+    compared, so that functions that cannot be compared are accepted.
 
     Attributes:
         stored: store of the sweep.
@@ -61,6 +62,8 @@ class StoredSweep:
         make_optimizer: Callable | None = None,
         allow_unverified: bool = False,
         skip_damaged: bool = False,
+        *,
+        recomputed: bool = False,
     ):
         check_flag("skip_damaged", skip_damaged)
         if problem is not None:
@@ -73,6 +76,7 @@ class StoredSweep:
         self.identity = identity_of(self.stored.attributes, self.location)
         self._problem, self._make_optimizer = problem, make_optimizer
         self._skip_damaged, self._allow_unverified = skip_damaged, allow_unverified
+        self._recomputed = recomputed
 
     @cached_property
     def dataset(self) -> xr.Dataset:
@@ -137,7 +141,13 @@ class StoredSweep:
         except InputError as error:
             raise StoreError(f"{where}: its record does not match its problem: {error}") from error
         recorded = {name: value for name, value in identity.items() if name != "layout"}
-        require_same(where, recorded, plain(identity_now(spec)), self._allow_unverified)
+        require_same(
+            where,
+            recorded,
+            plain(identity_now(spec)),
+            self._allow_unverified,
+            recomputed=self._recomputed,
+        )
         return spec
 
 
@@ -153,13 +163,14 @@ def require_problem_of(
 
     Under other versions, a problem that was rebuilt from its record is compared by its data alone.
     """
-    here = problem_identity(problem, axes_of(identity, where), identity["batch_size"])
+    samples = identity["batch_size"], identity.get("record_samples")
+    here = problem_identity(problem, axes_of(identity, where), *samples)
     if is_rebuilt and plain(here["environment"]) != identity["environment"]:
         here = {}
     here["data_hash"] = hash_of(problem.data)
     recorded = {name: identity[name] for name in here if name != "nested_rules"}
     if "functions" in here:
-        names = ("init", "cost", "evaluation")
+        names = ("init", "cost", "evaluation", "weight")
         for part in ("functions", "nested_rules"):
             of_part = identity.get(part) or {}
             recorded[part] = {name: of_part[name] for name in names if name in of_part}

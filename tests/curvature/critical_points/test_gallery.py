@@ -106,9 +106,8 @@ PRODUCTS = {
 LEVEL_MANY = ("two layers, fitted", "three layers, fitted")
 
 
-@pytest.mark.parametrize(
-    "x64", [True, pytest.param(False, marks=pytest.mark.long)], ids=["float64", "float32"]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("x64", [True, False], ids=["float64", "float32"])
 def test_products_of_matrices_are_classified(x64):
     """Parameters of layers that a product does not contain are dead.
 

@@ -96,7 +96,7 @@ def test_a_dead_coordinate_gives_a_manifold_of_minima_within_the_probed_radius()
     result = classify(lambda w: (w[0] - 30.0) ** 2, np.array([30.0, 0.0]), key=jax.random.key(0))
     assert K(int(result.kind)) == K.MANIFOLD_OF_MINIMA
     assert (int(result.dead), int(result.nullity)) == (1, 0)
-    np.testing.assert_allclose(result.probe_radius, 300)
+    np.testing.assert_allclose((result.probe_radius, result.flat_length), (300, 1))
 
 
 @pytest.mark.long

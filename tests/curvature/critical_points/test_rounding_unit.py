@@ -21,7 +21,7 @@ def of_loop(w):
 
     def body_fun(carry, x):
         low, high = carry
-        return (high * x, low.astype(jnp.bfloat16).astype(high.dtype)), None
+        return (low.astype(jnp.bfloat16).astype(high.dtype), low * x + high), None
 
     (_, high), _ = jax.lax.scan(body_fun, (w[0], w[1]), jnp.ones(3, w.dtype))
     return high
@@ -34,6 +34,10 @@ FUNCTIONS = {
     "cast of data": (lambda w: w * jnp.ones(2).astype(jnp.bfloat16), 2**-52),
     "cast of a condition": (lambda w: jnp.where(w.astype(jnp.float16) > 0, w, -w), 2**-52),
     "result not used": (lambda w: (w.astype(jnp.float16), w)[1], 2**-52),
+    "operand not used": (
+        lambda w: jax.jit(lambda a, b: (a, b))(w[0].astype(jnp.float16), w[1])[1],
+        2**-52,
+    ),
     "scan": (of_loop, BF16),
     "scan over cast data": (
         lambda w: jax.lax.scan(
@@ -55,10 +59,10 @@ FUNCTIONS = {
     "gradient": (jax.grad(lambda w: jnp.sum(w.astype(jnp.float32) ** 3).astype(w.dtype)), F32),
     "reduce_precision": (lambda w: jax.lax.reduce_precision(w, 8, 5), 2**-5),
     "product": (partial(jnp.matmul, jnp.ones((2, 2), jnp.float32), precision="highest"), 2**-52),
-    "product in bfloat16": (
-        lambda w: jnp.dot(w, w, precision=jax.lax.DotAlgorithmPreset.BF16_BF16_F32),
-        BF16,
-    ),
+    **{
+        f"product in {preset}": (partial(jnp.dot, jnp.ones(2), precision=preset), unit)
+        for preset, unit in (("BF16_BF16_F32", BF16), ("TF32_TF32_F32", 2**-10))
+    },
 }
 
 
@@ -93,12 +97,13 @@ POLYNOMIALS = {  # coefficients of a^2, b^2, b^3 and b^4, the kind, and whether 
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("dtype", "inner", "must_name"),
     [
         (np.float64, jnp.float32, True),
-        pytest.param(np.float32, jnp.bfloat16, False, marks=pytest.mark.long),
-        pytest.param(np.float64, jnp.float16, False, marks=pytest.mark.long),
+        (np.float32, jnp.bfloat16, False),
+        (np.float64, jnp.float16, False),
     ],
 )
 def test_no_point_is_misnamed_if_the_cost_computes_in_lower_precision(dtype, inner, must_name):
