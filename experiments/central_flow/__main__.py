@@ -120,7 +120,9 @@ def compare(config: Config, problem: gd.Problem, rates, steps: int) -> xr.Datase
         return jax.tree.map(np.asarray, program(*lanes, problem))
 
     known = every(partial(descent, config, steps, 0.0))
-    models = {name: partial(flow, config, steps, name) for name in ("gradient", "central", "rod")}
+    models: dict[str, Callable] = {
+        name: partial(flow, config, steps, name) for name in ("gradient", "central", "rod")
+    }
     models["moved"] = partial(descent, config, steps, config.moved)
     paths = [every(model) for model in models.values()]
     distances = [

@@ -27,10 +27,10 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from experiments.shared import command
-from experiments.shared.comparisons import holm, p_values
+from experiments.shared.comparisons import p_values
 from experiments.shared.statistics import halves, partial_correlation, with_ends
 from experiments.shared.trees import datasets, tree_of
-from gdjax.base.statistics import Interval
+from gdjax.base.statistics import Interval, holm
 from gdjax.plots.style import BLUE, GREEN, GREY, VERMILLION
 
 from .model import Config, measured, recipes

@@ -19,8 +19,8 @@ from matplotlib.ticker import MultipleLocator
 
 import gdjax as gd
 from experiments.shared import command
-from experiments.shared.comparisons import holm, p_values
-from gdjax.base.statistics import mean
+from experiments.shared.comparisons import p_values
+from gdjax.base.statistics import holm, mean
 from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, ORANGE
 
 from .model import Config, exponent_costs, valleys

@@ -33,9 +33,8 @@ from scipy import stats
 
 import gdjax as gd
 from experiments.shared import command
-from experiments.shared.comparisons import holm
 from experiments.shared.images import image_regression, shrunk
-from gdjax.base.statistics import mean, paired
+from gdjax.base.statistics import holm, mean, paired
 from gdjax.dynamics import HypergradientStatus, hypergradient
 from gdjax.plots.style import CYCLE, Figure
 from gdjax.sweeps import Axes

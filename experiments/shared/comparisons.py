@@ -4,13 +4,19 @@ Holm's method: of m p-values in increasing order, the k-th is multiplied by m - 
 least as large as the one before.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import ArrayLike, Float
 from scipy import stats
 
 
 def p_values(
-    triples: ArrayLike, *, null: ArrayLike = 0.0, freedom: float = np.inf, margin: float = 0.0
+    triples: ArrayLike | Sequence,
+    *,
+    null: ArrayLike = 0.0,
+    freedom: float = np.inf,
+    margin: float = 0.0,
 ) -> Float[np.ndarray, " n"]:
     """Return two-sided p-values of estimates with 95 % intervals.
 
@@ -33,15 +39,3 @@ def p_values(
     t = stats.t.isf(0.025, freedom)
     reach = np.where(values < null, high - values, values - low) * (t + margin) / t
     return 2 * stats.t.sf(t * np.abs(values - null) / reach, freedom)
-
-
-def holm(p: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """Return p-values corrected for the number of comparisons by Holm's method.
-
-    Examples:
-        >>> holm(np.array([0.01, 0.04, 0.03])).tolist()
-        [0.03, 0.06, 0.06]
-    """
-    order = np.argsort(p)
-    scaled = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    return np.minimum(scaled, 1)[np.argsort(order)]

@@ -33,11 +33,11 @@ from scipy import stats
 
 import gdjax as gd
 from experiments.shared import command
-from experiments.shared.comparisons import holm, p_values
+from experiments.shared.comparisons import p_values
 from experiments.shared.runs import ends_of
 from experiments.shared.statistics import partial_correlation, with_ends
 from gdjax.base.errors import InputError
-from gdjax.base.statistics import Interval
+from gdjax.base.statistics import Interval, holm
 from gdjax.landscape.basin_volume import basin_volume
 from gdjax.landscape.learning_coefficient import finite_temperature_coefficient
 from gdjax.landscape.mcmc import Whitening, hessian_whitening
@@ -358,7 +358,7 @@ def numbers(dataset: xr.Dataset) -> dict:
         },
     }
     for name, gain in gains(dataset).items():
-        summary["coordinates"][name]["gain"] = gain[:3]
+        summary["coordinates"][name] |= {"gain": gain[:3]}
     estimates = correlations(dataset)
     triples = [mean[:3] for mean, _ in estimates.values()]
     corrected = holm(p_values(triples, freedom=len(minima) - 1))
