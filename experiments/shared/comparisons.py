@@ -14,7 +14,7 @@ from scipy import stats
 def p_values(
     triples: ArrayLike | Sequence,
     *,
-    null: ArrayLike = 0.0,
+    null: ArrayLike | Sequence = 0.0,
     freedom: float = np.inf,
     margin: float = 0.0,
 ) -> Float[np.ndarray, " n"]:

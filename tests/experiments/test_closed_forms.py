@@ -21,10 +21,11 @@ from experiments.learning_rates import __main__ as learning_rates
 from experiments.non_euclidean_edge import __main__ as non_euclidean_edge
 from experiments.roofline import __main__ as roofline
 from experiments.schedules import quadratics
-from experiments.shared.comparisons import holm, p_values
+from experiments.shared.comparisons import p_values
 from experiments.shared.images import pooled, shrunk
 from experiments.shared.regressions import random_targets
 from gdjax.base import slabs
+from gdjax.base.statistics import holm
 from gdjax.sweeps.continued.absent_device import Kernel, Loop, loops
 
 
