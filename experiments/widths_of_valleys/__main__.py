@@ -358,7 +358,7 @@ def numbers(dataset: xr.Dataset) -> dict:
         },
     }
     for name, gain in gains(dataset).items():
-        summary["coordinates"][name] = {**summary["coordinates"][name], "gain": gain[:3]}
+        summary["coordinates"][name]["gain"] = gain[:3]
     estimates = correlations(dataset)
     triples = [mean[:3] for mean, _ in estimates.values()]
     corrected = holm(p_values(triples, freedom=len(minima) - 1))
