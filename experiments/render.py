@@ -3,11 +3,12 @@
     python -m experiments.render [NAME ...]
 
 The script writes results/<name>/README.md from experiments/<name>/page.md and
-results/<name>/summary.json, and the table of contents results/README.md. A folder with a page is an
+results/<name>/summary.json, and the table of findings results/README.md. A folder with a page is an
 experiment. A template is written in Jinja and contains no numbers: each number is an expression of
 `s`, the summary, or of `c`, its config, with a filter that formats it. Statements in words are
 checked with `claim(...)`, so that a page whose summary no longer supports them cannot be rendered.
-`place` is the section of the table of contents and the number by which its entries are sorted.
+`place` is the section of the table of findings and the number by which its entries are sorted. An
+answer is a finding of at most 40 words and three measured numbers.
 """
 
 import ast
@@ -22,6 +23,8 @@ import jinja2
 from jinja2 import nodes
 
 ROOT = Path(__file__).resolve().parents[1]
+VERDICTS = ("shown", "not shown", "own expectation refuted")
+MAX_WORDS, MAX_NUMBERS = 40, 3  # of a finding
 EXPERIMENTS = ROOT / "experiments"
 RESULTS = ROOT / "results"
 MINUS = "\N{MINUS SIGN}"
@@ -41,7 +44,7 @@ def source(name: str) -> str:
 
 
 def place(name: str) -> tuple[str, int]:
-    """Return the section of an experiment in the table of contents, and its number."""
+    """Return the section of an experiment in the table of findings, and its number."""
     for assign in environment().parse(source(name)).find_all(nodes.Assign):
         if isinstance(assign.target, nodes.Name) and assign.target.name == "place":
             return tuple(entry.as_const() for entry in assign.node.find_all(nodes.Const))
@@ -227,27 +230,50 @@ def rendered(name: str, of: Mapping[str, Any] | None = None) -> str:
 
 
 def contents(pages: Mapping[str, str]) -> str:
-    """Return the table of contents of some rendered pages."""
+    """Return the table of findings of some rendered pages."""
     places = {name: place(name) for name in pages}
+    entries = {name: entry(name, pages[name]) for name in sorted(pages, key=lambda n: places[n][1])}
     sections: dict[str, dict[str, dict[str, str]]] = {}
-    for name in sorted(pages, key=lambda name: places[name][1]):
-        sections.setdefault(places[name][0], {})[name] = entry(name, pages[name])
-    text = environment().get_template("contents.md").render(sections=sections)
+    for name, found in entries.items():
+        sections.setdefault(places[name][0], {})[name] = found
+    text = environment().get_template("contents.md").render(sections=sections, entries=entries)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
 def entry(name: str, page: str) -> dict[str, str]:
-    """Return the question, the answer and the first picture of a rendered page."""
-    answer = re.search(r"^\*\*Answer\.\*\* \*\*(.*?)\*\*$", page, re.MULTILINE | re.DOTALL)
-    thumbnail = re.search(r"!\[([^\]]*)\]\(([^)]*)\)", page)
-    if answer is None or thumbnail is None:
-        raise ValueError(f"experiments/{name}/page.md: expected an answer and a figure")
-    return {
-        "question": question(name),
-        "answer": " ".join(answer[1].split()),
-        "alt": thumbnail[1],
-        "picture": thumbnail[2],
+    """Return the answer of a rendered page, what it was measured on, and the verdict."""
+    found = {
+        word: re.search(rf"^\*\*{word}\.\*\* (.*?)\n\n", page, re.MULTILINE | re.DOTALL)
+        for word in ("Answer", "Measured on", "Verdict")
     }
+    if None in found.values():
+        raise ValueError(f"experiments/{name}/page.md: expected {', '.join(found)}")
+    answer, measured_on, verdict = (" ".join(match[1].split()) for match in found.values() if match)
+    answer, verdict = answer.strip("*"), verdict.rstrip(".")
+    if verdict not in VERDICTS:
+        raise ValueError(f"experiments/{name}/page.md: verdict {verdict!r}, expected {VERDICTS}")
+    words = sum(any(map(str.isalnum, word)) for word in answer.split())
+    numbers = measured_numbers(answer)
+    if words > MAX_WORDS or len(numbers) > MAX_NUMBERS:
+        raise ValueError(
+            f"experiments/{name}/page.md: an answer of {words} words with the numbers {numbers}, "
+            f"expected at most {MAX_WORDS} words and {MAX_NUMBERS} numbers"
+        )
+    return {"answer": answer, "measured_on": measured_on.rstrip("."), "verdict": verdict}
+
+
+def measured_numbers(answer: str) -> list[str]:
+    """Return the measured numbers of an answer.
+
+    An interval, the total of a share and the end of a range belong to the number before them. Names
+    and formulas contain no measured numbers.
+
+    Examples:
+        >>> measured_numbers("19 of 32 starts of `784-16-16-10` at $2/\\eta$: 39 % (31 to 47)")
+        ['19', '39']
+    """
+    text = re.sub(rf"\({SIGNED} to {SIGNED}\)", " ", ALLOWED.sub(" ", answer))
+    return NUMBER.findall(re.sub(rf"({SIGNED}) (?:to|of) {SIGNED}", r"\1", text))
 
 
 # Numbers that are not from a summary
@@ -270,6 +296,7 @@ NUMBER = re.compile(
     r"|dozen|hundred|thousand)\b",
     re.IGNORECASE,
 )
+SIGNED = rf"{MINUS}?\d[\d,.]*"
 SPEC = re.compile(r"\+?,?(?:\.\d)?[a-z%]?")
 
 
@@ -319,7 +346,7 @@ def all_keys(value: Any) -> list[str]:
 
 
 def main(chosen: Sequence[str]) -> None:
-    """Write the pages of some experiments, by default all, and the table of contents."""
+    """Write the pages of some experiments, by default all, and the table of findings."""
     pages = {name: rendered(name) for name in names()}
     for name in chosen or pages:
         if name not in pages:

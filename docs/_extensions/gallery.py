@@ -51,6 +51,16 @@ class Result:
         return self._paragraph("Answer").strip("*")
 
     @property
+    def measured_on(self) -> str:
+        """Networks, data and starts of the experiment."""
+        return self._paragraph("Measured on")
+
+    @property
+    def verdict(self) -> str:
+        """Verdict on the answer."""
+        return self._paragraph("Verdict").rstrip(".").capitalize()
+
+    @property
     def picture(self) -> tuple[str, str]:
         """Alternative text and file of the first figure."""
         match = PICTURE.search(self.text)
@@ -91,6 +101,8 @@ def card(result: Result) -> str:
             ":link-type: doc",
             "",
             result.answer,
+            "+++",
+            f"{result.verdict}: {result.measured_on}",
             ":::",
         ]
     )

@@ -27,9 +27,10 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from experiments.shared import command
+from experiments.shared.comparisons import p_values
 from experiments.shared.statistics import halves, partial_correlation, with_ends
 from experiments.shared.trees import datasets, tree_of
-from gdjax.base.statistics import Interval
+from gdjax.base.statistics import Interval, holm
 from gdjax.plots.style import BLUE, GREEN, GREY, VERMILLION
 
 from .model import Config, measured, recipes
@@ -206,15 +207,9 @@ def established_signs(triples: list, resamples: int) -> dict[str, int]:
     The p-values follow from the end of each bootstrap 95 % interval on the side of 0 by a normal
     approximation. This end is first moved by two standard errors of a quantile of the resamples.
     """
-    values, low, high = np.array(triples, float).T
-    z = stats.norm.isf(0.025)
-    margin = 2 * np.sqrt(0.025 * 0.975 / resamples) / stats.norm.pdf(z)
-    distance = np.where(values < 0, high - values, values - low)
-    p = 2 * stats.norm.sf(z**2 / (z + margin) * np.abs(values) / distance)
-    order = np.argsort(p)
-    rejected = order[np.logical_and.accumulate(p[order] <= 0.05 / np.arange(len(p), 0, -1))]
-    below, above = np.sum(values[rejected] < 0), np.sum(values[rejected] > 0)
-    return {"below_0": int(below), "above_0": int(above)}
+    margin = 2 * np.sqrt(0.025 * 0.975 / resamples) / stats.norm.pdf(stats.norm.isf(0.025))
+    values = np.array(triples)[:, 0][holm(p_values(triples, margin=margin)) <= 0.05]
+    return {"below_0": int(np.sum(values < 0)), "above_0": int(np.sum(values > 0))}
 
 
 def accuracy_against_sharpness(

@@ -68,7 +68,10 @@ def trajectory_and_lines(config: Config, problem, rule, seed: int, along, points
     run = with_snapshots(problem, rule, steps, every, batch_size=config.batch_size, seed=seed)
     way = landscape.trajectory_plane(problem, run.snapshots, step=run.snapshot_step, points=points)
     accuracy = float(run.metrics["test_accuracy"][-1])
-    parts = {"way": way.assign_attrs(outcome=str(run.outcome), test_accuracy=accuracy)}
+    trace = gd.curvature.hessian_trace(problem, run.params, key=jax.random.key(0)).value
+    attributes = {"outcome": str(run.outcome), "test_accuracy": accuracy}
+    attributes["mean_curvature"] = float(trace) / problem.network.parameter_count
+    parts = {"way": way.assign_attrs(attributes)}
     for view in VIEWS:
         name, first = next(iter(directions(problem, run, view).items()))
         parts[f"line_{view}"] = landscape.line(problem, run.params, first, along, name=name)
@@ -128,6 +131,7 @@ def statistics_of_end(parts: dict[str, xr.Dataset]) -> xr.Dataset:
             "rise": ("view", [rise(line) for line in lines]),
             "curvature": ("view", [curvature(line) for line in lines]),
             "largest_eigenvalue": float(tops.split("= ")[1]),
+            "mean_curvature": way.attrs["mean_curvature"],
         },
         {"view": np.array([*VIEWS], object)},
     ).astype(float)

@@ -19,7 +19,8 @@ from matplotlib.ticker import MultipleLocator
 
 import gdjax as gd
 from experiments.shared import command
-from gdjax.base.statistics import mean
+from experiments.shared.comparisons import p_values
+from gdjax.base.statistics import holm, mean
 from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, ORANGE
 
 from .model import Config, exponent_costs, valleys
@@ -30,6 +31,9 @@ SPLITS = {
     "line": "line, vectors at branch point",
     "end_line": "line, vectors after decay",
 }
+
+# Shares if a decay lowers the cost in the steep directions only.
+EXPECTED = {"steep_decay": 1.0, "rest_decay": 0.0, "onto": 1.0, "off": 0.0}
 
 
 def run(config: Config) -> xr.Dataset:
@@ -115,13 +119,37 @@ def numbers(dataset: xr.Dataset) -> dict:
     starts, lowest = costs.shape[-1], tuned_costs(dataset).values.argmin()
     drawn = np.random.default_rng(0).integers(starts, size=(RESAMPLES, starts))
     resampled = costs[..., drawn].mean(axis=-1).min(axis=1)  # [exponents, resamples]
+    of_data = {name: numbers_of_valley(dataset.sel(data=name)) for name in names}
+    add_p_values(of_data, str(dataset.directions.values[1]), dataset.sizes["start"])
     return {
-        "data": {name: numbers_of_valley(dataset.sel(data=name)) for name in names},
+        "data": of_data,
         "digits_exponent": exponents[lowest],
         "digits_exponent_share": np.mean(resampled.argmin(axis=0) == lowest),
         "digits_exponent_at_an_end": lowest in (0, len(exponents) - 1),
         "digits_runs_diverged": np.sum(~np.isfinite(costs)),
     }
+
+
+def add_p_values(of_data: Mapping[str, dict], k: str, starts: int) -> None:
+    """Add p-values of the shares in the table of all data sets, corrected by Holm's method.
+
+    The null hypotheses are the shares of a valley in which only the steep directions matter.
+    """
+    tests: list[tuple[dict, str, float]] = []
+    for part in of_data.values():
+        of_k, steps = part["directions"][k], part["step"].values()
+        tests += [(part, name, 0) for name in ("averaged", "remainder")]
+        tests += [(of_k, name, 1) for name in SPLITS]
+        tests += [
+            (table, *pair) for table in part["directions"].values() for pair in EXPECTED.items()
+        ]
+        decays = [pair for pair in EXPECTED.items() if pair[0].endswith("decay")]
+        tests += [(step["directions"][k], *pair) for step in steps for pair in decays]
+    tests = [test for test in tests if test[0][test[1]]]
+    triples, null = [table[name] for table, name, _ in tests], [test[2] for test in tests]
+    corrected = holm(p_values(triples, null=null, freedom=starts - 1))
+    for (table, name, _), p in zip(tests, corrected, strict=True):
+        table[f"{name}_p"] = p
 
 
 def numbers_of_valley(part: xr.Dataset) -> dict:

@@ -16,6 +16,8 @@ along the way, the step with the lowest tuning cost is compared now, and the las
    of the change of the advantage, against the best other schedule at T, does not lie above 0.
 3. The shape of the learned schedule helps on a second network and cost, too, where only the peak of
    each schedule is tuned. Refuted as in 1.
+4. On a power-law quadratic, the best exponent of a power decay rises with the number of steps
+   toward 2 beta - 1. Refuted if it falls, or exceeds this limit.
 """
 
 from dataclasses import dataclass
@@ -32,10 +34,12 @@ from scipy import stats
 import gdjax as gd
 from experiments.shared import command
 from experiments.shared.images import image_regression, shrunk
-from gdjax.base.statistics import mean, paired
+from gdjax.base.statistics import holm, mean, paired
 from gdjax.dynamics import HypergradientStatus, hypergradient
 from gdjax.plots.style import CYCLE, Figure
 from gdjax.sweeps import Axes
+
+from . import quadratics
 
 OTHERS = ("constant", "cosine", "linear", "warm-up-stable-decay")
 SHAPES = ("learned", "last step", *OTHERS)
@@ -58,6 +62,8 @@ class Config:
     small_peaks: tuple[float, float] = (0.01, 1.0)  # the same for the small images
     tuning_starts: int = 4  # number of starting points of the tuning
     pairs: int = 16  # number of starting points and orders of the evaluation
+    modes: int = 20_000  # number of eigenvalues of the power-law quadratics
+    horizons: tuple[int, ...] = (10**3, 10**4, 10**5, 10**6, 10**7, 10**8)  # numbers of steps there
 
 
 def problems(config: Config) -> dict[str, gd.Problem]:
@@ -133,7 +139,13 @@ def runs_of(config: Config, problem: gd.Problem, shapes: np.ndarray, axes: Axes)
     return runs.cost.isel(step=-1).values
 
 
-def run(config: Config) -> xr.Dataset:
+def run(config: Config) -> xr.DataTree:
+    """Return the results on networks, and those of power decays on quadratics."""
+    decays = quadratics.costs_of_decays(config.modes, config.horizons)
+    return xr.DataTree.from_dict({"networks": on_networks(config), "quadratics": decays})
+
+
+def on_networks(config: Config) -> xr.Dataset:
     """Return the learned schedule, the tuned peaks, and costs of all schedules on other starts."""
     of_problem = problems(config)
     dataset = learn(config, of_problem["digits"])
@@ -158,14 +170,13 @@ def run(config: Config) -> xr.Dataset:
     ).assign_coords(problem=list(of_problem), schedule=list(SHAPES), horizon=horizons)
 
 
-def holm(p: np.ndarray) -> np.ndarray:
-    """Return p-values corrected for the number of comparisons by Holm's method."""
-    order = np.argsort(p)
-    scaled = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    return np.minimum(scaled, 1)[np.argsort(order)]
+def numbers(tree: xr.DataTree) -> dict:
+    """Return the results on networks, and the best exponents on quadratics."""
+    decays = quadratics.numbers(tree["quadratics"].to_dataset())
+    return numbers_of_networks(tree["networks"].to_dataset()) | {"quadratics": decays}
 
 
-def numbers(dataset: xr.Dataset) -> dict:
+def numbers_of_networks(dataset: xr.Dataset) -> dict:
     """Return median costs, and the advantages of the learned schedule as log ratios of costs."""
     finite = dataset.cost.where(np.isfinite(dataset.cost)).values
     advantages = np.log(finite[:, :, 1:] / finite[:, :, :1])
@@ -201,9 +212,10 @@ def numbers(dataset: xr.Dataset) -> dict:
     }
 
 
-def plot(dataset: xr.Dataset) -> dict:
-    """Draw the learned schedule beside the tuned ones, and its advantage over each of them."""
-    by_problem = numbers(dataset)["problem"]
+def plot(tree: xr.DataTree) -> dict:
+    """Draw the learned schedule beside the tuned ones, its advantages, and the best exponents."""
+    dataset = tree["networks"].to_dataset()
+    by_problem = numbers_of_networks(dataset)["problem"]
     figure = Figure(figsize=(12.0, 4.6))
     left, right = figure.subplots(1, 2)
     for color, name, peak in zip(CYCLE, SHAPES, dataset.peak.values[0], strict=False):
@@ -223,7 +235,8 @@ def plot(dataset: xr.Dataset) -> dict:
     left.legend(fontsize="small")
     right.margins(y=0.25)
     right.legend(fontsize="small", ncols=2, loc="upper center")
-    return {"schedules": figure}
+    exponents = quadratics.exponents_by_steps(tree["quadratics"].to_dataset())
+    return {"schedules": figure, "exponents": exponents}
 
 
 if __name__ == "__main__":

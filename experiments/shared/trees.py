@@ -13,7 +13,7 @@ def tree_of(cases: Mapping[str, xr.Dataset], **attributes: Any) -> xr.DataTree:
     return tree
 
 
-def datasets(tree: xr.DataTree, order: Iterable[str] = ()) -> dict[str, xr.Dataset]:
+def datasets(tree: Any, order: Iterable[str] = ()) -> dict[str, xr.Dataset]:
     """Return the Dataset of each case by its name, in a given order; a store sorts the names."""
     names = [name for name in order or tree.children if name in tree.children]
     return {name: tree[name].to_dataset() for name in names}

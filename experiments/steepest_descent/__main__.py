@@ -2,11 +2,12 @@
 
     slope along a unit vector u = grad f . u >= -|grad f|,  equal only for u = -grad f / |grad f|
 
-    python -m experiments.steepest_descent           (about 15 s)
+    python -m experiments.steepest_descent           (about 20 s)
 
 Expected: the ratio of the steepest measured descent to |grad f| is in [cos 0.5 deg, 1], in a
 direction at most 0.5 deg from the negative gradient; all 4 saddles of the first function and all 7
-of the second are on a boundary.
+of the second are on a boundary. On curves, every descent ends in the valley that the maxima
+predict, within 1e-8 of its classified minimum.
 """
 
 from collections.abc import Mapping
@@ -28,6 +29,8 @@ from gdjax.plots import surfaces
 from gdjax.plots.style import BLACK, BLUE, GREY, VERMILLION, Figure
 from gdjax.plots.surfaces import MINIMUM_COLORS, Surface
 
+from . import curves
+
 MAX_DISTANCE = 1e-2  # largest distance of a converged descent from a classified minimum
 GRADIENT = 1e-3  # largest gradient norm at which a descent counts as converged
 DIFFERENCE = 1e-5  # step of the finite differences; their error is of order 1e-8 here
@@ -36,10 +39,12 @@ FIELD = 17  # number of arrows along each side of the drawn vector field
 
 @dataclass(frozen=True)
 class Config:
-    """Surfaces, and settings of the descents and slopes on them."""
+    """Surfaces and curves, and settings of the descents and slopes on them."""
 
     functions: tuple[str, ...] = ("himmelblau", "six_hump_camel")  # names of 2-D test functions
-    side: int = 200  # number of starts along each side of the map
+    curves: tuple[str, ...] = ("quartic", "sine_bowl", "two_sines")  # names of 1-D functions
+    caution: float = 0.5  # learning rate on a curve as a share of 1 / max |f''|; at most 1
+    side: int = 200  # number of starts on each curve, and along each side of the map of a surface
     steps: int = 1000  # number of steps of each descent
     rates: tuple[float, ...] = (0.1, 0.9)  # rates in units of 2 / (largest eigenvalue at a minimum)
     paths: int = 24  # number of random starts whose paths at the first rate are drawn
@@ -111,9 +116,12 @@ def one(config: Config, name: str) -> xr.Dataset:
 
 
 def run(config: Config) -> xr.DataTree:
-    """Return a tree with the descents and slopes on each surface."""
+    """Return trees with the descents and slopes on each surface, and the descents on each curve."""
+    settings = config.side, config.steps, config.caution
     with jax.enable_x64(True):
-        return xr.DataTree.from_dict({name: one(config, name) for name in config.functions})
+        parts = {f"surface/{name}": one(config, name) for name in config.functions}
+        parts |= {f"curve/{name}": curves.descents(name, *settings) for name in config.curves}
+    return xr.DataTree.from_dict(parts)
 
 
 def angles_and_slopes(tree: xr.DataTree) -> tuple[np.ndarray, np.ndarray]:
@@ -122,7 +130,7 @@ def angles_and_slopes(tree: xr.DataTree) -> tuple[np.ndarray, np.ndarray]:
     Angles are in degrees, from -180 to 180. Both arrays have the shape [points, directions], with
     the points on all surfaces.
     """
-    measured = [surface[["gradient", "slope"]] for surface in datasets(tree).values()]
+    measured = [surface[["gradient", "slope"]] for surface in datasets(tree["surface"]).values()]
     points = xr.concat(measured, "probe")
     gradient = points.gradient.values
     downhill = np.arctan2(-gradient[:, 1], -gradient[:, 0])[:, None]
@@ -156,7 +164,8 @@ def numbers(tree: xr.DataTree) -> dict:
         "degrees_from_negative_gradient_most": np.abs(
             np.take_along_axis(angle, steepest, axis=1)
         ).max(),
-        "case": {name: end_points(surface) for name, surface in datasets(tree).items()},
+        "case": {name: end_points(surface) for name, surface in datasets(tree["surface"]).items()},
+        "curves": curves.numbers(datasets(tree["curve"])),
     }
 
 
@@ -232,8 +241,8 @@ def directions(tree: xr.DataTree) -> Figure:
 
 
 def plot(tree: xr.DataTree) -> dict:
-    """Draw slopes in all directions, paths, and maps of the end points."""
-    by_name = datasets(tree)
+    """Draw slopes in all directions, paths, maps of the end points, and descents on curves."""
+    by_name = datasets(tree["surface"])
     parts = ("x", "y", "cost", "minimum", "saddle", "maximum")
     grids = {
         name: Surface(surface.formula, *(surface[part].values for part in parts))
@@ -245,7 +254,7 @@ def plot(tree: xr.DataTree) -> dict:
         ends = surface.path_end.values
         axes = surfaces.paths(grids[name], surface.path.values, ends, **arrows)
         figures[f"paths_{name}"] = axes.figure
-    return figures
+    return figures | curves.plot(datasets(tree["curve"]))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Are wide valleys found more often than narrow ones, and do their networks classify better?
 
-    log V = log volume with cost below C(w*) + level,   coefficient = b E[C(w) - C(w*)]
+    log V = log V_n + log |det A| + log mean r^n,   coefficient = b E[C(w) - C(w*)]
     r_xy.z = (r_xy - r_xz r_yz) / sqrt((1 - r_xz^2) (1 - r_yz^2)),   z the cost of the minimum
 
     python -m experiments.widths_of_valleys           (about 5 min of processor time)
@@ -8,7 +8,10 @@
 Expected: the number of starts increases with the volume (a mean rank correlation with an interval
 above 0), since the probability that a start lies in a basin is proportional to its volume; the
 accuracy increases with the width (published for large networks, and disputed). This is refuted by
-intervals that contain 0 or lie below it.
+intervals that contain 0 or lie below it. The volume is the one with cost below C(w*) + level; its
+estimate increases with the information about the basin that the coordinates A use: none, the sizes
+of the weights, the diagonal of the Hessian, the Hessian. This is refuted by an interval of a paired
+difference that contains 0 or lies below it.
 
 References: Davison and Hinkley 1997, *Bootstrap Methods and their Application*, 3.8 (resampling at
 two levels); Hesterberg 2015, *What teachers should know about the bootstrap*, The American
@@ -24,20 +27,22 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import xarray as xr
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Float
 from scipy import stats
 
 import gdjax as gd
 from experiments.shared import command
+from experiments.shared.comparisons import p_values
 from experiments.shared.runs import ends_of
 from experiments.shared.statistics import partial_correlation, with_ends
 from gdjax.base.errors import InputError
-from gdjax.base.statistics import Interval
+from gdjax.base.statistics import Interval, holm
 from gdjax.landscape.basin_volume import basin_volume
 from gdjax.landscape.learning_coefficient import finite_temperature_coefficient
-from gdjax.landscape.mcmc import hessian_whitening
+from gdjax.landscape.mcmc import Whitening, hessian_whitening
 from gdjax.minima import count_minima
-from gdjax.plots.style import Figure
+from gdjax.plots.style import BLUE, Figure
 from gdjax.problems.problem import NOTHING
 
 Values = Float[np.ndarray, "*batch n"]
@@ -57,7 +62,9 @@ PAIRS: list[tuple[str, ...]] = [
     *(("cost", b) for b in ("starts", "accuracy")),
     *((a, b, "cost") for a in WIDTHS for b in ("starts", "accuracy")),
 ]
+COORDINATES = ("unscaled", "layers", "diagonal", "hessian")  # in the order of their information
 MIN_MINIMA = 5  # smallest number of minima in a set or in its narrow group
+MINUS = "\N{MINUS SIGN}"
 MINIMA_PER_CALL = 8  # number of minima measured per call of the compiled program
 INVERSE_TEMPERATURE = 10_000.0  # inverse temperature of the Markov chains
 LOCALIZATION = 100.0  # precision of the prior that keeps the chains near their minimum
@@ -132,8 +139,11 @@ def minima_of_set(config: Config, index: int, first: gd.Problem) -> xr.Dataset:
     accuracy = jax.jit(jax.vmap(metric.function, in_axes=(0, None)))(minima, metric.data)
     columns["test_accuracy"] = np.asarray(accuracy)
     return xr.Dataset(
-        {name: ("minimum", value) for name, value in columns.items()},
-        coords={"set": ("minimum", np.full(count, index))},
+        {
+            name: (("minimum", "coordinates")[: np.ndim(value)], value)
+            for name, value in columns.items()
+        },
+        coords={"coordinates": list(COORDINATES), "set": ("minimum", np.full(count, index))},
         attrs={"parameters": problem.network.parameter_count},
     )
 
@@ -167,7 +177,10 @@ def _measure(config, problem, minima, keys):
         floor = LOCALIZATION / INVERSE_TEMPERATURE
         prior = basin._replace(scale=(basin.scale**-2 - decay + floor) ** -0.5)
         search: dict = {"level": config.level, "directions": config.directions}
-        volume = basin_volume(problem, w, key=key_volume, whitening=basin, **search)
+        volumes = {
+            name: basin_volume(problem, w, key=key_volume, whitening=scale, **search)
+            for name, scale in coordinates(problem, w, decay, basin).items()
+        }
         chains = finite_temperature_coefficient(
             problem,
             w,
@@ -180,13 +193,27 @@ def _measure(config, problem, minima, keys):
             num_integration_steps=16,
         )
         return {
-            "volume_log_volume": volume.log_volume,
-            "volume_lower_bound": volume.lower_bound,
+            "volume_log_volume": volumes["hessian"].log_volume,
+            "volume_lower_bound": volumes["hessian"].lower_bound,
+            "log_volume": jnp.stack([volumes[name].log_volume for name in COORDINATES]),
             "chains_coefficient": chains.coefficient,
             "chains_status": chains.status,
         }
 
     return jax.vmap(one)(minima, keys)
+
+
+def coordinates(problem: gd.Problem, w, damping: float, basin: Whitening) -> dict[str, Whitening]:
+    """Return the whitening of each kind of coordinates; `basin` is that by the full Hessian."""
+    flat, _ = ravel_pytree(w)
+    sizes = jax.tree.map(lambda a: jnp.full_like(a, jnp.sqrt(jnp.mean(a**2))), w)
+    diagonal = jnp.diag(gd.curvature.HessianOperator(problem, w).as_matrix())
+    return {
+        "unscaled": Whitening(jnp.ones_like(flat)),
+        "layers": Whitening(ravel_pytree(sizes)[0]),
+        "diagonal": Whitening((jnp.abs(diagonal) + damping) ** -0.5),
+        "hessian": basin,
+    }
 
 
 def run(config: Config) -> xr.Dataset:
@@ -260,8 +287,28 @@ def by_set(dataset: xr.Dataset, names: Sequence[str]) -> list[np.ndarray]:
     """Return the variables of each set, for minima with a learning coefficient."""
     measured = dataset.isel(minimum=np.isfinite(dataset.chains_coefficient.values))
     columns = np.array([measured[VARIABLES[name]].values for name in names], float)
-    index = measured["set"].values
+    return split_by_set(measured, columns)
+
+
+def split_by_set(dataset: xr.Dataset, columns: np.ndarray) -> list[np.ndarray]:
+    """Return the columns of each set of images; `columns` are [variables, minima]."""
+    index = dataset["set"].values
     return [columns[:, index == one] for one in np.unique(index)]
+
+
+def gains(dataset: xr.Dataset) -> dict[str, Interval]:
+    """Return mean differences of the log volume from the previous coordinates, with intervals."""
+    sets = split_by_set(dataset, dataset.log_volume.values.T)
+    rng, resamples = np.random.default_rng(1), dataset.attrs["resamples"]
+
+    def difference(index):
+        return lambda *volumes: np.mean(volumes[index] - volumes[index - 1], axis=-1)
+
+    return {
+        name: bootstrap(difference(index), sets, resamples, rng)
+        for index, name in enumerate(COORDINATES)
+        if index
+    }
 
 
 def correlations(dataset: xr.Dataset) -> dict[tuple[str, ...], tuple[Interval, np.ndarray]]:
@@ -305,10 +352,19 @@ def numbers(dataset: xr.Dataset) -> dict:
         "coefficient_most": float(dataset.chains_coefficient.max()),
         "correlation": {},
         "partial_correlation": {},
+        "coordinates": {
+            name: {"log_volume": float(values.mean())}
+            for name, values in zip(COORDINATES, dataset.log_volume.values.T, strict=True)
+        },
     }
-    for (a, b, *fixed), (mean, each) in correlations(dataset).items():
+    for name, gain in gains(dataset).items():
+        summary["coordinates"][name]["gain"] = gain[:3]
+    estimates = correlations(dataset)
+    triples = [mean[:3] for mean, _ in estimates.values()]
+    corrected = holm(p_values(triples, freedom=len(minima) - 1))
+    for ((a, b, *fixed), (mean, each)), p in zip(estimates.items(), corrected, strict=True):
         by_pair = summary["partial_correlation" if fixed else "correlation"]
-        by_pair.setdefault(a, {})[b] = {"mean": mean[:3], "by_set": each.tolist()}
+        by_pair.setdefault(a, {})[b] = {"mean": mean[:3], "by_set": each.tolist(), "p": p}
     # The correlation in a union of two groups may differ from that within each group.
     groups = narrow_groups(by_set(dataset, ["coefficient", "volume", "accuracy"]))
     narrow = [one[1:] for one in groups]
@@ -346,7 +402,24 @@ def plot(dataset: xr.Dataset) -> dict:
     figure.suptitle(
         f"{len(sets)} minima on {len(np.unique(sets))} disjoint sets of images, one color each"
     )
-    return {"widths": figure}
+    return {"widths": figure, "volumes": volumes(dataset)}
+
+
+def volumes(dataset: xr.Dataset) -> Figure:
+    """Draw the estimated volume of every basin in each kind of coordinates."""
+    at, values = np.arange(len(COORDINATES)), dataset.log_volume.values
+    figure = Figure(figsize=(8, 4.6))
+    axes = figure.subplots()
+    axes.plot(at, values.T, "o-", color=BLUE, markersize=3, linewidth=0.4, alpha=0.5)
+    offset: dict = {"xytext": (-6, 6), "textcoords": "offset points", "ha": "right"}
+    for index, gain in enumerate(gains(dataset).values()):
+        middle = values[:, index : index + 2].mean()
+        axes.annotate(f"{gain.value:+,.0f}".replace("-", MINUS), (index + 0.5, middle), **offset)
+    axes.set_xticks(at, ["none", "sizes of weights", "diagonal of\nthe Hessian", "Hessian"])
+    axes.set_xlim(-0.6, len(COORDINATES) - 0.4)
+    axes.set(xlabel="scaling of the coordinates", ylabel="estimated log volume, nats")
+    axes.set_title("Lower bounds on the volume of the same basins")
+    return figure
 
 
 if __name__ == "__main__":

@@ -7,13 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
+from scipy import stats
 
 import gdjax as gd
 from experiments.batch_sizes import __main__ as batch_sizes
 from experiments.catapult import __main__ as catapult
 from experiments.central_flow import __main__ as central_flow
-from experiments.decay_exponents import __main__ as decay_exponents
-from experiments.edge_models import __main__ as edge_models
 from experiments.edge_of_stability import __main__ as edge_of_stability
 from experiments.gradient_anatomy import __main__ as gradient_anatomy
 from experiments.hessian_spectrum import __main__ as hessian_spectrum
@@ -21,9 +20,12 @@ from experiments.initializations import __main__ as initializations
 from experiments.learning_rates import __main__ as learning_rates
 from experiments.non_euclidean_edge import __main__ as non_euclidean_edge
 from experiments.roofline import __main__ as roofline
+from experiments.schedules import quadratics
+from experiments.shared.comparisons import p_values
 from experiments.shared.images import pooled, shrunk
 from experiments.shared.regressions import random_targets
 from gdjax.base import slabs
+from gdjax.base.statistics import holm
 from gdjax.sweeps.continued.absent_device import Kernel, Loop, loops
 
 
@@ -39,10 +41,9 @@ def test_deviations_compare_equally_smoothed_costs():
     cost = np.exp(-np.linspace(0, 3, 201))[None, None] * np.ones((2, 1, 1))
     cost[1, 0, 100:] = np.inf
     dims = ("learning_rate", "seed", "step")
-    part = xr.Dataset({"cost": (dims, cost), "mean": (dims, 1.03 * cost)})
-    middle, largest = central_flow.deviation(part, "mean", 10.0)
-    np.testing.assert_allclose([middle[0, 0], largest[0, 0]], 0.03)
-    assert middle[1, 0] == largest[1, 0] == np.inf
+    values = {"cost": (dims, cost), "mean_cost": (("model", *dims), 1.03 * cost[None])}
+    deviation = central_flow.deviations(xr.Dataset(values, {"model": ["central"]}), 10.0)
+    np.testing.assert_allclose(deviation["central"], [[0.03], [np.inf]])
 
 
 def test_the_widest_gap_ignores_ratios_to_values_that_are_not_positive():
@@ -191,23 +192,23 @@ def test_the_best_exponent_is_that_of_known_costs():
     exponents, peaks = np.array([0.5, 1.0, 1.5, 2.0, 3.0, 4.0]), np.geomspace(0.1, 10, 7)
     x, y = np.log(exponents / 1.8)[:, None], np.log(peaks)[None]
     costs = 3 + x**2 + (y - 0.3 * x - 0.1) ** 2
-    assert decay_exponents.best_exponent(exponents, peaks, costs) == pytest.approx(1.8, rel=1e-3)
-    lowest = decay_exponents.tuned(peaks, costs)
+    assert quadratics.best_exponent(exponents, peaks, costs) == pytest.approx(1.8, rel=1e-3)
+    lowest = quadratics.tuned(peaks, costs)
     np.testing.assert_allclose(lowest, 3 + x[:, 0] ** 2, rtol=1e-6)
-    assert decay_exponents.vertex(np.arange(3.0), np.array([1.0, 2.0, 3.0])) == (0.0, 1.0)
+    assert quadratics.vertex(np.arange(3.0), np.array([1.0, 2.0, 3.0])) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize("capacity", [1.5, 2.0])
 def test_expected_costs_on_a_quadratic_are_close_to_those_of_the_exact_recursion(capacity):
     """E w_i^2 <- (1 - r_t lambda_i)^2 E w_i^2 + r_t^2 noise lambda_i, at small rates."""
-    config = decay_exponents.Config(modes=100, exponents=(0.5, 2.0))
-    steps, peaks = 1000, np.array([0.01, 0.05])
-    costs = decay_exponents.power_decay_costs(config, capacity, 1.0, steps, peaks)
+    steps, peaks, two = 1000, np.array([0.01, 0.05]), np.array([0.5, 2.0])
+    costs = quadratics.power_decay_costs(100, capacity, 1.0, steps, peaks)
+    costs = costs[np.isin(quadratics.EXPONENTS, two)]
     i = np.arange(1.0, 101)
     values = i**-capacity
     squares = np.broadcast_to(i ** -(capacity + 1) / values, (2, 2, 100))
     for t in range(steps):
-        rate = peaks[:, None] * (1 - t / steps) ** np.array([0.5, 2.0])[:, None, None]
+        rate = peaks[:, None] * (1 - t / steps) ** two[:, None, None]
         squares = (1 - rate * values) ** 2 * squares + rate**2 * values
     np.testing.assert_allclose(costs, squares @ values / 2, rtol=0.03)
 
@@ -215,12 +216,11 @@ def test_expected_costs_on_a_quadratic_are_close_to_those_of_the_exact_recursion
 @pytest.mark.parametrize("capacity", [1.5, 2.0])
 def test_the_best_exponent_on_a_quadratic_approaches_2_beta_minus_1(capacity):
     """It rises slowly from below, since the theory holds for many steps."""
-    config = decay_exponents.Config(modes=2000)
     best = []
     for steps in (10**3, 10**5, 10**7):
-        peaks = decay_exponents.scaled_peaks(config, capacity, steps)
-        costs = decay_exponents.power_decay_costs(config, capacity, 1.0, steps, peaks)
-        best.append(decay_exponents.best_exponent(np.array(config.exponents), peaks, costs))
+        peaks = quadratics.scaled_peaks(capacity, steps)
+        costs = quadratics.power_decay_costs(2000, capacity, 1.0, steps, peaks)
+        best.append(quadratics.best_exponent(quadratics.EXPONENTS, peaks, costs))
     away = 2 * capacity - 1 - np.array(best)
     assert away[0] > 1.5 * away[1] > 2.25 * away[2] > 0
     assert away[2] < 0.2 * (2 * capacity - 1)
@@ -232,37 +232,54 @@ def test_relative_distances_from_a_straight_path_have_closed_forms():
     line = np.stack([t, 0 * t], axis=1)
     shifted = line + np.array([2.0, 0.0])
     beside = line + np.array([0.0, 1.0])
-    at = np.isfinite(edge_models.relative_distances(shifted, line, 3))
+    at = np.isfinite(central_flow.relative_distances(shifted, line, 3))
     assert list(np.flatnonzero(at)) == list(range(3, 17))
-    np.testing.assert_allclose(edge_models.relative_distances(shifted, line, 3)[at], 0)
-    np.testing.assert_allclose(edge_models.relative_distances(beside, line, 3)[at], 1 / t[at])
+    np.testing.assert_allclose(central_flow.relative_distances(shifted, line, 3)[at], 0)
+    np.testing.assert_allclose(central_flow.relative_distances(beside, line, 3)[at], 1 / t[at])
     beside[10] = np.nan
-    assert edge_models.relative_distances(beside, line, 3)[10] == np.inf
+    assert central_flow.relative_distances(beside, line, 3)[10] == np.inf
 
 
 def test_ratios_of_one_infinite_distance_are_counted_and_of_two_are_omitted():
     inf = np.inf
-    result = edge_models.ratio(np.array([1.0, inf, 1.0, inf]), np.array([2.0, 1.0, inf, inf]))
+    result = central_flow.ratio(np.array([1.0, inf, 1.0, inf]), np.array([2.0, 1.0, inf, inf]))
     assert result == [0.5, -inf, inf]
-    assert edge_models.ratio(np.array([inf]), np.array([inf])) is None
+    assert central_flow.ratio(np.array([inf]), np.array([inf])) is None
 
 
 def test_ratios_from_below_include_only_starts_below_the_edge():
+    models, dims = list(central_flow.LABELS), ("model", "learning_rate", "seed", "step")
+    distance = [[[[apart] * 4, [1.0] * 4]] for apart in (4.0, 2.0, 1.0, 0.5)]
     values = {
-        "distance": [[[[distance] * 4, [1.0] * 4]] for distance in (4.0, 2.0, 1.0, 2.0, 0.5)],
-        "product": [[[[1.5, 2, 2, 2], [2.5, 2, 2, 2]]]] * 5,
-        "completed": [[[True, True]]] * 5,
-        "seconds": [1.0] * 5,
+        "distance": (dims, distance),
+        "mean_cost": (dims, np.ones((4, 1, 2, 4))),
+        "product": ((*dims, "largest"), [[[[[1.5], [2], [2], [2]], [[2.5], [2], [2], [2]]]]] * 4),
+        "completed": (dims[:-1], [[[True, True]]] * 4),
+        "cost": (dims[1:], np.ones((1, 2, 4))),
     }
-    dims = ("model", "learning_rate", "seed", "step")
-    part = xr.Dataset(
-        {name: (dims[: np.ndim(value)], value) for name, value in values.items()},
-        {"model": list(edge_models.LABELS), "learning_rate": [0.3]},
-    )
-    result = edge_models.numbers(xr.DataTree.from_dict({"net": part}))["case"]["net"]["rate"]["0.3"]
+    part = xr.Dataset(values, {"model": models, "learning_rate": [0.3]})
+    tree = central_flow.tree_of({"net": part}, smoothing=1.0)
+    result = central_flow.numbers(tree)["case"]["net"]["rate"]["0.3"]
     assert result["rod_to_central_from_below"] == [0.5]
-    assert result["model"]["gradient"]["ratio_of_rod"][0] == (0.25 + 1) / 2
+    assert result["model"]["gradient"]["ratio_to_central"][0] == (2 + 1) / 2
     assert result["model"]["rod"]["above_floor"] == 1
+
+
+@pytest.mark.parametrize(("count", "null"), [(4, 0.0), (9, 1.0)])
+def test_p_values_of_students_intervals_are_those_of_the_t_test(count, null):
+    samples = np.random.default_rng(count).normal(0.5, 1, size=(3, count))
+    triples = [gd.statistics.mean(one)[:3] for one in samples]
+    known = stats.ttest_1samp(samples, null, axis=1).pvalue
+    np.testing.assert_allclose(p_values(triples, null=null, freedom=count - 1), known, rtol=1e-6)
+
+
+def test_holms_method_rejects_as_its_definition():
+    """The k-th smallest of m is rejected if it and all smaller ones are at most 0.05/(m-k+1)."""
+    for p in np.random.default_rng(0).uniform(0, 0.05, size=(50, 6)) ** 1.3:
+        passed = np.sort(p) <= 0.05 / np.arange(6, 0, -1)
+        rejected = 6 if passed.all() else np.argmin(passed)
+        assert np.sum(holm(p) <= 0.05) == rejected
+    np.testing.assert_allclose(holm(np.array([0.01, 0.04, 0.03])), [0.03, 0.06, 0.06])
 
 
 def test_data_and_starts_are_those_of_the_published_code():

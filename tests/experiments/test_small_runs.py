@@ -21,8 +21,8 @@ from experiments.render import RESULTS
 from experiments.schedules import __main__ as schedule_runs
 from experiments.shared import command
 from experiments.shared.trees import datasets
-from experiments.slope_descent import __main__ as curve_runs
 from experiments.steepest_descent import __main__ as surface_runs
+from experiments.steepest_descent import curves as curve_runs
 from experiments.trainability_boundary import __main__ as maps
 from gdjax.minima.symmetry import apply_symmetry, random_symmetry
 
@@ -55,15 +55,6 @@ def adaptive_edge(_, numbers):
     assert adam["rate"]["0.004"]["late"][0] == pytest.approx(38, rel=0.05)
     assert rmsprop["rate"]["0.001"]["late"][0] == pytest.approx(2, rel=0.08)
     assert adam["not_found"] == 0
-
-
-@small("--images 100 --hidden 4 --seeds 3 --whole 2 --steps 300 --directions 32")
-def basin_volumes(results, numbers):
-    """The cost is that of a network; for a quadratic cost, volumes would be exact."""
-    assert numbers["parameters"] == 310
-    assert all(numbers["known"][name]["gain"][0] > 0 for name in ("diagonal", "Hessian"))
-    measured = np.isfinite(results.log_volume.sel(known="Hessian").values)
-    assert measured.tolist() == [True, True, False]
 
 
 @small(
@@ -140,26 +131,19 @@ def catapult(results, numbers):
 
 @small(
     "--rates 0.1 0.3 --starts 2 --width 4 --samples 16 --widths --steps 40 --digit-rates "
-    "--eigenvectors 1"
+    "--image-data mnist5k --image-rates 0.02 --images 20 --image-stride 4 --image-widths 4 "
+    "--image-steps 20 --eigenvectors 1 --window 1"
 )
 def central_flow(results, numbers):
     """The flows start at the starting points of the descents."""
     for part in datasets(results).values():
-        start = part.isel(step=0)
-        np.testing.assert_allclose(start.center, start.cost, rtol=1e-4)
-        np.testing.assert_allclose(start.plain, start.cost, rtol=1e-4)
-    width_4 = numbers["case"]["width 4"]
-    assert width_4["rate"]["0.1"]["mean"]["median"][0] < 0.05
-    assert width_4["arrived"] == width_4["runs"] == 4
-
-
-@small("--modes 50 --steps 10 100")
-def decay_exponents(_, numbers):
-    low, high = numbers["capacity"].values()
-    assert (low["limit"], high["limit"]) == (2, 3)
-    for quadratic in (low, high):
-        for at in quadratic["noise"].values():
-            assert 0 < at["exponents"][0] < at["exponents"][1] < quadratic["limit"]
+        start = part.isel(step=0).sel(model=["gradient", "central"])
+        np.testing.assert_allclose(start.mean_cost, start.cost + 0 * start.mean_cost, rtol=1e-4)
+    width_4 = numbers["case"]["width 4"]["rate"]["0.1"]["model"]
+    assert width_4["central"]["deviation"][0] < 0.05
+    models = numbers["case"]["Fashion-MNIST"]["rate"]["0.02"]["model"]
+    assert all(model["completed"] == 2 and model["distance"][0] < 0.5 for model in models.values())
+    assert models["moved"]["distance"][0] < 1e-3
 
 
 @small("--epochs 2 --random-networks 16 --seeds 6")
@@ -180,16 +164,6 @@ def digits(results, numbers):
     target = np.eye(10)[results.label.values]
     by_hand = np.mean(np.sum((results.after.values - target) ** 2, axis=1))
     assert float(results.test_cost[-1]) == pytest.approx(by_hand, rel=1e-5)
-
-
-@small(
-    "--rates --digit-rates --image-data mnist5k --image-rates 0.02 --images 20 --image-stride 4 "
-    "--image-widths 4 --image-steps 20 --starts 2 --eigenvectors 1 --window 1"
-)
-def edge_models(_, numbers):
-    models = numbers["case"]["Fashion-MNIST"]["rate"]["0.02"]["model"]
-    assert all(model["completed"] == 2 and model["distance"][0] < 0.5 for model in models.values())
-    assert models["moved"]["distance"][0] < 1e-3
 
 
 @small(
@@ -508,17 +482,22 @@ def search(_, numbers):
 
 @small(
     "--samples 60 --widths 4 --batch-size 10 --steps 12 --knots 3 --iterations 2 --tuning-starts 2 "
-    "--pairs 3"
+    "--pairs 3 --modes 50 --horizons 10 100"
 )
-def schedules(results, _):
+def schedules(tree, numbers):
+    low, high = numbers["quadratics"]["capacity"].values()
+    assert (low["limit"], high["limit"]) == (2, 3)
+    for quadratic in (low, high):
+        for at in quadratic["noise"].values():
+            assert 0 < at["exponents"][0] < at["exponents"][1] < quadratic["limit"]
     _, config = small_config("schedules")
+    results = tree["networks"].to_dataset()
     # The first schedule is constant, so that a sweep at this rate ends at the same costs.
     axes = gd.axes(shape=[0], peak=[3.0], seed=range(2))
     digits = schedule_runs.problems(config)["digits"]
     costs = schedule_runs.runs_of(config, digits, np.ones((1, 12)), axes)
     assert results.tuning_cost[0] == pytest.approx(costs.mean(), rel=1e-5)
     assert np.all(np.isfinite(results.cost))
-    np.testing.assert_allclose(schedule_runs.holm(np.array([0.01, 0.04, 0.03])), [0.03, 0.06, 0.06])
     known = {"cosine": 0.75, "linear": 2 / 3, "warm-up-stable-decay": 1, "learned": np.sqrt(1 / 2)}
     knots = -np.log(2) * np.arange(12)[None] / 8
     learned = xr.Dataset({"knots": (("iteration", "knot"), np.repeat(knots, 2, axis=0))})
@@ -535,38 +514,6 @@ def seeds(results, numbers):
     accuracy = results.right.values.mean(axis=3)
     assert len(np.unique(accuracy[1])) > 6
     assert numbers["epochs"]["2"]["accuracy"][0] == pytest.approx(accuracy[1].mean())
-
-
-@small("--starts 40 --steps 300")
-def slope_descent(results, numbers):
-    # Every step is minus the rate times the slope, and lowers the cost.
-    quartic = results["quartic"]
-    x = quartic.position.values[:, :-1]
-    expected = -float(quartic.learning_rate) * (4 * x**3 - 8 * x + 1)
-    np.testing.assert_allclose(quartic.position.diff("step"), expected, rtol=0, atol=1e-12)
-    assert numbers["share_of_steps_against_slope"] == 1
-    assert numbers["share_of_steps_that_lower_cost"] == 1
-    assert numbers["steps_looked_at"] > 3 * 40 * 50
-    # Successive steps have the ratio predicted from the curvature.
-    assert numbers["largest_error_of_contraction"] < 1e-6
-    assert numbers["share_in_predicted_valley"] == 1
-    assert numbers["largest_distance_to_minimum"] < 1e-8
-    # The share of starts in the lowest valley is its relative width: the distance between the
-    # maxima, or a maximum and the end of the domain, on both sides of the lowest minimum, divided
-    # by the length of the domain.
-    widths = {
-        "quartic": (0.12600019 + 2.5) / 5,
-        "sine_bowl": (1.97738303 + 10) / 20,
-        "two_sines": (6.21730885 - 4.19659627) / 4.8,
-    }
-    for name, width in widths.items():
-        assert numbers["case"][name]["width_of_lowest"] == pytest.approx(width, abs=1e-8)
-        assert numbers["case"][name]["share_at_lowest"] == pytest.approx(width, abs=1 / 40)
-    # At a large rate, steps cross maxima.
-    config = curve_runs.Config(functions=("two_sines",), starts=40, steps=50, caution=4.0)
-    crossing = curve_runs.numbers(curve_runs.run(config))
-    assert crossing["share_in_predicted_valley"] < 1
-    assert crossing["share_of_steps_that_lower_cost"] < 1
 
 
 @small(
@@ -600,14 +547,47 @@ def smoothness(results, numbers):
     assert np.abs(np.diff(smooth)).max() < 1e-3
 
 
+def steps_on_curves(results, curves):
+    # Every step is minus the rate times the slope, and lowers the cost.
+    quartic = results["curve/quartic"]
+    x = quartic.position.values[:, :-1]
+    expected = -float(quartic.learning_rate) * (4 * x**3 - 8 * x + 1)
+    np.testing.assert_allclose(quartic.position.diff("step"), expected, rtol=0, atol=1e-12)
+    assert curves["share_of_steps_against_slope"] == 1
+    assert curves["share_of_steps_that_lower_cost"] == 1
+    assert curves["steps_looked_at"] > 3 * 60 * 50
+    # Successive steps have the ratio predicted from the curvature.
+    assert curves["largest_error_of_contraction"] < 1e-6
+    assert curves["share_in_predicted_valley"] == 1
+    assert curves["largest_distance_to_minimum"] < 1e-8
+    # The share of starts in the lowest valley is its relative width: the distance between the
+    # maxima, or a maximum and the end of the domain, on both sides of the lowest minimum, divided
+    # by the length of the domain.
+    widths = {
+        "quartic": (0.12600019 + 2.5) / 5,
+        "sine_bowl": (1.97738303 + 10) / 20,
+        "two_sines": (6.21730885 - 4.19659627) / 4.8,
+    }
+    for name, width in widths.items():
+        assert curves["case"][name]["width_of_lowest"] == pytest.approx(width, abs=1e-8)
+        assert curves["case"][name]["share_at_lowest"] == pytest.approx(width, abs=1 / 60)
+    # At a large rate, steps cross maxima.
+    with jax.enable_x64(True):
+        large = curve_runs.descents("two_sines", 40, 50, 4.0)
+    crossing = curve_runs.numbers({"two_sines": large})
+    assert crossing["share_in_predicted_valley"] < 1
+    assert crossing["share_of_steps_that_lower_cost"] < 1
+
+
 @small("--side 60 --steps 600 --paths 6 --points 25 --directions 180")
 def steepest_descent(results, numbers):
+    steps_on_curves(results, numbers["curves"])
     # Slopes are proportional to the cosine of the angle to the gradient. Directions are 2 degrees
     # apart, so the nearest one is at most 1 degree away.
     assert numbers["degrees_from_negative_gradient_most"] <= 1 + 1e-3
     assert numbers["steepest_over_gradient_norm_least"] >= np.cos(np.radians(1)) - 1e-6
     assert numbers["steepest_over_gradient_norm_most"] <= 1 + 1e-6
-    for surface in datasets(results).values():
+    for surface in datasets(results["surface"]).values():
         gradient = surface.gradient.values
         toward = np.arctan2(gradient[:, 1], gradient[:, 0])[:, None]
         length = np.linalg.norm(gradient, axis=-1, keepdims=True)
@@ -623,7 +603,8 @@ def steepest_descent(results, numbers):
         assert min(shares) > 0.05
         assert sum(shares) == pytest.approx(1)
     # The basins of the camel function are invariant under point reflection.
-    places, end = results["six_hump_camel"].minimum.values, results["six_hump_camel"].end.values[0]
+    camel = results["surface/six_hump_camel"]
+    places, end = camel.minimum.values, camel.end.values[0]
     partner = [int(np.argmin(np.linalg.norm(places + place, axis=1))) for place in places]
     assert np.array_equal(np.array(partner)[end], end[::-1, ::-1])
     # A large rate changes the end points; the term x^6 makes large x unstable.
@@ -632,8 +613,8 @@ def steepest_descent(results, numbers):
     # Above its stability limit, no start ends in the sharpest minimum, (-3.779, -3.283), whose
     # largest eigenvalue is 133.786.
     settings: dict = {"side": 30, "steps": 600, "rates": (0.1, 1.05), "paths": 2, "points": 2}
-    above = surface_runs.run(surface_runs.Config(functions=("himmelblau",), **settings))
-    low, high = above["himmelblau"].end.values
+    config = surface_runs.Config(functions=("himmelblau",), curves=(), **settings)
+    low, high = surface_runs.run(config)["surface/himmelblau"].end.values
     assert (low == 3).mean() > 0.2
     assert not (high == 3).any()
 
@@ -693,6 +674,11 @@ def widths_of_valleys(results, numbers):
     assert len(np.unique(results["set"])) == 2
     assert 0 < numbers["coefficient_least"] <= numbers["coefficient_most"]
     assert results.chains_coefficient.median() < numbers["parameters"] / 2
+    known = numbers["coordinates"]
+    assert known["diagonal"]["gain"][0] > 0
+    assert known["hessian"]["gain"][0] > 0
+    same = results.log_volume.sel(coordinates="hessian").values
+    np.testing.assert_array_equal(same, results.volume_log_volume.values)
 
 
 @pytest.fixture

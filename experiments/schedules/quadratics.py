@@ -1,14 +1,9 @@
-"""Which power decay of the learning rate is best on a power-law quadratic?
+"""Power decays of the learning rate on power-law quadratics, and the best exponent.
 
-    rate = peak (1 - t / N)^p,   eigenvalues i^-beta:   best p -> 2 beta - 1 for N -> infinity
-
-    python -m experiments.decay_exponents           (about 10 s on two cores)
-
-Expected: the best exponent rises with N toward 2 beta - 1. This is refuted if it falls with N, or
-exceeds this limit.
+rate = peak (1 - t / N)^p,   eigenvalues i^-beta:   best p -> 2 beta - 1 for N -> infinity
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -16,49 +11,39 @@ import xarray as xr
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from experiments.shared import command
 from gdjax.plots.style import CYCLE
 
+CAPACITIES = (1.5, 2.0)  # exponents beta of the eigenvalues
+SOURCE = 1.0  # exponent s of the starting cost over the eigenvalues, >= 1 - 1 / beta
+NOISES = (1.0, 0.1)  # variances of the gradient noise over the eigenvalue
+EXPONENTS = np.arange(0.5, 4.75, 0.25)  # exponents p of the decays
+PEAKS = np.geomspace(
+    0.05, 40, 25
+)  # rates, in units of the power of N with which the best one falls
 NODES = 400  # number of points of the Gauss-Legendre rule over the steps
 TIMES = 400  # number of points at which sums over eigenvalues are tabulated
 MARKERS = ("o-", "s--", "^:")
 
 
-@dataclass(frozen=True)
-class Config:
-    """Power decays on power-law quadratics."""
-
-    capacities: tuple[float, ...] = (1.5, 2.0)  # exponents beta of the eigenvalues
-    source: float = 1.0  # exponent s of the starting cost over the eigenvalues, >= 1 - 1 / beta
-    modes: int = 20_000  # number of eigenvalues
-    noises: tuple[float, ...] = (1.0, 0.1)  # variances of the gradient noise over the eigenvalue
-    # exponents p of the decays
-    exponents: tuple[float, ...] = tuple(float(p) for p in np.arange(0.5, 4.75, 0.25))
-    # smallest and largest peak rate, in units of the power of N with which the best one falls, and
-    # number of rates
-    peaks: tuple[float, float, int] = (0.05, 40.0, 25)
-    steps: tuple[int, ...] = (10**3, 10**4, 10**5, 10**6, 10**7, 10**8)  # numbers of steps N
-
-
 def power_decay_costs(
-    config: Config, capacity: float, noise: float, steps: int, peaks: Float[np.ndarray, " peaks"]
+    modes: int, capacity: float, noise: float, steps: int, peaks: Float[np.ndarray, " peaks"]
 ) -> Float[np.ndarray, "exponents peaks"]:
     """Return expected final costs of power decays on a power-law quadratic.
 
         2 C = sum_i lambda_i w_i^2 e^(-2 lambda_i T)
               + noise sum_i lambda_i^2 sum_t r_t^2 e^(-2 lambda_i u_t)
 
-    with lambda_i = i^-capacity and lambda_i w_i^2 = i^-(source capacity + 1). T is the sum of all
-    rates, and u_t that of the rates after step t. As for one pass over data with noisy labels, the
-    variance of the gradient noise is proportional to lambda_i. Rates are assumed to be small
-    compared with 1 / lambda_1, and sums over steps are replaced by integrals:
+    with `modes` eigenvalues lambda_i = i^-capacity, and lambda_i w_i^2 = i^-(SOURCE capacity + 1).
+    T is the sum of all rates, and u_t that of the rates after step t. As for one pass over data
+    with noisy labels, the variance of the gradient noise is proportional to lambda_i. Rates are
+    assumed to be small compared with 1 / lambda_1, and sums over steps are replaced by integrals:
 
         T = peak steps / (p + 1),   u = T y^(p + 1),   r = peak y^p,   y = 1 - t / steps
 
     `noise` is the ratio of the variance of the gradient noise to the eigenvalue.
     """
-    i = np.arange(1.0, config.modes + 1)
-    eigenvalues, signal = i**-capacity, i ** -(config.source * capacity + 1)
+    i = np.arange(1.0, modes + 1)
+    eigenvalues, signal = i**-capacity, i ** -(SOURCE * capacity + 1)
     times = np.geomspace(1e-3, 1e9, TIMES)
     decayed = np.exp(-2 * np.outer(times, eigenvalues))
 
@@ -67,7 +52,7 @@ def power_decay_costs(
         return lambda at: np.exp(np.interp(np.log(np.maximum(at, times[0])), np.log(times), logs))
 
     forgotten, remaining = interpolated(decayed @ eigenvalues**2), interpolated(decayed @ signal)
-    p = np.asarray(config.exponents)[:, None]
+    p = EXPONENTS[:, None]
     total = peaks * steps / (p + 1)
     nodes, weights = np.polynomial.legendre.leggauss(NODES)
     y, weights = (nodes + 1) / 2, weights / 2
@@ -76,34 +61,36 @@ def power_decay_costs(
     return (remaining(total) + noise * kept) / 2
 
 
-def scaled_peaks(config: Config, capacity: float, steps: int) -> Float[np.ndarray, " peaks"]:
+def scaled_peaks(capacity: float, steps: int) -> Float[np.ndarray, " peaks"]:
     """Return peak rates around the best one, which falls as a power of the number of steps.
 
     The exponent of N is -(1 + s b - b) / (1 + s b), with source exponent s and capacity exponent b.
     """
-    product = config.source * capacity
+    product = SOURCE * capacity
     power = -(1 + product - capacity) / (1 + product)
-    return np.geomspace(*config.peaks) * float(steps) ** power
+    return PEAKS * float(steps) ** power
 
 
-def run(config: Config) -> xr.Dataset:
+def costs_of_decays(modes: int, steps: Sequence[int]) -> xr.Dataset:
     """Return expected final costs for all capacities, noises, numbers of steps and decays."""
-    peaks = [[scaled_peaks(config, b, n) for n in config.steps] for b in config.capacities]
+    peaks = np.array([[scaled_peaks(b, n) for n in steps] for b in CAPACITIES])
     costs = [
         [
-            [power_decay_costs(config, b, noise, *at) for at in zip(config.steps, row, strict=True)]
-            for noise in config.noises
+            [power_decay_costs(modes, b, noise, *at) for at in zip(steps, row, strict=True)]
+            for noise in NOISES
         ]
-        for b, row in zip(config.capacities, peaks, strict=True)
+        for b, row in zip(CAPACITIES, peaks, strict=True)
     ]
-    dims = ("capacity", "noise", "horizon", "exponent", "scaled_peak")
     return xr.Dataset(
-        {"peak": (("capacity", "horizon", "scaled_peak"), peaks), "cost": (dims, costs)},
         {
-            "capacity": list(config.capacities),
-            "noise": list(config.noises),
-            "horizon": list(config.steps),
-            "exponent": list(config.exponents),
+            "peak": (("capacity", "steps", "scaled_peak"), peaks),
+            "cost": (("capacity", "noise", "steps", "exponent", "scaled_peak"), costs),
+        },
+        {
+            "capacity": list(CAPACITIES),
+            "noise": list(NOISES),
+            "steps": list(steps),
+            "exponent": EXPONENTS,
         },
     )
 
@@ -152,7 +139,7 @@ def numbers(dataset: xr.Dataset) -> dict:
     largest = dataset.peak.isel(scaled_peak=setting["scaled_peak"]).max(["capacity", "noise"])
     capacities = {}
     for b in dataset.capacity.values:
-        one = dataset.sel(capacity=b).isel(noise=0, horizon=0)
+        one = dataset.sel(capacity=b).isel(noise=0, steps=0)
         costs = tuned(one.peak.values, one.cost.values)
         capacities[f"{b:g}"] = {
             "limit": float(2 * b - 1),
@@ -169,7 +156,7 @@ def numbers(dataset: xr.Dataset) -> dict:
     }
 
 
-def plot(dataset: xr.Dataset) -> dict:
+def exponents_by_steps(dataset: xr.Dataset) -> Figure:
     """Draw the best exponent of each quadratic by number of steps, and its limit."""
     best = best_exponents(dataset)
     figure = Figure(figsize=(8, 4.8))
@@ -177,15 +164,11 @@ def plot(dataset: xr.Dataset) -> dict:
     for b, color in zip(dataset.capacity.values, CYCLE, strict=False):
         for noise, marker in zip(dataset.noise.values, MARKERS, strict=False):
             row, label = best.sel(capacity=b, noise=noise), f"β = {b:g}, noise {noise:g}"
-            axes.plot(dataset.horizon, row, marker, color=color, label=label)
+            axes.plot(dataset.steps, row, marker, color=color, label=label)
         axes.axhline(2 * b - 1, color=color, linestyle=":", label=f"limit {2 * b - 1:g}")
     axes.set_xscale("log")
     axes.set_ylim(bottom=0)
     axes.set(xlabel="number of steps N", ylabel="best exponent p")
     axes.set_title("Best decay $(1 - t/N)^p$ of the learning rate")
     axes.legend(fontsize="small", ncols=2, loc="lower right")
-    return {"exponents": figure}
-
-
-if __name__ == "__main__":
-    command.main(Config, run, plot, numbers)
+    return figure

@@ -39,7 +39,7 @@ def test_a_page_depends_on_its_summary_and_a_false_claim_raises_an_error():
 
 
 @pytest.mark.long
-def test_the_table_of_contents_lists_every_experiment_with_its_answer_and_picture():
+def test_the_table_of_findings_lists_every_experiment_and_pages_are_short():
     pages = {name: render.rendered(name) for name in NAMES}
     stored = (render.RESULTS / "README.md").read_text("utf8")
     assert stored == render.contents(pages), "run `python -m experiments.render`"
@@ -47,7 +47,32 @@ def test_the_table_of_contents_lists_every_experiment_with_its_answer_and_pictur
         entry = render.entry(name, page)
         assert f"({name}/README.md)" in stored
         assert entry["answer"] in stored
-        assert (render.RESULTS / name / entry["picture"]).is_file()
+        assert f"| {entry['measured_on']} | {entry['verdict']} |" in stored
+        assert len(re.sub(r"^\|.*$", "", page, flags=re.M).split()) <= 900, name
+    sections = re.findall("^## (.*)$", stored, re.M)
+    assert sections[:3] == ["Learning rates", "Random starts", "Local minima"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"Answer": "**" + "word " * 41 + "**"}, "41 words"),
+        (
+            {"Answer": "**Rates of 1, 2 and 3 % lead to 4 (2 to 5).**"},
+            "numbers .'1,', '2', '3', '4'",
+        ),
+        ({"Verdict": "proven."}, "verdict 'proven'"),
+    ],
+)
+def test_a_finding_is_short_and_has_a_verdict(change, message):
+    lines = {"Answer": "**19 of 32 starts end.**", "Measured on": "a net.", "Verdict": "shown."}
+
+    def page(lines):
+        return "".join(f"**{word}.** {text}\n\n" for word, text in lines.items())
+
+    assert render.entry("some", page(lines))["measured_on"] == "a net"
+    with pytest.raises(ValueError, match=message):
+        render.entry("some", page(lines | change))
 
 
 def test_every_experiment_has_a_page_and_every_page_a_result():

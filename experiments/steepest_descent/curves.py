@@ -1,14 +1,6 @@
-"""On a curve: to which valley does descent lead, and does it find the lowest one?
+"""Descents on curves: their valleys, and the steps that lead into them."""
 
-    x_{t+1} = x_t - learning_rate * f'(x_t)
-
-    python -m experiments.slope_descent           (about 5 s)
-
-Expected: every descent ends in the valley that the maxima predict, within 1e-8 of its classified
-minimum.
-"""
-
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -16,51 +8,42 @@ import numpy as np
 import xarray as xr
 
 import gdjax as gd
-from experiments.shared import command
 from experiments.shared.runs import paths
-from experiments.shared.trees import datasets
 from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, VERMILLION, Figure
 
 GRID = 1001  # number of points of a drawn curve
 DRAWN = 21  # approximate number of paths drawn on each curve
 
 
-@dataclass(frozen=True)
-class Config:
-    """Curves, and settings of the descents on them."""
+def descents(name: str, starts: int, steps: int, caution: float) -> xr.Dataset:
+    """Return descents on one curve, with the curve and its known critical points.
 
-    functions: tuple[str, ...] = ("quartic", "sine_bowl", "two_sines")  # names of 1-D functions
-    starts: int = 200  # number of starts, evenly spaced over each domain
-    steps: int = 400  # number of steps of each descent
-    caution: float = 0.5  # learning rate as a share of 1 / max |f''| over the domain; at most 1
-
-
-def one(config: Config, name: str) -> xr.Dataset:
-    """Return all descents on one curve, with the curve and its known critical points."""
+    The learning rate is `caution` divided by the largest |f''| on the domain.
+    """
     known = gd.problems.FUNCTIONS[name]
     ((lo, hi),) = known.domain
     grid = np.linspace(lo, hi, GRID)
     f, bend = jax.vmap(known.f), jax.vmap(jax.grad(jax.grad(known.f)))
-    learning_rate = config.caution / float(jnp.max(jnp.abs(bend(jnp.asarray(grid)))))
+    learning_rate = caution / float(jnp.max(jnp.abs(bend(jnp.asarray(grid)))))
     # Starts are at midpoints, so that each represents an equal share of the domain.
-    starts = lo + (hi - lo) * (np.arange(config.starts) + 0.5) / config.starts
-    descents = paths(known.f, learning_rate, jnp.asarray(starts), config.steps)
+    start = lo + (hi - lo) * (np.arange(starts) + 0.5) / starts
+    position, slope, cost = paths(known.f, learning_rate, jnp.asarray(start), steps)
     minima, maxima = (
         np.array(sorted(p.x for p in known.critical_points if p.kind == kind))
         for kind in ("minimum", "maximum")
     )
     # The minimum nearest to the end point, and the one between the same two maxima as the start.
-    valley = np.argmin(np.abs(np.asarray(descents[0])[:, -1:] - minima), axis=1)
+    valley = np.argmin(np.abs(np.asarray(position)[:, -1:] - minima), axis=1)
     at = jnp.asarray(minima)
     columns = {
         ("grid",): {"curve_x": grid, "curve_cost": f(jnp.asarray(grid))},
-        ("start", "step"): dict(zip(("position", "slope", "cost"), descents, strict=True)),
-        ("start",): {"valley": valley, "predicted_valley": np.searchsorted(maxima, starts)},
+        ("start", "step"): {"position": position, "slope": slope, "cost": cost},
+        ("start",): {"valley": valley, "predicted_valley": np.searchsorted(maxima, start)},
         ("minimum",): {
             "minimum_x": minima,
             "minimum_cost": f(at),
             "contraction": 1 - learning_rate * np.asarray(bend(at)),
-            "share": np.bincount(valley, minlength=len(minima)) / config.starts,
+            "share": np.bincount(valley, minlength=len(minima)) / starts,
         },
         ("maximum",): {"maximum_x": maxima},
         (): {"learning_rate": learning_rate},
@@ -71,15 +54,8 @@ def one(config: Config, name: str) -> xr.Dataset:
     )
 
 
-def run(config: Config) -> xr.DataTree:
-    """Return a tree with the descents on each curve."""
-    with jax.enable_x64(True):
-        return xr.DataTree.from_dict({name: one(config, name) for name in config.functions})
-
-
-def numbers(tree: xr.DataTree) -> dict:
+def numbers(curves: Mapping[str, xr.Dataset]) -> dict:
     """Return the results of the descents and their predicted values, over all and by curve."""
-    curves = datasets(tree)
     of_starts = ["position", "slope", "cost", "valley", "predicted_valley"]
     runs = xr.concat(
         [
@@ -102,12 +78,12 @@ def numbers(tree: xr.DataTree) -> dict:
             "share_at_lowest": float(curve.share[lowest]),
             "width_of_lowest": float(np.diff(edges)[lowest] / np.ptp(edges)),
         }
+    # The differences of costs of shorter steps are rounding errors.
+    lower = runs.cost.diff("step").values[length > 1e-6] <= 0
     return {
         "steps_looked_at": int(np.sum(step != 0)),
         "share_of_steps_against_slope": against[step != 0].mean(),
-        "share_of_steps_that_lower_cost": np.mean(
-            runs.cost.diff("step").values[length > 1e-6] <= 0
-        ),
+        "share_of_steps_that_lower_cost": np.mean(lower),
         "share_in_predicted_valley": float((runs.valley == runs.predicted_valley).mean()),
         "largest_distance_to_minimum": float(abs(runs.position[..., -1] - runs.minimum_x).max()),
         "largest_error_of_contraction": float(abs(last / before - runs.contraction).max()),
@@ -149,8 +125,10 @@ def draw_paths(axes, curve):
     axes.set_xlabel("parameter x")
 
 
-def draw_first_steps(axes, curve):
+def first_steps(curve: xr.Dataset) -> Figure:
     """Draw the first step of every start as an arrow, colored by direction."""
+    figure = Figure(figsize=(9, 4))
+    axes = figure.subplots()
     grid, paths, slope = curve.curve_x.values, curve.position.values, curve.slope.values[:, 0]
     axes.plot(grid, curve.curve_cost, color=GREY, zorder=1)
     start, step = paths[:, 0], paths[:, 1] - paths[:, 0]
@@ -167,17 +145,18 @@ def draw_first_steps(axes, curve):
     axes.legend(loc="upper center")
     axes.set_title(f"First steps on {curve.formula} (arrows magnified {longer} times)")
     axes.set(xlabel="parameter x", ylabel="cost")
+    return figure
 
 
-def plot(tree: xr.DataTree) -> dict:
+def plot(curves: Mapping[str, xr.Dataset]) -> dict[str, Figure]:
     """Draw descents and end points on every curve, and the first steps on the first."""
-    curves = [
+    shown = [
         curve.isel(start=slice(None, None, max(1, curve.sizes["start"] // DRAWN)))
-        for curve in datasets(tree).values()
+        for curve in curves.values()
     ]
-    valleys = Figure(figsize=(4 * len(curves) + 0.5, 7.2))
-    panels = valleys.subplots(2, len(curves), sharex="col", squeeze=False)
-    for (above, below), curve in zip(panels.T, curves, strict=True):
+    valleys = Figure(figsize=(4 * len(shown) + 0.5, 7.2))
+    panels = valleys.subplots(2, len(shown), sharex="col", squeeze=False)
+    for (above, below), curve in zip(panels.T, shown, strict=True):
         draw_starts(above, curve)
         draw_paths(below, curve)
     first, below = panels[:, 0]
@@ -186,10 +165,4 @@ def plot(tree: xr.DataTree) -> dict:
     text = "share of starts that\nlead to each minimum"
     first.text(0.5, 0.97, text, transform=first.transAxes, ha="center", va="top")
     valleys.suptitle("Starts and descents, colored by the valley in which they end")
-    steps = Figure(figsize=(9, 4))
-    draw_first_steps(steps.subplots(), curves[0])
-    return {"valleys": valleys, "steps": steps}
-
-
-if __name__ == "__main__":
-    command.main(Config, run, plot, numbers)
+    return {"valleys": valleys, "steps": first_steps(shown[0])}
