@@ -21,6 +21,7 @@ Statistician 69, 371 (intervals of few sets).
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -340,7 +341,7 @@ def narrow_groups(sets: Sequence[np.ndarray]) -> list[np.ndarray]:
 def numbers(dataset: xr.Dataset) -> dict:
     """Return counts, widths, and rank correlations."""
     _, minima = np.unique(dataset["set"].values, return_counts=True)
-    summary: dict = {
+    summary: dict[str, Any] = {
         "parameters": dataset.attrs["parameters"],
         "sets": len(minima),
         "minima": dataset.sizes["minimum"],

@@ -118,7 +118,7 @@ class LogTicks(Locator):
         if not 0 < low < high < np.inf:
             return []
         if high >= 1000 * low:
-            return LogLocator(numticks=8).tick_values(low, high)
+            return list(LogLocator(numticks=8).tick_values(low, high))
         powers = 10.0 ** np.arange(np.floor(np.log10(low)), np.log10(high) + 1)
         ticks = np.outer(powers, (1.0, 2.0, 5.0)).ravel()
         ticks = ticks[(low <= ticks) & (ticks <= high)]

@@ -51,7 +51,7 @@ def _best(values):
 
 
 def worse_by(
-    x: Float[np.ndarray, "*rest seeds"], y: Float[np.ndarray, "*rest seeds"]
+    x: Float[np.ndarray, "*#rest seeds"], y: Float[np.ndarray, "*#rest seeds"]
 ) -> Float[np.ndarray, "*rest seeds"]:
     """Return x - y, which is 0 where both diverged."""
     with np.errstate(invalid="ignore"):

@@ -14,6 +14,7 @@ from plane_of_a_bowl import SIDE, plane
 import gdjax as gd
 from gdjax.base.errors import InputError
 from gdjax.minima.barriers import PairwiseBarriers
+from gdjax.plots.style import LogTicks
 
 RATES = np.geomspace(0.01, 1, 4)
 
