@@ -21,7 +21,6 @@ Statistician 69, 371 (intervals of few sets).
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -341,7 +340,8 @@ def narrow_groups(sets: Sequence[np.ndarray]) -> list[np.ndarray]:
 def numbers(dataset: xr.Dataset) -> dict:
     """Return counts, widths, and rank correlations."""
     _, minima = np.unique(dataset["set"].values, return_counts=True)
-    summary: dict[str, Any] = {
+    gain = gains(dataset)
+    summary: dict = {
         "parameters": dataset.attrs["parameters"],
         "sets": len(minima),
         "minima": dataset.sizes["minimum"],
@@ -355,11 +355,10 @@ def numbers(dataset: xr.Dataset) -> dict:
         "partial_correlation": {},
         "coordinates": {
             name: {"log_volume": float(values.mean())}
+            | ({"gain": gain[name][:3]} if name in gain else {})
             for name, values in zip(COORDINATES, dataset.log_volume.values.T, strict=True)
         },
     }
-    for name, gain in gains(dataset).items():
-        summary["coordinates"][name]["gain"] = gain[:3]
     estimates = correlations(dataset)
     triples = [mean[:3] for mean, _ in estimates.values()]
     corrected = holm(p_values(triples, freedom=len(minima) - 1))
