@@ -35,6 +35,7 @@ from gdjax.base.errors import InputError, warn
 from gdjax.base.keys import check_key, run_keys
 from gdjax.base.quantities import document
 from gdjax.curvature.critical_points.classification import Kind
+from gdjax.curvature.stability_limits import relative_stability
 from gdjax.minima.barriers import pairwise_barriers
 from gdjax.minima.census_by import by_setting
 from gdjax.minima.census_dataset import QUANTITIES, Descents, Minima, Readers, census_dataset
@@ -46,7 +47,7 @@ from gdjax.minima.end_points import (
     MAX_STEPS,
     classify_end_points,
 )
-from gdjax.minima.end_states import advice, end_states, relative_stability
+from gdjax.minima.end_states import advice, end_states
 from gdjax.minima.finished_runs import (
     FinishedRuns,
     finished_runs,

@@ -8,17 +8,13 @@ Polishing finds the nearest critical point, also where the descent cannot stay. 
 the rate eta leaves each minimum with a sharpness above 2 / eta, however near to it the descent is.
 """
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import optax
 from jaxtyping import Float, Int
 
-from gdjax.base.errors import GdjaxError
 from gdjax.base.status import Status
-from gdjax.curvature.stability_limits import stability_threshold
 
 END_TOLERANCE = 1e-3  # largest gradient norm at the end of a descent that has converged
 EXPLAINED = 0.99  # share of the squared gradient from which decay by the optimizer is suspected
@@ -41,39 +37,6 @@ class EndState(Status):
     REACHED = 1
     NEAR = 2
     CANNOT_HOLD = 3
-
-
-def relative_stability(
-    make_optimizer: Callable | None,
-    arguments: Mapping[str, Any],
-    sharpness: Float[np.ndarray, " runs"],
-) -> Float[np.ndarray, " runs"]:
-    """Return the sharpness relative to the stability limit of the optimizer; NaN if unknown.
-
-    The limit is known for gradient descent with or without momentum. Those of adaptive optimizers
-    apply to another matrix than the Hessian, which depends on their state (`preconditioner`).
-
-    Examples:
-        At a rate of 0.1, gradient descent is stable up to a sharpness of 20:
-
-        >>> relative_stability(optax.sgd, {"learning_rate": 0.1}, np.array([5.0, 40.0])).tolist()
-        [0.25, 2.0]
-    """
-    unknown = np.full(np.shape(sharpness), np.nan)
-    factory = make_optimizer
-    while isinstance(factory, partial):
-        factory = factory.func
-    if factory is not optax.sgd or make_optimizer is None:
-        return unknown
-    given = {**getattr(make_optimizer, "keywords", {}), **arguments}
-    rate, rest = given.pop("learning_rate", None), given
-    if rate is None or callable(rate):
-        return unknown
-    try:
-        limit = stability_threshold(np.asarray(rate, float), partial(optax.sgd, **rest))
-    except GdjaxError:  # such as a momentum of 1, for which no sharpness is stable
-        return unknown
-    return np.asarray(sharpness, float) / np.asarray(limit, float)
 
 
 def end_states(
