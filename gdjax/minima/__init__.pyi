@@ -2,7 +2,7 @@ from .barriers import pairwise_barriers as pairwise_barriers
 from .basins import basins_of_attraction as basins_of_attraction
 from .basins import learning_rate_limits as learning_rate_limits
 from .census import count_minima as count_minima
-from .census_by import table as table
+from .census_by import census_table as census_table
 from .clustering import cluster_points as cluster_points
 from .counting import estimate_unseen as estimate_unseen
 from .end_points import classify_end_points as classify_end_points

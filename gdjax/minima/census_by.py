@@ -60,7 +60,7 @@ def by_setting(censuses: Mapping[tuple, "xr.Dataset"], names: Sequence[str]) -> 
         >>> grid = axes(learning_rate=[0.01, 0.02], seed=range(10))
         >>> walks = sweep(from_function("quartic"), grid, 400)
         >>> census = count_minima(from_function("quartic"), walks, by="learning_rate")
-        >>> print("\\n".join(line[:60] for line in table(census).split("\\n")))
+        >>> print("\\n".join(line[:60] for line in census_table(census).split("\\n")))
         learning_rate  minima  reached  near  cannot hold  ends reac
                  0.01       2        2     0            0          1
                  0.02       2        2     0            0          1
@@ -129,7 +129,7 @@ def _median(matrix):
     return median, float(low), float(high)
 
 
-def table(census: "xr.Dataset") -> str:
+def census_table(census: "xr.Dataset") -> str:
     """Return the table of a census by settings, one row for each combination of values.
 
     Args:
@@ -137,7 +137,7 @@ def table(census: "xr.Dataset") -> str:
     """
     if getattr(census, "attrs", {}).get("result") != "census_by":
         raise InputError(
-            f"table: census = {type(census).__name__}, expected the result of count_minima(..., "
+            f"census_table: census = {type(census).__name__}, expected the result of count_minima(..., "
             f"by=...)"
         )
     axes = census["minima"].dims

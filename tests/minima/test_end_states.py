@@ -12,7 +12,7 @@ from jax._src import monitoring
 import gdjax as gd
 from gdjax.base.errors import InputError
 from gdjax.curvature.stability_limits import relative_stability
-from gdjax.minima import EndState, count_minima, table
+from gdjax.minima import EndState, census_table, count_minima
 from gdjax.minima.end_states import end_states
 from gdjax.minima.optimizer_decay import optimizer_decay
 
@@ -106,7 +106,7 @@ def test_minima_are_counted_for_each_setting_by_one_program():
     assert np.isnan(census["minimum_cost"][3, 1])
     for name in ("sharpness", "share", "reached", "minimum_state"):
         np.testing.assert_array_equal(census[name][1], one[name])
-    rows = table(census).splitlines()
+    rows = census_table(census).splitlines()
     assert rows[0].split()[:4] == ["decay", "minima", "reached", "near"]
     assert rows[4].split()[:4] == ["3.0", "1", "1", "0"]
 
