@@ -137,8 +137,8 @@ def census_table(census: "xr.Dataset") -> str:
     """
     if getattr(census, "attrs", {}).get("result") != "census_by":
         raise InputError(
-            f"census_table: census = {type(census).__name__}, expected the result of count_minima(..., "
-            f"by=...)"
+            f"census_table: census = {type(census).__name__}, expected the result of "
+            f"count_minima(..., by=...)"
         )
     axes = census["minima"].dims
     rows = []
