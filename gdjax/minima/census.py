@@ -19,31 +19,25 @@ dimension in the Dataset, and points that a path of equal cost connects are on o
 import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, ArrayLike, Key, PyTree
-from scipy.sparse.csgraph import connected_components
 
 from gdjax.base import progress
-from gdjax.base.arguments import check_number
+from gdjax.base.arguments import check_callable, check_number, check_numbers
 from gdjax.base.errors import InputError, warn
 from gdjax.base.keys import check_key, run_keys
 from gdjax.base.quantities import document
-from gdjax.curvature.critical_points.classification import Kind
 from gdjax.curvature.stability_limits import relative_stability
-from gdjax.minima.barriers import pairwise_barriers
 from gdjax.minima.census_by import by_setting
-from gdjax.minima.census_dataset import QUANTITIES, Descents, Minima, Readers, census_dataset
-from gdjax.minima.clustering import cluster_manifolds, cluster_points
+from gdjax.minima.census_dataset import QUANTITIES, Descents, Readers, census_dataset
+from gdjax.minima.distinct import check_symmetric, compared_minima, connected_minima
 from gdjax.minima.end_points import (
     DISTANCE_TOLERANCE,
     GRADIENT_TOLERANCE,
-    ISOLATED_MINIMA,
     MAX_STEPS,
     classify_end_points,
 )
@@ -55,8 +49,6 @@ from gdjax.minima.finished_runs import (
 )
 from gdjax.minima.optimizer_decay import cost_of_descent
 from gdjax.minima.paths import POINTS
-from gdjax.minima.symmetry import canonicalize, coordinates
-from gdjax.problems.evaluation import deterministic_cost
 from gdjax.problems.problem import Problem, require_problem
 from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import check_runs
@@ -68,7 +60,6 @@ from gdjax.sweeps.continued.stored import StoredSweep, require_problem_of
 if TYPE_CHECKING:
     import xarray as xr
 
-MAX_COMPARED = 64  # maximum number of minima (lowest first) with pairwise barriers
 PHASES = ("polishing and classifying", "barriers", "manifolds")
 
 
@@ -180,6 +171,11 @@ def count_minima(
         [2, 2]
     """
     check_number("output_tolerance", output_tolerance, least=0)
+    if make_optimizer is not None:
+        check_callable("make_optimizer", make_optimizer, "a factory, such as optax.adam")
+    names = (by,) if isinstance(by, str) else tuple(by) if isinstance(by, tuple | list) else ()
+    if by is not None and not (names and all(isinstance(name, str) for name in names)):
+        raise InputError(f"count_minima: by = {by!r:.80}, expected names of axes, such as 'decay'")
     options = Options(distance_tolerance, output_tolerance, gradient_tolerance, max_steps, points)
     attributes = {}
     if isinstance(runs, StoreLike):
@@ -204,7 +200,6 @@ def count_minima(
     else:
         ended = _points(problem, runs, learning_rate, make_optimizer)
     check_key(key)
-    names = (by,) if isinstance(by, str) else tuple(by or ())
     groups = ended.groups(names)
     is_descent = is_sweep or learning_rate is not None
     with progress.bar(total=len(groups) * len(PHASES), unit="phase", delay=0) as bar:
@@ -226,6 +221,7 @@ def _points(problem, runs, learning_rate, make_optimizer):
     count = check_runs(problem, runs)
     optimizer = {}
     if learning_rate is not None:
+        check_numbers("count_minima: learning_rate", learning_rate)
         rates = np.ravel(np.asarray(learning_rate, float))
         if len(rates) not in (1, count) or not np.all(np.isfinite(rates) & (rates > 0)):
             raise InputError(
@@ -257,7 +253,7 @@ def _censuses(problem, ended, groups, key, options, is_descent, bar):
         own = _with_data_of(known, own)
         own = problem_at(own, jax.tree.map(lambda leaf: leaf[0], params))
         reader = readers.setdefault(tuple(static.items()), Readers(fixed))
-        _check_symmetric(own, key_check)
+        check_symmetric(own, key_check)
 
         def show(phase, values=values):
             bar.set_description(" ".join([PHASES[phase], *map(str, values)]))
@@ -276,9 +272,11 @@ def _censuses(problem, ended, groups, key, options, is_descent, bar):
         ).rows(np.arange(len(index)))
         with jax.enable_x64(True):
             show(1)
-            minima, canonical, pairs = _compared_minima(own, ends, key_pairs, options)
+            minima, canonical, pairs = compared_minima(
+                own, ends, key_pairs, tolerance=options.distance_tolerance, points=options.points
+            )
             show(2)
-            manifolds = _cluster_manifolds(own, ends, canonical, key_manifolds)
+            manifolds = connected_minima(own, ends, canonical, key_manifolds)
             descents, sentence = _descents(ended, index, ends, minima, manifolds, pairs, is_descent)
             census = census_dataset(
                 reader,
@@ -318,122 +316,3 @@ def _descents(ended, index, ends, minima, manifolds, pairs, is_descent):
     is_known = ended.make_optimizer is not None
     sentence = advice(state, stability, ends.runs, arguments, is_known) if is_descent else ""
     return Descents(state, relative, stability, drawn), sentence
-
-
-def _compared_minima(problem, ends, key, options):
-    """Return the minima, all parameters in canonical form, and barriers between minima."""
-    canonical, points = _canonical_points(problem, ends)
-    minima = _cluster_minima(ends, points, options.distance_tolerance)
-    pairs = _barriers_between(problem, canonical, minima, key, options.points)
-    if pairs is not None:
-        merged = _merge_matched(ends, minima, pairs.smallest_distance, options.distance_tolerance)
-        if len(merged.representatives) < len(minima.representatives):
-            minima = merged
-            pairs = _barriers_between(problem, canonical, minima, key, options.points)
-    return minima, canonical, pairs
-
-
-def _check_symmetric(problem, key):
-    """Check that symmetries do not change the cost, as they do with decay of biases."""
-    if problem.network is None:
-        return
-    key_init, *keys = jax.random.split(key, 1 + len(problem.network.widths))
-    params = problem.init(key_init)
-    # Biases are often initialized to 0, where most differences vanish.
-    params = tuple(
-        layer._replace(bias=layer.bias + jax.random.normal(k, layer.bias.shape))
-        for layer, k in zip(params, keys, strict=False)
-    )
-    evaluation, data = deterministic_cost(problem), jax.tree.map(jnp.asarray, problem.data)
-    if problem.evaluation is None and not problem.random and data is not None:
-        evaluation = problem.cost  # a new function would be compiled again
-    cost = jax.jit(evaluation)
-    before, after = (float(cost(p, data)) for p in (params, canonicalize(problem.network, params)))
-    if not abs(after - before) <= 1e-4 * max(abs(before), 1e-30):
-        raise InputError(
-            f"problem: the cost of a network is {before:.6g} and that of its canonical form "
-            f"{after:.6g}, expected equal costs (decay of biases is a common reason for a "
-            f"difference). Leave biases out of the decay, or use dataclasses.replace(problem, "
-            f"network=None)"
-        )
-
-
-def _canonical_points(problem, ends):
-    """Return parameters in canonical form, and the points for distances.
-
-    Coordinates on which no run's cost depends are set to 0, since they keep their initial values.
-    """
-    finite = ends.kind != Kind.DIVERGED
-
-    def without_dead(leaf, live):
-        return np.where(live[finite].any(axis=0) | ~finite.any(), leaf, 0)
-
-    params = points = jax.tree.map(without_dead, ends.params, ends.live)
-    if problem.network is not None:
-        params, points = jax.tree.map(np.asarray, _canonical(problem.network, params))
-    flat = [np.asarray(leaf).reshape(len(finite), -1) for leaf in jax.tree.leaves(points)]
-    return params, np.concatenate(flat, axis=1)
-
-
-@partial(jax.jit, static_argnums=0)
-@partial(jax.vmap, in_axes=(None, 0))
-def _canonical(network, params):
-    params = canonicalize(network, params)
-    return params, coordinates(network, params)
-
-
-def _cluster_minima(ends, points, tolerance):
-    """Return the clusters of classified isolated minima."""
-    runs = np.flatnonzero(np.isin(ends.kind, ISOLATED_MINIMA))
-    if not len(runs):
-        return _number_by_cost(ends, runs, runs)
-    clusters = cluster_points(points[runs], tolerance)
-    return _number_by_cost(ends, runs, clusters.labels, clusters)
-
-
-def _cluster_manifolds(problem, ends, canonical, key):
-    """Return the connected manifolds of classified minima."""
-    runs = np.flatnonzero(ends.kind == Kind.MANIFOLD_OF_MINIMA)
-    if not len(runs):
-        return _number_by_cost(ends, runs, runs)
-    points = jax.tree.map(lambda leaf: leaf[runs], canonical)
-    cost, largest = (ends.runs[name].values[runs] for name in ("cost", "largest"))
-    labels = cluster_manifolds(problem, points, cost, sharpness=largest, key=key)
-    return _number_by_cost(ends, runs, labels)
-
-
-def _number_by_cost(ends, runs, labels, clusters=None):
-    """Number the clusters of some runs by ascending cost, and choose representatives."""
-    cost, gradient_norm = (ends.runs[name].values for name in ("cost", "gradient_norm"))
-    by_gradient = runs[np.lexsort((runs, gradient_norm[runs]))]
-    label_of = dict(zip(runs.tolist(), labels.tolist(), strict=True))
-    first = {label_of[run]: run for run in reversed(by_gradient.tolist())}
-    # The order of costs that differ only by rounding is arbitrary, so the first run decides.
-    scale = 1e-9 * max(1.0, np.max(np.abs(cost[runs]), initial=0.0))
-    order = sorted(first, key=lambda c: (round(cost[first[c]] / scale), first[c]))
-    number = {c: i for i, c in enumerate(order)}
-    numbers = np.full(len(ends.kind), -1)
-    numbers[runs] = [number[c] for c in labels.tolist()]
-    return Minima(numbers, np.array([first[c] for c in order], int), clusters)
-
-
-def _merge_matched(ends, minima, distance, tolerance):
-    """Merge minima that are equal after matching but were separated by ties."""
-    components = connected_components(distance <= tolerance)[1]
-    runs = np.flatnonzero(minima.labels >= 0)
-    labels = minima.labels[runs]
-    # Minima that were not compared are left unchanged.
-    labels = np.where(
-        labels < len(components),
-        components[np.minimum(labels, len(components) - 1)],
-        labels + len(components),
-    )
-    return _number_by_cost(ends, runs, labels, minima.clusters)
-
-
-def _barriers_between(problem, params, minima, key, points):
-    """Return barriers between the lowest minima; None with fewer than two."""
-    if len(minima.representatives) < 2:
-        return None
-    lowest = jax.tree.map(lambda leaf: leaf[minima.representatives[:MAX_COMPARED]], params)
-    return pairwise_barriers(problem, lowest, key=key, points=points)

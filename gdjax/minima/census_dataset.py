@@ -10,8 +10,9 @@ from jaxtyping import Bool, Float, Int
 
 from gdjax.base.quantities import Quantity, as_dataset, quantities
 from gdjax.minima.barriers import PairwiseBarriers
-from gdjax.minima.clustering import Clusters, classical_mds, cluster_points
+from gdjax.minima.clustering import classical_mds, cluster_points
 from gdjax.minima.counting import basin_shares, estimate_unseen
+from gdjax.minima.distinct import Minima
 from gdjax.minima.end_points import RUNS, EndPoints
 from gdjax.minima.end_states import EndState
 from gdjax.problems.keywords import settings_of
@@ -92,21 +93,6 @@ QUANTITIES = {
     **quantities("compared plane", position="embedding of the distances"),
 }
 """Quantities of a census."""
-
-
-class Minima(NamedTuple):
-    """Clusters of classified minima, or connected manifolds of minima, lowest cost first.
-
-    Args:
-        labels: number of the minimum or manifold of each run, -1 for runs that ended at none.
-        representatives: run with the smallest gradient at each minimum or manifold.
-        clusters: clusters of all runs that ended at a minimum; None if there are no such runs, and
-            for manifolds.
-    """
-
-    labels: Int[np.ndarray, " runs"]
-    representatives: Int[np.ndarray, " minima"]
-    clusters: Clusters | None = None
 
 
 class Descents(NamedTuple):
