@@ -104,7 +104,7 @@ def advice(
     ]
     if not optimizer_is_known and 2 * len(pulls) > len(state):
         low, median, high = np.quantile(pulls, [0.25, 0.5, 0.75])
-        if 0 < high - low < ALIKE * median:
+        if median > 0 and high - low < ALIKE * median:
             sentences.append(
                 f"at {len(pulls)} of {len(state)} ends the gradient is -{median:.3g} times the "
                 f"parameters, as if the optimizer added weight decay; pass make_optimizer=..., so "
