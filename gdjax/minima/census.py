@@ -27,7 +27,7 @@ import optax
 from jaxtyping import Array, ArrayLike, Key, PyTree
 
 from gdjax.base import progress
-from gdjax.base.arguments import check_callable, check_number, check_numbers
+from gdjax.base.arguments import check_callable, check_number, check_numbers, check_whole
 from gdjax.base.errors import InputError, warn
 from gdjax.base.keys import check_key, run_keys
 from gdjax.base.quantities import document
@@ -168,9 +168,10 @@ def count_minima(
         >>> result.sizes["run"], result.sizes["minimum"], int(result.reached.sum())
         (10, 2, 10)
         >>> count_minima(from_function("quartic"), walks, by="learning_rate").minima.values.tolist()
-        [2, 2]
+        [2.0, 2.0]
     """
     check_number("output_tolerance", output_tolerance, least=0)
+    check_whole("count_minima: points", points, 2)
     if make_optimizer is not None:
         check_callable("make_optimizer", make_optimizer, "a factory, such as optax.adam")
     names = (by,) if isinstance(by, str) else tuple(by) if isinstance(by, tuple | list) else ()

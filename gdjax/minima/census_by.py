@@ -146,7 +146,7 @@ def census_table(census: "xr.Dataset") -> str:
         at = dict(zip(axes, index, strict=True))
         one = {n: float(census[n][at]) for n in NUMBERS if n in census}
         row = {str(axis): f"{census[axis].values[i]}" for axis, i in at.items()}
-        for label in ("minima", "minima_reached", "minima_near", "minima_cannot_hold"):
+        for label in ("minima", "minima_reached", "minima_near", "minima_cannot_hold", "manifolds"):
             name = label.removeprefix("minima_").replace("_", " ")
             row[name] = "-" if np.isnan(one[label]) else f"{one[label]:.0f}"
         row["ends reached"] = f"{one['ends_reached']:.0%}"
