@@ -7,8 +7,8 @@ from .clustering import cluster_points as cluster_points
 from .counting import estimate_unseen as estimate_unseen
 from .end_points import classify_end_points as classify_end_points
 from .end_points import count_kinds as count_kinds
-from .landscape_graph import graph as graph
 from .end_states import EndState as EndState
+from .landscape_graph import graph as graph
 from .matching import match as match
 from .paths import curve as curve
 from .paths import linear_path as linear_path
