@@ -68,9 +68,8 @@ def signed_rank_tail(w: ArrayLike, n: int) -> Float[np.ndarray, "*rest"]:
     total = n * (n + 1) // 2
     if n <= MAX_EXACT:
         below = np.concatenate([[0.0], _signed_rank_cdf(n)])
-        return np.asarray(
-            below[total + 1 - np.asarray(w)]
-        )  # W and total - W have equal distributions
+        # W and total - W have equal distributions.
+        return np.asarray(below[total + 1 - np.asarray(w)])
     spread = math.sqrt(total * (2 * n + 1) / 12)
     return np.asarray(stats.norm.sf((np.asarray(w) - 0.5 - total / 2) / spread))
 

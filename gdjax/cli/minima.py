@@ -201,12 +201,15 @@ def numbers(census: Any) -> dict[str, Any]:
     """Return the summary of a census without its table."""
     import numpy as np
 
-    from gdjax.minima import count_kinds
+    from gdjax.minima import EndState, count_kinds
 
     summary: dict[str, Any] = {"runs": census.sizes["run"], "ended": count_kinds(census)}
     for name in map(str, census.data_vars):
         if name.startswith("unseen_") or name in ("gap", "stable_from", "stable_to", "functions"):
             summary[name] = float(census[name])
+    states = census["minimum_state"].values
+    summary["states"] = {s.label: int(np.sum(states == s)) for s in EndState if s}
+    summary["advice"] = census.attrs["advice"]
     for name in ("barrier", "matched_barrier", "distance", "matched_distance"):
         if name in census and not census[name].isnull().all():
             pairs = census[name].values[np.triu_indices(len(census[name]), 1)]
@@ -265,12 +268,20 @@ def report(summary: dict[str, Any], tolerance: float) -> list[str]:
             "minima, which are not counted"
         )
     if minima:
+        states = summary["states"].items()
+        lines.append(
+            "minima by the state of the descents that ended there: "
+            + ", ".join(f"{count} {state}" for state, count in states)
+        )
+        lines += [summary["advice"]] if summary["advice"] else []
+    if "unseen_number" in summary:
         lines.append(_unseen("minima", summary, "unseen"))
+    if minima:
         lines.append(
             f"the number of minima is the same for all tolerances from "
             f"{summary['stable_from']:.2g} to {summary['stable_to']:.2g} (used: {tolerance:g})"
         )
-    if manifolds:
+    if "unseen_manifold_number" in summary:
         lines.append(_unseen("manifolds", summary, "unseen_manifold"))
     if "saddles" in summary:
         heights = ", ".join(f"{height:.5g}" for height in summary["merge_heights"])

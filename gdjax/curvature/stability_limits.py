@@ -9,8 +9,9 @@ learning rate, since its P grows with the gradient.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,7 @@ import optax
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from gdjax.base.arguments import is_traced, real_array
-from gdjax.base.errors import InputError
+from gdjax.base.errors import GdjaxError, InputError
 from gdjax.descent.norms import non_euclidean_descent
 
 # Optimizers that divide updates by the root of an average of squared gradients; P = 1 otherwise.
@@ -76,6 +77,45 @@ def stability_threshold(
     at the Edge of Stability*, arXiv 2207.14484.
     """
     return _limit("stability_threshold", learning_rate, make_optimizer)
+
+
+def relative_stability(
+    make_optimizer: Callable | None,
+    arguments: Mapping[str, Any],
+    sharpness: Float[np.ndarray, "*runs"],
+) -> Float[np.ndarray, "*runs"]:
+    """Return the sharpness relative to the stability limit of the optimizer; NaN if unknown.
+
+    The limit is known for gradient descent with or without momentum. Those of adaptive optimizers
+    apply to another matrix than the Hessian, which depends on their state (`preconditioner`).
+
+    Args:
+        make_optimizer: factory of the optimizer; None if it is not known.
+        arguments: arguments of the factory, such as the learning rate of each run.
+        sharpness: largest eigenvalue of the Hessian.
+
+    Examples:
+        At a rate of 0.1, gradient descent is stable up to a sharpness of 20:
+
+        >>> import optax
+        >>> relative_stability(optax.sgd, {"learning_rate": 0.1}, np.array([5.0, 40.0])).tolist()
+        [0.25, 2.0]
+    """
+    unknown = np.full(np.shape(sharpness), np.nan)
+    factory = make_optimizer
+    while isinstance(factory, partial):
+        factory = factory.func
+    if factory is not optax.sgd or make_optimizer is None:
+        return unknown
+    given = {**getattr(make_optimizer, "keywords", {}), **arguments}
+    rate, rest = given.pop("learning_rate", None), given
+    if rate is None or callable(rate):
+        return unknown
+    try:
+        limit = stability_threshold(np.asarray(rate, float), partial(optax.sgd, **rest))
+    except GdjaxError:  # such as a momentum of 1, for which no sharpness is stable
+        return unknown
+    return np.asarray(sharpness, float) / np.asarray(limit, float)
 
 
 def largest_stable_learning_rate(

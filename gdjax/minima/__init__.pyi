@@ -2,10 +2,12 @@ from .barriers import pairwise_barriers as pairwise_barriers
 from .basins import basins_of_attraction as basins_of_attraction
 from .basins import learning_rate_limits as learning_rate_limits
 from .census import count_minima as count_minima
+from .census_by import census_table as census_table
 from .clustering import cluster_points as cluster_points
 from .counting import estimate_unseen as estimate_unseen
 from .end_points import classify_end_points as classify_end_points
 from .end_points import count_kinds as count_kinds
+from .end_states import EndState as EndState
 from .landscape_graph import graph as graph
 from .matching import match as match
 from .paths import curve as curve

@@ -12,17 +12,16 @@ Many runs are polished by one program, in float64.
 """
 
 from collections.abc import Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Bool, Int, Key, PyTree
+from jaxtyping import Array, Int, Key, PyTree
 
 from gdjax.base.arguments import check_number, check_whole
-from gdjax.base.errors import InputError, StoreError
+from gdjax.base.errors import InputError
 from gdjax.base.keys import check_key
 from gdjax.base.quantities import Quantity, as_dataset, document, quantities
 from gdjax.base.reprs import fields
@@ -30,12 +29,10 @@ from gdjax.curvature.critical_points.classify import Kind, classify
 from gdjax.curvature.critical_points.polish import polish
 from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.landscape.slices import over_rows
+from gdjax.minima.finished_runs import select_rows
 from gdjax.problems.problem import Problem, require_problem
 from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import check_runs
-from gdjax.sweeps.axes import AxisValue, axes, axes_along, positions, zip_axes
-from gdjax.sweeps.binding import assign_roles, by_role, with_settings
-from gdjax.sweeps.dataset import from_named, named_leaves
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -60,6 +57,8 @@ RUNS = {
     **quantities(
         "run",
         cost_before="cost before polishing; +inf for diverged runs",
+        pull="decay d for which the gradient before polishing is nearest to -d times parameters",
+        pull_share="share of the squared gradient before polishing that this decay explains",
         cost="cost after polishing",
         gradient_norm_before="norm of the gradient before polishing; +inf for diverged runs",
         gradient_norm="norm of the gradient after polishing",
@@ -78,70 +77,6 @@ RUNS = {
 """Quantities of end points after polishing; see also `curvature.Classification`."""
 
 
-def finished_runs(
-    problem: Problem, runs: "xr.Dataset", at: Mapping[str, AxisValue]
-) -> tuple[Problem, PyTree, dict[str, np.ndarray]]:
-    """Return the problem, the end points and the axis values of the finished runs of a sweep.
-
-    The problem has the swept settings of its cost, and the parameters of diverged runs are NaN.
-
-    Args:
-        problem: problem of the sweep.
-        runs: Dataset of the sweep.
-        at: values of some axes, by name, to which the runs are restricted.
-    """
-    if "outcome" not in runs:
-        raise InputError(
-            f"count_minima: runs = Dataset of {', '.join(map(str, runs.data_vars))}, expected that "
-            f"of gd.sweep"
-        )
-    names = {name for along in axes_along(runs).values() for name in along}
-    runs = runs.expand_dims([name for name in runs.coords if name in names and not runs[name].ndim])
-    along = {
-        str(dim): {str(k): c.values.tolist() for k, c in runs.coords.items() if c.dims == (dim,)}
-        for dim in runs["outcome"].dims
-    }
-    grid = axes(**{dim: zip_axes(**values) for dim, values in along.items()})
-    chosen = positions(grid, at)
-    runs = runs.isel({dim: [index] for dim, index in chosen.items()})
-    finished = runs["finished"] > 0 if "finished" in runs else runs["outcome"] >= 0
-    indices = np.nonzero(finished.values)
-    if not len(indices[0]):
-        raise StoreError("count_minima: no run is finished; resume the sweep first")
-    values = grid.values(
-        tuple(
-            np.full_like(index, chosen[dim]) if dim in chosen else index
-            for dim, index in zip(grid.sizes, indices, strict=True)
-        )
-    )
-    problem = with_settings(problem, _cost_settings(problem, grid, values))
-    if problem.stateful:
-        raise InputError(
-            "problem: the cost has a model state, which differs between runs; count the minima of "
-            "one state by count_minima(gdjax.problems.frozen(problem, model_state=...), params)"
-        )
-    shapes = jax.eval_shape(partial(problem.init), jax.random.key(0))
-    arrays = {name: runs[name].values[indices] for name in named_leaves("params", shapes)}
-    params = jax.tree.map(np.asarray, from_named("params", shapes, arrays))
-    # The point at which a diverged run was stopped is unrelated to minima.
-    diverged = runs["diverged_at"].values[indices] >= 0
-    params = select_rows(diverged, jax.tree.map(lambda a: np.full_like(a, np.nan), params), params)
-    text = {name: v.astype(object) for name, v in values.items() if v.dtype.kind == "U"}
-    return problem, params, values | text
-
-
-def _cost_settings(problem, grid, values):
-    """Return the swept keywords of the cost; their values must be equal in all runs."""
-    settings = by_role(assign_roles(problem, grid), {axis: axis for axis in values})["cost"]
-    for axis in settings.values():
-        if len(np.unique(values[axis])) > 1:
-            raise InputError(
-                f"count_minima: the cost differs between runs with {axis}, so that their minima "
-                f"cannot be compared; choose one value: at={{{axis!r}: {values[axis][0].item()!r}}}"
-            )
-    return {keyword: values[axis][0].item() for keyword, axis in settings.items()}
-
-
 class EndPoints(NamedTuple):
     """End points of runs after polishing, with their classifications.
 
@@ -156,6 +91,11 @@ class EndPoints(NamedTuple):
     live: PyTree
 
     __repr__ = fields
+
+    def rows(self, index: Int[np.ndarray, " chosen"]) -> "EndPoints":
+        """Return the end points of some runs."""
+        params, live = jax.tree.map(lambda leaf: leaf[index], (self.params, self.live))
+        return EndPoints(self.runs.isel(run=index), params, live)
 
     @property
     def kind(self) -> Int[np.ndarray, " runs"]:
@@ -230,7 +170,7 @@ def classify_end_points(
         width = int(np.clip(MAX_HESSIAN_ENTRIES // size**2, 8, 256))
         keys = jax.random.split(key, runs)
         results = over_rows(task, (params, keys), problem, width=width, unit="run")
-    polished, live, before, after, moved, slid, slope, tips, classification = results
+    polished, live, before, after, pull, moved, slid, slope, tips, classification = results
     only_dead_flat = (classification.kind == Kind.MANIFOLD_OF_MINIMA) & (
         classification.nullity == 0
     )
@@ -252,18 +192,13 @@ def classify_end_points(
         "gradient_norm_before": before[1] + infinite,
         "gradient_norm": after[1] + infinite,
         "moved": moved,
+        "pull": pull[0],
+        "pull_share": pull[1],
         "slid": slid,
         "slope": slope,
         **{name: getattr(classification, name) for name in names},
     }
     return EndPoints(as_dataset(RUNS, values), polished, live)
-
-
-def select_rows(condition: Bool[np.ndarray, " rows"], a: PyTree, b: PyTree) -> PyTree:
-    """Return the rows of `a` that satisfy a condition, and the other rows of `b`."""
-    return jax.tree.map(
-        lambda x, y: np.where(condition.reshape(-1, *[1] * (x.ndim - 1)), x, y), a, b
-    )
 
 
 class _Classify(NamedTuple):
@@ -304,11 +239,20 @@ class _Classify(NamedTuple):
             jax.tree.map(lambda a: a > 0, unravel(live.astype(flat.dtype))),
             (costs[0], jnp.linalg.norm(slopes[0])),
             (costs[1], jnp.linalg.norm(slopes[1])),
+            _pull(flat, slopes[0]),
             jnp.linalg.norm(w - flat),
             slid,
             *_tip(at, w, costs[1], probes, unravel),
             classification._replace(newton_point=None),
         )
+
+
+def _pull(w, g):
+    """Return d with the smallest |g + d w|, and the share of |g|^2 that -d w explains."""
+    inner, square, size = -jnp.sum(g * w), jnp.sum(w**2), jnp.sum(g**2)
+    return inner / jnp.where(square > 0, square, 1), inner**2 / jnp.where(
+        size > 0, size * square, 1
+    )
 
 
 def _tip(at, w, lowest, probes, unravel):

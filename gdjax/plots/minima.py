@@ -1,4 +1,4 @@
-"""Frequencies of the minima of a census, and an embedding of their distances."""
+"""Frequencies of the minima of a census, an embedding of their distances, and their settings."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from gdjax.plots.axes import figure_of, styled_axes
-from gdjax.plots.style import BLACK, BLUE, GREY
+from gdjax.plots.style import BLACK, BLUE, GREEN, GREY, SKY, VERMILLION, Figure, style
 
 MAX_BARS = 30  # number of minima that are drawn
 
@@ -57,7 +57,12 @@ def _other_shares(census):
     kinds = census.kind.values[census.minimum_of.values < 0]
     codes, counts = np.unique(kinds, return_counts=True)
     shares = (counts / census.sizes["run"]).tolist()
-    return {names[k].replace("_", " "): s for k, s in zip(codes, shares, strict=True)}
+    others = {names[k].replace("_", " "): s for k, s in zip(codes, shares, strict=True)}
+    apart = {}
+    if "reached" in census and census.share.sum() < census["count"].sum() / census.sizes["run"]:
+        apart = {f"{name} a minimum": census[name] for name in ("near", "cannot_hold")}
+    apart = {name: float(c.sum()) / census.sizes["run"] for name, c in apart.items()}
+    return others | {name.replace("_", " "): share for name, share in apart.items() if share}
 
 
 def count_title(census: Any, lowest: int | None = None) -> str:
@@ -73,6 +78,53 @@ def count_title(census: Any, lowest: int | None = None) -> str:
         title += f" and {manifolds} manifold{'s' * (manifolds > 1)}"
     title += f" in {census.sizes['run']} runs"
     return f"{title}, the {lowest} lowest" if lowest is not None and lowest < count else title
+
+
+STATE_COLORS = {"reached": GREEN, "near": SKY, "cannot_hold": VERMILLION}
+
+
+def by_setting(census: Any, *, title: str = "") -> Figure:
+    """Draw the minima of a census by settings: their number, sharpness and barriers.
+
+    Args:
+        census: Dataset of `count_minima(..., by=...)`.
+        title: figure title; by default, the settings.
+    """
+    axes_names = [str(dim) for dim in census["minima"].dims]
+    rows = census.stack(setting=axes_names)
+    names = [_setting(value) for value in rows["setting"].values]
+    position = np.arange(len(names))
+    with style():
+        figure = Figure(figsize=(13, 4.6))
+        counts, sharpness, barriers = figure.subplots(1, 3)
+        bottom = np.zeros(len(names))
+        for state, color in STATE_COLORS.items():
+            number = rows[f"minima_{state}"].values
+            counts.bar(position, number, 0.7, bottom, color=color, label=state.replace("_", " "))
+            bottom = bottom + number
+        counts.set_ylabel("minima, by the state of the ends there")
+        counts.legend()
+        codes = rows["minimum_state"].attrs
+        labels = dict(zip(codes["flag_values"], codes["flag_meanings"].split(), strict=True))
+        for k in position:
+            one = rows.isel(setting=int(k))
+            known = np.isfinite(one["sharpness"].values)
+            colors = [STATE_COLORS[labels[s]] for s in one["minimum_state"].values[known]]
+            sharpness.scatter(np.full(known.sum(), k), one["sharpness"].values[known], c=colors)
+        sharpness.set(yscale="log", ylabel="largest eigenvalue of each minimum")
+        median, low, high = (rows[f"barrier_{n}"].values for n in ("median", "low", "high"))
+        error = np.nan_to_num(np.stack([median - low, high - median]))
+        barriers.errorbar(position, median, error, fmt="o", color=BLUE, capsize=3)
+        barriers.set_ylabel("median barrier between minima, 95 % interval")
+        for axes in (counts, sharpness, barriers):
+            axes.set_xticks(position, names)
+            axes.set_xlabel(", ".join(axes_names).replace("_", " "))
+        figure.suptitle(title or f"Minima by {', '.join(axes_names).replace('_', ' ')}")
+    return figure
+
+
+def _setting(value):
+    return ", ".join(f"{v:g}" if isinstance(v, float) else f"{v}" for v in np.atleast_1d(value))
 
 
 def embedding(census: Any, *, title: str = "", ax: Axes | None = None) -> Axes:

@@ -62,6 +62,7 @@ FIGURES: Mapping[type | str, Callable[..., Any]] = {
     "trajectory_plane": landscapes.trajectory,
     "census": minima.frequencies,
     "landscape_graph": graph.merge_tree,
+    "census_by": minima.by_setting,
     "basins": surfaces.basin_maps,
     PairwiseBarriers: barriers.pairwise_barriers,
     Eigenpairs: spectrum.eigenvalues,

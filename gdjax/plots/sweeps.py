@@ -19,6 +19,9 @@ from gdjax.plots.style import BLACK, BLUE, CYCLE, GREEN, SEQUENTIAL, SKY, VERMIL
 MIN_GAP = 1 / 40  # smallest distance between values with visible bars, as a share of the axis
 MIN_TICK_GAP = 1 / 12  # smallest distance between values with legible labels
 MAX_MAPS = 12
+LEAST_CELLS = 4  # least number of cells of a map among which outliers are found
+OUTLIER = 3  # distance of an outlier from the upper quartile, in quartile ranges of the logarithm
+LEAST_OUTLIER = np.log(1e3)  # least such distance
 MAX_BORDERED = 400  # number of cells of a map up to which they have borders
 NOT_RUN = "#DDDDDD"
 BASELINE = "best answer that ignores the input"
@@ -107,6 +110,22 @@ class Setting:
             axes.set(**{f"{side}ticks": self.positions, f"{side}ticklabels": self.names})
 
 
+def _setting(runs, dim):
+    """Return the setting along a dimension; zipped axes are shown by the values that vary."""
+    along = {str(name): c.values for name, c in runs.coords.items() if c.dims == (dim,)}
+    varied = {name: values for name, values in along.items() if len(np.unique(values)) > 1}
+    if dim in along or not varied:
+        return Setting(dim, runs[dim].values)
+    texts = [[_number(value) for value in values] for values in varied.values()]
+    return Setting(
+        ", ".join(varied), np.array([", ".join(row) for row in zip(*texts, strict=True)])
+    )
+
+
+def _number(value):
+    return f"{value:.3g}" if isinstance(value, float | np.floating) else str(value)
+
+
 def sweep(runs: Any, *, title: str = "") -> Figure:
     """Draw curves of the cost, or final costs against the settings that a sweep compares.
 
@@ -137,7 +156,7 @@ def sweep(runs: Any, *, title: str = "") -> Figure:
         names = runs.outcome.attrs["flag_meanings"].split()
         outcome = _stack(runs.outcome, seeds)
         if len(compared) == 1:
-            setting = Setting(compared[0], runs[compared[0]].values)
+            setting = _setting(runs, compared[0])
             accuracy = _final(runs.test_accuracy, seeds).values if "test_accuracy" in runs else None
             options = {"outcomes": names, "baseline": baseline, "title": title}
             figure = outcomes_by_setting(setting, accuracy, final.values, outcome.values, **options)
@@ -340,7 +359,7 @@ def _maps(cost, stalled, compared, *, baseline, title):
     largest = sorted(compared, key=lambda name: -cost.sizes[name])[:2]
     rows, columns = (name for name in compared if name in largest)
     rest = [name for name in compared if name not in largest]
-    settings = {name: Setting(name, cost[name].values) for name in compared}
+    settings = {name: _setting(cost, name) for name in compared}
     cost, stalled = (a.transpose(*rest, rows, columns, RUN).values for a in (cost, stalled))
     # In float32, the largest cost could be beyond its own logarithmic scale, as if diverged.
     medians = quantiles(np.moveaxis(np.asarray(cost, np.float64), -1, 1), (0.5,))[0]
@@ -379,7 +398,9 @@ def _map(axes, rows, columns, medians, stalled, norm):
     axes.pcolormesh(
         columns.edges(),
         rows.edges(),
-        np.ma.masked_invalid(np.clip(medians, norm.vmin, beyond)),
+        np.ma.masked_invalid(
+            np.where(np.isposinf(medians), beyond, np.minimum(medians, norm.vmax))
+        ),
         cmap=colormaps[SEQUENTIAL].with_extremes(over=BLACK, bad=NOT_RUN),
         norm=norm,
         edgecolors="white" if medians.size <= MAX_BORDERED else "none",
@@ -400,10 +421,16 @@ def _map(axes, rows, columns, medians, stalled, norm):
 
 
 def _cost_norm(medians):
-    """Return a color scale of medians over runs; logarithmic for a wide range of costs >= 0."""
+    """Return a color scale of medians over runs; logarithmic for a wide range of costs >= 0.
+
+    Medians far above all others, such as that of runs that nearly diverged, have its last color.
+    """
     finite = medians[np.isfinite(medians)]
-    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
     positive = finite[finite > 0]
+    if len(positive) == len(finite) >= LEAST_CELLS:
+        low, high = np.quantile(np.log(finite), [0.25, 0.75])
+        finite = finite[np.log(finite) <= high + max(OUTLIER * (high - low), LEAST_OUTLIER)]
+    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
     if low >= 0 and positive.size and high > 10 * positive.min():
         return LogNorm(positive.min(), high)
     return Normalize(low, high)
@@ -412,10 +439,15 @@ def _cost_norm(medians):
 def _cost_bar(image, medians, baseline, *, ax):
     """Add a color bar of final costs with a line at the baseline."""
     any_diverged = bool(np.isposinf(medians).any())
+    finite = medians[np.isfinite(medians)]
+    beyond = float(finite.max(initial=0))
+    is_cut = bool(finite.size) and beyond > image.norm.vmax
     bar = figure_of(np.ravel(ax)[0]).colorbar(
         image,
         ax=ax,
-        label="final training cost, median over runs" + "\nblack: diverged" * any_diverged,
+        label="final training cost, median over runs"
+        + f"\nlast color: up to {beyond:.3g}" * is_cut
+        + "\nblack: diverged" * any_diverged,
         extend="max" if any_diverged else "neither",
     )
     if baseline is not None and image.norm.vmin <= baseline <= image.norm.vmax:

@@ -29,6 +29,8 @@ from gdjax.curvature.critical_sharpness import (
     critical_sharpness,
     update_direction,
 )
+from gdjax.curvature.eigenpairs import extreme_eigenpairs
+from gdjax.curvature.stability_limits import relative_stability
 from gdjax.descent.functions import traced_functions, with_functions
 from gdjax.descent.outcome import Outcome
 from gdjax.problems.evaluation import evaluate, frozen
@@ -37,7 +39,7 @@ from gdjax.problems.problem import NOTHING, Problem
 from gdjax.sweeps.axes import Axes, axes, zip_axes
 from gdjax.sweeps.binding import ROLES, factory_arguments
 from gdjax.sweeps.spec import Sweep
-from gdjax.sweeps.sweep import sweep
+from gdjax.sweeps.sweep import params_of, sweep
 
 NUM_RATES = 7  # number of rates per round
 COARSE_RATIO, FINE_RATIO = 4.0, 2.0  # ratios of adjacent rates of the first and the last round
@@ -90,6 +92,9 @@ class LearningRateResult:
         works: whether every start lowered its cost and none diverged or stalled, per rate.
         cost: median final cost over starts, per rate.
         runs: Datasets of the sweeps, in order, repetitions of a round included.
+        stability: sharpness at the end of the longest descents at the recommended rate, relative to
+            the stability limit of the optimizer, per start: above 1, the descent cannot stay there.
+            Empty if the limit is not known, as for adaptive optimizers.
     """
 
     learning_rate: float
@@ -104,6 +109,7 @@ class LearningRateResult:
     works: Bool[np.ndarray, " rates"]
     cost: Float[np.ndarray, " rates"]
     runs: tuple[Any, ...]
+    stability: Float[np.ndarray, " starts"]
 
     __repr__ = fields
 
@@ -391,13 +397,18 @@ def _result(spec, first, rounds, refusal):
     if refusal:
         return LearningRateResult(
             *(np.nan, np.nan, np.nan, *refusal, critical_rate, 0, num_evaluations),
-            *(none, none.astype(bool), none, ()),
+            *(none, none.astype(bool), none, (), none),
         )
     last = rounds[-1]
     status, reason = _conclusion(spec, first, rounds, critical_rate)
     rate, low, high = np.nan, np.nan, np.nan
     if status == LearningRateStatus.FOUND:
         rate, low, high = (float(last.rates[i]) for i in (last.recommended, *last.good))
+    stability = np.zeros(0)
+    if status == LearningRateStatus.FOUND:
+        stability, num_products = _stability(spec, last, rate)
+        num_evaluations += num_products * HESSIAN_PRODUCT
+        reason = " ".join(filter(None, [reason, _of_stability(stability, rate)]))
     return LearningRateResult(
         learning_rate=rate,
         low=low,
@@ -411,7 +422,38 @@ def _result(spec, first, rounds, refusal):
         works=last.works,
         cost=np.median(last.cost, axis=1),
         runs=tuple(r.runs for r in rounds),
+        stability=stability,
     )
+
+
+def _stability(spec, last, rate):
+    """Return the relative sharpness at the ends of descents at a rate, and the products it took."""
+    known = relative_stability(spec.make_optimizer, {"learning_rate": rate}, np.ones(1))
+    if np.isnan(known).any() or spec.problem.stateful:
+        return np.zeros(0), 0
+    key = run_keys(spec.root_seed).probes
+    like = jax.eval_shape(partial(spec.problem.init), key)
+    ends = params_of(last.runs, like, {"learning_rate": rate})
+    pairs = [
+        extreme_eigenpairs(spec.problem, jax.tree.map(lambda leaf, k=k: leaf[k], ends), key=key)
+        for k in range(last.cost.shape[1])
+    ]
+    sharpness = np.array([float(pair.values[0]) for pair in pairs])
+    return sharpness * known, sum(int(pair.num_hvps) for pair in pairs)
+
+
+def _of_stability(stability, rate):
+    """Return a sentence on the ends that a rate can hold; empty if the limit is not known."""
+    if not len(stability):
+        return ""
+    held, starts = int(np.sum(stability <= 1)), len(stability)
+    text = (
+        f"The sharpness at the ends of the descents is {np.median(stability):.3g} times the "
+        f"stability limit (median): this rate can hold {held} of {starts} ends."
+    )
+    if held < starts:
+        text += f" Rates below {rate / np.max(stability):.3g} can hold all of them."
+    return text
 
 
 def _conclusion(spec, first, rounds, critical_rate):

@@ -10,6 +10,8 @@ import gdjax as gd
 from gdjax.cli import main
 from gdjax.sweeps import fit
 
+pytestmark = pytest.mark.filterwarnings("ignore:count_minima")  # short descents
+
 
 def summary(folder):
     return json.loads((folder / "summary.json").read_text())

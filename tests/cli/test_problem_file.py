@@ -22,7 +22,10 @@ def made():
     return problem
 """
 
-pytestmark = pytest.mark.usefixtures("empty_figures")
+pytestmark = [
+    pytest.mark.usefixtures("empty_figures"),
+    pytest.mark.filterwarnings("ignore:count_minima"),  # short descents
+]
 
 
 @pytest.fixture(scope="module")

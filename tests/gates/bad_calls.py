@@ -492,6 +492,14 @@ def minima_figures_and_pages(bad, vary, n):
     bad("output_tolerance", gd.minima.count_minima, n.bowl, n.w[None], key=n.key,
         output_tolerance=-1.0)
     bad("gradient_tolerance", gd.minima.count_minima, None, n.store, gradient_tolerance=0)
+    vary(gd.minima.count_minima, None, n.store)(by=[3, [], [3], "rate"], points=[1])
+    bad("by", gd.minima.count_minima, n.bowl, n.w[None], by="seed", key=n.key)
+    vary(gd.minima.count_minima, n.bowl, n.w[None], key=n.key)(
+        learning_rate=["a", 0.0, [0.1, 0.2], [], nan], make_optimizer=[3])
+    bad("census", gd.minima.census_table, any_of(3, n.runs))
+    bad("temperature", n.bowl.at, temperature=2.0)
+    bad("bias_scale", gd.problems.Network, (2, 3), bias_scale=-1.0)
+    bad("biases", gd.problems.decayed, n.network, n.data, 0.1, biases=3)
     bad("level", gd.minima.estimate_unseen, [3, 1], level=2.0)
     bad("momentum", gd.minima.learning_rate_limits, "quartic", momentum=1.0)
     bad("seeds", gd.minima.count_minima, None, n.store, {"seeds": 1})

@@ -348,7 +348,7 @@ def test_runs_of_a_sweep_can_be_selected(store):
 def test_a_sweep_whose_cost_differs_between_runs_is_rejected():
     problem = gd.problems.from_function("two_factors")
     grid = gd.axes(target=[1.0, 2.0], learning_rate=[0.1], seed=range(2))
-    runs = gd.sweep(problem, grid, 5)
+    runs = gd.sweep(problem, grid, 500)
     with pytest.raises(InputError, match="the cost differs between runs with target"):
         count_minima(problem, runs)
     for result in (

@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+import gdjax as gd
 from gdjax.plots import graph, minima
 
 
@@ -99,3 +100,30 @@ def test_a_tree_of_passes_joins_minima_at_their_heights():
     texts = [text.get_text() for text in axes.texts]
     assert texts == ["8 → 4", "4 → 1", "0: 50%", "1: 30%", "2: 20%"]
     assert axes.get_title(loc="left") == "3 minima and 1 saddle found, up to symmetry"
+
+
+def test_minima_by_setting_show_states_sharpness_and_barriers():
+    codes = {"flag_values": [0, 1, 2, 3], "flag_meanings": "no_minimum reached near cannot_hold"}
+    of_setting = {
+        "minima": [2, 1],
+        "minima_reached": [1, 1],
+        "minima_near": [0, 0],
+        "minima_cannot_hold": [1, 0],
+        "barrier_median": [0.5, np.nan],
+        "barrier_low": [0.2, np.nan],
+        "barrier_high": [0.6, np.nan],
+    }
+    result = xr.Dataset(
+        {
+            **{name: ("decay", np.array(values, float)) for name, values in of_setting.items()},
+            "sharpness": (("decay", "minimum"), [[3.0, 70.0], [2.0, np.nan]]),
+            "minimum_state": (("decay", "minimum"), [[1, 3], [1, 0]], codes),
+        },
+        {"decay": [1e-5, 1e-3]},
+        {"result": "census_by"},
+    )
+    counts, sharpness, barriers = gd.plot(result).axes
+    heights = [[bar.get_height() for bar in bars] for bars in counts.containers]
+    assert heights == [[1, 1], [0, 0], [1, 0]]
+    np.testing.assert_allclose(sharpness.collections[0].get_offsets(), [[0, 3], [0, 70]])
+    assert [tick.get_text() for tick in barriers.get_xticklabels()] == ["1e-05", "0.001"]

@@ -404,3 +404,24 @@ def test_the_figure_of_a_learning_coefficient_shows_chains_and_the_extrapolation
 )
 def test_a_log_axis_has_at_least_two_labels(low, high, expected):
     np.testing.assert_allclose(LogTicks().tick_values(low, high), expected)
+
+
+def test_axes_that_vary_together_are_shown_by_their_values():
+    runs = swept(setting=np.arange(3), seed=np.arange(2)).drop_vars("setting")
+    along = {"learning_rate": [0.1, 0.2, 0.3], "decay": [1e-3, 1e-5, 0.5], "batch_size": [8] * 3}
+    runs = runs.assign_coords({name: ("setting", values) for name, values in along.items()})
+    bottom = figure_of(runs).axes[-1]
+    assert bottom.get_xlabel() == "learning rate, decay"
+    ticks = [tick.get_text() for tick in bottom.get_xticklabels()]
+    assert ticks == ["0.1, 0.001", "0.2, 1e-05", "0.3, 0.5"]
+
+
+def test_a_nearly_diverged_cell_does_not_flatten_the_colors_of_a_map():
+    runs = swept(learning_rate=RATES, momentum=np.array([0.0, 0.9]), seed=np.arange(2))
+    runs.cost[-1, -1] = 1e11
+    figure = figure_of(runs)
+    (mesh,) = figure.axes[0].collections
+    assert mesh.norm.vmax < 100
+    colors, *_ = cells(figure)
+    np.testing.assert_allclose(colors[-1, -1], mesh.cmap(1.0))  # the last color, not black
+    assert "last color: up to 1e+11" in figure.axes[-1].get_ylabel()

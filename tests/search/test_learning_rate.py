@@ -11,7 +11,12 @@ import pytest
 
 import gdjax as gd
 from gdjax.problems import bowl, digits
-from gdjax.search.learning_rate import LearningRateStatus, _Round, find_learning_rate
+from gdjax.search.learning_rate import (
+    LearningRateStatus,
+    _of_stability,
+    _Round,
+    find_learning_rate,
+)
 
 BOWL = bowl([1.0, 4.0, 10.0])
 
@@ -158,3 +163,15 @@ def test_without_a_best_rate_the_status_and_the_reason_say_why(
     if not result.runs:
         with pytest.raises(gd.errors.InputError, match="without descents"):
             gd.plot(result)
+
+
+def test_the_recommended_rate_is_compared_with_the_sharpness_at_its_own_ends():
+    bowl = gd.problems.bowl([1.0, 10.0])
+    result = find_learning_rate(bowl, horizon=64)
+    np.testing.assert_allclose(result.stability, 10 * result.learning_rate / 2, rtol=1e-3)
+    assert "this rate can hold 4 of 4 ends" in result.reason
+    text = _of_stability(np.array([0.5, 1.25]), 0.1)
+    assert text.endswith("hold 1 of 2 ends. Rates below 0.08 can hold all of them.")
+    adaptive = find_learning_rate(bowl, optax.adam, horizon=64)
+    assert len(adaptive.stability) == 0
+    assert "hold" not in adaptive.reason

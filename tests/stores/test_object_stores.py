@@ -88,7 +88,8 @@ def test_all_functions_that_take_a_store_accept_a_location(server, tmp_path):
     run = gd.sweeps.run_of(store, at)
     assert run.snapshot_step.tolist() == [8]
     assert run.problem.provenance["eigenvalues"] == [1.0, 10.0]
-    assert gd.minima.count_minima(None, store).sizes["run"] == 4
+    with pytest.warns(UserWarning, match="more steps help"):
+        assert gd.minima.count_minima(None, store).sizes["run"] == 4
     branches = gd.branch(store, at, leave)
     assert same_bits(branches.cost, gd.branch(tmp_path / "s", at, leave).cost)
     extended = gd.extend(store, more, to=larger).load()

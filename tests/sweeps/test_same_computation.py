@@ -22,6 +22,7 @@ from gdjax.cli.problem_file import load_problem
 from gdjax.sweeps import identity, run_of
 from tests.processes import python
 
+pytestmark = pytest.mark.filterwarnings("ignore:count_minima")  # short descents
 AXES = gd.axes(learning_rate=[0.1, 0.2], seed=[0, 1])
 WIDER = gd.axes(learning_rate=[0.1, 0.2, 0.3], seed=[0, 1])
 AT = {"learning_rate": 0.2, "seed": 1}
