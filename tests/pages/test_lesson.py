@@ -670,12 +670,14 @@ def test_the_descent_moves_on_its_plane(opened, problem):
     last = visit.text("#plane-told")
     end = network_of(visit.first()["params"])
     assert number(last, "cost") == pytest.approx(float(problem.cost(end, problem.data)), rel=6e-3)
-    assert "is 0 away from the plane" in last
+    assert "and 0 from its end" in last
     picture = visit.picture("#plane-surface")
     visit.keys("#plane-moment", "Home")
     start = problem.init(gd.run_keys(0, seed=0).init)
     cost = float(problem.cost(start, problem.data))
     assert number(visit.text("#plane-told"), "Step 0: cost") == pytest.approx(cost, rel=6e-3)
+    distance = np.linalg.norm(flat_of(start) - flat_of(end))
+    assert number(visit.text("#plane-told"), "and") == pytest.approx(distance, rel=6e-3)
     assert visit.picture("#plane-surface") != picture
     visit.click("#plane-play")
     visit.wait("() => document.getElementById('plane-step').textContent > '50'")
@@ -747,3 +749,61 @@ def test_accuracy_on_drawn_digits_is_close_to_accuracy_on_their_pixels(browser, 
     assert right_by_pixel > 0.88
     assert right_by_stroke >= right_by_pixel - POINTS
     assert visit.complaints == []
+
+
+def test_the_pad_shows_the_image_that_the_page_reads_on_a_phone_too(opened):
+    """The pad keeps its size while it is hidden, so a redraw then must not be skipped."""
+    visit = opened("#lesson=1", PHONE)
+    visit.click("#course-on")
+    visit.click("#course-on")
+    visit.wait("() => document.getElementById('pad').clientWidth")
+    assert visit.picture("#pad") == opened("#lesson=3", PHONE).picture("#pad")
+
+
+def test_back_keeps_all_predictions(opened):
+    visit = opened("#lesson=2")
+    visit.predict("outputs")
+    visit.click("#course-on")
+    visit.predict("weight", 1)
+    letters = "() => /answers=([a-e-]*)/.exec(location.hash)?.[1]"
+    both = visit.page.evaluate(letters)
+    assert both.replace("-", "") == "ab"
+    visit.page.go_back()
+    visit.wait("() => /lesson=2/.test(location.hash)")
+    assert visit.page.evaluate(letters) == both
+
+
+@pytest.mark.parametrize("address", ["#digit=70", "#drawing=BABABABB", "#noise=3"])
+def test_the_description_of_the_image_is_in_the_language_of_the_page(opened, address):
+    visit = opened(f"{address}&step=0")
+    assert re.search("[a-z]", visit.text("#example-told"))
+    visit.click("#languages button >> nth=1")
+    assert not re.search("[A-Za-z]", visit.text("#example-told"))
+    visit.click("#languages button >> nth=0")
+    assert re.search("[a-z]", visit.text("#example-told"))
+
+
+def test_the_next_step_is_announced_by_focus_and_title(opened):
+    visit = opened("#lesson=1")
+    visit.keys("#course-on", "Enter")
+    assert visit.page.evaluate("() => document.activeElement.id") == "course-title"
+    assert visit.page.title().startswith("2. ")
+    assert opened("#lesson=9").violations() == []
+
+
+# The width of a canvas, and the largest number of pixels of the color of an empty bar in one row.
+BARS = """() => {
+  const canvas = document.getElementById("network");
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  const counts = new Array(canvas.height).fill(0);
+  for (let i = 0; i < data.length; i += 4) {
+    const isBar = [0xe9, 0xe5, 0xdc].every((v, k) => data[i + k] === v);
+    if (isBar) counts[Math.floor(i / 4 / canvas.width)] += 1;
+  }
+  return [canvas.width, Math.max(...counts)];
+}"""
+
+
+def test_the_bars_of_the_outputs_have_a_quarter_of_the_width_of_the_network(opened):
+    width, bar = opened("#lesson=1&digit=0").page.evaluate(BARS)
+    assert bar > width / 4

@@ -57,6 +57,9 @@ export const DEFAULTS = {
   digit: null, noise: null, drawing: null, answers: "--------", teacher: null,
 };
 
+// The letters of both, where one has none that of the other: Back keeps later predictions.
+export const mergedAnswers = (own, others) => Array.from(own, (letter, i) => (letter === "-" ? others[i] : letter)).join("");
+
 // The state in an address, and the ignored names.
 export function readAddress(hash) {
   const state = { ...DEFAULTS };

@@ -49,6 +49,7 @@ export function courseCard(page) {
     document.querySelector("main").classList.toggle("steps", isStep);
     document.querySelector("main").classList.toggle("compact", lesson > 1 && isStep);
     byId("course-title").textContent = isStep ? text("course.heading", { step: lesson, title: text(`course.${lesson}.title`) }) : named[lesson];
+    document.title = `${byId("course-title").textContent} – ${text("title")}`;
     byId("course-lead").textContent = leadOf(page, lesson);
     byId("course-do").textContent = text(`course.${lesson}.do`);
     byId("course-back").hidden = byId("course-on").hidden = !isStep;

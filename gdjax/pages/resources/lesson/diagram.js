@@ -32,7 +32,7 @@ export function diagram(canvas, choose) {
     return {
       width, height, isNarrow, image, last,
       top: (height - (image || 130)) / 2,
-      across: (l) => first + (l / last) * (width - (isTiny ? 34 : isNarrow ? 62 : 130) - first),
+      across: (l) => first + (l / last) * (width - (isTiny ? 34 : isNarrow ? 62 : 62 + 0.28 * width) - first),
       down: (l, i) => {
         const room = l === last ? Math.min(height - 30, layers[l].to * 36) : height - 26;
         return height / 2 + ((i + 0.5) / layers[l].to - 0.5) * room;

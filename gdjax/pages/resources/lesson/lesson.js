@@ -1,7 +1,7 @@
 // The lesson: its state, the descent of the network, and the cards that show both.
 
 import { DATA, byId, element, soon } from "../base.js";
-import { readAddress, writeAddress } from "./address.js";
+import { mergedAnswers, readAddress, writeAddress } from "./address.js";
 import { ballCard } from "./ball.js";
 import { compareCard } from "./compare.js";
 import { QUESTIONS, courseCard } from "./course.js";
@@ -96,6 +96,7 @@ async function openLesson() {
         window.scrollTo(0, 0);
       }
       changed();
+      if (isNewStep) requestAnimationFrame(() => byId("course-title").focus({ preventScroll: true }));
     },
     async restart(part) {
       isOpening = false;
@@ -132,7 +133,7 @@ async function openLesson() {
     askAll() {
       const shown = image;
       QUESTIONS.forEach((name, step) => {
-        image = imageOf(state, sets.test, teaching[step] ?? 0);
+        image = opened(step);
         page.cards.find(([id]) => id === name)?.[1].update();
       });
       image = shown;
@@ -155,8 +156,9 @@ async function openLesson() {
     matter?.forget();
   }
   // The image of the state; without one, the image that the step of the course opens with.
+  const opened = (step = page.lesson) => imageOf(state, sets.test, teaching[step] ?? 0);
   function showImage() {
-    const next = imageOf(state, sets.test, teaching[page.lesson] ?? 0);
+    const next = opened();
     if (next.key === image?.key) return;
     image = next;
     forgetNudges();
@@ -172,9 +174,11 @@ async function openLesson() {
 
   async function openAddress() {
     const { state: next, ignored } = readAddress(location.hash);
+    if (course) next.answers = mergedAnswers(state.answers, next.answers);
     const language = next.lang ?? (navigator.language.startsWith("zh") ? "zh" : "en");
     const isSame = page.descent() && JSON.stringify(settingsOf(next)) === JSON.stringify(settingsOf(state)) && next.step === page.descent().step;
     Object.assign(state, next, { isEmpty: false });
+    if (course) remember();
     if (document.documentElement.lang !== language || !course) furnish(language);
     say("address-told", ignored.length ? text("address.ignored", { names: ignored.join(", ") }) : "");
     showImage();
@@ -196,6 +200,7 @@ async function openLesson() {
   function furnish(language) {
     ["header", "main", "footer"].forEach((tag, i) => document.querySelector(tag).replaceWith(blank[i].cloneNode(true)));
     speak(language);
+    if (image) image = opened(); // its description is in the new language
     fillTexts({ parameters: parameterCount(widths) });
     openQuestions({
       earlier: (name) => state.answers[QUESTIONS.indexOf(name) - 1],

@@ -3,7 +3,7 @@
 // The page sends {id, ask, ...} and receives {id, answer}; while descents run, the worker sends
 // their {progress: [...]}.
 
-import { batchOrder, costsAlong, gradientOf, measure, modelOf, nextRecord, recordOf, rowsOf, startingPoint, stepped } from "./descent.js";
+import { batchOrder, costsAlong, gradientOf, lineCost, measure, modelOf, nextRecord, recordOf, rowsOf, startingPoint, stepped } from "./descent.js";
 
 const SLICE = 40; // milliseconds of work between two checks for messages
 const SHOWN = "first"; // the descent whose network the page shows
@@ -151,8 +151,7 @@ const ANSWERS = {
   costsAlong({ model, params }) {
     const rows = rowsOf(data.train);
     const gradient = gradientOf(model, params, data.train, rows);
-    const costAt = (t) => measure(model, stepped(params, gradient, t), data.train, rows).cost;
-    return costsAlong(costAt);
+    return costsAlong(lineCost(model, params, gradient.map((g) => -g), data.train, rows));
   },
   // A step on all images: {params, gradient, cost}, with the cost before it.
   wholeStep({ model, params, rate }) {
