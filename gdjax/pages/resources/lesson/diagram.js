@@ -6,7 +6,7 @@ import { largest } from "./network.js";
 import { pixelsInto } from "./squares.js";
 import { outputWords, text } from "./text.js";
 
-const ACTIVE = ["#ffffff", "#f6d8a8", "#e6993c", "#b3420a"];
+export const ACTIVE = ["#ffffff", "#f6d8a8", "#e6993c", "#b3420a"];
 
 // Lower where the network is not what the step is about.
 const heightOf = (width) => {
