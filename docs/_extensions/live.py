@@ -28,7 +28,7 @@ COMMANDS = {
 }
 LINES = [line for lines in COMMANDS.values() for line in lines]
 MARK = re.compile(r"^\{\{ live (\S+) \}\}$", re.MULTILINE)
-STEP = re.compile(r"^\{\{ lesson (\d) \}\}$", re.MULTILINE)
+STEP = re.compile(r"^\{\{ lesson (\d+) \}\}$", re.MULTILINE)
 FOLDER = "live"  # folder of the built site
 
 

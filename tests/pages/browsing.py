@@ -5,7 +5,11 @@ import pytest
 PHONE = {"width": 360, "height": 740}
 DESK = {"width": 1280, "height": 900}
 
-WCAG = {"runOnly": ["wcag2a", "wcag2aa", "wcag21aa"], "resultTypes": ["violations"]}
+WCAG = {
+    "runOnly": ["wcag2a", "wcag2aa", "wcag21aa"],
+    "rules": {"landmark-unique": {"enabled": True}},
+    "resultTypes": ["violations"],
+}
 # Elements that the Tab key should reach, and the focused element.
 USABLE = """() => [...document.querySelectorAll("button, select, input, a[href], [tabindex='0']")]
   .filter((node) => node.getClientRects().length && !node.disabled && node.tabIndex >= 0)

@@ -40,3 +40,15 @@ def test_all_texts_of_the_lesson_are_in_one_file_for_each_language_and_are_used(
     assert set(re.findall(r'data-(?:text|label)="([^"]+)"', markup)) <= set(texts)
     choices = {name for name in texts if name.startswith(("activation.", "cost."))}
     assert set(texts) - named - choices == {"name"}
+
+
+def test_texts_name_no_lightness_which_dark_mode_inverts_and_spaces_fit_the_language():
+    texts, translated = (json.dumps(json.loads(read(f"lesson/texts/{n}.json"))) for n in LANGUAGES)
+    assert (
+        re.findall(r"(?i)\b(?<!{)(?:black|white|dark|darker|bright|light|gr[ae]y)\b", texts) == []
+    )
+    translated = translated.encode().decode("unicode_escape")
+    # black, white, dark, gray, deep (of colors), percent after a space
+    assert (
+        re.findall("[\u9ed1\u767d\u6697\u7070]|\u989c\u8272\u8d8a?\u6df1|\\d %", translated) == []
+    )

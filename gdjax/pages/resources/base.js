@@ -60,12 +60,13 @@ export function rgb(stops, share) {
 export const css = ([r, g, b]) => `rgb(${r} ${g} ${b})`;
 export const bright = ([r, g, b]) => 0.299 * r + 0.587 * g + 0.114 * b > 140;
 
-// A canvas with the resolution of the screen, which is redrawn when its width changes.
+// A canvas with the resolution of the screen, which is redrawn when its width changes. A hidden canvas
+// has no width, so that it is redrawn when it is shown again.
 export function fitted(canvas, ratio, draw) {
   let width = 0;
   const redraw = () => {
-    if (!canvas.clientWidth) return;
     width = canvas.clientWidth;
+    if (!width) return;
     const height = Math.round(typeof ratio === "function" ? ratio(width) : width * ratio);
     const dense = window.devicePixelRatio || 1;
     canvas.style.height = `${height}px`;

@@ -12,7 +12,8 @@ export function number(x, digits = 3) {
   return Number(x.toPrecision(digits)).toLocaleString("en", { maximumFractionDigits: 12 }).replace("-", "−");
 }
 
-export const percent = (share) => `${(100 * share).toFixed(1)} %`;
+// Chinese has no space before the sign.
+export const percent = (share) => `${(100 * share).toFixed(1)}${document.documentElement.lang === "zh" ? "" : " "}%`;
 export const words = (name) => name.replaceAll("_", " ");
 export const count = (n, thing) => `${number(n)} ${thing}${n === 1 ? "" : "s"}`;
 

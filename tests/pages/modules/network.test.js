@@ -5,7 +5,7 @@ import {
   COSTS, PARTS, addGradient, answerOf, forward, layersOf, litPixels, parameterAt, parameterCount,
 } from "../../../gdjax/pages/resources/lesson/network.js";
 import {
-  baselineOf, batchOrder, costsAlong, gradientOf, measure, nextRecord, norm, startingPoint, stepped,
+  baselineOf, batchOrder, costsAlong, gradientOf, lineCost, measure, nextRecord, norm, startingPoint, stepped,
 } from "../../../gdjax/pages/resources/lesson/descent.js";
 
 const WIDTHS = [9, 4, 3, 2];
@@ -115,6 +115,16 @@ test("the cost along a line is computed until it exceeds its initial value", () 
   assert.ok(cost.at(-1) >= 9 && cost.at(-2) < cost.at(-1));
   const lowest = t[cost.indexOf(Math.min(...cost))];
   assert.ok(Math.abs(lowest - 3) <= t[1] / 2 + 1e-12);
+});
+
+test("the cost along a line equals the cost of its points", () => {
+  const model = { widths: WIDTHS, activation: "tanh", cost: "cross_entropy" };
+  const direction = START.map((w, i) => Math.cos(i));
+  const costAt = lineCost(model, START, direction, SET, [0, 1]);
+  for (const t of [0, 0.3, -2]) {
+    const point = START.map((w, i) => w + t * direction[i]);
+    assert.ok(Math.abs(costAt(t) - measure(model, point, SET, [0, 1]).cost) < 1e-12);
+  }
 });
 
 test("intervals between records increase", () => {

@@ -3,7 +3,8 @@
 //   #lesson=3&rate=10&seed=7&step=125&digit=4
 //
 // Links are untrusted: a value that its field does not allow is ignored. Without an image, each step
-// of the course opens with an image of its own. `answers` has a letter for each answered question.
+// of the course opens with an image of its own. `label` is the digit that a drawing is meant to be.
+// `answers` has a letter for each answered question.
 
 const whole = (low, high) => ({
   read: (word) => (/^\d{1,10}$/.test(word) && Number(word) >= low && Number(word) <= high ? Number(word) : undefined),
@@ -36,7 +37,7 @@ const drawing = {
 
 export const STEPS = 20000; // maximum number of steps in an address
 export const FIELDS = {
-  lesson: whole(0, 9),
+  lesson: whole(0, 11),
   lang: oneOf("en", "zh"),
   rate: real(0.001, 1000),
   batch: oneOf(0, 1, 8, 32, 128, 512),
@@ -48,14 +49,18 @@ export const FIELDS = {
   digit: whole(0, 999),
   noise: whole(1, 2 ** 32 - 1),
   drawing,
-  answers: { read: (word) => (/^[a-e-]{8}$/.test(word) ? word : undefined), write: String },
+  label: whole(0, 9),
+  answers: { read: (word) => (/^[a-e-]{14}$/.test(word) ? word : undefined), write: String },
   teacher: oneOf(1),
 };
 
 export const DEFAULTS = {
   lesson: 1, lang: null, rate: 3, batch: 32, seed: 0, scale: 1, activation: "sigmoid", cost: "quadratic", step: 1250,
-  digit: null, noise: null, drawing: null, answers: "--------", teacher: null,
+  digit: null, noise: null, drawing: null, label: null, answers: "-".repeat(14), teacher: null,
 };
+
+// The letters of both, where one has none that of the other: Back keeps later predictions.
+export const mergedAnswers = (own, others) => Array.from(own, (letter, i) => (letter === "-" ? others[i] : letter)).join("");
 
 // The state in an address, and the ignored names.
 export function readAddress(hash) {

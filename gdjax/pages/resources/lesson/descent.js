@@ -4,7 +4,7 @@
 // settings give equal numbers in every part of the page.
 
 import { keysOf, foldIn, normals, permutation, splitKey } from "./threefry.js";
-import { COSTS, addGradient, forward, largest, layersOf, parameterCount } from "./network.js";
+import { ACTIVATIONS, COSTS, addGradient, afterFirst, forward, largest, layersOf, parameterCount } from "./network.js";
 
 export const DIVERGENCE_THRESHOLD = 1e12; // cost above which a descent counts as diverged
 
@@ -93,6 +93,23 @@ const LONGEST_WAIT = 250; // steps
 
 // Recorded steps grow by equal ratios, since progress slows down, up to the longest wait for a record.
 export const nextRecord = (step, ratio) => (step < 10 ? step + 1 : Math.min(Math.ceil(ratio * step), step + LONGEST_WAIT));
+
+// Mean cost at w + t v as a function of t. The sums of the first layer, which take almost all of the
+// time, are linear in t and computed once.
+export function lineCost(model, params, direction, { lit, labels }, rows) {
+  const [own, along] = [params, direction].map((values) => {
+    const layer = { ...layersOf(model, values)[0], activation: ACTIVATIONS.identity };
+    return Array.from(rows, (row) => forward([layer], lit, row)[0]);
+  });
+  return (t) => {
+    const [{ activation }, ...layers] = layersOf(model, params.map((w, i) => w + t * direction[i]));
+    const costs = Array.from(rows, (row, k) => {
+      const first = own[k].map((z, i) => activation.value(z + t * along[k][i]));
+      return COSTS[model.cost].value(afterFirst(layers, first).at(-1), labels[row]);
+    });
+    return costs.reduce((sum, cost) => sum + cost, 0) / rows.length;
+  };
+}
 
 const LINE_POINTS = 32;
 

@@ -6,7 +6,7 @@ import { largest } from "./network.js";
 import { pixelsInto } from "./squares.js";
 import { outputWords, text } from "./text.js";
 
-const ACTIVE = ["#ffffff", "#f6d8a8", "#e6993c", "#b3420a"];
+export const ACTIVE = ["#ffffff", "#f6d8a8", "#e6993c", "#b3420a"];
 
 // Lower where the network is not what the step is about.
 const heightOf = (width) => {
@@ -32,7 +32,7 @@ export function diagram(canvas, choose) {
     return {
       width, height, isNarrow, image, last,
       top: (height - (image || 130)) / 2,
-      across: (l) => first + (l / last) * (width - (isTiny ? 34 : isNarrow ? 62 : 130) - first),
+      across: (l) => first + (l / last) * (width - (isTiny ? 34 : isNarrow ? 62 : 62 + 0.28 * width) - first),
       down: (l, i) => {
         const room = l === last ? Math.min(height - 30, layers[l].to * 36) : height - 26;
         return height / 2 + ((i + 0.5) / layers[l].to - 0.5) * room;

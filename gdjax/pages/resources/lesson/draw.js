@@ -1,6 +1,6 @@
 // The card with the drawing of a digit, and the network that classifies it.
 
-import { byId } from "../base.js";
+import { byId, element } from "../base.js";
 import { answerOf, forward, layersOf, litPixels } from "./network.js";
 import { diagram } from "./diagram.js";
 import { neuronPanel } from "./neuron.js";
@@ -9,14 +9,15 @@ import { pad, pixelsOfDrawing } from "./pad.js";
 import { randomBits } from "./threefry.js";
 import { limitWords, outputWords, say, sentences, text } from "./text.js";
 
-export const NO_IMAGE = { digit: null, noise: null, drawing: null, isEmpty: false };
+export const NO_IMAGE = { digit: null, noise: null, drawing: null, label: null, isEmpty: false };
 
 // The image that the state describes: {pixels, label, words, key}, with equal keys for equal images.
-export function imageOf({ digit, noise, drawing, isEmpty }, test, opening) {
+// Without an opening image, none is shown.
+export function imageOf({ digit, noise, drawing, label: own, isEmpty }, test, opening) {
   const { size } = test;
-  if (drawing) return { pixels: pixelsOfDrawing(drawing), label: null, words: text("draw.own"), key: JSON.stringify(drawing) };
+  if (drawing) return { pixels: pixelsOfDrawing(drawing), label: own, words: text("draw.own"), key: JSON.stringify([drawing, own]) };
   if (noise) return { pixels: noisePixels(noise, size), label: null, words: text("draw.isNoise"), key: `noise ${noise}` };
-  if (isEmpty) return { pixels: new Uint8Array(size), label: null, words: text("draw.empty"), key: "" };
+  if (isEmpty || (digit ?? opening) === null) return { pixels: new Uint8Array(size), label: null, words: text("draw.empty"), key: "" };
   const at = digit ?? opening;
   const label = test.labels[at];
   return { at, pixels: imageAt(test, at), label, words: text("draw.digit", { shown: at + 1, all: test.labels.length, label }), key: `digit ${at}` };
@@ -61,6 +62,14 @@ export function drawCard(page) {
   byId("next").addEventListener("click", () => showDigit(1));
   byId("previous").addEventListener("click", () => showDigit(-1));
 
+  // A drawing has no label, so the learner says which digit it is.
+  const labels = Array.from({ length: page.sets.widths.at(-1) }, (_, digit) => {
+    const button = element("button", { type: "button", textContent: String(digit) });
+    button.addEventListener("click", () => page.change({ label: digit }));
+    return button;
+  });
+  byId("own-label").append(element("span", { textContent: text("draw.which") }), ...labels);
+
   // Shows the image of the address; a drawing can be continued.
   function reset() {
     if (page.state.drawing) drawing.show(null, page.state.drawing);
@@ -79,6 +88,12 @@ export function drawCard(page) {
       answerWords(model, read),
       label === null || read.isTied || read.isBroken ? "" : read.best === label ? text("draw.right") : text("draw.wrong", { label }),
     ));
+    const { drawing: lines, label: own } = page.state;
+    byId("own-label").hidden = !lines || page.lesson > 1;
+    labels.forEach((button, digit) => button.setAttribute("aria-pressed", String(digit === own)));
+    const isOwn = Boolean(lines) && own !== null && page.lesson < 2;
+    byId("answer").classList.toggle("won", isOwn && read.best === own);
+    say("cheer", isOwn ? text(read.best === own ? "draw.cheer" : "draw.missed") : "");
     // Below the pad, which would move under the pen if a line came and went above it.
     say("unsure", isEmpty || read.isClear || read.isTied || read.isBroken ? "" : text("draw.unsure", { limit: limitWords(model, 0.5) }));
     say("network-told", sentences(
@@ -89,5 +104,5 @@ export function drawCard(page) {
   function forget() {
     chosen = null;
   }
-  return { update, reset, forget, chosen: () => chosen };
+  return { update, reset, forget };
 }

@@ -43,6 +43,6 @@ export function openLaboratory(source, sets, changed) {
     measure: (model, params, set) => ask("measure", { model, params, set }),
     pause: () => ask("pause"),
     // Resolves when each descent has reached its step in `until` or has been paused.
-    run: (names, until) => ask("run", { names, until }),
+    run: (names, until, options = {}) => ask("run", { names, until, ...options }),
   };
 }

@@ -1,18 +1,21 @@
 // The lesson: its state, the descent of the network, and the cards that show both.
 
 import { DATA, byId, element, soon } from "../base.js";
-import { readAddress, writeAddress } from "./address.js";
+import { mergedAnswers, readAddress, writeAddress } from "./address.js";
 import { ballCard } from "./ball.js";
 import { compareCard } from "./compare.js";
 import { QUESTIONS, courseCard } from "./course.js";
-import { baselineOf, modelOf, stepped } from "./descent.js";
-import { NO_IMAGE, drawCard, imageOf, reading } from "./draw.js";
+import { baselineOf, modelOf, startingPoint, stepped } from "./descent.js";
+import { drawCard, imageOf, reading } from "./draw.js";
 import { fairCard } from "./fair.js";
 import { featuresCard } from "./features.js";
+import { growCard } from "./grow.js";
 import { imageSet, inflated } from "./images.js";
 import { knobsCard } from "./knobs.js";
 import { openLaboratory } from "./laboratory.js";
 import { matterCard } from "./matter.js";
+import { meanCard } from "./mean.js";
+import { movedCard } from "./moved.js";
 import { networksOf } from "./many.js";
 import { parameterCount } from "./network.js";
 import { outputsCard } from "./outputs.js";
@@ -27,8 +30,10 @@ import { LANGUAGES, fillTexts, say, speak, text } from "./text.js";
 import { settingsOf, trainCard } from "./train.js";
 import { voteCard } from "./vote.js";
 import { weightCard } from "./weight.js";
+import { wishCard } from "./wish.js";
 import { worksheetCard } from "./worksheet.js";
 
+const placeOf = (question) => QUESTIONS.findIndex(({ name }) => name === question);
 const SECONDS_BETWEEN_ADDRESSES = 1; // while a network is trained
 
 async function openLesson() {
@@ -58,7 +63,9 @@ async function openLesson() {
       if (!lab.isRunning() || Date.now() - written > 1000 * SECONDS_BETWEEN_ADDRESSES) remember();
     }
     course.update();
-    page.cards.forEach(([id, { update }]) => (byId(id).hidden && id !== QUESTIONS[page.lesson]) || update());
+    const asks = QUESTIONS.filter(({ step }) => step === page.lesson).map(({ card }) => card);
+    page.cards.forEach(([id, { update }]) => (byId(id).hidden && !asks.includes(id)) || update());
+    course.update();
     course.showWait();
     refreshQuestions();
   });
@@ -67,7 +74,7 @@ async function openLesson() {
     state, sets, lab, changed, trained,
     cards: [],
     get lesson() {
-      return state.lesson === 8 && !networks ? 0 : state.lesson;
+      return state.lesson === 10 && !networks ? 0 : state.lesson;
     },
     image: () => image,
     descent: () => lab.descents.first,
@@ -78,24 +85,31 @@ async function openLesson() {
       const { records } = page.descent();
       return looked ? records.findIndex(({ step }) => step === looked.step) : records.length - 1;
     },
+    // In the step that trains, the network that is being trained.
     network() {
+      const { grow } = lab.descents;
+      if (page.lesson === 7 && grow) return { model: grow.model, params: grow.params, step: grow.step, nudges: 0 };
       const { model, params, step } = page.descent();
       return { model, params: nudged.at(-1) ?? looked?.params ?? params, step: looked?.step ?? step, nudges: nudged.length };
     },
-    chosen: () => draw.chosen(),
+    // The network before its training.
+    start: () => ({ model: modelOf(state, widths), params: startingPoint(settingsOf(state), widths) }),
     reading: () => reading(page.network(), image.pixels),
     change(part) {
       const isNewStep = "lesson" in part && part.lesson !== state.lesson;
       if (isNewStep) remember();
-      // Each step opens with an image of its own.
-      Object.assign(state, isNewStep ? NO_IMAGE : {}, part);
+      // An image that the learner chose stays; otherwise each step opens with an image of its own.
+      if (isNewStep) Object.assign(state, { noise: null, isEmpty: false });
+      Object.assign(state, part);
       showImage();
       remember(isNewStep);
       if (isNewStep) {
         draw.forget();
+        course.open();
         window.scrollTo(0, 0);
       }
       changed();
+      if (isNewStep) requestAnimationFrame(() => byId("course-title").focus({ preventScroll: true }));
     },
     async restart(part) {
       isOpening = false;
@@ -131,10 +145,10 @@ async function openLesson() {
     // Asks the question of every step, with the image that its step opens with, for the worksheet.
     askAll() {
       const shown = image;
-      QUESTIONS.forEach((name, step) => {
-        image = imageOf(state, sets.test, teaching[step] ?? 0);
-        page.cards.find(([id]) => id === name)?.[1].update();
-      });
+      for (const { card, step } of QUESTIONS) {
+        image = opened(step);
+        page.cards.find(([id]) => id === card)[1].update();
+      }
       image = shown;
     },
   };
@@ -155,8 +169,9 @@ async function openLesson() {
     matter?.forget();
   }
   // The image of the state; without one, the image that the step of the course opens with.
+  const opened = (step = page.lesson) => imageOf(state, sets.test, teaching[step] ?? (page.lesson === 1 ? null : 0));
   function showImage() {
-    const next = imageOf(state, sets.test, teaching[page.lesson] ?? 0);
+    const next = opened();
     if (next.key === image?.key) return;
     image = next;
     forgetNudges();
@@ -172,9 +187,14 @@ async function openLesson() {
 
   async function openAddress() {
     const { state: next, ignored } = readAddress(location.hash);
+    if (course) next.answers = mergedAnswers(state.answers, next.answers);
     const language = next.lang ?? (navigator.language.startsWith("zh") ? "zh" : "en");
     const isSame = page.descent() && JSON.stringify(settingsOf(next)) === JSON.stringify(settingsOf(state)) && next.step === page.descent().step;
     Object.assign(state, next, { isEmpty: false });
+    if (course) {
+      remember();
+      course.open();
+    }
     if (document.documentElement.lang !== language || !course) furnish(language);
     say("address-told", ignored.length ? text("address.ignored", { names: ignored.join(", ") }) : "");
     showImage();
@@ -196,11 +216,12 @@ async function openLesson() {
   function furnish(language) {
     ["header", "main", "footer"].forEach((tag, i) => document.querySelector(tag).replaceWith(blank[i].cloneNode(true)));
     speak(language);
+    if (image) image = opened(); // its description is in the new language
     fillTexts({ parameters: parameterCount(widths) });
     openQuestions({
-      earlier: (name) => state.answers[QUESTIONS.indexOf(name) - 1],
+      earlier: (name) => state.answers[placeOf(name)],
       predicted(name, letter) {
-        const at = QUESTIONS.indexOf(name) - 1;
+        const at = placeOf(name);
         if (at >= 0) page.change({ answers: state.answers.slice(0, at) + letter + state.answers.slice(at + 1) });
       },
     });
@@ -218,13 +239,17 @@ async function openLesson() {
     course = courseCard(page);
     page.cards = [
       ["draw", draw],
+      ["moved", movedCard(page)],
       ["sure", sureCard(page)],
       ["outputs", outputsCard(page)],
       ["weight", weightCard(page)],
-      ["knobs", knobsCard(page)],
+      ["wish", wishCard(page)],
       ["picture", pictureCard(page)],
+      ["mean", meanCard(page)],
+      ["knobs", knobsCard(page)],
       ["slide", slideCard(page)],
       ["plane", planeCard(page)],
+      ["grow", growCard(page)],
       ["train", trainCard(page)],
       ["sixteen", sixteenCard(page)],
       ["fair", fairCard(page)],

@@ -96,10 +96,14 @@ export function litPixels(images, size) {
 
 // Activations of all layers but the first, for image `row`.
 export function forward(layers, lit, row = 0) {
-  const activities = [afterPixels(layers[0], lit, row)];
-  for (let l = 1; l < layers.length; l += 1) {
-    const { from, to, weights, bias, activation } = layers[l];
-    const before = activities[l - 1];
+  return afterFirst(layers.slice(1), afterPixels(layers[0], lit, row));
+}
+
+// Activations of layers, preceded by those of the first hidden layer.
+export function afterFirst(layers, first) {
+  const activities = [first];
+  for (const { from, to, weights, bias, activation } of layers) {
+    const before = activities.at(-1);
     const after = new Float64Array(to);
     for (let i = 0; i < to; i += 1) {
       let z = bias[i];

@@ -1,4 +1,4 @@
-// Two images, two outputs: whose cost is lower? The cost is drawn as the ten parts that it adds up from.
+// The image of the page and another: whose cost is lower? The cost is drawn as the ten parts that it adds up from.
 
 import { byId, css, element, fitted, option, rgb } from "../base.js";
 import { number } from "../numbers.js";
@@ -18,7 +18,7 @@ const HEIGHT = () => 12 * ROW + 54;
 export function outputsCard(page) {
   let from = 0; // test image at which the search for the next pair begins
   let pair = [];
-  let asked = null; // parameters of the network of the pair
+  let asked = null; // {params, key} of the network and the image of the pair
   let isAnswered = false;
   const select = byId("outputs-cost");
   const canvases = ANSWERS_AB.map((name) => {
@@ -85,7 +85,15 @@ export function outputsCard(page) {
     });
   }
 
-  // Two images with different costs; if possible, neither is classified almost perfectly.
+  // The image of the page, as the digit that it is meant to be.
+  function ownOne(network) {
+    const { pixels, label, at = -1 } = page.image();
+    const read = reading(network, pixels);
+    const one = { ...read, at, label: label ?? read.best, outputs: read.activities.at(-1) };
+    return { ...one, cost: costOf(one) };
+  }
+
+  // The image of the page, and a test image with a different cost that is not read almost perfectly.
   function nextPair() {
     const { test } = page.sets;
     const network = page.network();
@@ -95,10 +103,10 @@ export function outputsCard(page) {
       const one = { ...read, at, label: test.labels[at], outputs: read.activities.at(-1) };
       return { ...one, cost: costOf(one) };
     });
-    const unsure = all.filter(({ cost }) => cost > 0.05);
-    const [first, ...others] = unsure.length > 1 ? unsure : all;
+    const first = ownOne(network);
+    const others = all.filter(({ at, cost }) => at !== first.at && cost > 0.05);
     const distance = ({ cost }) => Math.abs(Math.log(cost / first.cost));
-    const second = others.find((one) => distance(one) > 0.3) ?? others.reduce((best, one) => (distance(one) > distance(best) ? one : best));
+    const second = others.find((one) => distance(one) > 0.3) ?? (others.length ? others : all).reduce((best, one) => (distance(one) > distance(best) ? one : best));
     pair = [first, second];
     from = second.at + 1;
     ask(network);
@@ -138,8 +146,9 @@ export function outputsCard(page) {
   return {
     update() {
       const { model, params } = page.network();
-      if (!page.isReady() || params === asked) return;
-      asked = params;
+      const { key } = page.image();
+      if (!page.isReady() || (asked?.params === params && asked.key === key)) return;
+      asked = { params, key };
       showCosts(model);
       nextPair();
     },

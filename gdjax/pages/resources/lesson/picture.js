@@ -15,7 +15,7 @@ const GRADIENTS_ABC = ["A", "B", "C"];
 
 export function pictureCard(page) {
   let pictures = [];
-  let shown = null; // {params, key, neuron} of the question
+  let shown = null; // {params, key} of the question
   let asked = 0;
   const canvases = GRADIENTS_ABC.map((name) => {
     const canvas = element("canvas", { role: "img", "aria-label": text("picture.one", { name }) });
@@ -25,9 +25,8 @@ export function pictureCard(page) {
   const drawOne = (values) => (pen, width) => signedInto(pen, values, 0, 0, width, values.reduce((best, v) => Math.max(best, Math.abs(v)), 0));
   const redraws = canvases.map((canvas, i) => fitted(canvas, 1, (pen, width) => pictures[i] && drawOne(pictures[i])(pen, width)));
 
-  // The selected neuron if it is in the first layer; otherwise the one with the largest gradient.
-  function neuronOf(gradient, { from, to }, chosen) {
-    if (chosen && chosen.layer === 0) return chosen.neuron;
+  // The neuron with the largest gradient.
+  function neuronOf(gradient, { from, to }) {
     const sizes = Array.from({ length: to }, (_, i) => Math.abs(gradient[to * from + i]));
     return sizes.indexOf(Math.max(...sizes));
   }
@@ -39,7 +38,7 @@ export function pictureCard(page) {
     const target = page.image().label ?? read.best;
     const own = imageGradient(network, read, target);
     const { from, to } = read.layers[0];
-    const neuron = neuronOf(own, read.layers[0], page.chosen());
+    const neuron = neuronOf(own, read.layers[0]);
     const count = test.labels.length;
     const order = Array.from(test.labels, (_, i) => ((page.image().at ?? -1) + 1 + i) % count);
     const next = order.find((at) => test.labels[at] === target) ?? order[0];
@@ -65,7 +64,7 @@ export function pictureCard(page) {
   return {
     update() {
       if (!page.isReady()) return;
-      const now = { params: page.network().params, key: page.image().key, neuron: page.chosen() };
+      const now = { params: page.network().params, key: page.image().key };
       if (shown && Object.keys(now).every((name) => now[name] === shown[name])) return;
       shown = now;
       ask();

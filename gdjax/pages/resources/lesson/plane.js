@@ -1,7 +1,7 @@
 // The descent of the trained network on the plane in which it moves most.
 
 import { byId, soon } from "../base.js";
-import { number, percent } from "../numbers.js";
+import { number } from "../numbers.js";
 import { surface } from "../surface.js";
 import { say, text } from "./text.js";
 
@@ -19,11 +19,13 @@ export function planeCard(page) {
   moment.value = String(last);
   const labeled = { ...plane, a: { ...plane.a, label: text("plane.first") }, b: { ...plane.b, label: text("plane.second") } };
 
+  // Distance of a point of the path from its last.
+  const fromEnd = (i) => Math.hypot((path.path_a[i] - path.path_a.at(-1)) * plane.a.length, (path.path_b[i] - path.path_b.at(-1)) * plane.b.length, path.path_off[i]);
   function show() {
     const i = Number(moment.value) - 1;
     byId("plane-step").textContent = number(path.step[i]);
     say("plane-told", text("plane.told", {
-      step: path.step[i], cost: path.path_cost[i], slice: path.path_cost_in_slice[i], off: path.path_off[i], share: percent(path.explained),
+      step: path.step[i], cost: path.path_cost[i], slice: path.path_cost_in_slice[i], off: path.path_off[i], distance: fromEnd(i),
     }));
     shown.redraw();
   }

@@ -6,8 +6,9 @@ import { sentences, text } from "./text.js";
 
 // The page of the documentation that explains the answer to each question.
 const LEARN = {
-  sure: "network", outputs: "cost", weight: "slope", picture: "gradient", slide: "steepest",
-  sixteen: "rates", fair: "rates", vote: "valleys", train: "rates", compare: "rates",
+  moved: "network", sure: "network", outputs: "cost", weight: "slope", wish1: "gradient", wish2: "gradient", wish3: "gradient",
+  picture: "gradient", mean: "gradient", slide: "steepest", grow: "network", sixteen: "rates", fair: "rates", vote: "valleys",
+  train: "rates", compare: "rates",
 };
 const LETTERS_OF_CHOICES = "abcde";
 
@@ -28,6 +29,12 @@ export function openQuestions({ predicted, earlier }) {
 // Questions whose network is not there, or still changes, wait.
 export function refreshQuestions() {
   for (const question of questions.values()) question.refresh();
+}
+
+// Removes a question that has nothing to be about.
+export function dropQuestion(box) {
+  questions.delete(nameOfBox(box));
+  box.replaceChildren();
 }
 
 // Shows a question. answer() returns {right, words}: the number of the correct choice, and a
@@ -63,6 +70,7 @@ export function showQuestion(box, { ask, choices, answer, isReady = () => true, 
       const { right, words } = await answer();
       reply = sentences(text(predicted === right ? "question.right" : "question.wrong", { choice: choices[right] }), words);
       why.hidden = false;
+      box.classList.add("answered");
       questions.get(name).isAnswered = true;
       listen(name, letterOf(predicted));
     } catch (error) {
@@ -76,7 +84,9 @@ export function showQuestion(box, { ask, choices, answer, isReady = () => true, 
   });
   questions.set(name, { ask, choices, answer, isReady, pictures, refresh, isAnswered: false });
   refresh();
-  box.replaceChildren(group, check, told, why);
+  group.append(check);
+  box.classList.remove("answered");
+  box.replaceChildren(group, told, why);
 }
 
 // In the documentation, the page is beside the pages of Learn.

@@ -25,7 +25,7 @@ export function text(name, values = {}) {
     const value = values[key];
     return typeof value === "number" ? number(value) : value;
   });
-  return filled.replaceAll(" %", "\u00a0%");
+  return filled.replaceAll(" %", document.documentElement.lang === "zh" ? "%" : "\u00a0%");
 }
 
 // An output of a network: a share if outputs are between 0 and 1, otherwise a number.

@@ -3,21 +3,26 @@
 // The page sends {id, ask, ...} and receives {id, answer}; while descents run, the worker sends
 // their {progress: [...]}.
 
-import { batchOrder, costsAlong, gradientOf, measure, modelOf, nextRecord, recordOf, rowsOf, startingPoint, stepped } from "./descent.js";
+import { batchOrder, costsAlong, gradientOf, lineCost, measure, modelOf, nextRecord, recordOf, rowsOf, startingPoint, stepped } from "./descent.js";
+import { answerOf, forward, layersOf, litPixels } from "./network.js";
 
 const SLICE = 40; // milliseconds of work between two checks for messages
-const SHOWN = "first"; // the descent whose network the page shows
+const SHOWN = ["first", "grow"]; // the descents whose networks the page shows
+const PACED_SHARE = 0.05; // a paced descent grows by this share in a slice, so that it can be watched
+const PACED_WAIT = 50; // milliseconds between its slices
 const UNDO = 200; // moves that can be undone
 
 let data = null; // {widths, train, test}
 const descents = new Map();
-let running = null; // {names, until, finish}, with the last step of each
+let running = null; // {names, until, isPaced, finish}, with the last step of each
 
 // Records use `images` training images, all by default, at steps that grow by `ratio`. A descent may
-// begin at a network {step, params} that was trained elsewhere.
+// begin at a network {step, params} that was trained elsewhere. Of a watched image {pixels, target}, the
+// answer and the output of its target are kept for each step.
 function begin(name, settings, options) {
   const descent = created(name, settings, options);
   descents.set(name, descent);
+  watch(descent);
   record(descent);
   if (options.trained) {
     Object.assign(descent, { step: options.trained.step, params: Float64Array.from(options.trained.params) });
@@ -26,7 +31,7 @@ function begin(name, settings, options) {
   return descent;
 }
 
-function created(name, settings, { images = data.train.labels.length, ratio = 1.25 }) {
+function created(name, settings, { images = data.train.labels.length, ratio = 1.25, watched = null }) {
   return {
     name,
     settings,
@@ -37,6 +42,9 @@ function created(name, settings, { images = data.train.labels.length, ratio = 1.
     step: 0,
     params: startingPoint(settings, data.widths),
     records: [],
+    watched: watched && { ...watched, lit: litPixels(watched.pixels, watched.pixels.length) },
+    answers: [],
+    outputs: [],
     past: [], // {step, params, records} before each move
   };
 }
@@ -62,10 +70,18 @@ function record(descent) {
   descent.records.push({ ...recordOf(descent.model, descent.params, descent.step, descent.recorded), params: Float32Array.from(descent.params) });
 }
 
+function watch({ model, params, watched, answers, outputs }) {
+  if (!watched) return;
+  const { best, sure } = answerOf(model, forward(layersOf(model, params), watched.lit).at(-1));
+  answers.push(best);
+  outputs.push(sure[watched.target]);
+}
+
 function move(descent) {
   const { model, params, order, step, settings, records } = descent;
   descent.params = stepped(params, gradientOf(model, params, data.train, order(step)), settings.rate);
   descent.step += 1;
+  watch(descent);
   if (descent.step >= nextRecord(records.at(-1).step, descent.ratio)) record(descent);
 }
 
@@ -75,9 +91,10 @@ function remember({ past, step, params, records }) {
 }
 
 // State that is sent to the page. The parameters of records are sent only on request.
-const told = ({ name, settings, model, step, params, records, past }) => ({
+const told = ({ name, settings, model, step, params, records, past, answers, outputs }) => ({
   name, settings, model, step,
-  params: name === SHOWN ? params : null,
+  params: SHOWN.includes(name) ? params : null,
+  answers, outputs,
   records: records.map(({ params: _, ...numbers }) => numbers),
   isDiverged: isDiverged({ records }),
   canUndo: past.length > 0,
@@ -100,10 +117,11 @@ function nextName() {
 function work() {
   if (!running) return;
   const end = Date.now() + SLICE;
-  for (let name = nextName(); name !== undefined && Date.now() < end; name = nextName()) move(descents.get(name));
+  let left = running.isPaced ? Math.max(1, PACED_SHARE * descents.get(running.names[0]).step) : Infinity;
+  for (let name = nextName(); name !== undefined && left >= 1 && Date.now() < end; name = nextName(), left -= 1) move(descents.get(name));
   if (nextName() === undefined) return stop();
   postMessage({ progress: running.names.map((name) => told(descents.get(name))), isRunning: true });
-  setTimeout(work, 0);
+  setTimeout(work, running.isPaced ? PACED_WAIT : 0);
 }
 
 function stop() {
@@ -123,11 +141,11 @@ const ANSWERS = {
     stop();
     return told(begin(name, settings, options));
   },
-  run({ names, until }) {
+  run({ names, until, isPaced = false }) {
     stop();
     names.forEach((name) => remember(descents.get(name)));
     return new Promise((finish) => {
-      running = { names, until, finish };
+      running = { names, until, isPaced, finish };
       work();
     });
   },
@@ -151,8 +169,7 @@ const ANSWERS = {
   costsAlong({ model, params }) {
     const rows = rowsOf(data.train);
     const gradient = gradientOf(model, params, data.train, rows);
-    const costAt = (t) => measure(model, stepped(params, gradient, t), data.train, rows).cost;
-    return costsAlong(costAt);
+    return costsAlong(lineCost(model, params, gradient.map((g) => -g), data.train, rows));
   },
   // A step on all images: {params, gradient, cost}, with the cost before it.
   wholeStep({ model, params, rate }) {

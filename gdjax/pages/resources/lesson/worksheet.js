@@ -1,7 +1,7 @@
 // The worksheet: all questions of the course, to print, and their answers for teachers.
 
 import { byId, element, fitted } from "../base.js";
-import { QUESTIONS, WORKSHEET, leadOf } from "./course.js";
+import { QUESTIONS, WORKSHEET, headingOf, leadOf } from "./course.js";
 import { letterOf, questionOf } from "./question.js";
 import { settingsOf } from "./train.js";
 import { text } from "./text.js";
@@ -14,27 +14,26 @@ function figureOf({ words, ratio = 1, draw }) {
 
 export function worksheetCard(page) {
   let asked = null; // what the questions are about
-  let answers = []; // {right, words} of each step
+  let answers = {}; // {right, words} of each question
   let isComputing = false;
 
   function show() {
     const { state } = page;
     const hasAnswers = state.teacher === 1;
-    byId("worksheet-print").disabled = QUESTIONS.some((name, step) => name && (!questionOf(name) || (hasAnswers && !answers[step])));
+    byId("worksheet-print").disabled = QUESTIONS.some(({ name }) => !questionOf(name) || (hasAnswers && !answers[name]));
     byId("worksheet-answers").setAttribute("aria-pressed", String(hasAnswers));
-    byId("worksheet-questions").replaceChildren(...QUESTIONS.flatMap((name, step) => {
-      const question = name && questionOf(name);
+    byId("worksheet-questions").replaceChildren(...QUESTIONS.flatMap(({ name, step }, at) => {
+      const question = questionOf(name);
       if (!question) return [];
-      const predicted = state.answers[step - 1];
+      const predicted = state.answers[at];
       const choices = question.choices.map((words, i) => element("li", {
         textContent: letterOf(i) === predicted ? text("worksheet.predicted", { words }) : words,
-        className: hasAnswers && answers[step]?.right === i ? "right" : "",
+        className: hasAnswers && answers[name]?.right === i ? "right" : "",
       }));
-      const answer = answers[step];
+      const answer = answers[name];
       return [element(
         "li", {},
-        element("h3", { textContent: text("course.heading", { step, title: text(`course.${step}.title`) }) }),
-        element("p", { textContent: leadOf(page, step) }),
+        ...(QUESTIONS[at - 1]?.step === step ? [] : [element("h3", { textContent: headingOf(step) }), element("p", { textContent: leadOf(page, step) })]),
         element("p", {}, element("strong", { textContent: question.ask })),
         element("div", { className: "pictures" }, ...question.pictures.map(figureOf)),
         element("ul", { className: "boxes" }, ...choices),
@@ -51,13 +50,13 @@ export function worksheetCard(page) {
     const count = () => Object.keys(answers).length;
     const before = count();
     try {
-      for (const [step, name] of QUESTIONS.entries()) {
-        const question = name && questionOf(name);
-        if (!question || answers[step] || page.lesson !== WORKSHEET) continue;
+      for (const { name } of QUESTIONS) {
+        const question = questionOf(name);
+        if (!question || answers[name] || page.lesson !== WORKSHEET) continue;
         try {
-          answers[step] = await question.answer();
+          answers[name] = await question.answer();
         } catch (error) {
-          answers[step] = { right: null, words: text("question.failed", { reason: error.message }) };
+          answers[name] = { right: null, words: text("question.failed", { reason: error.message }) };
         }
         show();
       }
@@ -74,7 +73,7 @@ export function worksheetCard(page) {
       if (!page.isReady()) return;
       const now = JSON.stringify([settingsOf(page.state), page.state.step, page.image().key]);
       if (now !== asked) {
-        answers = [];
+        answers = {};
         page.askAll();
       }
       asked = now;
