@@ -61,9 +61,9 @@ def by_setting(censuses: Mapping[tuple, "xr.Dataset"], names: Sequence[str]) -> 
         >>> walks = sweep(from_function("quartic"), grid, 400)
         >>> census = count_minima(from_function("quartic"), walks, by="learning_rate")
         >>> print("\\n".join(line[:60] for line in census_table(census).split("\\n")))
-        learning_rate  minima  reached  near  cannot hold  ends reac
-                 0.01       2        2     0            0          1
-                 0.02       2        2     0            0          1
+        learning_rate  minima  reached  near  cannot hold  manifolds
+                 0.01       2        2     0            0          0
+                 0.02       2        2     0            0          0
     """
     axes = {n: list(dict.fromkeys(key[k] for key in censuses)) for k, n in enumerate(names)}
     shape = tuple(map(len, axes.values()))

@@ -1,6 +1,7 @@
 """Datasets of censuses: what was counted, and how it is declared."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -117,15 +118,16 @@ class Readers:
     def __init__(self, problem: Problem):
         self.problem = problem
         metrics = {n: m for n, m in problem.metrics.items() if m.is_of_a_point}
+        # JAX keeps traces by function object, which would hide a changed global: hence `partial`.
         self.declared = {
             name: Quantity(metric.long_name or name, ("minimum",), metric.units)
             for name, metric in metrics.items()
         }
         self._metrics = {
-            name: (jax.jit(metric.function), jax.tree.map(jnp.asarray, metric.data))
+            name: (jax.jit(partial(metric.function)), jax.tree.map(jnp.asarray, metric.data))
             for name, metric in metrics.items()
         }
-        self._predict = None if problem.predict is None else jax.jit(problem.predict)
+        self._predict = None if problem.predict is None else jax.jit(partial(problem.predict))
 
     def metrics(self, points: Sequence, settings: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Return the metrics at each point."""
