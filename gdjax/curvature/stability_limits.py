@@ -115,7 +115,7 @@ def relative_stability(
         limit = stability_threshold(np.asarray(rate, float), partial(optax.sgd, **rest))
     except GdjaxError:  # such as a momentum of 1, for which no sharpness is stable
         return unknown
-    return np.asarray(sharpness, float) / np.asarray(limit, float)
+    return np.asarray(np.asarray(sharpness, float) / np.asarray(limit, float))
 
 
 def largest_stable_learning_rate(

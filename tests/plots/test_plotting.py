@@ -399,7 +399,7 @@ def test_the_figure_of_a_learning_coefficient_shows_chains_and_the_extrapolation
         (0.55, 0.95, [0.6, 0.7, 0.8, 0.9]),
         (2.2, 4.5, [3, 4]),
         (0.8, 2.2, [1, 2]),
-        (0.1, 30, [0.1, 0.2, 0.5, 1, 2, 5, 10, 20]),
+        (0.1, 30.0, [0.1, 0.2, 0.5, 1, 2, 5, 10, 20]),
     ],
 )
 def test_a_log_axis_has_at_least_two_labels(low, high, expected):
