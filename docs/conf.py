@@ -98,6 +98,7 @@ html_sidebars = {
         "quickstart",
         "recipes",
         "see_it_move",
+        "use_it_in_class",
         "gallery",
         "sharp_bits",
         "design",

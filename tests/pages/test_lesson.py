@@ -419,7 +419,7 @@ def test_the_page_names_the_answer_with_the_lower_cost(course, problem):
     outputs = np.asarray(problem.predict(params, images))
     costs = np.sum((outputs - np.eye(10)[labels]) ** 2, axis=1)
     for cost in (a, b):
-        assert np.min(abs(costs - cost)) < 1e-3
+        assert np.min(abs(costs - cost)) < 3e-3 * cost + 1e-3
         assert cost > 0.05
     course.click("#outputs-next")
     assert course.predict("outputs") != summary
@@ -452,7 +452,9 @@ def test_the_gradient_of_a_neuron_is_the_stated_multiple_of_the_image(course, pr
     summary = course.predict("picture")
     _, _, gradient = course.gradient(problem, course.label())
     largest = np.argmax(abs(gradient[0].bias))
-    assert number(summary, "image times") == pytest.approx(gradient[0].bias[largest], rel=6e-3)
+    assert number(summary, "image times") == pytest.approx(
+        float(gradient[0].bias[largest]), rel=6e-3
+    )
     assert f"gradient of neuron {largest} " in course.text("#picture-question legend")
 
 
@@ -521,7 +523,7 @@ def test_mini_batches_and_full_batches_are_compared_after_equal_images_and_equal
     assert number(summary, "second") == pytest.approx(second, abs=0.21)
     # Rate 3 is the best of those tried for 125 steps, and the page's own rate.
     assert fair.startswith("As you predicted")
-    equal_images, equal_steps = fair.split("Equal steps:")
+    equal_images, equal_steps = fair.split("Equal images:")[1].split("Equal steps:")
     for text, words, batch_size, steps in (
         (equal_images, "batches read", 32, 125), (equal_images, "the whole set", None, 1),
         (equal_steps, "batches", 32, 125), (equal_steps, "the whole set", None, 125),
@@ -739,8 +741,10 @@ def test_a_worksheet_asks_all_questions_and_gives_teachers_the_answers(opened):
     assert "(predicted)" in visit.text("#worksheet-questions > li")
     assert visit.page.locator(".solution").count() == 0
     visit.wait("() => !document.getElementById('worksheet-print').disabled")
-    # Two answers, an image to nudge, an image with three choices, and an image that is moved.
-    assert visit.page.locator("#worksheet-questions canvas").count() == 2 + 1 + 4 + 1
+    # A moved image, two answers, an image to nudge, two networks, an image with three choices, the
+    # wishes of five images, and an image that is moved.
+    assert visit.page.locator("#worksheet-questions canvas").count() == 1 + 2 + 1 + 2 + 4 + 1 + 1
+    assert "#lesson=11&answers=a-------------." in visit.text("#worksheet-code")
     visit.click("#worksheet-answers")
     visit.wait("() => document.querySelectorAll('.boxes .right').length >= 4")
     assert "teacher=1" in visit.page.evaluate("() => location.hash")
@@ -842,19 +846,19 @@ def sigmoid(z):
     return 1 / (1 + np.exp(-z))
 
 
-def backpropagate(flat, images, labels):
-    """Return the slopes along activations, and the gradient, of each image, in float64."""
+def backpropagate(flat, images, labels, widths=(784, 16, 16, 10)):
+    """Return slopes along activations, gradients and activations of each image, in float64."""
     layers, at = [], 0
-    for before, after in itertools.pairwise((784, 16, 16, 10)):
+    for before, after in itertools.pairwise(widths):
         weights = flat[at : at + after * before].reshape(after, before)
         layers.append((weights, flat[at + after * before : at + after * (before + 1)]))
         at += after * (before + 1)
     activations = [np.asarray(images, np.float64) / 255]
     for weights, bias in layers:
         activations.append(sigmoid(activations[-1] @ weights.T + bias))
-    outer = 2 * (activations[-1] - np.eye(10)[labels])
+    outer = 2 * (activations[-1] - np.eye(widths[-1])[labels])
     slopes, parts = [], []
-    for layer in (2, 1, 0):
+    for layer in reversed(range(len(layers))):
         slopes.insert(0, outer)
         a = activations[layer + 1]
         delta = outer * a * (1 - a)
@@ -929,7 +933,8 @@ def test_backpropagation_takes_three_predictions_before_the_factors(opened):
         assert visit.page.is_hidden("#wish-factors")
         replies.append(visit.predict(question))
         pictures.append(visit.picture("#wish-picture"))
-        visit.click("#course-on")
+        if question != "wish3":
+            visit.click("#course-on")
     assert len(set(pictures)) == 4
     strongest = np.argmax(abs(slopes[2][0]))
     assert f"Output {strongest} is farthest" in replies[0]
@@ -941,6 +946,7 @@ def test_backpropagation_takes_three_predictions_before_the_factors(opened):
     slope = number(visit.text("#wish-slope-factor"), "")
     assert np.min(abs(gradient[0] - slope)) < 1e-4 * abs(slope)
     assert number(visit.text("#wish-difference-factor"), "") == pytest.approx(slope, rel=1e-4)
+    visit.click("#course-on")
     assert visit.text("#course-title").startswith("5. ")
     assert visit.complaints == []
 
@@ -1001,7 +1007,7 @@ def test_the_answer_for_the_own_digit_changes_while_the_network_learns(opened):
 def test_a_drawing_is_read_then_named_then_asked_about(opened):
     visit = opened("#lesson=1")
     visit.drag("#pad", (0.3, 0.2), (0.7, 0.2), (0.45, 0.9))
-    best = visit.text("#answer")[len("The network reads ")]
+    best = int(visit.text("#answer")[len("The network reads ")])
     assert visit.page.locator("#moved-question legend").count() == 0
     visit.page.click(f"#own-label button >> nth={best}")
     visit.settle()
@@ -1014,3 +1020,32 @@ def test_a_drawing_is_read_then_named_then_asked_about(opened):
     )
     assert number(reply, "to") == pytest.approx(100 * output[best], abs=0.06)
     assert f"label={best}" in visit.page.evaluate("() => location.hash")
+
+
+def test_a_network_learns_two_things_that_the_learner_draws(opened):
+    visit = opened("#lesson=0&step=0")
+    visit.page.fill("#own-name-a", "bar")
+    lines = {"a": [(0.5, 0.1), (0.5, 0.9)], "b": [(0.1, 0.5), (0.9, 0.5)]}
+    for thing in "ababababababa":
+        visit.drag("#own-pad", *lines[thing])
+        visit.page.click(f"#own-{thing}")
+        visit.settle()
+    reply = visit.predict("own")
+    assert reply.startswith("As you predicted: all three. It reads 3 of the 3 new drawings")
+    visit.drag("#own-pad", *lines["a"])
+    assert visit.text("#own-told").startswith("It reads bar: ")
+    pixels, flat = visit.page.evaluate("""([one, other]) => [
+      [one, other].map((lines) => Array.from(pixelsOfDrawing(lines))),
+      Array.from(startingPoint({ seed: 0, scale: 1 }, [784, 16, 2])),
+    ]""", [[[[140, 28], [140, 252]]], [[[28, 140], [252, 140]]]])  # fmt: skip
+    images, widths, flat = np.array(pixels), (784, 16, 2), np.array(flat)
+    costs = []
+    for _ in range(201):
+        _, gradient, activations = backpropagate(flat, images, [0, 1], widths)
+        costs.append(np.sum((activations[-1] - np.eye(2)) ** 2, 1).mean())
+        flat = flat - 3 * gradient.mean(0)
+    assert number(reply, "fell from") == pytest.approx(costs[0], rel=6e-3)
+    assert number(reply, "to") == pytest.approx(costs[-1], rel=0.05)
+    visit.page.click("#own-more")
+    assert visit.page.locator("#own-drawings-a canvas").count() == 7
+    assert visit.complaints == []

@@ -18,6 +18,7 @@ import { meanCard } from "./mean.js";
 import { movedCard } from "./moved.js";
 import { networksOf } from "./many.js";
 import { parameterCount } from "./network.js";
+import { ownCard } from "./own.js";
 import { outputsCard } from "./outputs.js";
 import { pictureCard } from "./picture.js";
 import { planeCard } from "./plane.js";
@@ -249,6 +250,7 @@ async function openLesson() {
       ["knobs", knobsCard(page)],
       ["slide", slideCard(page)],
       ["plane", planeCard(page)],
+      ["own", ownCard(page)],
       ["grow", growCard(page)],
       ["train", trainCard(page)],
       ["sixteen", sixteenCard(page)],

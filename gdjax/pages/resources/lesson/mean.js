@@ -18,6 +18,7 @@ const MEAN_IMAGES = 5;
 const MEAN_WEIGHTS = 8;
 const NAMES_OF_WEIGHTS = "ABCDEFGH";
 const CANCELED_SHARE = 0.05; // of the mean size of the wishes: they cancel
+const VISIBLE_SHARE = 0.15; // of the largest sizes: weights with smaller wishes are not asked about
 const MEAN_HEIGHT = () => 46 * (MEAN_IMAGES + 1) + 34;
 
 export const meanOf = (gradients) => gradients[0].map((_, at) => gradients.reduce((sum, one) => sum + one[at], 0) / gradients.length);
@@ -31,7 +32,8 @@ export function contested(gradients, mean, begin) {
     return ups > 0 && ups < gradients.length ? gradients.reduce((sum, one) => sum + Math.abs(one[at]), 0) : 0;
   };
   const places = Array.from({ length: gradients[0].length - begin }, (_, i) => begin + i);
-  const isAgainst = (at) => sizeOf(at) > 0 && (upsOf(at) > gradients.length / 2) !== mean[at] < 0;
+  const visible = VISIBLE_SHARE * places.reduce((most, at) => Math.max(most, sizeOf(at)), 0);
+  const isAgainst = (at) => sizeOf(at) > visible && (upsOf(at) > gradients.length / 2) !== mean[at] < 0;
   const against = places.filter(isAgainst).sort((a, b) => Math.abs(mean[b]) - Math.abs(mean[a])).slice(0, 1);
   const others = places.sort((a, b) => sizeOf(b) - sizeOf(a)).filter((at) => !against.includes(at));
   return [...against, ...others].slice(0, MEAN_WEIGHTS).sort((a, b) => a - b);
@@ -91,7 +93,9 @@ export function meanCard(page) {
     const upsOf = (k) => wishes.slice(0, MEAN_IMAGES).filter((row) => row[k] > 0).length;
     // If there is one, a weight whose mean goes against the majority.
     const isAgainst = (k) => (upsOf(k) > MEAN_IMAGES / 2) !== wishes[MEAN_IMAGES][k] > 0;
-    const asked = Math.max(weights.findIndex((_, k) => isAgainst(k)), 0);
+    const votes = weights.map((_, k) => Math.abs(upsOf(k) - MEAN_IMAGES / 2));
+    const against = weights.findIndex((_, k) => isAgainst(k));
+    const asked = against < 0 ? votes.indexOf(Math.min(...votes)) : against;
     now = { images, wishes, weights, asked };
     isAnswered = false;
     const meanCostAt = (h) => {

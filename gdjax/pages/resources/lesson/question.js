@@ -8,7 +8,7 @@ import { sentences, text } from "./text.js";
 const LEARN = {
   moved: "network", sure: "network", outputs: "cost", weight: "slope", wish1: "gradient", wish2: "gradient", wish3: "gradient",
   picture: "gradient", mean: "gradient", slide: "steepest", grow: "network", sixteen: "rates", fair: "rates", vote: "valleys",
-  train: "rates", compare: "rates",
+  train: "rates", compare: "rates", own: "network",
 };
 const LETTERS_OF_CHOICES = "abcde";
 

@@ -1,10 +1,12 @@
 // The worksheet: all questions of the course, to print, and their answers for teachers.
 
 import { byId, element, fitted } from "../base.js";
+import { writeAddress } from "./address.js";
 import { QUESTIONS, WORKSHEET, headingOf, leadOf } from "./course.js";
+import { NO_IMAGE } from "./draw.js";
 import { letterOf, questionOf } from "./question.js";
 import { settingsOf } from "./train.js";
-import { text } from "./text.js";
+import { say, text } from "./text.js";
 
 function figureOf({ words, ratio = 1, draw }) {
   const canvas = element("canvas", { role: "img", "aria-label": words });
@@ -21,6 +23,7 @@ export function worksheetCard(page) {
     const { state } = page;
     const hasAnswers = state.teacher === 1;
     byId("worksheet-print").disabled = QUESTIONS.some(({ name }) => !questionOf(name) || (hasAnswers && !answers[name]));
+    say("worksheet-code", text("worksheet.code", { code: writeAddress({ ...state, ...NO_IMAGE, lesson: WORKSHEET, teacher: null }) }));
     byId("worksheet-answers").setAttribute("aria-pressed", String(hasAnswers));
     byId("worksheet-questions").replaceChildren(...QUESTIONS.flatMap(({ name, step }, at) => {
       const question = questionOf(name);
