@@ -138,7 +138,7 @@ def central_flow(results, numbers):
     """The flows start at the starting points of the descents."""
     for part in datasets(results).values():
         start = part.isel(step=0).sel(model=["gradient", "central"])
-        np.testing.assert_allclose(start.mean_cost, start.cost + 0 * start.mean_cost, rtol=1e-4)
+        np.testing.assert_allclose(start.mean_cost / start.cost, 1, rtol=1e-4)
     width_4 = numbers["case"]["width 4"]["rate"]["0.1"]["model"]
     assert width_4["central"]["deviation"][0] < 0.05
     models = numbers["case"]["Fashion-MNIST"]["rate"]["0.02"]["model"]
@@ -418,8 +418,8 @@ def mode_connectivity(results, numbers):
     for kind, name in (("straight", "barrier"), ("matched by weights", "matched_barrier")):
         along = one.cost_along.sel(pair=1, kind=kind).values
         rise = np.max(along - np.linspace(along[0], along[-1], len(along)))
-        expected = float(one[name].sel(run=2, other=3))
-        np.testing.assert_allclose(expected, max(rise, 0), atol=1e-4)
+        between = np.abs(np.diff(along, 2)).max() / 4  # what the cost may rise between two points
+        assert rise - 1e-4 <= float(one[name].sel(run=2, other=3)) <= max(rise, 0) + between
     # Matching increases no distance, and curves have lower costs than straight lines.
     assert np.all(one.matched_distance <= one.distance)
     mean = one.cost_along.mean("t")

@@ -210,14 +210,15 @@ def test_barriers_equal_those_of_direct_evaluation(swept, cost):
         return
     result = gd.minima.pairwise_barriers(swept.problem, swept.ends, key=KEY, points=5)
     between = lambda t: jax.tree.map(lambda a: (1 - t) * a[0] + t * a[1], swept.ends)  # noqa: E731
-    line = [float(cost(between(t))) for t in np.linspace(0, 1, 5)]
-    rise = np.max(np.array(line) - np.linspace(line[0], line[-1], 5))
-    np.testing.assert_allclose(result.barrier[0, 1], max(rise, 0), rtol=1e-3, atol=1e-5)
+    line = [float(cost(between(t))) for t in np.linspace(0, 1, 401)]
+    rise = np.max(np.array(line) - np.linspace(line[0], line[-1], 401))
+    # An adaptive solver makes the cost discontinuous by about 1e-4.
+    np.testing.assert_allclose(result.barrier[0, 1], max(rise, 0), rtol=3e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("swept", EVALUATED[:3], indirect=True)
 def test_a_learning_rate_that_works_is_recommended(swept):
     result = gd.find_learning_rate(swept.model.problem, optax.adam, num_starts=2, horizon=8)
-    assert result.status == gd.sweeps.LearningRateStatus.FOUND
+    assert result.status == gd.search.LearningRateStatus.FOUND
     assert result.low <= result.learning_rate <= result.high
     assert result.works[result.learning_rates == result.learning_rate].all()
