@@ -5,9 +5,8 @@ from .gradient_flow import FlowDistance as FlowDistance
 from .gradient_flow import FlowStatus as FlowStatus
 from .gradient_flow import distance_from_flow as distance_from_flow
 from .gradient_flow import gradient_flow as gradient_flow
-from .oscillating_flows import OscillatingFlow as OscillatingFlow
-from .oscillating_flows import edge_flow as edge_flow
-from .oscillating_flows import rod_flow as rod_flow
+from .rod_flow import OscillatingFlow as OscillatingFlow
+from .rod_flow import rod_flow as rod_flow
 from .schedule_gradient import Hypergradient as Hypergradient
 from .schedule_gradient import HypergradientStatus as HypergradientStatus
 from .schedule_gradient import hypergradient as hypergradient

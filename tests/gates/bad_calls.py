@@ -412,7 +412,7 @@ def landscapes_and_flows(bad, vary, n):
     bad("eigenvectors", gd.dynamics.central_flow, n.bowl, n.w, 0.1, 1.0, eigenvectors=3)
     bad("time", gd.dynamics.rod_flow, n.bowl, n.w, 0.1, any_of(-1.0, jnp.ones(2)))
     bad("noise", gd.dynamics.rod_flow, n.bowl, n.w, 0.1, 1.0, noise=-1.0)
-    vary(gd.dynamics.edge_flow, n.bowl, n.w, 0.1, 1.0)(max_steps=[0], intervals=[0])
+    vary(gd.dynamics.rod_flow, n.bowl, n.w, 0.1, 1.0)(max_steps=[0], intervals=[0])
     bad("make_optimizer", gd.hypergradient, n.bowl, any_of(optax.lion, lambda: optax.sgd(0.1)), n.w,
         [0.1], 1, key=n.key)
     bad("schedule", gd.hypergradient, n.bowl, optax.sgd, n.w, [0.1], 5, key=n.key)

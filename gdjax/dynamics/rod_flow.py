@@ -1,19 +1,15 @@
-"""Rod flow and edge flow, models of descent as an oscillation around a center.
+"""Rod flow, a model of descent as an oscillation around a center.
 
     w_t = c + x u or c - x u in alternation,   |u| = 1
 
-Both flows are differential equations for the center c, the direction u and the amplitude x of the
-oscillation, and need no eigenvectors. They differ from the central flow in that the amplitude has
-its own equation: it grows where the curvature s along u exceeds 2 / eta, and decays where |s| is
-below 2 / eta. In the following, a and b are the gradients of the cost C at c + x u and c - x u, and
-H is the Hessian of C.
+    dc/dt = -(1 + eta/2 Hm) m,   du/dt = eta/2 s (v - s u),   d(log x)/dt = eta/4 s^2 - 1/eta
+    m = (a + b) / 2,   v = (a - b) / (2 x),   s = u^T v,   Hm = (H(c + x u) + H(c - x u)) / 2
 
-    rod:   dc/dt = -(1 + eta/2 Hm) m,   du/dt = eta/2 s (v - s u),   d(log x)/dt = eta/4 s^2 - 1/eta
-           m = (a + b) / 2,   v = (a - b) / (2 x),   s = u^T v,   Hm = (H(c + x u) + H(c - x u)) / 2
-    edge:  dc/dt = -m,   du/dt = H(c) u - s u,   d(log x)/dt = s - 2/eta,   s = u^T H(c) u
-
-In the limit of small x, both have the same du/dt at s = 2 / eta and, to first order in s - 2 / eta,
-the same d(log x)/dt.
+The flow consists of differential equations for the center c, the direction u and the amplitude x of
+the oscillation, and needs no eigenvectors. It differs from the central flow in that the amplitude
+has its own equation: it grows where the curvature s along u exceeds 2 / eta, and decays where |s|
+is below 2 / eta. Here a and b are the gradients of the cost C at c + x u and c - x u, and H is the
+Hessian of C.
 """
 
 from collections.abc import Callable
@@ -140,98 +136,22 @@ def rod_flow(
     References: Regis and Chewi 2026, *Rod Flow*, arXiv 2602.01480; Koch and Lubich 2007, *Dynamical
     low-rank approximation*.
     """
-    return _solve("rod_flow", _rod, **locals())
-
-
-def edge_flow(
-    problem: Problem | Callable,
-    params: PyTree,
-    learning_rate: ArrayLike,
-    time: ArrayLike,
-    *,
-    intervals: int = 100,
-    noise: float | None = None,
-    rtol: float | None = None,
-    atol: float | None = None,
-    max_steps: int = MAX_STEPS,
-) -> OscillatingFlow:
-    """Solve the edge flow, with the curvature at the center of the oscillation.
-
-        dc/dt = -(a + b) / 2,   du/dt = (1 - u u^T) H(c) u,   dx/dt = (u^T H(c) u - 2/eta) x
-
-    At a fixed center, the direction converges to an eigenvector of the largest eigenvalue of the
-    Hessian. Since the growth rate of the amplitude depends only on the curvature at the center, the
-    amplitude grows without bound if the curvature at a center at rest exceeds 2 / eta, even if
-    descent has a stable cycle there, as on the quartic cost of `rod_flow`. The equations were
-    reconstructed from the abstract of the paper. The start is that of `rod_flow`.
-
-    Args:
-        problem, params, learning_rate, time: as for `rod_flow`.
-        intervals, noise, rtol, atol, max_steps: as for `rod_flow`.
-
-    Examples:
-        On a bowl of curvature 3 the amplitude grows as exp(t / 2), since 3 - 2 / eta = 1/2:
-
-        >>> bowl = lambda w: 3 * w**2 / 2
-        >>> flow = edge_flow(bowl, jnp.array(0.1), 0.8, 2.0)
-        >>> round(float(jnp.log(flow.amplitude[-1] / flow.amplitude[0])), 3)
-        1.0
-
-    References: Marion 2026, *Edge Flow*, arXiv 2606.18080.
-    """
-    return _solve("edge_flow", _edge, **locals())
-
-
-def _rod(derivatives: DirectionalDerivatives, rate, c, u, x) -> _Velocity:
-    """Return the velocity of the rod flow."""
-    # The difference of the gradients would have too large a rounding error for smaller amplitudes.
-    x = jnp.maximum(x, jnp.sqrt(jnp.finfo(c.dtype).eps) * _root_mean_square(c))
-    ends = jnp.stack([c + x * u, c - x * u])
-    _, (a, b) = jax.vmap(derivatives.gradient)(ends)
-    m, v = (a + b) / 2, (a - b) / (2 * x)
-    curvature = u @ v
-    change = jnp.mean(jax.vmap(derivatives.product, (0, None))(ends, m), axis=0)
-    return _Velocity(
-        center=-m - rate / 2 * change,
-        direction=rate / 2 * curvature * (v - curvature * u),
-        growth=rate / 4 * curvature**2 - 1 / rate,
-        curvature=curvature,
-    )
-
-
-def _edge(derivatives: DirectionalDerivatives, rate, c, u, x) -> _Velocity:
-    """Return the velocity of the edge flow."""
-    _, gradients = jax.vmap(derivatives.gradient)(jnp.stack([c + x * u, c - x * u]))
-    product = derivatives.product(c, u)
-    curvature = u @ product
-    return _Velocity(
-        center=-jnp.mean(gradients, axis=0),
-        direction=product - curvature * u,
-        growth=curvature - 2 / rate,
-        curvature=curvature,
-    )
-
-
-def _solve(
-    caller, model, problem, params, learning_rate, time, intervals, noise, rtol, atol, max_steps
-) -> OscillatingFlow:
-    """Check the arguments and solve the flow of `model(derivatives, rate, c, u, x)`."""
     flat, unravel = ravel_params(params)
-    check_positive(caller, learning_rate=learning_rate, time=time)
-    check_whole(f"{caller}: intervals", intervals, 1)
-    check_whole(f"{caller}: max_steps", max_steps, 1)
+    check_positive("rod_flow", learning_rate=learning_rate, time=time)
+    check_whole("rod_flow: intervals", intervals, 1)
+    check_whole("rod_flow: max_steps", max_steps, 1)
     if noise is not None:
-        check_number(f"{caller}: noise", noise, least=0)
+        check_number("rod_flow: noise", noise, least=0)
     problem, dtype = problem_at(problem, params), cost_type(params)
     flat, rate = flat.astype(dtype), jnp.asarray(learning_rate, dtype)
     times = jnp.asarray(time, dtype) / intervals * jnp.arange(intervals + 1, dtype=dtype)
-    rtol, atol = tolerances(caller, dtype, rtol, atol)
+    rtol, atol = tolerances("rod_flow", dtype, rtol, atol)
     eps = jnp.finfo(dtype).eps
     error = eps * _root_mean_square(flat) if noise is None else jnp.asarray(noise, dtype)
     derivatives = directional_derivatives(problem, unravel)
 
     def velocity_at(c, u, log_x):
-        return model(derivatives, rate, c, u / jnp.linalg.norm(u), jnp.exp(log_x))
+        return _velocity(derivatives, rate, c, u / jnp.linalg.norm(u), jnp.exp(log_x))
 
     def velocity(_time, state, log_error):
         now, log_x = velocity_at(*state), state[2]
@@ -261,6 +181,23 @@ def _solve(
         mean_cost=mean_cost,
         num_steps=solution.num_steps,
         status=solution.status,
+    )
+
+
+def _velocity(derivatives: DirectionalDerivatives, rate, c, u, x) -> _Velocity:
+    """Return the velocity of the rod flow."""
+    # The difference of the gradients would have too large a rounding error for smaller amplitudes.
+    x = jnp.maximum(x, jnp.sqrt(jnp.finfo(c.dtype).eps) * _root_mean_square(c))
+    ends = jnp.stack([c + x * u, c - x * u])
+    _, (a, b) = jax.vmap(derivatives.gradient)(ends)
+    m, v = (a + b) / 2, (a - b) / (2 * x)
+    curvature = u @ v
+    change = jnp.mean(jax.vmap(derivatives.product, (0, None))(ends, m), axis=0)
+    return _Velocity(
+        center=-m - rate / 2 * change,
+        direction=rate / 2 * curvature * (v - curvature * u),
+        growth=rate / 4 * curvature**2 - 1 / rate,
+        curvature=curvature,
     )
 
 
