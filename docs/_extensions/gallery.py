@@ -94,16 +94,17 @@ def card(result: Result) -> str:
     alt, file = result.picture
     return "\n".join(
         [
-            f":::{{grid-item-card}} {result.question}",
+            f"::::{{grid-item-card}} {result.question}",
             f":img-top: ../results/{result.name}/{file}",
             f":img-alt: {alt}",
             f":link: gallery/{result.name}",
             ":link-type: doc",
             "",
             result.answer,
-            "+++",
+            ":::{card-footer}",
             f"{result.verdict}: {result.measured_on}",
             ":::",
+            "::::",
         ]
     )
 
@@ -112,9 +113,9 @@ def cards(root: Path = ROOT) -> str:
     """Return the cards of all experiments, as Markdown for a page directly in docs/."""
     lines, names = [], []
     for heading, results in read(root).items():
-        lines += [f"## {heading}", "", "::::{grid} 1 1 2 2", ":gutter: 3", ""]
+        lines += [f"## {heading}", "", ":::::{grid} 1 1 2 2", ":gutter: 3", ""]
         lines += [f"{card(result)}\n" for result in results]
-        lines += ["::::", ""]
+        lines += [":::::", ""]
         names += [f"gallery/{result.name}" for result in results]
     return "\n".join([*lines, "```{toctree}", ":hidden:", "", *names, "```"])
 
