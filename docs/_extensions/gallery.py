@@ -2,8 +2,10 @@
 
 The page of each experiment, results/<name>/README.md, is copied to docs/gallery/<name>.md when the
 site is built. `{{ the results }}` is replaced by one card per experiment, with its figure, question
-and answer, in the order and under the headings of results/README.md. `{{ the finding of seeds }}`
-is replaced by the answer and the figure of one experiment.
+and answer, in the order and under the headings of results/README.md. If docs/frontier/<name>.md
+exists, it is the page of the experiment instead: it explains the background with examples, and
+`{{ the answer }}` and `{{ the method }}` are replaced by the page up to its section on the method,
+and from there on.
 """
 
 import re
@@ -12,8 +14,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "docs" / "gallery"
+FRONTIER = ROOT / "docs" / "frontier"
 MARK = "{{ the results }}"
-ONE = re.compile(r"^\{\{ the finding of (\w+) \}\}$", re.M)
+ANSWER, METHOD = "{{ the answer }}", "{{ the method }}"
 PICTURE = re.compile(r"!\[([^]]*)\]\((?!https?:)([^)]+)\)")
 
 
@@ -34,11 +37,6 @@ class Result:
         if match is None:
             raise ValueError(f"results/{self.name}/README.md: expected a line **{word}.** ...")
         return " ".join(match[1].split())
-
-    @property
-    def title(self) -> str:
-        """Title of the page."""
-        return self.name.replace("_", " ").capitalize()
 
     @property
     def question(self) -> str:
@@ -68,11 +66,21 @@ class Result:
             raise ValueError(f"results/{self.name}/README.md: expected a figure")
         return match[1], match[2]
 
-    def placed(self, results: str) -> str:
-        """Return the page with links and figures that are valid on a page of the site."""
-        link = rf"]({results}/{self.name}/\1)"
-        text = re.sub(r"\]\(\.\./(\w+)/README\.md\)", r"](\1.md)", self.text)
-        return re.sub(r"\]\((?!https?:|#|/|\w+\.md)([^)]+)\)", link, text)
+    @property
+    def address(self) -> str:
+        """Address of the page in docs/, without suffix."""
+        folder = "frontier" if (FRONTIER / f"{self.name}.md").exists() else "gallery"
+        return f"{folder}/{self.name}"
+
+    def placed(self) -> str:
+        """Return the page with links and figures that are valid in a folder of docs/."""
+
+        def page(match: re.Match) -> str:
+            return f"](../{Result(match[1], '').address}.md)"
+
+        text = re.sub(r"\]\(\.\./(\w+)/README\.md\)", page, self.text)
+        link = rf"](../../results/{self.name}/\1)"
+        return re.sub(r"\]\((?!https?:|#|/|\.\./)([^)]+)\)", link, text)
 
 
 def read(root: Path = ROOT) -> dict[str, list[Result]]:
@@ -97,7 +105,7 @@ def card(result: Result) -> str:
             f"::::{{grid-item-card}} {result.question}",
             f":img-top: ../results/{result.name}/{file}",
             f":img-alt: {alt}",
-            f":link: gallery/{result.name}",
+            f":link: {result.address}",
             ":link-type: doc",
             "",
             result.answer,
@@ -116,39 +124,26 @@ def cards(root: Path = ROOT) -> str:
         lines += [f"## {heading}", "", ":::::{grid} 1 1 2 2", ":gutter: 3", ""]
         lines += [f"{card(result)}\n" for result in results]
         lines += [":::::", ""]
-        names += [f"gallery/{result.name}" for result in results]
+        names += [at for result in results if (at := result.address).startswith("gallery/")]
     return "\n".join([*lines, "```{toctree}", ":hidden:", "", *names, "```"])
 
 
-def finding(name: str, root: Path = ROOT) -> str:
-    """Return the answer of one experiment, as Markdown for a page in a folder of docs/."""
-    results = {result.name: result for group in read(root).values() for result in group}
-    if name not in results:
-        raise ValueError(f"no experiment {name!r}, expected one of {list(results)}")
-    alt, file = results[name].picture
-    return "\n".join(
-        [
-            "## Result",
-            "",
-            f"**{results[name].answer}**",
-            "",
-            f"![{alt}](../../results/{name}/{file})",
-            "",
-            f"All numbers, how they were measured, and what would have refuted this: "
-            f"[{results[name].title}](../gallery/{name}.md).",
-            "",
-            f"```sh\npython -m experiments.{name}\n```",
-        ]
-    )
+def merged(name: str, root: Path = ROOT) -> str:
+    """Return the page of an experiment with its background, from docs/frontier."""
+    result = Result(name, (root / "results" / name / "README.md").read_text("utf8"))
+    answer, heading, method = result.placed().partition("## Method\n")
+    text = (FRONTIER / f"{name}.md").read_text("utf8").replace(METHOD, heading + method)
+    return text.replace(ANSWER, answer[answer.index("# ") :])
 
 
 def write(folder: Path = FOLDER, root: Path = ROOT) -> None:
     """Write the pages of experiments that have changed, and remove all other files."""
     folder.mkdir(exist_ok=True)
     pages = {
-        f"{result.name}.md": result.placed("../../results")
+        f"{result.name}.md": result.placed()
         for group in read(root).values()
         for result in group
+        if result.address.startswith("gallery/")
     }
     for path in folder.iterdir():
         if path.name not in pages:
@@ -159,10 +154,13 @@ def write(folder: Path = FOLDER, root: Path = ROOT) -> None:
 
 
 def _read(app, name, source):
-    if MARK in source[0] or ONE.search(source[0]):
+    if MARK in source[0] or ANSWER in source[0]:
         app.env.note_dependency(str(ROOT / "results" / "README.md"))
-        source[0] = ONE.sub(lambda match: finding(match[1]), source[0])
         source[0] = source[0].replace(MARK, cards())
+    if ANSWER in source[0]:
+        experiment = name.removeprefix("frontier/")
+        app.env.note_dependency(str(ROOT / "results" / experiment / "README.md"))
+        source[0] = merged(experiment)
 
 
 def setup(app):

@@ -167,12 +167,18 @@ def test_the_page_links_exactly_the_generated_live_pages():
 def test_each_experiment_has_a_card_and_a_page_with_its_figures(tmp_path):
     gallery.write(tmp_path)
     results = [result for group in gallery.read().values() for result in group]
-    assert {path.stem for path in tmp_path.iterdir()} == {result.name for result in results}
     assert len(results) == len(list((ROOT / "results").glob("*/summary.json")))
     cards = gallery.cards()
     for result in results:
-        assert f":::{{grid-item-card}} {result.question}\n" in cards
-        text = (tmp_path / f"{result.name}.md").read_text("utf8")
+        assert f"::::{{grid-item-card}} {result.question}\n" in cards
+        folder, name = result.address.split("/")
+        of_gallery = tmp_path / f"{name}.md"
+        assert of_gallery.exists() == (folder == "gallery")
+        text = gallery.merged(name) if folder == "frontier" else of_gallery.read_text("utf8")
+        assert f"**{result.answer}**" in text
+        assert "## Limits" in text
+        prose = re.sub(r"^---\n.*?^---$|^```.*?^```|^\|.*?$", "", text, flags=re.M | re.S)
+        assert len(prose.split()) <= 900, name
         for link in re.findall(r"\]\(\.\./\.\./([^)]*)\)", text):
             assert (ROOT / link).is_file()
 
