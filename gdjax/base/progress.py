@@ -1,4 +1,4 @@
-"""Progress bars on a terminal and in a notebook; none elsewhere.
+"""Progress bars on a terminal and in a notebook, and lines of a log elsewhere.
 
 A bar appears after a delay and disappears when the work is done:
 
@@ -7,28 +7,81 @@ A bar appears after a delay and disappears when the work is done:
 """
 
 import importlib.util
+import os
 import sys
+import threading
 from typing import Any
 
 from tqdm import tqdm
 
 DELAY = 2.0  # seconds; shorter work shows no bar
+LOG_INTERVAL = 30.0  # seconds between two lines of a log
+LINE = "gdjax: {desc}{n_fmt} of {total_fmt} {unit}s, {elapsed} passed, about {remaining} left"
 
 
-def bar(**settings: Any) -> Any:
-    """Return a tqdm progress bar; TQDM_DISABLE=1 disables it in a notebook.
+def bar(before: str | None = None, **settings: Any) -> Any:
+    """Return a tqdm progress bar; TQDM_DISABLE=1 disables it in a notebook and in a log.
 
     Args:
+        before: what is done before the first update, such as "compiling".
         settings: keywords of tqdm: `total`, `unit`, and `delay` in seconds unless it is `DELAY`.
     """
     settings = {"delay": DELAY, "leave": False} | settings
     if not in_notebook():
-        return tqdm(disable=None, **settings)  # None shows the bar only on a terminal
+        return Ticking(before, **settings)
     if importlib.util.find_spec("ipywidgets") is None:
         return tqdm(**settings)  # a text bar, which every notebook can display
     from tqdm.notebook import tqdm as widget
 
     return widget(**settings)
+
+
+class Ticking(tqdm):
+    """Bar on a terminal, or lines of a log, which also appear while nothing is updated.
+
+    A first compilation may take a minute, in which tqdm alone would show nothing.
+    """
+
+    def __init__(self, before: str | None, delay: float, **settings: Any):
+        self.is_terminal = sys.stderr is not None and sys.stderr.isatty()
+        is_off = not self.is_terminal and os.environ.get("TQDM_DISABLE", "") not in ("", "0")
+        if not self.is_terminal:
+            settings |= {"bar_format": LINE, "mininterval": LOG_INTERVAL}
+            delay = LOG_INTERVAL
+        self.before, self.stopped = before, threading.Event()
+        if before is not None:
+            settings["desc"] = f"{before}: "
+        super().__init__(delay=delay, disable=is_off or sys.stderr is None, **settings)
+        if not self.disable:
+            interval = 1.0 if self.is_terminal else LOG_INTERVAL
+            threading.Thread(target=self._tick, args=(delay, interval), daemon=True).start()
+
+    def update(self, n: float | None = 1) -> bool | None:
+        """Count, and no longer show what was done before the first count."""
+        if n and self.before is not None:
+            self.before = self.desc = None
+        return super().update(n)
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> bool | None:
+        """Draw the bar, or print a line."""
+        if self.is_terminal:
+            return super().display(msg, pos)
+        if not self.stopped.is_set():
+            self.fp.write(f"{self}\n")
+            self.fp.flush()
+        return False  # nothing has to be removed later
+
+    def close(self) -> None:
+        """Remove the bar."""
+        self.stopped.set()
+        super().close()
+
+    def _tick(self, delay, interval):
+        pause = delay
+        while not self.stopped.wait(pause):
+            self.refresh()
+            self.last_print_n, self.last_print_t = self.n, self._time()
+            pause = interval
 
 
 def in_notebook() -> bool:

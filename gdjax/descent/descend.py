@@ -313,7 +313,10 @@ def _checked_program(
 def _run_with_progress(run, carry, schedule):
     """Run all blocks; return their results, and whether Ctrl-C was pressed."""
     results = []
-    with interruptible() as stop, progress.bar(total=schedule.num_steps, unit="step") as bar:
+    with (
+        interruptible() as stop,
+        progress.bar("compiling", total=schedule.num_steps, unit="step") as bar,
+    ):
         for result in run(carry, schedule):
             results.append(result)
             if len(result.recorded_steps):

@@ -87,7 +87,7 @@ def run_rungs(fitted: Fitted, sink: Store | Memory) -> None:
         active = search.spec.survivors(np.zeros(len(active)), active, rung)
     with (
         interruptible() as stop,
-        progress.bar(total=total, unit="run-step", delay=1, unit_scale=True) as bar,
+        progress.bar("compiling", total=total, unit="run-step", delay=1, unit_scale=True) as bar,
     ):
         for rung, num_steps in enumerate(steps):
             for result in search.run(rung, stop):

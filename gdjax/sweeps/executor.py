@@ -185,6 +185,7 @@ def run_missing(
         interruptible() as stop,
         concurrent.futures.ThreadPoolExecutor(1) as pool,
         progress.bar(
+            "compiling",
             total=num_steps * sum(num_runs),
             unit="run-step",
             delay=1,

@@ -1,6 +1,9 @@
-"""Progress bars, which are shown only on a terminal or in a notebook."""
+"""Progress bars, which are shown on a terminal and in a notebook, and lines of a log."""
 
+import io
+import re
 import sys
+import time
 from types import SimpleNamespace
 
 import tqdm.notebook
@@ -13,11 +16,39 @@ def kernel(monkeypatch, shell="ZMQInteractiveShell"):
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: created))
 
 
-def test_nothing_is_shown_outside_a_terminal_or_notebook(capsys):
+def test_short_work_prints_no_line_of_a_log(capsys):
     with progress.bar(total=2, unit="run", delay=0) as bar:
-        assert bar.disable
         bar.update(2)
     assert capsys.readouterr().err == ""
+
+
+def test_a_log_has_lines_before_and_after_the_first_update(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "LOG_INTERVAL", 0.1)
+    with progress.bar("compiling", total=8, unit="run") as bar:
+        time.sleep(0.25)
+        bar.update(2)
+        time.sleep(0.25)
+    lines = capsys.readouterr().err.splitlines()
+    time.sleep(0.15)
+    assert capsys.readouterr().err == ""  # the thread has stopped
+    assert re.fullmatch(r"gdjax: compiling: 0 of 8 runs, 00:00 passed, about \? left", lines[0])
+    assert re.fullmatch(r"gdjax: 2 of 8 runs, 00:0\d passed, about 00:0\d left", lines[-1])
+
+
+def test_a_log_can_be_disabled(monkeypatch):
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    with progress.bar(total=2, unit="run") as bar:
+        assert bar.disable
+
+
+def test_a_terminal_shows_a_bar_before_the_first_update_and_removes_it(monkeypatch):
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with progress.bar("compiling", total=8, unit="run", delay=0.1):
+        time.sleep(0.3)
+    assert "compiling:   0%" in terminal.getvalue()
+    assert terminal.getvalue().endswith(" \r")
 
 
 def test_a_notebook_without_widgets_shows_a_text_bar(monkeypatch, capsys):
