@@ -58,6 +58,11 @@ def parts(hint: Any) -> Iterator[Any]:
         yield hint
 
 
+Optimizer = Literal[
+    "sgd", "momentum", "nesterov", "rmsprop", "adagrad", "adam", "adamw", "nadam", "lion", "muon"
+]
+
+
 @dataclass(frozen=True)
 class NetworkOptions:
     """Network that classifies digits, and its optimizer."""
@@ -71,9 +76,9 @@ class NetworkOptions:
     """Activation of the neurons."""
     initializer: Literal["normal", "fan_in", "glorot", "he", "uniform"] = "fan_in"
     """Initializer of the weights."""
-    optimizer: Literal["sgd", "momentum", "adam"] = "sgd"
-    """Update rule; momentum is SGD with a momentum of 0.9 unless momentum is an axis of a sweep.
-    The learning rates of recipes are chosen for sgd."""
+    optimizer: Optimizer = "sgd"
+    """Update rule of Optax; momentum and nesterov are SGD with a momentum of 0.9 unless momentum is
+    an axis of a sweep. The learning rates of recipes are chosen for sgd."""
 
     def network(self) -> dict[str, Any]:
         """Return the arguments of `digits` that define the network."""
@@ -128,9 +133,12 @@ def make_optimizer(name: str, axes: Any = ()) -> Any:
     """Return the Optax factory of an optimizer; momentum is fixed unless it is among the axes."""
     import optax
 
-    if name == "momentum" and "momentum" not in axes:
-        return partial(optax.sgd, momentum=MOMENTUM)
-    return optax.adam if name == "adam" else optax.sgd
+    if name == "muon":
+        return optax.contrib.muon
+    if name not in ("momentum", "nesterov"):
+        return getattr(optax, name)
+    fixed: dict[str, Any] = {} if "momentum" in axes else {"momentum": MOMENTUM}
+    return partial(optax.sgd, **fixed, **({"nesterov": True} if name == "nesterov" else {}))
 
 
 def parse_at(texts: tuple[str, ...]) -> dict[str, int | float | str]:
@@ -161,6 +169,16 @@ def format_value(value: Any, digits: int = 8) -> str:
     if isinstance(value, float):
         return f"{value:.{digits}g}"
     return str(int(value) if isinstance(value, bool) else value)
+
+
+def format_cost(cost: float) -> str:
+    """Format a cost with four significant digits.
+
+    Examples:
+        >>> format_cost(0.5), format_cost(941018513408.0)
+        ('0.5000', '9.410e+11')
+    """
+    return f"{cost:#.4g}".rstrip(".")
 
 
 def resume_command(store: str | Path, problem: str | None) -> str:

@@ -3,11 +3,11 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from gdjax.base.errors import InputError
 from gdjax.base.status import FORMER_NAMES
-from gdjax.cli.options import MOMENTUM, Count, Positive, Seed, StoredRuns, format_value
+from gdjax.cli.options import MOMENTUM, Count, Optimizer, Positive, Seed, StoredRuns, format_value
 
 SNAPSHOTS = 50  # approximate number of snapshots of a newly trained network
 
@@ -140,8 +140,8 @@ def _of_file(file):
         params,
         None,
         None,
-        # The stability threshold is defined only for a constant learning rate, and not for Adam.
-        rate if held and trained["optimizer"] != "adam" else None,
+        # The stability threshold is that of SGD with a constant learning rate.
+        rate if held and trained["optimizer"] in ("sgd", "momentum") else None,
         MOMENTUM if trained["optimizer"] == "momentum" else 0.0,
         f"{trained['data']}, learning rate {rate:g}{'' if held else ' at its peak'}, "
         f"{outcome.replace('_', ' ')}",
@@ -159,7 +159,7 @@ def _summary(file):
         if not (
             outcome in OUTCOMES
             and trained["data"].isprintable()
-            and trained["optimizer"] in ("sgd", "momentum", "adam")
+            and trained["optimizer"] in get_args(Optimizer)
             and 0 < trained["learning_rate"] < float("inf")
             and isinstance(trained["held"], bool)
         ):

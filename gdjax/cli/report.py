@@ -10,12 +10,15 @@ import numpy as np
 from gdjax.base import results, statistics
 from gdjax.cli.emit import emit
 from gdjax.cli.emit import table as text_table
-from gdjax.cli.options import format_value
+from gdjax.cli.options import format_cost, format_value
 from gdjax.descent import OUTCOMES, steps_for
 from gdjax.plots import sweeps as plots
 
 # Columns of medians: the variable of a sweep, and the format of its values.
-METRICS = {"median_accuracy": ("test_accuracy", "{:.1%}"), "median_cost": ("cost", "{:.4f}")}
+METRICS = {
+    "median_accuracy": ("test_accuracy", "{:.1%}".format),
+    "median_cost": ("cost", format_cost),
+}
 
 
 def by_first_axis(runs: Any, name: str) -> tuple[str, np.ndarray, np.ndarray]:
@@ -120,11 +123,11 @@ def printed_table(rows: list[dict[str, Any]]) -> str:
             intervals = [row[f"{name}_interval"] for row in rows]
             known = np.isfinite([low for low, _ in intervals])
             ends = [
-                f" ({form.format(low)} - {form.format(high)})" * bool(shown)
+                f" ({form(low)} - {form(high)})" * bool(shown)
                 for (low, high), shown in zip(intervals, known, strict=True)
             ]
             heading = name.replace("_", " ") + ", 95 %" * bool(known.any())
-            medians = [form.format(row[name]) for row in rows]
+            medians = [form(row[name]) for row in rows]
             columns[heading] = [m + e for m, e in zip(medians, ends, strict=True)]
     for name in ("stalled", "diverged"):
         columns[name] = [str(row[name]) for row in rows]

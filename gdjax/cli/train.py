@@ -8,7 +8,7 @@ from typing import Any, Literal
 from gdjax.base import interrupts, process, results
 from gdjax.base.errors import InputError
 from gdjax.cli.emit import emit, table
-from gdjax.cli.options import Count, NetworkOptions, Positive, Seed, make_optimizer
+from gdjax.cli.options import Count, NetworkOptions, Positive, Seed, format_cost, make_optimizer
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def _report(problem, run, epoch):
     columns = {
         "epoch": [f"{step / epoch:.1f}" for step in steps],
         "step": [str(step) for step in steps],
-        "training cost": [f"{cost:.4f}" for cost in run.cost[shown]],
+        "training cost": [format_cost(cost) for cost in run.cost[shown]],
         "test accuracy": [f"{share:.1%}" for share in accuracy],
     }
     outcome = str(run.outcome).replace("_", " ")

@@ -1,12 +1,14 @@
 """Optimizers that commands accept by name, compared with their formulas."""
 
 import inspect
+from typing import get_args
 
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
-from gdjax.cli.options import MOMENTUM, make_optimizer
+from gdjax.cli.options import MOMENTUM, Optimizer, make_optimizer
 
 
 def path(optimizer, steps=3):
@@ -27,7 +29,19 @@ def test_each_named_optimizer_follows_its_formula():
     np.testing.assert_allclose(
         path(make_optimizer("momentum")(0.5)), -0.5 * np.cumsum(v), rtol=1e-6
     )
-    np.testing.assert_allclose(path(make_optimizer("adam")(0.5)), [-0.5, -1.0, -1.5], rtol=1e-4)
+    # The update is g + m v, which is one step ahead.
+    ahead = 1 + MOMENTUM * v
+    np.testing.assert_allclose(
+        path(make_optimizer("nesterov")(0.5)), -0.5 * np.cumsum(ahead), rtol=1e-6
+    )
+    for name in ("adam", "lion"):
+        np.testing.assert_allclose(path(make_optimizer(name)(0.5)), [-0.5, -1.0, -1.5], rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", get_args(Optimizer))
+def test_each_named_optimizer_moves_against_the_gradient(name):
+    w = path(make_optimizer(name)(0.1))
+    assert 0 > w[0] > w[1] > w[2] > -3
 
 
 def test_momentum_is_not_fixed_if_it_is_swept():

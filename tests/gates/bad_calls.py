@@ -697,7 +697,7 @@ COMMANDS = (
         "train KEYWORD",
         "--widths=0 --widths=-3 --widths=a --activation=swish --initializer=zeros --recipe=fast "
         "--learning-rate=-1 --learning-rate=0 --learning-rate=nan --learning-rate=x "
-        "--optimizer=adamw --batch-size=0 --batch-size=half --batch-size=10000000 --epochs=1.5 "
+        "--optimizer=sgdm --batch-size=0 --batch-size=half --batch-size=10000000 --epochs=1.5 "
         "--epochs=abc --num-steps=0 --num-steps=-1 --seed=-1 --seed=99999999999 --data",
     ),
     ("train --batch-size all", "--batch-size", GOLDEN),
@@ -723,7 +723,7 @@ COMMANDS = (
     ("sweep SMALL --axes momentun=0.9", "momentun"),
     ("sweep SMALL --axes seed=1", "seed"),
     ("sweep SMALL --axes nesterov=0,1", "nesterov"),
-    ("sweep SMALL KEYWORD", "--optimizer=rmsprop --batch-size=0 --problem=own.py --axes"),
+    ("sweep SMALL KEYWORD", "--optimizer=nosuch --batch-size=0 --problem=own.py --axes"),
     ("sweep SMALL --root-seed -1", "root_seed"),
     ("sweep SMALL --store own.py", "own.py"),
     ("sweep SMALL --store s.zarr", "s.zarr"),
