@@ -67,24 +67,27 @@ def fences(page, language):
 
 
 def calls(page):
-    """Yield the calls of gdjax in the text of a page, as source and syntax tree."""
+    """Yield the calls of gdjax in the text of a page, also within others, as source and tree."""
     text = re.sub(r"^ *```.*?^ *```", "", page.read_text("utf8"), flags=re.M | re.S)
     for code in re.findall(r"`(gd\.[^`]*\))`", text):
-        node = ast.parse(" ".join(code.split()), mode="eval").body
-        if isinstance(node, ast.Call):
-            yield ast.unparse(node), node
+        for node in ast.walk(ast.parse(" ".join(code.split()), mode="eval")):
+            if isinstance(node, ast.Call) and ast.unparse(node).startswith("gd."):
+                yield ast.unparse(node), node
 
 
 def test_every_call_in_the_text_matches_the_signature():
+    """Arguments may be missing only where `...` stands for them."""
     found = [(page, *call) for page in (ROOT / "README.md", *WRITTEN) for call in calls(page)]
     assert len(found) > 20
     for page, code, call in found:
-        function = eval(ast.unparse(call.func), {"gd": gd})
-        positional = [argument for argument in call.args if ast.unparse(argument) != "..."]
-        keywords = {keyword.arg: keyword for keyword in call.keywords}
+        positional = [value for value in call.args if ast.unparse(value) != "..."]
+        keywords = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
         try:
-            inspect.signature(function).bind_partial(*positional, **keywords)
-        except TypeError as error:
+            function = eval(ast.unparse(call.func), {"gd": gd})
+            signature = inspect.signature(function)
+            is_whole = positional == call.args and "..." not in keywords.values()
+            (signature.bind if is_whole else signature.bind_partial)(*positional, **keywords)
+        except (TypeError, AttributeError) as error:
             pytest.fail(f"{page.name}: {code}: {error}")
 
 

@@ -126,7 +126,7 @@ def test_gradients_of_weights_and_of_another_cost_equal_finite_differences(float
 
 
 def test_a_chaotic_descent_is_reported_beside_one_that_is_not(float64):
-    """At rate 2 the step on (1 - xy)^2 / 2 triples an angle; at rate 1.1 it converges."""
+    """At rate 2 the step on (1 - xy)^2 / 2 triples an angle; at rate 1.1 its period becomes 2."""
     cost = lambda w: (1 - w[0] * w[1]) ** 2 / 2  # noqa: E731
     start = jnp.full(2, np.sqrt(2) * np.sin(0.4))
     result = jax.vmap(

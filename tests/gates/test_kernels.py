@@ -23,7 +23,7 @@ pytestmark = pytest.mark.long
 
 def run(program: str) -> str:
     """Return the output of a program, compiled with the optimizations that tests disable."""
-    pytest.importorskip("jax_plugins.xla_cuda12", reason="the group `accelerators` is missing")
+    pytest.importorskip("jax_plugins.xla_cuda13", reason="the group `accelerators` is missing")
     drop = ("XLA_FLAGS", "JAX_DISABLE_MOST_OPTIMIZATIONS")
     env = {name: value for name, value in os.environ.items() if name not in drop}
     env |= {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}

@@ -4,7 +4,7 @@
 
 JAX compiles for devices of which it knows only the properties. The compiled text shows how many
 kernels a step launches, which loops have a known number of iterations, and how much memory a slab
-needs. It shows no times. CUDA devices need the packages `jax-cuda12-plugin` and `jax-cuda12-pjrt`
+needs. It shows no times. CUDA devices need the packages `jax-cuda13-plugin` and `jax-cuda13-pjrt`
 at the version of JAX, but no driver; a TPU needs `libtpu`. The text for a TPU gives no number of
 iterations, since its loops need no host.
 """
@@ -83,7 +83,7 @@ def absent_device(name: str) -> jax.Device:
             os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # this machine is not in the cloud
             topology = topologies.get_topology_desc(TPU_TOPOLOGIES[name], "tpu")
         else:
-            packages = f"jax-cuda12-plugin and jax-cuda12-pjrt at version {jax.__version__} of JAX"
+            packages = f"jax-cuda13-plugin and jax-cuda13-pjrt at version {jax.__version__} of JAX"
             text = CUDA_PROPERTIES.format(*CUDA_DEVICES[name], name)
             topology = topologies.get_topology_desc(
                 name, "cuda", target_config=text, topology="1x1x1"
@@ -102,6 +102,14 @@ def compile_block(sweep: Sweep, width: int, device: jax.Device) -> slabs.Compile
         sweep: sweep with a single program.
         width: number of runs of the slab.
         device: device, which may be absent.
+
+    Examples:
+        >>> import gdjax as gd
+        >>> bowl, axes = gd.problems.bowl([1.0, 10.0]), gd.axes(learning_rate=[0.1], seed=range(4))
+        >>> cpu = jax.devices("cpu")[0]
+        >>> block = gd.sweeps.compile_block(gd.Sweep(bowl, axes, 20), 4, cpu)
+        >>> block.nbytes > 0, len(gd.sweeps.loop_over_steps(block).kernels) > 0
+        (True, True)
     """
     (program,) = programs_of(sweep, [device])
     program = dataclasses.replace(program, width=width)
