@@ -13,7 +13,7 @@ parabola through three neighboring points is highest. How far it rises above the
 the stated error.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple
 
@@ -25,9 +25,11 @@ from scipy.spatial.distance import pdist, squareform
 
 from gdjax.base import progress
 from gdjax.base.arguments import check_whole
+from gdjax.base.errors import InputError
 from gdjax.base.keys import check_key
 from gdjax.base.reprs import fields
 from gdjax.landscape.slices import over_rows
+from gdjax.minima.finished_runs import ends_of
 from gdjax.minima.matching import NUM_STARTS, match_pairs
 from gdjax.minima.paths import POINTS, cost_at, linear_path
 from gdjax.minima.symmetry import FLIPS, SCALES, apply_symmetry, check_layers, identity_symmetry
@@ -35,8 +37,11 @@ from gdjax.problems.evaluation import deterministic_cost, evaluation_part
 from gdjax.problems.microbatches import microbatch_size
 from gdjax.problems.networks import ACTIVATIONS, Layer, Network
 from gdjax.problems.problem import Problem, require_problem
+from gdjax.problems.run_settings import at_settings_of
 from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import check_runs
+from gdjax.stores.location import StoreLike
+from gdjax.sweeps.axes import AxisValue
 
 SLAB_BYTES = {"cpu": 2**20}  # maximum size of a layer's activations, about a core's cache
 DEFAULT_SLAB_BYTES = 2**28  # the same maximum on other devices
@@ -87,8 +92,9 @@ class PairwiseBarriers(NamedTuple):
 
 
 def pairwise_barriers(
-    problem: Problem,
+    problem: Problem | None,
     params: PyTree,
+    at: Mapping[str, AxisValue] | None = None,
     *,
     key: Key[Array, ""],
     points: int = POINTS,
@@ -109,7 +115,9 @@ def pairwise_barriers(
             matched by weights; otherwise its symmetries are unknown, and all matched fields are
             NaN.
         params: parameters of all runs, in arrays whose leading axis indexes the runs. Parameters
-            that are not finite give NaN.
+            that are not finite give NaN. Or a sweep: its Dataset, or the path or URL of its store,
+            whose finished runs are compared at their settings of the cost.
+        at: values of some axes of the sweep, by name, to which its runs are restricted.
         key: random key for the starts of matching.
         points: number of evenly spaced points along each path, both end points included, >= 2;
             a barrier that is narrower than their spacing may be missed.
@@ -128,8 +136,14 @@ def pairwise_barriers(
     check_whole("pairwise_barriers: points", points, 2)
     check_whole("pairwise_barriers: num_starts", num_starts)
     check_key(key)
+    if isinstance(params, StoreLike) or hasattr(params, "data_vars"):
+        problem, params = ends_of(problem, params, at or {})
+    elif at is not None:
+        raise InputError(f"pairwise_barriers: at = {at!r:.80}, expected None for runs without axes")
     require_problem(problem)
+    assert isinstance(problem, Problem)
     runs = check_runs(problem, params)
+    problem = at_settings_of(problem, params)
     problem = problem_at(problem, jax.tree.map(lambda a: a[0], params))
     first, second = np.triu_indices(runs, 1)  # in the order of SciPy's condensed matrices
     network = problem.network

@@ -50,12 +50,14 @@ from gdjax.minima.finished_runs import (
 from gdjax.minima.optimizer_decay import cost_of_descent
 from gdjax.minima.paths import POINTS
 from gdjax.problems.problem import Problem, require_problem
+from gdjax.problems.run_settings import at_settings_of
 from gdjax.problems.traces import problem_at
 from gdjax.problems.validation import check_runs
 from gdjax.stores.location import StoreLike
 from gdjax.sweeps.axes import AxisValue, is_static
 from gdjax.sweeps.binding import with_settings
 from gdjax.sweeps.continued.stored import StoredSweep, require_problem_of
+from gdjax.sweeps.dataset import OF_COST
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -199,6 +201,7 @@ def count_minima(
             f"count_minima: {name} = {value!r:.80}, expected None for runs without axes"
         )
     else:
+        problem = at_settings_of(problem, runs)
         ended = _points(problem, runs, learning_rate, make_optimizer)
     check_key(key)
     groups = ended.groups(names)
@@ -289,7 +292,11 @@ def _censuses(problem, ended, groups, key, options, is_descent, bar):
                 descents,
                 options.output_tolerance,
             )
-        along = {name: ("run", array[index]) for name, array in ended.along.items()}
+        axes_of_cost = ended.cost_axes.values()
+        along = {
+            name: ("run", array[index], {"comment": OF_COST} if name in axes_of_cost else {})
+            for name, array in ended.along.items()
+        }
         censuses[values] = census.assign_coords(along).assign_attrs(advice=sentence)
     return censuses
 

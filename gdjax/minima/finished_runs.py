@@ -20,9 +20,12 @@ from jaxtyping import Bool, PyTree
 from gdjax.base.errors import InputError, StoreError
 from gdjax.base.reprs import fields
 from gdjax.problems.evaluation import deterministic_cost, evaluation_microbatch
-from gdjax.problems.problem import Problem
+from gdjax.problems.problem import Problem, require_problem
+from gdjax.problems.run_settings import at_unbound
+from gdjax.stores.location import StoreLike
 from gdjax.sweeps.axes import AxisValue, axes, axes_along, positions, zip_axes
 from gdjax.sweeps.binding import assign_roles, by_role
+from gdjax.sweeps.continued.stored import StoredSweep, require_problem_of
 from gdjax.sweeps.dataset import from_named, named_leaves
 from gdjax.sweeps.factories import optimizer_from
 
@@ -49,6 +52,13 @@ class FinishedRuns(NamedTuple):
 
     __repr__ = fields
 
+    @property
+    def cost_axes(self) -> dict[str, str]:
+        """Names of the axes that set keywords of the cost, by keyword."""
+        others = ("init", "optimizer")
+        axes = {n.rpartition(".")[2]: n for n in self.along if n.partition(".")[0] not in others}
+        return {keyword: axes[keyword] for keyword in self.cost}
+
     def groups(self, by: Sequence[str]) -> dict[tuple, np.ndarray]:
         """Return the indices of the runs for each combination of values of some axes."""
         count = len(jax.tree.leaves(self.params)[0])
@@ -64,12 +74,12 @@ class FinishedRuns(NamedTuple):
         }
         for keyword, values in self.cost.items():
             mixed = [g for g in groups.values() if len(np.unique(values[g])) > 1]
-            axis = next(name for name in self.along if name.rpartition(".")[2] == keyword)
             if mixed:
+                axis = self.cost_axes[keyword]
                 raise InputError(
-                    f"count_minima: the cost differs between runs with {axis}, so that their "
-                    f"minima cannot be compared; count them for each value, by={axis!r}, or choose "
-                    f"one: at={{{axis!r}: {values[0].item()!r}}}"
+                    f"runs: the cost differs between runs with {axis}, so that their minima cannot "
+                    f"be compared; count them for each value, by={axis!r}, or choose one: "
+                    f"at={{{axis!r}: {values[0].item()!r}}}"
                 )
         return groups
 
@@ -90,8 +100,7 @@ def finished_runs(
     """
     if "outcome" not in runs:
         raise InputError(
-            f"count_minima: runs = Dataset of {', '.join(map(str, runs.data_vars))}, expected that "
-            f"of gd.sweep"
+            f"runs = Dataset of {', '.join(map(str, runs.data_vars))}, expected that of gd.sweep"
         )
     recorded = json.loads(runs.attrs.get("identity", "{}")).get("make_optimizer")
     names = {name for along in axes_along(runs).values() for name in along}
@@ -106,7 +115,7 @@ def finished_runs(
     finished = runs["finished"] > 0 if "finished" in runs else runs["outcome"] >= 0
     indices = np.nonzero(finished.values)
     if not len(indices[0]):
-        raise StoreError("count_minima: no run is finished; resume the sweep first")
+        raise StoreError("runs: no run is finished; resume the sweep first")
     values = grid.values(
         tuple(
             np.full_like(index, chosen[dim]) if dim in chosen else index
@@ -132,6 +141,28 @@ def finished_runs(
             make_optimizer = None  # a factory of the user; its states are judged without it
     roles = by_role(assign_roles(problem, grid), values)
     return FinishedRuns(params, values | text, roles["cost"], roles["optimizer"], make_optimizer)
+
+
+def ends_of(
+    problem: Problem | None, runs: Any, at: Mapping[str, AxisValue]
+) -> tuple[Problem, PyTree]:
+    """Return the problem of finished runs at their settings of the cost, and their end points.
+
+    Args:
+        problem: problem of the sweep; None for that which a store records.
+        runs: Dataset of the sweep, or path or URL of its store.
+        at: values of some axes, by name, to which the runs are restricted.
+    """
+    if isinstance(runs, StoreLike):
+        stored = StoredSweep(runs, problem)
+        problem, runs = stored.problem, stored.dataset
+    require_problem(problem)
+    assert isinstance(problem, Problem)
+    if identity := json.loads(runs.attrs.get("identity", "{}")):
+        require_problem_of(problem, identity, "runs")
+    ended = finished_runs(problem, runs, at)
+    ended.groups(())  # all runs have one cost
+    return at_unbound(problem, {n: v[0].item() for n, v in ended.cost.items()}), ended.params
 
 
 def with_settings_in_data(

@@ -44,7 +44,8 @@ from gdjax.minima.saddle_results import Origin, SaddleSearch, SearchFailure, Sea
 from gdjax.minima.saddle_search import match_point
 from gdjax.minima.saddles import MAX_SEARCHES, SOFT_DIRECTIONS, find_saddles
 from gdjax.problems.problem import Problem, as_problem
-from gdjax.sweeps.dataset import from_named, named_leaves
+from gdjax.problems.run_settings import at_unbound
+from gdjax.sweeps.dataset import cost_settings, from_named, named_leaves
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -248,6 +249,7 @@ def _of_census(problem, minima, share):
             raise InputError(
                 "graph: minima is a Dataset of another function, expected that of count_minima"
             )
+        problem = at_unbound(problem, cost_settings(minima))
         like = jax.eval_shape(problem.init, jax.random.key(0))
         share = minima.share.values if share is None else share
         with jax.enable_x64(True):

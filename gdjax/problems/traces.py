@@ -37,6 +37,7 @@ from gdjax.problems.comparison import HIDDEN, compare, form
 from gdjax.problems.keywords import given_to, settings_of, unbound
 from gdjax.problems.microbatches import cost_microbatch, part_sizes
 from gdjax.problems.problem import Known, Problem, as_problem
+from gdjax.problems.run_settings import at_settings_of
 from gdjax.problems.validation import check_mean, check_weight
 
 MAX_KEYS = 512  # number of traces that are kept, the least recently used go first
@@ -154,8 +155,11 @@ def gradient(function: Callable, params: PyTree, *arguments: PyTree, **keywords:
 def problem_at(
     problem: Problem | Callable[..., Any], params: PyTree, batch_size: int | None = None
 ) -> Problem:
-    """Convert a cost into a Problem, whose functions have the keys of their traces."""
-    problem = as_problem(problem)
+    """Convert a cost into a Problem, whose functions have the keys of their traces.
+
+    Settings of the runs from which the parameters come are bound.
+    """
+    problem = at_settings_of(as_problem(problem), params)
     for name in sorted(problem._swept & unbound(problem.cost).keys()):
         problem._swept.remove(name)  # say it once
         warn(

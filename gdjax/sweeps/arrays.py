@@ -39,7 +39,8 @@ def program_arrays(program: Program, grid: Axes) -> dataset.Arrays:
     snapshots = steps[schedule.is_kept(block.SNAPSHOTS, steps)]
     dims = tuple(grid.sizes)
     sizes = {**grid.sizes, "step": len(steps)}
-    coordinates = {"step": _numbers("step", steps, "step of descent"), **_axis_values(grid)}
+    coordinates = {"step": _numbers("step", steps, "step of descent")}
+    coordinates |= _axis_values(grid, program.sweep.roles)
     variables = {}
     for name in program.record_names:
         metric = metrics.get(name)
@@ -121,11 +122,14 @@ def _check_dims(name, lengths, sizes, taken):
             )
 
 
-def _axis_values(grid):
+def _axis_values(grid, roles):
     coordinates = {}
     for dim, along in grid.dimensions.items():
         for axis, values in along.items():
-            coordinates[axis] = _numbers(dim, values, axis.replace("_", " ").replace(".", " "))
+            coordinate = _numbers(dim, values, axis.replace("_", " ").replace(".", " "))
+            if axis in roles and roles[axis].kind == "cost":
+                coordinate.attrs["comment"] = dataset.OF_COST
+            coordinates[axis] = coordinate
         if dim not in along:
             coordinates[dim] = _numbers(dim, np.arange(grid.sizes[dim]), dim.replace("_", " "))
     return coordinates

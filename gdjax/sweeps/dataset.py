@@ -31,6 +31,7 @@ LONG_NAMES = {
 }
 RECORDED = (*LONG_NAMES, "outcome", "diverged_at")
 PREFIXES = ("params", "model_state", "snapshots", "carry")  # prefixes of the names of pytree leaves
+OF_COST = "keyword of the cost"  # comment of coordinates, whose values have different costs
 KNOWN = "_known"  # suffix of the name of a metric's mask
 
 
@@ -161,6 +162,16 @@ def from_named(prefix: str, like: PyTree, stored: Any) -> PyTree:
             )
         leaves.append(jnp.asarray(values, jnp.result_type(leaf)))
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+
+def cost_settings(runs: Any) -> dict[str, Any]:
+    """Return the keywords of the cost that a Dataset sweeps and that all its runs share."""
+    values = {
+        str(name).rpartition(".")[2]: np.unique(coord.values).tolist()
+        for name, coord in runs.coords.items()
+        if coord.attrs.get("comment") == OF_COST
+    }
+    return {name: one[0] for name, one in values.items() if len(one) == 1}
 
 
 def as_numbers(array: Any) -> Any:

@@ -11,11 +11,12 @@ from jaxtyping import PyTree
 
 from gdjax.base.errors import InputError, warn
 from gdjax.problems.problem import Metric, Problem
+from gdjax.problems.run_settings import remember
 from gdjax.problems.validation import check_params
 from gdjax.stores.location import StoreLike
 from gdjax.sweeps.axes import Axes, AxisValue, positions
 from gdjax.sweeps.check import MAX_PARAM_BYTES, Asked
-from gdjax.sweeps.dataset import from_named
+from gdjax.sweeps.dataset import cost_settings, from_named
 from gdjax.sweeps.executor import compute
 from gdjax.sweeps.spec import Sweep
 
@@ -152,6 +153,11 @@ def params_of(dataset: xr.Dataset, like: PyTree, at: Mapping[str, AxisValue]) ->
         at: values by axis name, equal to those of the grid within rounding. Dimensions without a
             value become leading axes of the arrays.
 
+    Returns:
+        The parameters. Analyses of these arrays bind the settings of the cost that their runs have
+        in common, such as a swept weight decay, as `problem.at` does. Arrays that are computed from
+        them, such as their first rows, have no settings.
+
     Examples:
         >>> import jax.numpy as jnp
         >>> from gdjax.sweeps.axes import axes
@@ -172,4 +178,7 @@ def params_of(dataset: xr.Dataset, like: PyTree, at: Mapping[str, AxisValue]) ->
         coords = {name: c for name, c in dataset.coords.items() if c.dims == (dim,)}
         values = {name: np.asarray(coord.values.tolist()) for name, coord in coords.items()}
         grid[dim] = values or {dim: np.arange(dataset.sizes[dim])}
-    return from_named("params", like, dataset.isel(positions(Axes(grid), at)))
+    chosen = dataset.isel(positions(Axes(grid), at))
+    params = from_named("params", like, chosen)
+    remember(params, cost_settings(chosen))
+    return params

@@ -63,6 +63,49 @@ def test_a_run_of_a_dataset_carries_its_settings(tmp_path):
         run_of(runs.drop_attrs()[["params"]], {"decay": 1.5, "learning_rate": 0.1}, problem)
 
 
+@pytest.mark.filterwarnings("error")
+def test_analyses_bind_the_settings_of_the_runs_from_which_parameters_come(tmp_path):
+    """Wells (x^2 - 1)^2 + decay x^2 have minima at x^2 = 1 - decay / 2 and the barrier
+    1 - 3 decay^2 / 4 + ..., that is (1 - decay / 2)^2, between them.
+    """
+
+    def cost(w, *, decay=0.0):
+        return (w[0] ** 2 - 1) ** 2 + w[1] ** 2 + decay * jnp.sum(w**2)
+
+    problem = gd.Problem(lambda key, *, a=1.0: a * jnp.array([1.0, 0.1]), cost)
+    grid = gd.axes(decay=[0.2, 1.0], a=[-1.0, 1.0], learning_rate=[0.05])
+    runs = gd.sweep(problem, grid, 400, store=tmp_path / "runs")
+    like = jax.eval_shape(problem.init, KEY)
+    for decay in (0.2, 1.0):
+        ends = gd.params_of(runs, like, {"decay": decay, "learning_rate": 0.05})
+        one = gd.params_of(runs, like, {"decay": decay, "learning_rate": 0.05, "a": 1.0})
+        slope, own = 8 - 4 * decay, (1 - decay / 2) ** 2
+        assert smallest(problem, one) == pytest.approx(min(slope, 2 + 2 * decay), rel=1e-4)
+        points = (tmp_path / "runs", {"decay": decay}), (runs, {"decay": decay}), (ends, None)
+        for where, at in points:
+            result = gd.minima.pairwise_barriers(problem, where, at, key=KEY)
+            np.testing.assert_allclose(result.barrier[0, 1], own, rtol=1e-5)
+        lowest = 1 - own
+        axis = np.array([-0.5, 0.0, 0.5])
+        line = gd.landscape.line(problem, one, jnp.array([1.0, 0.0]), axis)
+        assert float(line.cost[1]) == pytest.approx(lowest, rel=1e-5)
+        census = gd.minima.count_minima(problem, ends, key=KEY)
+        np.testing.assert_allclose(census.minimum_cost, [lowest] * 2, rtol=1e-6)
+        census = gd.minima.count_minima(problem, runs, {"decay": decay})
+        again = gd.params_of(census, like, {"minimum": 0})
+        assert smallest(problem, again) == pytest.approx(smallest(problem, one), rel=1e-4)
+        tree = gd.minima.graph(problem, census, key=KEY)
+        np.testing.assert_allclose(tree.merge_height, [1.0], rtol=1e-6)
+        assert smallest(problem.at(decay=0.0), one) == pytest.approx(
+            min(12 * (1 - decay / 2) - 4, 2), rel=1e-4
+        )
+    with pytest.raises(InputError, match="runs: the cost differs between runs with decay"):
+        gd.minima.pairwise_barriers(problem, runs, key=KEY)
+    mixed = gd.params_of(runs, like, {"learning_rate": 0.05, "a": 1.0})
+    with pytest.warns(UserWarning, match="swept along decay, and has its default 0.0"):
+        gd.minima.pairwise_barriers(problem, mixed, key=KEY)
+
+
 def test_decay_is_an_axis_and_biases_may_decay():
     network = gd.problems.Network((1, 3, 1), "tanh", "identity", bias_scale=2.0)
     x = np.linspace(-1, 1, 5, dtype=np.float32)[:, None]
