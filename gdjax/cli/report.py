@@ -13,6 +13,7 @@ from gdjax.cli.emit import table as text_table
 from gdjax.cli.options import format_cost, format_value
 from gdjax.descent import OUTCOMES, steps_for
 from gdjax.plots import sweeps as plots
+from gdjax.sweeps.dataset import OF_COST
 
 # Columns of medians: the variable of a sweep, and the format of its values.
 METRICS = {
@@ -75,12 +76,16 @@ def report_sweep(runs: Any, folder: Path, config: Any, store: str | Path) -> Non
     has_accuracy = "test_accuracy" in runs
     accuracy = by_first_axis(runs, "test_accuracy")[2][..., -1] if has_accuracy else None
     epoch = steps_for(1, identity["samples"], identity["batch_size"])
+    is_of_cost = runs[axis].attrs.get("comment") == OF_COST
     lowest = f"lowest median training cost at {label} {format_value(best[axis], 4)}"
-    if has_accuracy:
+    if is_of_cost:
+        lowest = f"the cost depends on {label}, so that the costs at its values are not compared"
+    elif has_accuracy:
         lowest += f": test accuracy {best['median_accuracy']:.1%}"
 
     def draw():
-        setting, outcome = plots.Setting(axis, values), by_first_axis(runs, "outcome")[2]
+        setting = plots.Setting(axis, values, is_of_cost=is_of_cost)
+        outcome = by_first_axis(runs, "outcome")[2]
         ends = plots.outcomes_by_setting(
             setting, accuracy, cost[..., -1], outcome,
             outcomes=OUTCOMES, baseline=identity["baseline"],
@@ -91,7 +96,7 @@ def report_sweep(runs: Any, folder: Path, config: Any, store: str | Path) -> Non
         return {
             "ends": ends,
             "curves": plots.curves_by_setting(
-                time, values.astype(float), cost, setting_label=label
+                time, values.astype(float), cost, setting_label=label, is_of_cost=is_of_cost
             ),
         }
 
@@ -102,7 +107,7 @@ def report_sweep(runs: Any, folder: Path, config: Any, store: str | Path) -> Non
         summary={
             "sweep": _digest(runs),
             "table": rows,
-            "best": best,
+            **({} if is_of_cost else {"best": best}),
             "runs": count,
             "num_steps": steps,
             "seconds": seconds,

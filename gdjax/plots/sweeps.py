@@ -15,6 +15,7 @@ from matplotlib.ticker import PercentFormatter
 
 from gdjax.plots.axes import figure_of, limit_to, log_scale, styled_axes
 from gdjax.plots.style import BLACK, BLUE, CYCLE, GREEN, SEQUENTIAL, SKY, VERMILLION, Figure, style
+from gdjax.sweeps.dataset import OF_COST
 
 MIN_GAP = 1 / 40  # smallest distance between values with visible bars, as a share of the axis
 MIN_TICK_GAP = 1 / 12  # smallest distance between values with legible labels
@@ -60,10 +61,12 @@ class Setting:
     Args:
         name: name of the axis.
         values: values along the axis (numbers, booleans or names).
+        is_of_cost: whether the cost itself depends on the setting, so that the costs at different
+            values are not compared.
     """
 
-    def __init__(self, name: str, values: np.ndarray):
-        self.label = name.replace("_", " ")
+    def __init__(self, name: str, values: np.ndarray, *, is_of_cost: bool = False):
+        self.label, self.is_of_cost = name.replace("_", " "), is_of_cost
         self.names = [f"{v:.3g}" if values.dtype.kind == "f" else str(v) for v in values]
         positions = np.arange(len(values), dtype=float)
         self.is_category = values.dtype.kind not in "iuf"
@@ -114,12 +117,12 @@ def _setting(runs, dim):
     """Return the setting along a dimension; zipped axes are shown by the values that vary."""
     along = {str(name): c.values for name, c in runs.coords.items() if c.dims == (dim,)}
     varied = {name: values for name, values in along.items() if len(np.unique(values)) > 1}
+    is_of_cost = any(runs[name].attrs.get("comment") == OF_COST for name in varied)
     if dim in along or not varied:
-        return Setting(dim, runs[dim].values)
+        return Setting(dim, runs[dim].values, is_of_cost=is_of_cost)
     texts = [[_number(value) for value in values] for values in varied.values()]
-    return Setting(
-        ", ".join(varied), np.array([", ".join(row) for row in zip(*texts, strict=True)])
-    )
+    rows = np.array([", ".join(row) for row in zip(*texts, strict=True)])
+    return Setting(", ".join(varied), rows, is_of_cost=is_of_cost)
 
 
 def _number(value):
@@ -253,7 +256,9 @@ def outcomes_by_setting(
         lowest = _lowest(quantiles(cost)[1])
         median = "median " * (cost.shape[1] > 1)
         summary = NONE_FINITE
-        if lowest:
+        if lowest and setting.is_of_cost:
+            summary = different_costs(setting.label)
+        elif lowest:
             name = setting.names[lowest[0]]
             summary = f"Lowest {median}training cost at {setting.label} {name}"
         above[0].set_title(title or summary)
@@ -297,6 +302,11 @@ def _draw_shares(axes, setting, outcome, outcomes):
     axes.set_ylabel("share of runs")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.45), ncols=len(outcomes))
+
+
+def different_costs(label: str) -> str:
+    """Return the title of a figure whose costs are not compared."""
+    return f"A cost for each {label}: their values are not compared"
 
 
 def _lowest(medians):
@@ -392,7 +402,7 @@ def _map(axes, rows, columns, medians, stalled, norm):
     """Draw the median final cost [rows, columns] on the grid of two settings.
 
     Diverged cells are black, and a circle marks cells in which at least half of the runs stalled.
-    The result is a title that states the settings of the lowest cost.
+    The result is a title that states the settings of the lowest cost, if all cells have one cost.
     """
     beyond = norm.vmax + max(1.0, abs(norm.vmax))  # has the color of values above the range
     axes.pcolormesh(
@@ -414,6 +424,8 @@ def _map(axes, rows, columns, medians, stalled, norm):
         axes.set_xlabel(f"{axes.get_xlabel()}\ncircle: at least half of the runs stalled")
     if (lowest := _lowest(medians)) is None:
         return NONE_FINITE
+    if of_cost := [setting.label for setting in (rows, columns) if setting.is_of_cost]:
+        return different_costs(" and ".join(of_cost))
     i, j = lowest
     star = columns.positions[j], rows.positions[i]
     axes.plot(*star, "*", color="white", markeredgecolor=BLACK, markersize=18)
@@ -461,6 +473,7 @@ def curves_by_setting(
     values: Float[np.ndarray, "settings runs records"],
     *,
     setting_label: str = "learning rate",
+    is_of_cost: bool = False,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw the median cost over runs against the epoch, with one curve per value of a setting.
@@ -470,6 +483,7 @@ def curves_by_setting(
         setting: values of the setting, which determine the colors of the curves.
         values: cost of each run at each record; +inf once the run has diverged.
         setting_label: name of the setting.
+        is_of_cost: whether the cost itself depends on the setting, as in `Setting`.
         ax: axes to draw into; None creates a new figure.
     """
     with styled_axes(ax, (8, 5)) as axes:
@@ -477,11 +491,13 @@ def curves_by_setting(
         norm = (LogNorm if positive else Normalize)(np.min(setting), np.max(setting))
         colors = colormaps[SEQUENTIAL]
         medians = quantiles(values, (0.5,))[0]
-        lowest = int(np.argmin(medians[:, -1]))
+        lowest = None if is_of_cost else int(np.argmin(medians[:, -1]))
         for number, value in enumerate(setting):
             width = 4 if number == lowest else 1.5
             axes.plot(time, _finite(medians[number]), color=colors(norm(value)), linewidth=width)
-        axes.set_title(f"Lowest final value at {setting_label} {setting[lowest]:.3g}")
+        best = "" if lowest is None else f"{setting[lowest]:.3g}"
+        title = f"Lowest final value at {setting_label} {best}"
+        axes.set_title(title if best else different_costs(setting_label))
         axes.set(xlabel="epoch", ylabel="training cost, median over seeds")
         bounded = _is_bounded(medians)
         log_scale(axes, values[bounded])

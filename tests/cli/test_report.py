@@ -9,6 +9,7 @@ import xarray as xr
 from gdjax.cli import report
 from gdjax.cli.emit import emit
 from gdjax.descent.outcome import Outcome
+from gdjax.sweeps.dataset import OF_COST
 
 SEEDS = 9
 
@@ -76,6 +77,15 @@ def test_a_report_is_printed_and_written(runs, accurate, tmp_path, capsys):
     best = min(summary["table"], key=lambda row: row["median_cost"])
     assert summary["best"] == best
     assert {"ends.png", "curves.png"} <= {file.name for file in tmp_path.iterdir()}
+
+
+def test_no_setting_of_the_cost_is_best(runs, tmp_path, capsys):
+    runs["learning_rate"].attrs["comment"] = OF_COST
+    report.report_sweep(runs, tmp_path, {}, tmp_path / "runs.zarr")
+    printed = capsys.readouterr().out
+    assert "the cost depends on learning rate" in printed
+    assert "lowest median" not in printed
+    assert "best" not in json.loads((tmp_path / "summary.json").read_text())
 
 
 def test_the_first_axis_may_have_names(runs, tmp_path):

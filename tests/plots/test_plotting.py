@@ -193,6 +193,22 @@ def test_an_axis_of_one_value_is_omitted_and_shown_in_the_title():
     assert axes.get_title(loc="left") == "1 run ends at a cost of 1, a 1, b 0.5"
 
 
+def test_costs_of_different_settings_of_the_cost_are_not_compared():
+    """The runs without decay would have the lowest cost, which is another one."""
+    bowl = gd.Problem(
+        lambda key: jnp.ones(2), lambda w, *, decay=0.0: jnp.sum((w - 3) ** 2 + decay * w**2)
+    )
+    runs = gd.sweep(bowl, gd.axes(decay=[0.0, 0.1, 1.0], learning_rate=[0.1, 0.2]), 3)
+    for chosen in (runs, runs.isel(learning_rate=0)):
+        figure = figure_of(chosen)
+        assert (
+            figure.axes[0].get_title(loc="left").startswith("A cost for each decay: their values")
+        )
+        assert not any(line.get_marker() == "*" for line in figure.axes[0].lines)
+    title = figure_of(runs.isel(decay=0)).axes[0].get_title(loc="left")
+    assert title == "Lowest training cost at learning rate 0.2, decay 0"
+
+
 def test_unfinished_and_equal_runs_are_named():
     runs = swept(learning_rate=RATES, seed=np.arange(3))
     unfinished = runs.assign(outcome=runs.outcome.where(runs.seed > 0, -1))
