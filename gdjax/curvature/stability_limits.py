@@ -10,7 +10,7 @@ learning rate, since its P grows with the gradient.
 
 import inspect
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import jax
@@ -30,7 +30,7 @@ KNOWN = (optax.sgd, *ADAPTIVE)
 # Conditions on settings: what is expected, and whether a value meets it.
 POSITIVE = ("a number above 0", lambda x: x > 0)
 NOT_NEGATIVE = ("a number >= 0", lambda x: x >= 0)
-BELOW_1 = ("a number >= 0 and below 1", lambda x: (x >= 0) & (x < 1))
+WITHIN_1 = ("a number between -1 and 1", lambda x: jnp.abs(x) < 1)
 
 
 def stability_threshold(
@@ -45,10 +45,14 @@ def stability_threshold(
         Adam:          (2 + 2 b1) / ((1 - b1) eta)
         AdamW:         (2 - d eta) (1 + b1) / ((1 - b1) eta)
 
-    Nesterov's momentum divides these limits by 1 + 2 b, or by 1 + 2 b1 for Adam and AdamW. The
-    conventions are those of Optax: heavy ball sums gradients, v <- b v + g, and Adam averages them,
-    with m <- b1 m + (1 - b1) g. The decay d of AdamW is not divided by P. For gradient descent and
-    momentum P is 1 as well, so the limit applies to the sharpness itself. For
+    Nesterov's momentum divides these limits by 1 + 2 b, or by 1 + 2 b1 for Adam and AdamW, if this
+    momentum is above -1/3. For -1 < b <= -1/3 the eigenvalues of a step leave the unit circle as a
+    complex pair instead, whose product b (1 - eta lambda) reaches 1 at (1 - 1 / b) / eta, divided
+    by 1 - b1 for Adam.
+
+    The conventions are those of Optax: heavy ball sums gradients, v <- b v + g, and Adam averages
+    them, with m <- b1 m + (1 - b1) g. The decay d of AdamW is not divided by P. For gradient
+    descent and momentum P is 1 as well, so the limit applies to the sharpness itself. For
     `gdjax.descent.non_euclidean_descent` the limit is 2 / eta and applies to the generalized
     sharpness in its norm (see `generalized_sharpness`).
 
@@ -68,6 +72,8 @@ def stability_threshold(
         4.0
         >>> float(stability_threshold(0.1, partial(optax.sgd, momentum=0.9)))
         38.0
+        >>> float(stability_threshold(0.1, partial(optax.sgd, momentum=-0.5)))
+        10.0
         >>> float(stability_threshold(0.1, partial(optax.sgd, momentum=0.5, nesterov=True)))
         15.0
         >>> float(stability_threshold(0.1, optax.adam))
@@ -76,7 +82,17 @@ def stability_threshold(
     References: Cohen et al. 2021, arXiv 2103.00065; Cohen et al. 2022, *Adaptive Gradient Methods
     at the Edge of Stability*, arXiv 2207.14484.
     """
-    return _limit("stability_threshold", learning_rate, make_optimizer)
+    caller = "stability_threshold"
+    rate = _as_floats(caller, "learning_rate", learning_rate, POSITIVE)
+    limits, decay = _limits(caller, make_optimizer)
+    shrinkage = decay * rate
+    if not is_traced(shrinkage) and jnp.max(shrinkage, initial=0.0) > 2:
+        raise InputError(
+            f"{caller}: weight_decay * learning_rate = {jnp.max(shrinkage):.6g}, expected at most "
+            f"2, above which the decay alone is unstable; choose a smaller weight_decay or "
+            f"learning_rate"
+        )
+    return _smallest((k - slope * shrinkage) / rate for k, slope in limits)
 
 
 def relative_stability(
@@ -125,7 +141,7 @@ def largest_stable_learning_rate(
 
     The function is the inverse of `stability_threshold`: it returns the learning rate whose
     threshold is the sharpness lambda, k / (lambda + d k / 2) where k is the threshold at a rate of
-    1 without weight decay d.
+    1 without weight decay d; with Nesterov's momentum b1 <= -1/3, k / (lambda + d / (1 - b1)).
 
     Args:
         sharpness: largest eigenvalue lambda >= 0 of the Hessian, of any shape; of P^-1 H for
@@ -147,17 +163,19 @@ def largest_stable_learning_rate(
     """
     caller = "largest_stable_learning_rate"
     curvature = _as_floats(caller, "sharpness", sharpness, NOT_NEGATIVE)
-    _, settings = _known(caller, make_optimizer)
-    decay = _as_floats(caller, "weight_decay", settings.get("weight_decay", 0.0), NOT_NEGATIVE)
-    if "weight_decay" in settings:
-        make_optimizer = partial(make_optimizer, weight_decay=0.0)
-    limit = _limit(caller, 1.0, make_optimizer)  # rate times sharpness, without decay
-    return limit / (curvature + decay * limit / 2)
+    limits, decay = _limits(caller, make_optimizer)
+    return _smallest(k / (curvature + slope * decay) for k, slope in limits)
 
 
-def _limit(caller, learning_rate, make_optimizer):
-    """Return the largest stable eigenvalue; error messages name the caller."""
-    rate = _as_floats(caller, "learning_rate", learning_rate, POSITIVE)
+def _smallest(values):
+    return reduce(jnp.minimum, values)
+
+
+def _limits(caller, make_optimizer):
+    """Return (k, c) for each limit k / eta - c d of the eigenvalue, and the weight decay d.
+
+    Error messages name the caller.
+    """
     factory, settings = _known(caller, make_optimizer)
     if factory is non_euclidean_descent:
         if not settings["scaled"]:
@@ -166,28 +184,27 @@ def _limit(caller, learning_rate, make_optimizer):
                 f"|g|_* / learning_rate, depends on the gradient: |g|_* is the dual_norm of "
                 f"gd.curvature.generalized_sharpness(problem, params, norm, key=key)"
             )
-        return 2 / rate
+        return [(2.0, 0.0)], 0.0
     averaged = factory in (optax.adam, optax.adamw)
     name = "b1" if averaged else "momentum"
-    # With a momentum of 1 or more, past gradients never decay, and no curvature is stable.
-    b = _as_floats(caller, name, 0.0 if settings[name] is None else settings[name], BELOW_1)
+    # At an absolute value of 1 or more, past gradients never decay, and no curvature is stable.
+    b = _as_floats(caller, name, 0.0 if settings[name] is None else settings[name], WITHIN_1)
     if settings.get("mask") is not None:
         raise InputError(
             f"{caller}: mask = {settings['mask']!r:.80}, expected None; with a mask the limit of "
             f"some parameters is another: leave it out, with weight_decay=0 for those without decay"
         )
     decay = _as_floats(caller, "weight_decay", settings.get("weight_decay", 0.0), NOT_NEGATIVE)
-    shrinkage = decay * rate
-    if not is_traced(shrinkage) and jnp.max(shrinkage, initial=0.0) > 2:
-        raise InputError(
-            f"{caller}: weight_decay * learning_rate = {jnp.max(shrinkage):.6g}, expected at most "
-            f"2, above which the decay alone is unstable; choose a smaller weight_decay or "
-            f"learning_rate"
-        )
-    limit = (2 - shrinkage) * (1 + b) / rate
-    if averaged:
-        limit = limit / (1 - b)
-    return limit / (1 + 2 * b) if settings["nesterov"] else limit
+    weight = 1 - b if averaged else 1.0  # of a new gradient
+    k = (2 + 2 * b) / weight
+    if not settings["nesterov"]:
+        return [(k, k / 2)], decay
+    # One eigenvalue of a step reaches -1, or a complex pair reaches the unit circle.
+    can_reach = b > -0.5
+    real = k / jnp.where(can_reach, 1 + 2 * b, 1)
+    pair = jnp.where(b < 0, 1 - 1 / jnp.where(b < 0, b, -1), jnp.inf) / weight
+    real, slope = jnp.where(can_reach, real, jnp.inf), jnp.where(can_reach, real / 2, 0)
+    return [(real, slope), (pair, 1 / weight)], decay
 
 
 def _as_floats(caller, name, value, condition):

@@ -4,7 +4,10 @@
 
 At the edge of stability, descent oscillates across the valley along the sharpest directions. The
 covariance Sigma of these oscillations decreases the curvature exactly as much as the gradient
-increases it. Away from the edge, Sigma is 0 and the central flow is the gradient flow.
+increases it. Away from the edge, Sigma is 0 and the central flow is the gradient flow. The average
+of descent follows the flow only if its oscillation has not died out below the edge: an oscillation
+that has shrunk to rounding errors needs many steps to grow again, in which descent exceeds the
+edge.
 """
 
 from collections.abc import Callable

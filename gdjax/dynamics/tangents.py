@@ -6,7 +6,9 @@
 F_t is a step on the mini-batch of step t, so that two runs with the same order of mini-batches are
 compared. On the quadratic cost a w^2 / 2, plain descent multiplies a displacement by |1 - eta a|.
 With several eigenvalues a, the exponent tends to the largest log|1 - eta a|. On a floor of
-minima it tends to 0 as 1/T, so that the sign alone does not tell whether a run is chaotic.
+minima it tends to 0 as 1/T, so that the sign alone does not tell whether a run is chaotic. Since
+the displacement includes the optimizer's state, the exponent of Adam does not fall below log b2
+near a minimum: its average of squared gradients shrinks by the factor b2 a step.
 """
 
 import functools

@@ -30,13 +30,18 @@ WIDE = {"eps": EPS, "b2": 0.9}
 OPTIMISERS = {
     "plain": (optax.sgd, 1.0),
     "heavy ball": (partial(optax.sgd, momentum=0.9), 1.0),
+    "negative momentum": (partial(optax.sgd, momentum=-0.3), 1.0),
     "Nesterov": (partial(optax.sgd, momentum=0.9, nesterov=True), 1.0),
+    "Nesterov, -0.2": (partial(optax.sgd, momentum=-0.2, nesterov=True), 1.0),
+    "Nesterov, -0.4": (partial(optax.sgd, momentum=-0.4, nesterov=True), 1.0),
+    "Nesterov, -0.7": (partial(optax.sgd, momentum=-0.7, nesterov=True), 1.0),
     "RMSProp": (HELD, 1.0),
     "RMSProp with heavy-ball momentum": (partial(HELD, momentum=0.5), 1.0),
     "Adam": (partial(optax.adam, **WIDE), EPS),
     "Adam, 0.5": (partial(optax.adam, b1=0.5, **WIDE), EPS),
     "NAdam": (partial(optax.nadam, **WIDE), EPS),
     "AdamW": (partial(optax.adamw, weight_decay=3.0, **WIDE), EPS),
+    "NAdamW, -0.6": (partial(optax.nadamw, b1=-0.6, weight_decay=3.0, **WIDE), EPS),
 }
 RATE = 0.1
 CURVATURES = np.array([0.01, 0.3, 1.0])  # relative to the largest curvature
@@ -63,7 +68,7 @@ def growth(optimizer, scale):
     return jax.jit(lambda top: jax.vmap(of_start, (0, None))(starts, top))
 
 
-QUICK = ("Nesterov", "RMSProp", "Adam")
+QUICK = ("Nesterov, -0.4", "RMSProp", "Adam")
 
 
 @pytest.mark.parametrize(
@@ -90,6 +95,8 @@ def test_thresholds_equal_the_published_formulas():
     eta, heavy_ball = np.array([0.01, 0.5]), partial(optax.sgd, momentum=0.9)
     np.testing.assert_allclose(stability_threshold(eta), [200, 4], rtol=1e-6)
     np.testing.assert_allclose(stability_threshold(eta, heavy_ball), [380, 7.6], rtol=1e-6)
+    opposing = partial(optax.sgd, momentum=-0.3)  # spectral radius 0.992 at 13.9, 1.008 at 14.1
+    np.testing.assert_allclose(stability_threshold(0.1, opposing), 14, rtol=1e-6)
     nesterov = stability_threshold(eta, partial(heavy_ball, nesterov=True))
     np.testing.assert_allclose(nesterov, [380 / 2.8, 7.6 / 2.8], rtol=1e-6)
     np.testing.assert_allclose(stability_threshold(eta, optax.rmsprop), [200, 4], rtol=1e-6)

@@ -1,5 +1,7 @@
 """Lyapunov exponents of descents that are known maps."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -33,6 +35,9 @@ def heavy_ball(momentum):
     return lambda learning_rate: optax.sgd(learning_rate, momentum=momentum)
 
 
+SLOW_AVERAGE = partial(optax.adam, b1=0.0, b2=0.99, eps_root=1.0)
+
+
 def logistic(r):
     return lambda x: (1 - r) * x**2 / 2 + r * x**3 / 3
 
@@ -50,6 +55,8 @@ def factors(w):
         (lambda x: 0.35 * x**2 - x + 1.4 * x**3 / 3, 0.1, heavy_ball(-0.3), 1.0, 0.41922, 5e-3),
         (lambda x: x**2 / 2, 0.1, heavy_ball(0.9), 0.1, -0.0526803, 5e-4),  # ln(0.9) / 2
         (lambda x: x**2 / 2, 0.1, heavy_ball(0.5), 0.05, -0.122079, 5e-4),
+        # The parameters of this Adam contract by 0.1 a step, its average of squares only by b2.
+        (lambda x: x**2 / 2, 0.5, SLOW_AVERAGE, 0.9, np.log(0.99), 5e-4),
         (factors, [0.5, 0.5], optax.sgd, 1.1, -0.111572, 1e-3),  # across, ln|3 - 2 rate| / 2
         (factors, [0.5, 0.5], optax.sgd, 1.2, -0.192831, 1e-3),  # along
     ],
