@@ -1,8 +1,9 @@
 """Interactive pages, made by commands of gdjax while the site is built.
 
 In a page of the site, `{{ live lesson }}` is replaced by the commands that make the interactive
-page, and the page itself. The commands run in parallel with the build, which waits for them at its
-end, and fails if one of them fails. `{{ lesson 3 }}` becomes a link to step 3 of the lesson.
+page, and the page itself, and `{{ show lesson }}` by the page alone. The commands run in parallel
+with the build, which waits for them at its end, and fails if one of them fails. `{{ lesson 3 }}`
+becomes a link to step 3 of the lesson.
 """
 
 import html
@@ -28,6 +29,7 @@ COMMANDS = {
 }
 LINES = [line for lines in COMMANDS.values() for line in lines]
 MARK = re.compile(r"^\{\{ live (\S+) \}\}$", re.MULTILINE)
+SHOW = re.compile(r"^\{\{ show (\S+) \}\}$", re.MULTILINE)
 STEP = re.compile(r"^\{\{ lesson (\d+) \}\}$", re.MULTILINE)
 FOLDER = "live"  # folder of the built site
 
@@ -39,13 +41,14 @@ def shown(name: str) -> str:
     lines = [
         line if len(line) < 80 else line.replace(" --", " \\\n    --") for line in COMMANDS[name]
     ]
+    return "\n".join(["```sh", *lines, "```", "", framed(name)])
+
+
+def framed(name: str) -> str:
+    """Return an interactive page as Markdown, and a picture that links to it for phones."""
     place = f"{FOLDER}/{name}.html"
     return "\n".join(
         [
-            "```sh",
-            *lines,
-            "```",
-            "",
             f"```{{image}} pictures/{name}.png",
             f":alt: gdjax {name}",
             f":target: {place}",
@@ -84,6 +87,7 @@ def make(folder: Path) -> None:
 
 def _read(app, name, source):
     text = MARK.sub(lambda match: shown(match.group(1)), source[0])
+    text = SHOW.sub(lambda match: framed(match.group(1)), text)
     source[0] = STEP.sub(lambda match: linked(int(match.group(1)), name), text)
 
 

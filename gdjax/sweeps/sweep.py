@@ -1,4 +1,4 @@
-"""Sweeps: many descents compiled as one program (docs/how_a_sweep_runs.md)."""
+"""Sweeps: many descents compiled as one program (docs/contributing/how_a_sweep_runs.md)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

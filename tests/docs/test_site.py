@@ -26,7 +26,7 @@ DOCS = ROOT / "docs"
 # A build generates the pages of docs/gallery.
 WRITTEN = sorted(page for page in DOCS.rglob("*.md") if page.parent != gallery.FOLDER)
 PAGES = [
-    DOCS / "design.md",
+    *sorted((DOCS / "contributing").glob("*.md")),
     DOCS / "sharp_bits.md",
     *sorted((DOCS / "how_to").glob("*.md")),
     *sorted((DOCS / "symptoms").glob("*.md")),
@@ -123,9 +123,12 @@ def test_every_figure_of_a_cell_has_alternative_text():
     assert len(set(figures.values())) == len(figures)
 
 
-def test_each_step_of_the_course_is_linked_from_a_learn_page():
-    text = "\n".join(page.read_text("utf8") for page in (DOCS / "learn").glob("*.md"))
-    assert sorted(map(int, live.STEP.findall(text))) == list(range(1, 11))
+def test_the_steps_of_the_course_are_linked_in_their_order():
+    order = re.findall(
+        r"^\d+\. \[.*\]\((\w+\.md)\)", (DOCS / "learn/index.md").read_text("utf8"), re.M
+    )
+    text = "\n".join((DOCS / "learn" / page).read_text("utf8") for page in order)
+    assert list(map(int, live.STEP.findall(text))) == list(range(1, 11))
 
 
 def shell(page):
