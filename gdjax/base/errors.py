@@ -72,11 +72,11 @@ REMEDY_FOR_TRACERS = (
 )
 
 # Folders whose lines are not those of a user: gdjax, the standard library and other packages.
+SITES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")  # the latter of Debian
 LIBRARIES = (
     f"{Path(__file__).parents[1]}{os.sep}",
     f"{sysconfig.get_path('stdlib')}{os.sep}",
-    f"{os.sep}site-packages{os.sep}",
-    f"{os.sep}dist-packages{os.sep}",  # of Debian
+    *SITES,
 )
 
 

@@ -33,7 +33,7 @@ from jax.core import AbstractValue, Tracer
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Primitive
 from jax.tree_util import PyTreeDef
 
-from gdjax.base.errors import is_of_user
+from gdjax.base.errors import LIBRARIES, SITES, is_of_user
 
 MAX_DEPTH = 24  # levels of objects within a parameter of an equation
 MAX_VALUES = 20_000  # objects of one parameter
@@ -43,6 +43,10 @@ RULE_PARAMETERS = ("jvp_jaxpr_fun", "bwd")
 # Primitives whose effect on derivatives the text of a lowered program does not show.
 HIDDEN = (*RULES, "custom_linear_solve", "stop_gradient")
 NAMES = ("name", "debug_info")  # parameters and attributes without effect on results
+# Packages whose versions belong to the identity of a sweep, so that their code is known.
+PACKAGES = (
+    "jax", "jaxlib", "optax", "numpy", "scipy", "equinox", "diffrax", "lineax", "optimistix"
+)  # fmt: skip
 # Types of JAX and NumPy without attributes of a user, compared by `==`.
 PLAIN = (
     str, bytes, int, type(None), type(Ellipsis), np.dtype, Primitive,
@@ -120,7 +124,7 @@ class Form(NamedTuple):
         tree: nested tuples.
         rules: sources of the derivative rules that remain in the program.
         traits: kinds of primitives that the text of the lowered program does not show: derivative
-            rules, and functions of the host that are not those of a package.
+            rules, and functions of the host, except those of known packages that hold no numbers.
         constants: hashes of the arrays that the program contains.
         unknown: what cannot be compared.
     """
@@ -186,7 +190,7 @@ class _Reader:
         self.sentinels: list[object] = []
         self.count = 0
         self.is_host = False  # whether the present equation calls a function of the host
-        self.is_of_user = False  # whether it holds code that is not that of a package
+        self.is_of_user = False  # whether it holds numbers, or code of no known package
 
     def closed(self, program):
         return self.jaxpr(program.jaxpr), tuple(map(self.value, program.consts))
@@ -250,6 +254,7 @@ class _Reader:
             return Held(part, inner(part), owner) if self.is_host else inner(part)
 
         kind = type(value)
+        self.is_of_user |= isinstance(value, int | float | complex) and kind is not bool
         if isinstance(value, ClosedJaxpr):
             return self.closed(value)
         if isinstance(value, Jaxpr):
@@ -274,12 +279,13 @@ class _Reader:
         if isinstance(value, set | frozenset):
             return _name(kind), frozenset(each(value))
         if isinstance(value, functools.partial):
+            self.is_of_user |= bool(value.args or value.keywords)
             parts = (value.func, *value.args, *value.keywords.values())
             return "partial", tuple(value.keywords), tuple(map(held, parts))
         if isinstance(value, types.MethodType):
             return "method", inner(value.__func__), held(value.__self__)
         if isinstance(value, types.FunctionType):
-            self.is_of_user |= is_of_user(value.__code__.co_filename)
+            self.is_of_user |= not _is_known(value.__code__.co_filename)
             code, closure = value.__code__, map(_content, value.__closure__ or ())
             cells = tuple(held(part, code.co_filename) for part in closure)
             defaults = each((value.__defaults__, value.__kwdefaults__))
@@ -298,6 +304,8 @@ class _Reader:
                 self.sentinels.append(value)
             return "object", next(n for n, known in enumerate(self.sentinels) if known is value)
         if _is_by_name(value):
+            package = value.__module__.partition(".")[0]
+            self.is_of_user |= package not in (*PACKAGES, *sys.stdlib_module_names)
             return "global", value.__module__, value.__qualname__
         if (wrapped := getattr(value, "__wrapped__", None)) is not None:
             return _name(kind), inner(wrapped)
@@ -309,9 +317,11 @@ class _Reader:
     def type(self, value, each):
         """Return the name of a class, and the methods of one that a user defines."""
         module = sys.modules.get(value.__module__)
-        if not is_of_user(getattr(module, "__file__", None) or "<user>"):
+        file = getattr(module, "__file__", None) or "<user>"
+        is_builtin = value.__module__ in sys.builtin_module_names
+        self.is_of_user |= not (is_builtin or _is_known(file))
+        if is_builtin or not is_of_user(file):
             return _name(value)
-        self.is_of_user = True
         functions = {n: f for n, f in vars(value).items() if isinstance(f, types.FunctionType)}
         return _name(value), each(functions.items())
 
@@ -322,6 +332,7 @@ class _Reader:
         array = np.asarray(value)
         if array.dtype == object:
             return self.opaque("an array of objects")
+        self.is_of_user = True
         raw = array.tobytes()
         digest = raw if len(raw) < 64 else hashlib.sha256(raw).digest()
         self.constants.append(f"{array.dtype}{list(array.shape)}{digest.hex()}")
@@ -331,6 +342,13 @@ class _Reader:
         self.is_of_user = True
         self.unknown.append(description)
         return Unknown(description)
+
+
+def _is_known(file):
+    """Return whether a file of Python code belongs to the standard library or a known package."""
+    folder = next((f for f in reversed(LIBRARIES) if f in file), None)
+    package = Path(file.partition(folder)[2]).parts[0] if folder else ""
+    return folder is not None and (folder not in SITES or package in PACKAGES)
 
 
 def _source_of_rule(parameters):

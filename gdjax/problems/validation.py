@@ -34,6 +34,7 @@ from gdjax.problems.keywords import (
     takes_any,
 )
 from gdjax.problems.microbatches import cost_microbatch, largest_microbatch, microbatch_size
+from gdjax.problems.prints import without_prints
 from gdjax.problems.problem import NOTHING, Metric, Problem, is_array, require_problem
 
 # Costs that are known to be means over data: by settings, references to the weight and the data.
@@ -418,11 +419,13 @@ def _mean_check(role, problem, params, settings, model_state):
         rows = firsts[:, None] + np.arange(2 * length)
         groups.append(jax.tree.map(lambda a: a[rows], data))
 
+    silent = without_prints(partial(function, **settings))
+
     def values(params, groups, supplied):
         def cost_and_weight(batch):
             size = jax.tree.leaves(batch)[0].shape[0]
             weight = size if problem.weight is None else problem.weight(batch)
-            return function(params, batch, **supplied, **settings), jnp.asarray(weight, float)
+            return silent(params, batch, **supplied), jnp.asarray(weight, float)
 
         def of_group(cut, batch):
             parts = (slice(None), slice(cut), slice(cut, None))

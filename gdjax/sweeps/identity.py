@@ -27,6 +27,7 @@ from jaxtyping import PyTree
 from gdjax.base import machine, slabs
 from gdjax.base.arguments import is_whole
 from gdjax.base.errors import StoreError
+from gdjax.problems.comparison import PACKAGES
 from gdjax.problems.problem import Problem
 from gdjax.problems.traces import Traced, gradient
 from gdjax.sweeps.axes import Axes
@@ -196,8 +197,8 @@ def writer(device: jax.Device) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Return the versions of the packages that determine a program."""
-    packages = ("gdjax", "jax", "jaxlib", "optax", "numpy", "equinox", "diffrax")
-    return {**{package: _version(package) for package in packages}, "revision": revision()}
+    named = {package: _version(package) for package in ("gdjax", *PACKAGES)}
+    return {**named, "revision": revision()}
 
 
 def cpu_threads() -> int:
@@ -246,7 +247,7 @@ def xla_flags() -> str:
     return " ".join(f"{name}={flags[name]}" for name in sorted(flags))
 
 
-@lru_cache  # reading the metadata of five packages takes 4 ms
+@lru_cache  # reading the metadata of ten packages takes 8 ms
 def _version(package):
     try:
         return metadata.version(package)

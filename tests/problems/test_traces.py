@@ -9,11 +9,13 @@ import dataclasses
 import math
 from functools import partial
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from scipy.interpolate import CubicSpline
 
 import gdjax as gd
 from gdjax.problems.traces import trace
@@ -251,6 +253,41 @@ def test_functions_of_the_host_are_compared_by_what_they_compute(host):
     one, same, other = (trace(of_host(host(s)), (like,)).function for s in (1.0, 1.0, 2.0))
     assert one == same
     assert other != one
+
+
+def noisy(w):
+    jax.debug.print("{}", w)
+    return w**2
+
+
+@pytest.mark.parametrize(
+    ("cost", "calls_host"),
+    [
+        (of_host(np.sin), False),
+        (lambda w: eqx.error_if(w, w > 9, "large"), False),
+        (noisy, False),
+        (of_host(local(2.0)), True),
+        (of_host(Scaled(2.0)), True),
+        (of_host(partial(np.multiply, 2)), True),
+        (of_host(np.float32(2.0).__mul__), True),
+        (of_host(CubicSpline([0.0, 1.0], [0.0, 2.0])), True),
+    ],
+)
+def test_functions_of_known_packages_that_hold_no_numbers_are_known(cost, calls_host):
+    assert trace(cost, (jnp.ones(()),)).has_callback == calls_host
+
+
+def test_checks_do_not_print(capfd):
+    """A descent of two steps prints at its three points, and the check of the mean does not."""
+
+    def cost(w, x):
+        jax.debug.print("at {}", w)
+        return jnp.mean((w - x) ** 2)
+
+    problem = gd.Problem(lambda key: jnp.float32(7), cost, data=jnp.arange(12.0))
+    gd.descend(problem, optax.sgd(RATE), problem.init(None), 2, key=jax.random.key(0))
+    jax.effects_barrier()
+    assert capfd.readouterr().out.count("at ") == 3
 
 
 def test_an_object_that_cannot_be_compared_is_computed_anew():
