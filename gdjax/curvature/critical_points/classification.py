@@ -13,8 +13,8 @@ from gdjax.base.status import Status
 from gdjax.curvature.critical_points.evidence import MAX_KANTOROVICH
 
 POLISH = (
-    "find the nearest critical point with gd.curvature.polish(problem, params), or for the "
-    "runs of a sweep with `gdjax minima --store STORE`"
+    "polish the point with gd.curvature.polish(problem, params), or the ends of a sweep with "
+    "`gdjax minima --store STORE`"
 )
 
 
@@ -44,7 +44,7 @@ class Kind(Status):
     - NO_DERIVATIVE: the gradient is discontinuous at the point.
     - NOT_STATIONARY: the gradient norm exceeds its tolerance, or Newton's step, which leads to
       `newton_point`, is longer than `distance_rtol * max(1, |w|)` plus the rounding error of the
-      step.
+      step, and the method converges (`kantorovich` is below 1/2).
     - UNDECIDED: none of these kinds can be established beyond rounding.
     - SLIDING, DIVERGED: end points of runs that are near no critical point (see
       `gdjax.minima.classify_end_points`).

@@ -60,7 +60,9 @@ def classify(
     """Classify a critical point, and return its kind with the evidence for it.
 
     Parameters in float64 are evaluated in float64 even if x64 mode is disabled in JAX. The
-    classification then contains NumPy values.
+    classification then contains NumPy values. Derivatives follow the rules of the cost: if a
+    `custom_jvp` or `custom_vjp` is not the derivative of its function, the kind is that of a cost
+    with the derivatives of the rule.
 
     Args:
         problem: a Problem or a cost `cost(params)`.
@@ -70,7 +72,7 @@ def classify(
             of parameter.
         distance_rtol: maximum distance of the critical point that the kind refers to, relative to
             max(1, |w|). If Newton's step is longer than this distance plus the rounding error of
-            the step, the point is not stationary.
+            the step, the point is not stationary, or undecided if the method need not converge.
 
     Examples:
         >>> saddle = lambda w: 1e4 * w[0] ** 2 - 0.4 * w[1] ** 2
@@ -208,7 +210,9 @@ def _kind(
         (~jnp.any(gradient.live), Kind.FLAT),
         (jumps & is_kink, Kind.NO_DERIVATIVE),
         (jumps, Kind.UNDECIDED),
-        ((gradient.norm > stationary) | is_far, Kind.NOT_STATIONARY),
+        (gradient.norm > stationary, Kind.NOT_STATIONARY),
+        # A long step is evidence of a critical point far away only if Newton's method converges.
+        (is_far, jnp.where(newton.is_near, Kind.NOT_STATIONARY, Kind.UNDECIDED)),
         (has_both_signs & saddle, Kind.SADDLE),
         (has_both_signs, Kind.UNDECIDED),
         (isolated & any_positive, Kind.STRICT_MINIMUM),
@@ -223,5 +227,5 @@ def _kind(
         (higher.flat_length >= 1, Kind.MANIFOLD_OF_MINIMA),
     ]
     conditions, kinds = zip(*cases, strict=True)
-    kind = jnp.select(conditions, [int(kind) for kind in kinds], int(Kind.UNDECIDED))
+    kind = jnp.select(conditions, list(map(jnp.int32, kinds)), jnp.int32(Kind.UNDECIDED))
     return kind.astype(jnp.int32)

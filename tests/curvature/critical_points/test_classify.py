@@ -7,6 +7,7 @@ import pytest
 from curved_problems import dense_reference, pooled_digits, quadratic
 from jax.flatten_util import ravel_pytree
 from points_of_known_kind import REFUSALS
+from scipy import signal
 
 import gdjax as gd
 from gdjax.curvature import Classification, Kind, classify
@@ -86,6 +87,58 @@ def test_a_small_gradient_and_positive_eigenvalues_do_not_imply_a_minimum(height
     assert float(result.kantorovich) == pytest.approx(0.5, rel=1e-6)
     assert kinds(result) == ["undecided"]
     assert "polish" in result.advice
+
+
+def test_a_rounded_degenerate_minimum_is_not_said_to_be_far_from_a_critical_point():
+    """Rounded coefficients of (a (w - c))^2 + (b (w - c))^4 give Newton steps of any length."""
+    rng, count = np.random.default_rng(0), 64
+    angles, centers = rng.uniform(0, np.pi, count), rng.uniform(-6, 6, (count, 2)).round(2)
+    angles[0], centers[0] = 0.5138950028617462, (-5.11, 0.84)
+
+    def coefficients(angle, center):
+        """Return those of x^i y^j at [i, j]."""
+        a = np.array([np.cos(angle), np.sin(angle)])
+        x, y = np.eye(25)[5].reshape(5, 5), np.eye(25)[1].reshape(5, 5)
+        first, second = ([-v @ center, v[0], v[1]] for v in (a, np.array([-a[1], a[0]])))
+        linear = [v[0] * np.eye(25)[0].reshape(5, 5) + v[1] * x + v[2] * y for v in (first, second)]
+
+        def times(p, q):
+            return signal.convolve2d(p, q)[:5, :5]
+
+        square, other = (times(p, p) for p in linear)
+        return square + times(other, other)
+
+    def cost(w, table):
+        return (
+            jnp.vander(w[:1], 5, increasing=True)[0]
+            @ table
+            @ jnp.vander(w[1:], 5, increasing=True)[0]
+        )
+
+    tables = np.stack([coefficients(*pair) for pair in zip(angles, centers, strict=True)])
+    with jax.enable_x64(True):
+        result = jax.jit(jax.vmap(lambda w, table: classify(lambda w: cost(w, table), w, key=KEY)))(
+            jnp.array(centers), jnp.array(tables)
+        )
+    assert set(kinds(result)) <= {"undecided", "degenerate minimum"}
+    is_far = np.asarray(result.newton_distance > result.distance_tolerance)
+    assert np.any(is_far), "the test needs a point with a long Newton step"
+    for one in np.flatnonzero(is_far):
+        advice = jax.tree.map(lambda a, one=one: np.asarray(a)[one], result).advice
+        assert "critical point" not in advice
+
+
+@pytest.mark.long
+def test_the_kind_is_that_of_the_derivative_rule():
+    @jax.custom_jvp
+    def bowl(w):
+        return w @ w
+
+    @bowl.defjvp
+    def _(primals, tangents):
+        return bowl(*primals), -2 * primals[0] @ tangents[0]
+
+    assert kinds(classify(bowl, np.zeros(2), key=KEY)) == ["strict maximum"]
 
 
 @pytest.mark.long
