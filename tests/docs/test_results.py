@@ -3,6 +3,7 @@
 import ast
 import copy
 import graphlib
+import json
 import re
 
 import jinja2
@@ -22,6 +23,41 @@ def test_a_page_is_its_template_without_literal_numbers_and_links_all_pictures(n
     assert [t for t in targets if not (render.RESULTS / name / t).is_file()] == []
     figures = {f.name for f in (render.RESULTS / name).iterdir() if f.suffix in (".png", ".webp")}
     assert figures == set(targets) & figures, "a picture is not used by any page"
+
+
+def leaves(summary):
+    """Return the names of all entries of a summary that hold no further entries."""
+    inner = [leaves(value) for value in summary.values() if isinstance(value, dict)]
+    return {k for k, v in summary.items() if not isinstance(v, dict)}.union(*inner)
+
+
+def written_names(folders):
+    """Return a pattern of the names that occur as text, keyword or field in the code of folders."""
+    names = set()
+    files = [file for folder in folders for file in (render.EXPERIMENTS / folder).glob("*.py")]
+    for node in (node for file in files for node in ast.walk(ast.parse(file.read_text("utf8")))):
+        match node:
+            case ast.Constant(value=str(text)) | ast.keyword(arg=str(text)):
+                names.add(re.escape(text))
+            case ast.AnnAssign(target=ast.Name(id=text)):
+                names.add(text)
+            case ast.JoinedStr(values=parts):
+                texts = [getattr(part, "value", "") for part in parts]
+                if re.search("[a-z]", "".join(text for text in texts if isinstance(text, str))):
+                    texts = [re.escape(t) if isinstance(t, str) else r"\w+" for t in texts]
+                    names.add("".join(texts))
+    return re.compile("|".join(names))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_entry_of_a_summary_is_one_that_the_experiment_no_longer_writes(name):
+    """Every name occurs in the code; labels of coordinates occur in the config or on the page."""
+    summary = render.summary(name)
+    known = written_names([name, "shared", "benchmarks"])
+    labels = re.findall(r"\w+", json.dumps(summary["config"]) + render.source(name))
+    entries = {key: summary[key] for key in summary.keys() - {"config", "versions", "device"}}
+    names = {n for n in leaves(entries) - set(labels) if n.isidentifier() and n != "name"}
+    assert {n for n in names if not known.fullmatch(n)} == set()
 
 
 def test_a_page_depends_on_its_summary_and_a_false_claim_raises_an_error():
