@@ -7,6 +7,7 @@ descent (`resources/lesson`). For equal seeds, the page and gdjax have the same 
 orders of batches and, up to rounding, costs.
 """
 
+import dataclasses
 import json
 from typing import Any
 
@@ -27,6 +28,8 @@ LEARNING_RATE, BATCH_SIZE, STEPS = 3.0, 32, 1250  # the defaults of the page (ad
 MODEL = {"activation": "sigmoid", "cost": "quadratic"}
 COMPARED_STEPS, COMPARED = 125, ((1.0, 3.0, 10.0), 3)  # rates, and number of starts
 CURVES = ("quartic", "sine_bowl", "two_sines")
+GRAY_STEP = 17  # between gray values of the page: 16 levels take 60 % of the space of 256
+MAX_CODE = 15  # largest quantized weight; almost all answers are those of the exact weights
 
 
 def lesson(problem: Any, networks: int = 48) -> Page:
@@ -34,19 +37,21 @@ def lesson(problem: Any, networks: int = 48) -> Page:
 
     The page contains a network that this function trains from seed 0, its descent on a plane, and
     curves of mini-batches and whole sets; it trains further networks itself. It opens from a file
-    and works offline.
+    and works offline. Its gray values are multiples of 17, which keeps the file small.
 
     Args:
         problem: a problem of `problems.digits` with at most 5,000 square uint8 training images,
             sigmoid activations and the quadratic cost.
         networks: number of networks, trained from the seeds 0, 1, ..., that classify one image in
-            the last step of the course. Their weights are quantized to bytes. 0 omits this step.
+            the last step of the course. Their weights are quantized to 31 values. 0 omits this
+            step.
 
     Returns:
         The page, written to a file by `gd.lesson(problem).save("lesson.html")`.
     """
     _check(problem)
     check_whole("lesson: networks", networks, 0)
+    problem = rounded(problem)
     images, labels = (np.asarray(array) for array in problem.data)
     test_images, test_labels = (np.asarray(a) for a in problem.metrics["test_accuracy"].data)
     texts = {language: json.loads(read(f"lesson/texts/{language}.json")) for language in LANGUAGES}
@@ -77,6 +82,21 @@ def lesson(problem: Any, networks: int = 48) -> Page:
     )
 
 
+def rounded(problem: Any) -> Any:
+    """Return the problem with gray values of 16 levels, which are those of the page."""
+
+    def levels(data):
+        images, labels = data
+        codes = (np.asarray(images, np.int32) + GRAY_STEP // 2) // GRAY_STEP
+        return (codes * GRAY_STEP).astype(np.uint8), labels
+
+    accuracy = problem.metrics["test_accuracy"]
+    metrics = {"test_accuracy": dataclasses.replace(accuracy, data=levels(accuracy.data))}
+    return dataclasses.replace(
+        problem, data=levels(problem.data), metrics={**problem.metrics, **metrics}
+    )
+
+
 def train_networks(problem: Any, count: int) -> tuple[Layer, ...]:
     """Return parameters trained from seeds 0, 1, ..., stacked along a leading axis."""
     runs = _sweep(problem, STEPS, BATCH_SIZE, STEPS, [LEARNING_RATE], count)
@@ -87,11 +107,11 @@ def train_networks(problem: Any, count: int) -> tuple[Layer, ...]:
 
 
 def quantize(networks: tuple[Layer, ...]) -> tuple[np.ndarray, ...]:
-    """Return weights as bytes, the scale of each neuron, and biases, of stacked networks.
+    """Return weights as small codes, the scale of each neuron, and biases, of stacked networks.
 
-    w_ij ≈ scale_i byte_ij,   scale_i = max_j |w_ij| / 127
+    w_ij ≈ scale_i code_ij,   scale_i = max_j |w_ij| / 15
     """
-    scales = [np.abs(weights).max(-1) / 127 for weights, _ in networks]
+    scales = [np.abs(weights).max(-1) / MAX_CODE for weights, _ in networks]
     codes = [
         np.round(weights / np.where(scale == 0, 1, scale)[..., None]).astype(np.int8)
         for (weights, _), scale in zip(networks, scales, strict=True)

@@ -117,7 +117,7 @@ def flat_of(params):
 
 @pytest.fixture(scope="module")
 def problem():
-    return gd.problems.digits("mnist5k")
+    return lessons.rounded(gd.problems.digits("mnist5k"))
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +165,7 @@ def test_ten_steps_equal_those_of_gdjax_with_equal_settings(opened, address):
     streams = gd.run_keys(0, seed=run.pop("seed"))
     rate, scale = run.pop("rate"), run.pop("scale", 1.0)
     batch_size = run.pop("batch_size", 32)
-    problem = gd.problems.digits("mnist5k", **run)
+    problem = lessons.rounded(gd.problems.digits("mnist5k", **run))
     ours = gd.descend(
         problem, optax.sgd(rate), problem.init(streams.init, init_scale=scale), 10,
         key=streams, batch_size=batch_size, record_every=1,

@@ -1,6 +1,6 @@
 // Many trained networks that classify one image.
 //
-// Their weights are bytes: w = scale · byte for each neuron, with biases in single precision.
+// Their weights are quantized: w = scale · byte for each neuron, with biases in single precision.
 
 import { forward, largest, layersOf, litPixels } from "./network.js";
 

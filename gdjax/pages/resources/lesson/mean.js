@@ -19,7 +19,8 @@ const MEAN_WEIGHTS = 8;
 const NAMES_OF_WEIGHTS = "ABCDEFGH";
 const CANCELED_SHARE = 0.05; // of the mean size of the wishes: they cancel
 const VISIBLE_SHARE = 0.15; // of the largest sizes: weights with smaller wishes are not asked about
-const MEAN_HEIGHT = () => 46 * (MEAN_IMAGES + 1) + 34;
+const meanRow = (width) => (width < 420 ? 34 : 46); // height in pixels
+const meanHeight = (width) => meanRow(width) * (MEAN_IMAGES + 1) + 34;
 
 export const meanOf = (gradients) => gradients[0].map((_, at) => gradients.reduce((sum, one) => sum + one[at], 0) / gradients.length);
 
@@ -43,35 +44,36 @@ export function meanCard(page) {
   let now = null; // {images: [{pixels, label}], wishes: [of each image and their mean], weights}
   let shown = null;
   let isAnswered = false;
-  const redraw = fitted(byId("mean-picture"), MEAN_HEIGHT, (pen, width) => now && draw(pen, width, now, isAnswered));
+  const redraw = fitted(byId("mean-picture"), meanHeight, (pen, width) => now && draw(pen, width, now, isAnswered));
 
   function draw(pen, width, { images, wishes, weights, asked }, hasMean) {
+    const row = meanRow(width);
     const cell = (width - 58) / weights.length;
     const most = wishes.slice(0, MEAN_IMAGES).flat().reduce((best, v) => Math.max(best, Math.abs(v)), 0) || 1;
     pen.textBaseline = "middle";
     pen.textAlign = "center";
     pen.font = "600 14px Inter, system-ui, sans-serif";
     pen.fillStyle = "#eef4f8";
-    pen.fillRect(58 + asked * cell, 0, cell, MEAN_HEIGHT());
+    pen.fillRect(58 + asked * cell, 0, cell, meanHeight(width));
     weights.forEach((_, k) => {
       pen.fillStyle = "#1d2530";
       pen.fillText(NAMES_OF_WEIGHTS[k], 58 + (k + 0.5) * cell, 12);
     });
-    wishes.forEach((row, r) => {
-      const y = 26 + 46 * r + (r === MEAN_IMAGES ? 8 : 0);
-      if (r < MEAN_IMAGES) pixelsInto(pen, images[r].pixels, 4, y, 42);
+    wishes.forEach((values, r) => {
+      const y = 26 + row * r + (r === MEAN_IMAGES ? 8 : 0);
+      if (r < MEAN_IMAGES) pixelsInto(pen, images[r].pixels, 4, y, row - 4);
       else {
         pen.fillStyle = "#1d2530";
         pen.fillRect(0, y - 6, width, 1.5);
         pen.textAlign = "left";
-        pen.fillText(text("mean.row"), 0, y + 20);
+        pen.fillText(text("mean.row"), 0, y + row / 2 - 3);
         pen.textAlign = "center";
       }
-      row.forEach((wish, k) => {
+      values.forEach((wish, k) => {
         const x = 58 + (k + 0.5) * cell;
-        if (r < MEAN_IMAGES || hasMean) return arrowInto(pen, x, y + 20, wish / most, 38);
+        if (r < MEAN_IMAGES || hasMean) return arrowInto(pen, x, y + row / 2 - 3, wish / most, row - 8);
         pen.fillStyle = "#535d6c";
-        pen.fillText("?", x, y + 20);
+        pen.fillText("?", x, y + row / 2 - 3);
       });
     });
   }
@@ -114,7 +116,7 @@ export function meanCard(page) {
       ask: text("mean.ask", { name: NAMES_OF_WEIGHTS[asked], ups: upsOf(asked), downs: MEAN_IMAGES - upsOf(asked) }),
       choices: ["wish.up", "wish.down", "wish.none"].map((name) => text(name)),
       isReady: page.isReady,
-      pictures: [{ words: text("mean.title"), ratio: MEAN_HEIGHT, draw: (pen, width) => draw(pen, width, subject, false) }],
+      pictures: [{ words: text("mean.title"), ratio: meanHeight, draw: (pen, width) => draw(pen, width, subject, false) }],
       async answer() {
         isAnswered = true;
         redraw();

@@ -12,8 +12,9 @@ import { outputWords, text } from "./text.js";
 const SEARCHED = 60; // number of images searched for the next pair
 const ANSWERS_AB = ["A", "B"];
 const LEAST = 0.0005; // smaller parts are written as 0
-const ROW = 24; // height in pixels of a bar with its digit
-const HEIGHT = () => 12 * ROW + 54;
+const outputsRow = (width) => (width < 420 ? 14 : 24); // height in pixels of a bar with its digit
+// Without the parts of the cost, the last rows are not there.
+const outputsHeight = (width, hasParts) => 12 * outputsRow(width) + (hasParts ? 54 : 14);
 
 export function outputsCard(page) {
   let from = 0; // test image at which the search for the next pair begins
@@ -26,14 +27,16 @@ export function outputsCard(page) {
     byId("outputs-pair").append(element("figure", {}, element("figcaption", { id: `outputs-${name}` }), canvas));
     return canvas;
   });
-  const redraws = canvases.map((canvas, i) => fitted(canvas, HEIGHT, (pen, width) => pair[i] && drawOne(pen, width, pair[i], isAnswered)));
+  const redraws = canvases.map((canvas, i) => fitted(canvas, (width) => outputsHeight(width, isAnswered), (pen, width) => pair[i] && drawOne(pen, width, pair[i], isAnswered)));
   const partsOf = ({ outputs, label }) => PARTS[select.value](outputs, label);
   const costOf = (one) => partsOf(one).reduce((sum, part) => sum + part, 0);
 
   // Left: the outputs. Right, if they are not hidden: the parts of the cost, and below them their sum.
   function drawOne(pen, width, one, hasParts) {
     const { pixels, sure, label } = one;
-    const side = Math.min(width * 0.3, 3.2 * ROW);
+    const row = outputsRow(width);
+    const [thick, letters] = [row / 2, row < 20 ? 12 : 14];
+    const side = Math.min(width * 0.3, 76);
     pixelsInto(pen, pixels, 0, 0, side);
     const parts = partsOf(one);
     const most = Math.max(...pair.flatMap(partsOf), 1e-9);
@@ -43,33 +46,33 @@ export function outputsCard(page) {
     pen.textBaseline = "middle";
     pen.font = "12px Inter, system-ui, sans-serif";
     pen.fillStyle = "#535d6c";
-    pen.fillText(text("outputs.output"), left, ROW / 2);
-    if (hasParts) pen.fillText(text("outputs.part"), middle, ROW / 2);
+    pen.fillText(text("outputs.output"), left, row / 2);
+    if (hasParts) pen.fillText(text("outputs.part"), middle, row / 2);
     const highest = Math.max(1, ...sure);
     sure.forEach((a, digit) => {
-      const y = (digit + 1.5) * ROW;
+      const y = (digit + 1.5) * row;
       const isRight = digit === label;
       pen.fillStyle = "#1d2530";
-      pen.font = `${isRight ? 700 : 400} 14px Inter, system-ui, sans-serif`;
+      pen.font = `${isRight ? 700 : 400} ${letters}px Inter, system-ui, sans-serif`;
       pen.fillText(`${digit}`, left - 16, y);
       pen.fillStyle = "#e9e5dc";
-      pen.fillRect(left, y - 6, roomA, 12);
+      pen.fillRect(left, y - thick / 2, roomA, thick);
       pen.fillStyle = isRight ? "#00735a" : css(rgb(["#868d98", "#b3420a"], a / highest));
-      pen.fillRect(left, y - 6, (roomA * Math.max(a, 0)) / highest, 12);
+      pen.fillRect(left, y - thick / 2, (roomA * Math.max(a, 0)) / highest, thick);
       // The target: 1 for the right digit, 0 for the others.
       pen.fillStyle = "#1d2530";
-      pen.fillRect(left + (isRight ? roomA / highest : 0) - 1, y - 9, 2, 18);
+      pen.fillRect(left + (isRight ? roomA / highest : 0) - 1, y - row * 0.37, 2, row * 0.75);
       if (!hasParts) return;
       pen.fillStyle = isRight ? "#00735a" : "#b3420a";
-      pen.fillRect(middle, y - 6, (roomB * parts[digit]) / most, 12);
+      pen.fillRect(middle, y - thick / 2, (roomB * parts[digit]) / most, thick);
       pen.fillStyle = "#535d6c";
       pen.font = "12px Inter, system-ui, sans-serif";
       pen.fillText(parts[digit] < LEAST ? "0" : number(parts[digit], 2), middle + (roomB * parts[digit]) / most + 5, y);
     });
-    const y = 12 * ROW + 4;
+    const y = 12 * row + 4;
     pen.fillStyle = "#1d2530";
-    pen.font = "600 14px Inter, system-ui, sans-serif";
-    pen.fillText(hasParts ? text(select.value === "cross_entropy" ? "outputs.single" : "outputs.sum", { cost: costOf(one) }) : text("outputs.hidden"), 0, y);
+    pen.font = `600 ${letters}px Inter, system-ui, sans-serif`;
+    pen.fillText(hasParts ? text(select.value === "cross_entropy" ? "outputs.single" : "outputs.sum", { cost: costOf(one) }) : text("outputs.hidden"), 0, y, width);
     if (!hasParts) return;
     // The parts in a row: together they are as long as the cost.
     let x = 0;
@@ -125,7 +128,7 @@ export function outputsCard(page) {
       choices: ANSWERS_AB,
       isReady: page.isReady,
       pictures: pair.map((one, i) => ({
-        words: text("outputs.one", { name: ANSWERS_AB[i], label: one.label }), ratio: HEIGHT,
+        words: text("outputs.one", { name: ANSWERS_AB[i], label: one.label }), ratio: (width) => outputsHeight(width, false),
         draw: (pen, width) => drawOne(pen, width, one, false),
       })),
       async answer() {

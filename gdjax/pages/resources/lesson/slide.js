@@ -48,7 +48,7 @@ export function slideCard(page) {
     const [x, y] = [line.t.slice(0, seen), line.cost.slice(0, seen)];
     const frame = { x: [0, line.t.at(-1)], y: [line.cost[0], line.cost[0]], color: "#868d98", width: 1, dash: "2 4" };
     chart(byId("slide-curve"), {
-      x: text("slide.axis.t"), y: text("train.axis.cost"), height: 240, mark: line.t[at],
+      x: text("slide.axis.t"), y: text("train.axis.cost"), height: byId("slide-curve").clientWidth < 420 ? 170 : 240, mark: line.t[at],
       title: text("slide.title"), lines: [frame, { x, y }],
     });
   }

@@ -15,7 +15,7 @@ const PATHS = 12; // at most as many are drawn between two layers
 const WAYS = ["bias", "weights", "activations"];
 const CANCELED = 0.02; // of the largest sum: such wishes cancel
 
-const wishHeight = (width) => (width < 420 ? 280 : 330);
+const wishHeight = (width) => (width < 420 ? 236 : 330);
 const argBest = (values, isBetter) => values.reduce((best, v, i) => (isBetter(v, values[best]) ? i : best), 0);
 
 export function wishCard(page) {
