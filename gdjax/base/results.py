@@ -5,8 +5,6 @@
 Repeating a config overwrites only the results of that config.
 """
 
-import dataclasses
-import hashlib
 import json
 import os
 import platform
@@ -17,31 +15,18 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from gdjax.base import documents
 from gdjax.base.errors import GdjaxError, InputError
 
 LARGE = 500 * 1024  # number of bytes above which a figure is reduced to 256 colors
 PACKAGES = ("gdjax", "jax", "jaxlib", "optax", "numpy")
 
 
-def plain(value: Any) -> Any:
-    """Return a value in JSON form; values that JSON lacks, such as NaN, become text."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(entry) for entry in value]
-    if hasattr(value, "tolist"):
-        return plain(value.tolist())
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return str(value)
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
-
-
-def digest(config: Any, *, leave_out: tuple[str, ...] = ("out",)) -> str:
-    """Return a hash of a config without the entries `leave_out`, as 8 hex digits."""
-    entries = {k: v for k, v in plain(config).items() if k not in leave_out}
-    return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()[:8]
+def digest(config: Any) -> str:
+    """Return a hash of a config without its folder `out`, as 8 hex digits."""
+    entries = documents.plain(config, other=str)
+    entries.pop("out", None)
+    return documents.digest(entries)[:8]
 
 
 def folder(name: str, config: Any, out: Path | None) -> Path:
@@ -97,10 +82,10 @@ def write_summary(path: Path, name: str, config: Any, numbers: Mapping[str, Any]
 
     summary = {
         "name": name,
-        "config": plain(config),
+        "config": documents.plain(config, other=str),
         "versions": versions(),
         "device": f"{len(jax.local_devices())} x {jax.local_devices()[0].device_kind}",
-        **plain(numbers),
+        **documents.plain(numbers, other=str),
     }
     write(path / "summary.json", json.dumps(summary, indent=1) + "\n")
 

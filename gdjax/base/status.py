@@ -10,12 +10,8 @@
 Source: CF conventions 1.12, section 3.5.
 """
 
-from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any
-
-FORMER_NAMES = {"descending": "not_converged", "dead": "stalled"}
-"""Current names of outcomes, by their names in results of earlier versions."""
 
 
 class Status(IntEnum):
@@ -25,11 +21,6 @@ class Status(IntEnum):
     def label(self) -> str:
         """The name in lower case with spaces, such as "not finite"."""
         return self.name.lower().replace("_", " ")
-
-
-def current_names(attrs: Mapping[str, Any]) -> list[str]:
-    """Return the `flag_meanings` of a variable, with current names of outcomes."""
-    return [FORMER_NAMES.get(name, name) for name in str(attrs.get("flag_meanings", "")).split()]
 
 
 def flags(statuses: type[IntEnum], **more: int) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 from gdjax.base.errors import InputError
-from gdjax.base.status import FORMER_NAMES
 from gdjax.cli.options import MOMENTUM, Count, Optimizer, Positive, Seed, StoredRuns, format_value
 
 SNAPSHOTS = 50  # approximate number of snapshots of a newly trained network
@@ -155,7 +154,6 @@ def _summary(file):
     try:
         summary = json.loads((file.parent / "summary.json").read_text())
         described, trained, outcome = (summary[k] for k in ("problem", "trained", "outcome"))
-        outcome = FORMER_NAMES.get(outcome, outcome)
         if not (
             outcome in OUTCOMES
             and trained["data"].isprintable()

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gdjax.base import results, statistics
+from gdjax.base import documents, statistics
 from gdjax.cli.emit import emit
 from gdjax.cli.emit import table as text_table
 from gdjax.cli.options import format_cost, format_value
@@ -59,7 +59,7 @@ def own_folder(store: Path, runs: Any) -> Path | None:
 
 
 def _digest(runs):
-    return results.digest(json.loads(runs.attrs["identity"]), leave_out=())
+    return documents.digest(json.loads(runs.attrs["identity"]))
 
 
 def report_sweep(runs: Any, folder: Path, config: Any, store: str | Path) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from gdjax.base import interrupts, process, results
+from gdjax.base import documents, interrupts, process, results
 from gdjax.base.errors import InputError
 from gdjax.cli.grid import GRAMMAR, parse, parse_any
 from gdjax.cli.options import Count, Limit, NetworkOptions, make_optimizer, resume_command
@@ -88,7 +88,7 @@ class Sweep(NetworkOptions):
             runs = sweeps.sweep(*arguments, **settings, store=store)
         from gdjax.cli.report import report_sweep  # after the sweep: matplotlib is slow
 
-        config = results.plain(self)
+        config = documents.plain(self, other=str)
         if self.problem is not None:  # the network's options do not apply
             config = {k: v for k, v in config.items() if k not in ("data", *self.network())}
         report_sweep(runs, folder, config, store)

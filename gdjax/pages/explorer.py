@@ -15,7 +15,6 @@ import numpy as np
 from gdjax import __version__
 from gdjax.base.arguments import check_text, check_whole
 from gdjax.base.errors import InputError, printable
-from gdjax.base.status import current_names
 from gdjax.pages.page import Page, build
 
 NUMBERS = 1_000_000  # maximum number of values in all curves together, 5.4 MB as text
@@ -180,7 +179,7 @@ def _values(coordinate):
 
 def _meanings(outcome):
     codes = np.atleast_1d(outcome.attrs.get("flag_values", [])).tolist()
-    names = [name.replace("_", " ") for name in current_names(outcome.attrs)]
+    names = [name.replace("_", " ") for name in str(outcome.attrs.get("flag_meanings", "")).split()]
     return {str(code): name for code, name in zip(codes, names, strict=False)}
 
 

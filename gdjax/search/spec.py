@@ -15,7 +15,7 @@ The runs of bracket b are compared for the first time at rung b. Hyperband has s
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -45,6 +45,8 @@ class SearchSpec(Sweep):
     num_brackets: int = 1
     median_over: str | None = None
 
+    RESERVED: ClassVar = (*Sweep.RESERVED, *SEARCH_VARIABLES)
+
     def __post_init__(self):
         if self.reduction_factor is not None:
             check_whole("reduction_factor", self.reduction_factor, 2)
@@ -59,13 +61,6 @@ class SearchSpec(Sweep):
         if self.median_over is not None:
             check_choice("median_over", self.median_over, self.axes.dimensions)
         _check_metric(self)
-        taken = {*self.axes.names, *self.axes.dimensions, *self.recorded_metrics}
-        for name in SEARCH_VARIABLES:
-            if name in taken:
-                raise InputError(
-                    f"axes and metrics: {name} is reserved in the Dataset of a search; choose "
-                    f"another name"
-                )
 
     @property
     def ending_outcomes(self) -> tuple[Outcome, ...]:

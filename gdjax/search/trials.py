@@ -18,6 +18,7 @@ import xarray as xr
 
 from gdjax.base import progress
 from gdjax.base.arguments import check_choice, check_whole
+from gdjax.base.documents import plain
 from gdjax.base.errors import InputError
 from gdjax.base.interrupts import interruptible
 from gdjax.descent.outcome import Outcome
@@ -25,7 +26,6 @@ from gdjax.search.rungs import Search, with_search_variables
 from gdjax.search.spec import DIRECTIONS, SearchSpec, search_spec
 from gdjax.stores import open_dataset
 from gdjax.stores.location import StoreLike
-from gdjax.stores.schema import plain
 from gdjax.stores.writer import require_same
 from gdjax.sweeps.axes import SEEDS, Axes, axes, axes_along, is_static, zip_axes
 from gdjax.sweeps.check import Asked, check

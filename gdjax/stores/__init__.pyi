@@ -1,12 +1,4 @@
 from .location import locate as locate
 from .reader import Damage as Damage
-from .reader import Stored as Stored
 from .reader import open_dataset as open_dataset
 from .reader import verify as verify
-from .schema import Coordinate as Coordinate
-from .schema import Layout as Layout
-from .schema import Variable as Variable
-from .schema import check_name as check_name
-from .schema import plain as plain
-from .writer import Store as Store
-from .writer import Tiles as Tiles

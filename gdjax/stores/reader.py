@@ -17,10 +17,10 @@ import numpy as np
 from jaxtyping import Bool
 
 from gdjax.base.arguments import check_flag
+from gdjax.base.documents import digest
 from gdjax.base.errors import InputError, StoreError
 from gdjax.stores.location import MISSING, Bucket, Folder, StoreLike, locate
 from gdjax.stores.schema import (
-    CHECKSUMS,
     FLAGS,
     MAX_RECORD_BYTES,
     MAX_ROOT_BYTES,
@@ -35,7 +35,6 @@ from gdjax.stores.schema import (
     TileRecord,
     checksum,
     describe_values,
-    document_digest,
     parse_root,
     seal,
     tile_name,
@@ -135,18 +134,18 @@ def read_root_of_sweep(location: Folder | Bucket) -> Root | None:
 
 
 def read_root(
-    location: Folder | Bucket, arrays: Collection[str] | None = None, digest: bytes = b""
+    location: Folder | Bucket, arrays: Collection[str] | None = None, sweep: bytes = b""
 ) -> Root | None:
     """Read and check the root of a store; return None if there is no store.
 
     Args:
         arrays: names of the arrays of a sweep to store there; None for a reader.
-        digest: digest of the identity of that sweep. If the location has the same digest, a damaged
+        sweep: digest of the identity of that sweep. If the location has the same digest, a damaged
             root gives None instead of an error.
     """
     if isinstance(location, Folder) and location.path.exists() and not location.path.is_dir():
         raise StoreError(f"{location} is a file; expected a folder. Choose another store")
-    is_own = bool(digest) and location.read(SWEEP, len(digest))[0] == digest
+    is_own = bool(sweep) and location.read(SWEEP, len(sweep))[0] == sweep
     raw, problem = location.read(ROOT, MAX_ROOT_BYTES)
     error: Any = f"{ROOT} is missing" if problem == MISSING else f"{ROOT}: {problem}"
     try:
@@ -192,7 +191,7 @@ class Stored:
             raise StoreError(f"{self.location}: there is no store at this path; check the path")
         self.root, self.schema = root
         bound = self.location.read(SWEEP, len(self.sweep))[0]
-        if self.format > 3 and bound != self.sweep.encode():
+        if bound != self.sweep.encode():
             raise StoreError(
                 f"{self.location}: {ROOT} is not that of the sweep whose tiles are stored here "
                 f"({SWEEP} differs). Restore the store from a copy"
@@ -203,15 +202,10 @@ class Stored:
         """Attributes of the store when it was opened."""
         return self.root["attributes"]
 
-    @property
-    def format(self) -> int:
-        """Version of the store's format."""
-        return self.attributes["gdjax_format"]
-
     @functools.cached_property
     def sweep(self) -> str:
         """Digest of the sweep of the store."""
-        return document_digest(self.attributes["identity"])
+        return digest(self.attributes["identity"])
 
     def dataset(self, *, skip_damaged: bool = False) -> Any:
         """Return the sweep as an `xarray.Dataset`; see `open_dataset`."""
@@ -236,18 +230,14 @@ class Stored:
         dataset = xr.open_zarr(checked_store(self, flags, records), chunks=None, consolidated=True)
         writers = [[self.writer(name) for name in names] for names in sets]
         counts = {"tiles": flags.size, "tiles_finished": len(records)}
-        if self.format == 3:
-            dataset = dataset.drop_vars(CHECKSUMS)
         return with_names(dataset.assign_attrs(counts, writers=json.dumps(writers)))
 
     def writer(self, name: str) -> dict[str, Any]:
         """Return the description of a writer that the record of a tile names."""
-        if self.format == 3:
-            return self.attributes["writers"][int(name) - 1]
         raw, problem = self.location.read(f"{WRITERS}/{name}", MAX_RECORD_BYTES)
         with contextlib.suppress(ValueError, RecursionError):
             described = json.loads(raw)
-            if isinstance(described, dict) and document_digest(described) == name:
+            if isinstance(described, dict) and digest(described) == name:
                 return described
         return {"lost": problem or "its description is damaged"}
 
@@ -258,8 +248,6 @@ class Stored:
             The records by tile, and the damaged ones. A tile is complete only if it has an intact
             record, and is computed again otherwise.
         """
-        if self.format == 3:
-            return self._records_of_format_3()
         written = self.location.sizes(TILES)
         tiles = [tile for tile in np.ndindex(self.schema.tiles) if tile_name(tile) in written]
         records, damages = {}, []
@@ -276,26 +264,6 @@ class Stored:
         record = None if problem else TileRecord.from_bytes(raw, self.sweep, tile)
         is_whole = record is not None and len(record.checksums) == len(self.schema.variables)
         return record if is_whole else None
-
-    def _records_of_format_3(self):
-        flags, checksums = self.schema.flags, self.schema.checksums
-        assert checksums is not None
-        records, damages = {}, []
-        written = self.location.sizes(FLAGS)
-        for tile in np.ndindex(self.schema.tiles):
-            if flags.key(tile).split("/")[1] not in written:
-                continue
-            (raw, problem), (sums, other) = self.chunk(flags, tile), self.chunk(checksums, tile)
-            if problem or other:
-                key = flags.key(tile) if problem else checksums.key(tile)
-                damages.append(Damage(key, problem or other or "", tile))
-                continue
-            writer = str(int(flags.decode(raw).flat[0]))
-            if 1 <= int(writer) <= len(self.attributes["writers"]):
-                records[tile] = TileRecord(
-                    (writer,), tuple(checksums.decode(sums).ravel().tolist())
-                )
-        return records, damages
 
     def finished(self) -> Bool[np.ndarray, "..."]:
         """Return whether each tile is finished; a tile with a damaged record is not."""
@@ -334,7 +302,7 @@ class Stored:
             if problem:
                 damages.append(Damage(array.key(tile), problem, tile))
         raw, problem = self.chunk(self.schema.flags, tile)
-        if self.format > 3 and raw != self.finished_chunk(tile):
+        if raw != self.finished_chunk(tile):
             damages.append(Damage(self.schema.flags.key(tile), problem or EXCHANGED, tile))
         return chunks, damages
 

@@ -21,7 +21,6 @@ import collections
 import hashlib
 import json
 import math
-import numbers
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -30,9 +29,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gdjax.base.arguments import check_whole
+from gdjax.base.documents import digest, plain, serialize
 from gdjax.base.errors import InputError
 
-FORMAT = 4  # format of new stores; stores of format 3 can be read
+FORMAT = 4
 
 ROOT = "zarr.json"  # file with the metadata of the store, and of each array in its folder
 OWN = ".gdjax"  # folder for files other than arrays, such as the lock and checkpoints
@@ -40,12 +40,10 @@ SWEEP = f"{OWN}/sweep"  # file with the digest of the sweep
 TILES = f"{OWN}/tiles"  # folder with the record of each finished tile
 WRITERS = f"{OWN}/writers"  # folder with a description of each writer
 FLAGS = "finished"  # array over the grid that is not 0 where a run has been computed
-CHECKSUMS = "checksums"  # array by tile and variable, in format 3: CRC32C
 
 # Entries of every root document, and of its consolidated metadata.
 GROUP = {"zarr_format": 3, "node_type": "group"}
 CONSOLIDATED = {"kind": "inline", "must_understand": False}
-JSON_ATTRIBUTES = {3: ("identity", "writers"), 4: ("identity",)}  # JSON as text, by format
 DTYPES = (
     *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
     *("float16", "float32", "float64"),
@@ -57,7 +55,6 @@ MAX_ROOT_BYTES = 2**26
 MAX_NAME_BYTES = 200
 MAX_TILES = 2**20
 MAX_CHUNK_BYTES = 2**36
-MAX_WRITERS = 2**16 - 1
 MAX_RECORD_BYTES = 2**20  # maximum size of the record of a tile, or of the description of a writer
 
 # Windows interprets these names as devices, with any file extension.
@@ -68,7 +65,7 @@ _DECODED_UNITS = ("days", "hours", "minutes", "seconds", "milliseconds", "micros
 
 
 class OtherFormat(InputError):
-    """Error for a store of a format that this module cannot read."""
+    """Error for a store of another format."""
 
 
 def check_name(name: Any, argument: str) -> None:
@@ -286,13 +283,11 @@ class Schema(NamedTuple):
     variables: dict[str, ArraySchema]  # results of the runs
     coordinates: dict[str, ArraySchema]  # arrays that are written once
     flags: ArraySchema
-    checksums: ArraySchema | None  # in format 3 only
 
     @property
     def arrays(self) -> dict[str, ArraySchema]:
         """All arrays, by name."""
-        last = [self.flags] if self.checksums is None else [self.checksums, self.flags]
-        return {**self.variables, **{array.name: array for array in last}, **self.coordinates}
+        return {**self.variables, FLAGS: self.flags, **self.coordinates}
 
     def documents(self) -> dict[str, bytes]:
         """Return the file with the metadata of each array, by key."""
@@ -325,9 +320,8 @@ def _schema(
     tile: Mapping[str, int],
     variables: Mapping[str, Variable],
     coordinates: Mapping[str, Variable],
-    version: int = FORMAT,
 ) -> Schema:
-    """Return the arrays of a store of the given version of the format."""
+    """Return the arrays of a store."""
     for argument, lengths in (("sizes", sizes), ("tile", tile)):
         for dim, length in lengths.items():
             check_name(dim, argument)
@@ -340,18 +334,9 @@ def _schema(
         {name: _array(name, variable, sizes, tile) for name, variable in variables.items()},
         {name: _array(name, variable, sizes, {}) for name, variable in coordinates.items()},
         flags=_array(FLAGS, Variable(grid, np.uint16, attrs, 0), sizes, tile),
-        checksums=None,
     )
     check_at_most(math.prod(schema.tiles), MAX_TILES, "tiles", FLAGS)
     names = [*variables, *coordinates, FLAGS]
-    if version == 3:
-        counts = dict(zip((f"{dim}_tile" for dim in grid), schema.tiles, strict=True))
-        attrs = {"long_name": "CRC32C of each chunk, by tile and variable", "units": "1"}
-        variable = Variable((*counts, "variable"), np.uint32, attrs, 0)
-        lengths = {**counts, "variable": len(variables)}
-        checksums = _array(CHECKSUMS, variable, lengths, dict.fromkeys(counts, 1))
-        schema = schema._replace(checksums=checksums)
-        names.append(CHECKSUMS)
     for name, array in schema.variables.items():
         if array.dims[: len(grid)] != grid or name in sizes:
             raise InputError(
@@ -390,16 +375,6 @@ def make_root(schema: Schema, identity: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def serialize(document: Mapping[str, Any]) -> bytes:
-    """Return metadata as bytes; equal documents give equal bytes."""
-    return json.dumps(document, indent=1, allow_nan=False).encode() + b"\n"
-
-
-def document_digest(document: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a document as text; it names a sweep, or the file of a writer."""
-    return hashlib.sha256(serialize(document)).hexdigest()
-
-
 def seal(root: Mapping[str, Any]) -> bytes:
     """Return a root as bytes, with its SHA-256 as digest.
 
@@ -407,9 +382,9 @@ def seal(root: Mapping[str, Any]) -> bytes:
     the JSON, so that xarray can write it to netCDF.
     """
     attributes = dict(root["attributes"])
-    attributes |= {n: json.dumps(attributes[n]) for n in JSON_ATTRIBUTES[3] if n in attributes}
+    attributes["identity"] = json.dumps(attributes["identity"])
     blank = {**root, "attributes": {**attributes, "digest": ""}}
-    blank["attributes"]["digest"] = document_digest(blank)
+    blank["attributes"]["digest"] = digest(blank)
     raw = serialize(blank)
     check_at_most(len(raw), MAX_ROOT_BYTES, "bytes of zarr.json", "the record of the sweep")
     return raw
@@ -422,21 +397,20 @@ def parse_root(raw: bytes) -> Root:
         version = root["attributes"]["gdjax_format"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{ROOT} is damaged") from error
-    if type(version) is not int or version not in JSON_ATTRIBUTES:
+    if type(version) is not int or version != FORMAT:
         raise OtherFormat(
-            f"the store has format {version!r:.20}, but this version of gdjax writes format "
-            f"{FORMAT} and reads formats 3 and 4; open it with the version of gdjax that wrote it, "
-            f"or run its sweep again in a new store"
+            f"the store has format {version!r:.20}, but this version of gdjax reads format "
+            f"{FORMAT}; open it with the version of gdjax that wrote it, or run its sweep again in "
+            f"a new store"
         )
     # Replacing bytes avoids serializing the root again, which takes ten times as long.
-    digest = str(root["attributes"].get("digest"))
-    blank = raw.replace(b'"digest": "%s"' % digest.encode(errors="replace"), b'"digest": ""', 1)
-    if hashlib.sha256(blank).hexdigest() != digest:
+    recorded = str(root["attributes"].get("digest"))
+    blank = raw.replace(b'"digest": "%s"' % recorded.encode(errors="replace"), b'"digest": ""', 1)
+    if hashlib.sha256(blank).hexdigest() != recorded:
         raise InputError(f"{ROOT} is damaged: its digest differs")
     try:
-        for name in JSON_ATTRIBUTES[version]:
-            root["attributes"][name] = _parse(root["attributes"][name])
-        return Root(root, _parse_schema(root, version))
+        root["attributes"]["identity"] = _parse(root["attributes"]["identity"])
+        return Root(root, _parse_schema(root))
     except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError) as e:
         if isinstance(e, InputError):
             raise
@@ -459,26 +433,20 @@ def _parse(text):
     return json.loads(text, object_pairs_hook=unique, parse_constant=finite, parse_float=finite)
 
 
-def _parse_schema(root, version):
+def _parse_schema(root):
     """Return the arrays of a root, checked against the root gdjax would write."""
     attributes, consolidated = root["attributes"], dict(root["consolidated_metadata"])
     documents = consolidated.pop("metadata")
     group = {k: v for k, v in root.items() if k not in ("attributes", "consolidated_metadata")}
     if (group, consolidated) != (GROUP, CONSOLIDATED):
         raise InputError(f"{ROOT} is not the root of a gdjax store")
-    writers = attributes.get("writers", [])
-    check_at_most(len(writers), MAX_WRITERS, "entries", "writers")
-    if not all(isinstance(writer, dict) for writer in writers):
-        raise InputError("attribute writers does not describe the writers of the tiles")
     layout, coordinates = attributes["identity"]["layout"], attributes["coordinates"].split()
-    bookkeeping = [FLAGS, CHECKSUMS] if version == 3 else [FLAGS]
-    variables = [name for name in documents if name not in (*coordinates, *bookkeeping)]
+    variables = [name for name in documents if name not in (*coordinates, FLAGS)]
     schema = _schema(
         layout["sizes"],
         layout["tile"],
         {name: _parse_variable(documents[name]) for name in variables},
         {name: _parse_variable(documents[name]) for name in coordinates},
-        version,
     )
     for name, array in schema.arrays.items():
         # Text is compared, since 1, 1.0 and True are equal, and the order of keys matters.
@@ -513,8 +481,8 @@ class TileRecord(NamedTuple):
     def to_bytes(self, sweep: str, tile: tuple[int, ...]) -> bytes:
         """Return the contents of the file, bound to a sweep and a position by a digest."""
         document = {"writers": list(self.writers), "checksums": list(self.checksums)}
-        digest = document_digest({"sweep": sweep, "tile": list(tile), **document})
-        return serialize({**document, "digest": digest})
+        bound = digest({"sweep": sweep, "tile": list(tile), **document})
+        return serialize({**document, "digest": bound})
 
     @classmethod
     def from_bytes(cls, raw: bytes, sweep: str, tile: tuple[int, ...]) -> "TileRecord | None":
@@ -595,35 +563,6 @@ class Layout:
 
 def describe_values(values: np.ndarray, dims: tuple[str, ...]) -> str:
     """Return the type, first and last values, hash and dimensions as text."""
-    digest = hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()[:16]
+    hashed = hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()[:16]
     extremes = f"{values.flat[0]} ... {values.flat[-1]}"
-    return f"{values.dtype.name} {extremes}, sha256 {digest} ({', '.join(dims)})"
-
-
-def plain(value: Any, where: str = "attributes") -> Any:
-    """Return a value as a JSON value; infinities and NaN become text.
-
-    Args:
-        value: nested mappings and sequences of NumPy or Python numbers, text, booleans and None.
-        where: name of the value, for the message.
-
-    Examples:
-        >>> plain({"widths": (16, 16), "divergence_threshold": np.float64("inf")})
-        {'widths': [16, 16], 'divergence_threshold': 'inf'}
-    """
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
-    if isinstance(value, Mapping):
-        return {str(key): plain(item, f"{where}.{key}") for key, item in value.items()}
-    if isinstance(value, list | tuple | range):
-        return [plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
-    if value is None or isinstance(value, str | bool):
-        return value
-    if isinstance(value, numbers.Integral):
-        return int(value)
-    if isinstance(value, numbers.Real):
-        return float(value) if math.isfinite(value) else str(float(value))
-    raise InputError(
-        f"{where} = {value!r} cannot be recorded in a store; expected numbers, text, None, or "
-        f"lists and mappings of them"
-    )
+    return f"{values.dtype.name} {extremes}, sha256 {hashed} ({', '.join(dims)})"

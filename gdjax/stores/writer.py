@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from gdjax.base import array_file
+from gdjax.base.documents import digest, plain, serialize
 from gdjax.base.errors import InputError, StoreError
 from gdjax.stores.location import MISSING, Bucket, Folder, StoreLike, locate
 from gdjax.stores.lock import FileLock, InUseError, Lease, acquire, acquire_in_turn, is_held
@@ -40,12 +41,9 @@ from gdjax.stores.schema import (
     TileRecord,
     check_at_most,
     checksum,
-    document_digest,
     is_digest,
     make_root,
-    plain,
     seal,
-    serialize,
     tile_name,
 )
 
@@ -71,7 +69,6 @@ class Tiles(Stored):
 
     def __init__(self, store: StoreLike, writer: Mapping[str, Any]):
         super().__init__(store)
-        check_continuable(self.location, self.format)
         self._begin(writer)
 
     def _begin(self, writer):
@@ -81,7 +78,7 @@ class Tiles(Stored):
     def add_writer(self, writer: Mapping[str, Any]) -> str:
         """Describe a writer in its own file, and return the name by which records refer to it."""
         described = plain(writer, "writer")
-        name, raw = document_digest(described), serialize(described)
+        name, raw = digest(described), serialize(described)
         check_at_most(len(raw), MAX_RECORD_BYTES, "bytes of its description", "writer")
         if self.location.read(f"{WRITERS}/{name}", len(raw))[0] != raw:
             self.location.write(f"{WRITERS}/{name}", raw)
@@ -383,11 +380,9 @@ def read_own_root(
     allow_unverified: bool = False,
 ) -> Root | None:
     """Return the root of a sweep's store; None if it has to be written."""
-    root = read_root(location, layout.schema.arrays, document_digest(recorded).encode())
+    root = read_root(location, layout.schema.arrays, digest(recorded).encode())
     if root is not None:
-        attributes = root.document["attributes"]
-        check_continuable(location, attributes["gdjax_format"])
-        require_same(location, attributes["identity"], recorded, allow_unverified)
+        require_same(location, root.document["attributes"]["identity"], recorded, allow_unverified)
     return root
 
 
@@ -460,13 +455,3 @@ def _flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield from _flatten(item, f"{prefix}{key}.")
         else:
             yield prefix + key, item
-
-
-def check_continuable(location: Folder | Bucket, number: int) -> None:
-    """Check that a store has the present format, which alone can be continued."""
-    if number == 3:
-        raise StoreError(
-            f"{location}: the store has format 3, which this version of gdjax can read but not "
-            f"continue; continue it with the version of gdjax that wrote it, or choose another "
-            f"store"
-        )

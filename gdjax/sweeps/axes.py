@@ -31,8 +31,6 @@ PERTURBATION = "perturbation"  # norm of the perturbation at that step
 BRANCH_AXES = frozenset({BRANCH_STEP, PERTURBATION, PERTURBATION_SEED})
 MAX_AXIS_VALUES = 10_000_000
 AxisValue = ScalarLike | str
-RESERVED = ("step", "snapshot_step", "finished", "checksums")
-"""Names of dimensions and arrays of sweeps and their stores."""
 
 
 @dataclass(frozen=True)
@@ -185,12 +183,6 @@ def axes(**named: Iterable[Any] | ZippedAxes) -> Axes:
     twice = {axis for axis in flat if flat.count(axis) > 1}
     if twice:
         raise InputError(f"axes: {', '.join(sorted(twice))} is given on two dimensions; keep one")
-    for name in RESERVED:
-        if name in flat:
-            raise InputError(
-                f"axes: {name} is a reserved name in the Dataset of a sweep; qualify a keyword, as "
-                f"in **{{'cost.{name}': [...]}}, or rename the dimension"
-            )
     for name, along in dimensions.items():
         check_distinct_runs(name, along)
     return Axes(dimensions)

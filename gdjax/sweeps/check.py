@@ -32,7 +32,6 @@ from gdjax.problems.validation import (
 )
 from gdjax.stores.location import Bucket, Folder, StoreLike, locate
 from gdjax.stores.reader import read_root_of_sweep
-from gdjax.stores.writer import check_continuable
 from gdjax.sweeps import identity
 from gdjax.sweeps.binding import check_effect, require_numeric_axes, unused_axes
 from gdjax.sweeps.checkpoint import Start
@@ -115,9 +114,7 @@ def check(asked: Asked) -> Checked:
     if stored is None and store is not None:
         root = read_root_of_sweep(asked.location)
         if root is not None:
-            attributes = root.document["attributes"]
-            check_continuable(asked.location, attributes["gdjax_format"])
-            stored = identity.identity_of(attributes, store)
+            stored = identity.identity_of(root.document["attributes"], store)
     keeps_carry = store is not None and sweep.continuable  # only a store can be extended
     if keeps_carry is None and stored is not None:
         keeps_carry = stored.get("continuable") is True

@@ -29,10 +29,11 @@ from distributed import Client, Event, Future, WorkerPlugin, as_completed, get_c
 from distributed.comm import CommClosedError
 
 from gdjax.base import progress
+from gdjax.base.documents import plain
 from gdjax.base.errors import GdjaxError
 from gdjax.base.interrupts import interruptible
 from gdjax.stores.reader import read_root_of_sweep
-from gdjax.stores.schema import Layout, plain
+from gdjax.stores.schema import Layout
 from gdjax.stores.writer import Store, Tiles, require_same
 from gdjax.sweeps.check import Asked, check
 from gdjax.sweeps.fit import Fitted, fit

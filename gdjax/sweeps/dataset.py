@@ -29,7 +29,7 @@ LONG_NAMES = {
     "batch_cost": "mean cost of the steps since the previous record",
     "gradient_norm": "norm of the recorded cost's gradient",
 }
-RECORDED = (*LONG_NAMES, "outcome", "diverged_at")
+RESERVED = (*LONG_NAMES, "outcome", "diverged_at", "finished", "step", "snapshot_step")
 PREFIXES = ("params", "model_state", "snapshots", "carry")  # prefixes of the names of pytree leaves
 OF_COST = "keyword of the cost"  # comment of coordinates, whose values have different costs
 KNOWN = "_known"  # suffix of the name of a metric's mask

@@ -20,11 +20,12 @@ import numpy as np
 import xarray as xr
 
 from gdjax.base import progress, slabs
+from gdjax.base.documents import plain
 from gdjax.base.errors import warn
 from gdjax.base.interrupts import interruptible
 from gdjax.stores.location import Folder
 from gdjax.stores.reader import open_dataset, with_names
-from gdjax.stores.schema import Layout, plain
+from gdjax.stores.schema import Layout
 from gdjax.stores.writer import Store, is_complete
 from gdjax.sweeps.check import Asked, Checked, check
 from gdjax.sweeps.fit import Fitted, check_disk, fit

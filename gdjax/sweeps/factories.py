@@ -26,6 +26,7 @@ import optax
 from optax import contrib
 
 from gdjax.base.arguments import is_whole
+from gdjax.base.documents import plain
 from gdjax.base.errors import GdjaxError, InputError, StoreError
 from gdjax.data import sets
 from gdjax.descent.schedules import WarmupCosine
@@ -37,7 +38,6 @@ from gdjax.problems.networks import ACTIVATIONS, INITIALIZERS
 from gdjax.problems.problem import Problem
 from gdjax.problems.test_functions import FUNCTIONS, from_function
 from gdjax.problems.weight_decay import few_digits
-from gdjax.stores.schema import plain
 from gdjax.sweeps.binding import factory_arguments
 
 _OPTAX = """

@@ -14,7 +14,7 @@ recorded in stores. New fields are recorded and compared automatically.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
@@ -65,6 +65,8 @@ class Sweep:
     gradient_tolerance: float = 1e-5
     stop_when_converged: bool = False
     continuable: bool | None = None
+
+    RESERVED: ClassVar = dataset.RESERVED  # names that no axis or metric has
 
     def __post_init__(self):
         validate_spec(self)
@@ -195,7 +197,7 @@ def validate_spec(spec: Sweep) -> None:
         )
     _check_learning_rates(spec)
     _check_dtypes(spec.axes)
-    _check_names(spec.axes, spec.recorded_metrics)
+    _check_names(spec)
 
 
 def _batch_sizes(spec):
@@ -246,12 +248,12 @@ def _check_dtypes(axes):
         check_distinct_runs(dim, {name: casts[name] for name in along})
 
 
-def _check_names(axes, metrics):
+def _check_names(spec):
     """Check that no axis, metric or dimension has the name of another array of the sweep."""
-    names = {*axes.names, *axes.dimensions}
+    metrics, names = spec.recorded_metrics, {*spec.axes.names, *spec.axes.dimensions}
     for name in (*names, *metrics, *(dim for metric in metrics.values() for dim in metric.dims)):
         is_axis = name in names
-        is_own = name in dataset.RECORDED or name.split(".")[0] in dataset.PREFIXES
+        is_own = name in spec.RESERVED or name.split(".")[0] in dataset.PREFIXES
         if is_own or (is_axis and name in metrics):
             qualified = f"qualify it, as in **{{'cost.{name}': [...]}}"
             raise InputError(

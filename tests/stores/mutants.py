@@ -12,17 +12,8 @@ import google_crc32c
 import numpy as np
 
 from gdjax.base import array_file
-from gdjax.stores.schema import (
-    SWEEP,
-    TILES,
-    WRITERS,
-    TileRecord,
-    checksum,
-    document_digest,
-    parse_root,
-    seal,
-    serialize,
-)
+from gdjax.base.documents import digest, serialize
+from gdjax.stores.schema import SWEEP, TILES, WRITERS, TileRecord, checksum, parse_root, seal
 
 TEXTS = (
     "../victim",
@@ -152,7 +143,7 @@ class Files(dict):
         Args:
             changed_chunks: whether to record the checksums of the present chunks.
         """
-        sweep = document_digest(self.root()["attributes"]["identity"])
+        sweep = digest(self.root()["attributes"]["identity"])
         self[SWEEP] = sweep.encode()
         variables = parse_root(self["zarr.json"]).schema.variables if changed_chunks else {}
         for key, (tile, record) in self.records().items():
@@ -363,7 +354,7 @@ def writer(files, rng):
     changed = json.loads(files.pop(old))
     path = rng.choice([path for path in nodes(changed) if path])
     changed = replaced(changed, path, rng.choice((*TEXTS, *NUMBERS, *OTHERS)))
-    new = document_digest(changed)
+    new = digest(changed)
     files[f"{WRITERS}/{new}"] = serialize(changed)
     for key, (tile, document) in files.records().items():
         names = [new if old.endswith(name) else name for name in document["writers"]]

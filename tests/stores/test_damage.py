@@ -7,11 +7,13 @@ from hashlib import sha256
 import numpy as np
 import pytest
 import xarray as xr
+from mutants import as_files
 from small_store import all_values, equals_all_values, files_of, fill, open_store, part, stamps
 
+import gdjax as gd
 from gdjax.base.errors import StoreError
 from gdjax.stores.reader import open_dataset, verify
-from gdjax.stores.schema import parse_root
+from gdjax.stores.schema import parse_root, seal
 
 
 def contents(path) -> dict[str, bytes]:
@@ -124,6 +126,29 @@ def test_invalid_or_ambiguous_json_is_rejected(tmp_path, more):
     (tmp_path / "zarr.json").write_text(sealed)
     with pytest.raises(StoreError, match=r"zarr\.json is damaged"):
         verify(tmp_path)
+
+
+@pytest.mark.parametrize("version", [1, 3, 5, 4.0, True])
+def test_a_store_of_another_format_is_rejected_and_not_changed(tmp_path, version):
+    open_store(tmp_path).close()
+    root = as_files(tmp_path).root()
+    root["attributes"]["gdjax_format"] = version
+    (tmp_path / "zarr.json").write_bytes(seal(root))
+    before = stamps(tmp_path)
+    for opened in (
+        lambda path: open_store(path, data_hash="another"),
+        open_dataset,
+        verify,
+        gd.resume,
+    ):
+        with pytest.raises(StoreError) as caught:
+            opened(tmp_path)
+        assert str(caught.value) == (
+            f"{tmp_path}: the store has format {version}, but this version of gdjax reads format "
+            f"4; open it with the version of gdjax that wrote it, or run its sweep again in a new "
+            f"store"
+        )
+    assert stamps(tmp_path) == before
 
 
 def test_root_metadata_are_rewritten_only_by_the_same_sweep(tmp_path):

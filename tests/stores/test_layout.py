@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gdjax.base.documents import plain
 from gdjax.base.errors import InputError
-from gdjax.stores.schema import Coordinate, Layout, Variable, plain
+from gdjax.stores.schema import Coordinate, Layout, Variable
 
 GOOD: dict[str, Any] = {
     "sizes": {"seed": 5, "step": 3},

@@ -26,7 +26,7 @@ from small_store import ENVIRONMENT
 import gdjax as gd
 from gdjax.base.errors import StoreError
 from gdjax.descent import block_loop
-from gdjax.stores import Stored
+from gdjax.stores.reader import Stored
 from gdjax.sweeps import axes, fit, identity, slab_runner, sweep
 from tests.processes import python
 

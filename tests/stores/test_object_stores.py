@@ -15,8 +15,9 @@ from small_store import TILES, WRITER, all_values, fill, open_store, part
 
 import gdjax as gd
 from gdjax.base.errors import StoreError
-from gdjax.stores import Tiles, lock, open_dataset, verify
+from gdjax.stores import lock, open_dataset, verify
 from gdjax.stores.location import MISSING, locate
+from gdjax.stores.writer import Tiles
 
 
 @pytest.fixture(scope="session", params=["s3", "az"])

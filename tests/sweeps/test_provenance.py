@@ -13,8 +13,8 @@ import pytest
 from small_problems import network, same_bits, stored
 
 from gdjax import problems
+from gdjax.base.documents import plain
 from gdjax.base.errors import InputError, StoreError
-from gdjax.stores import plain
 from gdjax.sweeps import Sweep, factories, identity
 from gdjax.sweeps.continued.stored import StoredSweep
 from tests.processes import python

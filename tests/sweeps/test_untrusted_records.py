@@ -16,7 +16,7 @@ import gdjax as gd
 from gdjax.base.errors import StoreError
 from gdjax.data import sets
 from gdjax.descent import WarmupCosine
-from gdjax.stores import Stored
+from gdjax.stores.reader import Stored
 from gdjax.sweeps import factories, run_of
 
 AT = {"learning_rate": 0.1, "seed": 1}

@@ -21,14 +21,14 @@ import xarray as xr
 from jaxtyping import Int, PyTree
 
 from gdjax.base.arguments import check_callable, check_flag
+from gdjax.base.documents import plain
 from gdjax.base.errors import InputError, StoreError
 from gdjax.base.reprs import short
 from gdjax.descent.outcome import Outcome
 from gdjax.problems.problem import Metric, Problem, require_problem
 from gdjax.stores.location import StoreLike
 from gdjax.stores.reader import Stored
-from gdjax.stores.schema import plain
-from gdjax.stores.writer import check_continuable, require_same
+from gdjax.stores.writer import require_same
 from gdjax.sweeps.axes import BATCH_SIZE, Axes, AxisValue, axes, position, zip_axes
 from gdjax.sweeps.binding import assign_roles, by_role, with_settings
 from gdjax.sweeps.continued.branch_spec import BranchSpec
@@ -72,7 +72,6 @@ class StoredSweep:
             check_callable("make_optimizer", make_optimizer, "a factory, such as optax.adam")
         self.stored = Stored(store)
         self.location = self.stored.location
-        check_continuable(self.location, self.stored.format)
         self.identity = identity_of(self.stored.attributes, self.location)
         self._problem, self._make_optimizer = problem, make_optimizer
         self._skip_damaged, self._allow_unverified = skip_damaged, allow_unverified

@@ -13,6 +13,7 @@ import xarray as xr
 from small_problems import same_bits
 
 import gdjax as gd
+from gdjax.stores.reader import Stored
 from gdjax.sweeps import executor, run_of
 
 OPTIMIZER = partial(optax.sgd, momentum=0.5)
@@ -89,7 +90,7 @@ def test_an_axis_is_extended_without_recomputing_stored_tiles(complete_sweep, tm
     result = larger(old, new)
     assert equal(complete_sweep, result) == []
     assert contents(old) == before
-    tiles = gd.stores.Stored(new).finished().size
+    tiles = Stored(new).finished().size
     assert len(computed) == tiles - 1  # a tile of two runs was copied
     first = json.loads(gd.open_dataset(old).attrs["writers"])
     assert json.loads(result.attrs["writers"]) == first  # both stores have the same writer
@@ -136,7 +137,7 @@ def test_an_unfinished_store_is_extended(complete_sweep, tmp_path, computed):
     (old / "cost" / f"c.{records[1].name}.0").write_bytes(b"damaged")
     computed.clear()
     assert equal(complete_sweep, larger(old, tmp_path / "new")) == []
-    assert len(computed) == gd.stores.Stored(tmp_path / "new").finished().size - len(records) + 2
+    assert len(computed) == Stored(tmp_path / "new").finished().size - len(records) + 2
 
 
 def test_an_interrupted_extension_resumes(complete_sweep, tmp_path, monkeypatch):
