@@ -15,7 +15,7 @@ The runs of bracket b are compared for the first time at rung b. Hyperband has s
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -45,7 +45,7 @@ class SearchSpec(Sweep):
     num_brackets: int = 1
     median_over: str | None = None
 
-    RESERVED: ClassVar = (*Sweep.RESERVED, *SEARCH_VARIABLES)
+    RESERVED = (*Sweep.RESERVED, *SEARCH_VARIABLES)
 
     def __post_init__(self):
         if self.reduction_factor is not None:

@@ -14,7 +14,7 @@ recorded in stores. New fields are recorded and compared automatically.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import numpy as np
@@ -66,7 +66,7 @@ class Sweep:
     stop_when_converged: bool = False
     continuable: bool | None = None
 
-    RESERVED: ClassVar = dataset.RESERVED  # names that no axis or metric has
+    RESERVED = dataset.RESERVED  # names that no axis or metric has
 
     def __post_init__(self):
         validate_spec(self)
@@ -251,12 +251,13 @@ def _check_dtypes(axes):
 def _check_names(spec):
     """Check that no axis, metric or dimension has the name of another array of the sweep."""
     metrics, names = spec.recorded_metrics, {*spec.axes.names, *spec.axes.dimensions}
-    for name in (*names, *metrics, *(dim for metric in metrics.values() for dim in metric.dims)):
+    dims = [(f"{name}: {dim}", dim) for name, metric in metrics.items() for dim in metric.dims]
+    for shown, name in (*((name, name) for name in (*names, *metrics)), *dims):
         is_axis = name in names
         is_own = name in spec.RESERVED or name.split(".")[0] in dataset.PREFIXES
         if is_own or (is_axis and name in metrics):
             qualified = f"qualify it, as in **{{'cost.{name}': [...]}}"
             raise InputError(
-                f"{'axes' if is_axis else 'metrics'}: {name} is already an array or dimension of "
+                f"{'axes' if is_axis else 'metrics'}: {shown} is already an array or dimension of "
                 f"the sweep; {qualified if is_axis else 'choose another name'}"
             )

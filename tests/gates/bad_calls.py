@@ -47,7 +47,6 @@ def axes(bad, vary, n):
         [[0.1]], [0.1, "a"], (0.1, "a"), [1j]])
     vary(gd.axes)(seed=[[-1], [0.5], [2 ** 32], range(10 ** 7 + 1)])
     vary(gd.axes)(batch_size=[[0], [1.5]])
-    bad("step", gd.axes, step=[1])
     bad("axes", gd.axes, p=gd.zip_axes(a=[1, 2, 1], b=[0.5, 3, 0.5]))
     bad("a", gd.axes, a=gd.zip_axes(b=[1.0]), p=gd.zip_axes(a=[1.0]))
     vary(gd.axes)(x=[np.array([2 ** 63], "uint64"), [2 ** 63 + 1, 1], n.masked])
@@ -211,7 +210,7 @@ def sweeps(bad, vary, n):
         gd.axes(learning_rate=[0.1], heat=[1.0]), 5)
     vary(lambda **given: gd.sweep(n.bowl, gd.axes(learning_rate=[0.1], **given), 5))(nesterov=[[0.0,
         1.0], [False, True]], data_seed=[[0, 1]], noise_seed=[[0, 1]], cost=[[0.0]])
-    bad("branch_step", gd.sweep, n.bowl, gd.axes(branch_step=[0]), 5)
+    vary(lambda **given: gd.sweep(n.bowl, gd.axes(**given), 5))(step=[1], branch_step=[0])
     bad("learning_rate", gd.sweep, n.bowl, n.ax, 5, make_optimizer=lambda rate: optax.sgd(2 * rate))
     bad("learning_rate", gd.sweep, n.bowl, gd.axes(seed=[0]), 5)
     bad("optimizer", gd.sweep, n.bowl, gd.axes(seed=[0]), 5,
