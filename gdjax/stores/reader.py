@@ -36,7 +36,6 @@ from gdjax.stores.schema import (
     checksum,
     describe_values,
     parse_root,
-    seal,
     tile_name,
 )
 
@@ -189,7 +188,7 @@ class Stored:
         root = read_root(self.location)
         if root is None:
             raise StoreError(f"{self.location}: there is no store at this path; check the path")
-        self.root, self.schema = root
+        self.root, self.schema = root, root.schema
         bound = self.location.read(SWEEP, len(self.sweep))[0]
         if bound != self.sweep.encode():
             raise StoreError(
@@ -198,14 +197,14 @@ class Stored:
             )
 
     @property
-    def attributes(self) -> dict[str, Any]:
-        """Attributes of the store when it was opened."""
-        return self.root["attributes"]
+    def identity(self) -> dict[str, Any]:
+        """Identity of the sweep, which is not trusted."""
+        return self.root.identity
 
     @functools.cached_property
     def sweep(self) -> str:
         """Digest of the sweep of the store."""
-        return digest(self.attributes["identity"])
+        return digest(self.identity)
 
     def dataset(self, *, skip_damaged: bool = False) -> Any:
         """Return the sweep as an `xarray.Dataset`; see `open_dataset`."""
@@ -331,7 +330,7 @@ class Stored:
 
     def damaged_coordinates(self) -> list[Damage]:
         """Return the coordinates that are damaged or differ from those of the sweep."""
-        described = self.attributes["identity"]["layout"]["coordinates"]
+        described = self.identity["layout"]["coordinates"]
         arrays = list(self.schema.coordinates.values())
         chunks = self.location.map(self.chunk, arrays)
         damages = []
@@ -406,7 +405,7 @@ def checked_store(
             )
         return raw
 
-    documents = {**schema.documents(), ROOT: seal(stored.root)}
+    documents = {**schema.documents(), ROOT: stored.root.to_bytes()}
     buffers: Any = {key: cpu.Buffer.from_bytes(raw) for key, raw in documents.items()}
     return CheckedStore(MemoryStore(buffers, read_only=True))
 

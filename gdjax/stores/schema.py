@@ -12,20 +12,22 @@ Metadata are JSON, and are accepted only if they equal the metadata that this mo
 >>> cost = layout.schema.variables["cost"]
 >>> layout.schema.tiles, cost.key((1,)), cost.nbytes
 ((3,), 'cost/c.1', 12)
->>> raw = seal(make_root(layout.schema, layout.record({"num_steps": 10})))
->>> parse_root(raw).schema == layout.schema
+>>> root = Root(layout.record({"num_steps": 10}), layout.schema)
+>>> parse_root(root.to_bytes()) == root
 True
 """
 
 import collections
+import contextlib
 import hashlib
 import json
 import math
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
+import msgspec
 import numpy as np
 
 from gdjax.base.arguments import check_whole
@@ -41,13 +43,8 @@ TILES = f"{OWN}/tiles"  # folder with the record of each finished tile
 WRITERS = f"{OWN}/writers"  # folder with a description of each writer
 FLAGS = "finished"  # array over the grid that is not 0 where a run has been computed
 
-# Entries of every root document, and of its consolidated metadata.
-GROUP = {"zarr_format": 3, "node_type": "group"}
-CONSOLIDATED = {"kind": "inline", "must_understand": False}
-DTYPES = (
-    *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
-    *("float16", "float32", "float64"),
-)
+Int = Literal["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
+DataType = Literal["bool", Int, "float16", "float32", "float64"]
 # Other attributes of arrays could change the values that a reader returns (`scale_factor`).
 ATTRIBUTES = ("long_name", "units", "flag_values", "flag_masks", "flag_meanings", "comment")
 
@@ -251,7 +248,7 @@ def _array(
         raise InputError(
             f"{name} has dims {dims}; expected distinct dimensions among {tuple(sizes)}"
         )
-    if dtype.name not in DTYPES:
+    if dtype.name not in get_args(DataType):
         raise InputError(
             f"{name} has dtype {dtype}, which not every reader supports; cast to float32, or store "
             f"names as integers with flag_values and flag_meanings"
@@ -357,117 +354,126 @@ def _schema(
 class Root(NamedTuple):
     """Metadata of a store, known before any chunk is read."""
 
-    document: dict[str, Any]  # the group's metadata; attributes with JSON are parsed
+    identity: dict[str, Any]  # identity of the sweep, with its arrays as `layout`
     schema: Schema
 
+    def document(self) -> dict[str, Any]:
+        """Return the root document without its digest, as `zarr.json` of a group."""
+        metadata = {name: array.document() for name, array in self.schema.arrays.items()}
+        return {
+            "zarr_format": 3,
+            "node_type": "group",
+            "attributes": {
+                "gdjax_format": FORMAT,
+                "coordinates": " ".join(self.schema.coordinates),
+                "identity": self.identity,
+            },
+            "consolidated_metadata": {
+                "kind": "inline",
+                "must_understand": False,
+                "metadata": metadata,
+            },
+        }
 
-def make_root(schema: Schema, identity: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the root document of a store with the given arrays."""
-    metadata = {name: array.document() for name, array in schema.arrays.items()}
-    return {
-        **GROUP,
-        "attributes": {
-            "gdjax_format": FORMAT,
-            "coordinates": " ".join(schema.coordinates),
-            "identity": identity,
-        },
-        "consolidated_metadata": {**CONSOLIDATED, "metadata": metadata},
-    }
+    def to_bytes(self) -> bytes:
+        """Return the contents of `zarr.json`."""
+        return seal(self.document())
 
 
-def seal(root: Mapping[str, Any]) -> bytes:
-    """Return a root as bytes, with its SHA-256 as digest.
+def seal(document: Mapping[str, Any]) -> bytes:
+    """Return a root document as bytes, with its SHA-256 as digest.
 
     The SHA-256 is computed from these bytes with an empty digest. The identity is JSON text within
     the JSON, so that xarray can write it to netCDF.
     """
-    attributes = dict(root["attributes"])
-    attributes["identity"] = json.dumps(attributes["identity"])
-    blank = {**root, "attributes": {**attributes, "digest": ""}}
+    identity = json.dumps(document["attributes"]["identity"], allow_nan=False)
+    blank = {**document, "attributes": {**document["attributes"], "identity": identity}}
+    blank["attributes"]["digest"] = ""
     blank["attributes"]["digest"] = digest(blank)
     raw = serialize(blank)
     check_at_most(len(raw), MAX_ROOT_BYTES, "bytes of zarr.json", "the record of the sweep")
     return raw
 
 
+class _ArrayRecord(msgspec.Struct):
+    data_type: DataType
+    dimension_names: tuple[str, ...]
+    attributes: dict[str, Any]
+    fill_value: bool | int | float | str
+
+
+class _Attributes(msgspec.Struct):
+    gdjax_format: Any
+    identity: str
+
+
+class _Consolidated(msgspec.Struct):
+    metadata: dict[str, _ArrayRecord]
+
+
+class _Root(msgspec.Struct):
+    attributes: _Attributes
+    consolidated_metadata: _Consolidated
+
+
+class _Layout(msgspec.Struct):
+    sizes: dict[str, int]
+    tile: dict[str, int]
+    coordinates: dict[str, str]
+
+
+class _Identity(msgspec.Struct):
+    layout: _Layout
+
+
 def parse_root(raw: bytes) -> Root:
-    """Parse and check the root of a store from the bytes of its `zarr.json`."""
+    """Return the root of a store from its `zarr.json`, which must be that of `Root.to_bytes`."""
     try:
-        root = _parse(raw)
-        version = root["attributes"]["gdjax_format"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"{ROOT} is damaged") from error
+        root = _decode_root(raw)
+        if root.to_bytes() == raw:
+            return root
+        cause = "it differs from that of its sweep and arrays"
+    except OtherFormat:
+        raise
+    except (InputError, msgspec.MsgspecError) as error:
+        cause = str(error)
+    except (ValueError, ArithmeticError, TypeError, RecursionError) as error:
+        cause = type(error).__name__
+    raise InputError(f"{ROOT} is damaged ({cause})")
+
+
+def _decode_root(raw):
+    """Return the root with the identity and the arrays in a `zarr.json`."""
+    document = msgspec.json.decode(raw, type=_Root)
+    version = document.attributes.gdjax_format
     if type(version) is not int or version != FORMAT:
         raise OtherFormat(
             f"the store has format {version!r:.20}, but this version of gdjax reads format "
             f"{FORMAT}; open it with the version of gdjax that wrote it, or run its sweep again in "
             f"a new store"
         )
-    # Replacing bytes avoids serializing the root again, which takes ten times as long.
-    recorded = str(root["attributes"].get("digest"))
-    blank = raw.replace(b'"digest": "%s"' % recorded.encode(errors="replace"), b'"digest": ""', 1)
-    if hashlib.sha256(blank).hexdigest() != recorded:
-        raise InputError(f"{ROOT} is damaged: its digest differs")
-    try:
-        root["attributes"]["identity"] = _parse(root["attributes"]["identity"])
-        return Root(root, _parse_schema(root))
-    except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError) as e:
-        if isinstance(e, InputError):
-            raise
-        raise InputError(f"{ROOT} is not of this format ({type(e).__name__})") from e
-
-
-def _parse(text):
-    """Parse JSON; reject repeated keys and numbers that are not finite."""
-
-    def unique(pairs):
-        if len(mapping := dict(pairs)) < len(pairs):
-            raise ValueError("a key occurs twice")
-        return mapping
-
-    def finite(text):
-        if not math.isfinite(number := float(text)):
-            raise ValueError(f"{text} is not a finite number")
-        return number
-
-    return json.loads(text, object_pairs_hook=unique, parse_constant=finite, parse_float=finite)
-
-
-def _parse_schema(root):
-    """Return the arrays of a root, checked against the root gdjax would write."""
-    attributes, consolidated = root["attributes"], dict(root["consolidated_metadata"])
-    documents = consolidated.pop("metadata")
-    group = {k: v for k, v in root.items() if k not in ("attributes", "consolidated_metadata")}
-    if (group, consolidated) != (GROUP, CONSOLIDATED):
-        raise InputError(f"{ROOT} is not the root of a gdjax store")
-    layout, coordinates = attributes["identity"]["layout"], attributes["coordinates"].split()
-    variables = [name for name in documents if name not in (*coordinates, FLAGS)]
-    schema = _schema(
-        layout["sizes"],
-        layout["tile"],
-        {name: _parse_variable(documents[name]) for name in variables},
-        {name: _parse_variable(documents[name]) for name in coordinates},
-    )
-    for name, array in schema.arrays.items():
-        # Text is compared, since 1, 1.0 and True are equal, and the order of keys matters.
-        if json.dumps(array.document()) != json.dumps(documents[name]):
-            raise InputError(f"{name}: codecs or other metadata do not match this format")
-    described = {**schema.identity(), "coordinates": layout["coordinates"]}
-    if layout != described or list(layout["coordinates"]) != coordinates:
+    identity = json.loads(document.attributes.identity)
+    layout = msgspec.convert(identity, _Identity).layout
+    arrays = {
+        name: Variable(a.dimension_names, a.data_type, a.attributes, a.fill_value)
+        for name, a in document.consolidated_metadata.metadata.items()
+    }
+    coordinates = {name: arrays.pop(name) for name in layout.coordinates if name in arrays}
+    arrays.pop(FLAGS, None)
+    schema = _schema(layout.sizes, layout.tile, arrays, coordinates)
+    if identity["layout"] != {**schema.identity(), "coordinates": layout.coordinates}:
         raise InputError("the arrays do not match the recorded sweep")
-    return schema
-
-
-def _parse_variable(document):
-    dtype = document["data_type"]
-    dims, attrs = tuple(document["dimension_names"]), dict(document["attributes"])
-    return Variable(dims, dtype if dtype in DTYPES else "O", attrs, document["fill_value"])
+    return Root(identity, schema)
 
 
 # Tiles and their writers
 
 
-class TileRecord(NamedTuple):
+Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+"""SHA-256 as text, such as the name of a writer."""
+
+
+class TileRecord(msgspec.Struct, frozen=True):
     """Record of a finished tile: it is written last, and is the flag of its completion.
 
     Args:
@@ -475,7 +481,7 @@ class TileRecord(NamedTuple):
         checksums: CRC32C of the chunk of each variable.
     """
 
-    writers: tuple[str, ...]
+    writers: Annotated[tuple[Digest, ...], msgspec.Meta(min_length=1)]
     checksums: tuple[int, ...]
 
     def to_bytes(self, sweep: str, tile: tuple[int, ...]) -> bytes:
@@ -487,18 +493,9 @@ class TileRecord(NamedTuple):
     @classmethod
     def from_bytes(cls, raw: bytes, sweep: str, tile: tuple[int, ...]) -> "TileRecord | None":
         """Return the record in a file; None if it is damaged or belongs elsewhere."""
-        try:
-            document = _parse(raw)
-            record = cls(tuple(document["writers"]), tuple(document["checksums"]))
-            is_own = record.to_bytes(sweep, tile) == raw and len(record.writers) > 0
-            return record if is_own and all(map(is_digest, record.writers)) else None
-        except (ValueError, KeyError, TypeError, RecursionError):
-            return None
-
-
-def is_digest(name: Any) -> bool:
-    """Return whether a value is a SHA-256 as text, such as the name of a writer."""
-    return isinstance(name, str) and len(name) == 64 and set(name) <= set("0123456789abcdef")
+        with contextlib.suppress(msgspec.MsgspecError, ValueError, RecursionError):
+            record = msgspec.json.decode(raw, type=cls)
+            return record if record.to_bytes(sweep, tile) == raw else None
 
 
 def tile_name(tile: tuple[int, ...]) -> str:

@@ -16,10 +16,12 @@ two runs in two tiles:
 [False, True]
 """
 
+import contextlib
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from gdjax.base import array_file
@@ -36,14 +38,12 @@ from gdjax.stores.schema import (
     SWEEP,
     TILES,
     WRITERS,
+    Digest,
     Layout,
     Root,
     TileRecord,
     check_at_most,
     checksum,
-    is_digest,
-    make_root,
-    seal,
     tile_name,
 )
 
@@ -52,6 +52,13 @@ MAX_CHECKPOINT_BYTES = 2**34
 CHECKPOINTS = f"{OWN}/checkpoints"  # folder for states of unfinished tiles and searches
 PARTS = f"{OWN}/parts"  # folder for locks of tiles, and of the processes that compute parts
 OPENING_SECONDS = 120.0  # maximum time for which processes that compute parts wait to open a store
+
+
+class _State(msgspec.Struct):
+    sweep: str
+    key: str
+    writers: tuple[Digest, ...]
+    meta: dict[str, Any]
 
 
 class Tiles(Stored):
@@ -188,11 +195,10 @@ class Tiles(Stored):
         """
         raw, problem = self.location.read(key, MAX_CHECKPOINT_BYTES)
         arrays, bound = (None if problem else array_file.unpack(raw)) or ({}, {})
-        meta, writers = bound.get("meta"), bound.get("writers")
-        is_own = bound.get("sweep") == self.sweep and bound.get("key") == key
-        if not is_own or not isinstance(meta, dict) or not isinstance(writers, list):
-            return None
-        return (arrays, meta, tuple(writers)) if all(map(is_digest, writers)) else None
+        with contextlib.suppress(msgspec.ValidationError):
+            state = msgspec.convert(bound, _State)
+            if (state.sweep, state.key) == (self.sweep, key):
+                return arrays, state.meta, state.writers
 
     def _checkpoint(self, tile):
         return f"{CHECKPOINTS}/{tile_name(self._checked(tile))}"
@@ -243,7 +249,7 @@ class Store(Tiles):
         self.location, self._shared, self.num_skipped = locate(store), shared, 0
         self._claims: dict[tuple[int, ...], tuple[str, FileLock | Lease]] = {}
         recorded = layout.record(identity)
-        seal(make_root(layout.schema, recorded))  # raises if the root is too large
+        Root(recorded, layout.schema).to_bytes()  # raises if the root is too large
         self._check_root(layout, recorded, allow_unverified)  # raises before any change
         self._lock = (
             acquire_in_turn(self.location, OPENING_SECONDS) if shared else acquire(self.location)
@@ -286,7 +292,7 @@ class Store(Tiles):
         location, schema = self.location, layout.schema
         root = read_own_root(location, layout, recorded, allow_unverified)
         existed = root is not None or bool(location.sizes(FLAGS).keys() - {ROOT})
-        self.root, self.schema = root or Root(make_root(schema, recorded), schema)
+        self.root, self.schema = root or Root(recorded, schema), schema
         damages = self.damaged_frame()
         files = {**self.schema.documents(), **dict(layout.chunks())} if damages else {}
         for damage in damages:
@@ -296,7 +302,7 @@ class Store(Tiles):
         for name in ("", OWN, CHECKPOINTS, TILES, WRITERS, *self.schema.arrays):
             location.remove_partial(name)
         if root is None:
-            location.write(ROOT, seal(self.root), durable=True)
+            location.write(ROOT, self.root.to_bytes(), durable=True)
             damages.append(Damage(ROOT, "was missing or damaged"))
         return damages if existed else []
 
@@ -382,7 +388,7 @@ def read_own_root(
     """Return the root of a sweep's store; None if it has to be written."""
     root = read_root(location, layout.schema.arrays, digest(recorded).encode())
     if root is not None:
-        require_same(location, root.document["attributes"]["identity"], recorded, allow_unverified)
+        require_same(location, root.identity, recorded, allow_unverified)
     return root
 
 

@@ -114,7 +114,7 @@ def check(asked: Asked) -> Checked:
     if stored is None and store is not None:
         root = read_root_of_sweep(asked.location)
         if root is not None:
-            stored = identity.identity_of(root.document["attributes"], store)
+            stored = identity.checked_identity(root.identity, store)
     keeps_carry = store is not None and sweep.continuable  # only a store can be extended
     if keeps_carry is None and stored is not None:
         keeps_carry = stored.get("continuable") is True

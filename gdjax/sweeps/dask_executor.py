@@ -85,7 +85,7 @@ class Plugin(WorkerPlugin):
         asked: Asked = cloudpickle.loads(self.pickled)
         if (root := read_root_of_sweep(asked.location)) is None:
             return fit(check(asked))
-        stored = root.document["attributes"]["identity"]
+        stored = root.identity
         checked = check(replace(asked, stored=stored))
         recorded = {name: value for name, value in stored.items() if name != "layout"}
         here = plain(checked.identity, "identity")

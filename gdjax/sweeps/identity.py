@@ -104,9 +104,8 @@ def described_problem(problem: Problem) -> dict[str, Any] | str:
     return dict(problem.provenance) if problem.provenance else "user's own"
 
 
-def identity_of(attributes: Mapping[str, Any], where: Any) -> dict[str, Any]:
+def checked_identity(identity: dict[str, Any], where: Any) -> dict[str, Any]:
     """Return the validated identity of the sweep in a store."""
-    identity = attributes["identity"]  # a mapping with a layout, as `parse_root` has checked
     if not {"axes", "functions"} <= set(identity):
         raise StoreError(
             f"{where}: the store was not written by a sweep; open it with xarray.open_zarr"

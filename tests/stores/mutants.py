@@ -383,9 +383,8 @@ def checkpoint(files, rng):
 
 
 def harmless(files, rng):
-    """Add attributes and a file, and change a description, all of which a reader ignores."""
+    """Add a file, and change a description, which a reader ignores."""
     root = files.root()
-    root["attributes"] |= {"note": rng.choice(("fine", 3, [1, 2], {"a": "b"})), "seconds": 0.5}
     array = root["consolidated_metadata"]["metadata"]["cost"]
     array["attributes"]["long_name"] = rng.choice(("price", "cost of a step"))
     files["cost/zarr.json"] = serialize(array)

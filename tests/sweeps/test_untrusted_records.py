@@ -139,7 +139,7 @@ def test_a_recorded_axis_that_is_not_an_axis_of_the_arrays_raises_a_store_error(
 
 
 def test_a_record_of_more_programs_than_the_axes_need_is_rejected(path, altered):
-    functions = Stored(path).attributes["identity"]["functions"]
+    functions = Stored(path).identity["functions"]
     path = altered(functions={name: hashes * 2 for name, hashes in functions.items()})
     more = gd.axes(learning_rate=[0.1], seed=[0, 1, 2])
     for call in (partial(gd.extend, axes=more, to=path.parent / "to"), partial(gd.replay, at=AT)):

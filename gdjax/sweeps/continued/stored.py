@@ -35,8 +35,8 @@ from gdjax.sweeps.continued.branch_spec import BranchSpec
 from gdjax.sweeps.dataset import from_named
 from gdjax.sweeps.factories import optimizer_from, problem_from, qualified_name
 from gdjax.sweeps.identity import (
+    checked_identity,
     hash_of,
-    identity_of,
     problem_identity,
 )
 from gdjax.sweeps.identity import identity as identity_now
@@ -72,7 +72,7 @@ class StoredSweep:
             check_callable("make_optimizer", make_optimizer, "a factory, such as optax.adam")
         self.stored = Stored(store)
         self.location = self.stored.location
-        self.identity = identity_of(self.stored.attributes, self.location)
+        self.identity = checked_identity(self.stored.identity, self.location)
         self._problem, self._make_optimizer = problem, make_optimizer
         self._skip_damaged, self._allow_unverified = skip_damaged, allow_unverified
         self._recomputed = recomputed
