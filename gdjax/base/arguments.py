@@ -21,8 +21,8 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from gdjax.base.errors import InputError
+from gdjax.base.limits import MAX_WHOLE
 
-MAX_WHOLE = 2**31 - 1  # default limit of whole numbers, since counts have 32 bits
 MAX_COUNT = 1_000_000  # limit of random draws, probes and starts, which are in memory together
 
 

@@ -33,6 +33,7 @@ import numpy as np
 from gdjax.base.arguments import check_whole
 from gdjax.base.documents import digest, plain, serialize
 from gdjax.base.errors import InputError
+from gdjax.base.limits import Digest
 
 FORMAT = 4
 
@@ -467,10 +468,6 @@ def _decode_root(raw):
 
 
 # Tiles and their writers
-
-
-Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
-"""SHA-256 as text, such as the name of a writer."""
 
 
 class TileRecord(msgspec.Struct, frozen=True):

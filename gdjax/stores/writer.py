@@ -27,6 +27,7 @@ import numpy as np
 from gdjax.base import array_file
 from gdjax.base.documents import digest, plain, serialize
 from gdjax.base.errors import InputError, StoreError
+from gdjax.base.limits import Digest
 from gdjax.stores.location import MISSING, Bucket, Folder, StoreLike, locate
 from gdjax.stores.lock import FileLock, InUseError, Lease, acquire, acquire_in_turn, is_held
 from gdjax.stores.reader import Damage, Stored, read_root
@@ -38,7 +39,6 @@ from gdjax.stores.schema import (
     SWEEP,
     TILES,
     WRITERS,
-    Digest,
     Layout,
     Root,
     TileRecord,

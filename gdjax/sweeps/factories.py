@@ -14,23 +14,24 @@ value. Other objects must be passed by the caller.
 True
 """
 
-import math
+import contextlib
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, astuple, fields
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, astuple
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
 
+import msgspec
 import optax
+from msgspec import Meta
 from optax import contrib
 
-from gdjax.base.arguments import is_whole
 from gdjax.base.documents import plain
 from gdjax.base.errors import GdjaxError, InputError, StoreError
+from gdjax.base.limits import Real, Whole, is_valid
 from gdjax.data import sets
 from gdjax.descent.schedules import WarmupCosine
-from gdjax.problems.augmentation import Distortion
 from gdjax.problems.bowl import bowl
 from gdjax.problems.digits import digits
 from gdjax.problems.losses import LOSSES
@@ -55,11 +56,32 @@ OPTIMIZERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
 )
 """Optimizer factories that a record may name."""
 
-TYPES = ("float16", "bfloat16", "float32", "float64")
-"""Types of optimizer state, which are allowed strings for arguments of a factory."""
+# Strings that are allowed as arguments of a factory: numbers, and types of optimizer state.
+_Infinite = Literal["inf", "-inf", "nan"]
+_Type = Literal["float16", "bfloat16", "float32", "float64"]
+_Scalar = bool | int | float | _Infinite | _Type | None
 
 SCHEDULE = "gdjax.warmup_cosine"
 """Name of the only schedule that is allowed as an argument of a factory."""
+
+
+class Named(msgspec.Struct, forbid_unknown_fields=True):
+    """Record of a factory."""
+
+    name: str
+    keywords: dict[str, Any]
+
+
+class _Schedule(msgspec.Struct, forbid_unknown_fields=True):
+    name: Literal["gdjax.warmup_cosine"]
+    keywords: dict[str, Real]
+
+
+class _Distortion(msgspec.Struct, forbid_unknown_fields=True):
+    copies: int
+    shift: Real
+    max_rotation: Real
+    seed: int
 
 
 def describe(optimizer: Callable) -> dict[str, Any]:
@@ -121,60 +143,21 @@ def optimizer_from(described: Mapping[str, Any], where: Any) -> Callable:
                 f"{where}: its optimizer {name} has the argument {keyword} = "
                 f"{value.get('text')!r:.80}, which cannot be recorded; {remedy}"
             )
-        if keyword not in known or not (_is_number(value) or value is None or value in TYPES):
+        if keyword not in known or not is_valid(value, _Scalar):
             raise StoreError(
                 f"{where}: its optimizer {name} has the argument {keyword!r:.80} = {value!r:.80}, "
                 f"which is not allowed in a record; {remedy}"
             )
-        fixed[keyword] = float(value) if isinstance(value, str) and _is_number(value) else value
+        fixed[keyword] = float(value) if value in get_args(_Infinite) else value
     return partial(factory, **fixed) if fixed else factory
 
 
 def _schedule(described: Any) -> WarmupCosine | None:
     """Return the schedule described by a record; None if it is not a schedule."""
-    if not isinstance(described, Mapping) or set(described) != {"name", "keywords"}:
-        return None
-    name, keywords = described["name"], described["keywords"]
-    if name != SCHEDULE or not isinstance(keywords, Mapping):
-        return None
-    if not all(_is_finite(value) for value in keywords.values()):
-        return None
-    try:
-        return WarmupCosine(**keywords)
-    except (InputError, TypeError):
-        return None
-
-
-# Validation of recorded values
-
-
-def _is_count(value: Any) -> bool:
-    return is_whole(value, 0, 2**31 - 1)
-
-
-def _is_number(value: Any) -> bool:
-    """Return whether a value is a number or bool; inf and NaN may be strings."""
-    return isinstance(value, bool | int | float) or value in ("inf", "-inf", "nan")
-
-
-def _is_finite(value: Any) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and abs(value) <= 1e300 and math.isfinite(value)
-
-
-def _are_finite(value: Any) -> bool:
-    """Return whether a value is a (nested) list of finite numbers."""
-    return isinstance(value, list) and all(
-        _are_finite(entry) if isinstance(entry, list) else _is_finite(entry) for entry in value
-    )
-
-
-def _are_widths(value: Any) -> bool:
-    return isinstance(value, list) and len(value) <= 100 and all(map(_is_count, value))
-
-
-def _one_of(names: Any) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, str) and value in names
+    if is_valid(described, _Schedule):
+        with contextlib.suppress(InputError, TypeError):
+            return WarmupCosine(**described["keywords"])
+    return None
 
 
 def _is_prepared(name: Any) -> bool:
@@ -182,46 +165,38 @@ def _is_prepared(name: Any) -> bool:
     return any(known.prepared and known.name == name for known in sets.available())
 
 
-def _is_distortion(value: Any) -> bool:
-    if value is None:
-        return True
-    if not isinstance(value, Mapping) or set(value) != {f.name for f in fields(Distortion)}:
-        return False
-    counted = all(isinstance(value[n], int) and _is_finite(value[n]) for n in ("copies", "seed"))
-    return counted and _is_finite(value["shift"]) and _is_finite(value["max_rotation"])
+def _one_of(names: Iterable[str]) -> Any:
+    return Literal.__getitem__(tuple(names))
 
 
-PROBLEMS: Mapping[str, tuple[Callable[..., Problem], Mapping[str, Callable[[Any], bool]]]] = (
-    MappingProxyType(
-        {
-            "bowl": (bowl, {"eigenvalues": _are_finite, "minimum": _are_finite}),
-            "digits": (
-                digits,
-                {
-                    "name": _is_prepared,
-                    "widths": _are_widths,
-                    "activation": _one_of(ACTIVATIONS),
-                    "initializer": _one_of(INITIALIZERS),
-                    "cost": _one_of(LOSSES),
-                    "samples": lambda value: value is None or _is_count(value),
-                    "distortion": _is_distortion,
-                },
-            ),
-            "few_digits": (
-                few_digits,
-                {
-                    "name": _is_prepared,
-                    "samples": _is_count,
-                    "first": _is_count,
-                    "widths": _are_widths,
-                    "decay": _is_finite,
-                },
-            ),
-            "from_function": (from_function, {"name": _one_of(FUNCTIONS), "domain": _are_finite}),
-        }
-    )
+_Set = Annotated[str, Meta(title="prepared data set")]
+_Widths = Annotated[list[Whole], Meta(max_length=100)]
+PROBLEMS: Mapping[str, tuple[Callable[..., Problem], Mapping[str, Any]]] = MappingProxyType(
+    {
+        "bowl": (bowl, {"eigenvalues": list[Real], "minimum": list[Real]}),
+        "digits": (
+            digits,
+            {
+                "name": _Set,
+                "widths": _Widths,
+                "activation": _one_of(ACTIVATIONS),
+                "initializer": _one_of(INITIALIZERS),
+                "cost": _one_of(LOSSES),
+                "samples": Whole | None,
+                "distortion": _Distortion | None,
+            },
+        ),
+        "few_digits": (
+            few_digits,
+            {"name": _Set, "samples": Whole, "first": Whole, "widths": _Widths, "decay": Real},
+        ),
+        "from_function": (
+            from_function,
+            {"name": _one_of(FUNCTIONS), "domain": list[Real | list[Real]]},
+        ),
+    }
 )
-"""Problems that a record may name, with a validator for each argument."""
+"""Problems that a record may name, with the type of each argument."""
 
 
 def problem_from(described: Any, where: Any) -> Problem:
@@ -237,13 +212,13 @@ def problem_from(described: Any, where: Any) -> Problem:
     make, allowed = PROBLEMS[kind]
     arguments = {k: v for k, v in described.items() if k not in ("problem", "hash")}
     for name, value in arguments.items():
-        if allowed.get(name) is _is_prepared and not _is_prepared(value):
+        if allowed.get(name) is _Set and not _is_prepared(value):
             raise StoreError(
                 f"{where}: its problem has the data set {value!r:.80}, which is not prepared on "
                 f"this machine, and reading a store never starts a download; prepare it (gdjax "
                 f"data prepare), or {remedy}"
             )
-        if name not in allowed or not allowed[name](value):
+        if name not in allowed or not is_valid(value, allowed[name]):
             raise StoreError(
                 f"{where}: its problem {kind} has the argument {name!r:.80} = {value!r:.80}, which "
                 f"is not allowed in a record; {remedy}"

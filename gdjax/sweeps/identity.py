@@ -12,32 +12,33 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from enum import Enum
 from functools import lru_cache, partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import numpy as np
 from jaxtyping import PyTree
+from msgspec import Meta
 
 from gdjax.base import machine, slabs
-from gdjax.base.arguments import is_whole
 from gdjax.base.errors import StoreError
+from gdjax.base.limits import Seed, is_valid
 from gdjax.problems.comparison import PACKAGES
 from gdjax.problems.problem import Problem
 from gdjax.problems.traces import Traced, gradient
 from gdjax.sweeps.axes import Axes
 from gdjax.sweeps.binding import assign_roles
-from gdjax.sweeps.factories import describe, qualified_name
+from gdjax.sweeps.factories import Named, describe, qualified_name
 from gdjax.sweeps.spec import Sweep, traced_box
 
 OPTIONAL = ("replacement", "trunk_settings")
 """Fields of a specification that are recorded only if set."""
-MAX_RECORDED_INTEGER = 2**32 - 1  # largest count or seed in a record
+MAX_RECORDED_INTEGER = 2**32 - 1  # largest count in a record
 REMEDY = "restore the store from a copy"
 
 _hashes: dict[Any, str] = {}  # of programs, since lowering would dominate a repeated small sweep
@@ -110,14 +111,13 @@ def checked_identity(identity: dict[str, Any], where: Any) -> dict[str, Any]:
         raise StoreError(
             f"{where}: the store was not written by a sweep; open it with xarray.open_zarr"
         )
-    for name, is_valid in _EXPECTED.items():
-        if not is_valid(identity.get(name)):
+    for name, kind in _RECORDED.items():
+        if not is_valid(identity.get(name), kind):
             raise StoreError(
                 f"{where}: its record has {name} = {identity.get(name)!r:.80}, which is not valid; "
                 f"{REMEDY}"
             )
-    layout, alongs = identity["layout"], identity["axes"].values()
-    named = {axis for along in alongs if isinstance(along, dict) for axis in along}
+    layout, named = identity["layout"], {a for of in identity["axes"].values() for a in of}
     unknown = (set(identity["axes"]) ^ set(layout["tile"])) | (named - set(layout["coordinates"]))
     if unknown:
         raise StoreError(
@@ -127,23 +127,19 @@ def checked_identity(identity: dict[str, Any], where: Any) -> dict[str, Any]:
     return identity
 
 
-# Validators for fields of an identity that are used before `Sweep` validates them.
-_EXPECTED: Mapping[str, Callable[[Any], bool]] = {
-    "axes": lambda value: isinstance(value, dict) and len(value) > 0,
-    "num_steps": lambda value: is_whole(value, 0, MAX_RECORDED_INTEGER),
-    "batch_size": lambda value: value is None or is_whole(value, 1, MAX_RECORDED_INTEGER),
-    "replacement": lambda value: value is None or value is True,
-    "root_seed": lambda value: is_whole(value, 0, MAX_RECORDED_INTEGER),
-    "make_optimizer": lambda value: (
-        isinstance(value, dict)
-        and isinstance(value.get("name"), str)
-        and isinstance(value.get("keywords"), dict)
-    ),
-    "data_hash": lambda value: isinstance(value, str),
-    "functions": lambda value: isinstance(value, dict),
-    "callbacks": lambda value: isinstance(value, list) and all(isinstance(n, str) for n in value),
-    "nested_rules": lambda value: value is None or isinstance(value, dict),
-    "environment": lambda value: isinstance(value, dict),
+# Types of the fields of an identity that are used before `Sweep` checks them.
+_RECORDED: Mapping[str, Any] = {
+    "axes": Annotated[dict[str, dict[str, list]], Meta(min_length=1)],
+    "num_steps": Annotated[int, Meta(ge=0, le=MAX_RECORDED_INTEGER)],
+    "batch_size": Annotated[int, Meta(ge=1, le=MAX_RECORDED_INTEGER)] | None,
+    "replacement": bool | None,
+    "root_seed": Seed,
+    "make_optimizer": Named,
+    "data_hash": str,
+    "functions": dict[str, Any],
+    "callbacks": list[str],
+    "nested_rules": dict[str, Any] | None,
+    "environment": dict[str, Any],
 }
 
 
