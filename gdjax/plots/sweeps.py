@@ -15,7 +15,6 @@ from matplotlib.ticker import PercentFormatter
 
 from gdjax.plots.axes import figure_of, limit_to, log_scale, styled_axes
 from gdjax.plots.style import BLACK, BLUE, CYCLE, GREEN, SEQUENTIAL, SKY, VERMILLION, Figure, style
-from gdjax.sweeps.dataset import OF_COST
 
 MIN_GAP = 1 / 40  # smallest distance between values with visible bars, as a share of the axis
 MIN_TICK_GAP = 1 / 12  # smallest distance between values with legible labels
@@ -27,6 +26,7 @@ MAX_BORDERED = 400  # number of cells of a map up to which they have borders
 NOT_RUN = "#DDDDDD"
 BASELINE = "best answer that ignores the input"
 NONE_FINITE = "No median of the final cost is finite"
+OF_COST = "keyword of the cost"  # comment of coordinates, as in `gdjax.sweeps.dataset`
 RUN = "__run"  # dimension of the runs that differ only in seeds; no axis has such a name
 
 OUTCOME_COLORS = {
