@@ -42,7 +42,7 @@ class Ticking(tqdm):
     A first compilation may take a minute, in which tqdm alone would show nothing.
     """
 
-    def __init__(self, before: str | None, delay: float, **settings: Any):
+    def __init__(self, before: str | None, delay: float | int, **settings: Any):
         self.is_terminal = sys.stderr is not None and sys.stderr.isatty()
         is_off = not self.is_terminal and os.environ.get("TQDM_DISABLE", "") not in ("", "0")
         if not self.is_terminal:
@@ -56,7 +56,7 @@ class Ticking(tqdm):
             interval = 1.0 if self.is_terminal else LOG_INTERVAL
             threading.Thread(target=self._tick, args=(delay, interval), daemon=True).start()
 
-    def update(self, n: float | None = 1) -> bool | None:
+    def update(self, n: float | int | None = 1) -> bool | None:
         """Count, and no longer show what was done before the first count."""
         if n and self.before is not None:
             self.before = self.desc = None
