@@ -269,7 +269,7 @@ def measured_numbers(answer: str) -> list[str]:
     and formulas contain no measured numbers.
 
     Examples:
-        >>> measured_numbers("19 of 32 starts of `784-16-16-10` at $2/\\eta$: 39 % (31 to 47)")
+        >>> measured_numbers("19 of 32 starts of `784-16-16-10`: 39 % (31 to 47)")
         ['19', '39']
     """
     text = re.sub(rf"\({SIGNED} to {SIGNED}\)", " ", ALLOWED.sub(" ", answer))

@@ -287,7 +287,7 @@ def run_of(
         identity = json.loads(runs.attrs.get("identity", "{}"))
         require_problem(problem)
         assert isinstance(problem, Problem)
-        if not {"axes", "functions"} <= set(identity):
+        if not {"axes", "data_hash"} <= set(identity):
             raise InputError(
                 f"runs = Dataset of {', '.join(map(str, runs.data_vars))}, expected that of "
                 f"gd.sweep, or the path of its store"
