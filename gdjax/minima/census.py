@@ -45,6 +45,7 @@ from gdjax.minima.end_states import advice, end_states
 from gdjax.minima.finished_runs import (
     FinishedRuns,
     finished_runs,
+    opened,
     with_settings_in_data,
 )
 from gdjax.minima.optimizer_decay import cost_of_descent
@@ -56,7 +57,6 @@ from gdjax.problems.validation import check_runs
 from gdjax.stores.location import StoreLike
 from gdjax.sweeps.axes import AxisValue, is_static
 from gdjax.sweeps.binding import with_settings
-from gdjax.sweeps.continued.stored import StoredSweep, require_problem_of
 from gdjax.sweeps.dataset import OF_COST
 
 if TYPE_CHECKING:
@@ -180,20 +180,15 @@ def count_minima(
     if by is not None and not (names and all(isinstance(name, str) for name in names)):
         raise InputError(f"count_minima: by = {by!r:.80}, expected names of axes, such as 'decay'")
     options = Options(distance_tolerance, output_tolerance, gradient_tolerance, max_steps, points)
-    attributes = {}
-    if isinstance(runs, StoreLike):
-        stored = StoredSweep(runs, problem, None, allow_unverified, skip_damaged)
-        problem = stored.problem
-        attributes = {"store": str(runs), "problem": stored.identity["problem"]}
-        runs = stored.dataset
-    require_problem(problem)
-    assert isinstance(problem, Problem)
-    is_sweep = hasattr(runs, "data_vars")
+    attributes = {"store": str(runs)} if isinstance(runs, StoreLike) else {}
+    is_sweep = bool(attributes) or hasattr(runs, "data_vars")
     if is_sweep:
-        if identity := json.loads(runs.attrs.get("identity", "{}")):
+        problem, runs = opened(problem, runs, allow_unverified, skip_damaged)
+        identity = json.loads(runs.attrs.get("identity", "{}"))
+        if attributes:
+            attributes["problem"] = identity["problem"]
+        if identity:
             key = run_keys(identity["root_seed"]).probes if key is None else key
-            if not attributes and "functions" in identity:
-                require_problem_of(problem, identity, "runs", allow_unverified=allow_unverified)
         ended = finished_runs(problem, runs, at or {}, make_optimizer)
     elif at is not None or by is not None:
         name, value = ("at", at) if at is not None else ("by", by)
@@ -201,6 +196,8 @@ def count_minima(
             f"count_minima: {name} = {value!r:.80}, expected None for runs without axes"
         )
     else:
+        require_problem(problem)
+        assert isinstance(problem, Problem)
         problem = at_settings_of(problem, runs)
         ended = _points(problem, runs, learning_rate, make_optimizer)
     check_key(key)

@@ -143,6 +143,30 @@ def finished_runs(
     return FinishedRuns(params, values | text, roles["cost"], roles["optimizer"], make_optimizer)
 
 
+def opened(
+    problem: Problem | None,
+    runs: Any,
+    allow_unverified: bool = False,
+    skip_damaged: bool = False,
+) -> tuple[Problem, Any]:
+    """Return the problem and the Dataset of a sweep, after a comparison of the two.
+
+    Args:
+        problem: problem of the sweep; None for that which a store records.
+        runs: Dataset of the sweep, or path or URL of its store.
+        allow_unverified, skip_damaged: as for `StoredSweep`.
+    """
+    if isinstance(runs, StoreLike):
+        stored = StoredSweep(runs, problem, None, allow_unverified, skip_damaged)
+        return stored.problem, stored.dataset
+    require_problem(problem)
+    assert isinstance(problem, Problem)
+    identity = json.loads(runs.attrs.get("identity", "{}"))
+    if "functions" in identity:
+        require_problem_of(problem, identity, "runs", allow_unverified=allow_unverified)
+    return problem, runs
+
+
 def ends_of(
     problem: Problem | None, runs: Any, at: Mapping[str, AxisValue]
 ) -> tuple[Problem, PyTree]:
@@ -153,13 +177,7 @@ def ends_of(
         runs: Dataset of the sweep, or path or URL of its store.
         at: values of some axes, by name, to which the runs are restricted.
     """
-    if isinstance(runs, StoreLike):
-        stored = StoredSweep(runs, problem)
-        problem, runs = stored.problem, stored.dataset
-    require_problem(problem)
-    assert isinstance(problem, Problem)
-    if identity := json.loads(runs.attrs.get("identity", "{}")):
-        require_problem_of(problem, identity, "runs")
+    problem, runs = opened(problem, runs)
     ended = finished_runs(problem, runs, at)
     ended.groups(())  # all runs have one cost
     return at_unbound(problem, {n: v[0].item() for n, v in ended.cost.items()}), ended.params

@@ -75,13 +75,15 @@ def test_analyses_bind_the_settings_of_the_runs_from_which_parameters_come(tmp_p
     problem = gd.Problem(lambda key, *, a=1.0: a * jnp.array([1.0, 0.1]), cost)
     grid = gd.axes(decay=[0.2, 1.0], a=[-1.0, 1.0], learning_rate=[0.05])
     runs = gd.sweep(problem, grid, 400, store=tmp_path / "runs")
+    in_memory = gd.sweep(problem, grid, 400)
     like = jax.eval_shape(problem.init, KEY)
     for decay in (0.2, 1.0):
         ends = gd.params_of(runs, like, {"decay": decay, "learning_rate": 0.05})
         one = gd.params_of(runs, like, {"decay": decay, "learning_rate": 0.05, "a": 1.0})
         slope, own = 8 - 4 * decay, (1 - decay / 2) ** 2
         assert smallest(problem, one) == pytest.approx(min(slope, 2 + 2 * decay), rel=1e-4)
-        points = (tmp_path / "runs", {"decay": decay}), (runs, {"decay": decay}), (ends, None)
+        chosen = {"decay": decay}
+        points = (tmp_path / "runs", chosen), (runs, chosen), (in_memory, chosen), (ends, None)
         for where, at in points:
             result = gd.minima.pairwise_barriers(problem, where, at, key=KEY)
             np.testing.assert_allclose(result.barrier[0, 1], own, rtol=1e-5)

@@ -36,6 +36,7 @@ from gdjax.sweeps.dataset import from_named
 from gdjax.sweeps.factories import optimizer_from, problem_from, qualified_name
 from gdjax.sweeps.identity import (
     checked_identity,
+    described_problem,
     hash_of,
     problem_identity,
 )
@@ -161,11 +162,15 @@ def require_problem_of(
     """Check that a problem is that of a sweep, by its data and its programs.
 
     Under other versions, a problem that was rebuilt from its record is compared by its data alone.
+    Runs in memory record no programs, so that the description and the data are compared.
     """
-    samples = identity["batch_size"], identity.get("record_samples")
-    here = problem_identity(problem, axes_of(identity, where), *samples)
-    if is_rebuilt and plain(here["environment"]) != identity["environment"]:
-        here = {}
+    if "functions" in identity:
+        samples = identity["batch_size"], identity.get("record_samples")
+        here = problem_identity(problem, axes_of(identity, where), *samples)
+        if is_rebuilt and plain(here["environment"]) != identity["environment"]:
+            here = {}
+    else:
+        here = {"problem": described_problem(problem)}
     here["data_hash"] = hash_of(problem.data)
     recorded = {name: identity[name] for name in here if name != "nested_rules"}
     if "functions" in here:
