@@ -16,12 +16,12 @@ import itertools
 import math
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, get_args
 
 import numpy as np
 
 from gdjax.base.errors import InputError
-from gdjax.base.limits import MAX_WHOLE
+from gdjax.base.limits import MAX_FLOAT, MAX_WHOLE
 
 MAX_COUNT = 1_000_000  # limit of random draws, probes and starts, which are in memory together
 
@@ -88,6 +88,24 @@ def check_number(
         f"{name} = {_short(value)}, expected a {'finite ' if not bounds else ''}number"
         f"{' ' if bounds else ''}{valid}{remedy}"
     )
+
+
+def check_limits(name: str, value: Any, kind: Any, *, remedy: str = "") -> None:
+    """Check that an argument is a number within the limits of its type, such as `limits.Seed`.
+
+    Examples:
+        >>> from gdjax.base.limits import Seed
+        >>> check_limits("seed", -1, Seed)
+        Traceback (most recent call last):
+        gdjax.base.errors.InputError: seed = -1, expected a whole number from 0 to 4,294,967,295
+    """
+    base, limits = get_args(kind)
+    if base is int:
+        check_whole(name, value, limits.ge, limits.le, remedy=remedy)
+        return
+    bounds = {"above": limits.gt, "least": limits.ge, "below": limits.lt, "most": limits.le}
+    bounds = {word: n for word, n in bounds.items() if n is not None and abs(n) < MAX_FLOAT}
+    check_number(name, value, **bounds, remedy=remedy)
 
 
 def real_array(value: Any) -> np.ndarray | None:

@@ -1,14 +1,11 @@
-"""Types with limits, which entries check, commands parse and readers decode.
+"""Types with limits, which entries check (`arguments.check_limits`) and readers decode.
 
->>> check("seed", -1, Seed)
-Traceback (most recent call last):
-gdjax.base.errors.InputError: seed = -1, expected a whole number from 0 to 4,294,967,295
 >>> is_valid([16, 0], list[Count])
 False
 """
 
 import sys
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -26,19 +23,6 @@ Positive = Annotated[float, Meta(gt=0, le=MAX_FLOAT)]
 Share = Annotated[float, Meta(gt=0, lt=1)]
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 """SHA-256 as text, such as the name of a writer."""
-
-
-def check(name: str, value: Any, kind: Any, *, remedy: str = "") -> None:
-    """Check that an argument is a number within the limits of its type, such as `Count`."""
-    from gdjax.base import arguments  # it imports NumPy
-
-    base, limits = get_args(kind)
-    if base is int:
-        arguments.check_whole(name, value, limits.ge, limits.le, remedy=remedy)
-        return
-    bounds = {"above": limits.gt, "least": limits.ge, "below": limits.lt, "most": limits.le}
-    bounds = {word: n for word, n in bounds.items() if n is not None and abs(n) < MAX_FLOAT}
-    arguments.check_number(name, value, **bounds, remedy=remedy)
 
 
 def is_valid(value: Any, kind: Any) -> bool:

@@ -137,8 +137,10 @@ def make_optimizer(name: str, axes: Any = ()) -> Any:
         return optax.contrib.muon
     if name not in ("momentum", "nesterov"):
         return getattr(optax, name)
-    fixed: dict[str, Any] = {} if "momentum" in axes else {"momentum": MOMENTUM}
-    return partial(optax.sgd, **fixed, **({"nesterov": True} if name == "nesterov" else {}))
+    fixed: dict[str, Any] = {"nesterov": True} if name == "nesterov" else {}
+    if "momentum" not in axes:
+        fixed["momentum"] = MOMENTUM
+    return partial(optax.sgd, **fixed) if fixed else optax.sgd
 
 
 def parse_at(texts: tuple[str, ...]) -> dict[str, int | float | str]:

@@ -37,8 +37,7 @@ from gdjax.problems.evaluation import deterministic_cost, evaluation_part
 from gdjax.problems.microbatches import microbatch_size
 from gdjax.problems.networks import ACTIVATIONS, Layer, Network
 from gdjax.problems.problem import Problem, require_problem
-from gdjax.problems.run_settings import at_settings_of
-from gdjax.problems.traces import problem_at
+from gdjax.problems.traces import problem_of_runs
 from gdjax.problems.validation import check_runs
 from gdjax.stores.location import StoreLike
 from gdjax.sweeps.axes import AxisValue
@@ -143,8 +142,7 @@ def pairwise_barriers(
     require_problem(problem)
     assert isinstance(problem, Problem)
     runs = check_runs(problem, params)
-    problem = at_settings_of(problem, params)
-    problem = problem_at(problem, jax.tree.map(lambda a: a[0], params))
+    problem = problem_of_runs(problem, params)
     first, second = np.triu_indices(runs, 1)  # in the order of SciPy's condensed matrices
     network = problem.network
     if network is not None:

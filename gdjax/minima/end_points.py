@@ -31,8 +31,7 @@ from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.landscape.slices import over_rows
 from gdjax.minima.finished_runs import select_rows
 from gdjax.problems.problem import Problem, require_problem
-from gdjax.problems.run_settings import at_settings_of
-from gdjax.problems.traces import problem_at
+from gdjax.problems.traces import problem_of_runs
 from gdjax.problems.validation import check_runs
 
 if TYPE_CHECKING:
@@ -160,8 +159,7 @@ def classify_end_points(
     check_whole("max_steps", max_steps)
     check_key(key)
     runs = check_runs(problem, params)
-    problem = at_settings_of(problem, params)
-    problem = problem_at(problem, jax.tree.map(lambda leaf: leaf[0], params))
+    problem = problem_of_runs(problem, params)
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(params)]
     finite = np.all([np.isfinite(leaf.reshape(runs, -1)).all(axis=1) for leaf in leaves], axis=0)
     with jax.enable_x64(True):

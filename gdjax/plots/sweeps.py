@@ -495,9 +495,11 @@ def curves_by_setting(
         for number, value in enumerate(setting):
             width = 4 if number == lowest else 1.5
             axes.plot(time, _finite(medians[number]), color=colors(norm(value)), linewidth=width)
-        best = "" if lowest is None else f"{setting[lowest]:.3g}"
-        title = f"Lowest final value at {setting_label} {best}"
-        axes.set_title(title if best else different_costs(setting_label))
+        if lowest is None:
+            title = different_costs(setting_label)
+        else:
+            title = f"Lowest final value at {setting_label} {setting[lowest]:.3g}"
+        axes.set_title(title)
         axes.set(xlabel="epoch", ylabel="training cost, median over seeds")
         bounded = _is_bounded(medians)
         log_scale(axes, values[bounded])

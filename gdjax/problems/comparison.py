@@ -190,7 +190,7 @@ class _Reader:
         self.sentinels: list[object] = []
         self.count = 0
         self.is_host = False  # whether the present equation calls a function of the host
-        self.is_of_user = False  # whether it holds numbers, or code of no known package
+        self.is_unverified = False  # whether it holds numbers, or code of no known package
 
     def closed(self, program):
         return self.jaxpr(program.jaxpr), tuple(map(self.value, program.consts))
@@ -222,8 +222,8 @@ class _Reader:
 
     def parameters(self, equation):
         kind, parameters = equation.primitive.name, dict(equation.params)
-        enclosing = self.is_host, self.is_of_user
-        self.is_host, self.is_of_user = kind.endswith("callback"), False
+        enclosing = self.is_host, self.is_unverified
+        self.is_host, self.is_unverified = kind.endswith("callback"), False
         self.traits |= {name for name in HIDDEN if kind.startswith(name)}
         if kind.startswith(RULES):
             self.rules.add(_source_of_rule(parameters))
@@ -231,9 +231,9 @@ class _Reader:
         self.count = 0
         names = [name for name in sorted(parameters) if name not in NAMES]
         result = tuple((name, self.value(parameters[name])) for name in names)
-        if self.is_host and self.is_of_user:
+        if self.is_host and self.is_unverified:
             self.traits.add("callback")
-        self.is_host, self.is_of_user = enclosing
+        self.is_host, self.is_unverified = enclosing
         return result
 
     def value(self, value, depth=0, within=()):
@@ -254,7 +254,7 @@ class _Reader:
             return Held(part, inner(part), owner) if self.is_host else inner(part)
 
         kind = type(value)
-        self.is_of_user |= isinstance(value, int | float | complex) and kind is not bool
+        self.is_unverified |= isinstance(value, int | float | complex) and kind is not bool
         if isinstance(value, ClosedJaxpr):
             return self.closed(value)
         if isinstance(value, Jaxpr):
@@ -279,19 +279,19 @@ class _Reader:
         if isinstance(value, set | frozenset):
             return _name(kind), frozenset(each(value))
         if isinstance(value, functools.partial):
-            self.is_of_user |= bool(value.args or value.keywords)
+            self.is_unverified |= bool(value.args or value.keywords)
             parts = (value.func, *value.args, *value.keywords.values())
             return "partial", tuple(value.keywords), tuple(map(held, parts))
         if isinstance(value, types.MethodType):
             return "method", inner(value.__func__), held(value.__self__)
         if isinstance(value, types.FunctionType):
-            self.is_of_user |= not _is_known(value.__code__.co_filename)
+            self.is_unverified |= not _is_known(value.__code__.co_filename)
             code, closure = value.__code__, map(_content, value.__closure__ or ())
             cells = tuple(held(part, code.co_filename) for part in closure)
             defaults = each((value.__defaults__, value.__kwdefaults__))
             return "function", value.__module__, code, defaults, cells
         if isinstance(value, types.BuiltinMethodType) and not _is_by_name(value):
-            self.is_of_user = True
+            self.is_unverified = True
             return "method", value.__name__, held(value.__self__)
         if isinstance(value, types.ModuleType):
             return "module", value.__name__
@@ -305,7 +305,7 @@ class _Reader:
             return "object", next(n for n, known in enumerate(self.sentinels) if known is value)
         if _is_by_name(value):
             package = value.__module__.partition(".")[0]
-            self.is_of_user |= package not in (*PACKAGES, *sys.stdlib_module_names)
+            self.is_unverified |= package not in (*PACKAGES, *sys.stdlib_module_names)
             return "global", value.__module__, value.__qualname__
         if (wrapped := getattr(value, "__wrapped__", None)) is not None:
             return _name(kind), inner(wrapped)
@@ -319,7 +319,7 @@ class _Reader:
         module = sys.modules.get(value.__module__)
         file = getattr(module, "__file__", None) or "<user>"
         is_builtin = value.__module__ in sys.builtin_module_names
-        self.is_of_user |= not (is_builtin or _is_known(file))
+        self.is_unverified |= not (is_builtin or _is_known(file))
         if is_builtin or not is_of_user(file):
             return _name(value)
         functions = {n: f for n, f in vars(value).items() if isinstance(f, types.FunctionType)}
@@ -332,14 +332,14 @@ class _Reader:
         array = np.asarray(value)
         if array.dtype == object:
             return self.opaque("an array of objects")
-        self.is_of_user = True
+        self.is_unverified = True
         raw = array.tobytes()
         digest = raw if len(raw) < 64 else hashlib.sha256(raw).digest()
         self.constants.append(f"{array.dtype}{list(array.shape)}{digest.hex()}")
         return "array", str(array.dtype), array.shape, digest
 
     def opaque(self, description):
-        self.is_of_user = True
+        self.is_unverified = True
         self.unknown.append(description)
         return Unknown(description)
 

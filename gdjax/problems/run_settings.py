@@ -30,9 +30,8 @@ def remember(params: PyTree, settings: Mapping[str, Any]) -> None:
 
 def at_settings_of(problem: Problem, params: PyTree) -> Problem:
     """Return a problem at the settings of the runs that ended at some parameters."""
-    records = [_settings.get(id(leaf)) for leaf in jax.tree.leaves(params)]
-    pairs = zip(records, jax.tree.leaves(params), strict=True)
-    own = [record[1] for record, leaf in pairs if record is not None and record[0]() is leaf]
+    records = [(leaf, _settings.get(id(leaf))) for leaf in jax.tree.leaves(params)]
+    own = [record[1] for leaf, record in records if record is not None and record[0]() is leaf]
     if not own or any(settings != own[0] for settings in own):
         return problem
     return at_unbound(problem, own[0])

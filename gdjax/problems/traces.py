@@ -152,6 +152,14 @@ def gradient(function: Callable, params: PyTree, *arguments: PyTree, **keywords:
     return jax.grad(value)(params)
 
 
+def problem_of_runs(problem: Problem, params: PyTree) -> Problem:
+    """Return `problem_at` of the first of many runs, whose leading axis `params` have.
+
+    The settings are those of the arrays of all runs, since the arrays of one run have none.
+    """
+    return problem_at(at_settings_of(problem, params), jax.tree.map(lambda a: a[0], params))
+
+
 def problem_at(
     problem: Problem | Callable[..., Any], params: PyTree, batch_size: int | None = None
 ) -> Problem:

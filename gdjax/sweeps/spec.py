@@ -21,8 +21,9 @@ import numpy as np
 import optax
 from jaxtyping import PyTree
 
-from gdjax.base.arguments import check_flag, check_whole
+from gdjax.base.arguments import check_flag, check_limits
 from gdjax.base.errors import InputError
+from gdjax.base.limits import Seed
 from gdjax.descent.batches import check_replacement
 from gdjax.descent.functions import traced_functions
 from gdjax.descent.validation import validate_settings
@@ -175,7 +176,7 @@ def validate_spec(spec: Sweep) -> None:
             divergence_threshold=spec.divergence_threshold,
             gradient_tolerance=spec.gradient_tolerance,
         )
-    check_whole("root_seed", spec.root_seed, 0, 2**32 - 1)
+    check_limits("root_seed", spec.root_seed, Seed)
     check_flag("stop_when_converged", spec.stop_when_converged)
     if spec.continuable is not None:
         check_flag("continuable", spec.continuable)

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from gdjax.base.arguments import check_limits
 from gdjax.base.errors import InputError
 from gdjax.base.limits import (
     Count,
@@ -14,7 +15,6 @@ from gdjax.base.limits import (
     Real,
     Seed,
     Share,
-    check,
     is_valid,
 )
 
@@ -31,12 +31,12 @@ LIMITS = [  # accepted, refused
 @pytest.mark.parametrize(("kind", "accepted", "refused"), LIMITS)
 def test_entries_and_readers_accept_the_same_numbers(kind, accepted, refused):
     for value in accepted:
-        check("x", value, kind)
-        check("x", np.asarray(value)[()], kind)  # numbers of NumPy
+        check_limits("x", value, kind)
+        check_limits("x", np.asarray(value)[()], kind)  # numbers of NumPy
         assert is_valid(value, kind)
     for value in refused:
         with pytest.raises(InputError, match=r"^x = .*, expected "):
-            check("x", value, kind)
+            check_limits("x", value, kind)
         assert not is_valid(value, kind)
 
 
