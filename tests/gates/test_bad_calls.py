@@ -121,6 +121,7 @@ def variables(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch, jax.numpy_rank_promotion("allow"):
         patch.chdir(tmp_path_factory.mktemp("calls"))
         patch.setenv("COLUMNS", "100")
+        patch.setenv("TFDS_DATA_DIR", "datasets")  # messages name the folder
         yield prepare()
 
 
