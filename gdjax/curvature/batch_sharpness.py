@@ -22,10 +22,10 @@ from gdjax.curvature import student_t
 from gdjax.curvature.directional_derivatives import along
 from gdjax.curvature.operators import HessianOperator
 from gdjax.curvature.problem_metric import problem_metric
-from gdjax.descent.step import cost_type
 from gdjax.problems.evaluation import deterministic_cost
+from gdjax.problems.facts import problem_at
+from gdjax.problems.optimizers import cost_type
 from gdjax.problems.problem import Metric, Problem, as_problem
-from gdjax.problems.traces import problem_at
 
 TAIL = 0.025  # probability outside each end of the interval
 # Without sampling, all gradients of n single samples are stored, and n^2 products are computed.

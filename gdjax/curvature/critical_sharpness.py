@@ -27,11 +27,15 @@ from gdjax.base.status import Status
 from gdjax.curvature.directional_derivatives import averaged
 from gdjax.curvature.operators import HessianOperator
 from gdjax.curvature.problem_metric import problem_metric
-from gdjax.descent.step import cost_type, default_eval_params_fn, update
-from gdjax.descent.validation import optimizer_at_rate_one
+from gdjax.problems.checks import at_least_float32, check_like, check_params
+from gdjax.problems.facts import problem_at
+from gdjax.problems.optimizers import (
+    cost_type,
+    default_eval_params_fn,
+    optimizer_at_rate_one,
+    update,
+)
 from gdjax.problems.problem import Metric, Problem
-from gdjax.problems.traces import problem_at
-from gdjax.problems.validation import at_least_float32, check_like, check_params
 
 LONGEST_STEP = 1e6  # length of the longest step, relative to max(1, |w|)
 FIRST_STEP = 1e-2  # length of the first step without a guess, in the same units

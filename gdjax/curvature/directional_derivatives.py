@@ -19,10 +19,10 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 from gdjax.base.errors import InputError, explained
+from gdjax.problems.checks import check_value
 from gdjax.problems.evaluation import deterministic_cost, evaluation_microbatch
 from gdjax.problems.microbatches import in_microbatches
 from gdjax.problems.problem import Problem
-from gdjax.problems.validation import check_value
 
 ITERATIONS = 30  # maximum number of power iterations for third derivatives
 SHIFT = 0.5  # multiple of |t| added along u, without which the iteration may cycle

@@ -32,9 +32,9 @@ from gdjax.curvature.directional_derivatives import averaged
 from gdjax.curvature.operators import HessianOperator
 from gdjax.curvature.problem_metric import problem_metric
 from gdjax.descent.norms import NORMS
-from gdjax.descent.step import cost_type
+from gdjax.problems.checks import at_least_float32
+from gdjax.problems.optimizers import cost_type
 from gdjax.problems.problem import Metric, Problem
-from gdjax.problems.validation import at_least_float32
 
 MAX_DENSE = 2048  # maximum number of parameters for which an upper bound is computed
 

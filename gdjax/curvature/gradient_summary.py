@@ -21,10 +21,10 @@ from gdjax.base.errors import InputError
 from gdjax.base.reprs import fields
 from gdjax.curvature.directional_derivatives import averaged
 from gdjax.curvature.operators import HessianOperator
+from gdjax.problems.checks import check_like, check_params, ravel_params
+from gdjax.problems.facts import problem_at
 from gdjax.problems.networks import Network
 from gdjax.problems.problem import Problem
-from gdjax.problems.traces import problem_at
-from gdjax.problems.validation import check_like, check_params, ravel_params
 
 Positions = Int[Array, " entries"] | Int[np.ndarray, " entries"]
 

@@ -21,11 +21,11 @@ from jaxtyping import Array, Float, PyTree
 from gdjax.base.arguments import check_callable
 from gdjax.base.errors import InputError
 from gdjax.curvature.directional_derivatives import along, averaged, with_derivative
-from gdjax.descent.step import cost_type
+from gdjax.problems.checks import at_least_float32, check_like, check_params, require_unweighted
 from gdjax.problems.evaluation import restricted
+from gdjax.problems.facts import problem_at
+from gdjax.problems.optimizers import cost_type
 from gdjax.problems.problem import Problem
-from gdjax.problems.traces import problem_at
-from gdjax.problems.validation import at_least_float32, check_like, check_params, require_unweighted
 
 COLUMNS = 64  # number of columns of a matrix that are computed together
 MAX_MATRIX = 4096  # maximum number of parameters for a dense matrix, 64 MiB in float32

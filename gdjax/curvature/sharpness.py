@@ -25,7 +25,7 @@ from gdjax.curvature.operators import (
     SymmetricOperator,
 )
 from gdjax.curvature.problem_metric import problem_metric
-from gdjax.descent.step import cost_type
+from gdjax.problems.optimizers import cost_type
 from gdjax.problems.problem import Metric, Problem
 
 # Along a descent, one round of four powers of the Hessian on two vectors is usually enough.

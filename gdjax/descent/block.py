@@ -22,22 +22,12 @@ from jaxtyping import PyTree
 
 from gdjax.base.slabs import CompiledFunction
 from gdjax.descent.block_values import SNAPSHOTS, BlockConfig, Carry, Chunks, Records, Shared
-from gdjax.descent.step import cost_type, evaluate, init, is_within_limits, move, norm, objective
+from gdjax.descent.step import evaluate, init, is_within_limits, move, norm, objective
 from gdjax.problems.evaluation import deterministic_cost, evaluation_microbatch
 from gdjax.problems.keywords import GIVEN_TO_METRICS, given_to, settings_of
 from gdjax.problems.microbatches import cost_microbatch, in_microbatches, over_batches
+from gdjax.problems.optimizers import cost_type
 from gdjax.problems.problem import Metric
-
-
-def array_shapes(
-    metrics: Mapping[str, Metric], shapes: Mapping[str, tuple[int, ...]], params: PyTree
-) -> dict[str, jax.ShapeDtypeStruct]:
-    """Return shape and type of each metric that is an array."""
-    return {
-        name: jax.ShapeDtypeStruct(shapes[name], metric.dtype or cost_type(params))
-        for name, metric in metrics.items()
-        if metric.is_array
-    }
 
 
 def strip_weak_types(tree: PyTree) -> PyTree:

@@ -24,29 +24,17 @@ from gdjax.base.interrupts import interruptible
 from gdjax.base.keys import Streams
 from gdjax.base.reprs import short
 from gdjax.descent import block, block_loop
+from gdjax.descent.arguments import descent_keys, initial_model_state, validate_settings
 from gdjax.descent.batches import Order, check_replacement
-from gdjax.descent.functions import traced_functions, with_functions
 from gdjax.descent.optimizer_numbers import with_numbers
 from gdjax.descent.outcome import Outcome, classify
 from gdjax.descent.program import DescentProgram
-from gdjax.descent.step import default_eval_params_fn
-from gdjax.descent.validation import (
-    check_eval_params_fn,
-    check_optimizer,
-    descent_keys,
-    initial_model_state,
-    validate_settings,
-)
+from gdjax.problems.checks import check_can_run, check_like, check_params
+from gdjax.problems.facts import facts_of
 from gdjax.problems.keywords import GIVEN_TO_METRICS, given_to
+from gdjax.problems.mean_check import mean_checks
+from gdjax.problems.optimizers import check_optimizer
 from gdjax.problems.problem import Metric, Problem, as_problem, check_metric_names
-from gdjax.problems.traces import results_of
-from gdjax.problems.validation import (
-    check_can_run,
-    check_like,
-    check_metrics,
-    check_params,
-    check_problem,
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -276,34 +264,23 @@ def _checked_program(
     problem, make_optimizer, numbers, params, model_state, eval_params_fn, schedule, **samples
 ):
     """Check the functions of a descent, and return its program."""
-    traced = traced_functions(
+    facts = facts_of(
         problem,
-        make_optimizer,
-        {"cost": {}, "optimizer": numbers},
+        {"optimizer": numbers},
+        make_optimizer=make_optimizer,
         params=params,
         model_state=model_state,
         batch_size=samples["batch_size"],
         record_samples=samples["record_samples"],
         eval_params_fn=eval_params_fn,
     )
-    problem, make_optimizer = with_functions(problem, traced), traced["optimizer"].function
-    check_problem(problem, params, model_state=model_state, results=results_of(traced))
-    opt_state = jax.eval_shape(make_optimizer(**numbers).init, params)
-    known = {name: traced[f"metrics.{name}"].results for name in problem.metrics}
-    states = {"model_state": model_state, "opt_state": opt_state}
-    shapes = check_metrics(problem.metrics, params, **states, results=known)
-    if "eval_params_fn" in traced:
-        eval_params_fn = traced["eval_params_fn"].function
-    elif eval_params_fn is None:
-        eval_params_fn = default_eval_params_fn(opt_state, params)
-    point = traced["eval_params_fn"].results if "eval_params_fn" in traced else None
-    check_eval_params_fn(eval_params_fn, opt_state, params, point)
+    mean_checks(facts.problem, params, {}, model_state)()
     return DescentProgram(
-        problem,
-        make_optimizer,
-        eval_params_fn,
+        facts.problem,
+        facts.make_optimizer,
+        facts.eval_params_fn,
         params,
-        block.array_shapes(problem.metrics, shapes, params),
+        facts.array_metrics,
         schedule,
         platform=jax.local_devices()[0].platform,
         **samples,

@@ -20,12 +20,12 @@ from jaxtyping import Array, Bool, Float, Key, Num, PyTree, UInt8
 from gdjax.base.arguments import check_numbers, check_whole
 from gdjax.base.errors import InputError
 from gdjax.base.keys import check_key
-from gdjax.descent.step import cost_type
+from gdjax.problems.checks import require_unweighted
 from gdjax.problems.evaluation import deterministic_cost, with_data, without_data
 from gdjax.problems.keywords import declare, declared, given_to
 from gdjax.problems.microbatches import in_microbatches
+from gdjax.problems.optimizers import cost_type
 from gdjax.problems.problem import Metric, Problem, require_problem
-from gdjax.problems.validation import require_unweighted
 
 
 def class_accuracy(problem: Problem, *, data: PyTree = None, every: int = 1) -> Metric:

@@ -21,7 +21,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 from gdjax.base.arguments import check_choice, check_flag, check_number
-from gdjax.problems.validation import check_params
+from gdjax.problems.checks import check_params
 
 ITERATIONS = 30  # a singular value of 1e-7 of the Frobenius norm then becomes at least 0.9
 

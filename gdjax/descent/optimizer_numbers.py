@@ -23,7 +23,7 @@ import optax
 from jax.extend.core import ClosedJaxpr, Literal, Var, jaxpr_as_fun
 from jaxtyping import Array, Float, PyTree
 
-from gdjax.descent.step import cost_type, update
+from gdjax.problems.optimizers import cost_type, update
 
 
 def with_numbers(

@@ -7,23 +7,21 @@ extra evaluation, and each batch updates the model state once. `State` is the in
 step, and `Info` contains diagnostics. Gradient descent is u(g) = -learning_rate * g.
 """
 
-import inspect
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-import optax.contrib
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree, ScalarLike
 
 from gdjax.base.arguments import check_callable
 from gdjax.base.errors import InputError, explained
 from gdjax.base.reprs import fields
-from gdjax.descent.validation import check_optimizer
+from gdjax.problems.checks import check_params
 from gdjax.problems.keywords import given_to
 from gdjax.problems.microbatches import in_microbatches
-from gdjax.problems.validation import check_like, check_params
+from gdjax.problems.optimizers import check_optimizer, cost_type, update
 
 
 class State(NamedTuple):
@@ -57,11 +55,6 @@ class Objective(NamedTuple):
     value: Callable
     gradient: Callable
     evaluate: Callable
-
-
-def cost_type(params: PyTree) -> jnp.dtype:
-    """Return the type of costs: that of the parameters, but at least float32."""
-    return jnp.result_type(jnp.float32, *jax.tree.leaves(params))
 
 
 def init(
@@ -242,106 +235,3 @@ def step(
         minimized, state, at=at, divergence_threshold=divergence_threshold
     )
     return move(optimizer, minimized, state, info, model_state, moves=info.is_active), info
-
-
-EXTRA_ARGUMENTS = ("value", "grad", "value_fn", "grad_fn", "obj_fn")  # of Optax's updates
-# States of optimizers of Optax that take these extra arguments alone.
-STRICT_STATES = {
-    "SAMState": ("grad_fn",),
-    "ScaleByZoomLinesearchState": ("value", "grad", "value_fn"),
-    "ScaleByBacktrackingLinesearchState": ("value", "grad", "value_fn"),
-}
-
-
-def _extra_arguments(update_fn, opt_state):
-    """Return the names of the extra arguments that an update takes, from its signature.
-
-    SAM and line searches are exceptions: a chain with them declares any argument, and they raise an
-    error for arguments of the others.
-    """
-    for state, names in STRICT_STATES.items():
-        if optax.tree.get_all_with_path(opt_state, state):
-            return names
-    parameters = inspect.signature(update_fn).parameters
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return EXTRA_ARGUMENTS
-    return tuple(name for name in EXTRA_ARGUMENTS if name in parameters)
-
-
-def update(
-    optimizer: optax.GradientTransformation,
-    gradient: PyTree,
-    opt_state: PyTree,
-    params: PyTree,
-    *,
-    value: Array,
-    value_fn: Callable[[PyTree], Array],
-    grad_fn: Callable[[PyTree], PyTree],
-) -> tuple[PyTree, PyTree]:
-    """Return an optimizer's updates and next state.
-
-    The update function is called with the extra arguments that its signature declares.
-
-    Examples:
-        >>> w, sgd = jnp.ones(3), optax.sgd(0.5)
-        >>> bowl = {"value": w @ w / 2, "value_fn": lambda w: w @ w / 2, "grad_fn": lambda w: w}
-        >>> update(sgd, w, sgd.init(w), w, **bowl)[0].tolist()  # takes none of them
-        [-0.5, -0.5, -0.5]
-        >>> sam = optax.contrib.sam(sgd, sgd, opaque_mode=True)  # takes grad_fn: uphill first
-        >>> update(sam, w, sam.init(w), w, **bowl)[0].tolist()
-        [-0.75, -0.75, -0.75]
-    """
-    extras = {
-        "value": value,
-        "grad": gradient,
-        "value_fn": value_fn,
-        # SAM also passes the number of its inner step; all inner steps use the same batch.
-        "grad_fn": lambda params, *_: grad_fn(params),
-        "obj_fn": value_fn,
-    }
-    update_fn = optimizer.update
-    remedy = f"expected an update(gradient, state, params), with or without {', '.join(extras)}"
-    with explained("optimizer: its update failed", remedy, update_fn, unchanged=()):
-        supplied = {name: extras[name] for name in _extra_arguments(update_fn, opt_state)}
-        updates, ahead = update_fn(gradient, opt_state, params, **supplied)
-    remedy = (
-        "; optimizers that need a gradient per sample, or pairs of parameters, are not supported"
-    )
-    check_like("optimizer: its update", updates, params, remedy=remedy)
-    check_like("optimizer: its next state", ahead, opt_state, "the state before", remedy)
-    return updates, ahead
-
-
-def default_eval_params_fn(
-    opt_state: PyTree, params: PyTree
-) -> Callable[[PyTree, PyTree], PyTree] | None:
-    """Return the function that computes evaluation parameters; None if not needed.
-
-    Schedule-free optimizers compute gradients at y and are evaluated at x (Defazio et al. 2024):
-
-        x = (y - (1 - b1) z) / b1,   z and b1 from the optimizer's state
-    """
-    states = _schedule_free_states(opt_state)
-    if not states:
-        return None
-    if len(states) > 1:
-        problem = f"has {len(states)} ScheduleFreeStates"
-    elif jax.tree.structure(states[0].z) != jax.tree.structure(params):
-        problem = "has a ScheduleFreeState for a part of the parameters only"
-    else:
-        return schedule_free_params
-    raise InputError(
-        f"optimizer: its state {problem}, so that the parameters for evaluation are ambiguous; "
-        f"pass eval_params_fn, a function of (opt_state, params), such as lambda opt_state, "
-        f"params: params for the parameters of the run"
-    )
-
-
-def schedule_free_params(opt_state: PyTree, params: PyTree) -> PyTree:
-    """Return the evaluation parameters of the only `ScheduleFreeState`."""
-    (state,) = _schedule_free_states(opt_state)
-    return optax.contrib.schedule_free_eval_params(state, params)
-
-
-def _schedule_free_states(opt_state):
-    return [state for _, state in optax.tree.get_all_with_path(opt_state, "ScheduleFreeState")]

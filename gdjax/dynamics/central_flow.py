@@ -23,12 +23,12 @@ from gdjax.base.reprs import fields_with
 from gdjax.curvature import eigensolvers
 from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.curvature.operators import HessianOperator
-from gdjax.descent.step import cost_type
 from gdjax.dynamics import semidefinite_complementarity
 from gdjax.dynamics.gradient_flow import FlowStatus, check_positive, solve_ode, tolerances
+from gdjax.problems.checks import ravel_params
+from gdjax.problems.facts import problem_at
+from gdjax.problems.optimizers import cost_type
 from gdjax.problems.problem import Problem
-from gdjax.problems.traces import problem_at
-from gdjax.problems.validation import ravel_params
 
 CLOSE = 1e-3  # maximum residual of an eigenvector, relative to the largest eigenvalue
 RESTARTS = 60  # maximum number of restarts for eigenvectors; random starts need a few dozen

@@ -21,10 +21,10 @@ from gdjax.base.errors import InputError
 from gdjax.base.reprs import fields, fields_with
 from gdjax.curvature.gradient_summary import value_and_gradient
 from gdjax.descent.block import strip_weak_types
-from gdjax.descent.step import cost_type
+from gdjax.problems.checks import check_params
+from gdjax.problems.facts import problem_at
+from gdjax.problems.optimizers import cost_type
 from gdjax.problems.problem import Problem
-from gdjax.problems.traces import problem_at
-from gdjax.problems.validation import check_params
 
 MAX_STEPS = 1_000_000
 

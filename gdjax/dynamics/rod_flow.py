@@ -22,7 +22,6 @@ from jaxtyping import Array, ArrayLike, Float, Int, PyTree
 from gdjax.base.arguments import check_number, check_whole
 from gdjax.base.reprs import fields_with
 from gdjax.curvature.directional_derivatives import DirectionalDerivatives, directional_derivatives
-from gdjax.descent.step import cost_type
 from gdjax.dynamics.gradient_flow import (
     MAX_STEPS,
     FlowStatus,
@@ -30,9 +29,10 @@ from gdjax.dynamics.gradient_flow import (
     solve_ode,
     tolerances,
 )
+from gdjax.problems.checks import ravel_params
+from gdjax.problems.facts import problem_at
+from gdjax.problems.optimizers import cost_type
 from gdjax.problems.problem import Problem
-from gdjax.problems.traces import problem_at
-from gdjax.problems.validation import ravel_params
 
 
 class OscillatingFlow(NamedTuple):

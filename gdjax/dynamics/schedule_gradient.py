@@ -20,17 +20,17 @@ from gdjax.base.arguments import check_numbers, check_whole
 from gdjax.base.errors import InputError
 from gdjax.base.keys import Streams
 from gdjax.base.reprs import fields_with
+from gdjax.descent.arguments import descent_keys, initial_model_state
 from gdjax.descent.batches import Order, check_replacement
 from gdjax.descent.block import strip_weak_types
-from gdjax.descent.functions import traced_functions, with_functions
-from gdjax.descent.step import cost_type, objective, update
-from gdjax.descent.validation import descent_keys, initial_model_state, optimizer_at_rate_one
+from gdjax.descent.step import objective
 from gdjax.dynamics.tangents import with_tangent
+from gdjax.problems.checks import check_params, require_unweighted
 from gdjax.problems.evaluation import deterministic_cost, evaluation_microbatch
+from gdjax.problems.facts import facts_of, problem_at
 from gdjax.problems.microbatches import cost_microbatch, in_microbatches
+from gdjax.problems.optimizers import cost_type, optimizer_at_rate_one, update
 from gdjax.problems.problem import Problem, as_problem
-from gdjax.problems.traces import problem_at
-from gdjax.problems.validation import check_params, require_unweighted
 
 MAX_KNOTS = 16
 FORWARD_KNOTS = 4  # up to this number of knots, forward mode needs less time and memory
@@ -158,15 +158,15 @@ def hypergradient(
     problem = as_problem(problem)
     model_state = initial_model_state(problem, model_state)
     order_key, noise, _ = descent_keys(key, random=problem.random, probing=False)
-    traced = traced_functions(
+    facts = facts_of(
         problem,
-        make_optimizer,
-        {"cost": {}, "optimizer": {"learning_rate": schedule[0]}},
+        {"optimizer": {"learning_rate": schedule[0]}},
+        make_optimizer=make_optimizer,
         params=params,
         model_state=model_state,
         batch_size=batch_size,
     )
-    problem = with_functions(problem, traced)
+    problem = facts.problem
     rows = None
     if batch_size is not None:
         order = Order((order_key,), problem.samples, batch_size, replacement=replacement)
@@ -188,7 +188,7 @@ def hypergradient(
         sample_weights,
         rows,
         noise,
-        make_optimizer=traced["optimizer"].function,
+        make_optimizer=facts.make_optimizer,
         num_steps=num_steps,
         knots=knots,
         check=check,

@@ -22,7 +22,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 
 from gdjax.base.errors import InputError
 from gdjax.base.keys import check_key
-from gdjax.descent.step import cost_type, update
+from gdjax.problems.optimizers import cost_type, update
 from gdjax.problems.problem import Metric
 
 

@@ -35,10 +35,10 @@ from gdjax.curvature import student_t
 from gdjax.curvature.eigensolvers import eigh
 from gdjax.curvature.operators import HessianOperator
 from gdjax.landscape.mcmc import MAX_WHITENED, Whitening
+from gdjax.problems.checks import ravel_params
 from gdjax.problems.evaluation import evaluate
+from gdjax.problems.facts import problem_at
 from gdjax.problems.problem import Problem
-from gdjax.problems.traces import problem_at
-from gdjax.problems.validation import ravel_params
 
 DIRECTIONS = 1000
 BATCH = 64  # number of directions whose costs are computed together

@@ -26,9 +26,9 @@ from gdjax.base.errors import InputError
 from gdjax.base.keys import check_key
 from gdjax.curvature.eigenpairs import EigenpairsStatus, extreme_eigenpairs
 from gdjax.curvature.gradient_summary import value_and_gradient
+from gdjax.problems.checks import check_like, check_params
+from gdjax.problems.facts import problem_at
 from gdjax.problems.problem import Problem
-from gdjax.problems.traces import problem_at
-from gdjax.problems.validation import check_like, check_params
 
 PARALLEL = 1e-6  # 1 - |cosine| below which two directions count as parallel
 # Names of the dimensions of a grid, one per direction.

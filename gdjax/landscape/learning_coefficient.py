@@ -49,9 +49,9 @@ from gdjax.landscape.mcmc import (
     mean_hessian_whitening,
     rhat,
 )
+from gdjax.problems.checks import check_params, ravel_params
+from gdjax.problems.facts import problem_at
 from gdjax.problems.problem import Problem
-from gdjax.problems.traces import problem_at
-from gdjax.problems.validation import check_params, ravel_params
 
 NUM_CHAINS = 16
 NUM_SAMPLES = 1000

@@ -36,10 +36,10 @@ from gdjax.curvature.gradient_summary import value_and_gradient
 from gdjax.curvature.problem_metric import problem_metric
 from gdjax.landscape.directions import DIMENSIONS, check_directions, displaced
 from gdjax.landscape.reduction import reduced
+from gdjax.problems.checks import check_like
 from gdjax.problems.evaluation import evaluation_part
+from gdjax.problems.facts import check_problem, problem_at, traced_metric
 from gdjax.problems.problem import Metric, Problem, check_metric_names
-from gdjax.problems.traces import problem_at, trace
-from gdjax.problems.validation import check_like, check_metrics, check_problem
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -344,10 +344,8 @@ def _check_metrics(metrics, params, dims):
                 f"array, or declares key, step, model_state or opt_state); pass a metric that "
                 f"depends only on the parameters"
             )
-    check_metrics(metrics, params)
+    known = {name: traced_metric(name, metric, params)[0] for name, metric in metrics.items()}
     return {
-        name: dataclasses.replace(
-            metric, function=trace(metric.function, (params, metric.data)).function
-        )
+        name: dataclasses.replace(metric, function=known[name][f"metrics.{name}"].function)
         for name, metric in metrics.items()
     }

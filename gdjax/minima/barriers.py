@@ -34,11 +34,10 @@ from gdjax.minima.matching import NUM_STARTS, match_pairs
 from gdjax.minima.paths import POINTS, cost_at, linear_path
 from gdjax.minima.symmetry import FLIPS, SCALES, apply_symmetry, check_layers, identity_symmetry
 from gdjax.problems.evaluation import deterministic_cost, evaluation_part
+from gdjax.problems.facts import check_runs, problem_of_runs
 from gdjax.problems.microbatches import microbatch_size
 from gdjax.problems.networks import ACTIVATIONS, Layer, Network
 from gdjax.problems.problem import Problem, require_problem
-from gdjax.problems.traces import problem_of_runs
-from gdjax.problems.validation import check_runs
 from gdjax.stores.location import StoreLike
 from gdjax.sweeps.axes import AxisValue
 

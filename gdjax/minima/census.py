@@ -50,10 +50,9 @@ from gdjax.minima.finished_runs import (
 )
 from gdjax.minima.optimizer_decay import cost_of_descent
 from gdjax.minima.paths import POINTS
+from gdjax.problems.facts import check_runs, problem_at
 from gdjax.problems.problem import Problem, require_problem
 from gdjax.problems.run_settings import at_settings_of
-from gdjax.problems.traces import problem_at
-from gdjax.problems.validation import check_runs
 from gdjax.stores.location import StoreLike
 from gdjax.sweeps.axes import AxisValue, is_static
 from gdjax.sweeps.binding import with_settings

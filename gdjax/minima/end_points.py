@@ -30,9 +30,8 @@ from gdjax.curvature.critical_points.polish import polish
 from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.landscape.slices import over_rows
 from gdjax.minima.finished_runs import select_rows
+from gdjax.problems.facts import check_runs, problem_of_runs
 from gdjax.problems.problem import Problem, require_problem
-from gdjax.problems.traces import problem_of_runs
-from gdjax.problems.validation import check_runs
 
 if TYPE_CHECKING:
     import xarray as xr

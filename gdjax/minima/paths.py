@@ -21,6 +21,7 @@ from jaxtyping import Array, Float, PyTree
 
 from gdjax.base.arguments import check_number, check_numbers, check_whole
 from gdjax.base.errors import InputError, explained
+from gdjax.problems.checks import check_like, check_params
 from gdjax.problems.evaluation import (
     deterministic_cost,
     evaluation_microbatch,
@@ -29,7 +30,6 @@ from gdjax.problems.evaluation import (
 )
 from gdjax.problems.microbatches import in_microbatches
 from gdjax.problems.problem import Problem, as_problem, require_problem
-from gdjax.problems.validation import check_like, check_params
 
 POINTS = 25
 NODES = 8

@@ -36,9 +36,9 @@ from gdjax.minima.graph_symmetry import (
 )
 from gdjax.minima.saddle_results import SaddleSearch
 from gdjax.minima.saddle_search import Search
+from gdjax.problems.checks import check_params
+from gdjax.problems.facts import problem_at
 from gdjax.problems.problem import Problem
-from gdjax.problems.traces import problem_at
-from gdjax.problems.validation import check_params
 
 MAX_PARAMETERS = 200
 MAX_SEARCHES = 400  # default maximum number of bands and followed directions

@@ -24,8 +24,8 @@ from jaxtyping import Array, Float, Int, Key
 
 from gdjax.base.errors import InputError
 from gdjax.base.reprs import fields
+from gdjax.problems.checks import check_like
 from gdjax.problems.networks import Layer, Network
-from gdjax.problems.validation import check_like
 
 # The constant c in s(-z) = c - s(z), which is the same at every temperature of a sigmoid.
 FLIPS: Mapping[str, float] = MappingProxyType({"sigmoid": 1.0, "tanh": 0.0, "identity": 0.0})

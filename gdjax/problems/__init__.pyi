@@ -7,6 +7,7 @@ from .digits import digits as digits
 from .evaluation import deterministic_cost as deterministic_cost
 from .evaluation import evaluate as evaluate
 from .evaluation import frozen as frozen
+from .facts import check_problem as check_problem
 from .keywords import declared as declared
 from .losses import accuracy as accuracy
 from .losses import cross_entropy as cross_entropy
@@ -20,6 +21,5 @@ from .supervised import supervised as supervised
 from .test_functions import FUNCTIONS as FUNCTIONS
 from .test_functions import TestFunction as TestFunction
 from .test_functions import from_function as from_function
-from .validation import check_problem as check_problem
 from .weight_decay import decayed as decayed
 from .weight_decay import few_digits as few_digits

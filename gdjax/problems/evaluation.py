@@ -16,10 +16,10 @@ from jax.tree_util import PyTreeDef
 from jaxtyping import Array, PyTree, ScalarLike
 
 from gdjax.base.errors import InputError
+from gdjax.problems.checks import check_fixed, check_params, check_returned, explained_role
 from gdjax.problems.keywords import bind, declared, given_to, settings_of
 from gdjax.problems.microbatches import cost_microbatch, in_microbatches, largest_microbatch
 from gdjax.problems.problem import Problem, as_problem, map_functions, require_problem
-from gdjax.problems.validation import check_fixed, check_params, check_role
 
 KEYS = 8  # number of fixed keys over which a random cost without an evaluation is averaged
 
@@ -99,9 +99,10 @@ def evaluate(problem: Problem, params: PyTree, *, data: PyTree = None) -> Array:
     problem = as_problem(problem, data)
     cost = deterministic_cost(problem)
     check_params(params)
-    check_role("cost" if problem.evaluation is None else "evaluation", problem, params, {})
+    role = "cost" if problem.evaluation is None else "evaluation"
     mean = in_microbatches(cost, evaluation_microbatch(problem), problem.weight)
-    return mean(params, problem.data)
+    with explained_role(role, problem, params, {}):
+        return check_returned(role, False, None, mean(params, problem.data))
 
 
 def frozen(

@@ -4,7 +4,7 @@
 
 The weight of a microbatch is its number of samples, or `Problem.weight`. This equation is valid for
 every cost that is a mean over samples with these weights, which
-`gdjax.problems.validation.check_mean` tests. Microbatches of about a thousand samples also keep a
+`gdjax.problems.mean_check` tests. Microbatches of about a thousand samples also keep a
 network's activations in the processor's cache.
 
 >>> value = in_microbatches(lambda w, x: jnp.mean(w * x), microbatch=4)

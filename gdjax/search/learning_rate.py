@@ -31,13 +31,13 @@ from gdjax.curvature.critical_sharpness import (
 )
 from gdjax.curvature.eigenpairs import extreme_eigenpairs
 from gdjax.curvature.stability_limits import relative_stability
-from gdjax.descent.functions import traced_functions, with_functions
 from gdjax.descent.outcome import Outcome
 from gdjax.problems.evaluation import evaluate, frozen
+from gdjax.problems.facts import facts_of
 from gdjax.problems.keywords import given_to
 from gdjax.problems.problem import NOTHING, Problem
 from gdjax.sweeps.axes import Axes, axes, zip_axes
-from gdjax.sweeps.binding import ROLES, factory_arguments
+from gdjax.sweeps.binding import factory_arguments
 from gdjax.sweeps.spec import Sweep
 from gdjax.sweeps.sweep import params_of, sweep
 
@@ -307,12 +307,9 @@ class _FirstSteps(NamedTuple):
 def _first_steps(spec, num_starts) -> _FirstSteps:
     keys = run_keys(spec.root_seed, np.arange(num_starts)).init
     problem = replace(_subsampled(spec.problem, spec.root_seed), metrics=NOTHING)
-    settings = {role: {} for role in ROLES} | {"optimizer": {"learning_rate": 1.0}}
-    traced = traced_functions(problem, spec.make_optimizer, settings)
-    make_optimizer = spec.make_optimizer
-    if "optimizer" in traced:
-        make_optimizer = traced["optimizer"].function
-    steps = _steps_of(with_functions(problem, traced), make_optimizer, keys)
+    settings = {"optimizer": {"learning_rate": 1.0}}
+    facts = facts_of(problem, settings, make_optimizer=spec.make_optimizer)
+    steps = _steps_of(facts.problem, facts.make_optimizer, keys)
     return jax.tree.map(np.asarray, steps)
 
 

@@ -303,7 +303,7 @@ class Search:
             self.arrays["cost"][runs][:, :records],
             self.arrays["gradient_norm"][runs, records - 1],
             self.arrays["diverged_at"][runs],
-            program.problem.baseline,
+            program.facts.problem.baseline,
             self.spec.gradient_tolerance,
         )
 

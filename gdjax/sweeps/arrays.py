@@ -8,7 +8,7 @@ import numpy as np
 from gdjax.base.errors import InputError
 from gdjax.base.status import flags
 from gdjax.descent import block, outcome
-from gdjax.descent.step import cost_type
+from gdjax.problems.optimizers import cost_type
 from gdjax.stores.schema import Coordinate, Variable
 from gdjax.sweeps import dataset
 from gdjax.sweeps.axes import Axes
@@ -32,7 +32,11 @@ def run_shapes(program: Program) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
 
 def program_arrays(program: Program, grid: Axes) -> dataset.Arrays:
     """Return the arrays of a grid of runs of a program, with their units and coordinates."""
-    schedule, params, metrics = program.schedule, program.params, program.problem.metrics
+    schedule, params, metrics = (
+        program.schedule,
+        program.facts.params,
+        program.facts.problem.metrics,
+    )
     first_record, record_samples = program.sweep.first_record(grid), program.sweep.record_samples
     steps = schedule.recorded_steps()
     steps = steps[steps >= first_record]
@@ -62,7 +66,7 @@ def program_arrays(program: Program, grid: Axes) -> dataset.Arrays:
     carry = program.carry_shapes if program.keeps_carry else None
     trees = [
         ("params", params, (), "final parameters"),
-        ("model_state", program.model_state, (), "final model state"),
+        ("model_state", program.facts.model_state, (), "final model state"),
         ("carry", carry, (), "state for further steps"),
     ]
     if len(snapshots):
@@ -81,7 +85,7 @@ def program_arrays(program: Program, grid: Axes) -> dataset.Arrays:
             if plain.dtype != leaf.dtype:
                 attrs["comment"] = f"computed as {leaf.dtype}"
             variables[name] = Variable((*dims, *extra_dims, *inner), np.dtype(plain.dtype), attrs)
-    for name, value in program.array_metrics.items():
+    for name, value in program.facts.array_metrics.items():
         metric = metrics[name]
         along = "step" if metric.every == 1 else f"{name}_step"
         extra_dims = dict(zip(metric.dims, value.shape, strict=True))

@@ -16,14 +16,10 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
-import jax
-import jax.numpy as jnp
-from jaxtyping import PyTree
-
 from gdjax.base.errors import InputError
+from gdjax.problems.facts import Trace
 from gdjax.problems.keywords import bind, declared
 from gdjax.problems.problem import Problem, map_functions
-from gdjax.problems.traces import Traced
 from gdjax.sweeps.axes import BATCH_SIZE, BRANCH_STEP, PERTURBATION, SEEDS, Axes
 
 ROLES = ("init", "cost", "optimizer")
@@ -169,60 +165,20 @@ def with_settings(
     )
 
 
-def require_numeric_axes(
-    function: Callable[..., PyTree],
-    role: str,
-    assigned: Mapping[str, Role],
-    grid: Axes,
-    *like: PyTree,
-) -> PyTree:
-    """Return the shapes of the results of a function of `like` and of the settings of a role.
-
-    Raises:
-        InputError: if the function cannot be traced because an axis is an input of its program.
-    """
-    example = {axis: values[0] for axis, values in grid.by_name.items()}
-    axis_of = {r.keyword: axis for axis, r in numeric_roles(assigned).items() if r.kind == role}
-
-    def trace(*names):
-        fixed = {k: example[axis].item() for k, axis in axis_of.items() if k not in names}
-        inputs = {k: jnp.asarray(example[axis_of[k]]) for k in names}
-        return jax.eval_shape(
-            lambda settings, *like: function(*like, **fixed, **settings), inputs, *like
-        )
-
-    def fails(*names):
-        try:
-            trace(*names)
-        except Exception:  # a user function may raise any exception for a tracer
-            return True
-        return False
-
-    try:
-        return trace(*axis_of)
-    except Exception as error:
-        culprits = [axis for k, axis in axis_of.items() if fails(k)]
-        if not culprits or fails():  # it also fails with concrete numbers
-            raise
-        raise InputError(
-            f"axes: {culprits[0]} cannot be swept as a number, since the program of {role} depends "
-            f"on it; pass booleans or names, or call gd.sweep once for each value. For optax."
-            f"warmup_cosine_decay_schedule(0., learning_rate, warmup, total), write: def "
-            f"make_optimizer(learning_rate): schedule = gd.descent.WarmupCosine(learning_rate, "
-            f"warmup, total); return optax.sgd(schedule)"
-        ) from error
-
-
-def unused_axes(traced: Traced, role: str, assigned: Mapping[str, Role]) -> tuple[str, ...]:
-    """Return the axes of a role that have no effect on the results of its function."""
-    numeric = numeric_roles(assigned).items()
-    return tuple(axis for axis, r in numeric if r.kind == role and r.keyword in traced.unused)
-
-
-def check_effect(idle: tuple[str, ...], where: str) -> None:
+def check_effects(traces: Mapping[str, Trace], assigned: Mapping[str, Role], factory: str) -> None:
     """Check that every axis has an effect; otherwise, runs along it would be equal."""
-    if idle:
-        raise InputError(
-            f"axes: {idle[0]} has no effect on the result of {where}; leave it out, or pass the "
-            f"setting that it modifies (nesterov requires momentum)"
-        )
+    evaluations = [n for n in traces if n not in ROLES and not n.endswith(".init")]
+    measured = {keyword for n in evaluations for keyword in traces[n].keywords}
+    names = {"init": "init", "cost": "the cost", "optimizer": factory}
+    for axis, role in numeric_roles(assigned).items():
+        idle = role.kind in ROLES and role.keyword in traces[role.kind].unused
+        if idle and not (role.kind == "cost" and role.keyword in measured):
+            raise without_effect(axis, names[role.kind])
+
+
+def without_effect(axis: str, where: str) -> InputError:
+    """Return the error of an axis along which all runs would be equal."""
+    return InputError(
+        f"axes: {axis} has no effect on the result of {where}; leave it out, or pass the "
+        f"setting that it modifies (nesterov requires momentum)"
+    )

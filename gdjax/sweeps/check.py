@@ -18,22 +18,13 @@ from gdjax.base.arguments import check_flag, check_whole
 from gdjax.base.errors import InputError, warn
 from gdjax.base.machine import format_bytes
 from gdjax.descent.batches import Order
-from gdjax.descent.functions import name_of
-from gdjax.descent.step import cost_type
-from gdjax.descent.validation import check_eval_params_fn
-from gdjax.problems.keywords import declared, given_to
-from gdjax.problems.traces import results_of
-from gdjax.problems.validation import (
-    check_can_run,
-    check_params,
-    check_problem,
-    check_role,
-    check_shapes,
-)
+from gdjax.problems.checks import check_can_run
+from gdjax.problems.mean_check import mean_checks
+from gdjax.problems.optimizers import cost_type, name_of
 from gdjax.stores.location import Bucket, Folder, StoreLike, locate
 from gdjax.stores.reader import read_root_of_sweep
 from gdjax.sweeps import identity
-from gdjax.sweeps.binding import check_effect, require_numeric_axes, unused_axes
+from gdjax.sweeps.binding import by_role, check_effects, numeric_roles
 from gdjax.sweeps.checkpoint import Start
 from gdjax.sweeps.program import Program, programs_of, tree_nbytes
 from gdjax.sweeps.spec import Sweep
@@ -150,74 +141,32 @@ def _check_place(asked):
 
 def _is_carry_small(program: Program) -> bool:
     """Return whether the optimizer and metric states are no larger than the results of a run."""
-    metrics, params = program.problem.metrics, program.params
+    facts, metrics = program.facts, program.facts.problem.metrics
     states = [
-        jax.eval_shape(metric.init, params, metric.data)
-        for metric in metrics.values()
-        if metric.init
+        facts.traces[f"metrics.{name}.init"].results for name in metrics if metrics[name].init
     ]
     numbers = sum(not metric.is_array for metric in metrics.values()) + 2  # cost and gradient
-    record = numbers * np.dtype(cost_type(params)).itemsize
-    results = tree_nbytes(params) + record * len(program.schedule.recorded_steps())
-    return tree_nbytes((program.opt_state, states)) <= results
+    record = numbers * np.dtype(cost_type(facts.params)).itemsize
+    results = tree_nbytes(facts.params) + record * len(program.schedule.recorded_steps())
+    return tree_nbytes((facts.opt_state, states)) <= results
 
 
 def check_program(program: Program) -> None:
     """Check a program independently of its slabs."""
-    problem, roles, traced, settings = (
-        program.problem,
-        program.roles,
-        program.functions,
-        program.settings,
-    )
-    params, model_state, root_seed = program.params, program.model_state, program.sweep.root_seed
-    check_params(params, "init: ")
-    check_effect(unused_axes(traced["init"], "init", roles), "init")
-    check_params_fit(params, min(map(slabs.memory_limit, program.devices)))
+    facts, problem, root_seed = program.facts, program.facts.problem, program.sweep.root_seed
+    check_effects(facts.traces, program.roles, name_of(facts.make_optimizer))
+    check_params_fit(facts.params, min(map(slabs.memory_limit, program.devices)))
     if program.batch_size is not None:
         Order((keys.run_keys(root_seed).order,), problem.samples, program.batch_size)
     # Whether the cost is a mean over samples is checked at random parameters, which need no
     # additional program. If the cost is not finite there, the initial parameters are used below.
-    results = results_of(traced)
-    options = {"model_state": model_state, "results": results}
-    if "cost" not in results:
-        _check_untraceable_cost(program)
-    check_mean = check_shapes(problem, params, settings["cost"], **options)
-    evaluations = [metric.function for metric in problem.metrics.values()]
-    evaluations += [] if problem.evaluation is None else [problem.evaluation]
-    used = {keyword for function in evaluations for keyword in declared(function)}
-    idle = unused_axes(traced["cost"], "cost", roles)
-    check_effect(tuple(axis for axis in idle if roles[axis].keyword not in used), "the cost")
-    program.opt_state  # noqa: B018 (raises if the optimizer is invalid)
-    idle = unused_axes(traced["optimizer"], "optimizer", roles)
-    check_effect(idle, name_of(program.make_optimizer))
-    point = traced["eval_params_fn"].results if "eval_params_fn" in traced else None
-    check_eval_params_fn(program.eval_params_fn, program.opt_state, params, point)
-    program.array_metrics  # noqa: B018 (raises if a metric is invalid)
-    if not check_mean():
+    first, numeric = program.axes.first_values, numeric_roles(program.roles)
+    settings = by_role(program.roles, {axis: first[axis] for axis in first if axis in numeric})
+    is_mean = mean_checks(problem, facts.params, settings["cost"], facts.model_state)
+    if not is_mean():
         begin = jax.jit(partial(problem.begin, **settings["init"]))
         start, model_state = begin(keys.run_keys(root_seed).init)
-        options = {"model_state": model_state, "results": results}
-        check_problem(problem, start, settings["cost"], **options)
-
-
-def _check_untraceable_cost(program):
-    """Check that a cost that could not be traced can be called, with numbers or with axes."""
-    problem, settings = program.problem, program.settings["cost"]
-    available = {
-        "key": keys.run_keys(0).noise,
-        "step": np.int32(0),
-        "model_state": program.model_state,
-    }
-    supplied = {name: available[name] for name in given_to(problem.cost)}
-    check_role("cost", problem, program.params, settings, program.model_state)
-    data = () if problem.data is None else (problem.data,)
-
-    def cost(params, data, supplied, /, **settings):
-        return problem.cost(params, *data, **supplied, **settings)
-
-    inputs = program.params, data, supplied
-    require_numeric_axes(cost, "cost", program.roles, program.axes, *inputs)
+        mean_checks(problem, start, settings["cost"], model_state)()
 
 
 def check_params_fit(params: PyTree, limit: int) -> None:

@@ -14,22 +14,20 @@ import math
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache, partial
 from pathlib import Path
 
 import jax
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, Var
 
 from gdjax.base import machine, slabs
 from gdjax.base.errors import InputError, warn
 from gdjax.base.machine import format_bytes
-from gdjax.descent.step import cost_type
 from gdjax.problems.evaluation import evaluation_microbatch
+from gdjax.problems.optimizers import cost_type
 from gdjax.stores.location import Folder
 from gdjax.stores.schema import MAX_TILES, Layout, Variable
 from gdjax.sweeps.arrays import sweep_arrays
-from gdjax.sweeps.binding import check_effect
+from gdjax.sweeps.binding import without_effect
 from gdjax.sweeps.check import Asked, Checked
 from gdjax.sweeps.checkpoint import Positions
 from gdjax.sweeps.dataset import PREFIXES, nbytes, stored_name
@@ -69,68 +67,37 @@ def step_nbytes(program: Program) -> int:
     These are its state, intermediate results of the cost, and, with a separate order, the samples
     of a mini-batch.
     """
-    samples, numbers = program.batch_size or program.problem.samples or 1, 0
+    samples, numbers = program.batch_size or program.facts.problem.samples or 1, 0
     if program.inputs.has_own_order:
-        data = jax.tree.leaves(program.problem.data)
+        data = jax.tree.leaves(program.facts.problem.data)
         numbers = samples * sum(math.prod(leaf.shape[1:]) for leaf in data)
-    itemsize = np.dtype(cost_type(program.params)).itemsize
-    return _state_nbytes(program) + round(samples * _sample_nbytes(program)) + numbers * itemsize
+    itemsize = np.dtype(cost_type(program.facts.params)).itemsize
+    return _state_nbytes(program) + _cost_nbytes(program, samples) + numbers * itemsize
 
 
 def _record_nbytes(program):
     """Return the size of the state of a run and of the results of a record, in bytes."""
-    samples = program.sweep.record_samples or program.problem.samples or 1
-    samples = min(samples, evaluation_microbatch(program.problem) or samples)
-    return _state_nbytes(program) + round(samples * _sample_nbytes(program))
+    samples = program.sweep.record_samples or program.facts.problem.samples or 1
+    samples = min(samples, evaluation_microbatch(program.facts.problem) or samples)
+    return _state_nbytes(program) + _cost_nbytes(program, samples)
 
 
 def _state_nbytes(program):
     """Return the size of parameters, gradient, optimizer state and model state, in bytes."""
-    state = program.params, program.params, program.opt_state, program.model_state
-    counters = np.dtype(cost_type(program.params)).itemsize + 3 * 4  # see `Carry`
+    state = (
+        program.facts.params,
+        program.facts.params,
+        program.facts.opt_state,
+        program.facts.model_state,
+    )
+    counters = np.dtype(cost_type(program.facts.params)).itemsize + 3 * 4  # see `Carry`
     return tree_nbytes(state) + counters
 
 
-def _sample_nbytes(program):
-    """Return the size of the results of the cost that depend on the run, per sample."""
-    problem = program.problem
-    samples = program.batch_size or problem.samples or 1
-    cost = program.functions["cost"]
-    batch = jax.tree.map(
-        lambda a: jax.ShapeDtypeStruct((samples, *a.shape[1:]), a.dtype), slabs.shapes(problem.data)
-    )
-    leaves, structure = jax.tree.flatten((program.params, batch, dict(cost.keywords)))
-    return _dependent_nbytes_of(cost.function, structure, tuple(leaves)) / samples
-
-
-@lru_cache(maxsize=64)
-def _dependent_nbytes_of(cost, structure, shapes):
-    """Return the size of the results of a cost that depend on parameters, in bytes."""
-    params, batch, keywords = jax.tree.unflatten(structure, shapes)
-    data = () if batch is None else (batch,)
-    traced = jax.make_jaxpr(partial(cost))(params, *data, **keywords).jaxpr
-    num_params = len(jax.tree.leaves(params))
-    return _dependent_nbytes(traced, set(traced.invars[:num_params]))
-
-
-def _dependent_nbytes(jaxpr, dependent: set) -> int:
-    """Return the size of the results in a program that depend on some variables, in bytes."""
-    total, dependent = 0, set(dependent)
-    for equation in jaxpr.eqns:
-        inputs = [isinstance(v, Var) and v in dependent for v in equation.invars]
-        if any(inputs):
-            dependent.update(equation.outvars)
-            inner = [p.jaxpr if isinstance(p, ClosedJaxpr) else p for p in equation.params.values()]
-            inner = [program for program in inner if isinstance(program, Jaxpr)]
-            for program in inner:
-                same = len(program.invars) == len(inputs)
-                pairs = zip(program.invars, inputs, strict=True) if same else ()
-                known = {v for v, is_input in pairs if is_input} if same else {*program.invars}
-                repeated = equation.params.get("length", 1)
-                total += repeated * _dependent_nbytes(program, known)
-            if not inner:
-                total += tree_nbytes([v.aval for v in equation.outvars])
-    return total
+def _cost_nbytes(program, samples):
+    """Return the size of the results of the cost that depend on the run, in bytes."""
+    size = program.batch_size or program.facts.problem.samples or 1
+    return round(samples * program.facts.cost_nbytes(size) / size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,7 +194,7 @@ def _layout(checked, programs):
         lengths = [arrays.sizes[dim] for dim in variable.dims]
         return variable.dims, np.dtype(variable.dtype), lengths
 
-    grid, is_final = checked.asked.sweep.axes, programs[0].eval_params_fn is None
+    grid, is_final = checked.asked.sweep.axes, programs[0].facts.eval_params_fn is None
     stored = ((checked.stored or {}).get("layout") or {}).get("variables", ())
     variables = {
         name: variable
@@ -322,11 +289,11 @@ def _check_static_axes(programs):
         for program in programs:
             first = program.axes.first_values
             others = tuple(first[other] for other in static if other != axis)
-            functions = tuple(traced.function for traced in program.functions.values())
+            functions = tuple(traced.function for traced in program.facts.traces.values())
             known.setdefault(others, []).append(functions)
         idle = all(len(group) > 1 and len(set(group)) == 1 for group in known.values())
         if idle and roles[axis].kind in ("cost", "optimizer"):
-            check_effect((axis,), f"the {roles[axis].kind}")
+            raise without_effect(axis, f"the {roles[axis].kind}")
 
 
 def _layout_in_memory(layout, max_param_bytes):

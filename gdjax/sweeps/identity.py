@@ -29,12 +29,12 @@ from gdjax.base import machine, slabs
 from gdjax.base.errors import StoreError
 from gdjax.base.limits import Seed, is_valid
 from gdjax.problems.comparison import PACKAGES
+from gdjax.problems.facts import Trace, gradient
 from gdjax.problems.problem import Problem
-from gdjax.problems.traces import Traced, gradient
 from gdjax.sweeps.axes import Axes
 from gdjax.sweeps.binding import assign_roles
 from gdjax.sweeps.factories import Named, describe, qualified_name
-from gdjax.sweeps.spec import Sweep, traced_box
+from gdjax.sweeps.spec import Sweep, facts_of_box
 
 OPTIONAL = ("replacement", "trunk_settings")
 """Fields of a specification that are recorded only if set."""
@@ -72,7 +72,7 @@ def described_settings(spec: Sweep) -> dict[str, Any]:
 
 def identity(spec: Sweep) -> dict[str, Any]:
     """Return the identity of a sweep, by which its stored numbers are continued."""
-    return {**described_settings(spec), **_described_programs(spec.functions)}
+    return {**described_settings(spec), **_described_programs(spec.facts)}
 
 
 def problem_identity(
@@ -81,15 +81,16 @@ def problem_identity(
     """Return the part of the identity of a sweep that its problem determines."""
     roles = assign_roles(problem, grid)
     bare = replace(problem, metrics={})
-    programs = [
-        traced_box(bare, box, roles, batch_size=batch_size, record_samples=record_samples)
+    facts = [
+        facts_of_box(bare, box, roles, batch_size=batch_size, record_samples=record_samples)
         for box in grid.boxes()
     ]
-    return {"problem": described_problem(problem), **_described_programs(programs)}
+    return {"problem": described_problem(problem), **_described_programs(facts)}
 
 
-def _described_programs(programs):
+def _described_programs(facts):
     """Return the part of an identity that the functions of the user determine."""
+    programs = [each.traces for each in facts]
     first = programs[0]
     nested = {name: ", ".join(t.nested_rules) for name, t in first.items() if t.nested_rules}
     return {
@@ -143,7 +144,7 @@ _RECORDED: Mapping[str, Any] = {
 }
 
 
-def _hash(traced: Traced) -> str:
+def _hash(traced: Trace) -> str:
     """Return the hash of the lowered program of a function of one run, 16 hex digits.
 
     The text has no file names or addresses, and includes the gradient where a derivative rule is

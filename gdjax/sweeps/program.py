@@ -9,32 +9,26 @@ the slab. Therefore the bits of a run's results do not depend on the other runs 
 the grid.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
-from typing import Any
+from functools import cached_property
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import PyTree
 
 from gdjax.base import slabs
-from gdjax.base.keys import key_type, run_keys
+from gdjax.base.keys import key_type
 from gdjax.descent import block, block_loop
-from gdjax.descent.functions import one_update, with_functions
 from gdjax.descent.program import DescentProgram
-from gdjax.descent.step import default_eval_params_fn
-from gdjax.problems.problem import Problem
-from gdjax.problems.traces import Traced
-from gdjax.problems.validation import check_metrics, check_params
+from gdjax.problems.facts import Facts
 from gdjax.sweeps import dataset
 from gdjax.sweeps.axes import BATCH_SIZE, Axes
-from gdjax.sweeps.binding import Role, by_role, numeric_roles, require_numeric_axes, with_settings
+from gdjax.sweeps.binding import Role
 from gdjax.sweeps.checkpoint import SlabCheckpoint, Start, described, named_records
 from gdjax.sweeps.inputs import SlabInputs
-from gdjax.sweeps.spec import Sweep, with_arguments
+from gdjax.sweeps.spec import Sweep
 
 Tile = tuple[int, ...]
 """Index of a tile along each dimension of the grid."""
@@ -47,7 +41,7 @@ class Program:
     Args:
         sweep: the sweep.
         axes: axes of the subgrid.
-        functions: traced functions of the user for this subgrid.
+        facts: facts of the functions of the user for this subgrid.
         devices: devices of one kind that compute slabs.
         start: states from which runs start; None for their initial states.
         keeps_carry: whether the state for further steps is part of the results.
@@ -56,7 +50,7 @@ class Program:
 
     sweep: Sweep
     axes: Axes
-    functions: Mapping[str, Traced]
+    facts: Facts
     devices: tuple[jax.Device, ...]
     start: Start | None = None
     keeps_carry: bool = False
@@ -67,95 +61,10 @@ class Program:
         """Role of each axis: the keyword that it sets."""
         return self.sweep.roles
 
-    @cached_property
-    def _static_settings(self):
-        first = self.axes.first_values
-        static = {axis: first[axis] for axis, role in self.roles.items() if role.is_static}
-        return by_role(self.roles, static)
-
-    @cached_property
-    def settings(self) -> dict[str, dict[str, Any]]:
-        """Values of the first run for keywords that are program inputs, by role."""
-        first, numeric = self.axes.first_values, numeric_roles(self.roles)
-        return by_role(self.roles, {axis: first[axis] for axis in first if axis in numeric})
-
-    @cached_property
-    def problem(self) -> Problem:
-        """Problem with its static settings, the metrics of the sweep and known functions."""
-        problem = with_settings(self.sweep.measured_problem, **self._static_settings)
-        return with_functions(problem, self.functions)
-
-    @cached_property
-    def make_optimizer(self) -> Callable[..., optax.GradientTransformation]:
-        """Optimizer factory with static settings."""
-        if "optimizer" in self.functions:
-            return self.functions["optimizer"].function
-        return with_arguments(self.sweep.make_optimizer, self._static_settings["optimizer"])
-
     @property
     def batch_size(self) -> int | None:
         """Number of samples per step; None for all."""
         return self.axes.first_values.get(BATCH_SIZE, self.sweep.batch_size)
-
-    # Shapes of one run
-
-    @cached_property
-    def _initial(self):
-        made, is_stateful = self.functions["init"].results, self.problem.stateful
-        if made is not None and not is_stateful:
-            return made, None
-        if isinstance(made, tuple) and len(made) == 2:
-            return made
-
-        def begin(key, **settings):
-            params, model_state = self.problem.begin(key, **settings)
-            check_params(params, "init: ")
-            return params, model_state
-
-        key = run_keys(self.sweep.root_seed).init
-        return require_numeric_axes(begin, "init", self.roles, self.axes, key)
-
-    @property
-    def params(self) -> PyTree:
-        """Shapes of the parameters."""
-        return self._initial[0]
-
-    @property
-    def model_state(self) -> PyTree:
-        """Shapes of the model state; None if the cost has none."""
-        return self._initial[1]
-
-    @cached_property
-    def opt_state(self) -> PyTree:
-        """Shapes of the optimizer state."""
-        results = self.functions["optimizer"].results
-        if results is None:
-            one_step = partial(one_update, self.make_optimizer)
-            results = require_numeric_axes(
-                one_step, "optimizer", self.roles, self.axes, self.params
-            )
-        return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), results[1])
-
-    @cached_property
-    def array_metrics(self) -> dict[str, jax.ShapeDtypeStruct]:
-        """Shape and type of each array-valued metric."""
-        metrics = self.problem.metrics
-        shapes = check_metrics(
-            metrics,
-            self.params,
-            self.settings["cost"],
-            model_state=self.model_state,
-            opt_state=self.opt_state,
-            results={name: self.functions[f"metrics.{name}"].results for name in metrics},
-        )
-        return block.array_shapes(metrics, shapes, self.params)
-
-    @cached_property
-    def eval_params_fn(self) -> Callable[[PyTree, PyTree], PyTree] | None:
-        """Function that gives the evaluation parameters; None for those of the run."""
-        if "eval_params_fn" in self.functions:
-            return self.functions["eval_params_fn"].function
-        return default_eval_params_fn(self.opt_state, self.params)
 
     @cached_property
     def schedule(self) -> block_loop.RecordSchedule:
@@ -165,7 +74,9 @@ class Program:
             num_steps=self.sweep.num_steps,
             record_every=self.sweep.record_every,
             snapshot_every=self.sweep.snapshot_every,
-            metric_every={name: metric.every for name, metric in self.problem.metrics.items()},
+            metric_every={
+                name: metric.every for name, metric in self.facts.problem.metrics.items()
+            },
         )
 
     @property
@@ -176,7 +87,7 @@ class Program:
     @cached_property
     def inputs(self) -> SlabInputs:
         """Inputs of the runs of a slab."""
-        return SlabInputs(self.sweep, self.problem, self.batch_size)
+        return SlabInputs(self.sweep, self.facts.problem, self.batch_size)
 
     # Compiled programs
 
@@ -198,13 +109,13 @@ class Program:
     @cached_property
     def descent(self) -> DescentProgram:
         """Compiled blocks of a slab of runs."""
-        sweep = self.sweep
+        sweep, facts = self.sweep, self.facts
         return DescentProgram(
-            self.problem,
-            self.make_optimizer,
-            self.eval_params_fn,
-            self.params,
-            self.array_metrics,
+            facts.problem,
+            facts.make_optimizer,
+            facts.eval_params_fn,
+            facts.params,
+            facts.array_metrics,
             self.schedule,
             batch_size=self.batch_size,
             record_samples=sweep.record_samples,
@@ -219,9 +130,9 @@ class Program:
     @cached_property
     def initial_program(self) -> slabs.CompiledFunction:
         """Program that maps keys, settings and shared arrays to initial carries."""
-        problem = self.problem
-        inits = tuple(block.metric_inits(self.problem.metrics).items())
-        return initial_carry_program(problem.init, problem.stateful, self.make_optimizer, inits)
+        facts, problem = self.facts, self.facts.problem
+        inits = tuple(block.metric_inits(problem.metrics).items())
+        return initial_carry_program(problem.init, problem.stateful, facts.make_optimizer, inits)
 
     def initial_example(self, device: jax.Device) -> tuple[PyTree, ...]:
         """Return the arguments of `initial_program`, as shapes."""
@@ -238,7 +149,7 @@ class Program:
         carry = slabs.shapes(self.initial_program.results(*example), device)
         schedule, _ = block_loop.example_inputs(self.schedule, None, self.descent.capacity)
         key = jax.ShapeDtypeStruct((self.width,) if self.inputs.has_own_noise else (), key_type())
-        noise = slabs.shapes(key, device) if self.problem.random else None
+        noise = slabs.shapes(key, device) if self.facts.problem.random else None
         return carry, settings, self.descent.samples(device), noise, shared, schedule
 
     @cached_property
@@ -256,7 +167,9 @@ class Program:
     @property
     def record_names(self) -> tuple[str, ...]:
         """Names of the scalars of a record: costs, gradient norm and metrics."""
-        numbers = [name for name, metric in self.problem.metrics.items() if not metric.is_array]
+        numbers = [
+            name for name, metric in self.facts.problem.metrics.items() if not metric.is_array
+        ]
         batch_cost = () if self.descent.config.record_equals_step else ("batch_cost",)
         return ("cost", *batch_cost, "gradient_norm", *numbers)
 
@@ -303,10 +216,9 @@ def programs_of(
     keeps_carry: bool = False,
 ) -> tuple[Program, ...]:
     """Return the programs of a sweep, one for each combination of static values."""
-    pairs = zip(sweep.axes.boxes(), sweep.functions, strict=True)
+    pairs = zip(sweep.axes.boxes(), sweep.facts, strict=True)
     return tuple(
-        Program(sweep, box, functions, tuple(devices), start, keeps_carry)
-        for box, functions in pairs
+        Program(sweep, box, facts, tuple(devices), start, keeps_carry) for box, facts in pairs
     )
 
 

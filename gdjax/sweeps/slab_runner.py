@@ -262,23 +262,23 @@ def slab_variables(
     `schedule` is that of the records; None for that of the sweep.
     """
     schedule = program.schedule if schedule is None else schedule
-    state, numbers, metrics = records.carry.state, records.records, program.array_metrics
+    state, numbers, metrics = records.carry.state, records.records, program.facts.array_metrics
     diverged_at = np.asarray(state.diverged_at, np.int32)
     codes = outcome.classify(
         numbers["cost"],
         numbers["gradient_norm"][:, -1],
         diverged_at,
-        program.problem.baseline,
+        program.facts.problem.baseline,
         program.sweep.gradient_tolerance,
     )
     params = state.params
-    if program.eval_params_fn is not None:
-        key = ("evaluation parameters", program.eval_params_fn)
-        of_runs = slabs.CompiledFunction(jax.vmap(program.eval_params_fn), key=key)
+    if program.facts.eval_params_fn is not None:
+        key = ("evaluation parameters", program.facts.eval_params_fn)
+        of_runs = slabs.CompiledFunction(jax.vmap(program.facts.eval_params_fn), key=key)
         params = of_runs(state.opt_state, params)
     trees = {"params": params, "model_state": state.model_state}
     if program.sweep.snapshot_every is not None:
-        trees[block.SNAPSHOTS] = records.arrays(block.SNAPSHOTS, program.params)
+        trees[block.SNAPSHOTS] = records.arrays(block.SNAPSHOTS, program.facts.params)
     if program.keeps_carry:
         trees["carry"] = records.carry_before_last
     return {

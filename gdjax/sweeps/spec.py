@@ -24,14 +24,14 @@ from jaxtyping import PyTree
 from gdjax.base.arguments import check_flag, check_limits
 from gdjax.base.errors import InputError
 from gdjax.base.limits import Seed
+from gdjax.descent.arguments import validate_settings
 from gdjax.descent.batches import check_replacement
-from gdjax.descent.functions import traced_functions
-from gdjax.descent.validation import validate_settings
+from gdjax.problems.facts import Facts, facts_of
 from gdjax.problems.problem import Metric, Problem, check_metric_names, require_problem
-from gdjax.problems.traces import Traced
 from gdjax.sweeps import dataset
 from gdjax.sweeps.axes import BATCH_SIZE, BRANCH_AXES, SEEDS, Axes, check_distinct_runs, is_static
 from gdjax.sweeps.binding import (
+    ROLES,
     Role,
     assign_roles,
     by_role,
@@ -103,10 +103,10 @@ class Sweep:
         return assign_roles(self.problem, self.axes, self.make_optimizer)
 
     @cached_property
-    def functions(self) -> tuple[dict[str, Traced], ...]:
-        """Functions of the user for each of `axes.boxes()`, traced anew for each sweep."""
+    def facts(self) -> tuple[Facts, ...]:
+        """Facts of the functions of the user for each of `axes.boxes()`, new for each sweep."""
         return tuple(
-            traced_box(
+            facts_of_box(
                 self.measured_problem,
                 box,
                 self.roles,
@@ -119,7 +119,7 @@ class Sweep:
         )
 
 
-def traced_box(
+def facts_of_box(
     problem: Problem,
     box: Axes,
     roles: Mapping[str, Role],
@@ -128,19 +128,46 @@ def traced_box(
     record_samples: int | None = None,
     make_optimizer: Callable[..., optax.GradientTransformation] | None = None,
     eval_params_fn: Callable[[PyTree, PyTree], PyTree] | None = None,
-) -> dict[str, Traced]:
-    """Return the traced functions of the user for a grid in which no static axis varies."""
+) -> Facts:
+    """Return the facts of the functions of the user for a grid in which no static axis varies.
+
+    Raises:
+        InputError: if a function cannot be traced because an axis is an input of its program.
+    """
     first = box.first_values
-    static = by_role(roles, {axis: first[axis] for axis, role in roles.items() if role.is_static})
-    numeric = {axis: number_shape(first[axis]) for axis in numeric_roles(roles)}
-    return traced_functions(
-        with_settings(problem, **static),
-        make_optimizer and with_arguments(make_optimizer, static["optimizer"]),
-        by_role(roles, numeric),
-        batch_size=first.get(BATCH_SIZE, batch_size),
-        record_samples=record_samples,
-        eval_params_fn=eval_params_fn,
-    )
+
+    def facts_at(*numeric: str) -> Facts:
+        static = by_role(roles, {axis: first[axis] for axis in first if axis not in numeric})
+        return facts_of(
+            with_settings(problem, **static),
+            by_role(roles, {axis: number_shape(first[axis]) for axis in numeric}),
+            make_optimizer=make_optimizer and with_arguments(make_optimizer, static["optimizer"]),
+            batch_size=first.get(BATCH_SIZE, batch_size),
+            record_samples=record_samples,
+            eval_params_fn=eval_params_fn,
+        )
+
+    def fails(*numeric):
+        try:
+            facts_at(*numeric)
+        except Exception:  # a user function may raise any exception for a tracer
+            return True
+        return False
+
+    numeric = [axis for axis in numeric_roles(roles) if roles[axis].kind in ROLES]
+    try:
+        return facts_at(*numeric)
+    except Exception as error:
+        culprits = [axis for axis in numeric if fails(axis)]
+        if not culprits or fails():  # it also fails with concrete numbers
+            raise
+        raise InputError(
+            f"axes: {culprits[0]} cannot be swept as a number, since the program of "
+            f"{roles[culprits[0]].kind} depends on it; pass booleans or names, or call gd.sweep "
+            f"once for each value. For optax.warmup_cosine_decay_schedule(0., learning_rate, "
+            f"warmup, total), write: def make_optimizer(learning_rate): schedule = "
+            f"gd.descent.WarmupCosine(learning_rate, warmup, total); return optax.sgd(schedule)"
+        ) from error
 
 
 def with_arguments(make_optimizer: Callable, arguments: Mapping[str, Any]) -> Callable:

@@ -10,9 +10,9 @@ import xarray as xr
 from jaxtyping import PyTree
 
 from gdjax.base.errors import InputError, warn
+from gdjax.problems.checks import check_params
 from gdjax.problems.problem import Metric, Problem
 from gdjax.problems.run_settings import remember
-from gdjax.problems.validation import check_params
 from gdjax.stores.location import StoreLike
 from gdjax.sweeps.axes import Axes, AxisValue, positions
 from gdjax.sweeps.check import MAX_PARAM_BYTES, Asked

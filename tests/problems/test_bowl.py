@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gdjax.problems.bowl import bowl
-from gdjax.problems.validation import check_problem
+from gdjax.problems.facts import check_problem
 
 
 def rotation(n):

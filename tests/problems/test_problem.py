@@ -11,9 +11,9 @@ import gdjax as gd
 from gdjax.base.errors import InputError
 from gdjax.problems import bowl, digits, few_digits, from_function
 from gdjax.problems.evaluation import KEYS, evaluate, frozen
+from gdjax.problems.facts import check_problem
 from gdjax.problems.keywords import declared
 from gdjax.problems.problem import as_problem
-from gdjax.problems.validation import check_problem
 from gdjax.sweeps.factories import problem_from
 
 X = jnp.linspace(-1.0, 1.0, 20)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from matplotlib.mathtext import MathTextParser
 
+from gdjax.problems.facts import check_problem
 from gdjax.problems.keywords import declared
 from gdjax.problems.test_functions import FUNCTIONS, from_function
-from gdjax.problems.validation import check_problem
 
 NAMES = tuple(FUNCTIONS)
 

@@ -15,7 +15,7 @@ import pytest
 
 import gdjax as gd
 from gdjax.base.errors import InputError
-from gdjax.problems.validation import check_problem
+from gdjax.problems.facts import check_problem
 
 SAMPLES = 6000  # six microbatches on a CPU
 

@@ -38,9 +38,9 @@ from gdjax.curvature.critical_points.evidence import (
 from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.curvature.inertia import Inertia, dense_inertia, extreme_inertia
 from gdjax.curvature.operators import FunctionOperator
+from gdjax.problems.checks import at_least_float32, in_own_precision, ravel_params
+from gdjax.problems.facts import problem_at
 from gdjax.problems.problem import Problem
-from gdjax.problems.traces import problem_at
-from gdjax.problems.validation import at_least_float32, in_own_precision, ravel_params
 
 DENSE = 2048  # maximum number of parameters for which the dense Hessian is decomposed
 RTOL, MAX_RESTARTS = 1e-6, 100  # options of block Lanczos for more parameters

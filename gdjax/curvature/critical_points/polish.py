@@ -19,9 +19,9 @@ from gdjax.base.arguments import check_number, check_whole, is_traced
 from gdjax.base.reprs import fields_with
 from gdjax.base.status import Status
 from gdjax.curvature.directional_derivatives import directional_derivatives
+from gdjax.problems.checks import check_params, in_own_precision, ravel_params
+from gdjax.problems.facts import problem_at
 from gdjax.problems.problem import Problem
-from gdjax.problems.traces import problem_at
-from gdjax.problems.validation import check_params, in_own_precision, ravel_params
 
 FIRST_RADIUS = 0.1  # radius of the first step, small so that the nearest critical point is reached
 MAX_CG_STEPS = 200  # maximum number of products per step

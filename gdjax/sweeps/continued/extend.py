@@ -204,7 +204,7 @@ class EarlierRuns:
             dims = stored["finished"].dims
             index = {d: xr.DataArray(i, dims="run") for d, i in zip(dims, positions, strict=True)}
             runs = stored.isel(index)
-            is_final = program.eval_params_fn is None
+            is_final = program.facts.eval_params_fn is None
             carry_names = [
                 name if name in runs else dataset.stored_name(name, params_are_final=is_final)
                 for name in carry_names
@@ -227,9 +227,9 @@ class EarlierRuns:
             records = {name: read(name, steps) for name in program.record_names}
             if "batch_cost" not in records:
                 records["batch_cost"] = np.full_like(records["cost"], np.nan)
-            arrays = {name: {name: leaf} for name, leaf in program.array_metrics.items()}
+            arrays = {name: {name: leaf} for name, leaf in program.facts.array_metrics.items()}
             if program.sweep.snapshot_every is not None:
-                arrays[SNAPSHOTS] = dataset.named_leaves(SNAPSHOTS, program.params)
+                arrays[SNAPSHOTS] = dataset.named_leaves(SNAPSHOTS, program.facts.params)
             times = {name: steps[schedule.is_kept(name, steps)] for name in arrays}
             state = SlabCheckpoint(
                 self.num_steps,

@@ -1,18 +1,15 @@
 """Validation of the arguments of a descent."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
-import optax
 from jaxtyping import PyTree
 
 from gdjax.base.arguments import check_number, check_whole
-from gdjax.base.errors import InputError, explained
+from gdjax.base.errors import InputError
 from gdjax.base.keys import Streams, check_key
 from gdjax.descent.batches import records_batches
 from gdjax.problems.problem import Problem
-from gdjax.problems.validation import check_like
 
 MAX_RECORDS_PER_RUN = 10_000_000
 
@@ -65,46 +62,6 @@ def validate_settings(
             f"record_samples = {record_samples}, expected at least batch_size = {batch_size}: the "
             f"cost couples samples, so that a record is a mean over batches of that size"
         )
-
-
-def check_optimizer(optimizer: Any) -> None:
-    """Check that an optimizer is an Optax transformation, not a factory."""
-    made = not isinstance(optimizer, type) and all(
-        callable(getattr(optimizer, name, None)) for name in ("init", "update")
-    )
-    if not made:
-        name = getattr(optimizer, "__name__", None)
-        value = f"the function {name}" if name else repr(optimizer)
-        remedy = f"; call it: {name}(learning_rate)" if name else ", such as optax.sgd(0.1)"
-        raise InputError(f"optimizer = {value}, expected an Optax transformation{remedy}")
-
-
-def check_eval_params_fn(
-    function: Any, opt_state: PyTree, params: PyTree, point: PyTree = None
-) -> None:
-    """Check that `eval_params_fn` returns parameters.
-
-    `point` are the shapes that it returned; None if it has not been traced.
-    """
-    if function is None:
-        return
-    failure = "eval_params_fn: could not be called as eval_params_fn(opt_state, params)"
-    with explained(failure, "expected a function of these two", function, unchanged=()):
-        point = jax.eval_shape(function, opt_state, params) if point is None else point
-    check_like("eval_params_fn: the returned tree", point, params)
-
-
-def optimizer_at_rate_one(
-    caller: str, make_optimizer: Callable[..., optax.GradientTransformation]
-) -> optax.GradientTransformation:
-    """Return the optimizer of a factory at the learning rate 1."""
-    try:
-        return make_optimizer(learning_rate=1.0)
-    except TypeError as error:
-        raise InputError(
-            f"{caller}: make_optimizer = {make_optimizer!r:.80} takes no learning_rate, expected a "
-            f"factory such as optax.adam, not optax.adam(0.1)"
-        ) from error
 
 
 def initial_model_state(problem: Problem, model_state: PyTree) -> PyTree:

@@ -18,7 +18,7 @@ import pytest
 from scipy.interpolate import CubicSpline
 
 import gdjax as gd
-from gdjax.problems.traces import trace
+from gdjax.problems.facts import trace
 from gdjax.sweeps.binding import with_settings
 
 RATE, STEPS, SCALE = 0.1, 3, 1.0
@@ -220,7 +220,7 @@ DRAWS = {
 @pytest.mark.parametrize("verb", DRAWS)
 def test_random_numbers_of_numpy_are_refused_by_every_verb(verb):
     random = np.random.default_rng(0)
-    with pytest.raises(gd.errors.InputError, match=r"cost: tracing it twice .* in mul \(test_tr"):
+    with pytest.raises(gd.errors.InputError, match=r"cost: tracing it twice .* in mul \(test_fa"):
         DRAWS[verb](lambda w: jnp.sum((w * random.normal()) ** 2))
 
 
@@ -356,7 +356,7 @@ def test_a_change_for_batches_of_one_size_only_is_seen():
     def cost(w, x):
         return (scale[0] if x.shape[0] == 2 else 1.0) * jnp.mean(x) * jnp.sum(w**2)
 
-    problem = gd.Problem(init=init, cost=cost, data=jnp.ones(4))
+    problem = gd.Problem(init=init, cost=cost, data=jnp.ones(8))
     for scale[0] in (1.0, 2.0):
         runs = gd.sweep(problem, gd.axes(learning_rate=[RATE]), STEPS, batch_size=2)
         expected = final_cost(scale[0]) / scale[0]  # records use all samples
