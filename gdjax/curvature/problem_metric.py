@@ -68,7 +68,7 @@ def problem_metric(
     )
 
 
-def _value(function, structure, options, supplied, params, data, *state, **settings):
+def _value(function, structure, options, supplied, params, data, /, *state, **settings):
     supplied_values = {name: settings.pop(name, None) for name in supplied}
     problem = frozen(with_data(structure, data), **settings)
     return function(problem, params, *state, **dict(options), **supplied_values)

@@ -308,7 +308,7 @@ def _step(problem, make_optimizer, noise, weights, state, inputs):
     return optax.apply_updates(params, updates), opt_state, model_state
 
 
-def _weighted(cost, params, batch, **keywords):
+def _weighted(cost, params, batch, /, **keywords):
     """Return the mean of the samples' costs times their weights."""
     samples, weights = batch
     costs = jax.vmap(lambda one: cost(params, jax.tree.map(lambda a: a[None], one), **keywords))(

@@ -274,7 +274,7 @@ def check_runs(problem: Problem, params: PyTree) -> int:
     return shapes[0][0]
 
 
-def call(function: Callable, *arguments: PyTree, **keywords: PyTree) -> PyTree:
+def call(function: Callable, /, *arguments: PyTree, **keywords: PyTree) -> PyTree:
     """Call a function."""
     return function(*arguments, **keywords)
 
@@ -344,7 +344,9 @@ def check_deterministic(name: str, function: Callable, traced: Trace, key: Any) 
     return status == "same"
 
 
-def gradient(function: Callable, params: PyTree, *arguments: PyTree, **keywords: PyTree) -> PyTree:
+def gradient(
+    function: Callable, params: PyTree, /, *arguments: PyTree, **keywords: PyTree
+) -> PyTree:
     """Return the gradient of the sum of all numbers that a function returns."""
 
     def value(params):
@@ -435,7 +437,7 @@ def batch_sizes(
     return tuple(sorted(sizes | ({batch_size} if batch_size else set())))
 
 
-def _at_sizes(check, sizes, function, *arguments, **keywords):
+def _at_sizes(check, sizes, function, /, *arguments, **keywords):
     """Return the checked results of a function for each size of its last argument, the data."""
     if not sizes:
         return [check(function(*arguments, **keywords))]
@@ -471,12 +473,12 @@ def traced_metric(
     return traced, check_metric_value(name, metric, params, traced[role].results)
 
 
-def _measure(init, function, params, data, **keywords):
+def _measure(init, function, params, data, /, **keywords):
     state = () if init is None else (init(params, data),)
     return function(params, data, *state, **keywords)
 
 
-def _begin(problem, init, key, **settings):
+def _begin(problem, init, key, /, **settings):
     """Return parameters and model state of `init`."""
     params, model_state = dataclasses.replace(problem, init=init).begin(key, **settings)
     check_params(params, "init: ")

@@ -151,7 +151,9 @@ def optimizer_at_rate_one(
         ) from error
 
 
-def one_update(make_optimizer: Callable, params: PyTree, **settings: Any) -> tuple[PyTree, PyTree]:
+def one_update(
+    make_optimizer: Callable, params: PyTree, /, **settings: Any
+) -> tuple[PyTree, PyTree]:
     """Return the updates and the next state of the first step of an optimizer."""
     made = make_optimizer(**settings)
     if not all(callable(getattr(made, name, None)) for name in ("init", "update")):

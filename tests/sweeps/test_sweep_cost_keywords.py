@@ -79,3 +79,16 @@ def test_records_use_a_subset_of_samples_and_the_evaluation_parameters(tmp_path)
         np.testing.assert_allclose(result.params[1], one.params, rtol=1e-5)
         assert result.cost.attrs["long_name"] == "cost over 5 samples of the training set"
         assert gd.replay(tmp_path / name, {"learning_rate": 0.1}, problem=line).equal
+
+
+def test_keywords_may_have_the_names_of_arguments_of_the_library():
+    def init(key, *, problem, settings):
+        return jnp.full((2,), problem + settings)
+
+    def cost(params, *, function, check, data):
+        return jnp.sum(params**2) * function * check * data
+
+    values = {"function": 2.0, "check": 3.0, "data": 5.0, "problem": 7.0, "settings": 11.0}
+    axes = gd.axes(learning_rate=[0.1], **{name: [value] for name, value in values.items()})
+    runs = gd.sweep(gd.Problem(init=init, cost=cost), axes, 1)
+    np.testing.assert_allclose(runs.cost.values.ravel()[0], 2 * 18**2 * 30, rtol=1e-6)
