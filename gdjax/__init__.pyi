@@ -1,4 +1,3 @@
-from . import cli as cli
 from . import curvature as curvature
 from . import data as data
 from . import descent as descent
@@ -12,35 +11,24 @@ from . import search as search
 from . import stores as stores
 from . import sweeps as sweeps
 from .base import errors as errors
-from .base import keys as keys
 from .base import statistics as statistics
 from .base.keys import run_keys as run_keys
-from .descent import Descent as Descent
 from .descent import descend as descend
-from .dynamics import hypergradient as hypergradient
 from .pages import explore as explore
-from .pages import export as export
-from .pages import lesson as lesson
 from .plots.plot import plot as plot
 from .problems import Metric as Metric
 from .problems import Problem as Problem
 from .search import compare as compare
-from .search import coordinate_check as coordinate_check
 from .search import find_learning_rate as find_learning_rate
-from .search import tuning_curve as tuning_curve
 from .stores import open_dataset as open_dataset
-from .stores import verify as verify
 from .sweeps import Sweep as Sweep
 from .sweeps import axes as axes
 from .sweeps import branch as branch
-from .sweeps import concat as concat
 from .sweeps import extend as extend
 from .sweeps import params_of as params_of
-from .sweeps import plan as plan
 from .sweeps import replay as replay
 from .sweeps import resume as resume
 from .sweeps import sweep as sweep
-from .sweeps import table as table
 from .sweeps import zip_axes as zip_axes
 
 __version__: str

@@ -64,7 +64,7 @@ def digest(arrays):
 
 def numbers(runs):
     """Return the final costs of runs, and digests of their parameters and of all other arrays."""
-    if isinstance(runs, gd.Descent):
+    if isinstance(runs, gd.descent.Descent):
         records = [runs.cost, runs.batch_cost, runs.snapshots, runs.metrics, runs.arrays]
         costs, groups = runs.cost[-1:], (jax.tree.leaves(runs.params), jax.tree.leaves(records))
     else:

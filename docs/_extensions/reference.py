@@ -7,21 +7,21 @@ A page lists names in a fence, and they become a table with the first line of ea
     sweeps.Axes
     ```
 
-`plots.landscapes.*` stands for the public functions and classes of a module, and
-`{{ the rest of gdjax.sweeps }}` for the public names of a package that no page lists, so that new
-names are documented automatically. The pages of names are written to reference/generated/.
+The pages of names are written to reference/generated/. The class of a result that no page lists is
+documented below the first function that returns it.
 """
 
 import importlib
 import inspect
 import re
 import types
+from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 GENERATED = REFERENCE / "generated"
 NAMES = re.compile(r"^```\{names\}\n(.*?)^```$", re.M | re.S)
-REST = re.compile(r"^\{\{ the rest of (\S+) \}\}$", re.M)
 TABLE = """```{{eval-rst}}
 .. currentmodule:: gdjax
 
@@ -44,57 +44,16 @@ def find(name: str):
     return importlib.import_module(name)
 
 
-def members(module: types.ModuleType) -> list[str]:
-    """Return the functions and classes that a module defines and documents, in their order."""
-    return [
-        name
-        for name, value in vars(module).items()
-        if not name.startswith("_")
-        and (inspect.isroutine(value) or inspect.isclass(value))
-        and value.__module__ == module.__name__
-        and inspect.getdoc(value)
-    ]
-
-
 def names_of(text: str) -> list[str]:
     """Return the full names that the fences of a page list."""
-    lines = [f"gdjax.{line}" for block in NAMES.findall(text) for line in block.split()]
-    alone = {id(find(line)) for line in lines if not line.endswith(".*")}
-    names = []
-    for line in lines:
-        if not line.endswith(".*"):
-            names.append(line)
-            continue
-        module = find(line.removesuffix(".*"))
-        names += [
-            f"{module.__name__}.{name}"
-            for name in members(module)
-            if id(getattr(module, name)) not in alone
-        ]
-    return names
+    return [f"gdjax.{line}" for block in NAMES.findall(text) for line in block.split()]
 
 
-def rest_of(package: str, known: set[int]) -> list[str]:
-    """Return the full names in a package that no page lists; of modules, their members."""
-    names = []
-    for name in find(package).__all__:
-        value = getattr(find(package), name)
-        if id(value) in known or name.startswith("__"):
-            continue
-        if not isinstance(value, types.ModuleType):
-            names.append(f"{package}.{name}")
-        elif not hasattr(value, "__all__") and name != "cli":
-            names += [
-                f"{package}.{name}.{member}"
-                for member in members(value)
-                if id(getattr(value, member)) not in known
-            ]
-    return names
-
-
-def documented(text: str) -> set[int]:
-    """Return the identities of the objects that an expanded page documents."""
-    return {id(find(name)) for name in listed(text)}
+def listed() -> list[str]:
+    """Return the full names in the order of the pages: the public names of gdjax."""
+    return [
+        name for page in sorted(REFERENCE.glob("*.md")) for name in names_of(page.read_text("utf8"))
+    ]
 
 
 def table(names: list[str]) -> str:
@@ -103,27 +62,25 @@ def table(names: list[str]) -> str:
 
 
 def expand(text: str) -> str:
-    """Return a page of the reference with tables in place of its fences and marks."""
-
-    def tables(text):
-        return NAMES.sub(lambda match: table(names_of(match[0])), text)
-
-    def rest(match):
-        pages = "\n".join(page.read_text("utf8") for page in sorted(REFERENCE.glob("*.md")))
-        names = rest_of(match[1], documented(tables(pages)))
-        return f"## More\n\n{table(names)}" if names else ""
-
-    return REST.sub(rest, tables(text))
+    """Return a page of the reference with tables in place of its fences."""
+    return NAMES.sub(lambda match: table(names_of(match[0])), text)
 
 
-def listed(text: str) -> list[str]:
-    """Return the full names in the tables of an expanded page."""
-    tables = re.findall(r"^   :toctree: generated\n\n(.*?)^```", text, re.M | re.S)
-    return [f"gdjax.{name}" for block in tables for name in block.split()]
+def results_of(names: list[str]) -> dict[str, list[type]]:
+    """Return the classes of results that no page lists, by the first function that returns them."""
+    known, results = {id(find(name)) for name in names}, {}
+    for name in names:
+        hint = getattr(find(name), "__annotations__", {}).get("return")
+        for kind in (hint, *get_args(hint)):
+            is_own = inspect.isclass(kind) and kind.__module__.startswith("gdjax")
+            if is_own and id(kind) not in known:
+                known.add(id(kind))
+                results.setdefault(name, []).append(kind)
+    return results
 
 
-def page_of(name: str) -> str:
-    """Return the page of one name as reStructuredText."""
+def page_of(name: str, results: Sequence[type] = ()) -> str:
+    """Return the page of one name, and of the classes of its result, as reStructuredText."""
     value = find(name)
     title = name.removeprefix("gdjax.")
     lines = [title, "=" * len(title), "", ".. currentmodule:: gdjax", ""]
@@ -142,6 +99,8 @@ def page_of(name: str) -> str:
     else:
         kind = "function" if callable(value) else "data"
         lines += [f".. auto{kind}:: {name}", *["   :no-value:"] * (kind == "data")]
+    for kind in results:
+        lines += ["", f".. autoclass:: {kind.__module__}.{kind.__qualname__}", "   :members:"]
     return "\n".join(lines) + "\n"
 
 
@@ -161,13 +120,13 @@ def files_of(names: list[str]) -> dict[str, str]:
 def write(folder: Path = GENERATED) -> dict[str, str]:
     """Write the pages that have changed, remove others, and return the file of each name."""
     folder.mkdir(exist_ok=True)
-    pages = [expand(page.read_text("utf8")) for page in sorted(REFERENCE.glob("*.md"))]
-    files = files_of([name for page in pages for name in listed(page)])
+    names = listed()
+    files, results = files_of(names), results_of(names)
     for path in folder.iterdir():
         if path.stem not in files.values():
             path.unlink()
     for name, file in files.items():
-        path, text = folder / f"{file}.rst", page_of(name)
+        path, text = folder / f"{file}.rst", page_of(name, results.get(name, ()))
         if not path.exists() or path.read_text("utf8") != text:
             path.write_text(text, "utf8")
     return files

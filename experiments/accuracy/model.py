@@ -23,10 +23,9 @@ import xarray as xr
 
 import gdjax as gd
 from gdjax import landscape
-from gdjax.descent.recipes import RECIPES, Recipe
+from gdjax.descent import RECIPES, Recipe
 from gdjax.problems import Distortion, freshly_distorted
-from gdjax.problems.losses import targets_for
-from gdjax.sweeps.dataset import from_named
+from gdjax.sweeps import from_named
 
 BINS = 20  # number of bins of the histograms of slopes
 STORED_PARAMETERS = 12  # approximate number of records, and of snapshots, of a run
@@ -109,7 +108,7 @@ def single_changes(epochs: int) -> dict[str, Variant]:
 def quadratic_with_targets(off: float, on: float) -> Callable[[jax.Array, jax.Array], jax.Array]:
     """Return the squared-error loss with target `on` for the label, `off` elsewhere."""
     return lambda outputs, labels: jnp.sum(
-        (outputs - off - (on - off) * targets_for(outputs, labels)) ** 2, axis=-1
+        (outputs - off - (on - off) * jax.nn.one_hot(labels, outputs.shape[-1])) ** 2, axis=-1
     )
 
 

@@ -24,8 +24,7 @@ from experiments.shared import command, edges
 from experiments.shared.regressions import chebyshev
 from experiments.shared.trees import datasets
 from gdjax.base.statistics import median
-from gdjax.curvature import sharpness_metric, stability_threshold
-from gdjax.curvature.stability_limits import preconditioner
+from gdjax.curvature import preconditioner, sharpness_metric, stability_threshold
 
 TITLES = {
     "chebyshev_adam": "Adam, Chebyshev points",

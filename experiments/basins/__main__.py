@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 
 from experiments.shared import command
 from experiments.shared.trees import datasets, tree_of
-from gdjax.minima.basins import basins_of_attraction, learning_rate_limits
+from gdjax.minima import basins_of_attraction, learning_rate_limits
 from gdjax.plots.style import BLACK, GREY, Figure
 from gdjax.plots.surfaces import basin_maps, minimum_color
 

@@ -34,9 +34,7 @@ from experiments.shared.runs import ends_of
 from gdjax import minima
 from gdjax.base.errors import InputError
 from gdjax.base.statistics import share
-from gdjax.minima import matching, symmetry
 from gdjax.plots.style import CYCLE
-from gdjax.sweeps.continued.branch_spec import one_weight
 
 SPREAD = 0.3  # half of the distance between the first and the last column of a layer
 OTHER_VALLEY = 0.5  # threshold, in units of the barrier between independent starts
@@ -122,7 +120,9 @@ def seeds_by_layer(problem: gd.Problem, count: int) -> Int[np.ndarray, "layers c
     keys = gd.run_keys(0, perturbation_seed=np.arange(SEEDS)).perturbation
 
     def choose_weight(key):
-        return jnp.argmax(jnp.abs(ravel_pytree(one_weight(key, zeros, 1.0))[0]))
+        return jnp.argmax(
+            jnp.abs(ravel_pytree(gd.sweeps.PERTURB["one_weight"](key, zeros, 1.0))[0])
+        )
 
     chosen = jax.lax.map(choose_weight, keys, batch_size=SEEDS_PER_CALL)
     layer_of_parameter, is_lit = [], np.any(np.asarray(problem.data[0]), axis=0)
@@ -175,13 +175,13 @@ def barrier_between(
     """
     both = jax.tree.map(lambda *leaves: np.concatenate(leaves), first, second)
     indices = np.arange(len(jax.tree.leaves(both)[0])).reshape(2, -1)
-    matched = matching.match_pairs(problem.network, both, *indices, key=jax.random.key(1))
+    matched = gd.minima.match_pairs(problem.network, both, *indices, key=jax.random.key(1))
 
     @jax.jit
     def lower(pairs, problem):
         def one(pair):
             a, b, how = pair
-            arranged = symmetry.apply_symmetry(problem.network, a, how)
+            arranged = gd.minima.apply_symmetry(problem.network, a, how)
             lines = (minima.linear_path(start, b) for start in (a, arranged))
             costs = (minima.path_cost(problem, line, points=points) for line in lines)
             return jnp.minimum(*map(minima.path_barrier, costs))

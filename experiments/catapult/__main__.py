@@ -27,7 +27,6 @@ from matplotlib.ticker import PercentFormatter
 import gdjax as gd
 from experiments.shared import command
 from gdjax.base.statistics import median
-from gdjax.curvature import eigensolvers
 from gdjax.plots.style import BLACK, CYCLE, GREY
 from gdjax.problems import Metric
 
@@ -61,7 +60,7 @@ def curvature(activation, params, inputs):
     slope = jax.vmap(jax.vmap(jax.grad(activation)))(z)
     kernel = activation(z).T @ activation(z)
     kernel = kernel + (v[:, None] * slope).T @ (v[:, None] * slope) * (inputs @ inputs.T)
-    return eigensolvers.eigh(kernel / (v.size * len(inputs)))[0][-1]
+    return jnp.linalg.eigvalsh(kernel / (v.size * len(inputs)))[-1]
 
 
 def network(activation, width: int, examples: int) -> gd.Problem:

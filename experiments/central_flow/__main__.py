@@ -37,7 +37,6 @@ from experiments.shared.images import image_regression, strided
 from experiments.shared.regressions import random_targets
 from experiments.shared.trees import datasets, tree_of
 from gdjax.base.statistics import median
-from gdjax.curvature.gradient_summary import value_and_gradient
 from gdjax.dynamics import FlowStatus, central_flow, gradient_flow, rod_flow
 from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, ORANGE, VERMILLION
 
@@ -168,8 +167,7 @@ def descent(config: Config, steps: int, moved: float, rate, key_init, key_probe,
     w += moved * jnp.linalg.norm(w) * u / jnp.linalg.norm(u)
 
     def gradient(w):
-        cost, g = value_and_gradient(problem, unravel(w))
-        return cost, ravel_pytree(g)[0]
+        return jax.value_and_grad(lambda w: gd.problems.evaluate(problem, unravel(w)))(w)
 
     def step(_number, points):
         return points[1], points[1] - rate * gradient(points[1])[1]

@@ -33,7 +33,7 @@ from experiments.shared.trees import datasets, tree_of
 from gdjax.base.statistics import median, paired
 from gdjax.curvature import sharpness_metric, stability_threshold
 from gdjax.plots.style import BLACK, CYCLE, Figure
-from gdjax.problems.losses import quadratic
+from gdjax.problems import quadratic
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import xarray as xr
 from jaxtyping import PyTree
@@ -13,9 +14,8 @@ from jaxtyping import PyTree
 import gdjax as gd
 from experiments.shared.images import shrunk
 from experiments.shared.runs import crossed_runs, ends_of
-from gdjax.base import slabs
 from gdjax.curvature import FunctionOperator, HessianOperator, hessian_trace, sharpness_metric
-from gdjax.problems.evaluation import deterministic_cost
+from gdjax.problems import deterministic_cost
 
 WIDTH = 32  # number of networks that are measured together
 EIGENVALUE_TOLERANCE = 0.01  # maximum residual of the largest eigenvalue, relative to it
@@ -118,8 +118,14 @@ def measured(config: Config, recipe: Recipe) -> xr.Dataset:
     columns = {}
     for function in (_measure, _scaled_trace):
         each = jax.vmap(partial(function, probes=config.probes), (0, None, None))
-        program, device = slabs.CompiledFunction(each), jax.local_devices()[:1]
-        columns |= slabs.in_slabs(program, WIDTH, networks, (problem, test), devices=device)
+        program = jax.jit(each)
+        parts = [
+            jax.device_get(
+                program(jax.tree.map(lambda a, i=i: a[i : i + WIDTH], networks), problem, test)
+            )
+            for i in range(0, len(keys), WIDTH)
+        ]
+        columns |= jax.tree.map(lambda *values: np.concatenate(values), *parts)
     shape, dims = (config.starts, config.orders), ("start", "order", "image")
     arrays = {name: values.reshape(*shape, *values.shape[1:]) for name, values in columns.items()}
     return xr.Dataset({name: (dims[: values.ndim], values) for name, values in arrays.items()})

@@ -26,7 +26,7 @@ from experiments.shared.runs import with_snapshots
 from experiments.shared.trees import datasets
 from gdjax import curvature
 from gdjax.base.statistics import median
-from gdjax.curvature.eigenpairs import EigenpairsStatus
+from gdjax.curvature import EigenpairsStatus
 from gdjax.plots import spectrum as plots
 
 NAMES = {"quadratic": "quadratic cost", "cross_entropy": "cross entropy"}

@@ -27,9 +27,8 @@ from matplotlib.figure import Figure
 import gdjax as gd
 from experiments.shared import command
 from gdjax.base.statistics import median
+from gdjax.minima import EdgeKind, SearchStatus
 from gdjax.minima.eigenvector_following import Landscape, polish_minima
-from gdjax.minima.landscape_graph import EdgeKind
-from gdjax.minima.saddle_results import SearchStatus
 from gdjax.plots.graph import merge_tree
 from gdjax.problems import FUNCTIONS, Network, Problem, from_function
 

@@ -23,7 +23,6 @@ import gdjax as gd
 from experiments.shared import command
 from experiments.shared.runs import ends_of
 from gdjax import minima
-from gdjax.minima import matching, symmetry
 from gdjax.plots.barriers import barrier_matrix
 from gdjax.plots.style import BLACK, CYCLE, Figure
 
@@ -88,12 +87,12 @@ def along_paths(config: Config, problem, ends, first, second):
     """Return cost and accuracy along four paths for each given pair, [pair, kind, t]."""
     a, b = (jax.tree.map(lambda leaf, k=k: leaf[k], ends) for k in (first, second))
     network, inputs = problem.network, problem.data[0][: config.images]
-    matched = matching.match_pairs(network, ends, first, second, key=jax.random.key(1))
-    by_weights = jax.vmap(partial(symmetry.apply_symmetry, network))(a, matched.symmetry)
+    matched = gd.minima.match_pairs(network, ends, first, second, key=jax.random.key(1))
+    by_weights = jax.vmap(partial(gd.minima.apply_symmetry, network))(a, matched.symmetry)
     by_activations = []
     for pair in range(len(first)):
         one, other = (jax.tree.map(lambda leaf, k=pair: leaf[k], end) for end in (a, b))
-        by_activations.append(matching.match_activations(network, one, other, inputs).params)
+        by_activations.append(gd.minima.match_activations(network, one, other, inputs).params)
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *by_activations)
     straight = [jax.vmap(minima.linear_path)(start, b) for start in (a, by_weights, stacked)]
     # The control polygons of quadratic Bezier curves are trained in one sweep.

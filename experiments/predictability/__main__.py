@@ -45,9 +45,7 @@ from experiments.shared.trees import datasets
 from gdjax.base.errors import InputError
 from gdjax.base.statistics import median
 from gdjax.dynamics import decided_step, lyapunov_exponent, uncertainty_exponent, with_tangent
-from gdjax.minima import matching
 from gdjax.plots.style import CYCLE, GREY, Figure
-from gdjax.sweeps.continued.branch_spec import direction
 
 TITLES = {"factors": "(1 - xy)²/2", "xor": "XOR, 2-2-1", "digits": "digits, 784-16-16-10"}
 
@@ -126,7 +124,7 @@ def cost_difference(params, cost, first, second) -> np.ndarray:
 
 def matched_distance(network, params, cost, first, second) -> np.ndarray:
     """Return the distances between pairs of networks after matching their neurons."""
-    match = matching.match_pairs(network, params, first, second, key=jax.random.key(0))
+    match = gd.minima.match_pairs(network, params, first, second, key=jax.random.key(0))
     return np.asarray(match.matched_distance)
 
 
@@ -135,7 +133,9 @@ def with_twins(problem: gd.Problem) -> gd.Problem:
 
     def init(key, *, distance=0.0, twin=0):
         key_start, key_twin = jax.random.split(key)
-        return direction(jax.random.fold_in(key_twin, twin), problem.init(key_start), distance)
+        return gd.sweeps.PERTURB["direction"](
+            jax.random.fold_in(key_twin, twin), problem.init(key_start), distance
+        )
 
     return dataclasses.replace(problem, init=init, provenance=None)
 

@@ -18,8 +18,7 @@ from jaxtyping import Array, Float, PyTree, ScalarLike
 
 import gdjax as gd
 from gdjax.curvature import EigenpairsStatus, HessianOperator, extreme_eigenpairs
-from gdjax.problems.problem import NOTHING
-from gdjax.sweeps.dataset import from_named
+from gdjax.sweeps import from_named
 
 NODES = 6  # number of points of the Gauss-Legendre rule along a line
 RTOL = 1e-2  # tolerance of the residuals of eigenpairs, relative to the largest eigenvalue
@@ -262,7 +261,7 @@ def valleys(config: Config, problem: gd.Problem, rate: float) -> xr.Dataset:
     """Return costs, parts of the fall, and interventions for all branches."""
     steps, every = np.array(config.branch_steps), config.snapshot_every
     first, length = steps // every, config.decay_steps // every
-    bare = dataclasses.replace(problem, metrics=NOTHING)
+    bare = dataclasses.replace(problem, metrics={})
     trunk, decay = trunks_and_decays(config, problem, rate)
     begin, end, continued = trunk[:, first], decay[:, :, -1], trunk[:, first + length]
     average = np.stack([trunk[:, n + 1 : n + length + 1].mean(axis=1) for n in first], axis=1)

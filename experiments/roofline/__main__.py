@@ -34,14 +34,8 @@ import gdjax as gd
 from experiments.shared import command
 from gdjax.base import slabs
 from gdjax.plots.style import BLUE, GREY
-from gdjax.sweeps.continued.absent_device import (
-    Loop,
-    absent_device,
-    compile_block,
-    compiled,
-    loop_over_steps,
-    loops,
-)
+from gdjax.sweeps import Loop, absent_device, compile_block, loop_over_steps
+from gdjax.sweeps.continued.absent_device import compiled, loops
 
 TRANSFERS = re.compile(r" (outfeed|infeed|send|recv)\(|callback")  # to and from the host
 OPTIMIZERS = {"sgd": optax.sgd, "adam": optax.adam}

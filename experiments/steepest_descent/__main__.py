@@ -24,7 +24,7 @@ import gdjax as gd
 from experiments.shared import command
 from experiments.shared.runs import paths
 from experiments.shared.trees import datasets
-from gdjax.minima.basins import NoMinimum, basins_of_attraction, learning_rate_limits
+from gdjax.minima import NoMinimum, basins_of_attraction, learning_rate_limits
 from gdjax.plots import surfaces
 from gdjax.plots.style import BLACK, BLUE, GREY, VERMILLION, Figure
 from gdjax.plots.surfaces import MINIMUM_COLORS, Surface

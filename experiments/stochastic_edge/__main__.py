@@ -25,7 +25,7 @@ from experiments.shared.trees import datasets, tree_of
 from gdjax.base.statistics import median
 from gdjax.curvature import batch_sharpness_metric, sharpness_metric
 from gdjax.plots.style import CYCLE, GREY, Figure
-from gdjax.sweeps.axes import Axes
+from gdjax.sweeps import Axes
 
 from .oscillation import Config, constrained_path, oscillation
 

@@ -22,9 +22,9 @@ from jaxtyping import Array, Float, Int, PyTree
 
 import gdjax as gd
 from experiments.shared.regressions import random_targets
-from gdjax.descent.batches import Order
+from gdjax.descent import Order
 from gdjax.dynamics import central_flow
-from gdjax.problems.evaluation import deterministic_cost
+from gdjax.problems import deterministic_cost
 
 PRODUCTS = np.linspace(0.4, 1.3, 10)  # rates at which stability is tested, in units of 2 / S
 GROWTH = 2e-3  # growth per step of log |u . d| above which a rate is unstable

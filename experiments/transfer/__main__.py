@@ -28,7 +28,7 @@ from experiments.shared.images import strided
 from experiments.shared.trees import datasets
 from gdjax import statistics
 from gdjax.plots.style import BLACK, SEQUENTIAL, Figure, label_log_axis
-from gdjax.problems.networks import ACTIVATIONS, Layer
+from gdjax.problems import ACTIVATIONS, Layer
 
 Rates = Float[np.ndarray, " rates"]  # values at each learning rate
 Costs = Float[np.ndarray, "rates seeds"]
@@ -169,10 +169,10 @@ def recorded(config: Config, optimizer: str) -> xr.Dataset:
             width: gd.sweep(problem, grid, config.steps, **options, **records)
             for width, (problem, options) in family.items()
         }
-        costs.append(gd.concat(sweeps, "width").cost.isel(step=-1, drop=True))
+        costs.append(gd.sweeps.concat(sweeps, "width").cost.isel(step=-1, drop=True))
         family = problems(config, name, optimizer, config.checked_widths)
         checks.append(
-            gd.coordinate_check(
+            gd.search.coordinate_check(
                 family,
                 preactivations(next(iter(family.values()))[0]),
                 learning_rate=OPTIMIZERS[optimizer][2],

@@ -38,12 +38,14 @@ from experiments.shared.runs import ends_of
 from experiments.shared.statistics import partial_correlation, with_ends
 from gdjax.base.errors import InputError
 from gdjax.base.statistics import Interval, holm
-from gdjax.landscape.basin_volume import basin_volume
-from gdjax.landscape.learning_coefficient import finite_temperature_coefficient
-from gdjax.landscape.mcmc import Whitening, hessian_whitening
+from gdjax.landscape import (
+    Whitening,
+    basin_volume,
+    finite_temperature_coefficient,
+    hessian_whitening,
+)
 from gdjax.minima import count_minima
 from gdjax.plots.style import BLUE, Figure
-from gdjax.problems.problem import NOTHING
 
 Values = Float[np.ndarray, "*batch n"]
 # Variable and label of each measure of width, and variable of each quantity.
@@ -119,7 +121,7 @@ def minima_of_set(config: Config, index: int, first: gd.Problem) -> xr.Dataset:
     """Return the minima for one set of images, with their widths and test accuracies."""
     problem = problem_of(config, index)
     # All sets share one compiled program, since these problems differ only in their data.
-    same_static = replace(first, data=problem.data, metrics=NOTHING)
+    same_static = replace(first, data=problem.data, metrics={})
     seeds, steps = gd.axes(seed=range(config.seeds)), config.steps
     rule = partial(optax.sgd, learning_rate=3.0, momentum=0.9)
     runs = gd.sweep(problem, seeds, steps, make_optimizer=rule, record_every=steps, metrics={})

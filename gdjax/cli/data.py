@@ -20,7 +20,7 @@ class List:
 
     def run(self) -> None:
         """Print one line per data set."""
-        from gdjax.data import available
+        from gdjax.data.sets import available
 
         print(f"{'name':16}{'train':>8}{'test':>8}  where")
         for entry in available(self.data_dir):

@@ -201,7 +201,8 @@ def numbers(census: Any) -> dict[str, Any]:
     """Return the summary of a census without its table."""
     import numpy as np
 
-    from gdjax.minima import EndState, count_kinds
+    from gdjax.minima import count_kinds
+    from gdjax.minima.end_states import EndState
 
     summary: dict[str, Any] = {"runs": census.sizes["run"], "ended": count_kinds(census)}
     for name in map(str, census.data_vars):

@@ -41,7 +41,8 @@ class Resume:
         """Compute the missing runs, write summary and figures, then print the table."""
         part = None if self.part is None else parse_part(self.part, os.environ)
         process.configure()
-        from gdjax.sweeps import count_tiles, resume
+        from gdjax.sweeps import resume
+        from gdjax.sweeps.continued.parts import count_tiles
 
         problem: dict[str, Any] = {
             "problem": load_problem(self.problem),

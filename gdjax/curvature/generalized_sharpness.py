@@ -101,7 +101,7 @@ def generalized_sharpness(
     Args:
         problem: a Problem or a cost, whose deterministic cost over all its data is used.
         params: parameters at which to take the Hessian H and the gradient g.
-        norm: norm of d, as for `gdjax.descent.steepest_direction`: "linf", "l1", "l2", "spectral"
+        norm: norm of d, as for `non_euclidean_descent`: "linf", "l1", "l2", "spectral"
             or "block".
         key: random key of the starts.
         num_starts: number of random starts of the search.

@@ -99,7 +99,7 @@ def count_minima(
     Barriers between all pairs of up to 64 minima follow. Progress bars show phases, completed runs
     and paths.
 
-    Each end and each minimum has a state (`gdjax.minima.EndState`): reached, near, or a minimum
+    Each end and each minimum has a state: reached, near, or a minimum
     that descents at this learning rate cannot hold. The shares of basins, and the estimates of
     unseen minima, are those of the ends that were reached. A warning says if these are few.
 

@@ -1,4 +1,3 @@
 from . import export as export
 from .explorer import explore as explore
 from .lesson import lesson as lesson
-from .page import Page as Page

@@ -16,12 +16,16 @@ import numpy as np
 import xarray as xr
 
 from gdjax.base.errors import InputError
-from gdjax.landscape import FiniteTemperatureCoefficient, LocalLearningCoefficient, SamplingStatus
+from gdjax.landscape import SamplingStatus
+from gdjax.landscape.learning_coefficient import (
+    FiniteTemperatureCoefficient,
+    LocalLearningCoefficient,
+)
 from gdjax.stores.location import StoreLike
-from gdjax.sweeps.histories import RunHistory, histories
+from gdjax.sweeps.histories import histories
 from gdjax.sweeps.identity import versions
 
-__all__ = ["RunHistory", "arviz", "histories", "mlflow", "networkx", "tensorboard"]
+__all__ = ["arviz", "mlflow", "networkx", "tensorboard"]
 
 EDGE = ("first", "second", "height", "kind", "saddle")
 MLFLOW_BATCH = 1000  # maximum number of values per request

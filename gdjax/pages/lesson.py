@@ -47,7 +47,7 @@ def lesson(problem: Any, networks: int = 48) -> Page:
             step.
 
     Returns:
-        The page, written to a file by `gd.lesson(problem).save("lesson.html")`.
+        The page, written to a file by `gd.pages.lesson(problem).save("lesson.html")`.
     """
     _check(problem)
     check_whole("lesson: networks", networks, 0)

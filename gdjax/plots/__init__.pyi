@@ -4,6 +4,7 @@ from . import barriers as barriers
 from . import comparisons as comparisons
 from . import flows as flows
 from . import gradients as gradients
+from . import graph as graph
 from . import images as images
 from . import landscapes as landscapes
 from . import minima as minima

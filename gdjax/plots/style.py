@@ -27,21 +27,21 @@ from matplotlib.axis import Axis
 from matplotlib.rcsetup import cycler
 from matplotlib.ticker import Locator, LogLocator, MaxNLocator, NullFormatter
 
-BLUE = "#0072B2"
-VERMILLION = "#D55E00"
-GREEN = "#009E73"
-ORANGE = "#E69F00"
+BLUE = "#0072B2"  #: blue of the palette
+VERMILLION = "#D55E00"  #: vermillion of the palette
+GREEN = "#009E73"  #: green of the palette
+ORANGE = "#E69F00"  #: orange of the palette
 SKY = "#56B4E9"
-PURPLE = "#CC79A7"
-BLACK = "#222222"
-GREY = "#8C8C8C"
+PURPLE = "#CC79A7"  #: purple of the palette
+BLACK = "#222222"  #: black of text, and of what diverged
+GREY = "#8C8C8C"  #: gray of what is secondary
 
-# The order in which lines take the colors: neighbors also differ in lightness, so that they are
-# distinguishable in gray.
+#: The order in which lines take the colors: neighbors also differ in lightness, so that they are
+#: distinguishable in gray.
 CYCLE = (BLUE, ORANGE, GREEN, VERMILLION, SKY, PURPLE, BLACK)
 
 DIVERGING = "RdBu_r"  # red is positive, blue negative; center the norm on 0
-SEQUENTIAL = "viridis"
+SEQUENTIAL = "viridis"  #: colormap of numbers without a center
 SHARP = 160  # dots per inch of a notebook image, which is shown at half its pixel size
 
 SHEET: Mapping[Any, Any] = MappingProxyType(

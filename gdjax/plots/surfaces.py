@@ -20,7 +20,7 @@ from gdjax.plots.axes import figure_of, styled_axes
 from gdjax.plots.style import BLACK, CYCLE, GREY, SEQUENTIAL, Figure, style
 
 LEVELS = 18
-MINIMUM_COLORS = CYCLE[:-1]  # black is reserved for divergence
+MINIMUM_COLORS = CYCLE[:-1]  #: colors of minima; black is reserved for divergence
 GOLDEN_RATIO = (5**0.5 - 1) / 2  # successive multiples of it are far from each other, modulo 1
 MANY = 12  # number of minima above which only minima are marked, by small white dots
 

@@ -1,17 +1,15 @@
 from .augmentation import Distortion as Distortion
-from .augmentation import distorted as distorted
 from .augmentation import freshly_distorted as freshly_distorted
 from .bowl import bowl as bowl
-from .critical_points import CriticalPoint as CriticalPoint
 from .digits import digits as digits
 from .evaluation import deterministic_cost as deterministic_cost
 from .evaluation import evaluate as evaluate
 from .evaluation import frozen as frozen
 from .facts import check_problem as check_problem
-from .keywords import declared as declared
 from .losses import accuracy as accuracy
 from .losses import cross_entropy as cross_entropy
 from .losses import quadratic as quadratic
+from .networks import ACTIVATIONS as ACTIVATIONS
 from .networks import Layer as Layer
 from .networks import Network as Network
 from .problem import Metric as Metric
@@ -19,7 +17,6 @@ from .problem import Problem as Problem
 from .problem import as_problem as as_problem
 from .supervised import supervised as supervised
 from .test_functions import FUNCTIONS as FUNCTIONS
-from .test_functions import TestFunction as TestFunction
 from .test_functions import from_function as from_function
 from .weight_decay import decayed as decayed
 from .weight_decay import few_digits as few_digits

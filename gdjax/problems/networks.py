@@ -56,6 +56,7 @@ ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = MappingProxyType(
         "step": _step,
     }
 )
+"""Activation functions by name."""
 
 
 def _uniform(key, shape, dtype):

@@ -201,6 +201,8 @@ class Problem:
 
     def __post_init__(self):
         check_callable("Problem: init", self.init)
+        if self.metrics == {}:
+            object.__setattr__(self, "metrics", NOTHING)
         check_callable("Problem: cost", self.cost)
         for name in ("evaluation", "weight", "predict", "loss"):
             if getattr(self, name) is not None:

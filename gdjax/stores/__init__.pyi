@@ -1,4 +1,3 @@
 from .location import locate as locate
-from .reader import Damage as Damage
 from .reader import open_dataset as open_dataset
 from .reader import verify as verify

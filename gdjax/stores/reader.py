@@ -106,7 +106,7 @@ def open_dataset(store: StoreLike, *, skip_damaged: bool = False) -> Any:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     bowl, rates = gd.problems.bowl([1.0, 9.0]), gd.axes(learning_rate=[0.1, 0.2])
         ...     cost = gd.sweep(bowl, rates, 5, store=folder).cost.load()
-        ...     gd.open_dataset(folder).cost.equals(cost), gd.verify(folder)
+        ...     gd.open_dataset(folder).cost.equals(cost), gd.stores.verify(folder)
         (True, [])
     """
     check_flag("skip_damaged", skip_damaged)

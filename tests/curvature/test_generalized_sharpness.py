@@ -12,13 +12,14 @@ from jax.flatten_util import ravel_pytree
 
 import gdjax as gd
 from gdjax.curvature import (
-    GeneralizedSharpnessStatus,
     dual_gradient_norm_metric,
     generalized_sharpness,
     generalized_sharpness_metric,
     step_curvature_metric,
 )
-from gdjax.descent import dual_norm, non_euclidean_descent, steepest_direction
+from gdjax.curvature.generalized_sharpness import GeneralizedSharpnessStatus
+from gdjax.descent import non_euclidean_descent
+from gdjax.descent.norms import dual_norm, steepest_direction
 
 KEY = jax.random.key(0)
 

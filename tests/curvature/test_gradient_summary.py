@@ -11,13 +11,8 @@ from curved_problems import random_params
 from jax.flatten_util import ravel_pytree
 from scipy.special import expit
 
-from gdjax.curvature import (
-    check_gradient,
-    gradient_summary,
-    largest_entries,
-    locate_entries,
-    value_and_gradient,
-)
+from gdjax.curvature import check_gradient, gradient_summary, largest_entries, locate_entries
+from gdjax.curvature.gradient_summary import value_and_gradient
 from gdjax.problems import Network, as_problem, digits
 
 

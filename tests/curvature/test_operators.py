@@ -19,9 +19,9 @@ from gdjax.curvature import (
     hessian_trace,
     sharpness_metric,
     spectral_density,
-    value_and_gradient,
 )
 from gdjax.curvature.directional_derivatives import directional_derivatives
+from gdjax.curvature.gradient_summary import value_and_gradient
 from gdjax.problems import Network
 from gdjax.problems.problem import as_problem
 

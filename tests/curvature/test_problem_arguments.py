@@ -9,7 +9,7 @@ import pytest
 
 from gdjax import curvature, dynamics, landscape, minima
 from gdjax.base.errors import InputError
-from gdjax.curvature import value_and_gradient
+from gdjax.curvature.gradient_summary import value_and_gradient
 from gdjax.problems import Problem, frozen
 
 KEY = jax.random.key(0)

@@ -8,7 +8,8 @@ import pytest
 from prepared_set import assert_holds, some, store
 
 from gdjax.base.errors import DataError
-from gdjax.data import available, load
+from gdjax.data import load
+from gdjax.data.sets import available
 from tests.processes import python
 
 # -- the bundled digits

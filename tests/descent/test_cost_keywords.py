@@ -59,7 +59,7 @@ def descend(steps, start=START, model_state=FIRST, **options):
     return gd.descend(
         start=start,
         num_steps=steps,
-        model_state=None if isinstance(start, gd.Descent) else model_state,
+        model_state=None if isinstance(start, gd.descent.Descent) else model_state,
         **options,
     )
 

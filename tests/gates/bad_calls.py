@@ -26,6 +26,18 @@ import optax
 
 import gdjax as gd
 from gdjax.base.errors import DataError, StoreError
+from gdjax.curvature.gradient_summary import value_and_gradient
+from gdjax.descent.metrics import unpack_bits
+from gdjax.descent.norms import dual_norm
+from gdjax.landscape.components import principal_components, project
+from gdjax.landscape.directions import at_coordinates, filter_normalize
+from gdjax.landscape.learning_coefficient import extrapolate
+from gdjax.landscape.mcmc import effective_sample_size, rhat
+from gdjax.minima.clustering import cluster_points
+from gdjax.minima.paths import polyline_weights
+from gdjax.problems.augmentation import distorted
+from gdjax.problems.keywords import declared
+from gdjax.sweeps.continued.parts import count_tiles
 
 inf, nan, random = float("inf"), float("nan"), np.random.default_rng(0)
 SMALL = "--learning-rate 0.1 --seed 0 --widths 2 --num-steps 2 --record-every 2 --out out"
@@ -85,15 +97,15 @@ def studies(bad, vary, n):
         metric=["accuracy"])
     bad("metric", gd.search.to_study, n.runs, "accuracy")
     vary(gd.search.to_study, n.runs)(direction=["up"], diverged=["nan"], study=[3])
-    bad("result", gd.export.arviz, 3)
+    bad("result", gd.pages.export.arviz, 3)
 
 
 def tuning_curves(bad, vary, n):
-    bad("runs", gd.tuning_curve, 3)
-    bad("damaged.zarr", gd.tuning_curve, n.damaged, raises=StoreError)
+    bad("runs", gd.search.tuning_curve, 3)
+    bad("damaged.zarr", gd.search.tuning_curve, n.damaged, raises=StoreError)
     bad("damaged.zarr", gd.minima.count_minima, None, n.damaged, raises=StoreError)
-    bad("metric", gd.tuning_curve, n.runs, any_of("accuracy", jnp.zeros(2)))
-    vary(gd.tuning_curve, n.runs)(trials=[2, [3], ["a"]], by=["seed", [[]]], direction=[1],
+    bad("metric", gd.search.tuning_curve, n.runs, any_of("accuracy", jnp.zeros(2)))
+    vary(gd.search.tuning_curve, n.runs)(trials=[2, [3], ["a"]], by=["seed", [[]]], direction=[1],
         worst_value=["a"], level=[95])
     bad("difference", gd.statistics.seeds_needed, any_of(0, 1e-09, nan, "a"), 1)
     bad("standard_deviation", gd.statistics.seeds_needed, 1, -1)
@@ -245,25 +257,26 @@ def sweeps(bad, vary, n):
     bad("cost", gd.sweep, n.summed, n.ax, 5, batch_size=1)
     bad("params", gd.sweep, gd.Problem(gd.problems.Network((9, 10 ** 6, 10 ** 6)).init,
         lambda w: jnp.mean(w[0].weights)), n.ax, 5)
-    bad("sweeps", gd.concat, any_of(3, {"a": 3}), "width")
-    bad("3", gd.concat, {"a": n.runs}, 3)
-    bad("dim", gd.concat, {"a": n.runs}, "cost")
-    bad("axes", gd.concat, {"a": n.runs, "b": n.runs.isel(step=[0])}, "width")
-    bad("problems", gd.coordinate_check, any_of({"2": n.bowl}, {"2": n.bowl, "wide": n.bowl}),
-        lambda w, b: w, learning_rate=0.1)
-    bad("3", gd.coordinate_check, {"2": n.bowl, "3": 3}, lambda w, b: w, learning_rate=0.1)
-    bad("activations", gd.coordinate_check, n.pair, any_of(3, lambda w, b: {}), learning_rate=0.1)
-    bad("learning_rate", gd.coordinate_check, n.pair, lambda w, b: w, learning_rate=nan)
-    bad("activations", gd.coordinate_check, {"2": n.bowl, "3": gd.problems.bowl([1.0] * 3)},
+    bad("sweeps", gd.sweeps.concat, any_of(3, {"a": 3}), "width")
+    bad("3", gd.sweeps.concat, {"a": n.runs}, 3)
+    bad("dim", gd.sweeps.concat, {"a": n.runs}, "cost")
+    bad("axes", gd.sweeps.concat, {"a": n.runs, "b": n.runs.isel(step=[0])}, "width")
+    bad("problems", gd.search.coordinate_check,
+        any_of({"2": n.bowl}, {"2": n.bowl, "wide": n.bowl}), lambda w, b: w, learning_rate=0.1)
+    bad("3", gd.search.coordinate_check, {"2": n.bowl, "3": 3}, lambda w, b: w, learning_rate=0.1)
+    bad("activations", gd.search.coordinate_check, n.pair, any_of(3, lambda w, b: {}),
+        learning_rate=0.1)
+    bad("learning_rate", gd.search.coordinate_check, n.pair, lambda w, b: w, learning_rate=nan)
+    bad("activations", gd.search.coordinate_check, {"2": n.bowl, "3": gd.problems.bowl([1.0] * 3)},
         lambda w, b: [w] * len(w), learning_rate=1.0, golden=True)
-    vary(gd.coordinate_check, n.pair, lambda w, b: w, learning_rate=0.1)(steps=[(10, 1)],
+    vary(gd.search.coordinate_check, n.pair, lambda w, b: w, learning_rate=0.1)(steps=[(10, 1)],
         num_seeds=[1])
     bad("problem", gd.find_learning_rate, None)
     vary(gd.find_learning_rate, n.bowl)(horizon=[0], num_starts=[0, 10 ** 30], batch_size=[4],
         root_seed=[-1])
     bad("make_optimizer", gd.find_learning_rate, n.bowl, any_of(optax.identity, 3))
-    bad("runs", gd.table, any_of(3, n.other))
-    vary(gd.table, n.runs)(record=["x", 99])
+    bad("runs", gd.sweeps.table, any_of(3, n.other))
+    vary(gd.sweeps.table, n.runs)(record=["x", 99])
     bad("dataset", gd.params_of, any_of(3, n.other), n.w, n.at)
     bad("at", gd.params_of, n.runs, n.w, 3)
     bad("learning_rate", gd.params_of, n.runs, n.w, {"learning_rate": 99, "seed": 0})
@@ -272,13 +285,13 @@ def sweeps(bad, vary, n):
 
 def stores(bad, vary, n):
     bad("empty", gd.open_dataset, n.folder, raises=StoreError, golden=True)
-    for function in (gd.open_dataset, gd.verify):
+    for function in (gd.open_dataset, gd.stores.verify):
         bad("store", function, 3)
     bad("damaged.zarr", lambda: gd.open_dataset(n.damaged).cost.values, raises=StoreError)
     bad("region", gd.stores.locate, n.store, region="here", golden=True)
     bad("region", gd.stores.locate, gd.stores.locate("s"), region="here", golden=True)
     bad("color", gd.stores.locate, "s3://x/y", color="blue")
-    bad("gopher://x/y", gd.verify, "gopher://x/y")
+    bad("gopher://x/y", gd.stores.verify, "gopher://x/y")
     bad("empty", gd.resume, n.folder, raises=StoreError)
     vary(gd.resume, n.store)(problem=[3], part=[(0, 0), (3, 3), (-1, 3), 3], make_optimizer=[0])
     bad("problem.eigenvalues", gd.resume, n.store, problem=gd.problems.bowl([7.0, 8.0]),
@@ -300,8 +313,8 @@ def stores(bad, vary, n):
     vary(lambda **given: gd.branch(n.store, n.at, gd.axes(branch_step=[1],
         **given)))(perturbation=[[-1.0]], seed=[[5]])
     bad("axes", gd.branch, n.store, n.at, 3)
-    bad("sweep", gd.plan, n.bowl, n.folder)
-    bad("num_parts", gd.sweeps.count_tiles, n.store, any_of(0, 1.5))
+    bad("sweep", gd.sweeps.plan, n.bowl, n.folder)
+    bad("num_parts", count_tiles, n.store, any_of(0, 1.5))
     bad("stop_when_converged", gd.branch, n.store, n.at, gd.axes(branch_step=[2]),
         stop_when_converged=jnp.zeros(2))
     bad("branch_step", gd.branch, n.store, n.at, any_of(gd.axes(branch_step=[99]),
@@ -359,7 +372,7 @@ def spectra_and_kinds_of_points(bad, vary, n):
         golden=True)
     bad("cost", lambda: gd.curvature.HessianOperator(n.same, n.w).mv(n.w), golden=True)
     bad("params", lambda: gd.curvature.HessianOperator(n.bowl, jnp.arange(2)).mv(n.w))
-    for function in (gd.curvature.value_and_gradient, gd.curvature.gradient_summary,
+    for function in (value_and_gradient, gd.curvature.gradient_summary,
         gd.curvature.polish):
         bad("cost", function, n.same, n.w)
         bad("params", function, n.bowl, "w")
@@ -387,8 +400,8 @@ def landscapes_and_flows(bad, vary, n):
     bad("trajectory_plane", gd.landscape.trajectory_plane, jnp.sum, jnp.arange(5.0), golden=True)
     bad("step", gd.landscape.descent_on_slice, n.bowl, n.w, {"d": n.flat}, jnp.eye(2), step=[1])
     bad("snapshots", gd.landscape.descent_on_slice, n.bowl, n.w, {"d": n.flat}, jnp.eye(3))
-    bad("direction", gd.landscape.filter_normalize, jnp.zeros(3), n.w)
-    bad("points", gd.landscape.project, n.w, n.w, {"d": n.flat})
+    bad("direction", filter_normalize, jnp.zeros(3), n.w)
+    bad("points", project, n.w, n.w, {"d": n.flat})
     bad("b", lambda value: gd.landscape.orthogonalize({"a": n.flat, "b": value}), any_of(2 * n.flat,
         jnp.zeros(2)))
     bad("kind", gd.landscape.plane_directions, n.bowl, n.w, "sideways", key=n.key)
@@ -412,11 +425,12 @@ def landscapes_and_flows(bad, vary, n):
     bad("time", gd.dynamics.rod_flow, n.bowl, n.w, 0.1, any_of(-1.0, jnp.ones(2)))
     bad("noise", gd.dynamics.rod_flow, n.bowl, n.w, 0.1, 1.0, noise=-1.0)
     vary(gd.dynamics.rod_flow, n.bowl, n.w, 0.1, 1.0)(max_steps=[0], intervals=[0])
-    bad("make_optimizer", gd.hypergradient, n.bowl, any_of(optax.lion, lambda: optax.sgd(0.1)), n.w,
-        [0.1], 1, key=n.key)
-    bad("schedule", gd.hypergradient, n.bowl, optax.sgd, n.w, [0.1], 5, key=n.key)
-    bad("schedule", gd.hypergradient, n.bowl, optax.sgd, n.w, [0.1], 5, key=n.key, knots=True)
-    bad("make_optimizer", gd.hypergradient, n.bowl, optax.adam, n.w, [0.1], 1, key=n.key)
+    bad("make_optimizer", gd.dynamics.hypergradient, n.bowl,
+        any_of(optax.lion, lambda: optax.sgd(0.1)), n.w, [0.1], 1, key=n.key)
+    bad("schedule", gd.dynamics.hypergradient, n.bowl, optax.sgd, n.w, [0.1], 5, key=n.key)
+    bad("schedule", gd.dynamics.hypergradient, n.bowl, optax.sgd, n.w, [0.1], 5, key=n.key,
+        knots=True)
+    bad("make_optimizer", gd.dynamics.hypergradient, n.bowl, optax.adam, n.w, [0.1], 1, key=n.key)
     bad("ends_elsewhere", gd.dynamics.decided_step, jnp.zeros((5, 58)) > 0, range(0, 500, 100))
     bad("uncertainty_exponent", gd.dynamics.uncertainty_exponent, jnp.zeros((9, 2, 50)) > 0, [0.1,
         0.2])
@@ -518,7 +532,7 @@ def minima_figures_and_pages(bad, vary, n):
     bad("problem", gd.minima.pairwise_barriers, 3, n.w, key=n.key)
     bad("cost", gd.minima.path_barrier, any_of("a", jnp.zeros((2, 0)), n.masked))
     bad("learning_rate", gd.minima.basins_of_attraction, "himmelblau", -0.01, side=3, num_steps=3)
-    bad("points", gd.minima.cluster_points, jnp.zeros(3), 0.1)
+    bad("points", cluster_points, jnp.zeros(3), 0.1)
     bad("result", gd.plot, any_of(3, n.bowl, n.other, {"x": 1}))
     bad("plot", gd.plot, gd.landscape.line(n.bowl, n.w, n.flat, [0.0]).expand_dims(c=2, d=2))
     bad("plot", gd.plot, n.runs.assign(outcome=-1 + 0 * n.runs.outcome))
@@ -526,19 +540,19 @@ def minima_figures_and_pages(bad, vary, n):
     bad("nothing", gd.plot, "nothing", raises=StoreError)
     bad("runs", gd.explore, any_of(3, n.other))
     vary(gd.explore, n.runs)(planes=[3, {"one": n.runs}], numbers=[-5], name=[3], minima=[3])
-    bad("problem", gd.lesson, n.bowl, 3)
+    bad("problem", gd.pages.lesson, n.bowl, 3)
     for changed in ({"widths": ()}, {"activation": "tanh"}):
-        bad("problem", gd.lesson, gd.problems.digits("mnist5k", **changed))
-    bad("problem", gd.lesson, replace(n.digits, metrics={}))
+        bad("problem", gd.pages.lesson, gd.problems.digits("mnist5k", **changed))
+    bad("problem", gd.pages.lesson, replace(n.digits, metrics={}))
 
 
 def other_types(bad, vary, n):
     bad("init_scale", n.network.init, n.key, init_scale=["a"])
     bad("key", n.network.init, 3)
     bad("title", gd.plot, n.runs, title=3)
-    bad("networks", gd.lesson, n.digits, -1)
-    bad("images", gd.problems.distorted, "x", gd.problems.Distortion())
-    bad("images", gd.problems.distorted, jnp.zeros((1, 2, 2)), 3)
+    bad("networks", gd.pages.lesson, n.digits, -1)
+    bad("images", distorted, "x", gd.problems.Distortion())
+    bad("images", distorted, jnp.zeros((1, 2, 2)), 3)
     bad("distortion", gd.problems.freshly_distorted, n.net, (2,), 3)
     bad("data", gd.problems.decayed, n.network, 3, 0.1)
     bad("test", gd.problems.decayed, n.network, n.data, 0.1, test=[1])
@@ -549,11 +563,11 @@ def other_types(bad, vary, n):
     bad("count", gd.curvature.largest_entries, n.w, 1.5)
     bad("params", gd.curvature.gradient_summary, n.bowl, jnp.zeros((0, 2)))
     bad("layer", gd.curvature.GaussNewtonOperator, n.net, n.v, layer=[])
-    bad("snapshots", gd.landscape.principal_components, "x")
-    bad("snapshots", lambda value: gd.landscape.principal_components((jnp.zeros((2, 3)),
+    bad("snapshots", principal_components, "x")
+    bad("snapshots", lambda value: principal_components((jnp.zeros((2, 3)),
         jnp.zeros(value))), any_of((), (3, 3)))
-    bad("coordinates", gd.landscape.at_coordinates, n.w, {"flat": n.flat}, [0.0, 1.0])
-    bad("directions", gd.landscape.at_coordinates, n.w, 3, [0.0])
+    bad("coordinates", at_coordinates, n.w, {"flat": n.flat}, [0.0, 1.0])
+    bad("directions", at_coordinates, n.w, 3, [0.0])
     vary(gd.dynamics.gradient_flow, n.bowl, n.w, times=[1.0])(max_steps=["x"], rtol=[10 ** 30])
     bad("params", gd.dynamics.gradient_flow, n.bowl, "x", times=[1.0])
 
@@ -570,7 +584,7 @@ def other_invalid_values(bad, vary, n):
 def parameters_and_losses(bad, vary, n):
     bad("params", gd.problems.evaluate, n.bowl, any_of(None, "x"))
     bad("cost", gd.problems.evaluate, n.bowl, any_of(jnp.zeros(3)))
-    for function in (gd.problems.evaluate, gd.curvature.value_and_gradient):
+    for function in (gd.problems.evaluate, value_and_gradient):
         bad("problem", function, n.counted, n.w)
     vary(gd.problems.frozen, n.bowl)(model_state=[3], step=[1], temperature=[1.0])
     bad("problem", gd.curvature.extreme_eigenpairs, lambda w, *, t: t * w[0], n.w, key=n.key)
@@ -589,7 +603,7 @@ def user_defined_costs(bad, vary, n):
 
 
 def directions(bad, vary, n):
-    bad("flat", gd.landscape.at_coordinates, n.w, {"flat": np.array(["a", "b"])}, [0.0])
+    bad("flat", at_coordinates, n.w, {"flat": np.array(["a", "b"])}, [0.0])
     bad("flat", gd.landscape.orthogonalize, {"flat": np.array([None, 1.0])})
     bad("directions", gd.landscape.orthogonalize, [n.flat])
 
@@ -603,16 +617,16 @@ def minima_of_other_costs(bad, vary, n):
 
 def other_datasets(bad, vary, n):
     bad("dataset", gd.minima.count_kinds, n.runs)
-    bad("runs", lambda value: list(gd.export.histories(value)), any_of(3, n.other))
-    bad("poll_seconds", lambda: list(gd.export.histories(n.store, poll_seconds=0.0)))
-    bad("poll_seconds", lambda: list(gd.export.histories(n.runs, poll_seconds=1.0)))
+    bad("runs", lambda value: list(gd.sweeps.histories(value)), any_of(3, n.other))
+    bad("poll_seconds", lambda: list(gd.sweeps.histories(n.store, poll_seconds=0.0)))
+    bad("poll_seconds", lambda: list(gd.sweeps.histories(n.runs, poll_seconds=1.0)))
 
 
 def volumes(bad, vary, n):
-    bad("inverse_temperatures", gd.landscape.extrapolate, ["a"], [1.0], [1.0])
-    bad("coefficients", gd.landscape.extrapolate, [1.0, 2.0], [1.0], [1.0])
-    bad("draws", gd.landscape.effective_sample_size, jnp.zeros(3))
-    bad("draws", gd.landscape.rhat, any_of(None, jnp.zeros((2, 0))))
+    bad("inverse_temperatures", extrapolate, ["a"], [1.0], [1.0])
+    bad("coefficients", extrapolate, [1.0, 2.0], [1.0], [1.0])
+    bad("draws", effective_sample_size, jnp.zeros(3))
+    bad("draws", rhat, any_of(None, jnp.zeros((2, 0))))
 
 
 def minima_and_paths(bad, vary, n):
@@ -622,13 +636,13 @@ def minima_and_paths(bad, vary, n):
     bad("points", gd.minima.path_cost, n.bowl, jnp.zeros((3, 2)), points=0)
     bad("control", gd.minima.path_cost, n.bowl, any_of(n.w[:1], {"a": n.w, "b": jnp.zeros(3)},
         "abc"))
-    bad("count", gd.minima.polyline_weights, 0, 0.5)
-    bad("t", gd.minima.polyline_weights, 3, any_of(2 ** 63, "x"))
+    bad("count", polyline_weights, 0, 0.5)
+    bad("t", polyline_weights, 3, any_of(2 ** 63, "x"))
 
 
 def slices(bad, vary, n):
-    bad("axis", gd.landscape.filter_normalize, n.w, n.w, axis="x")
-    bad("directions", gd.landscape.project, n.w[None], n.w, {})
+    bad("axis", filter_normalize, n.w, n.w, axis="x")
+    bad("directions", project, n.w[None], n.w, {})
     bad("coordinates", gd.landscape.grid, n.bowl, n.w, {"flat": n.flat}, 3)
 
 
@@ -647,7 +661,7 @@ def curvature(bad, vary, n):
 
 
 def steps_and_statistics(bad, vary, n):
-    bad("function", gd.problems.declared, 3)
+    bad("function", declared, 3)
     bad("values", gd.statistics.median, any_of([], [nan], [-inf, 1.0], "x"))
     vary(gd.statistics.median, [1.0])(level=[jnp.zeros(2), 2, None])
     bad("values", gd.statistics.mean, "x")
@@ -656,13 +670,13 @@ def steps_and_statistics(bad, vary, n):
     bad("paired", gd.statistics.paired, [1.0], [2.0], golden=True)
     bad("first", gd.statistics.paired, "x", "y")
     bad("successes", gd.statistics.share, any_of(0.5, 3), 2)
-    bad("gradient", gd.descent.dual_norm, any_of("x", n.masked), "l2")
+    bad("gradient", dual_norm, any_of("x", n.masked), "l2")
     bad("learning_rate", gd.descent.non_euclidean_descent, "a")
-    bad("samples", gd.descent.unpack_bits, jnp.zeros(3), "a")
-    bad("bits", gd.descent.unpack_bits, None, 3)
+    bad("samples", unpack_bits, jnp.zeros(3), "a")
+    bad("bits", unpack_bits, None, 3)
     bad("batch_size", gd.descent.noise_scale, n.net, key=n.key, batch_size=1.5)
     bad("batches", gd.descent.noise_scale, n.net, key=n.key, batch_size=2, batches=9)
-    bad("norm", gd.descent.dual_norm, n.w, "l7")
+    bad("norm", dual_norm, n.w, "l7")
     bad("batch_size", gd.descent.steps_for, 1, 10, 0)
     bad("optimizer", gd.descent.init, 3, n.w)
     bad("params", gd.descent.init, n.sgd, "x")

@@ -12,8 +12,8 @@ from jax._src import monitoring
 import gdjax as gd
 from gdjax.base.errors import InputError
 from gdjax.curvature.stability_limits import relative_stability
-from gdjax.minima import EndState, census_table, count_minima
-from gdjax.minima.end_states import end_states
+from gdjax.minima import census_table, count_minima
+from gdjax.minima.end_states import EndState, end_states
 from gdjax.minima.optimizer_decay import optimizer_decay
 
 KEY = jax.random.key(0)

@@ -171,9 +171,9 @@ def test_without_sympy_the_error_says_how_to_install_it(monkeypatch):
 
 @pytest.mark.long
 def test_a_graph_is_exported_to_networkx(two_neuron_graph):
-    exported = gd.export.networkx(two_neuron_graph)
+    exported = gd.pages.export.networkx(two_neuron_graph)
     assert exported.nodes[0]["images"] == 8
     kinds = [kind for *_, kind in exported.edges(data="kind")]
     assert kinds == ["saddle", "saddle", "line", "line"]
     with pytest.raises(InputError, match=r"expected the Dataset of gd.minima.graph"):
-        gd.export.networkx(two_neuron_graph.assign_attrs(result="census"))
+        gd.pages.export.networkx(two_neuron_graph.assign_attrs(result="census"))

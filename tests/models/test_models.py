@@ -26,6 +26,7 @@ from experiments.benchmarks.other_models import (
 )
 from gdjax.descent import block_loop
 from gdjax.problems import evaluate, frozen
+from gdjax.search.learning_rate import LearningRateStatus
 from gdjax.sweeps import slab_runner
 
 STEPS, SEEDS = 6, 2
@@ -219,6 +220,6 @@ def test_barriers_equal_those_of_direct_evaluation(swept, cost):
 @pytest.mark.parametrize("swept", EVALUATED[:3], indirect=True)
 def test_a_learning_rate_that_works_is_recommended(swept):
     result = gd.find_learning_rate(swept.model.problem, optax.adam, num_starts=2, horizon=8)
-    assert result.status == gd.search.LearningRateStatus.FOUND
+    assert result.status == LearningRateStatus.FOUND
     assert result.low <= result.learning_rate <= result.high
     assert result.works[result.learning_rates == result.learning_rate].all()

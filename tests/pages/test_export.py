@@ -10,6 +10,7 @@ import pytest
 
 import gdjax as gd
 from gdjax.descent import Outcome
+from gdjax.landscape.learning_coefficient import LocalLearningCoefficient, extrapolate
 
 BOWL = gd.problems.bowl([1.0, 9.0])
 GRID = gd.axes(learning_rate=[0.05, 0.1, 9.0], seed=range(4))
@@ -17,7 +18,7 @@ GRID = gd.axes(learning_rate=[0.05, 0.1, 9.0], seed=range(4))
 
 def test_each_exported_run_has_its_settings_records_and_outcome():
     runs = gd.sweep(BOWL, GRID, 200, record_every=50)
-    result = list(gd.export.histories(runs))
+    result = list(gd.sweeps.histories(runs))
     assert len(result) == 12
     for run in result:
         cell = runs.sel(run.at)
@@ -33,7 +34,7 @@ def test_each_exported_run_has_its_settings_records_and_outcome():
 
 def test_all_zipped_axes_are_in_the_settings():
     pairs = gd.zip_axes(learning_rate=[0.1, 0.2], momentum=[0.0, 0.5])
-    (first, second) = gd.export.histories(gd.sweep(BOWL, gd.axes(pair=pairs), 5))
+    (first, second) = gd.sweeps.histories(gd.sweep(BOWL, gd.axes(pair=pairs), 5))
     for run, (rate, momentum) in ((first, (0.1, 0.0)), (second, (0.2, 0.5))):
         assert {**run.at, "learning_rate": rate, "momentum": momentum} == run.at
 
@@ -48,7 +49,7 @@ def test_runs_are_exported_while_their_store_is_being_written(tmp_path):
     work.start()
     while work.is_alive() and not (store / "zarr.json").exists():
         time.sleep(0.01)
-    result = list(gd.export.histories(store, poll_seconds=0.01))
+    result = list(gd.sweeps.histories(store, poll_seconds=0.01))
     work.join()
     settings = [tuple(run.at.values()) for run in result]
     assert len(settings) == len(set(settings)) == 12
@@ -78,7 +79,7 @@ def chains():
 
 def test_exported_chains_have_the_groups_of_arviz(chains):
     one = jax.tree.map(lambda array: array[0], chains)
-    tree = gd.export.arviz(one)
+    tree = gd.pages.export.arviz(one)
     posterior, stats = tree["posterior"], tree["sample_stats"]
     for group in (posterior, stats):
         assert group.attrs["sample_dims"] == ["chain", "draw"]
@@ -95,15 +96,15 @@ def test_exported_chains_have_the_groups_of_arviz(chains):
 
 def test_arviz_summarizes_exported_chains(chains):
     arviz = pytest.importorskip("arviz")
-    summary = arviz.summary(gd.export.arviz(jax.tree.map(lambda array: array[0], chains)))
+    summary = arviz.summary(gd.pages.export.arviz(jax.tree.map(lambda array: array[0], chains)))
     np.testing.assert_allclose(
         float(summary["mean"]["coefficient"]), chains.coefficient[0], atol=1e-3
     )
 
 
 def test_the_temperature_is_the_last_dimension(chains):
-    several = gd.landscape.LocalLearningCoefficient(*jnp.ones(3), jnp.array([1e3, 1e4]), chains)
-    posterior = gd.export.arviz(several)["posterior"]
+    several = LocalLearningCoefficient(*jnp.ones(3), jnp.array([1e3, 1e4]), chains)
+    posterior = gd.pages.export.arviz(several)["posterior"]
     assert posterior["coefficient"].dims == ("chain", "draw", "inverse_temperature")
     np.testing.assert_array_equal(
         posterior["coefficient"].sel(inverse_temperature=1e4), chains.samples[1]
@@ -112,7 +113,7 @@ def test_the_temperature_is_the_last_dimension(chains):
 
 @pytest.mark.long
 def test_results_without_chains_or_of_several_keys_are_rejected(chains):
-    limit = gd.landscape.extrapolate(jnp.array([1e3, 1e4, 1e5]), jnp.ones(3), jnp.ones(3))
+    limit = extrapolate(jnp.array([1e3, 1e4, 1e5]), jnp.ones(3), jnp.ones(3))
     for result in (limit, chains, chains._replace(samples=None)):
         with pytest.raises(gd.errors.InputError, match="to select one of several minima"):
-            gd.export.arviz(result)
+            gd.pages.export.arviz(result)

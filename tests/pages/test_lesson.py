@@ -132,7 +132,7 @@ def lesson_file(problem, networks, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lessons, "train_networks", lambda *_: networks)
         patch.setattr(lessons, "COMPARED", ((1.0, 3.0), 2))
-        page = gd.lesson(problem, 8)
+        page = gd.pages.lesson(problem, 8)
     return page.save(tmp_path_factory.mktemp("lesson") / "lesson.html")
 
 

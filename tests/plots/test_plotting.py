@@ -13,6 +13,13 @@ from plane_of_a_bowl import SIDE, plane
 
 import gdjax as gd
 from gdjax.base.errors import InputError
+from gdjax.dynamics.central_flow import CentralFlow
+from gdjax.dynamics.gradient_flow import Flow, FlowDistance
+from gdjax.landscape.basin_volume import BasinVolume
+from gdjax.landscape.learning_coefficient import (
+    FiniteTemperatureCoefficient,
+    LocalLearningCoefficient,
+)
 from gdjax.minima.barriers import PairwiseBarriers
 from gdjax.plots.style import LogTicks
 
@@ -230,7 +237,7 @@ def test_the_figure_of_diverged_runs_contains_a_note():
             "No final cost of 3 runs is finite",
             "No median of the final cost is finite",
         )
-    curve = gd.tuning_curve(runs.rename(momentum="seed"))
+    curve = gd.search.tuning_curve(runs.rename(momentum="seed"))
     assert [text.get_text() for text in figure_of(curve).axes[0].texts] == ["no finite value"]
 
 
@@ -329,11 +336,11 @@ def test_a_computed_sweep_is_drawn_from_memory_and_from_its_store_with_its_basel
 
 def test_a_gradient_flow_and_its_distances_are_drawn_against_time():
     times, cost = jnp.array([0.0, 0.5, 1.0]), jnp.array([1.0, 0.4, 0.2])
-    flow = gd.dynamics.Flow({}, cost, jnp.array(9), jnp.array(0), times)
+    flow = Flow({}, cost, jnp.array(9), jnp.array(0), times)
     (line,) = figure_of(flow).axes[0].lines
     np.testing.assert_allclose(line.get_xydata(), np.stack([times, cost], axis=1))
     rates, distance = jnp.array([0.25, 0.5]), jnp.array([[0.3, 0.2, 0.1], [0.6, 0.4, 0.3]])
-    distances = gd.dynamics.FlowDistance(rates, times, distance, distance, {}, flow)
+    distances = FlowDistance(rates, times, distance, distance, {}, flow)
     first, second = figure_of(distances).axes[0].lines
     np.testing.assert_allclose(second.get_ydata(), distance[1])
     assert [first.get_label(), second.get_label()] == ["0.25", "0.5"]
@@ -342,7 +349,7 @@ def test_a_gradient_flow_and_its_distances_are_drawn_against_time():
 def test_the_figure_of_a_central_flow_shows_costs_and_eigenvalues():
     times, eigenvalues = jnp.arange(3.0), jnp.array([[4.0, 2.0], [3.0, 2.5], [5.0, 1.0]])
     cost, mean_cost = jnp.array([1.0, 0.5, 0.4]), jnp.array([1.0, 0.6, 0.5])
-    flow = gd.dynamics.CentralFlow(
+    flow = CentralFlow(
         times, {}, cost, mean_cost, eigenvalues, jnp.zeros((3, 2, 2)), times, jnp.array(0)
     )
     top, bottom = figure_of(flow).axes
@@ -379,7 +386,7 @@ def test_the_figure_of_a_gradient_summary_shows_norms_and_exact_zeros():
 
 def test_a_basin_volume_is_drawn_as_a_histogram_of_its_radii():
     numbers = [jnp.array(x) for x in (2.5, 2.3, 2.7, 0.1, 38.0, 0.2, False, 0, 0.0, 0)]
-    volume = gd.landscape.BasinVolume(*numbers, jnp.linspace(1.0, 2.0, 40))
+    volume = BasinVolume(*numbers, jnp.linspace(1.0, 2.0, 40))
     axes = figure_of(volume).axes[0]
     assert sum(bar.get_height() for bar in axes.patches) == 40
     assert axes.get_title(loc="left").startswith("Log volume")
@@ -390,7 +397,7 @@ def test_a_basin_volume_is_drawn_as_a_histogram_of_its_radii():
 
 
 def test_the_figure_of_a_learning_coefficient_shows_chains_and_the_extrapolation():
-    single = gd.landscape.FiniteTemperatureCoefficient(
+    single = FiniteTemperatureCoefficient(
         *[jnp.array(x) for x in (0.5, 0.02, [0.48, 0.52], 200.0, 1.0, 1.0, 0.9, 0.1, 0.0, 0.3)],
         jnp.array(0),
     )
@@ -398,7 +405,7 @@ def test_the_figure_of_a_learning_coefficient_shows_chains_and_the_extrapolation
     np.testing.assert_allclose(axes.lines[1].get_ydata(), [0.48, 0.52])
     assert axes.get_title(loc="left") == "Chains: agreed"
     several = jax.tree.map(lambda a: jnp.stack([a, 2 * a]), single)
-    coefficient = gd.landscape.LocalLearningCoefficient(
+    coefficient = LocalLearningCoefficient(
         *jnp.array([0.6, 0.5, 0.7]), jnp.array([10.0, 100.0]), several
     )
     axes = figure_of(coefficient).axes[0]

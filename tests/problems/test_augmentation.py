@@ -8,8 +8,8 @@ from scipy import ndimage
 
 import gdjax as gd
 from gdjax.data import ImageSet
-from gdjax.problems import Distortion, digits, distorted
-from gdjax.problems.augmentation import freshly_distorted, warped
+from gdjax.problems import Distortion, digits
+from gdjax.problems.augmentation import distorted, freshly_distorted, warped
 
 RANDOM = np.random.default_rng(0)
 

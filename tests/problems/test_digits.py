@@ -14,6 +14,7 @@ import pytest
 import gdjax as gd
 from gdjax.data import load
 from gdjax.descent.outcome import Outcome
+from gdjax.problems.keywords import declared
 
 KEY = jax.random.key(0)
 BESIDE = Path(__file__).parents[3] / "shared" / "tensorflow_datasets"
@@ -79,7 +80,7 @@ def test_a_temperature_divides_parameters_and_only_sigmoids_have_one(mnist5k):
         value = function(params, data, temperature=0.25)
         np.testing.assert_allclose(value, function(cold, data), rtol=1e-5)
     for problem, names in ((smooth, {"temperature"}), (tanh, set())):
-        assert set(gd.problems.declared(problem.cost)) == names
+        assert set(declared(problem.cost)) == names
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", gd.problems.cross_entropy])

@@ -18,6 +18,7 @@ import pytest
 from scipy.interpolate import CubicSpline
 
 import gdjax as gd
+from gdjax.curvature.gradient_summary import value_and_gradient
 from gdjax.problems.facts import trace
 from gdjax.sweeps.binding import with_settings
 
@@ -212,7 +213,7 @@ def test_a_rule_that_calls_its_own_function_is_reused():
 DRAWS = {
     "sweep": swept,
     "descend": descended,
-    "curvature": lambda cost: gd.curvature.value_and_gradient(cost, jnp.ones(2)),
+    "curvature": lambda cost: value_and_gradient(cost, jnp.ones(2)),
     "landscape": lambda cost: gd.landscape.line(cost, jnp.ones(2), jnp.ones(2), [0.0, 1.0]),
 }
 
@@ -322,7 +323,7 @@ def test_a_change_for_microbatches_of_one_size_only_is_seen(size):
     problem = gd.Problem(init=init, cost=cost, data=np.ones(2003, np.float32))
     values = []
     for scale[0] in (1.0, 2.0):
-        values.append(float(gd.curvature.value_and_gradient(problem, jnp.ones(2))[0]))
+        values.append(float(value_and_gradient(problem, jnp.ones(2))[0]))
     share = 2000 / 2003 if size == 1000 else 3 / 2003
     np.testing.assert_allclose(values, [2, 2 + 2 * share], rtol=1e-5)
 
@@ -346,7 +347,7 @@ def test_a_census_and_a_hypergradient_see_a_change():
         census = gd.minima.count_minima(problem, jnp.zeros((1, 2)), key=key)
         np.testing.assert_allclose(census.params[0], goal[0], rtol=1e-6)
         descent = (lambda learning_rate: optax.sgd(learning_rate / goal[0]), jnp.zeros(2), [0.5], 1)
-        cost = gd.hypergradient(problem, *descent, key=key, check=False).cost
+        cost = gd.dynamics.hypergradient(problem, *descent, key=key, check=False).cost
         np.testing.assert_allclose(cost, 2 * (goal[0] - 1) ** 2, atol=1e-6)
 
 
@@ -423,7 +424,7 @@ def test_point_functions_see_a_change():
         barriers = gd.minima.pairwise_barriers(
             gd.Problem(init=init, cost=cost), jnp.array([[1.0, 0.0], [-1.0, 0.0]]), key=key
         )
-        slope = gd.curvature.value_and_gradient(cost, w)[1][0]
+        slope = value_and_gradient(cost, w)[1][0]
         return [float(line), float(np.max(pairs.values)), -float(barriers.cost.min()), float(slope)]
 
     before = values()

@@ -7,8 +7,8 @@ import optax
 import pytest
 
 import gdjax as gd
-from gdjax.problems import declared, supervised
-from gdjax.problems.keywords import given_to
+from gdjax.problems import supervised
+from gdjax.problems.keywords import declared, given_to
 
 KEY = jax.random.key(0)
 X = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)

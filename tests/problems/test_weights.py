@@ -15,6 +15,7 @@ import pytest
 
 import gdjax as gd
 from gdjax.base.errors import InputError
+from gdjax.curvature.gradient_summary import value_and_gradient
 from gdjax.problems.facts import check_problem
 
 SAMPLES = 6000  # six microbatches on a CPU
@@ -61,7 +62,7 @@ def test_analyses_are_weighted_means():
     run = gd.descend(problem, optax.sgd(0.5), zero, 1, key=key)
     np.testing.assert_allclose(run.cost, [0.9, 0.09], rtol=1e-4)
     np.testing.assert_allclose(gd.problems.evaluate(problem, zero), 0.9, rtol=1e-5)
-    value, gradient = gd.curvature.value_and_gradient(problem, zero)
+    value, gradient = value_and_gradient(problem, zero)
     np.testing.assert_allclose([value, gradient], [0.9, -1.8], rtol=1e-5)
     pairs = gd.curvature.extreme_eigenpairs(problem, zero, key=key)
     np.testing.assert_allclose(pairs.values, 2.0, rtol=1e-5)
@@ -111,7 +112,7 @@ def test_a_weighted_mean_without_its_weight_is_refused(data):
 @pytest.mark.parametrize(
     "analysis",
     [
-        gd.curvature.value_and_gradient,
+        value_and_gradient,
         lambda problem, w: gd.landscape.line(problem, w, w + 1, [0.0, 1.0]),
         lambda problem, w: gd.descend(problem, optax.sgd(0.1), w, 1, key=jax.random.key(0)),
     ],
@@ -139,11 +140,11 @@ REFUSED = {
         dataclasses.replace(p, predict=lambda w, x: w * x, loss=lambda a, y: jnp.mean(a)), 0.0
     ).mv(1.0),
     "noise_scale": lambda p, key: gd.descent.noise_scale(p, key=key, batch_size=2, batches=2),
-    "sample_weights": lambda p, key: gd.hypergradient(
+    "sample_weights": lambda p, key: gd.dynamics.hypergradient(
         p, optax.sgd, jnp.zeros(()), [0.1], 1, key=key, sample_weights=np.ones(SAMPLES)
     ),
     "weight declares key": lambda p, key: weighted(weight=lambda batch, *, key: key),
-    "but data is None": lambda p, key: gd.curvature.value_and_gradient(
+    "but data is None": lambda p, key: value_and_gradient(
         gd.Problem(p.init, lambda w: w, weight=p.weight), jnp.zeros(())
     ),
     "weight: returned": lambda p, key: gd.descend(

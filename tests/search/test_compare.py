@@ -190,9 +190,11 @@ def test_stores_datasets_tables_and_several_sweeps_give_one_comparison(both, gri
     results = [
         gd.compare(both, "optimizer", **options),
         gd.compare(runs, "optimizer", **options),
-        gd.compare(gd.table(runs), "optimizer", **options),
+        gd.compare(gd.sweeps.table(runs), "optimizer", **options),
         gd.compare(parts, "optimizer", **options),
-        gd.compare({name: gd.table(part) for name, part in parts.items()}, "optimizer", **options),
+        gd.compare(
+            {name: gd.sweeps.table(part) for name, part in parts.items()}, "optimizer", **options
+        ),
     ]
     for result in results:
         pd.testing.assert_frame_equal(result.pairs, results[0].pairs)

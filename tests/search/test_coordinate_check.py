@@ -55,7 +55,7 @@ def maximal_update(n):
 
 def check(make_problem, widths, **settings):
     problems = {str(n): make_problem(n) for n in widths}
-    return gd.coordinate_check(problems, activations, **settings)
+    return gd.search.coordinate_check(problems, activations, **settings)
 
 
 @pytest.fixture(scope="module")

@@ -290,7 +290,7 @@ def test_a_store_of_a_search_rejects_other_searches_and_operations_on_sweeps(tmp
         with pytest.raises(StoreError, match="contains a search"):
             function(store)
     with gd.open_dataset(store) as runs:
-        assert [len(run.step) for run in gd.export.histories(runs)] == [3, 3]
+        assert [len(run.step) for run in gd.sweeps.histories(runs)] == [3, 3]
 
 
 @pytest.mark.parametrize("rung", [0, 2])
@@ -318,4 +318,4 @@ def test_an_interrupted_slab_resumes_at_its_step(tmp_path, monkeypatch, in_memor
     halved(**SETTINGS, store=store).close()
     assert any((0, 6, 24)[rung] < step < (6, 24, 48)[rung] for step in begins)
     assert same_bits(read_store(store), in_memory)
-    assert gd.verify(store) == []
+    assert gd.stores.verify(store) == []

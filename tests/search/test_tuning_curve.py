@@ -29,7 +29,7 @@ def swept(values, *dims, **coordinates):
 
 def tuned(values, trials=None, **settings):
     """Return the tuning curve of given final costs."""
-    return gd.tuning_curve(swept(values), trials=trials, **settings)
+    return gd.search.tuning_curve(swept(values), trials=trials, **settings)
 
 
 def over_subsets(x, k):
@@ -79,7 +79,7 @@ def test_the_estimate_is_unbiased_unlike_the_one_with_replacement():
     n, k = 10, 8
     draws = np.random.default_rng(0).uniform(size=(400, n))
     runs = swept(draws[..., None], "optimizer", "setting", "seed")
-    curves = gd.tuning_curve(runs, trials=[k])
+    curves = gd.search.tuning_curve(runs, trials=[k])
     result = curves.expected_best.mean().item()
     j = np.arange(1, n + 1)
     with_replacement = ((n - j + 1) ** k - (n - j) ** k) / n**k
@@ -113,13 +113,13 @@ def test_settings_and_seeds_are_distinguished_by_axis():
     rng = np.random.default_rng(0)
     dims = ("learning_rate", "optimizer", "seed", "momentum", "data_seed")
     runs = swept(rng.normal(size=(4, 2, 3, 2, 2)), *dims, optimizer=["sgd", "adam"])
-    curve = gd.tuning_curve(runs)
+    curve = gd.search.tuning_curve(runs)
     assert curve.expected_best.dims == ("optimizer", "trials")
     assert curve.trials.values.tolist() == [1]
     assert (curve.attrs["num_settings"], curve.attrs["num_seeds"]) == (8, 6)
-    alone = gd.tuning_curve(runs.sel(optimizer="adam"))
+    alone = gd.search.tuning_curve(runs.sel(optimizer="adam"))
     xr.testing.assert_allclose(curve.sel(optimizer="adam", drop=True), alone)
-    by = gd.tuning_curve(runs, by=["momentum", "optimizer"])
+    by = gd.search.tuning_curve(runs, by=["momentum", "optimizer"])
     assert by.median_best_high.dims == ("momentum", "optimizer", "trials")
     assert by.attrs["num_settings"] == 4
 
@@ -133,14 +133,14 @@ def test_axes_that_vary_together_are_seeds_if_all_of_them_are_seeds():
     rates = [0.01, 0.02, 0.03, 0.04]
     grid = gd.axes(learning_rate=rates, start=gd.zip_axes(seed=range(3), data_seed=range(3, 6)))
     runs = gd.sweep(line, grid, 10, batch_size=2)
-    result = gd.tuning_curve(runs)
+    result = gd.search.tuning_curve(runs)
     one_seed_axis = runs.drop_vars(["seed", "data_seed"]).rename(start="seed")
-    xr.testing.assert_identical(result, gd.tuning_curve(one_seed_axis))
+    xr.testing.assert_identical(result, gd.search.tuning_curve(one_seed_axis))
     assert (result.attrs["num_settings"], result.attrs["num_seeds"]) == (4, 3)
-    one_start = gd.tuning_curve(runs.isel(start=0))
+    one_start = gd.search.tuning_curve(runs.isel(start=0))
     assert (one_start.attrs["num_settings"], one_start.attrs["num_seeds"]) == (4, 1)
     grid = gd.axes(pair=gd.zip_axes(learning_rate=rates, seed=range(4)))
-    mixed = gd.tuning_curve(gd.sweep(line, grid, 10))
+    mixed = gd.search.tuning_curve(gd.sweep(line, grid, 10))
     assert (mixed.attrs["num_settings"], mixed.attrs["num_seeds"]) == (4, 1)
 
 
@@ -189,7 +189,7 @@ def test_intervals_cover_the_median_for_any_distribution(name, shape):
     p = 1 - 2.0 ** (-1 / np.array(trials))
     quantiles = np.quantile(draw(random, 1_000_000), p)
     draws = np.stack([draw(random, shape) for _ in range(400)])
-    curves = gd.tuning_curve(swept(draws, "optimizer", "setting", "seed"), trials=trials)
+    curves = gd.search.tuning_curve(swept(draws, "optimizer", "setting", "seed"), trials=trials)
     assert coverage(curves, quantiles).min() >= 0.91
 
 
@@ -198,7 +198,7 @@ def test_intervals_cover_the_median_over_seeds_that_differ():
     random, shift = np.random.default_rng(0), 3.0 * np.arange(4)
     every = np.sort((random.normal(size=(100_000, 4)) + shift).ravel())
     runs = swept(random.normal(size=(400, 22, 4)) + shift, "optimizer", "setting", "seed")
-    curves = gd.tuning_curve(runs, trials=[1, 4])
+    curves = gd.search.tuning_curve(runs, trials=[1, 4])
     quantiles = every[(len(every) * (1 - 2.0 ** (-1 / curves.trials.values))).astype(int)]
     assert coverage(curves, quantiles).min() >= 0.91
 
@@ -207,7 +207,7 @@ def test_intervals_cover_the_median_over_seeds_that_differ():
 def test_a_curve_per_optimizer_is_plotted():
     x = np.random.default_rng(0).uniform(1, 2, size=(2, 32, 3)) * [[[1]], [[100]]]
     runs = swept(x, "optimizer", "setting", "seed", optimizer=["sgd", "adam"])
-    curve = gd.tuning_curve(runs)
+    curve = gd.search.tuning_curve(runs)
     (axes,) = gd.plot(curve).axes
     assert axes.get_title(loc="left") == "Best of 4: sgd"
     assert (axes.get_ylabel(), axes.get_yscale()) == ("median best cost", "log")
@@ -215,18 +215,18 @@ def test_a_curve_per_optimizer_is_plotted():
         assert line.get_label() == name
         np.testing.assert_array_equal(line.get_ydata(), curve.median_best.sel(optimizer=name))
     x[:, 0] = INF
-    curve = gd.tuning_curve(swept(x, *runs.outcome.dims))
+    curve = gd.search.tuning_curve(swept(x, *runs.outcome.dims))
     assert gd.plot(curve).axes[0].get_ylabel() == "median best cost"
-    same = gd.tuning_curve(swept(x[[0, 0]], *runs.outcome.dims))
+    same = gd.search.tuning_curve(swept(x[[0, 0]], *runs.outcome.dims))
     assert "intervals of 0 and 1 overlap" in gd.plot(same).axes[0].get_title(loc="left")
-    (axes,) = gd.plot(gd.tuning_curve(swept(x[0]))).axes
+    (axes,) = gd.plot(gd.search.tuning_curve(swept(x[0]))).axes
     assert axes.get_legend() is None
 
 
 def test_runs_without_a_result_are_rejected():
     runs = swept([[1.0, np.nan]])
     with pytest.raises(gd.errors.InputError, match="NaN in 1 of 2 runs"):
-        gd.tuning_curve(runs)
+        gd.search.tuning_curve(runs)
     runs.outcome[0, 0] = -1
     with pytest.raises(gd.errors.InputError, match="1 of 2 runs are not finished"):
-        gd.tuning_curve(runs)
+        gd.search.tuning_curve(runs)

@@ -130,7 +130,7 @@ def _bytes(text):
 
 def use(path: Path) -> None:
     """Verify, open and read a store, and replay one of its runs."""
-    gd.verify(path)
+    gd.stores.verify(path)
     try:
         with gd.open_dataset(path) as dataset:
             dataset.load()

@@ -82,7 +82,7 @@ def test_all_functions_that_take_a_store_accept_a_location(server, tmp_path):
     few, more = (gd.axes(learning_rate=r, seed=[0, 1]) for r in ([0.05, 0.1], [0.05, 0.1, 0.15]))
     local = gd.sweep(bowl, few, 8, store=tmp_path / "s", devices=devices).load()
     assert same_bits(gd.sweep(bowl, few, 8, store=store, devices=devices).load(), local)
-    assert gd.verify(store) == []
+    assert gd.stores.verify(store) == []
     with gd.open_dataset(store) as dataset:
         assert dataset.attrs["tiles_finished"] == dataset.attrs["tiles"]
     assert gd.replay(store, at).equal

@@ -10,7 +10,7 @@ import pytest
 from small_problems import same_bits
 
 import gdjax as gd
-from gdjax.descent import class_accuracy, correct_samples, unpack_bits
+from gdjax.descent.metrics import class_accuracy, correct_samples, unpack_bits
 
 SAMPLES, CLASSES, STEPS = 21, 4, 9  # 21 is not a multiple of 8: the last byte is padded
 RATES, SEEDS = [0.1, 0.3, 0.9, 40.0], range(4)  # the last rate diverges

@@ -20,7 +20,7 @@ def runs():
 
 
 def test_a_table_has_one_row_per_run_at_its_last_record(runs):
-    frame = gd.table(runs)
+    frame = gd.sweeps.table(runs)
     assert len(frame) == 4
     assert list(frame)[:5] == ["pair", "seed", "learning_rate", "scale", "step"]
     assert not any("params" in column or "positive" in column for column in frame)
@@ -33,14 +33,16 @@ def test_a_table_has_one_row_per_run_at_its_last_record(runs):
 
 
 def test_a_table_may_have_one_row_per_record(runs):
-    frame = gd.table(runs, record=None)
+    frame = gd.sweeps.table(runs, record=None)
     assert frame.step.tolist() == [0, 3, 6] * 4
     np.testing.assert_array_equal(frame.cost, runs.cost.values.ravel())
-    np.testing.assert_array_equal(gd.table(runs, record=1).cost, runs.cost.values[..., 1].ravel())
+    np.testing.assert_array_equal(
+        gd.sweeps.table(runs, record=1).cost, runs.cost.values[..., 1].ravel()
+    )
 
 
 def test_unfinished_runs_have_no_outcome_in_a_table(runs):
     started = runs.assign(
         outcome=runs.outcome.where(runs.seed != 5, -1).assign_attrs(runs.outcome.attrs)
     )
-    assert gd.table(started).outcome.isna().tolist() == [False, True] * 2
+    assert gd.sweeps.table(started).outcome.isna().tolist() == [False, True] * 2

@@ -36,7 +36,7 @@ def altered(path, tmp_path):
     def written(**changed):
         copied = shutil.copytree(path, tmp_path / "altered")
         reseal(copied, **changed)
-        assert gd.verify(copied) == []
+        assert gd.stores.verify(copied) == []
         return copied
 
     return written

@@ -10,7 +10,8 @@ from points_of_known_kind import REFUSALS
 from scipy import signal
 
 import gdjax as gd
-from gdjax.curvature import Classification, Kind, classify
+from gdjax.curvature import Kind, classify
+from gdjax.curvature.critical_points.classification import Classification
 from gdjax.problems.test_functions import FUNCTIONS
 
 KEY = jax.random.key(0)

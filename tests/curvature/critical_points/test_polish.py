@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from curved_problems import pooled_digits, quadratic, regression
 
-from gdjax.curvature import PolishStatus, classify, polish
+from gdjax.curvature import classify, polish
 from gdjax.curvature.critical_points.classify import Kind
+from gdjax.curvature.critical_points.polish import PolishStatus
 from gdjax.problems import as_problem
 from gdjax.problems.test_functions import FUNCTIONS
 

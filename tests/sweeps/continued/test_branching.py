@@ -202,7 +202,7 @@ def test_extended_branches_are_bitwise_equal_to_branches_computed_at_once(
     with contextlib.nullcontext() if continuable else pytest.warns(UserWarning, match=message):
         more = gd.extend(branches, gd.axes(**wider, **SHORT), steps, to=new, **options)
     assert {n for n in whole.data_vars if not same_bits(whole[n], more[n])} == set()
-    assert gd.verify(new) == []
+    assert gd.stores.verify(new) == []
     assert (20 in first_steps) == (continuable and steps is not None)
     if continuable and wider == stored:
         assert set(first_steps) == {20}

@@ -28,7 +28,7 @@ def sweeps():
 
 
 def test_records_and_metrics_of_each_problem_are_unchanged_and_others_omitted(sweeps):
-    joined = gd.concat(sweeps, "width")
+    joined = gd.sweeps.concat(sweeps, "width")
     assert joined.cost.dims == ("width", "learning_rate", "seed", "step")
     assert joined.width.values.tolist() == ["2", "3"]
     for width in ("2", "3"):
@@ -41,13 +41,13 @@ def test_records_and_metrics_of_each_problem_are_unchanged_and_others_omitted(sw
 
 def test_names_remain_text(sweeps):
     names = ["1", "01", "16_16", "nan"]
-    joined = gd.concat(dict.fromkeys(names, sweeps["2"]), "kind")
+    joined = gd.sweeps.concat(dict.fromkeys(names, sweeps["2"]), "kind")
     assert joined.kind.values.tolist() == names
 
 
 def test_a_concatenated_comparison_can_be_plotted_and_tabulated(sweeps):
-    joined = gd.concat(sweeps, "width")
-    frame = gd.table(joined)
+    joined = gd.sweeps.concat(sweeps, "width")
+    frame = gd.sweeps.table(joined)
     assert frame.width.tolist() == ["2"] * 4 + ["3"] * 4
     np.testing.assert_array_equal(frame.cost, joined.cost.isel(step=-1).values.ravel())
     assert joined.attrs["baseline"] == 3.0
@@ -56,5 +56,5 @@ def test_a_concatenated_comparison_can_be_plotted_and_tabulated(sweeps):
 
 def test_a_baseline_that_differs_between_problems_is_omitted():
     problems = {"2": sized(2), "3": sized(3, baseline=4.0)}
-    joined = gd.concat({n: gd.sweep(p, GRID, 1) for n, p in problems.items()}, "width")
+    joined = gd.sweeps.concat({n: gd.sweep(p, GRID, 1) for n, p in problems.items()}, "width")
     assert "baseline" not in joined.attrs

@@ -101,7 +101,7 @@ def test_an_axis_is_extended_without_recomputing_stored_tiles(complete_sweep, tm
         assert plain.learning_rate.values.tolist() == [0.4, 0.1]
         assert plain.seed.values.tolist() == [2, 0, 1]
         assert same_bits(plain.cost.sortby(["learning_rate", "seed"]), complete_sweep.cost)
-    assert gd.verify(new) == []
+    assert gd.stores.verify(new) == []
 
 
 @pytest.mark.long

@@ -28,7 +28,7 @@ from gdjax.stores.lock import acquire
 from gdjax.stores.reader import verify
 from gdjax.stores.schema import tile_name
 from gdjax.stores.writer import PARTS, Tiles
-from gdjax.sweeps import count_tiles
+from gdjax.sweeps.continued.parts import count_tiles
 from tests.stores import servers
 
 BOWL = gd.Sweep(
@@ -59,7 +59,7 @@ def written(monkeypatch):
 
 
 def test_parts_of_any_number_in_any_order_equal_one_sweep_bitwise(tmp_path, whole, written):
-    planned = gd.plan(BOWL, tmp_path)
+    planned = gd.sweeps.plan(BOWL, tmp_path)
     assert (planned.num_runs, planned.num_parts, written) == (120, 60, Counter())
     assert planned.seconds > 0
     assert np.isnan(gd.open_dataset(tmp_path).cost).all()
@@ -75,7 +75,7 @@ def test_parts_of_any_number_in_any_order_equal_one_sweep_bitwise(tmp_path, whol
 
 def test_tiles_that_another_process_computes_are_skipped(tmp_path, whole, written):
     """While a part runs, another one takes the rest, and a whole sweep is refused."""
-    gd.plan(BOWL, tmp_path)
+    gd.sweeps.plan(BOWL, tmp_path)
     with contextlib.closing(acquire(locate(tmp_path), f"{PARTS}/{tile_name((0,))}")):
         tmp_path.joinpath(PARTS, tile_name((4,))).touch()  # left by a process that was killed
         assert count_tiles(tmp_path, 3).to_dict("list") == {
@@ -121,7 +121,7 @@ def start(store, part, log=os.devnull, **environment):
 def single(tmp_path_factory):
     """Return the long sweep, computed by one process."""
     path = tmp_path_factory.mktemp("single") / "one"
-    gd.plan(LONG, path)
+    gd.sweeps.plan(LONG, path)
     assert start(path, "0/1").wait() == 0
     return read_store(path)
 
@@ -130,7 +130,7 @@ def single(tmp_path_factory):
 def test_interrupted_and_repeated_parts_equal_a_single_process_bitwise(tmp_path, single):
     """Of four parts, one is started twice and one never; others are interrupted or killed."""
     store, chance, parts = tmp_path / "s", random.Random(0), ("0/4", "1/4", "2/4", "1/4")
-    gd.plan(LONG, store)
+    gd.sweeps.plan(LONG, store)
     logs = [tmp_path / f"log{i}" for i in range(len(parts))]
     running = {i: start(store, part, logs[i]) for i, part in enumerate(parts)}
     while not count_tiles(store).computing.sum():
@@ -163,7 +163,7 @@ def test_parts_in_a_bucket_equal_a_single_process_bitwise(tmp_path, single, kind
         settings = {f"{cloud}_{name}".upper(): text for name, text in texts.items()}
         settings |= {"AWS_ALLOW_HTTP": "true", "AZURE_ALLOW_HTTP": "true"}
         location = locate(store, **server.options)
-        gd.plan(LONG, location)
+        gd.sweeps.plan(LONG, location)
         location.write(f"{PARTS}/{tile_name((0, 0))}", json.dumps({"until": 0}).encode())
         running = [start(store, part, **settings) for part in ("0/2", "1/2", "1/2")]
         assert {process.wait() for process in running} == {0}
@@ -221,7 +221,7 @@ def test_an_array_of_jobs_of_slurm_computes_the_store_of_a_single_process(tmp_pa
         return subprocess.check_output(command, env=slurm, text=True, timeout=60).strip()
 
     many = tmp_path / "many"
-    gd.plan(LONG, many)
+    gd.sweeps.plan(LONG, many)
     job = tmp_path / "job.sh"
     job.write_text(
         "#!/bin/sh\n#SBATCH --array=0-4\n#SBATCH --requeue\n"
