@@ -1,4 +1,4 @@
-"""Public names are those of the stubs and of the reference, and each is used somewhere."""
+"""Public names are those of the stubs and of the reference, and all that others use."""
 
 import ast
 import doctest
@@ -14,6 +14,17 @@ import gdjax as gd
 
 ROOT = Path(__file__).parents[2]
 MAX_TOP, MAX_NAMES = 30, 170  # names at the top besides the rooms; names besides drawers
+# Commands of experiments are as those of gdjax.cli; some experiments and a page ask about parts of
+# gdjax itself: its process, its method of comparison, what it compiles, how arrays are declared.
+INTERNAL = {
+    "experiments/__init__.py": ("base.interrupts",),
+    "experiments/shared/command.py": ("base.interrupts", "base.process", "base.results"),
+    "experiments/benchmarks/descents.py": ("base.process",),
+    "experiments/comparisons/__main__.py": ("base.signed_ranks", "search.cross_fitting"),
+    "experiments/landscape_graph/__main__.py": ("minima.eigenvector_following",),
+    "experiments/roofline/__main__.py": ("base.slabs", "sweeps.continued.absent_device"),
+    "docs/contributing/packages.md": ("base.quantities",),
+}
 BLOCK = re.compile(
     r"^ *```(?:python|\{code-cell\} python)\n(?:---\n.*?^---\n)?(.*?)^ *```", re.M | re.S
 )
@@ -37,7 +48,7 @@ def in_stubs():
 
 
 def used_in(code):
-    """Yield the objects of gdjax that Python code names."""
+    """Yield the names and objects of gdjax in Python code."""
     tree, names = ast.parse(code), {"gd": "gdjax"}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("gdjax"):
@@ -47,22 +58,27 @@ def used_in(code):
             continue
         chain = ast.unparse(node).split(".")
         if chain[0] in names and all(map(str.isidentifier, chain)):
-            value = reference.find(names[chain[0]])
-            for name in chain[1:]:
-                value = getattr(value, name) if isinstance(value, types.ModuleType) else value
-            yield value
+            path = names[chain.pop(0)]
+            while chain and isinstance(reference.find(path), types.ModuleType):
+                path = f"{path}.{chain.pop(0)}"
+            yield path, reference.find(path)
 
 
 def code_of_pages():
-    """Yield the Python code on the pages, in blocks and in the text, without the reference."""
+    """Yield the pages, without the reference, and Python code in their blocks and text."""
     for page in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
         if page.parent != reference.REFERENCE and "_build" not in page.parts:
             text = page.read_text("utf8")
-            yield from re.findall(r"`(gd\.[\w.]*\w)", text)
+            yield from ((page, code) for code in re.findall(r"`(gd\.[\w.]*\w)", text))
             for block in map(textwrap.dedent, BLOCK.findall(text)):
                 lines = [line for line in block.split("\n") if not re.match(r":\w|%", line)]
                 examples = doctest.DocTestParser().get_examples(block) if ">>>" in block else ()
-                yield "".join(e.source for e in examples) or "\n".join(lines)
+                yield page, "".join(e.source for e in examples) or "\n".join(lines)
+
+
+def code_of_experiments():
+    """Yield the modules of experiments and their code."""
+    return ((path, path.read_text("utf8")) for path in (ROOT / "experiments").rglob("*.py"))
 
 
 def test_public_names_are_those_of_the_reference():
@@ -91,8 +107,8 @@ def test_there_are_few_public_names():
 
 @pytest.mark.long
 def test_each_public_name_is_used_in_a_page_an_experiment_or_an_example():
-    experiments = [path.read_text("utf8") for path in (ROOT / "experiments").rglob("*.py")]
-    used = {id(value) for code in (*code_of_pages(), *experiments) for value in used_in(code)}
+    code = [code for _, code in (*code_of_pages(), *code_of_experiments())]
+    used = {id(value) for text in code for _, value in used_in(text)}
     library = "".join(path.read_text("utf8") for path in (ROOT / "gdjax").rglob("*.py"))
     examples = set(
         re.findall(r"\w+", "".join(re.findall(r"^ *(?:>>>|\.\.\.) (.*\n)", library, re.M)))
@@ -103,3 +119,19 @@ def test_each_public_name_is_used_in_a_page_an_experiment_or_an_example():
         if id(reference.find(name)) not in used and name.rpartition(".")[2] not in examples
     ]
     assert unused == []
+
+
+@pytest.mark.long
+def test_experiments_and_pages_use_public_names_only():
+    public = {id(value) for _, _, value in in_stubs()} | {id(reference.find(n)) for n in LISTED}
+    public |= {id(gd), *map(id, ROOMS.values())}
+    internal = set()
+    for path, code in (*code_of_pages(), *code_of_experiments()):
+        file = path.relative_to(ROOT).as_posix()
+        for name, value in used_in(code):
+            inner = name.removeprefix("gdjax.")
+            if id(value) not in public and not inner.startswith(
+                INTERNAL.get(file, ("__version__",))
+            ):
+                internal.add((file, name))
+    assert internal == set()

@@ -27,6 +27,7 @@ import optax
 import gdjax as gd
 from gdjax.base.errors import DataError, StoreError
 from gdjax.curvature.gradient_summary import value_and_gradient
+from gdjax.data.sets import available
 from gdjax.descent.metrics import unpack_bits
 from gdjax.descent.norms import dual_norm
 from gdjax.landscape.components import principal_components, project
@@ -684,7 +685,7 @@ def steps_and_statistics(bad, vary, n):
     bad("cost", gd.descent.step, 3, n.sgd, 5)
     bad("seed", gd.run_keys, 0, any_of(-1, 2 ** 32, 2 ** 70, "x"))
     bad("data_seed", gd.run_keys, 0, 0, 2 ** 32)
-    bad("data_dir", gd.data.available, 3)
+    bad("data_dir", available, 3)
 
 
 SECTIONS = [
