@@ -24,6 +24,7 @@ from .stores import open_dataset as open_dataset
 from .sweeps import Sweep as Sweep
 from .sweeps import axes as axes
 from .sweeps import branch as branch
+from .sweeps import clear_caches as clear_caches
 from .sweeps import extend as extend
 from .sweeps import params_of as params_of
 from .sweeps import replay as replay

@@ -145,11 +145,13 @@ class Compiled:
         decomposes: whether the program uses LAPACK's eigenvalues or singular values (see
             `concurrent_devices`).
         results: shapes and types of the results.
+        constant_nbytes: size of the arrays that the function closes over, which are kept.
     """
 
     executable: Any
     decomposes: bool = False
     results: PyTree = None
+    constant_nbytes: int = 0
 
     @cached_property
     def nbytes(self) -> int:
@@ -159,16 +161,27 @@ class Compiled:
         return total + sizes.temp_size_in_bytes - sizes.alias_size_in_bytes
 
 
-MAX_PROGRAMS = 128  # number of keys whose executables are kept, the least recently used go first
+# Number of keys whose executables are kept, and size of the arrays that these keep. The least
+# recently used go first.
+MAX_PROGRAMS, MAX_CONSTANT_BYTES = 128, 2**26
 _executables: OrderedDict[Hashable, dict[Any, Compiled]] = OrderedDict()
 _lock = threading.Lock()
+
+
+def forget_executables() -> None:
+    """Forget all executables that functions share."""
+    with _lock:
+        _executables.clear()
 
 
 def executables_of(key: Hashable) -> dict[Any, Compiled]:
     """Return the executables of all functions with a key, by kind of arguments."""
     with _lock:
         compiled = _executables[key] = _executables.pop(key, {})
-        if len(_executables) > MAX_PROGRAMS:
+        nbytes = [sum(c.constant_nbytes for c in each.values()) for each in _executables.values()]
+        for first in range(len(nbytes) - 1):
+            if len(_executables) <= MAX_PROGRAMS and sum(nbytes[first:]) <= MAX_CONSTANT_BYTES:
+                break
             _executables.popitem(last=False)
         return compiled
 
@@ -208,9 +221,9 @@ class CompiledFunction:
         signature = _signature(arguments)
         started = time.perf_counter()
         if signature not in self.compiled:
-            lowered, results = self._lower(signature, arguments)
+            lowered, *details = self._lower(signature, arguments)
             executable = self._compile(lowered)
-            self.compiled[signature] = Compiled(executable, _decomposes(lowered), results)
+            self.compiled[signature] = Compiled(executable, _decomposes(lowered), *details)
             self.seconds += time.perf_counter() - started
         compiled = self.compiled[signature]
         if isinstance(compiled.executable, concurrent.futures.Future):
@@ -233,10 +246,10 @@ class CompiledFunction:
         """
         signature = _signature(arguments)
         if signature not in self.compiled:
-            lowered, results = self._lower(signature, arguments)
+            lowered, *details = self._lower(signature, arguments)
             pool = concurrent.futures.ThreadPoolExecutor(1)
             executable = pool.submit(self._compile, lowered)
-            self.compiled[signature] = Compiled(executable, _decomposes(lowered), results)
+            self.compiled[signature] = Compiled(executable, _decomposes(lowered), *details)
             pool.shutdown(wait=False)
 
     def _trace(self, signature, arguments):
@@ -254,7 +267,8 @@ class CompiledFunction:
         traced = self._trace(signature, arguments)
         self._traced.pop(signature, None)
         with explained("cost or metric: could not be compiled", OPERATIONS):
-            return traced.lower(), traced.out_info
+            constants = sum(getattr(array, "nbytes", 0) for array in traced.jaxpr.consts)
+            return traced.lower(), traced.out_info, constants
 
     def _compile(self, lowered):
         unoptimized = jax.config.read("jax_disable_most_optimizations")

@@ -1,16 +1,19 @@
 """Invariants of slabs and of compiled programs."""
 
+import gc
 import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import gdjax as gd
 from gdjax.base.errors import InputError
 from gdjax.base.slabs import (
     FAST_COMPILATION,
+    MAX_CONSTANT_BYTES,
     CompiledFunction,
     compiled_config,
     concurrent_devices,
@@ -177,3 +180,25 @@ def test_random_numbers_do_not_depend_on_compiler_optimizations():
     less, more = (lowered.compile(options)(keys) for options in (FAST_COMPILATION, usual))
     for a, b in zip(less, more, strict=True):
         assert np.array_equal(a, b)
+
+
+def test_executables_keep_few_closed_over_arrays_and_none_after_they_are_cleared():
+    """`jax.live_arrays` counts arrays of 2^24 bytes that only caches refer to."""
+
+    def run(number):
+        array = jnp.full((2**11, 2**11), float(number))
+        problem = gd.Problem(init=lambda key: jnp.ones(2), cost=lambda w: w @ w + array[0, 0])
+        gd.descend(problem, optax.sgd(0.1), jnp.ones(2), 1, key=jax.random.key(0))
+
+    def live_bytes():
+        jax.clear_caches()  # JAX also keeps references
+        gc.collect()
+        return sum(array.nbytes for array in jax.live_arrays() if array.nbytes == 2**24)
+
+    gd.clear_caches()
+    for number in range(12):
+        run(number)
+    # The last program is counted when the next one is made, and a program may hold a copy.
+    assert 0 < live_bytes() <= 2 * (MAX_CONSTANT_BYTES + 2**24)
+    gd.clear_caches()
+    assert live_bytes() == 0
