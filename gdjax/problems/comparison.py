@@ -157,7 +157,8 @@ def compare(one: Any, other: Any, place: str = "") -> Comparison:
         return compare(one.form, other.form, place)
     if isinstance(one, Equation) and isinstance(other, Equation):
         place = f" in {one.place}"
-    if not (isinstance(one, tuple) and isinstance(other, tuple) and len(one) == len(other)):
+    are_tuples = isinstance(one, tuple) and isinstance(other, tuple)
+    if not are_tuples or len(one) != len(other) or one[:1] == ("array",):
         if type(one) is type(other) and one == other:
             return Comparison("same")
         return Comparison("different", f"{_short(one)} and {_short(other)}{place}")
@@ -175,7 +176,9 @@ def _short(part):
     if isinstance(part, tuple) and all(isinstance(e, Equation) for e in part):
         return f"{len(part)} equations"
     if isinstance(part, tuple) and part and part[0] == "array":
-        return f"an array {part[1]}{list(part[2])}"
+        _, dtype, shape, data = part
+        array = f"an array {dtype}{list(shape)} (hash {data.hex()[:8]})"
+        return array if shape else str(np.frombuffer(data, dtype)[0])
     return f"{part!s:.80}"
 
 

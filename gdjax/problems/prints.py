@@ -31,6 +31,11 @@ def without_prints(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
     return silent
 
 
+def prints(program: ClosedJaxpr) -> bool:
+    """Return whether a program calls `jax.debug.print` or `jax.debug.callback`."""
+    return _others(program.effects) != program.effects
+
+
 def _silent(value: Any) -> Any:
     """Return a program, or a parameter of an equation, without prints."""
     if isinstance(value, ClosedJaxpr):

@@ -24,6 +24,7 @@ from gdjax.base.errors import InputError, warn
 from gdjax.base.machine import format_bytes
 from gdjax.problems.evaluation import evaluation_microbatch
 from gdjax.problems.optimizers import cost_type
+from gdjax.problems.prints import prints
 from gdjax.stores.location import Folder
 from gdjax.stores.schema import MAX_TILES, Layout, Variable
 from gdjax.sweeps.arrays import sweep_arrays
@@ -53,7 +54,13 @@ MAX_RECORD_NBYTES = 2**28  # size of a run while it is recorded, above which its
 
 
 def slab_width(program: Program) -> int:
-    """Return the number of runs that a device computes together; 1 if no width fits."""
+    """Return the number of runs that a device computes together; 1 if no width fits.
+
+    It is also 1 if a function of the user prints, so that no copies of runs, which fill a slab, do.
+    """
+    traces = program.facts.traces.values()
+    if any(traced.program is not None and prints(traced.program) for traced in traces):
+        return 1
     if _record_nbytes(program) > MAX_RECORD_NBYTES:
         return 1
     widths = CPU_WIDTHS if program.devices[0].platform == "cpu" else ACCELERATOR_WIDTHS

@@ -278,17 +278,20 @@ def test_functions_of_known_packages_that_hold_no_numbers_are_known(cost, calls_
     assert trace(cost, (jnp.ones(()),)).has_callback == calls_host
 
 
-def test_checks_do_not_print(capfd):
-    """A descent of two steps prints at its three points, and the check of the mean does not."""
+@pytest.mark.parametrize("ordered", [False, True])
+def test_only_steps_of_runs_print(capfd, ordered):
+    """A descent of two steps prints at its three points; checks and runs that fill slabs do not."""
 
     def cost(w, x):
-        jax.debug.print("at {}", w)
+        jax.debug.print("at {}", w, ordered=ordered)
         return jnp.mean((w - x) ** 2)
 
     problem = gd.Problem(lambda key: jnp.float32(7), cost, data=jnp.arange(12.0))
     gd.descend(problem, optax.sgd(RATE), problem.init(None), 2, key=jax.random.key(0))
+    if not ordered:  # JAX cannot map ordered prints over runs
+        gd.sweep(problem, gd.axes(learning_rate=[RATE, 2 * RATE]), 2)
     jax.effects_barrier()
-    assert capfd.readouterr().out.count("at ") == 3
+    assert capfd.readouterr().out.count("at ") == (3 if ordered else 9)
 
 
 def test_an_object_that_cannot_be_compared_is_computed_anew():
