@@ -27,10 +27,10 @@ import numpy as np
 import optax
 from jaxtyping import Array, ArrayLike, PyTree
 
-from gdjax.base import slabs
+from gdjax.base import arrays, slabs
 from gdjax.base.arguments import check_text, real_array
+from gdjax.base.arrays import as_dataset
 from gdjax.base.errors import InputError
-from gdjax.base.quantities import Quantity, as_dataset
 from gdjax.curvature.directional_derivatives import averaged
 from gdjax.curvature.gradient_summary import value_and_gradient
 from gdjax.curvature.problem_metric import problem_metric
@@ -179,14 +179,16 @@ def _grid(caller, problem, params, directions, coordinates, metrics):
     metrics = _check_metrics(metrics, params, dims)
     points = np.stack([g.ravel() for g in np.meshgrid(*axes, indexing="ij")], axis=1)
     cost_at, smaller = on_slice(problem, params, directions)
-    quantities = {"cost": Quantity("cost", dims)}
+    quantities = {"cost": arrays.Array("cost", dims)}
     values = {"cost": cost_at(points)}
     origin = params, tuple(directions.values())
     for name, m in metrics.items():
         evaluate = partial(_measured, m.function)
         values[name] = over_rows(evaluate, _numbers(points), (origin, m.data))
-        quantities[name] = Quantity(m.long_name or name.replace("_", " "), dims, m.units)
-    quantities |= {dim: Quantity(name, (dim,)) for dim, name in zip(dims, directions, strict=True)}
+        quantities[name] = arrays.Array(m.long_name or name.replace("_", " "), dims, m.units)
+    quantities |= {
+        dim: arrays.Array(name, (dim,)) for dim, name in zip(dims, directions, strict=True)
+    }
     shape = tuple(len(axis) for axis in axes)
     values = {name: numbers.reshape(shape) for name, numbers in values.items()}
     dataset = as_dataset(quantities, values, dict(zip(dims, axes, strict=True)))

@@ -16,8 +16,8 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import ArrayLike, PyTree
 
 from gdjax.base.arguments import MAX_COUNT, check_number, check_numbers, check_whole
+from gdjax.base.arrays import Array, as_dataset, quantities
 from gdjax.base.errors import InputError
-from gdjax.base.quantities import Quantity, as_dataset, quantities
 from gdjax.landscape.components import principal_components, project
 from gdjax.landscape.directions import DIMENSIONS, check_directions, check_points
 from gdjax.landscape.slices import checked_problem, cost_of, on_slice, over_rows, plane
@@ -178,7 +178,7 @@ def _steps(caller, step, count):
 def _step_quantity(step):
     """Declare the steps of snapshots; snapshots without steps are numbered."""
     name = "snapshot" if step is None else "step"
-    return Quantity(name, ("snapshot_step",), f"{name}s")
+    return Array(name, ("snapshot_step",), f"{name}s")
 
 
 def _span(values):

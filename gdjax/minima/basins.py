@@ -21,8 +21,8 @@ from jaxtyping import ArrayLike, Float, Scalar, ScalarLike
 from scipy.spatial import KDTree
 
 from gdjax.base.arguments import check_choice, check_number, check_numbers, check_whole
+from gdjax.base.arrays import Array, as_dataset, quantities
 from gdjax.base.errors import InputError
-from gdjax.base.quantities import Quantity, as_dataset, quantities
 from gdjax.descent.outcome import Outcome
 from gdjax.minima.clustering import cluster_points
 from gdjax.problems import test_functions
@@ -299,8 +299,8 @@ def _quantities(coordinates):
     end = "number of the minimum, or a negative code if there is none"
     shares = [f"share_{code.name.lower()}" for code in NoMinimum]
     return {
-        "end": Quantity(end, tuple(starts.split()), codes=NoMinimum),
-        "other_kind": Quantity("kind of critical point", ("point",), codes=OtherKind),
+        "end": Array(end, tuple(starts.split()), codes=NoMinimum),
+        "other_kind": Array("kind of critical point", ("point",), codes=OtherKind),
         **quantities(starts, arrived_at="step of arrival, -1 without arrival"),
         **quantities(" ".join(coordinates), cost="cost"),
         **quantities(f"{settings} minimum", share="share of the starts"),
@@ -309,5 +309,5 @@ def _quantities(coordinates):
         **quantities("minimum", minimum_cost="cost", sharpness="largest eigenvalue"),
         **quantities("momentum minimum", limit="learning rate above which the minimum is unstable"),
         **quantities("point coordinate", other_position="position"),
-        **{name: Quantity(name.replace("_", " "), (name,)) for name in starts.split()},
+        **{name: Array(name.replace("_", " "), (name,)) for name in starts.split()},
     }

@@ -28,9 +28,9 @@ from jaxtyping import Array, ArrayLike, Key, PyTree
 
 from gdjax.base import progress
 from gdjax.base.arguments import check_callable, check_number, check_numbers, check_whole
+from gdjax.base.arrays import document
 from gdjax.base.errors import InputError, warn
 from gdjax.base.keys import check_key, run_keys
-from gdjax.base.quantities import document
 from gdjax.curvature.stability_limits import relative_stability
 from gdjax.minima.census_by import by_setting
 from gdjax.minima.census_dataset import QUANTITIES, Descents, Readers, census_dataset

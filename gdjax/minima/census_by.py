@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gdjax.base.arrays import Array, as_dataset, quantities
 from gdjax.base.errors import InputError
-from gdjax.base.quantities import Quantity, as_dataset, quantities
 from gdjax.minima.end_states import EndState
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def by_setting(censuses: Mapping[tuple, "xr.Dataset"], names: Sequence[str]) -> 
     values |= {name: np.full((*shape, pairs, pairs), np.nan) for name in OF_PAIRS}
     values["minimum_state"] = np.zeros((*shape, most), np.int8)
     declared = {name: q._replace(dims=tuple(names)) for name, q in NUMBERS.items()}
-    declared |= {name: Quantity(name, (name,)) for name in names}
+    declared |= {name: Array(name, (name,)) for name in names}
     for key, census in censuses.items():
         at = tuple(axes[n].index(v) for n, v in zip(names, key, strict=True))
         for name, number in _numbers(census).items():
@@ -83,7 +83,7 @@ def by_setting(censuses: Mapping[tuple, "xr.Dataset"], names: Sequence[str]) -> 
             if name in census:
                 array = census[name]
                 values[name][(*at, *(slice(n) for n in array.shape))] = array.values
-                declared[name] = Quantity(
+                declared[name] = Array(
                     array.attrs["long_name"],
                     (*names, *map(str, array.dims)),
                     codes=EndState if name == "minimum_state" else None,

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from gdjax.base.quantities import Quantity, as_dataset, quantities
+from gdjax.base.arrays import Array, as_dataset, quantities
 from gdjax.minima.barriers import PairwiseBarriers
 from gdjax.minima.clustering import classical_mds, cluster_points
 from gdjax.minima.counting import basin_shares, estimate_unseen
@@ -46,9 +46,9 @@ QUANTITIES = {
         relative_move="distance moved by polishing, relative to that of the nearest other minimum",
         stability="sharpness relative to the stability limit of the optimizer; NaN if unknown",
     ),
-    "state": Quantity("state of the end of the descent", ("run",), codes=EndState),
-    "minimum_state": Quantity("best state of the ends there", ("minimum",), codes=EndState),
-    "manifold_state": Quantity("best state of the ends there", ("manifold",), codes=EndState),
+    "state": Array("state of the end of the descent", ("run",), codes=EndState),
+    "minimum_state": Array("best state of the ends there", ("minimum",), codes=EndState),
+    "manifold_state": Array("best state of the ends there", ("manifold",), codes=EndState),
     **quantities(
         "minimum",
         **SHARES,
@@ -120,7 +120,7 @@ class Readers:
         metrics = {n: m for n, m in problem.metrics.items() if m.is_of_a_point}
         # JAX keeps traces by function object, which would hide a changed global: hence `partial`.
         self.declared = {
-            name: Quantity(metric.long_name or name, ("minimum",), metric.units)
+            name: Array(metric.long_name or name, ("minimum",), metric.units)
             for name, metric in metrics.items()
         }
         self._metrics = {
@@ -202,7 +202,7 @@ def census_dataset(
     declared = QUANTITIES | readers.declared
     for name, leaf in named_leaves("params", params).items():
         inner = tuple(f"{name.removeprefix('params.')}[{i}]" for i in range(leaf.ndim - 1))
-        declared[name] = Quantity(f"parameters: {name}", ("minimum", *inner))
+        declared[name] = Array(f"parameters: {name}", ("minimum", *inner))
         values[name] = leaf
     dataset = as_dataset(declared, runs | values, {"tolerance": TOLERANCES})
     unseen = _unseen(minima, descents, "unseen_") | _unseen(manifolds, descents, "unseen_manifold_")

@@ -20,10 +20,11 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Int, Key, PyTree
 
+from gdjax.base import arrays
 from gdjax.base.arguments import check_number, check_whole
+from gdjax.base.arrays import as_dataset, document, quantities
 from gdjax.base.errors import InputError
 from gdjax.base.keys import check_key
-from gdjax.base.quantities import Quantity, as_dataset, document, quantities
 from gdjax.base.reprs import fields
 from gdjax.curvature.critical_points.classify import Kind, classify
 from gdjax.curvature.critical_points.polish import polish
@@ -52,7 +53,7 @@ MAX_HESSIAN_ENTRIES = 2**20  # maximum number of entries of Hessians that a devi
 
 
 RUNS = {
-    "kind": Quantity("kind of critical point", ("run",), codes=Kind),
+    "kind": arrays.Array("kind of critical point", ("run",), codes=Kind),
     **quantities(
         "run",
         cost_before="cost before polishing; +inf for diverged runs",

@@ -27,9 +27,10 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, Key, PyTree
 
+from gdjax.base import arrays
 from gdjax.base.arguments import check_numbers
+from gdjax.base.arrays import as_dataset, document, quantities
 from gdjax.base.errors import InputError
-from gdjax.base.quantities import Quantity, as_dataset, document, quantities
 from gdjax.minima.bands import path_maxima
 from gdjax.minima.eigenvector_following import polish_minima
 from gdjax.minima.graph_symmetry import (
@@ -117,7 +118,7 @@ QUANTITIES = {
         images="number of its images under the symmetries",
         share="share of the descents that end there",
     ),
-    "origin": Quantity("how the minimum was found first", ("minimum",), codes=Origin),
+    "origin": arrays.Array("how the minimum was found first", ("minimum",), codes=Origin),
     **quantities(
         "saddle",
         saddle_cost="cost",
@@ -143,8 +144,8 @@ QUANTITIES = {
         edge_error="estimated error of the height",
         edge_saddle="number of the saddle, or -1",
     ),
-    "edge_kind": Quantity("origin of the height", ("edge",), codes=EdgeKind),
-    "edge_symmetry": Quantity(
+    "edge_kind": arrays.Array("origin of the height", ("edge",), codes=EdgeKind),
+    "edge_symmetry": arrays.Array(
         "target of each parameter under the symmetry of the second end; negative targets are "
         "-1 - target",
         ("edge", "parameter"),
@@ -157,18 +158,18 @@ QUANTITIES = {
         merge_first="lowest minimum of one part",
         merge_second="lowest minimum of the other part; equal if only images merge",
     ),
-    "merge_kind": Quantity("origin of the height", ("merge",), codes=EdgeKind),
+    "merge_kind": arrays.Array("origin of the height", ("merge",), codes=EdgeKind),
     **quantities(
         "merge minimum",
         part="lowest minimum of its part above the height",
         components="upper bound on the number of components with images of it above the height",
     ),
-    "failures": Quantity("number of searches without a result, by reason", ("failure",)),
-    "failure": Quantity("reason", ("failure",), codes=SearchFailure),
+    "failures": arrays.Array("number of searches without a result, by reason", ("failure",)),
+    "failure": arrays.Array("reason", ("failure",), codes=SearchFailure),
     **quantities(
         "", num_searches="number of bands and followed directions", group_order="symmetries"
     ),
-    "status": Quantity("status of the search", (), codes=SearchStatus),
+    "status": arrays.Array("status of the search", (), codes=SearchStatus),
 }
 """Quantities of a landscape graph."""
 
@@ -423,7 +424,7 @@ def _dataset(search, edges, tree):
         params = jax.tree.map(np.asarray, jax.vmap(unravel)(points))
         for name, leaf in named_leaves(prefix, params).items():
             inner = [f"{name.removeprefix(prefix).strip('.')}[{k}]" for k in range(leaf.ndim - 1)]
-            declared[name] = Quantity(f"parameters: {name}", (dim, *inner))
+            declared[name] = arrays.Array(f"parameters: {name}", (dim, *inner))
             values[name] = leaf
     names = {"failure": np.array([*SearchFailure], np.int8)}
     attributes = {"result": "landscape_graph", "excluded_symmetries": search.num_excluded}

@@ -91,5 +91,5 @@ def successive_halving(
     )
     where = (store, devices, max_param_bytes, None, allow_unverified)
     fitted = with_search_variables(fit(check(Asked(spec, *where))))
-    check_memory(fitted.layout, f"a search keeps all runs in memory, also with a store; {REMEDY}")
+    check_memory(fitted.schema, f"a search keeps all runs in memory, also with a store; {REMEDY}")
     return execute(fitted, compute_tiles=run_rungs)

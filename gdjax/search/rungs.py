@@ -20,13 +20,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from gdjax.base import progress, slabs
+from gdjax.base.arrays import Array
 from gdjax.base.interrupts import interruptible
 from gdjax.base.slabs import rows_of
 from gdjax.descent import outcome
 from gdjax.descent.block import SNAPSHOTS
 from gdjax.descent.block_loop import RecordSchedule
 from gdjax.search.spec import SEARCH_VARIABLES, SearchSpec
-from gdjax.stores.schema import Variable
 from gdjax.stores.writer import CHECKPOINTS, Store
 from gdjax.sweeps import dataset
 from gdjax.sweeps.checkpoint import SlabCheckpoint, SlabRecords
@@ -61,7 +61,7 @@ class RungResult(NamedTuple):
 
 def with_search_variables(fitted: Fitted) -> Fitted:
     """Return a search with its own variables."""
-    dims = tuple(fitted.layout.tile)
+    dims = tuple(fitted.schema.tile)
     names = {
         "ended_at": (np.int32, "step at which the run ended"),
         "rung": (np.int16, "number of the rung at which the run ended, from 0"),
@@ -70,11 +70,11 @@ def with_search_variables(fitted: Fitted) -> Fitted:
     if fitted.asked.sweep.num_brackets > 1:
         names["bracket"] = (np.int16, "number of the rung at which the run is first compared")
     own = {
-        name: Variable(dims, dtype, {"long_name": long_name, "units": "1"}, fill_value=-1)
+        name: Array(long_name, dims, dtype=dtype, fill=-1)
         for name, (dtype, long_name) in names.items()
     }
-    layout = dataclasses.replace(fitted.layout, variables={**fitted.layout.variables, **own})
-    return dataclasses.replace(fitted, layout=layout)
+    schema = dataclasses.replace(fitted.schema, arrays={**fitted.schema.arrays, **own})
+    return dataclasses.replace(fitted, schema=schema)
 
 
 def run_rungs(fitted: Fitted, sink: Store | Memory) -> None:
@@ -115,9 +115,9 @@ class Search:
     def __init__(self, fitted: Fitted, sink: Store | Memory):
         assert isinstance(fitted.asked.sweep, SearchSpec)
         self.fitted, self.sink, self.spec = fitted, sink, fitted.asked.sweep
-        self.memory = sink if isinstance(sink, Memory) else Memory(fitted.layout)
-        for name, variable in fitted.layout.variables.items():
-            self.memory.arrays[name].fill(variable.fill)
+        self.memory = sink if isinstance(sink, Memory) else Memory(fitted.schema)
+        for name, array in fitted.schema.arrays.items():
+            self.memory.arrays[name].fill(array.fill_value)
         grid = self.spec.axes
         self.arrays = {
             name: array.reshape(grid.runs, *array.shape[len(grid.shape) :])
@@ -140,14 +140,14 @@ class Search:
     def tiles(self) -> Runs:
         """Number of the tile of each run."""
         positions = np.unravel_index(np.arange(self.spec.axes.runs), self.spec.axes.shape)
-        lengths = self.fitted.layout.tile.values()
+        lengths = self.fitted.schema.tile.values()
         tiles = [p // n for p, n in zip(positions, lengths, strict=True)]
-        return np.ravel_multi_index(tiles, self.fitted.layout.schema.tiles)
+        return np.ravel_multi_index(tiles, self.fitted.schema.tiles)
 
     @cached_property
     def programs(self) -> Runs:
         """Number of the program of each run."""
-        tiles = np.ndindex(self.fitted.layout.schema.tiles)
+        tiles = np.ndindex(self.fitted.schema.tiles)
         return np.array([self.fitted.program_of(tile) for tile in tiles])[self.tiles]
 
     def slabs(
@@ -248,7 +248,7 @@ class Search:
         variables, own = slab_variables(program, records, schedule), slice(len(runs))
         on_steps = {
             name: self._on_steps(variables[name], name, schedule)[own]
-            for name in self.fitted.layout.variables
+            for name in self.fitted.schema.arrays
             if name not in SEARCH_VARIABLES
         }
         goes_on = rung + 1 < len(self.spec.rungs)
@@ -256,14 +256,14 @@ class Search:
         return RungResult(runs, carry, on_steps)
 
     def times(self, name: str) -> Any:
-        """Return the steps of a variable in the layout; None if it has one value per run."""
-        layout = self.fitted.layout
-        own = layout.variables[name].dims[len(layout.tile) :]
-        has_steps = bool(own) and own[0] in layout.coordinates
-        return np.asarray(layout.coordinates[own[0]].values) if has_steps else None
+        """Return the steps of a variable in the schema; None if it has one value per run."""
+        schema = self.fitted.schema
+        own = schema.arrays[name].dims[len(schema.tile) :]
+        has_steps = bool(own) and own[0] in schema.coordinates
+        return schema.values[own[0]] if has_steps else None
 
     def _on_steps(self, values, name, schedule: RecordSchedule):
-        """Return values at the steps of the layout; omit additional records at rungs."""
+        """Return values at the steps of the schema; omit additional records at rungs."""
         times = self.times(name)
         if times is None:
             return values
@@ -352,7 +352,7 @@ class Search:
         due = ~self.finished
         due[self.tiles[self.active]] = False
         for number in np.flatnonzero(due):
-            tile = tuple(int(i) for i in np.unravel_index(number, self.fitted.layout.schema.tiles))
+            tile = tuple(int(i) for i in np.unravel_index(number, self.fitted.schema.tiles))
             region = store.schema.region(tile)
             store.write(tile, {name: array[region] for name, array in self.memory.arrays.items()})
             self.finished[number] = True

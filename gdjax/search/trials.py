@@ -30,7 +30,7 @@ from gdjax.stores.writer import require_same
 from gdjax.sweeps.axes import SEEDS, Axes, axes, axes_along, is_static, zip_axes
 from gdjax.sweeps.check import Asked, check
 from gdjax.sweeps.executor import Memory
-from gdjax.sweeps.fit import fit, restrict
+from gdjax.sweeps.fit import fit
 from gdjax.sweeps.histories import RunHistory, histories
 from gdjax.sweeps.identity import identity
 from gdjax.sweeps.spec import Sweep
@@ -286,9 +286,9 @@ def _groups(trials, spec: SearchSpec, devices):
         }
         own = dataclasses.replace(spec, axes=axes(trial=zip_axes(**columns)))
         fitted = fit(check(Asked(own, devices=devices, max_param_bytes=sys.maxsize)))
-        layout = restrict(fitted.layout, list(dict.fromkeys((*VARIABLES, spec.metric))))
-        fitted = with_search_variables(dataclasses.replace(fitted, layout=layout))
-        groups.append(_Group(Search(fitted, Memory(fitted.layout)), list(members.values())))
+        schema = fitted.schema.of(dict.fromkeys((*VARIABLES, spec.metric)))
+        fitted = with_search_variables(dataclasses.replace(fitted, schema=schema))
+        groups.append(_Group(Search(fitted, Memory(fitted.schema)), list(members.values())))
     return groups
 
 

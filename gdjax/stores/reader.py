@@ -29,9 +29,9 @@ from gdjax.stores.schema import (
     SWEEP,
     TILES,
     WRITERS,
-    ArraySchema,
     OtherFormat,
     Root,
+    StoredArray,
     TileRecord,
     checksum,
     describe_values,
@@ -180,6 +180,7 @@ class Stored:
 
     Attributes:
         location: location of the files.
+        files: files of the arrays.
         schema: arrays of the store.
     """
 
@@ -188,7 +189,7 @@ class Stored:
         root = read_root(self.location)
         if root is None:
             raise StoreError(f"{self.location}: there is no store at this path; check the path")
-        self.root, self.schema = root, root.schema
+        self.root, self.files, self.schema = root, root.files, root.files.schema
         bound = self.location.read(SWEEP, len(self.sweep))[0]
         if bound != self.sweep.encode():
             raise StoreError(
@@ -223,7 +224,7 @@ class Stored:
         for damage in damages:
             records.pop(damage.tile, None)
         sets = list(dict.fromkeys(record.writers for record in records.values()))
-        flags = np.zeros(self.schema.tiles, self.schema.flags.dtype)
+        flags = np.zeros(self.schema.tiles, self.files.flags.dtype)
         for tile, record in records.items():
             flags[tile] = sets.index(record.writers) + 1
         dataset = xr.open_zarr(checked_store(self, flags, records), chunks=None, consolidated=True)
@@ -261,7 +262,7 @@ class Stored:
         """Read the record of a tile; None if it is missing, damaged or belongs elsewhere."""
         raw, problem = self.location.read(f"{TILES}/{tile_name(tile)}", MAX_RECORD_BYTES)
         record = None if problem else TileRecord.from_bytes(raw, self.sweep, tile)
-        is_whole = record is not None and len(record.checksums) == len(self.schema.variables)
+        is_whole = record is not None and len(record.checksums) == len(self.files.variables)
         return record if is_whole else None
 
     def finished(self) -> Bool[np.ndarray, "..."]:
@@ -271,17 +272,17 @@ class Stored:
             finished[tile] = True
         return finished
 
-    def chunk(self, array: ArraySchema, tile: tuple[int, ...] = ()) -> tuple[bytes, str | None]:
+    def chunk(self, array: StoredArray, tile: tuple[int, ...] = ()) -> tuple[bytes, str | None]:
         """Read a chunk; return its bytes and a description of its damage, None if intact."""
         raw, problem = self.location.read(array.key(tile), array.nbytes)
         return raw, problem or array.problem(raw)
 
     def recorded_chunk(
-        self, array: ArraySchema, tile: tuple[int, ...], record: TileRecord
+        self, array: StoredArray, tile: tuple[int, ...], record: TileRecord
     ) -> tuple[bytes, str | None]:
         """Read the chunk of a variable, like `chunk`; it must be that of the tile's record."""
         raw, problem = self.chunk(array, tile)
-        value = record.checksums[list(self.schema.variables).index(array.name)]
+        value = record.checksums[list(self.files.variables).index(array.name)]
         return raw, problem or (EXCHANGED if checksum(raw) != value else None)
 
     def tile_chunks(
@@ -293,27 +294,27 @@ class Stored:
             The bytes of the chunks by variable, and the damage of chunks that are missing, have a
             wrong checksum or are not those of the record.
         """
-        arrays = self.schema.variables.values()
+        arrays = self.files.variables.values()
         read = self.location.map(lambda array: self.recorded_chunk(array, tile, record), arrays)
         chunks, damages = {}, []
         for array, (raw, problem) in zip(arrays, read, strict=True):
             chunks[array.name] = raw
             if problem:
                 damages.append(Damage(array.key(tile), problem, tile))
-        raw, problem = self.chunk(self.schema.flags, tile)
+        raw, problem = self.chunk(self.files.flags, tile)
         if raw != self.finished_chunk(tile):
-            damages.append(Damage(self.schema.flags.key(tile), problem or EXCHANGED, tile))
+            damages.append(Damage(self.files.flags.key(tile), problem or EXCHANGED, tile))
         return chunks, damages
 
     def finished_chunk(self, tile: tuple[int, ...], number: int = 1) -> bytes:
         """Return the chunk of `finished` of a tile whose runs have been computed."""
         shape = [along.stop - along.start for along in self.schema.region(tile)]
-        return self.schema.flags.encode(np.full(shape, number, self.schema.flags.dtype))
+        return self.files.flags.encode(np.full(shape, number, self.files.flags.dtype))
 
     def holes(self, tiles: Iterable[tuple[int, ...]]) -> list[Damage]:
         """Return the chunks of finished tiles that are missing or have a wrong size."""
         damages, tiles = [], list(tiles)
-        for array in self.schema.variables.values() if tiles else ():
+        for array in self.files.variables.values() if tiles else ():
             sizes = self.location.sizes(array.name)
             for tile in tiles:
                 key = array.key(tile)
@@ -331,7 +332,7 @@ class Stored:
     def damaged_coordinates(self) -> list[Damage]:
         """Return the coordinates that are damaged or differ from those of the sweep."""
         described = self.identity["layout"]["coordinates"]
-        arrays = list(self.schema.coordinates.values())
+        arrays = list(self.files.coordinates.values())
         chunks = self.location.map(self.chunk, arrays)
         damages = []
         for array, (raw, problem) in zip(arrays, chunks, strict=True):
@@ -339,13 +340,13 @@ class Stored:
                 damages.append(Damage(array.key(), problem))
                 continue
             values = array.decode(raw).astype(array.dtype)
-            if describe_values(values, array.dims) != described[array.name]:
+            if describe_values(values, array.array.dims) != described[array.name]:
                 damages.append(Damage(array.key(), "its values differ from those of the sweep"))
         return damages
 
     def damaged_frame(self) -> list[Damage]:
         """Return the damaged files that are not part of a tile: metadata and coordinates."""
-        expected = self.schema.documents()
+        expected = self.files.documents()
         read = self.location.map(lambda key: self.location.read(key, len(expected[key])), expected)
         damages = []
         for (key, document), (raw, problem) in zip(expected.items(), read, strict=True):
@@ -365,7 +366,7 @@ def checked_store(
     from zarr.core.buffer import cpu
     from zarr.storage import MemoryStore, WrapperStore
 
-    schema, location = stored.schema, stored.location
+    files, location = stored.files, stored.location
     sweep = location.read(SWEEP, MAX_ROOT_BYTES)
 
     class CheckedStore(WrapperStore[MemoryStore]):
@@ -373,11 +374,11 @@ def checked_store(
 
         async def get(self, key, prototype, byte_range=None):
             name, _, last = key.partition("/")
-            array = schema.arrays.get(name)
+            array = files.arrays.get(name)
             if array is None or last == ROOT:
                 return await super().get(key, prototype, byte_range)
             tile = ()
-            if name not in schema.coordinates:
+            if name not in files.coordinates:
                 tile = tuple(map(int, last.split(".")[1:]))[: flags.ndim]
                 if not flags[tile]:
                     return None
@@ -388,7 +389,7 @@ def checked_store(
             return prototype.buffer.from_bytes(await asyncio.to_thread(read, array, tile))
 
     def read(array, tile):
-        if is_recorded := array.name in schema.variables:
+        if is_recorded := array.name in files.variables:
             raw, problem = stored.recorded_chunk(array, tile, records[tile])
         else:
             raw, problem = stored.chunk(array, tile)
@@ -405,7 +406,7 @@ def checked_store(
             )
         return raw
 
-    documents = {**schema.documents(), ROOT: stored.root.to_bytes()}
+    documents = {**files.documents(), ROOT: stored.root.to_bytes()}
     buffers: Any = {key: cpu.Buffer.from_bytes(raw) for key, raw in documents.items()}
     return CheckedStore(MemoryStore(buffers, read_only=True))
 

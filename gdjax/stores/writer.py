@@ -6,12 +6,13 @@ A tile without its flag is not finished. Only one process at a time writes a til
 two runs in two tiles:
 
 >>> import tempfile
->>> from gdjax.stores.schema import Layout, Variable
->>> layout = Layout({"seed": 2}, {"seed": 1}, {"cost": Variable(("seed",), "float32")})
+>>> from gdjax.base.arrays import Array, Schema
+>>> cost = Array("cost", ("seed",), dtype="float32")
+>>> schema = Schema({"seed": 2}, {"seed": 1}, {"cost": cost})
 >>> with tempfile.TemporaryDirectory() as path:
-...     with Store(f"{path}/two.zarr", layout, identity={"num_steps": 10}, writer={}) as store:
+...     with Store(f"{path}/two.zarr", schema, identity={"num_steps": 10}, writer={}) as store:
 ...         store.write((1,), {"cost": np.ones(1, np.float32)})
-...     with Store(f"{path}/two.zarr", layout, identity={"num_steps": 10}, writer={}) as store:
+...     with Store(f"{path}/two.zarr", schema, identity={"num_steps": 10}, writer={}) as store:
 ...         store.finished().tolist()
 [False, True]
 """
@@ -25,6 +26,7 @@ import msgspec
 import numpy as np
 
 from gdjax.base import array_file
+from gdjax.base.arrays import Schema
 from gdjax.base.documents import digest, plain, serialize
 from gdjax.base.errors import InputError, StoreError
 from gdjax.base.limits import Digest
@@ -39,7 +41,7 @@ from gdjax.stores.schema import (
     SWEEP,
     TILES,
     WRITERS,
-    Layout,
+    Files,
     Root,
     TileRecord,
     check_at_most,
@@ -101,7 +103,7 @@ class Tiles(Stored):
             arrays: all variables by name, cropped to the grid.
         """
         tile = self._checked(tile)
-        variables, region = self.schema.variables, self.schema.region(tile)
+        variables, region = self.files.variables, self.schema.region(tile)
         if set(arrays) != set(variables):
             raise InputError(f"write: variables {sorted(arrays)}, expected {sorted(variables)}")
         chunks = {}
@@ -128,14 +130,14 @@ class Tiles(Stored):
                 f"{self.location}: tile {tile} is already finished and is not overwritten; see "
                 f"finished() for the missing tiles"
             )
-        location, variables = self.location, list(self.schema.variables.values())
+        location, variables = self.location, list(self.files.variables.values())
 
         def write(array):
             location.write(array.key(tile), chunks[array.name])
 
         self._check_lock()
         list(location.map(write, variables))
-        location.write(self.schema.flags.key(tile), self.finished_chunk(tile))
+        location.write(self.files.flags.key(tile), self.finished_chunk(tile))
         record = TileRecord(writers, tuple(checksum(chunks[array.name]) for array in variables))
         self._check_lock()
         location.write(f"{TILES}/{tile_name(tile)}", record.to_bytes(self.sweep, tile))
@@ -219,12 +221,12 @@ class Tiles(Stored):
 class Store(Tiles):
     """The store of a sweep, created or resumed.
 
-    Files outside tiles (metadata, coordinates) are determined by `layout` and `identity`,
+    Files outside tiles (metadata, coordinates) are determined by `schema` and `identity`,
     so they are restored on opening if they are missing or damaged; `repair` handles tiles.
 
     Args:
         store: path, URL or location of the store.
-        layout: arrays of the sweep.
+        schema: arrays of the sweep, with the values of coordinates.
         identity: identity of the sweep. Any difference from the stored one is an error.
         writer: description of the program and the machine that compute the tiles.
         allow_unverified: whether to go on if programs cannot be compared.
@@ -239,7 +241,7 @@ class Store(Tiles):
     def __init__(
         self,
         store: StoreLike,
-        layout: Layout,
+        schema: Schema,
         *,
         identity: Mapping[str, Any],
         writer: Mapping[str, Any],
@@ -248,16 +250,17 @@ class Store(Tiles):
     ):
         self.location, self._shared, self.num_skipped = locate(store), shared, 0
         self._claims: dict[tuple[int, ...], tuple[str, FileLock | Lease]] = {}
-        recorded = layout.record(identity)
-        Root(recorded, layout.schema).to_bytes()  # raises if the root is too large
-        self._check_root(layout, recorded, allow_unverified)  # raises before any change
+        files = Files(schema)
+        recorded = files.record(identity)
+        Root(recorded, files).to_bytes()  # raises if the root is too large
+        self._check_root(files, recorded, allow_unverified)  # raises before any change
         self._lock = (
             acquire_in_turn(self.location, OPENING_SECONDS) if shared else acquire(self.location)
         )
         try:
             if not shared:
                 self._check_parts()
-            self.restored = self._restore(layout, recorded, allow_unverified)
+            self.restored = self._restore(files, recorded, allow_unverified)
             self._begin(writer)
             if shared:
                 opening, key = self._lock, f"{PARTS}/{uuid.uuid4().hex}"
@@ -278,28 +281,28 @@ class Store(Tiles):
         if names:
             self.location.remove(PARTS)
 
-    def _check_root(self, layout, recorded, allow_unverified):
+    def _check_root(self, files, recorded, allow_unverified):
         try:
-            read_own_root(self.location, layout, recorded, allow_unverified)
+            read_own_root(self.location, files, recorded, allow_unverified)
         except StoreError:
             is_begun = self.location.read(ROOT, 1)[1] == MISSING and self.location.sizes(OWN)
             if "lock" in (is_begun or {}):  # another writer may be creating the store
                 acquire(self.location).close()
             raise
 
-    def _restore(self, layout, recorded, allow_unverified):
+    def _restore(self, files, recorded, allow_unverified):
         """Restore missing or damaged files outside tiles, and return the damage."""
-        location, schema = self.location, layout.schema
-        root = read_own_root(location, layout, recorded, allow_unverified)
+        location = self.location
+        root = read_own_root(location, files, recorded, allow_unverified)
         existed = root is not None or bool(location.sizes(FLAGS).keys() - {ROOT})
-        self.root, self.schema = root or Root(recorded, schema), schema
+        self.root, self.files, self.schema = root or Root(recorded, files), files, files.schema
         damages = self.damaged_frame()
-        files = {**self.schema.documents(), **dict(layout.chunks())} if damages else {}
+        frame = {**files.documents(), **dict(files.chunks())} if damages else {}
         for damage in damages:
-            location.write(damage.file, files[damage.file])
+            location.write(damage.file, frame[damage.file])
         if location.read(SWEEP, len(self.sweep))[0] != self.sweep.encode():
             location.write(SWEEP, self.sweep.encode())
-        for name in ("", OWN, CHECKPOINTS, TILES, WRITERS, *self.schema.arrays):
+        for name in ("", OWN, CHECKPOINTS, TILES, WRITERS, *self.files.arrays):
             location.remove_partial(name)
         if root is None:
             location.write(ROOT, self.root.to_bytes(), durable=True)
@@ -368,12 +371,13 @@ class Store(Tiles):
 
 def is_complete(
     location: Folder | Bucket,
-    layout: Layout,
+    schema: Schema,
     identity: Mapping[str, Any],
     allow_unverified: bool = False,
 ) -> bool:
     """Return whether a store contains a complete sweep and is intact."""
-    if read_own_root(location, layout, layout.record(identity), allow_unverified) is None:
+    files = Files(schema)
+    if read_own_root(location, files, files.record(identity), allow_unverified) is None:
         return False
     stored = Stored(location)
     return bool(stored.finished().all()) and not stored.damaged_frame() + stored.damaged_tiles()
@@ -381,12 +385,12 @@ def is_complete(
 
 def read_own_root(
     location: Folder | Bucket,
-    layout: Layout,
+    files: Files,
     recorded: Mapping[str, Any],
     allow_unverified: bool = False,
 ) -> Root | None:
     """Return the root of a sweep's store; None if it has to be written."""
-    root = read_root(location, layout.schema.arrays, digest(recorded).encode())
+    root = read_root(location, files.arrays, digest(recorded).encode())
     if root is not None:
         require_same(location, root.identity, recorded, allow_unverified)
     return root

@@ -5,33 +5,31 @@ sweep_arrays(program)  ->  cost [*axes, step], outcome [*axes], params.w [*axes,
 
 import numpy as np
 
+from gdjax.base.arrays import Array, Schema
 from gdjax.base.errors import InputError
-from gdjax.base.status import flags
 from gdjax.descent import block, outcome
 from gdjax.problems.optimizers import cost_type
-from gdjax.stores.schema import Coordinate, Variable
 from gdjax.sweeps import dataset
 from gdjax.sweeps.axes import Axes
 from gdjax.sweeps.program import Program
 
 
-def sweep_arrays(program: Program) -> dataset.Arrays:
+def sweep_arrays(program: Program) -> Schema:
     """Return the arrays that the sweep would have if all runs had this program."""
     return program_arrays(program, program.sweep.axes)
 
 
 def run_shapes(program: Program) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
     """Return the shape and type of each array of one run."""
-    sizes, variables, _ = program_arrays(program, program.axes)
-    grid = len(program.axes.shape)
+    schema, grid = program_arrays(program, program.axes), len(program.axes.shape)
     return {
-        name: (tuple(sizes[dim] for dim in v.dims[grid:]), np.dtype(v.dtype))
-        for name, v in variables.items()
+        name: (schema.shape(array)[grid:], np.dtype(array.dtype))
+        for name, array in schema.arrays.items()
     }
 
 
-def program_arrays(program: Program, grid: Axes) -> dataset.Arrays:
-    """Return the arrays of a grid of runs of a program, with their units and coordinates."""
+def program_arrays(program: Program, grid: Axes) -> Schema:
+    """Return the arrays of a grid of runs of a program, as one tile, with their coordinates."""
     schedule, params, metrics = (
         program.schedule,
         program.facts.params,
@@ -42,10 +40,18 @@ def program_arrays(program: Program, grid: Axes) -> dataset.Arrays:
     steps = steps[steps >= first_record]
     snapshots = steps[schedule.is_kept(block.SNAPSHOTS, steps)]
     dims = tuple(grid.sizes)
-    sizes = {**grid.sizes, "step": len(steps)}
-    coordinates = {"step": _numbers("step", steps, "step of descent")}
-    coordinates |= _axis_values(grid, program.sweep.roles)
-    variables = {}
+    sizes = dict(grid.sizes)
+    coordinates: dict[str, Array] = {}
+    values: dict[str, np.ndarray] = {}
+
+    def add_steps(dim, times, long_name):
+        sizes[dim], coordinates[dim], values[dim] = len(times), Array(long_name, (dim,)), times
+
+    add_steps("step", steps, "step of descent")
+    axis_coordinates, axis_values = _axis_values(grid, program.sweep.roles)
+    coordinates |= axis_coordinates
+    values |= axis_values
+    arrays = {}
     for name in program.record_names:
         metric = metrics.get(name)
         long_name = metric.long_name if metric else dataset.LONG_NAMES[name]
@@ -54,15 +60,16 @@ def program_arrays(program: Program, grid: Axes) -> dataset.Arrays:
         if name == "cost" and (rows := program.descent.shared.rows) is not None:
             count, size = rows.shape
             long_name = f"mean cost over {count} fixed batches of {size} samples"
-        attrs = {
-            "long_name": long_name or name.replace("_", " "),
-            "units": metric.units if metric else "1",
-        }
-        variables[name] = Variable((*dims, "step"), np.dtype(cost_type(params)), attrs)
-    attrs = {"long_name": "outcome of the run", **flags(outcome.Outcome, not_finished=-1)}
-    variables["outcome"] = Variable(dims, np.int8, attrs, fill_value=-1)
-    attrs = {"long_name": "step of divergence, -1 if the run did not diverge", "units": "1"}
-    variables["diverged_at"] = Variable(dims, np.int32, attrs, fill_value=-2)
+        arrays[name] = Array(
+            long_name or name.replace("_", " "),
+            (*dims, "step"),
+            metric.units if metric else "1",
+            dtype=cost_type(params),
+        )
+    codes = {code.name.lower(): int(code) for code in outcome.Outcome} | {"not_finished": -1}
+    arrays["outcome"] = Array("outcome of the run", dims, codes=codes, dtype=np.int8, fill=-1)
+    long_name = "step of divergence, -1 if the run did not diverge"
+    arrays["diverged_at"] = Array(long_name, dims, dtype=np.int32, fill=-2)
     carry = program.carry_shapes if program.keeps_carry else None
     trees = [
         ("params", params, (), "final parameters"),
@@ -70,8 +77,7 @@ def program_arrays(program: Program, grid: Axes) -> dataset.Arrays:
         ("carry", carry, (), "state for further steps"),
     ]
     if len(snapshots):
-        sizes["snapshot_step"] = len(snapshots)
-        coordinates["snapshot_step"] = _numbers("snapshot_step", snapshots, "step of the snapshot")
+        add_steps("snapshot_step", snapshots, "step of the snapshot")
         trees.append(("snapshots", params, ("snapshot_step",), "parameters along the descent"))
     for prefix, tree, extra_dims, long_name in trees:
         for name, leaf in dataset.named_leaves(prefix, tree).items():
@@ -81,10 +87,12 @@ def program_arrays(program: Program, grid: Axes) -> dataset.Arrays:
             inner = tuple(f"{path or 'params'}[{i}]" for i in range(len(plain.shape)))
             sizes |= dict(zip(inner, plain.shape, strict=True))
             shown = name.replace("snapshots", "params", 1)
-            attrs = {"long_name": f"{long_name}: {shown}", "units": "1"}
-            if plain.dtype != leaf.dtype:
-                attrs["comment"] = f"computed as {leaf.dtype}"
-            variables[name] = Variable((*dims, *extra_dims, *inner), np.dtype(plain.dtype), attrs)
+            arrays[name] = Array(
+                f"{long_name}: {shown}",
+                (*dims, *extra_dims, *inner),
+                comment=f"computed as {leaf.dtype}" if plain.dtype != leaf.dtype else "",
+                dtype=plain.dtype,
+            )
     for name, value in program.facts.array_metrics.items():
         metric = metrics[name]
         along = "step" if metric.every == 1 else f"{name}_step"
@@ -94,21 +102,19 @@ def program_arrays(program: Program, grid: Axes) -> dataset.Arrays:
         if along != "step":
             times = steps[schedule.is_kept(name, steps)]
             _check_dims(name, {along: len(times)}, {}, {*sizes, *coordinates})
-            sizes[along] = len(times)
-            coordinates[along] = _numbers(along, times, f"step of {name.replace('_', ' ')}")
-        variables |= _metric_variables(name, metric, (*dims, along), np.dtype(value.dtype))
-    return dataset.Arrays(sizes, variables, coordinates)
+            add_steps(along, times, f"step of {name.replace('_', ' ')}")
+        arrays |= _metric_arrays(name, metric, (*dims, along), np.dtype(value.dtype))
+    return Schema(sizes, grid.sizes, arrays, coordinates, values)
 
 
-def _metric_variables(name, metric, along, dtype):
-    """Return the variables of an array metric, with a mask if its type has no NaN."""
+def _metric_arrays(name, metric, along, dtype):
+    """Return the arrays of an array metric, with a mask if its type has no NaN."""
     long_name = metric.long_name or name.replace("_", " ")
-    attrs = {"long_name": long_name, "units": metric.units}
-    variables = {name: Variable((*along, *metric.dims), dtype, attrs)}
+    arrays = {name: Array(long_name, (*along, *metric.dims), metric.units, dtype=dtype)}
     if dtype.kind != "f":
-        attrs = {"long_name": f"whether {long_name} was recorded before divergence", "units": "1"}
-        variables[name + dataset.KNOWN] = Variable(along, np.bool_, attrs)
-    return variables
+        known = f"whether {long_name} was recorded before divergence"
+        arrays[name + dataset.KNOWN] = Array(known, along, dtype=np.bool_)
+    return arrays
 
 
 def _check_dims(name, lengths, sizes, taken):
@@ -127,21 +133,19 @@ def _check_dims(name, lengths, sizes, taken):
 
 
 def _axis_values(grid, roles):
-    coordinates = {}
+    """Return the coordinates of the axes and their values; names are codes with meanings."""
+    coordinates, given = {}, {}
     for dim, along in grid.dimensions.items():
         for axis, values in along.items():
-            coordinate = _numbers(dim, values, axis.replace("_", " ").replace(".", " "))
-            if axis in roles and roles[axis].kind == "cost":
-                coordinate.attrs["comment"] = dataset.OF_COST
-            coordinates[axis] = coordinate
+            of_cost = axis in roles and roles[axis].kind == "cost"
+            codes, given[axis] = None, values
+            if values.dtype.kind == "U":
+                names, given[axis] = np.unique(values, return_inverse=True)
+                codes = {str(name): code for code, name in enumerate(names)}
+            long_name = axis.replace("_", " ").replace(".", " ")
+            comment = dataset.OF_COST if of_cost else ""
+            coordinates[axis] = Array(long_name, (dim,), codes=codes, comment=comment)
         if dim not in along:
-            coordinates[dim] = _numbers(dim, np.arange(grid.sizes[dim]), dim.replace("_", " "))
-    return coordinates
-
-
-def _numbers(dim, values, long_name):
-    attrs = {"long_name": long_name, "units": "1"}
-    if values.dtype.kind == "U":
-        names, values = np.unique(values, return_inverse=True)
-        attrs |= {"flag_values": list(range(len(names))), "flag_meanings": " ".join(names)}
-    return Coordinate((dim,), values, attrs)
+            coordinates[dim] = Array(dim.replace("_", " "), (dim,))
+            given[dim] = np.arange(grid.sizes[dim])
+    return coordinates, given

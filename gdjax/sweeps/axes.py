@@ -19,9 +19,9 @@ import pandas as pd
 import xarray as xr
 from jaxtyping import ScalarLike
 
+from gdjax.base.arrays import check_name
 from gdjax.base.errors import InputError
 from gdjax.base.reprs import short
-from gdjax.stores.schema import check_name
 
 PERTURBATION_SEED = "perturbation_seed"
 SEEDS = ("seed", "data_seed", "noise_seed", PERTURBATION_SEED)  # the last one is for branches

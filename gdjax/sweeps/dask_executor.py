@@ -29,11 +29,11 @@ from distributed import Client, Event, Future, WorkerPlugin, as_completed, get_c
 from distributed.comm import CommClosedError
 
 from gdjax.base import progress
+from gdjax.base.arrays import Schema
 from gdjax.base.documents import plain
 from gdjax.base.errors import GdjaxError
 from gdjax.base.interrupts import interruptible
 from gdjax.stores.reader import read_root_of_sweep
-from gdjax.stores.schema import Layout
 from gdjax.stores.writer import Store, Tiles, require_same
 from gdjax.sweeps.check import Asked, check
 from gdjax.sweeps.fit import Fitted, fit
@@ -80,7 +80,7 @@ class Plugin(WorkerPlugin):
     def _fit(self) -> Fitted:
         """Fit the sweep to the devices of the worker, and compare it with its store, if any.
 
-        All workers thus compute the tiles of the one whose layout is stored.
+        All workers thus compute the tiles of the one whose schema is stored.
         """
         asked: Asked = cloudpickle.loads(self.pickled)
         if (root := read_root_of_sweep(asked.location)) is None:
@@ -94,11 +94,11 @@ class Plugin(WorkerPlugin):
 
 
 @contextlib.contextmanager
-def on_workers(asked: Asked) -> Generator[tuple[Layout, dict[str, Any], Callable[[Store], None]]]:
+def on_workers(asked: Asked) -> Generator[tuple[Schema, dict[str, Any], Callable[[Store], None]]]:
     """Prepare the workers of a cluster for a sweep with a store that all of them can access.
 
     Yields:
-        Layout and identity of the sweep on the devices of a worker; and a function that computes
+        Schema and identity of the sweep on the devices of a worker; and a function that computes
         the missing tiles of a store.
     """
     client: Any = asked.client
@@ -106,8 +106,8 @@ def on_workers(asked: Asked) -> Generator[tuple[Layout, dict[str, Any], Callable
     address = getattr(client.scheduler, "address", "an unknown address")
     try:
         _register(client, plugin)
-        layout, identity = client.submit(_fit, plugin.name, pure=False).result()
-        yield layout, identity, partial(_hand_out, client, plugin.name)
+        schema, identity = client.submit(_fit, plugin.name, pure=False).result()
+        yield schema, identity, partial(_hand_out, client, plugin.name)
     except Exception as error:
         if client.status == "running" and not isinstance(error, CommClosedError):
             raise
@@ -189,10 +189,10 @@ def _plugin(name: str) -> Plugin:
     return plugin
 
 
-def _fit(name: str) -> tuple[Layout, dict[str, Any]]:
-    """Compile the programs on a worker; return layout and identity of the sweep."""
+def _fit(name: str) -> tuple[Schema, dict[str, Any]]:
+    """Compile the programs on a worker; return schema and identity of the sweep."""
     with _plugin(name).fitted() as (fitted, _):
-        return fitted.layout, fitted.checked.identity
+        return fitted.schema, fitted.checked.identity
 
 
 def _compute(name: str, tile: tuple[int, ...]) -> bool:

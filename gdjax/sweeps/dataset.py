@@ -8,12 +8,11 @@ The name of a parameter is its path in the pytree:
 {'params.a.0': 1.0, 'params.a.1': 2.0}
 """
 
-import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +21,6 @@ from jaxtyping import Bool, Int, PyTree
 
 from gdjax.base.errors import InputError
 from gdjax.descent.block_loop import RecordSchedule
-from gdjax.stores.schema import Coordinate, Layout, Variable
 
 LONG_NAMES = {
     "cost": "cost over the whole training set",
@@ -51,20 +49,6 @@ def known_masks(
     return masks
 
 
-class Arrays(NamedTuple):
-    """Arrays of a sweep.
-
-    Args:
-        sizes: length of each dimension.
-        variables: results of the runs, by name.
-        coordinates: coordinates, by name.
-    """
-
-    sizes: dict[str, int]
-    variables: dict[str, Variable]
-    coordinates: dict[str, Coordinate]
-
-
 def pad_before(array: np.ndarray, shape: Sequence[int], fill: Any) -> np.ndarray:
     """Return an array with fill values prepended to reach a trailing shape."""
     inner = array.shape[array.ndim - len(shape) :]
@@ -73,14 +57,6 @@ def pad_before(array: np.ndarray, shape: Sequence[int], fill: Any) -> np.ndarray
     before = [(0, 0)] * (array.ndim - len(shape))
     before += [(size - length, 0) for size, length in zip(shape, inner, strict=True)]
     return np.pad(array, before, constant_values=fill)
-
-
-def nbytes(arrays: Arrays | Layout, names: Iterable[str]) -> int:
-    """Return the total size of some variables, in bytes."""
-    variables = (arrays.variables[name] for name in names)
-    return sum(
-        math.prod(arrays.sizes[d] for d in v.dims) * np.dtype(v.dtype).itemsize for v in variables
-    )
 
 
 def named_leaves(prefix: str, tree: PyTree) -> dict[str, Any]:

@@ -20,12 +20,12 @@ import numpy as np
 import xarray as xr
 
 from gdjax.base import progress, slabs
+from gdjax.base.arrays import Schema
 from gdjax.base.documents import plain
 from gdjax.base.errors import warn
 from gdjax.base.interrupts import interruptible
 from gdjax.stores.location import Folder
 from gdjax.stores.reader import open_dataset, with_names
-from gdjax.stores.schema import Layout
 from gdjax.stores.writer import Store, is_complete
 from gdjax.sweeps.check import Asked, Checked, check
 from gdjax.sweeps.fit import Fitted, check_disk, fit
@@ -52,8 +52,8 @@ def compute(
         return execute(fit(checked), prepare, part=part)
     from gdjax.sweeps.dask_executor import on_workers  # Dask is optional
 
-    with on_workers(asked) as (layout, identity, compute_tiles):
-        return _in_store(checked, layout, identity, compute_tiles, prepare)
+    with on_workers(asked) as (schema, identity, compute_tiles):
+        return _in_store(checked, schema, identity, compute_tiles, prepare)
 
 
 def execute(
@@ -78,26 +78,25 @@ def execute(
         runs = compute_in_memory(fitted, missing)
         return runs.assign_attrs(seconds=time.perf_counter() - started)
     shared = part is not None
-    return _in_store(checked, fitted.layout, checked.identity, missing, prepare, shared=shared)
+    return _in_store(checked, fitted.schema, checked.identity, missing, prepare, shared=shared)
 
 
-def _in_store(checked, layout, identity, compute_tiles, prepare, *, shared=False):
+def _in_store(checked, schema, identity, compute_tiles, prepare, *, shared=False):
     started = time.perf_counter()
-    is_computed = complete_store(checked, layout, identity, compute_tiles, prepare, shared=shared)
+    is_computed = complete_store(checked, schema, identity, compute_tiles, prepare, shared=shared)
     runs = open_dataset(checked.asked.store)
     return runs.assign_attrs(seconds=time.perf_counter() - started) if is_computed else runs
 
 
 def compute_in_memory(fitted: Fitted, compute: "Callable[[Memory], None]") -> xr.Dataset:
     """Compute a sweep in memory and return a Dataset with the attributes of a store."""
-    memory, layout = Memory(fitted.layout), fitted.layout
+    memory, schema = Memory(fitted.schema), fitted.schema
     compute(memory)
     continuable = {"continuable": fitted.checked.keeps_carry}
     settings = {**described_settings(fitted.asked.sweep), **continuable}
-    variables, coordinates = layout.variables, layout.coordinates
     dataset = xr.Dataset(
-        {n: _variable(v.dims, memory.arrays[n], v.attrs) for n, v in variables.items()},
-        {n: _variable(c.dims, np.asarray(c.values), c.attrs) for n, c in coordinates.items()},
+        {n: _variable(array, memory.arrays[n]) for n, array in schema.arrays.items()},
+        {n: _variable(array, schema.values[n]) for n, array in schema.coordinates.items()},
         {
             "identity": json.dumps(plain(settings, "identity")),
             "writers": json.dumps([[plain(writer(fitted.devices[0]), "writer")]]),
@@ -106,14 +105,14 @@ def compute_in_memory(fitted: Fitted, compute: "Callable[[Memory], None]") -> xr
     return with_names(dataset)
 
 
-def _variable(dims, array, attrs):
+def _variable(array, values):
     # With fastpath, xarray does not import Dask to check whether the array is one of Dask's.
-    return xr.Variable(dims, array, dict(attrs), fastpath=True)
+    return xr.Variable(array.dims, values, array.attributes, fastpath=True)
 
 
 def complete_store(
     checked: Checked,
-    layout: Layout,
+    schema: Schema,
     identity: Mapping[str, Any],
     compute: Callable[[Store], None],
     prepare: Callable[[Store], None] | None = None,
@@ -128,20 +127,20 @@ def complete_store(
 
     Args:
         checked: the sweep, with the location of the store.
-        layout, identity, shared: as in `Store`.
+        schema, identity, shared: as in `Store`.
         compute: function that computes the missing tiles.
         prepare: function called with the opened store before `compute`.
     """
     location, allow_unverified = checked.asked.location, checked.asked.allow_unverified
-    if not shared and is_complete(location, layout, identity, allow_unverified):
+    if not shared and is_complete(location, schema, identity, allow_unverified):
         return False
     settings = {"allow_unverified": allow_unverified, "shared": shared}
     own = writer(checked.devices[0])
-    with Store(location, layout, identity=identity, writer=own, **settings) as store:
+    with Store(location, schema, identity=identity, writer=own, **settings) as store:
         for damage in store.restored if shared else store.repair():
             warn(f"{location} was damaged: {damage}")
         if isinstance(location, Folder):
-            check_disk(location.path, layout, float(np.mean(~store.finished())))
+            check_disk(location.path, schema, float(np.mean(~store.finished())))
         if prepare is not None:
             prepare(store)
         try:
@@ -244,13 +243,13 @@ def run_missing(
 class Memory:
     """In-memory counterpart of a store."""
 
-    def __init__(self, layout: Layout):
-        self.schema = layout.schema
+    def __init__(self, schema: Schema):
+        self.schema = schema
         # No initialization is needed, since every tile is written. Pages that are not yet written
         # occupy no memory.
         self.arrays = {
-            name: np.empty([layout.sizes[d] for d in v.dims], v.dtype)
-            for name, v in layout.variables.items()
+            name: np.empty(schema.shape(array), array.dtype)
+            for name, array in schema.arrays.items()
         }
 
     def finished(self) -> np.ndarray:

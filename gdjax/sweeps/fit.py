@@ -1,8 +1,8 @@
 """Fit of a sweep to its devices: width of slabs, tiles, arrays, and compilation.
 
-    fit(Checked) -> Fitted     the same programs with a width, tiles, and the layout of arrays
+    fit(Checked) -> Fitted     the same programs with a width, tiles, and the schema of arrays
 
-The width of the slabs of a program depends on shapes and on the platform, the tiles and the layout
+The width of the slabs of a program depends on shapes and on the platform, the tiles and the schema
 of arrays also on the store, if it exists; each program is compiled once.
 
 >>> next(tile_shapes((12, 8), 16)), next(tile_shapes((4096,), 128)), next(tile_shapes((3, 5), 16))
@@ -20,18 +20,19 @@ import jax
 import numpy as np
 
 from gdjax.base import machine, slabs
+from gdjax.base.arrays import Schema
 from gdjax.base.errors import InputError, warn
 from gdjax.base.machine import format_bytes
 from gdjax.problems.evaluation import evaluation_microbatch
 from gdjax.problems.optimizers import cost_type
 from gdjax.problems.prints import prints
 from gdjax.stores.location import Folder
-from gdjax.stores.schema import MAX_TILES, Layout, Variable
+from gdjax.stores.schema import MAX_TILES
 from gdjax.sweeps.arrays import sweep_arrays
 from gdjax.sweeps.binding import without_effect
 from gdjax.sweeps.check import Asked, Checked
 from gdjax.sweeps.checkpoint import Positions
-from gdjax.sweeps.dataset import PREFIXES, nbytes, stored_name
+from gdjax.sweeps.dataset import PREFIXES, stored_name
 from gdjax.sweeps.program import Program, Tile, tree_nbytes
 
 MAX_GATHERED_FILES = 900  # number of files in a store above which a tile has several slabs
@@ -115,13 +116,13 @@ class Fitted:
         checked: the sweep, without errors.
         programs: its programs, with their widths.
         devices: devices that compute slabs at the same time.
-        layout: arrays that all programs compute and that are kept.
+        schema: arrays that all programs compute and that are kept.
     """
 
     checked: Checked
     programs: tuple[Program, ...]
     devices: tuple[jax.Device, ...]
-    layout: Layout
+    schema: Schema
 
     @property
     def asked(self) -> Asked:
@@ -130,12 +131,12 @@ class Fitted:
 
     def program_of(self, tile: Tile) -> int:
         """Return the index of the program of a tile."""
-        first = tuple(along.start for along in self.layout.schema.region(tile))
+        first = tuple(along.start for along in self.schema.region(tile))
         return self.asked.sweep.axes.box_number(first)
 
     def positions(self, tile: Tile) -> Positions:
         """Return the positions in the grid of the runs of a tile, in C order."""
-        region = self.layout.schema.region(tile)
+        region = self.schema.region(tile)
         along = np.meshgrid(*(np.arange(s.start, s.stop) for s in region), indexing="ij")
         return tuple(at.ravel() for at in along)
 
@@ -153,7 +154,7 @@ class Fitted:
                 groups.append([])
                 last, runs = number, 0
             groups[-1].append(tile)
-            runs += math.prod(s.stop - s.start for s in self.layout.schema.region(tile))
+            runs += math.prod(s.stop - s.start for s in self.schema.region(tile))
         return groups
 
 
@@ -161,7 +162,7 @@ def fit(checked: Checked) -> Fitted:
     """Compile the programs of a sweep, and choose its tiles and arrays."""
     asked, devices = checked.asked, checked.devices
     programs = tuple(map(fit_program, checked.programs))
-    layout = _layout(checked, programs)
+    schema = _schema(checked, programs)
     _check_static_axes(programs)
     compiled = [program.compiled_block for program in programs]
     usable = slabs.concurrent_devices(compiled, devices)
@@ -169,10 +170,10 @@ def fit(checked: Checked) -> Fitted:
         slab_bytes = max(block.nbytes for block in compiled)
         usable = usable[: max(1, slabs.memory_limit(devices[0]) // max(slab_bytes, 1))]
     if asked.store is None:
-        layout = _layout_in_memory(layout, asked.max_param_bytes)
+        schema = _schema_in_memory(schema, asked.max_param_bytes)
     elif checked.stored is None and isinstance(asked.location, Folder):
-        check_disk(asked.location.path, layout)
-    return Fitted(checked, programs, usable, layout)
+        check_disk(asked.location.path, schema)
+    return Fitted(checked, programs, usable, schema)
 
 
 def fit_program(program: Program) -> Program:
@@ -192,34 +193,33 @@ def fit_program(program: Program) -> Program:
     return program
 
 
-def _layout(checked, programs):
-    """Return the layout of the arrays that all programs compute: each once, or as in the store."""
+def _schema(checked, programs):
+    """Return the schema of the arrays that all programs compute: each once, or as in the store."""
     first, *others = map(sweep_arrays, programs)
 
-    def described(arrays, name):
-        variable = arrays.variables[name]
-        lengths = [arrays.sizes[dim] for dim in variable.dims]
-        return variable.dims, np.dtype(variable.dtype), lengths
+    def described(schema, name):
+        array = schema.arrays[name]
+        return array.dims, np.dtype(array.dtype), schema.shape(array)
 
     grid, is_final = checked.asked.sweep.axes, programs[0].facts.eval_params_fn is None
     stored = ((checked.stored or {}).get("layout") or {}).get("variables", ())
-    variables = {
-        name: variable
-        for name, variable in first.variables.items()
-        if all(name in other.variables for other in others)
+    names = [
+        name
+        for name in first.arrays
+        if all(name in other.arrays for other in others)
         and (name in stored or stored_name(name, params_are_final=is_final) == name)
-    }
-    for name in variables:
+    ]
+    for name in names:
         if any(described(other, name) != described(first, name) for other in others):
             raise InputError(
                 f"axes: {name} has different shapes or types for different values of "
                 f"{' or '.join(grid.static)}; sweep these values separately"
             )
     tile = dict(zip(grid.sizes, _tile_shape(checked, programs, first), strict=True))
-    return restrict(Layout(first.sizes, tile, first.variables, first.coordinates), variables)
+    return first.of(names, tile)
 
 
-def _tile_shape(checked, programs, arrays):
+def _tile_shape(checked, programs, schema):
     """Return the number of runs of a tile along each dimension of the grid."""
     grid, stored = checked.asked.sweep.axes, checked.stored
     if stored is not None:
@@ -232,7 +232,7 @@ def _tile_shape(checked, programs, arrays):
     along = zip(grid.shape, grid.static_groups, strict=True)
     shape = tuple(1 if len(groups) > 1 else length for length, groups in along)
     width = max(program.width for program in programs)
-    run_bytes = nbytes(arrays, arrays.variables) // grid.runs
+    run_bytes = schema.nbytes() // grid.runs
     memory = machine.memory()
     if run_bytes * min(width, grid.runs) > memory:
         raise InputError(
@@ -240,7 +240,7 @@ def _tile_shape(checked, programs, arrays):
             f"{format_bytes(run_bytes * width)}, but the memory has {format_bytes(memory)}; "
             f"{REMEDY}"
         )
-    most_tiles = max(1, MAX_GATHERED_FILES // (len(arrays.variables) + 2))
+    most_tiles = max(1, MAX_GATHERED_FILES // (len(schema.arrays) + 2))
     most_runs = MAX_GATHERED_TILE_BYTES // max(run_bytes, 1)
     shapes = list(tile_shapes(shape, width))
     for tile, larger in zip(shapes, [*shapes[1:], None], strict=True):
@@ -275,18 +275,6 @@ def tile_shapes(shape: tuple[int, ...], width: int) -> Iterator[tuple[int, ...]]
             yield (*before, *shape[dim:])
 
 
-def restrict(layout: Layout, names: Iterable[str]) -> Layout:
-    """Return a layout of some variables, without unused dimensions and coordinates."""
-    variables: dict[str, Variable] = {name: layout.variables[name] for name in names}
-    used = {dim for variable in variables.values() for dim in variable.dims}
-    return dataclasses.replace(
-        layout,
-        variables=variables,
-        sizes={dim: n for dim, n in layout.sizes.items() if dim in used},
-        coordinates={n: c for n, c in layout.coordinates.items() if set(c.dims) <= used},
-    )
-
-
 def _check_static_axes(programs):
     """Check that static axes of the cost or the optimizer change the program."""
     roles = programs[0].roles
@@ -303,44 +291,40 @@ def _check_static_axes(programs):
             raise without_effect(axis, f"the {roles[axis].kind}")
 
 
-def _layout_in_memory(layout, max_param_bytes):
-    """Return the layout kept in memory, without parameters if these are too large."""
-    heavy = [name for name in layout.variables if name.split(".")[0] in PREFIXES]
-    param_bytes = nbytes(layout, heavy)
+def _schema_in_memory(schema, max_param_bytes):
+    """Return the schema kept in memory, without parameters if these are too large."""
+    heavy = [name for name in schema.arrays if name.split(".")[0] in PREFIXES]
+    param_bytes = schema.nbytes(heavy)
     if param_bytes > max_param_bytes:
-        layout = restrict(layout, [name for name in layout.variables if name not in heavy])
-    check_memory(layout, f"pass a store, {REMEDY}")
+        schema = schema.of([name for name in schema.arrays if name not in heavy])
+    check_memory(schema, f"pass a store, {REMEDY}")
     if param_bytes > max_param_bytes:
         warn(
             f"sweep: {param_bytes / 2**20:,.0f} MiB of parameters are more than max_param_bytes = "
             f"{max_param_bytes / 2**20:,.0f} MiB and are omitted; pass a store, or a larger "
             f"max_param_bytes"
         )
-    return layout
+    return schema
 
 
-def check_memory(layout: Layout, remedy: str = REMEDY) -> None:
+def check_memory(schema: Schema, remedy: str = REMEDY) -> None:
     """Check that all arrays of a sweep fit in memory."""
-    need, limit = nbytes(layout, layout.variables), machine.memory()
+    need, limit = schema.nbytes(), machine.memory()
     if need > limit:
         raise InputError(
-            f"sweep: the arrays of {_runs(layout):,} runs need {format_bytes(need)} of memory, but "
+            f"sweep: the arrays of {schema.runs:,} runs need {format_bytes(need)} of memory, but "
             f"{format_bytes(limit)} are available; {remedy}"
         )
 
 
-def check_disk(path: Path, layout: Layout, missing: float = 1.0) -> None:
+def check_disk(path: Path, schema: Schema, missing: float = 1.0) -> None:
     """Check that the fraction of a store that is missing fits on its disk."""
-    need = nbytes(layout, layout.variables) * missing
+    need = schema.nbytes() * missing
     folders = (path.absolute(), *path.absolute().parents)
     existing = next(folder for folder in folders if folder.exists())
     free = shutil.disk_usage(existing).free
     if need > free:
         raise InputError(
-            f"store: {_runs(layout):,} runs need {format_bytes(need)} on disk, but {existing} has "
+            f"store: {schema.runs:,} runs need {format_bytes(need)} on disk, but {existing} has "
             f"{format_bytes(free)} free; free some space, {REMEDY}"
         )
-
-
-def _runs(layout: Layout) -> int:
-    return math.prod(layout.sizes[dim] for dim in layout.tile)

@@ -149,13 +149,13 @@ def run_tiles(
 
 def _tile_variables(fitted, tile, variables):
     """Return the variables of a tile in the shape of its part of the grid."""
-    shape = tuple(s.stop - s.start for s in fitted.layout.schema.region(tile))
+    shape = tuple(s.stop - s.start for s in fitted.schema.region(tile))
     tiled = {}
-    for name, variable in fitted.layout.variables.items():
+    for name, array in fitted.schema.arrays.items():
         values = variables[name].reshape(*shape, *variables[name].shape[1:])
         # Records of a branch program may begin later than those of other programs.
-        inner = [fitted.layout.sizes[dim] for dim in variable.dims[len(shape) :]]
-        tiled[name] = dataset.pad_before(values, inner, variable.fill)
+        inner = fitted.schema.shape(array)[len(shape) :]
+        tiled[name] = dataset.pad_before(values, inner, array.fill_value)
     return tiled
 
 

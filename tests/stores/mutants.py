@@ -145,7 +145,7 @@ class Files(dict):
         """
         sweep = digest(self.root()["attributes"]["identity"])
         self[SWEEP] = sweep.encode()
-        variables = parse_root(self["zarr.json"]).schema.variables if changed_chunks else {}
+        variables = parse_root(self["zarr.json"]).files.variables if changed_chunks else {}
         for key, (tile, record) in self.records().items():
             chunks = [self[array.key(tile)] for array in variables.values()]
             record["checksums"] = list(map(checksum, chunks)) or record["checksums"]

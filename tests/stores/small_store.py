@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gdjax.stores.schema import Coordinate, Layout, Variable
+from gdjax.base.arrays import Array, Schema
 from gdjax.stores.writer import Store
 
 RATES, SEEDS, RECORDS = 5, 3, 4
@@ -25,30 +25,30 @@ IDENTITY = {"config": {"steps": 300, "batch_size": None}, "data_hash": "b5d4", "
 WRITER = {"device": "cpu", "slab_width": 4}
 
 
-def layout(rates=None) -> Layout:
+def schema(rates=None) -> Schema:
     grid = ("learning_rate", "seed")
     rates = np.geomspace(0.1, 30, RATES) if rates is None else rates
-    return Layout(
+    codes = {"not_converged": 0, "diverged": 1}
+    return Schema(
         sizes={"learning_rate": RATES, "seed": SEEDS, "step": RECORDS, "pixel": 3, "unit": 2},
         tile={"learning_rate": 2, "seed": 2},
-        variables={
-            "cost": Variable((*grid, "step"), np.float32, {"long_name": "cost", "units": "1"}),
-            "outcome": Variable(
-                grid,
-                np.int8,
-                {"flag_values": [0, 1], "flag_meanings": "not_converged diverged", "units": "1"},
-                fill_value=-1,
-            ),
-            "params.0.weights": Variable((*grid, "pixel", "unit"), np.float64),
-            "params.0.used": Variable((*grid, "unit"), np.bool_),
+        arrays={
+            "cost": Array("cost", (*grid, "step"), dtype=np.float32),
+            "outcome": Array("", grid, codes=codes, dtype=np.int8, fill=-1),
+            "params.0.weights": Array("", (*grid, "pixel", "unit"), dtype=np.float64),
+            "params.0.used": Array("", (*grid, "unit"), dtype=np.bool_),
         },
         coordinates={
-            "learning_rate": Coordinate(
-                ("learning_rate",), rates, {"long_name": "learning rate", "units": "1"}
-            ),
-            "seed": Coordinate(("seed",), np.arange(SEEDS)),
-            "step": Coordinate(("step",), np.arange(RECORDS) * 100),
-            "momentum": Coordinate(("learning_rate",), np.linspace(0, 0.9, RATES, dtype="f4")),
+            "learning_rate": Array("learning rate", ("learning_rate",)),
+            "seed": Array("", ("seed",)),
+            "step": Array("", ("step",)),
+            "momentum": Array("", ("learning_rate",)),
+        },
+        values={
+            "learning_rate": rates,
+            "seed": np.arange(SEEDS),
+            "step": np.arange(RECORDS) * 100,
+            "momentum": np.linspace(0, 0.9, RATES, dtype="f4"),
         },
     )
 
@@ -73,7 +73,7 @@ def part(store, tile) -> dict[str, np.ndarray]:
 
 
 def open_store(path, **changed) -> Store:
-    return Store(path, layout(), identity={**IDENTITY, **changed}, writer=WRITER)
+    return Store(path, schema(), identity={**IDENTITY, **changed}, writer=WRITER)
 
 
 def fill(path) -> list[tuple[int, ...]]:

@@ -1,19 +1,28 @@
-"""Layouts of stores, and errors that name the invalid part of a layout."""
+"""Schemas of sweeps, and errors that name their invalid part."""
 
 from typing import Any
 
 import numpy as np
 import pytest
 
+from gdjax.base.arrays import Array, Schema
 from gdjax.base.documents import plain
 from gdjax.base.errors import InputError
-from gdjax.stores.schema import Coordinate, Layout, Variable
+from gdjax.stores.schema import Files
 
 GOOD: dict[str, Any] = {
     "sizes": {"seed": 5, "step": 3},
     "tile": {"seed": 2},
-    "variables": {"cost": Variable(("seed", "step"), np.float32)},
+    "arrays": {"cost": Array("cost", ("seed", "step"), dtype="f4")},
 }
+
+
+def over(*dims, dtype: Any = "f4", units="1"):
+    return Array("", dims, units, dtype=dtype)
+
+
+def coordinate(name, values):
+    return {"coordinates": {name: Array("", ("seed",))}, "values": {name: np.array(values)}}
 
 
 @pytest.mark.parametrize(
@@ -21,40 +30,33 @@ GOOD: dict[str, Any] = {
     [
         ({"sizes": {"seed": 0, "step": 3}}, r"sizes\['seed'\] = 0"),
         ({"tile": {}}, "at least one dimension"),
-        ({"variables": {}}, "one variable"),
-        ({"variables": {"cost": Variable(("step", "seed"), "f4")}}, "of the grid first"),
-        ({"variables": {"cost": Variable(("seed", "epoch"), "f4")}}, "epoch"),
-        ({"variables": {"cost": Variable(("seed", "seed"), "f4")}}, "distinct dimensions"),
-        (
-            {"variables": {"step": Variable(("seed", "step"), "f4")}},
-            "other than that of a dimension",
-        ),
-        ({"variables": {"finished": Variable(("seed",), "f4")}}, "is reserved"),
-        ({"variables": {"name": Variable(("seed",), "U5")}}, "dtype <U5"),
-        ({"variables": {"a": Variable(("seed",), "f4", {"scale_factor": 2})}}, "scale_factor"),
-        ({"variables": {"a": Variable(("seed",), "c8")}}, "dtype complex64"),
-        ({"coordinates": {"COST": Coordinate(("seed",), np.arange(5))}}, "ignore case"),
-        ({"variables": {"a" * 201: Variable(("seed",), "f4")}}, "is not a valid name"),
-        ({"variables": {"time": Variable(("seed",), "f4", {"units": "seconds"})}}, "'s'"),
-        ({"coordinates": {"seed": Coordinate(("seed",), np.arange(4))}}, r"shape \(4,\)"),
-        ({"coordinates": {"seed": Coordinate(("seed",), list("abcde"))}}, "flag_meanings"),
-        ({"coordinates": {"a b": Coordinate(("seed",), np.arange(5))}}, "without spaces"),
-        (
-            {"coordinates": {"cost": Coordinate(("seed",), np.arange(5))}},
-            r"\['cost'\] are names of two arrays",
-        ),
+        ({"arrays": {}}, "one array"),
+        ({"arrays": {"cost": over("step", "seed")}}, "of the grid first"),
+        ({"arrays": {"cost": over("seed", "epoch")}}, "epoch"),
+        ({"arrays": {"cost": over("seed", "seed")}}, "distinct dimensions"),
+        ({"arrays": {"step": over("seed", "step")}}, "other than that of a dimension"),
+        ({"arrays": {"finished": over("seed")}}, "is reserved"),
+        ({"arrays": {"name": over("seed", dtype="U5")}}, "dtype <U5"),
+        ({"arrays": {"a": over("seed", dtype="c8")}}, "dtype complex64"),
+        ({"arrays": {"a" * 201: over("seed")}}, "is not a valid name"),
+        ({"arrays": {"time": over("seed", units="seconds")}}, "'s'"),
+        (coordinate("COST", range(5)), "ignore case"),
+        (coordinate("seed", range(4)), r"shape \(4,\)"),
+        (coordinate("seed", list("abcde")), "codes"),
+        (coordinate("a b", range(5)), "without spaces"),
+        (coordinate("cost", range(5)), r"\['cost'\] are names of two arrays"),
     ],
 )
-def test_an_invalid_layout_is_rejected(change, message):
-    Layout(**GOOD)
+def test_an_invalid_schema_is_rejected(change, message):
+    Schema(**GOOD)
     with pytest.raises(InputError, match=message):
-        Layout(**{**GOOD, **change})
+        Schema(**{**GOOD, **change})
 
 
-def test_descriptions_are_not_part_of_the_identity_of_a_layout():
+def test_descriptions_are_not_part_of_the_identity_of_a_schema():
     def described(long_name, dtype="f4"):
-        cost = Variable(("seed", "step"), dtype, {"long_name": long_name})
-        return Layout(GOOD["sizes"], GOOD["tile"], {"cost": cost}).record({})["layout"]
+        cost = Array(long_name, ("seed", "step"), dtype=dtype)
+        return Files(Schema(GOOD["sizes"], GOOD["tile"], {"cost": cost})).record({})["layout"]
 
     assert described("cost") == described("mean cost")
     assert described("cost") != described("cost", "f8")

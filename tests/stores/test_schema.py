@@ -10,26 +10,22 @@ import pytest
 import zarr
 from zarr.codecs import Crc32cCodec
 
+from gdjax.base.arrays import Array, Schema, check_distinct
 from gdjax.base.errors import InputError
-from gdjax.stores.schema import (
-    ArraySchema,
-    Layout,
-    Root,
-    Variable,
-    check_distinct,
-    parse_root,
-    seal,
-)
+from gdjax.stores.schema import Files, Root, parse_root, seal
 
-COST = ArraySchema("cost", ("seed", "step"), (5, 3), (2, 3), np.dtype("f4"), "NaN", {"units": "1"})
+SCHEMA = Schema(
+    {"seed": 5, "step": 3}, {"seed": 2}, {"cost": Array("", ("seed", "step"), dtype="f4")}
+)
+FILES = Files(SCHEMA)
+COST = FILES.variables["cost"]
 
 
 def test_metadata_that_do_not_match_the_array_are_rejected():
-    cost = Variable(("seed", "step"), "f4", {"units": "1"})
-    layout = Layout({"seed": 5, "step": 3}, {"seed": 2}, {"cost": cost})
-    root = Root(layout.record({}), layout.schema)
-    assert parse_root(root.to_bytes()) == root
-    assert layout.schema.variables["cost"] == COST
+    root = Root(FILES.record({}), FILES)
+    parsed = parse_root(root.to_bytes())
+    assert parsed.identity == root.identity
+    assert parsed.files.documents() == FILES.documents()
 
     def refused(change):
         changed = copy.deepcopy(root.document())
@@ -84,8 +80,8 @@ def test_metadata_and_chunks_equal_those_written_by_zarr_python(tmp_path):
         fill_value=np.nan,
         compressors=Crc32cCodec(),
         chunk_key_encoding={"name": "default", "separator": "."},
-        dimension_names=COST.dims,
-        attributes=dict(COST.attrs),
+        dimension_names=COST.array.dims,
+        attributes=COST.array.attributes,
         config={"write_empty_chunks": True},
     )
     values = np.arange(15, dtype="f4").reshape(5, 3)

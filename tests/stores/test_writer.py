@@ -112,7 +112,7 @@ def test_a_different_sweep_is_rejected_with_a_list_of_the_differences(tmp_path):
     rates = np.geomspace(0.1, 30, 5)
     rates[3] = np.nextafter(rates[3], 1)
     with pytest.raises(StoreError, match=r"layout.coordinates.learning_rate: stored"):
-        Store(tmp_path, small_store.layout(rates), identity=small_store.IDENTITY, writer={})
+        Store(tmp_path, small_store.schema(rates), identity=small_store.IDENTITY, writer={})
 
 
 @pytest.mark.parametrize("made", [Path.touch, Path.mkdir, None])

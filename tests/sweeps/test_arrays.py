@@ -67,9 +67,9 @@ def test_the_model_state_is_stored_with_the_parameters():
     )
     spec = Sweep(problem, axes(seed=range(2), learning_rate=[0.1]), 2, record_samples=7)
     (program,) = programs_of(spec, jax.local_devices())
-    variables = sweep_arrays(program).variables
+    variables = sweep_arrays(program).arrays
     kinds = {
-        name: (v.dims[2:], np.dtype(v.dtype).name, v.fill)
+        name: (v.dims[2:], np.dtype(v.dtype).name, v.fill_value)
         for name, v in variables.items()
         if name.startswith("model_state.")
     }
@@ -79,4 +79,4 @@ def test_the_model_state_is_stored_with_the_parameters():
         "model_state.on": ((), "bool", False),
     }
     assert storable(state["key"]).tolist() == [0, 0]
-    assert variables["cost"].attrs["long_name"].startswith("cost over 7 samples")
+    assert variables["cost"].long_name.startswith("cost over 7 samples")

@@ -44,7 +44,7 @@ def test_runs_of_several_tiles_share_slabs(grid, sizes):
     tile = {dim: 3 if dim == "seed" else 1 for dim in grid.sizes}
     stored = {"layout": {"tile": tile}} if "seed" in tile else None
     fitted = fit.fit(check(Asked(spec, devices=jax.local_devices()[:1], stored=stored)))
-    tiles = list(np.ndindex(fitted.layout.schema.tiles))
+    tiles = list(np.ndindex(fitted.schema.tiles))
     groups = fitted.groups(tiles)
     assert sorted(tile for group in groups for tile in group) == tiles
     counts = [sum(len(fitted.positions(tile)[0]) for tile in group) for group in groups]

@@ -32,7 +32,7 @@ class MemorySink:
 
 
 def tile_of(fitted, sink, *, stop=False):
-    tiles = [(0,) * len(fitted.layout.tile)]
+    tiles = [(0,) * len(fitted.schema.tile)]
     result = run_tiles(
         fitted, tiles, jax.local_devices()[0], SlabMonitor(sink, tiles, lambda: stop)
     )

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
+from gdjax.base.arrays import check_name
 from gdjax.base.errors import InputError
-from gdjax.stores.schema import check_name
 from gdjax.sweeps.dataset import PREFIXES
 
 

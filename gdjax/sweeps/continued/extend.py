@@ -153,8 +153,8 @@ class EarlierRuns:
         If branches at an earlier step are added, no tile is copied.
         """
         stored = Stored(self.store)
-        shapes = {name: array.chunk for name, array in stored.schema.variables.items()}
-        arrays = larger.schema.variables.items()
+        shapes = {name: array.chunk for name, array in stored.files.variables.items()}
+        arrays = larger.files.variables.items()
         if any(shapes.get(name, array.chunk) != array.chunk for name, array in arrays):
             return  # the arrays of branches begin at an earlier step
         missing = ~larger.finished()
@@ -164,7 +164,7 @@ class EarlierRuns:
                 continue
             chunks, damages = stored.tile_chunks(tile, record)
             if not damages:
-                if absent := larger.schema.variables.keys() - chunks.keys():
+                if absent := larger.files.variables.keys() - chunks.keys():
                     raise StoreError(
                         f"{self.store}: has no array {min(absent)!r:.80}, which a sweep with its "
                         f"record has; {REMEDY}"
@@ -175,7 +175,7 @@ class EarlierRuns:
     def writers(self, positions: Positions) -> list[dict[str, Any]]:
         """Return the descriptions of the writers that computed the first steps of runs."""
         stored, at = Stored(self.store), np.stack(positions, axis=-1)
-        at = at[(at < self.shape).all(axis=-1)] // stored.schema.flags.chunk
+        at = at[(at < self.shape).all(axis=-1)] // [*stored.schema.tile.values()]
         records = [stored.record(tuple(tile)) for tile in np.unique(at, axis=0).tolist()]
         names = dict.fromkeys(name for record in records if record for name in record.writers)
         return list(map(stored.writer, names))

@@ -24,7 +24,6 @@ from gdjax.stores.schema import tile_name
 from gdjax.stores.writer import CHECKPOINTS, PARTS
 from gdjax.sweeps.check import Asked, check
 from gdjax.sweeps.continued.stored import StoredSweep
-from gdjax.sweeps.dataset import nbytes
 from gdjax.sweeps.executor import complete_store
 from gdjax.sweeps.fit import fit
 from gdjax.sweeps.program import Program
@@ -87,14 +86,14 @@ def plan(sweep: Sweep, store: StoreLike) -> PlannedSweep:
     require_sweep("plan: sweep", sweep)
     checked = check(Asked(sweep, store))
     fitted = fit(checked)
-    complete_store(checked, fitted.layout, checked.identity, lambda _: None)
-    tiles = fitted.layout.schema.tiles
+    complete_store(checked, fitted.schema, checked.identity, lambda _: None)
+    tiles = fitted.schema.tiles
     return PlannedSweep(
         store=str(store),
         num_runs=sweep.axes.runs,
         num_tiles=math.prod(tiles),
         num_parts=len(fitted.groups(np.ndindex(*tiles))),
-        nbytes=nbytes(fitted.layout, fitted.layout.variables),
+        nbytes=fitted.schema.nbytes(),
         seconds=sum(map(_seconds, fitted.programs)) / len(fitted.devices),
     )
 

@@ -94,12 +94,12 @@ def replay(
     positions = tuple(np.array([i]) for i in index)
     computed = run_slab(program, positions, devices[0])
     assert computed is not None  # without a monitor, no slab is stopped
-    variables = sweep_arrays(program).variables
+    variables = sweep_arrays(program).arrays
     names = [str(name) for name in stored_run.data_vars if name != "finished"]
     arrays = {}
     for name in names:
         array, shape = np.asarray(computed[name][0]), stored_run[name].shape
-        arrays[name] = pad_before(array, shape, variables[name].fill)
+        arrays[name] = pad_before(array, shape, variables[name].fill_value)
     again = stored_run[names].copy(data=arrays)
     # The outcome is derived from the numbers by a rule that may differ between versions.
     compared = again.drop_vars("outcome")
