@@ -6,21 +6,20 @@ The size of a sweep in a page is limited: records, and then values of axes, are 
 sweep, and the page states how many are shown.
 """
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from gdjax import __version__
 from gdjax.base.arguments import check_text, check_whole
-from gdjax.base.errors import InputError, printable
+from gdjax.base.errors import InputError
 from gdjax.pages.page import Page, build
+from gdjax.pages.sweep_data import NUMBERS, sweep_data
+from gdjax.pages.table_runs import runs_of_table
+from gdjax.stores import open_dataset
+from gdjax.stores.location import StoreLike
 
-NUMBERS = 1_000_000  # maximum number of values in all curves together, 5.4 MB as text
-RECORDS = 120  # maximum number of records per run
-FEWEST = 20  # minimum number of records per run, before values of axes are omitted
-RUNS = 20_000  # maximum number of runs
 SIDE = 151  # maximum number of points along each side of a landscape
 SCRIPTS = (
     "numbers.js",
@@ -87,121 +86,6 @@ def explore(
         styles=("base.css", "explore.css"),
         scripts=SCRIPTS,
     )
-
-
-def _sweep(runs, numbers):
-    """Return the axes, records and outcomes of a sweep, reduced to the limits."""
-    for variable in ("outcome", "cost"):
-        if variable not in getattr(runs, "variables", ()):
-            raise InputError(
-                f"explore: runs = {type(runs).__name__} without {variable!r}, expected a Dataset "
-                f"of gd.sweep or gd.open_dataset"
-            )
-    grid = tuple(str(dim) for dim in runs.outcome.dims)
-    if "step" in grid or set(runs.cost.dims) != {*grid, "step"}:
-        raise InputError(
-            f"explore: runs.cost has the dimensions {runs.cost.dims}, expected those of "
-            f"runs.outcome, {grid}, and step"
-        )
-    names = [
-        str(key)
-        for key, variable in runs.data_vars.items()
-        if set(variable.dims) == {*grid, "step"} and variable.dtype.kind == "f"
-    ]
-    thin, notes = _thinned({str(k): int(v) for k, v in runs.sizes.items()}, grid, names, numbers)
-    whole = {dim: int(runs.sizes[dim]) for dim in grid}
-    runs = runs[[*names, "outcome"]].isel(thin)
-    return {
-        "axes": [
-            {
-                "dim": dim,
-                "whole": whole[dim],
-                "values": {
-                    str(key): _values(coordinate)
-                    for key, coordinate in runs.coords.items()
-                    if coordinate.dims == (dim,)
-                }
-                or {dim: np.arange(whole[dim])[thin.get(dim, slice(None))]},
-            }
-            for dim in grid
-        ],
-        "step": runs.step.values,
-        "metrics": [
-            {
-                "name": key,
-                "label": str(runs[key].attrs.get("long_name", key.replace("_", " "))),
-                "share": "accuracy" in key,
-                "values": runs[key].transpose(*grid, "step").values.astype(np.float32),
-            }
-            for key in names
-        ],
-        "outcome": runs.outcome.values.astype(np.int32),
-        "outcomes": _meanings(runs.outcome),
-        "told": notes,
-        "about": _about(runs.attrs),
-    }
-
-
-def _thinned(sizes, grid, names, numbers):
-    """Return indices to keep along shortened dimensions, and notes for the page."""
-    records = sizes["step"]
-    indices = {dim: np.arange(sizes[dim]) for dim in (*grid, "step")}
-
-    def count():
-        return int(np.prod([len(indices[dim]) for dim in grid], initial=1))
-
-    # Fewer records still show the course of a run, so records are omitted before values of axes.
-    fitting = numbers // (count() * len(names)) if count() else records
-    records_shown = min(records, RECORDS, max(fitting, FEWEST))
-    indices["step"] = np.unique(np.round(np.linspace(0, records - 1, records_shown)).astype(int))
-    while count() > 1 and (count() * len(names) * len(indices["step"]) > numbers or count() > RUNS):
-        longest = max(grid, key=lambda dim: len(indices[dim]))
-        indices[longest] = indices[longest][::2]
-    notes = []
-    if len(indices["step"]) < records:
-        notes.append(f"Curves show {len(indices['step'])} of {records:,} records of each run.")
-    notes += [
-        f"{len(indices[dim]):,} of {sizes[dim]:,} values of {printable(dim).replace('_', ' ')} are "
-        f"shown, evenly spaced; the store contains all values."
-        for dim in grid
-        if len(indices[dim]) < sizes[dim]
-    ]
-    return {dim: index for dim, index in indices.items() if len(index) < sizes[dim]}, notes
-
-
-def _values(coordinate):
-    """Return the values of an axis as numbers, or as the words that `gdjax replay` takes."""
-    values = np.asarray(coordinate.values)
-    if values.dtype.kind in "iuf":
-        return values.astype(np.float64)
-    return [str(v).lower() if values.dtype.kind == "b" else str(v) for v in values]
-
-
-def _meanings(outcome):
-    codes = np.atleast_1d(outcome.attrs.get("flag_values", [])).tolist()
-    names = [name.replace("_", " ") for name in str(outcome.attrs.get("flag_meanings", "")).split()]
-    return {str(code): name for code, name in zip(codes, names, strict=False)}
-
-
-def _about(attributes):
-    """Return a description of a sweep from its attributes, which are not trusted."""
-    try:
-        identity = json.loads(attributes.get("identity", "{}"))
-    except (ValueError, TypeError, RecursionError):
-        identity = {}
-    identity = identity if isinstance(identity, Mapping) else {}
-    words = []
-    tiles, finished = attributes.get("tiles"), attributes.get("tiles_finished")
-    if isinstance(tiles, int) and isinstance(finished, int) and finished < tiles:
-        words.append(f"{finished} of {tiles} tiles are finished; the other runs are empty")
-    batch = identity.get("batch_size")
-    if isinstance(identity.get("samples"), int) and isinstance(batch, int | None):
-        how = " samples drawn with replacement" if identity.get("replacement") is True else ""
-        words.append("full batch" if batch is None else f"batches of {batch}{how}")
-    problem = identity.get("problem")
-    if isinstance(problem, Mapping) and isinstance(problem.get("name"), str):
-        words.insert(0, problem["name"])
-    return {"words": words}
 
 
 def _planes(planes):

@@ -13,8 +13,9 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.ticker import PercentFormatter
 
+from gdjax.base.outcome_colors import OUTCOME_COLORS
 from gdjax.plots.axes import figure_of, limit_to, log_scale, styled_axes
-from gdjax.plots.style import BLACK, BLUE, CYCLE, GREEN, SEQUENTIAL, SKY, VERMILLION, Figure, style
+from gdjax.plots.style import BLACK, BLUE, CYCLE, SEQUENTIAL, VERMILLION, Figure, style
 
 MIN_GAP = 1 / 40  # smallest distance between values with visible bars, as a share of the axis
 MIN_TICK_GAP = 1 / 12  # smallest distance between values with legible labels
@@ -23,18 +24,10 @@ LEAST_CELLS = 4  # least number of cells of a map among which outliers are found
 OUTLIER = 3  # distance of an outlier from the upper quartile, in quartile ranges of the logarithm
 LEAST_OUTLIER = np.log(1e3)  # least such distance
 MAX_BORDERED = 400  # number of cells of a map up to which they have borders
-NOT_RUN = "#DDDDDD"
 BASELINE = "best answer that ignores the input"
 NONE_FINITE = "No median of the final cost is finite"
 OF_COST = "keyword of the cost"  # comment of coordinates, as in `gdjax.sweeps.dataset`
 RUN = "__run"  # dimension of the runs that differ only in seeds; no axis has such a name
-
-OUTCOME_COLORS = {
-    "not_converged": SKY,
-    "converged": GREEN,
-    "stalled": BLACK,
-    "diverged": VERMILLION,
-}
 
 
 def quantiles(
@@ -411,7 +404,7 @@ def _map(axes, rows, columns, medians, stalled, norm):
         np.ma.masked_invalid(
             np.where(np.isposinf(medians), beyond, np.minimum(medians, norm.vmax))
         ),
-        cmap=colormaps[SEQUENTIAL].with_extremes(over=BLACK, bad=NOT_RUN),
+        cmap=colormaps[SEQUENTIAL].with_extremes(over=BLACK, bad=OUTCOME_COLORS["not_finished"]),
         norm=norm,
         edgecolors="white" if medians.size <= MAX_BORDERED else "none",
     )

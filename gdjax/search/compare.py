@@ -179,8 +179,7 @@ def compare(
     pairs = pd.DataFrame.from_dict(rows, orient="index").astype({"seeds_needed": "Int64"})
     pairs.index = pd.MultiIndex.from_tuples(rows, names=["first", "second"])
     settings = _settings(table, labels, of, tune, chosen, sign * y, level)
-    best = int(np.lexsort([np.isinf(y).sum(axis=1), np.median(y, axis=1)])[0])
-    tied = [i for i in range(len(labels)) if not p_values[best, i] <= 1 - level]
+    best, tied = best_and_tied(y, p_values, level)
     return Comparison(
         of=of,
         metric=metric,
@@ -193,6 +192,12 @@ def compare(
         tied=tuple(labels[i] for i in tied),
         methods=_methods(of, tune, x, y, metric, direction, level),
     )
+
+
+def best_and_tied(y, p_values, level):
+    """Return the setting with the best median, and those that are not shown to be worse."""
+    best = int(np.lexsort([np.isinf(y).sum(axis=1), np.median(y, axis=1)])[0])
+    return best, [i for i in range(len(y)) if not p_values[best, i] <= 1 - level]
 
 
 def _names(name, value):

@@ -230,7 +230,9 @@ class Stored:
         dataset = xr.open_zarr(checked_store(self, flags, records), chunks=None, consolidated=True)
         writers = [[self.writer(name) for name in names] for names in sets]
         counts = {"tiles": flags.size, "tiles_finished": len(records)}
-        return with_names(dataset.assign_attrs(counts, writers=json.dumps(writers)))
+        dataset = with_names(dataset.assign_attrs(counts, writers=json.dumps(writers)))
+        dataset.encoding["source"] = self.location.address  # as xarray has it
+        return dataset
 
     def writer(self, name: str) -> dict[str, Any]:
         """Return the description of a writer that the record of a tile names."""
