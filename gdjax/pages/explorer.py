@@ -2,8 +2,7 @@
 
     runs: [settings x settings x ...]  ->  a map of any metric over any two axes, and its runs
 
-The size of a sweep in a page is limited: records, and then values of axes, are omitted from a large
-sweep, and the page states how many are shown.
+The page has a map, curves, a table of settings, and the runs of a selection as Python or CSV.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,6 +27,11 @@ SCRIPTS = (
     "functions.js",
     "map.js",
     "strips.js",
+    "state.js",
+    "sweep.js",
+    "selection.js",
+    "parallel.js",
+    "settings.js",
     "runs.js",
     "surface.js",
     "landscape.js",
@@ -44,19 +48,29 @@ def explore(
     minima: Any = None,
     name: str = "",
     numbers: int = NUMBERS,
+    axes: Sequence[str] = (),
+    seeds: Sequence[str] = (),
+    metrics: Sequence[str] = (),
+    outcome: str | None = None,
 ) -> Page:
     """Return an interactive page for a sweep, landscapes and minima.
 
     The page works offline. With only a sweep and the default `numbers`, it has at most 8 MB.
 
     Args:
-        runs: Dataset of a sweep, from `sweep` or `open_dataset`; None omits it.
+        runs: Dataset of a sweep, from `sweep` or `open_dataset`; path or URL of its store; or
+            DataFrame with one row per run, such as an export of W&B or Optuna. None omits it.
         planes: Datasets from `landscape.plane` or `landscape.trajectory_plane` by title, or one
             such Dataset; a descent on a plane is animated.
         minima: Dataset of a census, from `minima.count_minima`.
         name: name of the sweep, for the title.
         numbers: maximum number of values in all curves together; the page states how many of the
             records and of the values of each axis are shown.
+        axes: columns of a DataFrame that are settings. The page shows the grid of all their values.
+        seeds: columns of a DataFrame by which equal settings differ.
+        metrics: columns of a DataFrame with results; the first one is the cost.
+        outcome: column of a DataFrame with the outcome in words, of which "diverged" has a meaning;
+            None: runs diverged whose cost is missing or infinite.
 
     Returns:
         The page, written to a file by `page.save("explore.html")`. It also contains the test
@@ -72,13 +86,17 @@ def explore(
     """
     check_text("explore: name", name)
     check_whole("explore: numbers", numbers, 1)
+    if isinstance(runs, StoreLike):
+        runs = open_dataset(runs)
+    if hasattr(runs, "columns"):
+        runs = runs_of_table(runs, axes, seeds, metrics, outcome)
     return build(
         f"{name or 'gdjax'}: explore",
         "explore.html",
         {
             "version": __version__,
             "name": name,
-            "sweep": None if runs is None else _sweep(runs, numbers),
+            "sweep": None if runs is None else sweep_data(runs, numbers),
             "planes": _planes(planes),
             "census": None if minima is None else _census(minima),
             "functions": _functions(),

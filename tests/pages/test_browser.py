@@ -20,7 +20,9 @@ from gdjax.cli.options import parse_at
 def pages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
     planes = {HOSTILE: plane(), "without a trajectory": plane()[["cost"]]}
-    explorer = gd.explore(sweep(HOSTILE), planes=planes, minima=census(), name=HOSTILE)
+    runs = sweep(HOSTILE)
+    runs.encoding["source"] = HOSTILE  # as of a store
+    explorer = gd.explore(runs, planes=planes, minima=census(), name=HOSTILE)
     return {"explore": explorer.save(folder / "explore.html")}
 
 
@@ -101,7 +103,8 @@ def test_a_map_of_outcomes_has_colors_a_caption_and_a_command(browser, explorer,
     assert explorer.text("#command").endswith("learning_rate=10 seed=3 momentum=0")
     explorer.page.select_option("#metric", "0")
     runs = sweep().assign_coords(momentum=[False, True], learning_rate=[1e-7, 0.123456, 123456.0])
-    visit = OpenedPage(browser, gd.explore(runs, name="a").save(tmp_path / "page.html"))
+    runs.encoding["source"] = "a"
+    visit = OpenedPage(browser, gd.explore(runs).save(tmp_path / "page.html"))
     visit.keys("#others input", "End")
     assert visit.text("#others strong") == "true"
     visit.click("#map", 0.9, 0.12)
@@ -133,8 +136,10 @@ def test_the_map_is_saved_as_a_picture_and_the_runs_as_a_table(explorer, tmp_pat
     table = pd.read_csv(tmp_path / "runs.csv")
     runs = sweep()
     names = ["learning_rate", "seed", "momentum", "step", "cost", "test_accuracy", "outcome"]
-    assert list(table) == names
-    np.testing.assert_array_equal(table.cost, runs.cost.values[..., -1].ravel())
+    assert list(table) == [*names, "selected"]
+    written = table.cost.astype(np.float32)
+    np.testing.assert_array_equal(written, runs.cost.values[..., -1].ravel())
+    assert max(len(str(v)) for v in table.cost) < 13  # no digits that float32 does not have
     assert sorted(set(table.outcome)) == ["diverged", "not converged", "not finished"]
 
 

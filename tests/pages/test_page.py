@@ -63,15 +63,18 @@ def test_data_beyond_the_size_limit_are_omitted_with_a_message():
     )
     html = gd.explore(runs).html
     assert len(html) < 8e6
-    displayed = json.loads(re.search(r'id="data">(.*?)</script>', html, re.S).group(1))["sweep"]
+    displayed = data_of(html)["sweep"]
     rest = "are shown, evenly spaced; the store contains all values."
     assert displayed["told"] == [
-        "Curves show 20 of 200 records of each run.",
-        f"150 of 300 values of learning rate {rest}",
-        f"100 of 400 values of seed {rest}",
+        "Curves show 8 of 200 records of each run.",
+        f"200 of 400 values of seed {rest}",
     ]
-    assert displayed["metrics"][0]["values"]["shape"] == [150, 100, 20]
+    assert displayed["metrics"][0]["values"]["shape"] == [300, 200, 8]
     assert [axis["whole"] for axis in displayed["axes"]] == [300, 400]
+
+
+def data_of(html):
+    return json.loads(re.search(r'id="data">(.*?)</script>', html, re.S).group(1))
 
 
 def test_quantized_weights_are_within_half_a_quantization_step():

@@ -2,10 +2,9 @@
 // keyboard.
 
 const MARKS = { __proto__: null, diverged: "×", stalled: "○", converged: "✓", "not finished": "·" };
-const OUTCOME_COLORS = { __proto__: null, "not converged": "#56b4e9", converged: "#009e73", stalled: "#222222", diverged: "#d55e00", "not finished": "#c8c8c8" };
 
 // `look()` describes what to draw: {columns, rows, nameX, nameY, value(i, j), color(i, j),
-// mark(i, j), bold(i, j), hint(i, j)}; `pick(i, j, more)` is called for a click or Enter, and
+// mark(i, j), bold(i, j), hatch(i, j), hint(i, j)}; `pick(i, j, more)` is called for a click or Enter, and
 // `say(text)` with the hint of the cell that a click, a tap or an arrow key reaches.
 function cellMap(canvas, look, pick, say) {
   let cursor = [0, 0];
@@ -23,13 +22,18 @@ function cellMap(canvas, look, pick, say) {
       const seen = look();
       const { columns, rows } = seen;
       cursor = [Math.min(cursor[0], columns.length - 1), Math.min(cursor[1], rows.length - 1)];
-      box = { left: 72, top: 14, wide: (width - 84) / columns.length, high: (height - 14 - 52) / rows.length };
-      const { left, top, wide, high } = box;
+      pen.font = "12px Inter, system-ui, sans-serif";
+      const widestRow = Math.max(...rows.map((text) => pen.measureText(text).width));
+      const left = Math.max(72, Math.min(widestRow + 36, width / 3)); // room for the rotated name
+      const [top, wide, high] = [14, (width - left - 12) / columns.length, (height - 14 - 52) / rows.length];
+      box = { left, top, wide, high };
+      seen.place(left, wide * columns.length);
       const down = (j) => top + (rows.length - 1 - j) * high;
       const gap = wide > 8 && high > 8 ? 1 : 0;
       pen.textAlign = "center";
       pen.textBaseline = "middle";
-      for (let i = 0; i < columns.length; i += 1) {
+      if (!gap) drawCells(pen, seen, left, top, wide, high);
+      for (let i = 0; gap && i < columns.length; i += 1) {
         for (let j = 0; j < rows.length; j += 1) {
           const [x, y] = [left + i * wide, down(j)];
           const color = seen.color(i, j);
@@ -41,6 +45,7 @@ function cellMap(canvas, look, pick, say) {
             pen.font = `600 ${Math.min(wide, high, 26) * 0.72}px Inter, system-ui, sans-serif`;
             pen.fillText(mark, x + (wide - gap) / 2, y + (high - gap) / 2 + 1);
           }
+          if (seen.hatch(i, j)) hatch(pen, x, y, wide - gap, high - gap, bright(color));
         }
       }
       const frame = (i, j, color, thick) => {
@@ -51,11 +56,21 @@ function cellMap(canvas, look, pick, say) {
         pen.lineWidth = thick;
         pen.strokeRect(left + i * wide, down(j), wide - gap, high - gap);
       };
-      for (let i = 0; i < columns.length; i += 1) {
-        for (let j = 0; j < rows.length; j += 1) {
-          const bold = seen.bold(i, j);
-          if (bold) frame(i, j, bold === "chosen" ? "#b3420a" : "#1d2530", bold === "chosen" ? 3.5 : 1.6);
+      // The frames of one color are one path, which is faster than many.
+      const frames = { brushed: ["#1d2530", 1.6], chosen: ["#b3420a", 3.5] };
+      for (const [kind, [color, thick]] of Object.entries(frames)) {
+        const path = new Path2D();
+        for (let i = 0; i < columns.length; i += 1) {
+          for (let j = 0; j < rows.length; j += 1) {
+            if ((gap || kind === "chosen") && seen.bold(i, j) === kind) path.rect(left + i * wide, down(j), wide - gap, high - gap);
+          }
         }
+        pen.strokeStyle = "#ffffff";
+        pen.lineWidth = thick + 2;
+        pen.stroke(path);
+        pen.strokeStyle = color;
+        pen.lineWidth = thick;
+        pen.stroke(path);
       }
       if (focused) frame(...cursor, "#e08a00", 2.5);
       pen.fillStyle = "#535d6c";
@@ -123,11 +138,41 @@ function cellMap(canvas, look, pick, say) {
   return redraw;
 }
 
+// Draws small cells as one image, in which cells without brushed runs are pale.
+function drawCells(pen, seen, left, top, wide, high) {
+  const [nx, ny] = [seen.columns.length, seen.rows.length];
+  const small = element("canvas", { width: nx, height: ny });
+  const image = new ImageData(nx, ny);
+  const pale = seen.isBrushing();
+  for (let i = 0; i < nx; i += 1) {
+    for (let j = 0; j < ny; j += 1) image.data.set([...seen.color(i, j), pale && !seen.bold(i, j) ? 70 : 255], 4 * ((ny - 1 - j) * nx + i));
+  }
+  small.getContext("2d").putImageData(image, 0, 0);
+  pen.imageSmoothingEnabled = false;
+  pen.drawImage(small, left, top, nx * wide, ny * high);
+}
+
+function hatch(pen, x, y, wide, high, isBright) {
+  pen.save();
+  pen.beginPath();
+  pen.rect(x, y, wide, high);
+  pen.clip();
+  pen.strokeStyle = isBright ? "rgb(29 37 48 / 55%)" : "rgb(255 255 255 / 65%)";
+  pen.lineWidth = 1;
+  pen.beginPath();
+  for (let shift = -high; shift < wide; shift += 6) {
+    pen.moveTo(x + shift, y + high);
+    pen.lineTo(x + shift + high, y);
+  }
+  pen.stroke();
+  pen.restore();
+}
+
 // A band of colors with the numbers at its ends.
-function colorBar(canvas, stops, texts) {
+function colorBar(canvas, color, texts) {
   return fitted(canvas, () => 34, (pen, width) => {
     for (let x = 0; x < width; x += 1) {
-      pen.fillStyle = css(rgb(stops, x / (width - 1)));
+      pen.fillStyle = css(color(x / (width - 1)));
       pen.fillRect(x, 0, 1.5, 12);
     }
     pen.fillStyle = "#535d6c";

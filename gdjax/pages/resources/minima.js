@@ -61,7 +61,8 @@ function exploreMinima(root, census) {
     canvas.setAttribute("role", "application");
     select("barriers").append(element("figure", {}, element("figcaption", { textContent: text }), canvas));
     const values = Float64Array.from(pairs, ([i, j]) => census[name][i * compared + j]);
-    return strip(canvas, text, values, false, (p) => (chosenPair(p) ? "chosen" : ""), () => {});
+    const drawn = strip(canvas, text, values, false, () => Uint8Array.from(pairs, (_, p) => (chosenPair(p) ? 2 : 0)), () => drawn.redraw());
+    return drawn;
   });
   function pick(i) {
     two = two.includes(i) ? two.filter((k) => k !== i) : [...two.slice(-1), i];

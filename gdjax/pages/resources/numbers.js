@@ -12,6 +12,14 @@ export function number(x, digits = 3) {
   return Number(x.toPrecision(digits)).toLocaleString("en", { maximumFractionDigits: 12 }).replace("-", "−");
 }
 
+// The values of one axis in one format: powers of ten for all of them, or for none.
+export function numbersOf(values, digits = 4) {
+  const short = Array.from(values, (v) => Number(v.toPrecision(digits)));
+  const powers = short.some((v) => v !== 0 && (Math.abs(v) < 1e-4 || Math.abs(v) >= 1e7));
+  if (!powers) return short.map((v) => number(v, digits));
+  return short.map((v) => (v === 0 || !Number.isFinite(v) ? number(v) : v.toExponential().replace("e+", "e").replaceAll("-", "−")));
+}
+
 // Chinese has no space before the sign.
 export const percent = (share) => `${(100 * share).toFixed(1)}${document.documentElement.lang === "zh" ? "" : " "}%`;
 export const words = (name) => name.replaceAll("_", " ");

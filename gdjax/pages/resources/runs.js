@@ -1,205 +1,169 @@
-// The sweep: a map of any metric over any two axes, the runs of a cell, and their positions.
+// The sweep: a map of any metric over any two axes, the runs of a cell, and what is selected.
 
 const NONE = "—";
-
-function sweepOf(data) {
-  const shape_ = data.axes.map((axis) => Object.values(axis.values)[0].length);
-  const strides = shape_.map((_, i) => shape_.slice(i + 1).reduce((a, b) => a * b, 1));
-  const runs = shape_.reduce((a, b) => a * b, 1);
-  const records = data.step.length;
-  const outcomeOf = (run) => data.outcomes[String(data.outcome[run])] || "not finished";
-  const place = (run) => strides.map((stride, i) => Math.floor(run / stride) % shape_[i]);
-  const shown = (v) => (typeof v === "string" ? v : number(v, 4));
-  const settings = (run) =>
-    place(run).flatMap((at, i) => Object.entries(data.axes[i].values).map(([name, values]) => `${words(name)} ${shown(values[at])}`));
-  // The command that replays a run; null if its words are not valid in a command.
-  const command = (run, store) => {
-    const at = place(run).flatMap((index, i) => Object.entries(data.axes[i].values).map(([name, values]) => `${name}=${values[index]}`));
-    const all = ["gdjax", "replay", store, "--at", ...at].map(shellWord);
-    return all.includes(null) ? null : all.join(" ");
-  };
-  const labels = (i) => {
-    const values = Object.values(data.axes[i].values)[0];
-    return Array.from(values, shown);
-  };
-  const nameOf = (i) => words(Object.keys(data.axes[i].values)[0]);
-  const finals = data.metrics.map(({ values }) => {
-    const last = new Float32Array(runs);
-    for (let run = 0; run < runs; run += 1) last[run] = lastNumber(values.subarray(run * records, (run + 1) * records));
-    return last;
-  });
-  return { ...data, shape: shape_, strides, runs, records, outcomeOf, place, settings, command, labels, nameOf, finals };
-}
-
-// The last recorded value, since metrics may be recorded less often than the cost.
-function lastNumber(values) {
-  for (let i = values.length - 1; i >= 0; i -= 1) if (!Number.isNaN(values[i])) return values[i];
-  return NaN;
-}
-
-// The inverse of the empirical distribution function, which treats +inf as the largest value.
-function quantile(values, share) {
-  const sorted = values.filter((v) => !Number.isNaN(v)).sort((a, b) => a - b);
-  return sorted.length ? sorted[Math.max(Math.ceil(share * sorted.length), 1) - 1] : NaN;
-}
-const median = (values) => quantile(values, 0.5);
-
-// Median and quartiles at each recorded step over the runs of one setting.
-function bandOf(values, records, runs) {
-  const at = (share) => Array.from({ length: records }, (_, r) => quantile(runs.map((run) => values[run * records + r]), share));
-  return { low: at(0.25), middle: at(0.5), high: at(0.75) };
-}
-
-// A word of a shell command; null if a terminal could interpret it even in quotes.
-function shellWord(text) {
-  if (/[\u0000-\u001f\u007f-\u009f]/.test(text)) return null;
-  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
-}
-
-// A field of a table; a spreadsheet interprets text that begins with one of =+-@ as a formula.
-function csvField(value) {
-  const text = typeof value === "string" ? value.replace(/^[=+\-@\t\r]/, "'$&") : String(value);
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-}
-
-function mostCommon(texts) {
-  const counts = new Map();
-  for (const text of texts) counts.set(text, (counts.get(text) || 0) + 1);
-  return [...counts].sort((a, b) => b[1] - a[1])[0][0];
-}
-
-const MAX_SETTINGS = 12; // maximum number of settings with medians
+const MAX_LINES = 12; // maximum number of settings with medians
 const MAX_CURVES = 60; // maximum number of curves of selected runs
+const MAX_PAIRS = 4e6; // maximum number of pairs of seeds of all cells of a map of differences
 
-function save(name, blob) {
-  const link = element("a", { href: URL.createObjectURL(blob), download: name });
-  link.click();
-  URL.revokeObjectURL(link.href);
-}
-
-function exploreRuns(root, data, store) {
+function exploreRuns(root, data) {
   const sweep = sweepOf(data);
-  const { axes, metrics, step, records, strides } = sweep;
+  const { axes, metrics, step, records, strides, last, outcomeOf } = sweep;
   const select = (id) => root.querySelector(`#${id}`);
   const told = select("runs-told");
   const accuracy = metrics.findIndex((m) => m.share);
-  const state = { metric: accuracy >= 0 ? accuracy : 0, x: 0, y: sweep.shape.length > 1 ? 1 : -1, fixed: axes.map(() => -1), at: records - 1 };
+  const state = { metric: accuracy >= 0 ? accuracy : 0, x: 0, y: sweep.shape.length > 1 ? 1 : -1, fixed: axes.map(() => -1), at: last, pair: [], differences: false };
   let chosen = new Set();
   let chosenWords = "";
-  let brushed = null; // run -> whether it is in the brushed range
-  let cells = null;
-  const present = new Set(Array.from({ length: sweep.runs }, (_, run) => sweep.outcomeOf(run)));
+  const status = new Uint8Array(sweep.runs); // 0, 1 for brushed, 2 for chosen, 3 for hidden runs
+  const hidden = new Uint8Array(sweep.runs);
+  const ranges = new Map(); // brushed ranges: their source, and a function of a run
+  let numBrushed = 0;
+  const present = new Set(Array.from({ length: sweep.runs }, (_, run) => outcomeOf(run)));
 
-  // Assigns runs to the cells of the map, for the values of the sliders.
+  // The cells of the map for the values of the sliders: lists of runs, and how most of them ended.
+  let cells = [];
+  let ends = [];
   function arrange() {
     const [nx, ny] = [state.x, state.y].map((i) => (i < 0 ? 1 : sweep.shape[i]));
     cells = Array.from({ length: nx * ny }, () => []);
+    const fixed = axes.map((_, i) => i).filter((i) => i !== state.x && i !== state.y && state.fixed[i] >= 0);
     for (let run = 0; run < sweep.runs; run += 1) {
-      let fits = true;
-      for (let i = 0; i < axes.length && fits; i += 1) {
-        if (i === state.x || i === state.y || state.fixed[i] < 0) continue;
-        fits = Math.floor(run / strides[i]) % sweep.shape[i] === state.fixed[i];
-      }
-      if (!fits) continue;
+      if (hidden[run] || fixed.some((i) => sweep.indexOf(run, i) !== state.fixed[i])) continue;
       const index = (i) => (i < 0 ? 0 : Math.floor(run / strides[i]) % sweep.shape[i]);
       cells[index(state.x) * ny + index(state.y)].push(run);
     }
+    ends = cells.map((runs) => (runs.length ? mostCommon(runs.map(outcomeOf)) : ""));
+  }
+  const valueOf = (run) => sweep.valueAt(state.metric, run, state.at);
+  // The numbers of the cells, and the range of their colors.
+  function measured() {
+    const [nx, ny] = [state.x, state.y].map((i) => (i < 0 ? 1 : sweep.shape[i]));
     const outcomes = state.metric === metrics.length;
-    const values = outcomes ? cells.map(() => NaN) : cells.map((runs) => median(runs.map((run) => valueOf(run))));
+    const differences = !outcomes && state.differences && state.pair.length > 0;
+    const pairs = cells.length * (sweep.numUnits * (sweep.numUnits + 1)) / 2;
+    const reference = differences ? sweep.members[state.pair[0]] : null;
+    const compared = differences && pairs <= MAX_PAIRS ? cells.map((runs) => sweep.paired(state.metric, runs, reference, state.at)) : null;
+    const values = outcomes ? cells.map(() => NaN) : compared ? compared.map(({ estimate }) => estimate) : cells.map((runs) => median(runs.map(valueOf)));
     const [lowest, high] = extent(values);
     // A zero has no logarithm, and the color of the smallest positive value.
     const low = lowest === 0 && high > 0 ? extent(values.filter((v) => v > 0))[0] : lowest;
-    const log = !outcomes && !metrics[state.metric].share && low > 0 && high > 8 * low;
-    return { nx, ny, values, outcomes, low, high, log, ends: cells.map((runs) => mostCommon(runs.map(sweep.outcomeOf))) };
+    const log = !outcomes && !compared && !metrics[state.metric].share && low > 0 && high > 8 * low;
+    return { nx, ny, values, outcomes, compared, low, high, log, anyFinite: values.some(Number.isFinite), anyGray: values.some((v) => !Number.isFinite(v)) };
   }
-  function valueOf(run) {
-    const { values } = metrics[state.metric];
-    const row = values.subarray(run * records, run * records + state.at + 1);
-    return state.at === records - 1 ? lastNumber(row) : row[state.at];
-  }
-  let view = arrange();
+  arrange();
+  let view = measured();
 
+  // Bright cells are good: low costs, high accuracies. Differences are blue where they are better.
+  function colorOf(share) {
+    if (view.compared) return rgb(SIGNED, metrics[state.metric].share ? 1 - share : share);
+    return rgb(VIRIDIS, metrics[state.metric]?.share ? share : 1 - share);
+  }
+  let mapLeft = 72;
   const look = () => {
-    const { nx, ny, values, outcomes, low, high, log, ends } = view;
+    const { ny, values, outcomes, compared, low, high, log } = view;
     const at = (i, j) => i * ny + j;
-    const place = scale(low, high, 0, 1, log);
-    const share = (v) => place(log ? Math.max(v, low) : v);
-    const flip = !outcomes && !metrics[state.metric].share; // bright cells are good: low costs, high accuracies
+    const most = Math.max(Math.abs(low), Math.abs(high));
+    const place = compared ? scale(-most, most, 0, 1) : scale(low, high, 0, 1, log);
+    const share = (v) => (low === high && Number.isFinite(v) && !compared ? 0.5 : place(log ? Math.max(v, low) : v));
     return {
       columns: state.x < 0 ? [""] : sweep.labels(state.x),
       rows: state.y < 0 ? [""] : sweep.labels(state.y),
       nameX: state.x < 0 ? "" : sweep.nameOf(state.x),
       nameY: state.y < 0 ? "" : sweep.nameOf(state.y),
-      color: (i, j) => {
-        if (outcomes) return rgb([OUTCOME_COLORS[ends[at(i, j)]] || "#888888", OUTCOME_COLORS[ends[at(i, j)]] || "#888888"], 0);
-        const s = low === high ? 0.5 : share(values[at(i, j)]);
-        return rgb(VIRIDIS, flip ? 1 - s : s);
+      place: (left, wide) => {
+        if (mapLeft === left && select("bar").style.width) return;
+        mapLeft = left;
+        select("bar").style.marginLeft = `${left}px`;
+        select("bar").style.width = `${wide}px`;
       },
-      mark: (i, j) => MARKS[ends[at(i, j)]] || "",
+      color: (i, j) => (outcomes ? rgb([sweep.colors[ends[at(i, j)]] ?? "#888888", "#888888"], 0) : colorOf(share(values[at(i, j)]))),
+      mark: (i, j) => (compared ? "" : MARKS[ends[at(i, j)]] || ""),
+      hatch: (i, j) => compared && !(compared[at(i, j)].low > 0 || compared[at(i, j)].high < 0),
       bold: (i, j) => {
         const runs = cells[at(i, j)];
-        if (runs.some((run) => chosen.has(run))) return "chosen";
-        return brushed && runs.some(brushed) ? "brushed" : "";
+        if (runs.some((run) => status[run] === 2)) return "chosen";
+        return numBrushed && runs.some((run) => status[run] === 1) ? "brushed" : "";
       },
-      hint: (i, j) => hint(cells[at(i, j)], outcomes ? null : values[at(i, j)]),
+      isBrushing: () => numBrushed > 0,
+      hint: (i, j) => hint(cells[at(i, j)], outcomes ? null : values[at(i, j)], compared && compared[at(i, j)]),
     };
   };
-  function hint(runs, value) {
+  function hint(runs, value, compared) {
+    if (!runs.length) return "no runs";
     const lines = runs.length === 1 ? sweep.settings(runs[0]) : common(runs);
     if (value !== null) {
-      const { share } = metrics[state.metric];
-      const text = share && Number.isFinite(value) ? percent(value) : number(value);
-      lines.push(`${metrics[state.metric].label}${runs.length > 1 ? `, median of ${number(runs.length)} runs` : ""}: ${text}`);
+      const { share, label } = metrics[state.metric];
+      const text = share && Number.isFinite(value) && !compared ? percent(value) : number(value);
+      const what = compared ? ", difference from the first compared setting" : runs.length > 1 ? `, median of ${number(runs.length)} runs` : "";
+      lines.push(`${label}${what}: ${text}`);
+      if (compared) lines.push(`95 % interval ${number(compared.low)} to ${number(compared.high)}`);
     }
     lines.push(endsInWords(runs));
     return lines.join("\n");
   }
   function common(runs) {
-    const places = runs.map(sweep.place);
-    return axes.flatMap((axis, i) =>
-      places.every((p) => p[i] === places[0][i]) ? [`${sweep.nameOf(i)} ${sweep.labels(i)[places[0][i]]}`] : [],
-    );
+    return axes.flatMap((axis, i) => {
+      const first = sweep.indexOf(runs[0], i);
+      return runs.every((run) => sweep.indexOf(run, i) === first) ? [`${sweep.nameOf(i)} ${sweep.labels(i)[first]}`] : [];
+    });
   }
   function endsInWords(runs) {
     const counts = new Map();
-    for (const run of runs) counts.set(sweep.outcomeOf(run), (counts.get(sweep.outcomeOf(run)) || 0) + 1);
+    for (const run of runs) counts.set(outcomeOf(run), (counts.get(outcomeOf(run)) || 0) + 1);
     return [...counts].map(([name, n]) => (runs.length === 1 ? name : `${number(n)} ${name}`)).join(", ");
   }
 
-  const drawMap = cellMap(select("map"), look, (i, j, more) => {
-    const runs = cells[i * view.ny + j];
+  const drawMap = cellMap(select("map"), look, (i, j, more) => choose(cells[i * view.ny + j], more), (text) => (select("cell-told").textContent = `${text.replaceAll("\n", "; ")}.`));
+  function choose(runs, more = false) {
     chosen = new Set(more ? [...chosen, ...runs] : runs);
-    chosenWords = `${common([...chosen]).join(", ") || count(chosen.size, "run")}: ${endsInWords([...chosen])}`;
+    chosenWords = chosen.size ? `${common([...chosen]).join(", ") || count(chosen.size, "run")}: ${endsInWords([...chosen])}` : "";
     drawChosen();
     showCommand();
-  }, (text) => (select("cell-told").textContent = `${text.replaceAll("\n", "; ")}.`));
+  }
 
+  // The selected runs: the brushed ones, or those of the chosen cells.
+  function selectedRuns() {
+    const kind = numBrushed ? (run) => status[run] === 1 || (status[run] === 2 && [...ranges.values()].every((inside) => inside(run))) : (run) => status[run] === 2;
+    return Array.from(status.keys()).filter(kind);
+  }
   // Shows the command for the selected run; of several runs, for the one with the median value or,
   // on a map of outcomes, for the first with the most common outcome.
   function showCommand() {
     const runs = [...chosen];
-    const valueShown = view.outcomes ? sweep.outcomeOf : valueOf;
+    const valueShown = view.outcomes ? outcomeOf : valueOf;
     const middle = runs.length ? (view.outcomes ? mostCommon : median)(runs.map(valueShown)) : null;
     const run = runs.find((one) => Object.is(valueShown(one), middle)) ?? runs[0];
-    const text = run === undefined ? null : sweep.command(run, store);
+    const text = run === undefined ? null : replayCommand(sweep, run);
+    const why = sweep.replayable ? "These runs are in memory; runs in a store (gd.sweep(..., store=...)) can be replayed." : "These runs are from a table, so they cannot be replayed.";
     select("command").textContent = text ?? "";
-    select("command-field").hidden = text === null;
-    select("command-told").textContent = runs.length > 1 ? `It replays ${view.outcomes ? "a run with the most common outcome" : "the run with the median value"}.` : "";
+    select("command").hidden = select("copy").hidden = text === null;
+    select("command-field").hidden = run === undefined;
+    select("command-told").textContent =
+      text === null ? (sweep.store === null ? why : "") : runs.length > 1 ? `It replays ${view.outcomes ? "a run with the most common outcome" : "the run with the median value"}.` : "";
   }
-  select("copy").addEventListener("click", async () => {
-    const text = select("command");
-    try {
-      await navigator.clipboard.writeText(text.textContent);
-      select("command-told").textContent = "Copied.";
-    } catch {
-      getSelection().selectAllChildren(text);
-      select("command-told").textContent = "Selected: copy it with Ctrl+C.";
-    }
+  select("copy").addEventListener("click", () => copyText(select("command"), select("command-told")));
+  const showPython = (text, why) => {
+    select("python-field").hidden = false;
+    select("python").textContent = text ?? "";
+    select("python").hidden = select("copy-python").hidden = !text;
+    select("python-told").textContent = text ? "" : why;
+    if (text) copyText(select("python"), select("python-told"));
+  };
+  select("copy-python").addEventListener("click", () => copyText(select("python"), select("python-told")));
+  select("as-python").addEventListener("click", () => {
+    const runs = selectedRuns();
+    showPython(runs.length && sweep.replayable ? pythonSelection(sweep, runs) : null, sweep.replayable ? "Select runs first: click a cell, or brush a range." : "Runs of a table have no Dataset; the CSV has a column of the selected runs.");
   });
+  select("finer").addEventListener("click", () => {
+    const runs = selectedRuns();
+    const text = runs.length && sweep.replayable ? finerCall(sweep, runs) : null;
+    showPython(text, runs.length ? "There are no numbers between those of the selected runs." : "Select runs first: click a cell, or brush a range.");
+  });
+  if (!sweep.replayable) select("finer").hidden = true;
   select("save-png").addEventListener("click", () => {
     const [map, colors] = [select("map"), select("bar")];
     const dense = map.width / map.clientWidth;
-    const bar = view.outcomes ? 0 : colors.height;
+    const bar = colors.hidden ? 0 : colors.height;
     const picture = element("canvas", { width: map.width, height: map.height + bar + Math.round(40 * dense) });
     const pen = picture.getContext("2d");
     pen.fillStyle = "#ffffff";
@@ -208,47 +172,62 @@ function exploreRuns(root, data, store) {
     pen.font = `${13 * dense}px Inter, system-ui, sans-serif`;
     pen.fillText(select("map-caption").textContent, 12 * dense, 24 * dense, picture.width - 24 * dense);
     pen.drawImage(map, 0, 40 * dense);
-    if (bar) pen.drawImage(colors, 72 * dense, 40 * dense + map.height);
+    if (bar) pen.drawImage(colors, mapLeft * dense, 40 * dense + map.height);
     picture.toBlob((blob) => save("map.png", blob), "image/png");
   });
-  select("save-csv").addEventListener("click", () => save("runs.csv", new Blob([csv()], { type: "text/csv" })));
-  // One row per run: its settings, its metrics at the chosen step, its outcome.
-  function csv() {
-    const columns = axes.flatMap((axis, i) => Object.entries(axis.values).map(([name, values]) => [name, (run) => values[sweep.place(run)[i]]]));
-    columns.push(["step", () => step[state.at]]);
-    metrics.forEach((m, k) => columns.push([m.name, (run) => m.values[run * records + state.at]]));
-    columns.push(["outcome", sweep.outcomeOf]);
-    const rows = Array.from({ length: sweep.runs }, (_, run) => columns.map(([, value]) => csvField(value(run))));
-    return [columns.map(([name]) => csvField(name)), ...rows].map((row) => `${row.join(",")}\r\n`).join("");
-  }
-  const bar = colorBar(select("bar"), VIRIDIS, () => {
-    const { low, high, log } = view;
-    const flip = !metrics[state.metric]?.share;
-    const texts = [0, 0.5, 1].map((s) => scale(0, 1, 0, 1)(s)).map((s) => scale(low, high, 0, 1, log).back(flip ? 1 - s : s));
-    return texts.map((v) => (metrics[state.metric]?.share ? percent(v) : number(v)));
+  select("save-csv").addEventListener("click", () => {
+    const selected = new Set(selectedRuns());
+    save("runs.csv", new Blob([csvOf(sweep, state.at, (run) => selected.has(run))], { type: "text/csv" }));
+  });
+  const bar = colorBar(select("bar"), colorOf, () => {
+    const { low, high, log, compared } = view;
+    const most = Math.max(Math.abs(low), Math.abs(high));
+    const back = compared ? scale(-most, most, 0, 1).back : scale(low, high, 0, 1, log).back;
+    return [0, 0.5, 1].map((s) => (metrics[state.metric]?.share && !compared ? percent(back(s)) : number(back(s))));
   });
 
-  function drawMapAnew() {
-    view = arrange();
-    select("bar").hidden = view.outcomes;
+  function drawValues() {
+    view = measured();
+    select("bar").hidden = view.outcomes || !view.anyFinite;
     drawMap();
     bar();
-    const runsOfCell = cells[0].length;
-    const when = state.at === records - 1 ? "at the end" : `at step ${number(step[state.at])}`;
+    const runsOfCell = Math.max(...cells.map((runs) => runs.length));
+    const when = state.at === last ? "at the end" : `at step ${number(step[state.at])}`;
     const many = `, median of ${number(runsOfCell)} runs a cell`;
+    const better = metrics[state.metric]?.share ? "Higher is better" : "Lower is better";
     select("map-caption").textContent = view.outcomes
       ? `How runs ended${runsOfCell > 1 ? `: the most common outcome of the ${number(runsOfCell)} runs of a cell` : ""}.`
-      : `${metrics[state.metric].label} ${when}${runsOfCell > 1 ? many : ""}. Marks: how most of them ended.`;
-    // On a map of outcomes the key has its colors; on other maps its marks.
-    select("marks").replaceChildren(...[...present].map((name) => {
-      if (!view.outcomes) return element("span", {}, MARKS[name] ? `${MARKS[name]} ${name}` : `no mark: ${name}`);
-      const dot = element("i");
-      dot.style.background = OUTCOME_COLORS[name] ?? "#888888";
-      return element("span", {}, dot, MARKS[name] ? `${MARKS[name]} ${name}` : name);
-    }));
-    select("cell-told").textContent = "";
+      : view.compared
+        ? `${metrics[state.metric].label} ${when}, difference from ${sweep.settingName(state.pair[0])}, by pairs of equal seeds. Hatched: the 95 % interval contains 0.`
+        : `${metrics[state.metric].label} ${when}${runsOfCell > 1 ? many : ""}. ${better}, and brighter. Marks: how most of them ended.`;
+    select("command-told").textContent = "";
     showCommand();
+  }
+  // On a map of outcomes the key has its colors; on other maps its marks.
+  function drawKey() {
+    const key = view.compared ? [] : [...present].map((name) => {
+      if (!view.outcomes) return element("span", {}, MARKS[name] ? `${MARKS[name]} ${name}` : `no mark: ${name}`);
+      return element("span", {}, dotOf(sweep.colors[name] ?? "#888888"), MARKS[name] ? `${MARKS[name]} ${name}` : name);
+    });
+    if (!view.outcomes && view.anyGray) {
+      const why = view.anyFinite ? "gray: no finite value (diverged, or not begun at this step)" : "gray: no cell has a finite value";
+      key.push(element("span", {}, dotOf(css(GREY)), why));
+    }
+    select("marks").replaceChildren(...key);
+  }
+  function dotOf(color) {
+    const dot = element("i");
+    dot.style.background = color;
+    return dot;
+  }
+  function drawMapAnew() {
+    arrange();
+    drawValues();
+    drawKey();
+    select("cell-told").textContent = "";
     if (select("curves").value === "settings") drawSettings();
+    fillLater();
+    writeLater();
   }
 
   const behind = Array.from({ length: Math.min(sweep.runs, 200) }, (_, i) => Math.floor((i * sweep.runs) / Math.min(sweep.runs, 200)));
@@ -264,8 +243,8 @@ function exploreRuns(root, data, store) {
   // One line per value of the horizontal axis: the median of its runs, between their quartiles.
   function drawSettings() {
     const values = sweep.labels(state.x);
-    const shown = Array.from({ length: Math.min(values.length, MAX_SETTINGS) }, (_, k) =>
-      Math.round((k * (values.length - 1)) / Math.max(Math.min(values.length, MAX_SETTINGS) - 1, 1)));
+    const shown = Array.from({ length: Math.min(values.length, MAX_LINES) }, (_, k) =>
+      Math.round((k * (values.length - 1)) / Math.max(Math.min(values.length, MAX_LINES) - 1, 1)));
     const colors = shown.map((_, k) => css(rgb(VIRIDIS, (0.9 * k) / Math.max(shown.length - 1, 1))));
     for (const metric of drawn) {
       const bands = shown.map((i) => bandOf(metrics[metric].values, records, cells.slice(i * view.ny, (i + 1) * view.ny).flat()));
@@ -277,13 +256,7 @@ function exploreRuns(root, data, store) {
         mark: null,
       });
     }
-    select("curve-key").replaceChildren(
-      ...shown.map((i, k) => {
-        const dot = element("i");
-        dot.style.background = colors[k];
-        return element("span", {}, dot, `${sweep.nameOf(state.x)} ${values[i]}`);
-      }),
-    );
+    select("curve-key").replaceChildren(...shown.map((i, k) => element("span", {}, dotOf(colors[k]), `${sweep.nameOf(state.x)} ${values[i]}`)));
     const left = shown.length < values.length ? ` ${shown.length} of ${number(values.length)} values are drawn, evenly spaced.` : "";
     select("curve-told").textContent = `Lines: median of the runs of each ${sweep.nameOf(state.x)}. Bands: from the lower to the upper quartile; a band ends where its upper quartile is infinite.${left}`;
   }
@@ -305,31 +278,89 @@ function exploreRuns(root, data, store) {
       });
     }
     select("curve-told").textContent =
-      `Orange: the runs of the cell. Gray: ${behind.length < sweep.runs ? `${behind.length} of ${number(sweep.runs)} runs, evenly spaced` : "all runs"}.`;
+      `Orange: the chosen runs. Gray: ${behind.length < sweep.runs ? `${behind.length} of ${number(sweep.runs)} runs, evenly spaced` : "all runs"}.`;
   }
   function drawChosen() {
     drawCurves();
-    const hidden = chosen.size > MAX_CURVES ? ` The first ${MAX_CURVES} of them are drawn.` : "";
-    told.textContent = (chosen.size ? `${chosenWords}.${hidden}` : "Click a cell to see its runs; shift adds cells.") + brushWords();
+    drawBrush();
+    writeLater();
+  }
+  // Marks runs as brushed, chosen or hidden, and draws what shows them.
+  function drawBrush() {
+    const inside = [...ranges.values()];
+    numBrushed = 0;
+    for (let run = 0; run < sweep.runs; run += 1) {
+      const brushed = inside.length > 0 && !hidden[run] && inside.every((isInside) => isInside(run));
+      numBrushed += brushed;
+      status[run] = hidden[run] ? HIDDEN : chosen.has(run) ? 2 : Number(brushed);
+    }
+    const cut = chosen.size > MAX_CURVES ? ` The first ${MAX_CURVES} of them are drawn.` : "";
+    const brushWords = inside.length ? ` ${number(numBrushed)} of ${count(sweep.runs, "run")} are in the brushed range.` : "";
+    const numHidden = hidden.reduce((n, one) => n + one, 0);
+    told.textContent = (chosen.size ? `${chosenWords}.${cut}` : "Click a cell to see its runs; shift adds cells.") + brushWords + (numHidden ? ` ${count(numHidden, "run")} are hidden.` : "");
+    select("keep").disabled = select("exclude").disabled = !inside.length;
+    select("unhide").disabled = !numHidden;
     drawMap();
     for (const one of strips) one.redraw();
+    drawPathsLater();
+    tellNotebook();
   }
-  function brushWords() {
-    if (!brushed) return "";
-    let n = 0;
-    for (let run = 0; run < sweep.runs; run += 1) n += brushed(run) ? 1 : 0;
-    return ` ${number(n)} of ${count(sweep.runs, "run")} are in the brushed range.`;
-  }
-  const status = (run) => (chosen.has(run) ? "chosen" : brushed && brushed(run) ? "brushed" : "");
+  const drawBrushSoon = soon(drawBrush);
+  const drawPathsLater = after(60, () => parallel.redraw()); // thousands of paths take longer than a frame
+  const tellNotebook = after(200, () => window.parent !== window && window.parent.postMessage({ gdjax: "selection", runs: selectedRuns() }, "*"));
+  const brush = (source) => (inside) => {
+    if (inside) ranges.set(source, inside);
+    else ranges.delete(source);
+    drawBrushSoon();
+    writeLater();
+  };
   const strips = metrics.map((metric, m) => {
     const canvas = element("canvas", { className: "drag", tabIndex: 0 });
     canvas.setAttribute("role", "application");
     select("strips").append(element("figure", {}, element("figcaption", { textContent: `${metric.label}, at the end` }), canvas));
-    return strip(canvas, metric.label, sweep.finals[m], metric.share, status, (inside) => {
-      if (inside) strips.forEach((other, k) => k !== m && other.clear());
-      brushed = inside && ((run) => inside(sweep.finals[m][run]));
-      drawChosen();
-    });
+    return strip(canvas, metric.label, sweep.finals[m], metric.share, () => status, brush(`strip ${m}`));
+  });
+  const uprights = [
+    ...axes.map((_, i) => ({ name: sweep.nameOf(i), texts: sweep.labels(i), values: Uint32Array.from(status, (_, run) => sweep.indexOf(run, i)) })),
+    ...metrics.map((m, k) => ({ name: m.label, values: sweep.finals[k], share: m.share })),
+    { name: "outcome", texts: [...present], values: Uint32Array.from(status, (_, run) => [...present].indexOf(outcomeOf(run))) },
+  ];
+  const parallel = parallelPlot(select("parallel"), uprights, sweep.runs, () => status, (k, inside) => brush(`upright ${k}`)(inside));
+  parallel.buttons(select("move-left"), select("move-right"));
+  // Hides all runs but the brushed ones, or the brushed ones.
+  function hide(isHidden) {
+    for (let run = 0; run < sweep.runs; run += 1) hidden[run] = Number(isHidden(run));
+    for (const one of strips) one.range() && one.set(null);
+    parallel.clear();
+    ranges.clear();
+    chosen = new Set();
+    drawMapAnew();
+    drawChosen();
+    for (const one of [...strips, parallel]) one.renew();
+  }
+  const isBrushed = (run) => [...ranges.values()].every((inside) => inside(run));
+  select("keep").addEventListener("click", () => hide((run) => hidden[run] || !isBrushed(run)));
+  select("exclude").addEventListener("click", () => hide((run) => hidden[run] || isBrushed(run)));
+  select("unhide").addEventListener("click", () => hide(() => false));
+
+  // The table of settings, and two of them compared.
+  const table = settingsTable(root, sweep, state, (s) => {
+    choose(sweep.members[s]);
+    select("map").scrollIntoView({ block: "nearest" });
+  }, drawPair);
+  function drawPair() {
+    comparePair(root, sweep, state);
+    select("differences").disabled = !state.pair.length;
+    if (state.differences) drawMapAnew();
+    writeLater();
+  }
+  select("differences").addEventListener("change", (event) => {
+    state.differences = event.target.checked;
+    drawMapAnew();
+  });
+  const fillLater = after(150, () => {
+    table.fill();
+    comparePair(root, sweep, state);
   });
 
   // The menus above the map.
@@ -341,9 +372,12 @@ function exploreRuns(root, data, store) {
   };
   axisOptions(select("axis-x"), !axes.length);
   axisOptions(select("axis-y"), true);
-  select("curves").append(option("runs", "the runs of the cell"));
+  select("curves").append(option("runs", "the chosen runs"));
   if (axes.length) select("curves").append(option("settings", ""));
-  select("curves").addEventListener("change", drawCurves);
+  select("curves").addEventListener("change", () => {
+    drawCurves();
+    writeLater();
+  });
   const showState = () => {
     if (axes.length) {
       select("curves").options[1].disabled = state.x < 0;
@@ -353,6 +387,9 @@ function exploreRuns(root, data, store) {
     select("metric").value = String(state.metric);
     select("axis-x").value = String(state.x);
     select("axis-y").value = String(state.y);
+    select("time").value = String(state.at);
+    select("differences").checked = state.differences;
+    tellTime();
     const others = axes.map((_, i) => i).filter((i) => i !== state.x && i !== state.y);
     select("others").replaceChildren(
       ...others.map((i) => {
@@ -384,19 +421,30 @@ function exploreRuns(root, data, store) {
     });
   }
   const time = select("time");
-  time.max = String(records - 1);
-  time.value = time.max;
+  time.max = String(last);
   const tellTime = () => (select("time-told").textContent = number(step[state.at]));
+  const drawTimeSoon = soon(() => {
+    drawValues();
+    drawKey();
+  });
   time.addEventListener("input", () => {
     state.at = Number(time.value);
     tellTime();
-    drawMapAnew();
+    drawTimeSoon();
+    fillLater();
+    writeLater();
   });
-  tellTime();
   if (accuracy < 0) select("curve-accuracy").remove();
   select("thinned").textContent = sweep.told.join(" ");
   select("thinned").hidden = !sweep.told.length;
+  importanceTable(root, sweep);
+  const writeLater = after(250, () => writeState(sweep, state, select("curves").value, strips));
+  const opened = readState(sweep, state);
+  if (opened.curves && axes.length && state.x >= 0) select("curves").value = opened.curves;
   showState();
+  for (const [m, range] of opened.ranges) strips[m].set(range);
+  drawPair();
+  table.fill();
   drawChosen();
-  return sweep;
+  return { ...sweep, state, selectedRuns };
 }
