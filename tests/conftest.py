@@ -47,6 +47,7 @@ LONG = {
         "models",
         "pages/test_browser.py",
         "pages/test_lesson.py",
+        "pages/test_settings.py",
         "stores/test_object_stores.py",
         "stores/test_store_interrupted.py",
         "sweeps/test_cluster.py",

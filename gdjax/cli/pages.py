@@ -46,6 +46,9 @@ class Explore:
             minima=None if self.minima is None else _opened("--minima", self.minima)[""],
             name=self.store or "",
         )
+        if self == Explore(out=self.out):
+            print("no sweep was named: the page has test functions to descend on")
+            print("`gdjax explore runs.zarr` shows the runs of a sweep")
         _save(page, file)
 
 

@@ -44,8 +44,9 @@ def _last_axis(values, seeds):
     others = tuple(i - values.ndim for i in seeds if i != longest)
     if longest is None:
         return values[..., None]
-    values = np.moveaxis(values, [*(i for i in seeds if i != longest), longest],
-                         range(-len(seeds), 0))
+    values = np.moveaxis(
+        values, [*(i for i in seeds if i != longest), longest], range(-len(seeds), 0)
+    )
     if others:
         values = np.median(values, axis=tuple(range(-len(seeds), -1)))
     return values
@@ -90,8 +91,10 @@ def importance(finals, metrics, names):
     varied = [i for i, size in enumerate(finals[0].shape[:-1]) if size > 1] if finals else []
     if not cost or len(varied) < 1 or np.isnan(cost[0]).any():
         return []
-    squeezed = [np.squeeze(v, tuple(i for i in range(v.ndim - 1) if i not in varied))
-                for v in (cost[0], finals[-1])]
+    squeezed = [
+        np.squeeze(v, tuple(i for i in range(v.ndim - 1) if i not in varied))
+        for v in (cost[0], finals[-1])
+    ]
     flat = squeezed[0].reshape(-1, squeezed[0].shape[-1])
     ranks = stats.rankdata(flat, axis=0).reshape(squeezed[0].shape)
     parts = [shares(values, len(varied)) for values in (ranks, squeezed[1])]

@@ -66,7 +66,9 @@ def sweep_data(runs, numbers):
         "replayable": not runs.attrs.get("table"),
         "ranks": _ranks(max(finals[0].shape[-1], 1) if finals else 1),
         "verdicts": verdicts(metrics, finals),
-        "importance": importance(finals, metrics, [d for i, d in enumerate(grid) if i not in seeds]),
+        "importance": importance(
+            finals, metrics, [d for i, d in enumerate(grid) if i not in seeds]
+        ),
         "told": notes,
         "about": _about(runs.attrs),
     }

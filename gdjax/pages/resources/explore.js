@@ -1,5 +1,7 @@
 // The explorer: a section for each part of the page's data.
 
+let explored = null; // the sweep, its state and its selected runs
+
 function explorer() {
   const { sweep, planes, census, functions } = DATA;
   byId("title").textContent = "Descend yourself";
@@ -11,13 +13,13 @@ function explorer() {
   byId("sections").hidden = Object.values(sections).filter(Boolean).length < 2;
   const lead = [];
   if (sweep) {
-    const seen = exploreRuns(byId("runs"), sweep);
+    explored = exploreRuns(byId("runs"), sweep);
     const axes = sweep.axes.map((axis) => `${number(axis.whole)} × ${Object.keys(axis.values).map(words).join(" with ")}`);
     const whole = sweep.axes.reduce((n, axis) => n * axis.whole, 1);
     byId("title").textContent = count(whole, sweep.replayable ? "descent" : "run");
     if (DATA.name) lead.push(`${DATA.name}:`);
     lead.push(`${axes.join(", ")};`, ...sweep.about.words.map((text) => `${text};`));
-    if (sweep.replayable) lead.push(`${number(seen.step[seen.records - 1])} steps each.`);
+    if (sweep.replayable) lead.push(`${number(sweep.step[sweep.step.length - 1])} steps each.`);
   }
   if (sections.landscape) exploreLandscapes(byId("landscape"), planes);
   if (sections.minima) exploreMinima(byId("minima"), census);

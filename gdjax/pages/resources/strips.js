@@ -34,13 +34,13 @@ function drawDots(pixels, width, height, places, status, kind, dense) {
 
 // `values` are those of all runs, and `status()` has 0, 1 for brushed, 2 for chosen or 3 for hidden
 // runs. `brush(inside)` receives a function of a run, or null for no range.
-function strip(canvas, name, values, share, status, brush, start = null) {
+function strip(canvas, name, values, share, status, brush) {
   let [low, high] = extent(values);
   const log = low > 0 && high > 8 * low && !share;
   if (low === high) [low, high] = [low - 0.5, high + 0.5];
   const infinite = values.some((v) => v === Infinity);
   const jitter = (run) => ((run * 7919) % 101) / 100 - 0.5;
-  let range = start; // as positions from 0 to 1
+  let range = null; // as positions from 0 to 1
   let place = null;
   let right = 0;
   let base = null; // image of all visible runs in gray, and the positions of runs
@@ -90,10 +90,7 @@ function strip(canvas, name, values, share, status, brush, start = null) {
 
   function set(next) {
     range = next && next[1] - next[0] > 0.002 ? next : null;
-    tell();
-  }
-  // Tells which runs are in the range; runs without a position are not.
-  function tell() {
+    // Runs without a position are not in the range.
     brush(range && ((run) => shares[run] >= range[0] - 1e-6 && shares[run] <= range[1] + 1e-6));
   }
   let from = null;
@@ -122,7 +119,7 @@ function strip(canvas, name, values, share, status, brush, start = null) {
   });
   canvas.setAttribute("aria-label", `${name} of all runs. Arrow keys brush a range and move it, shift and arrows widen it, escape clears it.`);
   return {
-    redraw, tell, range: () => range,
+    redraw, set, range: () => range,
     renew: () => {
       base = null;
       redraw();
