@@ -134,7 +134,8 @@ def test_statistics_of_settings_equal_those_of_python(visit):
     cost = seeded_runs().cost.values[..., -1].reshape(6, 16).astype(float)
     rows = seen(visit)(
         "return sweep.members.map((list) => { const {median, low, high} ="
-        " sweep.summary(0, list, 1); return [median, low, high].map(String).map((v) => v.includes('I') ? v : +v) })"
+        " sweep.summary(0, list, 1); return [median, low, high]"
+        ".map(String).map((v) => v.includes('I') ? v : +v) })"
     )
     for values, row in zip(cost, rows, strict=True):
         np.testing.assert_allclose(infinities(row), statistics.median(values)[:3], rtol=1e-12)
