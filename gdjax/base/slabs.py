@@ -63,7 +63,7 @@ OPERATIONS = (
     "expected operations that JAX can compile, differentiate and map over runs (of a callback: "
     "with a vmap_method and a derivative)"
 )
-DECOMPOSITIONS = re.compile(r"lapack_[a-z](syevd|heevd|gesdd|gesvd|gees|geev)")
+DECOMPOSITIONS = re.compile(r"\b(lapack_|blas_[a-z]trsm)")
 
 # Settings of JAX whose context managers apply to one thread only.
 THREAD_SETTINGS: dict[str, Callable[[Any], Any]] = {
@@ -142,8 +142,7 @@ class Compiled:
 
     Args:
         executable: the executable, or the future in which it is compiled.
-        decomposes: whether the program uses LAPACK's eigenvalues or singular values (see
-            `concurrent_devices`).
+        decomposes: whether the program calls routines of LAPACK (see `concurrent_devices`).
         results: shapes and types of the results.
         constant_nbytes: size of the arrays that the function closes over, which are kept.
     """
@@ -197,9 +196,11 @@ class CompiledFunction:
         key: what the function computes: functions with equal keys share executables, and the one
             that is called with arguments of a new kind is traced; None shares nothing.
         donate: positions of arguments whose memory the results may reuse.
-        once: whether to compile with fewer optimizations, for a program that is called once. Random
-            numbers take the longest to compile: the initial weights of a network took 1.4 s of
-            processor time, and take 0.5 s with this option, with bitwise equal results.
+        fast_compilation: whether to compile with fewer optimizations, for a program that is called
+            once. Random numbers take the longest to compile: the initial weights of a network took
+            1.4 s of processor time, and take 0.5 s with this option, with bitwise equal results.
+            Loops over runs are then not computed several runs at a time, which may change last
+            bits.
     """
 
     def __init__(
@@ -208,10 +209,10 @@ class CompiledFunction:
         *,
         key: Hashable = None,
         donate: tuple[int, ...] = (),
-        once: bool = False,
+        fast_compilation: bool = False,
     ):
         self.jitted = jax.jit(function, donate_argnums=donate)
-        self.once = once
+        self.fast_compilation = fast_compilation
         self.compiled = {} if key is None else executables_of(key)
         self.seconds = 0.0
         self._traced: dict[Any, Any] = {}
@@ -272,7 +273,9 @@ class CompiledFunction:
 
     def _compile(self, lowered):
         unoptimized = jax.config.read("jax_disable_most_optimizations")
-        return lowered.compile(FAST_COMPILATION if self.once and not unoptimized else None)
+        return lowered.compile(
+            FAST_COMPILATION if self.fast_compilation and not unoptimized else None
+        )
 
     def __call__(self, *arguments: PyTree) -> PyTree:
         # NaN and infinity are valid results, for values that are not recorded and for diverged
@@ -290,10 +293,9 @@ def concurrent_devices(
 ) -> tuple[jax.Device, ...]:
     """Return the devices that can run programs at the same time, which may be one.
 
-    On CPUs, LAPACK's eigenvalue and singular value routines wait for threads of the pool in which
-    they run. If several devices compute them at once, no thread may be available, and two devices
-    on two cores deadlocked. A single device can use all threads of the pool. For LAPACK's
-    factorizations (QR, LU, Cholesky) no deadlock has been observed.
+    On CPUs, LAPACK's routines wait for threads of the pool in which they run. If several devices
+    compute them at once, no thread may be available, and two devices on two cores deadlocked. A
+    single device can use all threads of the pool.
     """
     if devices[0].platform == "cpu" and any(program.decomposes for program in compiled):
         return tuple(devices[:1])

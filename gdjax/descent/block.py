@@ -289,7 +289,11 @@ def _last_step(config, carry, at):
 
 
 def block_program(
-    config: BlockConfig, run_axis: bool, own_order: bool, own_noise: bool
+    config: BlockConfig,
+    run_axis: bool,
+    own_order: bool,
+    own_noise: bool,
+    fast_compilation: bool = False,
 ) -> CompiledFunction:
     """Return the compiled block, for one run or for a slab of runs.
 
@@ -303,5 +307,5 @@ def block_program(
     if run_axis:
         run_axes = (0 if own_order else None, 0 if own_noise else None)
         block = jax.vmap(block, (0, 0, *run_axes, None, None))
-    key = ("block", config, run_axis, own_order, own_noise)
-    return CompiledFunction(block, key=key, donate=(0,))
+    key = ("block", config, run_axis, own_order, own_noise, fast_compilation)
+    return CompiledFunction(block, key=key, donate=(0,), fast_compilation=fast_compilation)

@@ -249,6 +249,22 @@ def example_inputs(
     return _padded_chunks(schedule, [], capacity), rows
 
 
+def block_inputs(
+    schedule: RecordSchedule,
+    pending: deque[int],
+    order: Callable | None,
+    num_steps: int,
+    capacity: BlockCapacity,
+) -> tuple[Chunks, PyTree]:
+    """Return chunks and sample indices of a first block that measures no metrics."""
+    parts = _next_chunks(pending, schedule, schedule.first, num_steps, capacity)
+    count = sum(count or 1 for _, count, _ in parts)
+    rows = None if order is None else _padded_rows(order, schedule.first, count, capacity.batches)
+    chunks = _padded_chunks(schedule, parts, capacity)
+    unmeasured = {name: np.zeros_like(due) for name, due in chunks.is_measured.items()}
+    return chunks._replace(is_measured=unmeasured), rows
+
+
 def _padded_rows(order, first, count, batches):
     """Return the sample indices of `count` batches, padded to `batches` rows."""
     rows = order(first, count)

@@ -48,6 +48,7 @@ class DescentProgram:
             have no axis of runs.
         has_own_order: whether each run has a separate order of mini-batches.
         has_own_noise: whether each run has separate random numbers in the cost.
+        fast_compilation: whether blocks are compiled with fewer optimizations.
     """
 
     problem: Problem
@@ -64,6 +65,7 @@ class DescentProgram:
     width: int | None = None
     has_own_order: bool = False
     has_own_noise: bool = False
+    fast_compilation: bool = False
 
     @cached_property
     def capacity(self) -> block_loop.BlockCapacity:
@@ -104,7 +106,8 @@ class DescentProgram:
     def block(self) -> CompiledFunction:
         """Compiled block (see `block_program`)."""
         has_runs = self.width is not None
-        return block_program(self.config, has_runs, self.has_own_order, self.has_own_noise)
+        own = (self.has_own_order, self.has_own_noise)
+        return block_program(self.config, has_runs, *own, self.fast_compilation)
 
     @cached_property
     def shared(self) -> Shared:

@@ -179,4 +179,6 @@ def _about(attributes):
     if isinstance(trunk, Mapping) and trunk:
         settings = ", ".join(f"{name} = {value}" for name, value in trunk.items())
         words.append(f"branches of the run {settings}".replace("_", " "))
+    if attributes.get("bits_checked") == "false":
+        words.append("last bits of a run may depend on the other runs")
     return {"words": words}

@@ -103,7 +103,7 @@ def _mean_check(role, problem, params, settings, model_state):
 
         return [jax.lax.map(of_group, group) for group in groups]
 
-    program = CompiledFunction(values, once=True)
+    program = CompiledFunction(values, fast_compilation=True)
     starts = random_params(params), *([params] if _are_concrete(params) else [])
     program.ahead(starts[0], groups, supplied)
 

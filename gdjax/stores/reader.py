@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import functools
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -95,7 +95,7 @@ def open_dataset(store: StoreLike, *, skip_damaged: bool = False) -> Any:
         finished have the fill value: NaN in floating arrays. The state from which `extend`
         continues runs is omitted. Attributes are those of the store (`identity` as JSON text),
         `writers` (JSON; `finished` is k where the writers of the k-th entry computed a run),
-        `tiles` and `tiles_finished`.
+        `bits_checked` (see `gdjax.sweep`), `tiles` and `tiles_finished`.
 
     Raises:
         StoreError: if there is no store, or the store has another format. Damage inside a chunk
@@ -230,7 +230,7 @@ class Stored:
         dataset = xr.open_zarr(checked_store(self, flags, records), chunks=None, consolidated=True)
         writers = [[self.writer(name) for name in names] for names in sets]
         counts = {"tiles": flags.size, "tiles_finished": len(records)}
-        dataset = with_names(dataset.assign_attrs(counts, writers=json.dumps(writers)))
+        dataset = with_names(dataset.assign_attrs(counts | attributes_of(writers)))
         dataset.encoding["source"] = self.location.address  # as xarray has it
         return dataset
 
@@ -411,6 +411,17 @@ def checked_store(
     documents = {**files.documents(), ROOT: stored.root.to_bytes()}
     buffers: Any = {key: cpu.Buffer.from_bytes(raw) for key, raw in documents.items()}
     return CheckedStore(MemoryStore(buffers, read_only=True))
+
+
+def attributes_of(writers: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, str]:
+    """Return the attributes `writers` and `bits_checked` of a Dataset.
+
+    The latter is "false" if the bits of a run depended on its place in a slab in a check by one of
+    the writers, "not checked" if one of them did not check it, and otherwise "true".
+    """
+    results = {one.get("bits_checked") for several in writers for one in several}
+    checked = "false" if False in results else "true" if results == {True} else "not checked"
+    return {"writers": json.dumps(writers), "bits_checked": checked}
 
 
 def with_names(dataset: Any) -> Any:

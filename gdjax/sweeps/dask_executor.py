@@ -37,7 +37,6 @@ from gdjax.stores.reader import read_root_of_sweep
 from gdjax.stores.writer import Store, Tiles, require_same
 from gdjax.sweeps.check import Asked, check
 from gdjax.sweeps.fit import Fitted, fit
-from gdjax.sweeps.identity import writer
 from gdjax.sweeps.slab_runner import SlabMonitor, run_tiles
 
 ATTEMPTS = 5  # to send the sweep to all workers, some of which may be lost meanwhile
@@ -199,7 +198,7 @@ def _compute(name: str, tile: tuple[int, ...]) -> bool:
     """Compute one tile on a worker and write it; return whether it is finished."""
     plugin, stop = _plugin(name), Event(name, client=get_client())
     with plugin.fitted() as (fitted, device):
-        tiles = Tiles(fitted.asked.location, writer(device))
+        tiles = Tiles(fitted.asked.location, fitted.writer)
         if tiles.record(tile) is not None:
             return True
         if stop.is_set():

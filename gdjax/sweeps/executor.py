@@ -25,7 +25,7 @@ from gdjax.base.documents import plain
 from gdjax.base.errors import warn
 from gdjax.base.interrupts import interruptible
 from gdjax.stores.location import Folder
-from gdjax.stores.reader import open_dataset, with_names
+from gdjax.stores.reader import attributes_of, open_dataset, with_names
 from gdjax.stores.writer import Store, is_complete
 from gdjax.sweeps.check import Asked, Checked, check
 from gdjax.sweeps.fit import Fitted, check_disk, fit
@@ -53,7 +53,8 @@ def compute(
     from gdjax.sweeps.dask_executor import on_workers  # Dask is optional
 
     with on_workers(asked) as (schema, identity, compute_tiles):
-        return _in_store(checked, schema, identity, compute_tiles, prepare)
+        own = writer(checked.devices[0])
+        return _in_store(checked, schema, identity, own, compute_tiles, prepare)
 
 
 def execute(
@@ -78,12 +79,13 @@ def execute(
         runs = compute_in_memory(fitted, missing)
         return runs.assign_attrs(seconds=time.perf_counter() - started)
     shared = part is not None
-    return _in_store(checked, fitted.schema, checked.identity, missing, prepare, shared=shared)
+    described = (fitted.schema, checked.identity, fitted.writer)
+    return _in_store(checked, *described, missing, prepare, shared=shared)
 
 
-def _in_store(checked, schema, identity, compute_tiles, prepare, *, shared=False):
-    started = time.perf_counter()
-    is_computed = complete_store(checked, schema, identity, compute_tiles, prepare, shared=shared)
+def _in_store(checked, schema, identity, own, compute_tiles, prepare, *, shared=False):
+    started, described = time.perf_counter(), (schema, identity, own)
+    is_computed = complete_store(checked, *described, compute_tiles, prepare, shared=shared)
     runs = open_dataset(checked.asked.store)
     return runs.assign_attrs(seconds=time.perf_counter() - started) if is_computed else runs
 
@@ -99,7 +101,7 @@ def compute_in_memory(fitted: Fitted, compute: "Callable[[Memory], None]") -> xr
         {n: _variable(array, schema.values[n]) for n, array in schema.coordinates.items()},
         {
             "identity": json.dumps(plain(settings, "identity")),
-            "writers": json.dumps([[plain(writer(fitted.devices[0]), "writer")]]),
+            **attributes_of([[plain(fitted.writer, "writer")]]),
         },
     )
     return with_names(dataset)
@@ -114,6 +116,7 @@ def complete_store(
     checked: Checked,
     schema: Schema,
     identity: Mapping[str, Any],
+    own: Mapping[str, Any],
     compute: Callable[[Store], None],
     prepare: Callable[[Store], None] | None = None,
     *,
@@ -128,6 +131,7 @@ def complete_store(
     Args:
         checked: the sweep, with the location of the store.
         schema, identity, shared: as in `Store`.
+        own: description of this writer.
         compute: function that computes the missing tiles.
         prepare: function called with the opened store before `compute`.
     """
@@ -135,7 +139,6 @@ def complete_store(
     if not shared and is_complete(location, schema, identity, allow_unverified):
         return False
     settings = {"allow_unverified": allow_unverified, "shared": shared}
-    own = writer(checked.devices[0])
     with Store(location, schema, identity=identity, writer=own, **settings) as store:
         for damage in store.restored if shared else store.repair():
             warn(f"{location} was damaged: {damage}")

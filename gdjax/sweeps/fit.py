@@ -9,12 +9,12 @@ of arrays also on the store, if it exists; each program is compiled once.
 ((2, 8), (128,), (3, 5))
 """
 
-import dataclasses
 import math
 import shutil
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -28,8 +28,10 @@ from gdjax.problems.optimizers import cost_type
 from gdjax.problems.prints import prints
 from gdjax.stores.location import Folder
 from gdjax.stores.schema import MAX_TILES
+from gdjax.sweeps import identity
 from gdjax.sweeps.arrays import sweep_arrays
 from gdjax.sweeps.binding import without_effect
+from gdjax.sweeps.bits import have_equal_bits
 from gdjax.sweeps.check import Asked, Checked
 from gdjax.sweeps.checkpoint import Positions
 from gdjax.sweeps.dataset import PREFIXES, stored_name
@@ -51,6 +53,8 @@ REMEDY = "choose a larger record_every or snapshot_every, or fewer runs"
 # Widths of accelerators have not been measured.
 CPU_WIDTHS = ((512, 2**10), (32, 2**18), (16, 2**26))
 ACCELERATOR_WIDTHS = ((4096, 2**10), (512, 5 * 2**15), (64, 2**26))
+REMEDIED = ("cpu",)  # platforms whose compiler is LLVM
+UNVECTORIZED_WIDTH = 4  # number of runs that LLVM computes one by one where it may choose
 MAX_RECORD_NBYTES = 2**28  # size of a run while it is recorded, above which its width is 1
 
 
@@ -129,6 +133,12 @@ class Fitted:
         """What is to be computed, and where it is stored."""
         return self.checked.asked
 
+    @property
+    def writer(self) -> dict[str, Any]:
+        """Description of the hardware and software that compute the runs."""
+        checked = all(program.bits_checked for program in self.programs)
+        return {**identity.writer(self.devices[0]), "bits_checked": checked}
+
     def program_of(self, tile: Tile) -> int:
         """Return the index of the program of a tile."""
         first = tuple(along.start for along in self.schema.region(tile))
@@ -177,8 +187,32 @@ def fit(checked: Checked) -> Fitted:
 
 
 def fit_program(program: Program) -> Program:
-    """Return a program with its width, compiled for the first device."""
-    program = dataclasses.replace(program, width=slab_width(program))
+    """Return a program with its width, compiled for the first device.
+
+    If the bits of its runs depend on their places in the slab, the first of the remedies that helps
+    is taken: fewer optimizations, and fewer runs than LLVM computes at a time. Each of them depends
+    on the program alone.
+    """
+    width = slab_width(program)
+    first = _compiled(program, width)
+    if have_equal_bits(first):
+        return replace(first, bits_checked=True)
+    if program.devices[0].platform not in REMEDIED:
+        warn(
+            f"sweep: the last bits of a run depend on its place among the {width} runs that are "
+            f"computed together (bits_checked is false); the numbers are otherwise correct"
+        )
+        return replace(first, bits_checked=False)
+    for narrower in (width, UNVECTORIZED_WIDTH, 1):
+        other = _compiled(program, narrower, fast_compilation=True)
+        if have_equal_bits(other):
+            return replace(other, bits_checked=True)
+    raise AssertionError  # a slab of one run has one place
+
+
+def _compiled(program, width, *, fast_compilation=False):
+    """Return a program that is compiled for a width, after a check of the memory that it needs."""
+    program = replace(program, width=width, fast_compilation=fast_compilation)
     device = program.devices[0]
     program.initial_program.ahead(*program.initial_example(device))
     program.descent.block.ahead(*program.block_example(device))

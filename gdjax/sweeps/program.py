@@ -46,6 +46,8 @@ class Program:
         start: states from which runs start; None for their initial states.
         keeps_carry: whether the state for further steps is part of the results.
         width: number of runs that a device computes together; `fit` chooses it.
+        fast_compilation: whether blocks are compiled with fewer optimizations; `fit` chooses it.
+        bits_checked: whether a check found that bits do not depend on the slab; None before it.
     """
 
     sweep: Sweep
@@ -55,6 +57,8 @@ class Program:
     start: Start | None = None
     keeps_carry: bool = False
     width: int = 1
+    fast_compilation: bool = False
+    bits_checked: bool | None = None
 
     @property
     def roles(self) -> dict[str, Role]:
@@ -125,6 +129,7 @@ class Program:
             width=self.width,
             has_own_order=self.inputs.has_own_order,
             has_own_noise=self.inputs.has_own_noise,
+            fast_compilation=self.fast_compilation,
         )
 
     @cached_property
@@ -244,4 +249,4 @@ def initial_carry_program(
         )
 
     key = ("initial carry", init, stateful, make_optimizer, metric_inits)
-    return slabs.CompiledFunction(jax.vmap(begin, (0, 0, None)), key=key, once=True)
+    return slabs.CompiledFunction(jax.vmap(begin, (0, 0, None)), key=key, fast_compilation=True)

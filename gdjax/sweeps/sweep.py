@@ -100,7 +100,9 @@ def sweep(
         diverged_at, params.*, snapshots.*, and batch_cost if a step minimizes another cost than
         that of the records, such as that of a mini-batch. The gradient norm is then recorded only
         at the last record. The cost of a run is +inf from the step of divergence on; NaN denotes
-        values that were not recorded.
+        values that were not recorded. The attribute `bits_checked` is "true" if a check of the
+        compiled programs found that the bits of a run do not depend on its place among the runs
+        that are computed together, "false" or "not checked".
 
     Raises:
         InputError: before any computation, also if memory or disk is insufficient.

@@ -86,7 +86,7 @@ def plan(sweep: Sweep, store: StoreLike) -> PlannedSweep:
     require_sweep("plan: sweep", sweep)
     checked = check(Asked(sweep, store))
     fitted = fit(checked)
-    complete_store(checked, fitted.schema, checked.identity, lambda _: None)
+    complete_store(checked, fitted.schema, checked.identity, fitted.writer, lambda _: None)
     tiles = fitted.schema.tiles
     return PlannedSweep(
         store=str(store),

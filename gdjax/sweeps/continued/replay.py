@@ -40,6 +40,8 @@ class Replay:
         changed: changes of the processor or device, threads, versions and flags since the stored
             run, by name: (stored, here). Bitwise equality is guaranteed only if `changed` is empty.
         dataset: records and parameters of the run, as in the store, without the axes.
+        bits_checked: whether a check found that the bits of a run do not depend on its place among
+            the runs that are computed together. If not, `equal` may be False for a sound store.
     """
 
     at: Mapping[str, Any]
@@ -48,6 +50,7 @@ class Replay:
     first_step: int | None
     changed: Mapping[str, tuple[Any, Any]]
     dataset: xr.Dataset
+    bits_checked: bool | None = None
 
 
 def replay(
@@ -114,6 +117,7 @@ def replay(
         first_step=first,
         changed=changed_settings(stored.writers(stored_run), identity.writer(devices[0])),
         dataset=without_carry(again),
+        bits_checked=program.bits_checked,
     )
 
 
