@@ -2,6 +2,7 @@
 
 import gc
 import time
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from gdjax.base.slabs import (
     FAST_COMPILATION,
     MAX_CONSTANT_BYTES,
     CompiledFunction,
+    RecentlyUsed,
     compiled_config,
     concurrent_devices,
     in_slabs,
@@ -212,3 +214,19 @@ def test_executables_keep_few_closed_over_arrays_and_none_after_they_are_cleared
     assert 0 < live_bytes() <= 2 * (MAX_CONSTANT_BYTES + 2**24)
     gd.clear_caches()
     assert live_bytes() == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="memory maps are not listed")
+def test_programs_of_other_problems_are_dropped_least_recently_used_first():
+    """Each `classify` of another problem kept some 600 memory maps of 65,530 for ever."""
+    compiled = RecentlyUsed(lambda problem, w: jax.jacfwd(jax.grad(problem.cost))(w))
+
+    def num_maps(shifts):
+        for shift in shifts:
+            problem = gd.Problem(lambda key: jnp.ones(2), lambda w: jnp.sum((w - shift) ** 4))
+            assert compiled(problem, jnp.zeros(2))[0, 0] == 12 * shift**2
+        gc.collect()
+        return len(Path("/proc/self/maps").read_text().splitlines())
+
+    first = num_maps(range(RecentlyUsed.max_programs + 2))
+    assert num_maps(range(100, 120)) < first + 10  # jax.jit adds 60

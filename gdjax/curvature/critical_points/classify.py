@@ -21,6 +21,7 @@ from jaxtyping import Array, Key, PyTree, ScalarLike
 
 from gdjax.base.arguments import check_number, is_traced
 from gdjax.base.keys import check_key
+from gdjax.base.slabs import RecentlyUsed
 from gdjax.curvature.critical_points.classification import Classification, Kind
 from gdjax.curvature.critical_points.evidence import (
     DOMINANT,
@@ -166,7 +167,7 @@ def _traced(problem, params, key, gradient_tolerance, distance_rtol):
     )
 
 
-_compiled = jax.jit(_traced)
+_compiled = RecentlyUsed(_traced)
 
 
 def _data_scale(data, dtype):

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int, PyTree, ScalarLike
 
 from gdjax.base.arguments import check_number, check_whole, is_traced
 from gdjax.base.reprs import fields_with
+from gdjax.base.slabs import RecentlyUsed
 from gdjax.base.status import Status
 from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.problems.checks import check_params, in_own_precision, ravel_params
@@ -183,7 +184,7 @@ def _polish(problem, params, *, max_steps, atol):
     return Polished(unravel(w), cost, size, num_steps, status.astype(jnp.int32))
 
 
-_compiled = jax.jit(_polish, static_argnames="max_steps")
+_compiled = RecentlyUsed(_polish, static_argnames=("max_steps",))
 
 
 def _steihaug(product, g, radius, precision):
