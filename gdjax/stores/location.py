@@ -20,6 +20,7 @@ import shutil
 import stat
 from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -140,8 +141,7 @@ class Folder:
     def write_if(self, key: str, data: bytes, condition: Any) -> bytes | None:
         """Write a file if it does not exist ("create") or still has a given version.
 
-        A process that compares the file before another one writes can replace the new contents, so
-        read the file again before relying on them.
+        Only one process at a time can create the file that claims a version.
 
         Returns:
             The new version; None if the condition is not satisfied.
@@ -153,9 +153,16 @@ class Folder:
                 with path.open("xb") as file:
                     file.write(data)
                 return data
-        elif self.read(key, len(condition)) == (condition, None):
-            self.write(key, data)
-            return data
+            return None
+        claim = self.path_of(f"{key.partition('/')[0]}/claim-{sha256(condition).hexdigest()}")
+        with self.explain_os_errors(), contextlib.suppress(FileExistsError, FileNotFoundError):
+            claim.open("xb").close()
+            try:
+                if self.read(key, len(condition)) == (condition, None):
+                    self.write(key, data)
+                    return data
+            finally:
+                claim.unlink()
         return None
 
     def remove(self, key: str) -> None:

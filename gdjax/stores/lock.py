@@ -2,9 +2,10 @@
 
 The kernel releases a locked file when the process that locked it ends. Object stores, and folders
 whose file system cannot lock files, have a lease: a file that is created only if it is absent, is
-renewed only if it is unchanged, and expires. A holder that was paused may continue after its lease
-has expired, so every holder checks the lease before it writes a tile, and checksums detect a tile
-written by two writers.
+renewed only if it is unchanged, and expires. Since clocks differ, an expired lease is taken over
+only if it is not renewed while the next holder watches it by its own clock. A holder that was
+paused may continue after its lease has expired, so every holder checks the lease before it writes a
+tile, and checksums detect a tile written by two writers.
 """
 
 import contextlib
@@ -53,12 +54,21 @@ def acquire_in_turn(location: Folder | Bucket, seconds: float) -> "FileLock | Le
 def is_held(location: Folder | Bucket, key: str) -> bool:
     """Return whether a process holds a lock; one that was killed holds a lease until it expires."""
     if isinstance(location, Bucket):
-        return _read_lease(location, key)[0]["until"] > time.time()
+        lease, version = _read_lease(location, key)
+        return lease["until"] > time.time() or (
+            lease["until"] > 0 and _is_renewed(location, key, version)
+        )
     try:
         acquire(location, key).close()
     except InUseError:
         return True
     return False
+
+
+def _is_renewed(location, key, version):
+    """Watch an expired lease by the clock of this process; return whether it changes."""
+    time.sleep(LEASE_SECONDS / 2)  # a live holder renews its lease twice in this time
+    return _read_lease(location, key)[1] != version
 
 
 def _read_lease(location, key):
@@ -144,10 +154,11 @@ class Lease:
         """Take over an expired lease and return its new version."""
         lease, version = _read_lease(self.location, self.key)
         until = lease["until"]
-        if until <= time.time() and (version := self._write(version)) is not None:
-            time.sleep(0.05)  # two processes may replace the lease in a folder; the last has it
-            if (lease := _read_lease(self.location, self.key)[0]).get("id") == self._id:
-                return version
+        if until <= time.time():
+            is_live = until > 0 and _is_renewed(self.location, self.key, version)
+            if not is_live and (taken := self._write(version)) is not None:
+                return taken
+            lease, until = _read_lease(self.location, self.key)[0], math.inf
         expiry = ""
         if until < 1e11:
             expiry = time.strftime(", whose lease lasts until %H:%M:%S UTC", time.gmtime(until))

@@ -164,11 +164,11 @@ def read_root(
         raise StoreError(f"{location} exists but is not a gdjax store; choose another path")
     if problem == MISSING and not location.sizes(FLAGS).keys() - {ROOT}:
         return None
-    if arrays is None:
+    if arrays is None and location.read(SWEEP, 1)[1] != MISSING:
         raise _DamagedRootError(f"{location}: {error}. {RESTORE} restores it")
     raise StoreError(
-        f"{location}: {error}, so the tiles cannot be attributed to a sweep. Restore the "
-        f"store from a copy, or choose another store"
+        f"{location}: {error}, so the tiles cannot be attributed to a sweep; the store may "
+        f"have been removed while it was written. Restore it from a copy, or choose another store"
     )
 
 

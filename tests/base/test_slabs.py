@@ -2,6 +2,7 @@
 
 import gc
 import time
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -223,7 +224,8 @@ def test_programs_of_other_problems_are_dropped_least_recently_used_first():
 
     def num_maps(shifts):
         for shift in shifts:
-            problem = gd.Problem(lambda key: jnp.ones(2), lambda w: jnp.sum((w - shift) ** 4))
+            cost = partial(lambda shift, w: jnp.sum((w - shift) ** 4), shift)
+            problem = gd.Problem(lambda key: jnp.ones(2), cost)
             assert compiled(problem, jnp.zeros(2))[0, 0] == 12 * shift**2
         gc.collect()
         return len(Path("/proc/self/maps").read_text().splitlines())

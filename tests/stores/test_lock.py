@@ -1,13 +1,17 @@
 """Lock of a store, which allows one writer at a time."""
 
+import concurrent.futures
 import contextlib
 import json
 import os
+import threading
+import time
 
 import filelock
 import pytest
-from small_store import open_store
+from small_store import open_store, part
 
+import gdjax as gd
 from gdjax.base.errors import StoreError
 from gdjax.stores import lock
 from gdjax.stores.location import Folder
@@ -59,3 +63,46 @@ def test_a_folder_whose_file_system_cannot_lock_has_a_lease(folder, monkeypatch)
     folder.write(lock.LOCK, killed.encode())
     lock.acquire(folder).close()
     assert folder.sizes(OWN) == {"locks": -1}
+
+
+def test_a_clock_that_is_ahead_takes_over_no_live_lease(folder, monkeypatch):
+    monkeypatch.setattr(lock, "LEASE_SECONDS", 0.8)
+    with contextlib.closing(lock.Lease(folder, lock.LOCK)) as first:
+        now = time.time
+        monkeypatch.setattr(time, "time", lambda: now() + (0 if is_renewer() else 3600))
+        with pytest.raises(StoreError, match="being written by"):
+            lock.Lease(folder, lock.LOCK)
+        first.check()
+
+
+def is_renewer():
+    return threading.current_thread() is not threading.main_thread()
+
+
+def test_one_of_several_processes_takes_over_a_lease(folder, monkeypatch):
+    """All of them read the expired lease before one of them replaces it."""
+    folder.write(lock.LOCK, b"expired")
+    read, barrier = Folder.read, threading.Barrier(8)
+
+    def read_together(self, key, at_most):
+        result = read(self, key, at_most)
+        with contextlib.suppress(threading.BrokenBarrierError):
+            barrier.wait(0.2)
+        return result
+
+    monkeypatch.setattr(Folder, "read", read_together)
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        written = list(
+            pool.map(lambda i: folder.write_if(lock.LOCK, b"%d" % i, b"expired"), range(8))
+        )
+    assert len(written) - written.count(None) == 1
+    assert folder.sizes(OWN).keys() == {"lock"}
+
+
+def test_a_store_that_was_deleted_during_a_run_is_not_said_to_be_restorable(tmp_path):
+    with open_store(tmp_path / "s") as store:
+        store.write((0, 0), part(store, (0, 0)))
+    for name in ("zarr.json", f"{OWN}/sweep"):
+        (tmp_path / "s" / name).unlink()
+    with pytest.raises(StoreError, match="removed while it was written"):
+        gd.open_dataset(tmp_path / "s")
