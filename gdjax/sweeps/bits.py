@@ -27,14 +27,17 @@ STREAMS = ("seed", "data_seed", "noise_seed")
 _checked: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # results, by executable
 
 
-def have_equal_bits(program: Program) -> bool:
-    """Return whether runs have the same bits in a slab and in its reversal.
+def have_equal_bits(program: Program) -> bool | None:
+    """Return whether runs have the same bits in a slab and in its reversal; None if unchecked.
 
     The runs have fixed seeds and settings, so that the result, on which the width may depend, is a
-    property of the program and not of a grid. Metrics are not computed. It is no proof.
+    property of the program and not of a grid. Metrics are not computed. It is no proof. Programs
+    that call functions of the host are not checked, since these may count their calls.
     """
     if program.width == 1:
         return True
+    if any(trace.has_callback for trace in program.facts.traces.values()):
+        return None
     executable = program.compiled_block.executable
     if executable not in _checked:
         values = _example_values(program)

@@ -136,7 +136,8 @@ class Fitted:
     @property
     def writer(self) -> dict[str, Any]:
         """Description of the hardware and software that compute the runs."""
-        checked = all(program.bits_checked for program in self.programs)
+        results = {program.bits_checked for program in self.programs}
+        checked = False if False in results else None if None in results else True
         return {**identity.writer(self.devices[0]), "bits_checked": checked}
 
     def program_of(self, tile: Tile) -> int:
@@ -195,8 +196,8 @@ def fit_program(program: Program) -> Program:
     """
     width = slab_width(program)
     first = _compiled(program, width)
-    if have_equal_bits(first):
-        return replace(first, bits_checked=True)
+    if (is_equal := have_equal_bits(first)) is not False:
+        return replace(first, bits_checked=is_equal)
     if program.devices[0].platform not in REMEDIED:
         warn(
             f"sweep: the last bits of a run depend on its place among the {width} runs that are "
