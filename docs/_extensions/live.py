@@ -4,6 +4,11 @@ In a page of the site, `{{ live lesson }}` is replaced by the commands that make
 page, and the page itself, and `{{ show lesson }}` by the page alone. The commands run in parallel
 with the build, which waits for them at its end, and fails if one of them fails. `{{ lesson 3 }}`
 becomes a link to step 3 of the lesson.
+
+    python docs/_extensions/live.py FOLDER
+
+makes the pages and an index in a folder that any server of files can publish, or that opens from a
+disk. The pages contain all that they need: they load nothing, and set no cookies.
 """
 
 import html
@@ -13,9 +18,10 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
-from gdjax.pages.page import read
+from gdjax.pages.page import build, read
 
 COMMANDS = {
     "lesson": ["gdjax lesson --out lesson.html"],
@@ -71,6 +77,15 @@ def linked(step: int, page: str) -> str:
     return f"```{{raw}} html\n<p>{link}</p>\n```"
 
 
+def publish(folder: Path, work: Path) -> None:
+    """Write the interactive pages and their index, which are made in another folder."""
+    make(work)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in COMMANDS:
+        (folder / f"{name}.html").write_bytes((work / f"{name}.html").read_bytes())
+    build("gdjax", "index.html", {}, styles=("base.css",), scripts=()).save(folder / "index.html")
+
+
 def make(folder: Path) -> None:
     """Run the commands of all interactive pages in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -95,7 +110,9 @@ def _begin(app):
     if app.builder.format == "html" and app.config.live_pages:
         work = Path(app.doctreedir) / FOLDER
         app.live = subprocess.Popen(
-            [sys.executable, __file__, str(work)], stderr=subprocess.PIPE, text=True
+            [sys.executable, __file__, str(Path(app.outdir) / FOLDER), str(work)],
+            stderr=subprocess.PIPE,
+            text=True,
         )
 
 
@@ -112,11 +129,6 @@ def _end(app, exception):
         from sphinx.errors import ExtensionError
 
         raise ExtensionError(f"a live page could not be made:\n{told}")
-    to = Path(app.outdir) / FOLDER
-    to.mkdir(exist_ok=True)
-    for name in COMMANDS:
-        page = Path(app.doctreedir) / FOLDER / f"{name}.html"
-        (to / page.name).write_bytes(page.read_bytes())
 
 
 def setup(app):
@@ -128,4 +140,5 @@ def setup(app):
 
 
 if __name__ == "__main__":
-    make(Path(sys.argv[1]))
+    with tempfile.TemporaryDirectory() as temporary:
+        publish(*map(Path, [*sys.argv[1:], temporary][:2]))

@@ -28,6 +28,7 @@ LEARNING_RATE, BATCH_SIZE, STEPS = 3.0, 32, 1250  # the defaults of the page (ad
 MODEL = {"activation": "sigmoid", "cost": "quadratic"}
 COMPARED_STEPS, COMPARED = 125, ((1.0, 3.0, 10.0), 3)  # rates, and number of starts
 CURVES = ("quartic", "sine_bowl", "two_sines")
+PLANE_POINTS, PLANE_MARGIN = 31, 0.25  # of a side; the margin is a share of the descent's extent
 GRAY_STEP = 17  # between gray values of the page: 16 levels take 60 % of the space of 256
 MAX_CODE = 15  # largest quantized weight; almost all answers are those of the exact weights
 
@@ -35,7 +36,7 @@ MAX_CODE = 15  # largest quantized weight; almost all answers are those of the e
 def lesson(problem: Any, networks: int = 48) -> Page:
     """Return a page on which to draw digits and train a network to classify them.
 
-    The page contains a network that this function trains from seed 0, its descent on a plane, and
+    The page contains a network that this function trains from seed 0, the plane of its descent, and
     curves of mini-batches and whole sets; it trains further networks itself. It opens from a file
     and works offline. Its gray values are multiples of 17, which keeps the file small.
 
@@ -54,13 +55,13 @@ def lesson(problem: Any, networks: int = 48) -> Page:
     problem = rounded(problem)
     images, labels = (np.asarray(array) for array in problem.data)
     test_images, test_labels = (np.asarray(a) for a in problem.metrics["test_accuracy"].data)
-    texts = {language: json.loads(read(f"lesson/texts/{language}.json")) for language in LANGUAGES}
+    texts = {language: read(f"lesson/texts/{language}.json") for language in LANGUAGES}
     return build(
-        texts["en"]["title"],
+        json.loads(texts["en"])["title"],
         "lesson/page.html",
         {
             "version": __version__,
-            "texts": texts,
+            "texts": {language: deflated(text) for language, text in texts.items()},
             "set": str(problem.provenance.get("name", "digits")),
             "widths": list(problem.network.widths),
             "train": _image_set(images, labels),
@@ -136,7 +137,7 @@ def _descent(problem):
     """Return the network trained from seed 0, and the plane in which its descent moves most."""
     import optax
 
-    from gdjax import descent, landscape
+    from gdjax import descent
     from gdjax.base import keys
 
     streams, every = keys.run_keys(0, seed=0), STEPS // 50
@@ -144,12 +145,43 @@ def _descent(problem):
         problem, optax.sgd(LEARNING_RATE), problem.init(streams.init), STEPS,
         key=streams, batch_size=BATCH_SIZE, record_every=every, snapshot_every=every,
     )  # fmt: skip
-    plane = landscape.trajectory_plane(problem, run.snapshots, step=run.snapshot_step, points=21)
     return {
         "step": STEPS,
         "params": np.concatenate([np.ravel(a) for layer in run.params for a in layer]).astype("f4"),
-        "plane": plane_data("", plane),
+        "plane": _plane(problem, run),
     }
+
+
+def _plane(problem, run):
+    """Return the cost on the plane of a descent, whose directions are those of 8-bit codes.
+
+    Descents of the page start on the plane, so the directions have to be those of the surface.
+    """
+    import jax
+    from jax.flatten_util import ravel_pytree
+
+    from gdjax import landscape
+
+    unravel = ravel_pytree(run.params)[1]
+    exact = landscape.principal_components(run.snapshots, center=run.params).directions
+    flat = np.stack([ravel_pytree(jax.tree.map(lambda d, i=i: d[i], exact))[0] for i in (0, 1)])
+    scales = np.abs(flat).max(1) / 127
+    codes = np.round(flat / scales[:, None]).astype(np.int8)
+    directions = {
+        f"direction {i}": unravel((scale * code).astype(np.float32))
+        for i, (scale, code) in enumerate(zip(scales, codes, strict=True), 1)
+    }
+    path = landscape.descent_on_slice(
+        problem, run.params, directions, run.snapshots, step=run.snapshot_step
+    )
+    sides = []
+    for axis in "ab":
+        ends = path[f"path_{axis}"].values.min(), path[f"path_{axis}"].values.max()
+        margin = PLANE_MARGIN * (ends[1] - ends[0])
+        sides.append(np.linspace(ends[0] - margin, ends[1] + margin, PLANE_POINTS))
+    surface = landscape.plane(problem, run.params, directions, *sides)
+    shared = {"codes": deflated(codes.view(np.uint8)), "scales": scales.astype(np.float64)}
+    return plane_data("", surface.merge(path)) | {"directions": shared}
 
 
 def _compared(problem, batch_size):

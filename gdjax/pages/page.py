@@ -81,13 +81,13 @@ def build(
         data: JSON-serializable values and arrays; their text need not be trusted.
         styles: names of style sheets, in order.
         scripts: names of scripts, in order; they are bundled with their imports in one scope.
-        worker: name of the script of a worker, which is added to the data as `worker`.
+        worker: name of the script of a worker, which is added to the data as `worker`, deflated.
     """
     style = "\n".join(read(name) for name in styles)
     script = bundle(scripts)
     workers = [] if worker is None else ["worker-src blob:"]
     if worker is not None:
-        data = {**data, "worker": bundle([worker])}
+        data = {**data, "worker": deflated(bundle([worker]))}
     policy = "; ".join(
         (
             "default-src 'none'",
@@ -144,9 +144,10 @@ def bundle(scripts: Sequence[str]) -> str:
     return '"use strict";\n' + "\n".join(modules.values())
 
 
-def deflated(array: np.ndarray) -> str:
-    """Return an array of bytes, compressed by zlib, as base64."""
-    raw = np.ascontiguousarray(array, np.uint8).tobytes()
+def deflated(content: np.ndarray | str) -> str:
+    """Return an array of bytes, or a text in UTF-8, compressed by zlib, as base64."""
+    is_text = isinstance(content, str)
+    raw = content.encode() if is_text else np.ascontiguousarray(content, np.uint8).tobytes()
     return base64.b64encode(zlib.compress(raw, 9)).decode("ascii")
 
 

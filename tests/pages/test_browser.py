@@ -1,6 +1,7 @@
 """The explorer in a browser: the user's actions, and numbers compared with gdjax."""
 
 import shlex
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from PIL import Image
 
 import gdjax as gd
 from gdjax.cli.options import parse_at
+from tests.processes import python
 
 
 @pytest.fixture(scope="module")
@@ -272,3 +274,24 @@ def test_the_explorer_fits_the_width_of_a_phone_and_a_tap_on_a_cell_shows_its_va
     visit.page.touchscreen.tap(*visit.place("#map", 0.9, 0.12))
     assert visit.text("#cell-told").endswith("median of 2 runs: ∞; 2 diverged.")
     assert "Click a cell" not in visit.text("#runs-told")
+
+
+def test_one_command_makes_a_folder_of_pages_that_load_nothing_and_store_nothing(browser, tmp_path):
+    """The folder is served as it is; the lesson has at most 1.5 MB."""
+    python(Path(__file__).parents[2] / "docs" / "_extensions" / "live.py", tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "index.html", "lesson.html", "explore.html"
+    }  # fmt: skip
+    assert (tmp_path / "lesson.html").stat().st_size <= 1_500_000
+    visit = OpenedPage(browser, tmp_path / "index.html")
+    for page in ("lesson.html", "explore.html"):
+        assert visit.violations() == []
+        visit.page.click(f"a[href='{page}']")
+        visit.page.wait_for_function("() => document.querySelectorAll('canvas').length > 0")
+        visit.settle()
+        stored = "() => [document.cookie, localStorage.length, sessionStorage.length]"
+        assert visit.page.evaluate(stored) == ["", 0, 0]
+        visit.page.go_back()
+    loaded = {url for url in visit.requests if not url.startswith(("data:", "blob:"))}
+    assert loaded == {path.as_uri() for path in tmp_path.iterdir()}
+    assert visit.complaints == []

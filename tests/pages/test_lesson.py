@@ -111,6 +111,11 @@ def network_of(flat):
     return jax.tree.map(np.asarray, ravel_pytree(layers)[1](np.float32(flat)))
 
 
+def network_of_traced(flat):
+    layers = gd.problems.Network((784, 16, 16, 10)).init(jax.random.key(0))
+    return ravel_pytree(layers)[1](flat)
+
+
 def flat_of(params):
     return np.asarray(ravel_pytree(params)[0])
 
@@ -610,20 +615,116 @@ def test_a_prediction_about_training_is_compared_with_the_result(opened):
     assert f"{100 * visit.first()['records'][-1]['accuracy']:.1f} %" in summary
 
 
-def test_the_ball_moves_against_the_gradient(trained):
-    def at():
-        return number(trained.text("#ball-told"), "x =")
+def test_two_descents_on_a_curve_equal_those_of_numpy(opened):
+    """The curve is x^4 - 4x^2 + x; a step is x - rate (4x^3 - 8x + 1)."""
+    visit = opened("#lesson=6")
+    ends = {}
+    for name, rate, start in (("A", 0.02, 2.2), ("B", 0.1, 2.2)):
+        x = start
+        for _ in range(400):
+            x -= rate * (4 * x**3 - 8 * x + 1)
+        ends[name] = x
+    assert visit.text("#valleys-told-0").startswith("A: after 0 steps at x = 2.2")
+    for _ in range(3):
+        visit.click("#valleys-step")
+    x = 2.2
+    for _ in range(3):
+        x -= 0.1 * (4 * x**3 - 8 * x + 1)
+    assert number(visit.text("#valleys-told-1"), "at x =") == pytest.approx(x, rel=6e-3)
+    visit.wait("() => document.querySelector('#slide-question button')")
+    visit.predict("slide")
+    visit.click("#course-on")
+    reply = visit.predict("valleys", 1)
+    assert reply.startswith("As you predicted: B.")
+    for name, end in ends.items():
+        assert number(reply, f"{name} rests at x =") == pytest.approx(end, abs=6e-3)
+    assert number(reply, "2/\u03bb =") == pytest.approx(2 / (12 * ends["B"] ** 2 - 8), rel=6e-3)
+    before = number(visit.text("#valleys-told-0"), "at x =")
+    visit.click("#valleys-curve", 0.2, 0.4)
+    assert visit.text("#valleys-told-0").startswith("A: after 0 steps")
+    clicked = number(visit.text("#valleys-told-0"), "at x =")
+    visit.keys("#valleys-curve", "ArrowRight", "ArrowRight")
+    assert before > number(visit.text("#valleys-told-0"), "at x =") > clicked
+    assert visit.complaints == []
 
-    trained.click("#ball canvas", 0.5, 0.3)
-    start = at()
-    trained.keys("#ball canvas", "ArrowRight", "ArrowRight")
-    assert at() > start
-    x, rate = at(), 10 ** float(trained.page.input_value("#ball-rate"))
-    trained.click("#ball-step")
-    assert at() == pytest.approx(x - rate * (4 * x**3 - 8 * x + 1), abs=0.01)
-    trained.click("#ball-roll")
-    trained.wait("() => document.getElementById('ball-told').textContent.includes('5 steps')")
-    trained.click("#ball-roll")
+
+def test_the_zoom_shows_a_rate_that_swings_and_one_that_leaves_the_minimum(opened):
+    visit = opened("#lesson=6")
+    (limit,) = visit.page.locator("#valleys-limits .label").all_text_contents()[:1]
+    minimum = 1.3469974
+    assert float(limit.split("= ")[1]) == pytest.approx(2 / (12 * minimum**2 - 8), rel=6e-3)
+    visit.click("#valleys-zoom")
+    distances = []
+    for _ in range(6):
+        told = [visit.text(f"#valleys-told-{i}") for i in (0, 1)]
+        distances.append([number(one, "at x =") - minimum for one in told])
+        visit.click("#valleys-step")
+    assert "it swings around the minimum" in told[0]
+    assert "each step leads farther away" in told[1]
+    a, b = np.transpose(distances)
+    assert all(np.diff(np.sign(b)))
+    assert abs(b[-1]) > abs(b[0]) > abs(a[-1])
+    # A and B multiply small distances by -0.8 and -1.1.
+    assert [a[1] / a[0], b[1] / b[0]] == pytest.approx([-0.8, -1.1], abs=0.2)
+    visit.choose("#valleys-kind", "sine_bowl")
+    assert visit.page.get_attribute("#valleys-zoom", "aria-pressed") == "false"
+    assert visit.page.is_visible("#valleys-limits")
+    visit.choose("#valleys-kind", "network")
+    assert visit.page.is_hidden("#valleys-limits")
+
+
+STARTED = """async () => {
+  const { lab, trained } = await lesson;
+  return ["A", "B"].map((name) => {
+    const { records, settings } = lab.descents[`rate ${name}`];
+    return { records, rate: settings.rate };
+  });
+}"""
+ON_PLANE = """async () => {
+  const { params, plane } = (await lesson).trained;
+  const along = directionsOf(plane.directions);
+  return [Array.from(params), along.map((d) => Array.from(d))];
+}"""
+
+
+def test_two_descents_of_the_network_start_on_its_plane_and_leave_it(opened, problem):
+    """Costs are those of gdjax; coordinates and distances are least squares of NumPy."""
+    visit = opened("#lesson=6")
+    visit.choose("#valleys-kind", "network")
+    picture = visit.picture("#valleys-plane")
+    visit.click("#valleys-plane", 0.5, 0.5)
+    assert visit.picture("#valleys-plane") != picture
+    visit.keys("#valleys-plane", "Shift+ArrowLeft")
+    for step in (1, 2):
+        visit.click("#valleys-step")
+        visit.wait(
+            f"() => /after {step} step/.test(document.getElementById('valleys-told-1').textContent)"
+            " && !document.getElementById('valleys-step').disabled"
+        )
+    assert visit.text("#valleys-run") == "Run both"
+    origin, along = map(np.array, visit.page.evaluate(ON_PLANE))
+    images, labels = (np.asarray(array) for array in problem.data)
+    cost_of = jax.jit(lambda flat: problem.cost(network_of_traced(flat), problem.data))
+    for one in visit.page.evaluate(STARTED):
+        first = one["records"][0]
+        assert first["off"] < 1e-9
+        flat = origin + first["a"] * along[0] + first["b"] * along[1]
+        for record in one["records"]:
+            if record["step"]:
+                rows = visit.page.evaluate(
+                    "(step) => Array.from(batchOrder(32, 4000)(step))", record["step"] - 1
+                )
+                gradient = backpropagate(flat, images[rows], labels[rows])[1].mean(0)
+                flat = flat - one["rate"] * gradient
+            place, *_ = np.linalg.lstsq(along.T, flat - origin, rcond=None)
+            nearest = origin + place @ along
+            close([record["a"], record["b"]], place)
+            assert record["off"] == pytest.approx(np.linalg.norm(flat - nearest), abs=1e-9)
+            for name, at in (("cost", flat), ("slice", nearest)):
+                assert record[name] == pytest.approx(float(cost_of(np.float32(at))), rel=1e-5)
+        assert record["step"] == 2
+        assert record["off"] > 1e-3
+    assert visit.violations() == visit.complaints == []
 
 
 def test_the_lesson_has_no_errors_and_is_accessible(trained):
@@ -695,25 +796,6 @@ def test_black_pixels_are_counted_and_their_weights_do_not_turn(opened, problem)
     assert number(summary, "to") == pytest.approx(float(run.cost[1]), rel=6e-3)
 
 
-def test_the_descent_moves_on_its_plane(opened, problem):
-    visit = opened("#lesson=6")
-    visit.wait("() => document.getElementById('plane-told').textContent")
-    last = visit.text("#plane-told")
-    end = network_of(visit.first()["params"])
-    assert number(last, "cost") == pytest.approx(float(problem.cost(end, problem.data)), rel=6e-3)
-    assert "and 0 from its end" in last
-    picture = visit.picture("#plane-surface")
-    visit.keys("#plane-moment", "Home")
-    start = problem.init(gd.run_keys(0, seed=0).init)
-    cost = float(problem.cost(start, problem.data))
-    assert number(visit.text("#plane-told"), "Step 0: cost") == pytest.approx(cost, rel=6e-3)
-    distance = np.linalg.norm(flat_of(start) - flat_of(end))
-    assert number(visit.text("#plane-told"), "and") == pytest.approx(distance, rel=6e-3)
-    assert visit.picture("#plane-surface") != picture
-    visit.click("#plane-play")
-    visit.wait("() => document.getElementById('plane-step').textContent > '50'")
-
-
 def test_an_edited_layer_or_weight_changes_the_decisions_at_once(opened):
     visit = opened("#step=0")
     visit.wait("() => document.getElementById('features-told').textContent")
@@ -736,15 +818,15 @@ def test_an_edited_layer_or_weight_changes_the_decisions_at_once(opened):
 
 
 def test_a_worksheet_asks_all_questions_and_gives_teachers_the_answers(opened):
-    visit = opened("#lesson=11&answers=a-------------")
-    visit.wait("() => document.querySelectorAll('#worksheet-questions > li').length === 14")
+    visit = opened("#lesson=11&answers=a--------------")
+    visit.wait("() => document.querySelectorAll('#worksheet-questions > li').length === 15")
     assert "(predicted)" in visit.text("#worksheet-questions > li")
     assert visit.page.locator(".solution").count() == 0
     visit.wait("() => !document.getElementById('worksheet-print').disabled")
     # A moved image, two answers, an image to nudge, two networks, an image with three choices, the
     # wishes of five images, and an image that is moved.
     assert visit.page.locator("#worksheet-questions canvas").count() == 1 + 2 + 1 + 2 + 4 + 1 + 1
-    assert "#lesson=11&answers=a-------------." in visit.text("#worksheet-code")
+    assert "#lesson=11&answers=a--------------." in visit.text("#worksheet-code")
     visit.click("#worksheet-answers")
     visit.wait("() => document.querySelectorAll('.boxes .right').length >= 4")
     assert "teacher=1" in visit.page.evaluate("() => location.hash")

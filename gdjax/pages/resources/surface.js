@@ -1,14 +1,18 @@
 // A landscape in 3-D: quadrilaterals from back to front, lit from one side, rotated by hand.
 
-import { ARROWS, VALLEY, css, fitted, rgb, soon } from "./base.js";
+import { ARROWS, VALLEY, css, fitted, rgb, soon, within } from "./base.js";
 import { ticks } from "./chart.js";
 import { extent, number } from "./numbers.js";
 
 const AXIS = 40; // pixels to the left, for the numbers of the height axis
+const PICKED = 80; // parts of a side, one of which is picked
+const TAP = 5; // pixels that a pointer may move in a click
 
 // `what` is {cost [a, b], a, b} and, optionally, path; `moment()` is the number of points of the
-// path to show, and `costNames` are those of the height axis, linear and logarithmic. Returns a function that redraws the landscape.
-export function surface(canvas, what, moment, costNames = ["cost", "cost, log"]) {
+// path to show, and `costNames` are those of the height axis, linear and logarithmic. `routes()` are
+// further paths {path, color}, or points {mark: [a, b], color}; a click or Shift with an arrow key calls
+// `pick(a, b)`. Returns a function that redraws the landscape.
+export function surface(canvas, what, moment, costNames = ["cost", "cost, log"], { routes = null, pick = null } = {}) {
   const [na, nb] = what.cost.shape;
   const { a, b, path } = what;
   const [low, high] = extent(what.cost);
@@ -71,7 +75,13 @@ export function surface(canvas, what, moment, costNames = ["cost", "cost, log"])
         pen.stroke();
       }
     }
-    if (path) way(pen);
+    if (routes) {
+      if (path) way(pen, path, 1, null);
+      for (const { mark, path: route, color } of routes()) {
+        if (mark) ball(pen, placeOf(...mark), 8, color);
+        else way(pen, route, route.path_a.length, [color, color]);
+      }
+    } else if (path) way(pen, path, Math.max(1, Math.min(moment(), path.path_a.length)));
     else ball(pen, project(side(a.values, na, 0), side(b.values, nb, 0), raised(middle())), 7);
     names(pen);
     heightAxis(pen);
@@ -130,38 +140,61 @@ export function surface(canvas, what, moment, costNames = ["cost", "cost, log"])
     const [u, v] = project(x, y, 1);
     pen.fillText(costNames[Number(log)], Math.max(u, 26), v - 14);
   }
-  // Draws the path at the cost of its points in black, its projection in orange, and lines between
-  // the two.
-  function way(pen) {
-    const n = Math.max(1, Math.min(moment(), path.path_a.length));
-    const at = (i, cost) => project(side(a.values, na, path.path_a[i]), side(b.values, nb, path.path_b[i]), raised(cost));
-    const run = (costs, from, to, color, thick) => {
+  // Draws a path at the cost of its points, by default in black, its projection, by default in
+  // orange, and lines between the two; without colors, only a faint line.
+  function way(pen, { path_a, path_b, path_cost, path_cost_in_slice }, n, colors = ["#1d2530", "#b3420a"]) {
+    const at = (i, cost) => project(side(a.values, na, path_a[i]), side(b.values, nb, path_b[i]), raised(cost));
+    const run = (costs, count, color, thick) => {
       pen.strokeStyle = color;
       pen.lineWidth = thick;
       pen.beginPath();
-      for (let i = from; i < to; i += 1) {
+      for (let i = 0; i < count; i += 1) {
         const place = at(i, costs[i]);
-        if (i > from) pen.lineTo(...place);
+        if (i) pen.lineTo(...place);
         else pen.moveTo(...place);
       }
       pen.stroke();
     };
-    run(path.path_cost, 0, path.path_a.length, "rgb(29 37 48 / 22%)", 1.5);
-    pen.strokeStyle = "rgb(179 66 10 / 45%)";
+    run(path_cost, path_a.length, "rgb(29 37 48 / 22%)", 1.5);
+    if (!colors) return;
+    pen.strokeStyle = `${colors[1]}73`;
     pen.lineWidth = 1;
     for (let i = 0; i < n; i += 1) {
       pen.beginPath();
-      pen.moveTo(...at(i, path.path_cost[i]));
-      pen.lineTo(...at(i, path.path_cost_in_slice[i]));
+      pen.moveTo(...at(i, path_cost[i]));
+      pen.lineTo(...at(i, path_cost_in_slice[i]));
       pen.stroke();
     }
-    run(path.path_cost_in_slice, 0, n, "#b3420a", 1.8);
-    run(path.path_cost, 0, n, "#ffffff", 4.5);
-    run(path.path_cost, 0, n, "#1d2530", 2.6);
-    ball(pen, at(n - 1, path.path_cost[n - 1]), 8);
+    run(path_cost_in_slice, n, colors[1], 1.8);
+    run(path_cost, n, "#ffffff", 4.5);
+    run(path_cost, n, colors[0], 2.6);
+    ball(pen, at(n - 1, path_cost[n - 1]), 8, routes ? colors[0] : undefined);
   }
-  function ball(pen, [x, y], radius) {
-    pen.fillStyle = "#e08a00";
+  // The place of a point of the surface, between the points at which its cost is known.
+  function placeOf(atA, atB) {
+    const along = ({ values }, n, v) => Math.min(Math.max(((v - values[0]) / (values[n - 1] - values[0])) * (n - 1), 0), n - 1 - 1e-9);
+    const [i, j] = [along(a, na, atA), along(b, nb, atB)];
+    const [p, q] = [Math.floor(i), Math.floor(j)];
+    const [u, v] = [i - p, j - q];
+    const z = (di, dj) => raised(what.cost[(p + di) * nb + q + dj]);
+    return project(side(a.values, na, atA), side(b.values, nb, atB), (1 - u) * ((1 - v) * z(0, 0) + v * z(0, 1)) + u * ((1 - v) * z(1, 0) + v * z(1, 1)));
+  }
+  // The point of the surface that is drawn nearest to a place.
+  function pointAt(x, y) {
+    let best = { far: Infinity };
+    const share = ({ values }, n, k) => values[0] + (k / PICKED) * (values[n - 1] - values[0]);
+    for (let i = 0; i <= PICKED; i += 1) {
+      for (let j = 0; j <= PICKED; j += 1) {
+        const at = [share(a, na, i), share(b, nb, j)];
+        const [u, v] = placeOf(...at);
+        const far = Math.hypot(u - x, v - y);
+        if (far < best.far) best = { far, at };
+      }
+    }
+    return best.at;
+  }
+  function ball(pen, [x, y], radius, color = "#e08a00") {
+    pen.fillStyle = color;
     pen.strokeStyle = "#fff";
     pen.lineWidth = 2;
     pen.beginPath();
@@ -180,8 +213,9 @@ export function surface(canvas, what, moment, costNames = ["cost", "cost, log"])
     redrawSoon();
   };
   const redrawSoon = soon(redraw);
-  let held = null;
+  let [held, pressed] = [null, null];
   canvas.onpointerdown = (event) => {
+    pressed = [event.clientX, event.clientY];
     held = [event.clientX, event.clientY];
     canvas.setPointerCapture(event.pointerId);
   };
@@ -190,7 +224,10 @@ export function surface(canvas, what, moment, costNames = ["cost", "cost, log"])
     turn((event.clientX - held[0]) * -0.008, (event.clientY - held[1]) * 0.006);
     held = [event.clientX, event.clientY];
   };
-  canvas.onpointerup = canvas.onpointercancel = () => (held = null);
+  canvas.onpointerup = canvas.onpointercancel = (event) => {
+    if (pick && held && event.type === "pointerup" && Math.hypot(event.clientX - pressed[0], event.clientY - pressed[1]) < TAP) pick(...pointAt(...within(canvas, event)));
+    held = null;
+  };
   canvas.onwheel = (event) => {
     if (!event.ctrlKey && document.activeElement !== canvas) return; // the page continues to scroll
     event.preventDefault();
@@ -198,7 +235,9 @@ export function surface(canvas, what, moment, costNames = ["cost", "cost, log"])
   };
   canvas.onkeydown = (event) => {
     const arrow = ARROWS[event.key];
-    if (arrow) turn(-0.09 * arrow[0], 0.07 * arrow[1]);
+    const last = event.shiftKey && pick ? routes()[0]?.from : null;
+    if (arrow && last) pick(last[0] + (arrow[0] * spanA) / a.length / 20, last[1] + (arrow[1] * spanB) / b.length / 20);
+    else if (arrow) turn(-0.09 * arrow[0], 0.07 * arrow[1]);
     else if (event.key === "+" || event.key === "=") zoom(1.1);
     else if (event.key === "-") zoom(1 / 1.1);
     else return;

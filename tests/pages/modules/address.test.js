@@ -5,7 +5,7 @@ import { DEFAULTS, readAddress, writeAddress } from "../../../gdjax/pages/resour
 
 test("reading a written address restores its state", () => {
   const state = {
-    ...DEFAULTS, lesson: 3, lang: "zh", answers: "a--c-e--------", label: 4, teacher: 1, rate: 0.0316, batch: 0, seed: 4294967295, scale: 0.1, activation: "relu",
+    ...DEFAULTS, lesson: 3, lang: "zh", answers: "a--c-e---------", label: 4, teacher: 1, rate: 0.0316, batch: 0, seed: 4294967295, scale: 0.1, activation: "relu",
     cost: "cross_entropy", step: 0, noise: 7, drawing: [[[0, 0], [279, 140]], [[5, 64]]],
   };
   assert.deepEqual(readAddress(writeAddress(state)), { state, ignored: [] });

@@ -50,13 +50,13 @@ export const FIELDS = {
   noise: whole(1, 2 ** 32 - 1),
   drawing,
   label: whole(0, 9),
-  answers: { read: (word) => (/^[a-e-]{14}$/.test(word) ? word : undefined), write: String },
+  answers: { read: (word) => (/^[a-e-]{15}$/.test(word) ? word : undefined), write: String },
   teacher: oneOf(1),
 };
 
 export const DEFAULTS = {
   lesson: 1, lang: null, rate: 3, batch: 32, seed: 0, scale: 1, activation: "sigmoid", cost: "quadratic", step: 1250,
-  digit: null, noise: null, drawing: null, label: null, answers: "-".repeat(14), teacher: null,
+  digit: null, noise: null, drawing: null, label: null, answers: "-".repeat(15), teacher: null,
 };
 
 // The letters of both, where one has none that of the other: Back keeps later predictions.

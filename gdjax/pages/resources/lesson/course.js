@@ -8,13 +8,13 @@ import { say, text } from "./text.js";
 const MANY = 10; // the step that uses many networks
 const LAST = DATA.networks ? MANY : MANY - 1; // 0 shows the whole page
 export const WORKSHEET = 11;
-const MINUTES = [0, 2, 3, 3, 6, 4, 4, 3, 4, 4, 4]; // of each step
+const MINUTES = [0, 2, 3, 3, 6, 4, 7, 3, 4, 4, 4]; // of each step
 // The questions, with the cards that ask them. The first questions of a step are asked beside its
 // figure, one after the other; extra questions stay in their card.
 export const QUESTIONS = [
   { name: "moved", step: 1 }, { name: "outputs", step: 2 }, { name: "weight", step: 3 },
   { name: "wish1", step: 4, card: "wish" }, { name: "wish2", step: 4, card: "wish" }, { name: "wish3", step: 4, card: "wish" },
-  { name: "picture", step: 4, isExtra: true }, { name: "mean", step: 5 }, { name: "slide", step: 6 }, { name: "grow", step: 7 },
+  { name: "picture", step: 4, isExtra: true }, { name: "mean", step: 5 }, { name: "slide", step: 6 }, { name: "valleys", step: 6 }, { name: "grow", step: 7 },
   { name: "sixteen", step: 8 }, { name: "fair", step: 9 }, { name: "vote", step: 10 }, { name: "sure", step: 10, isExtra: true },
 ].map((one) => ({ card: one.name, ...one })).filter(({ step }) => step <= LAST);
 const asksOf = (step) => QUESTIONS.filter((one) => one.step === step && !one.isExtra);
@@ -97,7 +97,7 @@ export function courseCard(page) {
     for (const card of cards) card.hidden = !card.dataset.lessons.split(" ").includes(String(lesson));
     // What the question is about comes before it on a narrow screen.
     const visible = cards.filter((card) => !card.hidden);
-    for (const { id, classList } of visible) classList.toggle("first", id === asks[0]?.card || (id === "draw" && lesson !== MANY));
+    for (const { id, classList } of visible) classList.toggle("first", id === asks[asked]?.card || (id === "draw" && lesson !== MANY));
   }
   // Called when a step is opened.
   function open() {

@@ -111,6 +111,25 @@ export function lineCost(model, params, direction, { lit, labels }, rows) {
   };
 }
 
+// The directions of a plane from their codes, one after the other, and a scale each.
+export const directionsOf = ({ codes, scales }) =>
+  Array.from(scales, (scale, k) => Float64Array.from(codes.subarray((k * codes.length) / 2, ((k + 1) * codes.length) / 2), (code) => scale * code));
+
+export const pointOnPlane = (origin, [first, second], [a, b]) => origin.map((w, i) => w + a * first[i] + b * second[i]);
+
+const dot = (u, v) => u.reduce((sum, x, i) => sum + x * v[i], 0);
+
+// The nearest point of a plane, by least squares: {a, b, off, nearest}, with the distance from it.
+export function ontoPlane(params, { origin, along }) {
+  const from = params.map((w, i) => w - origin[i]);
+  const [first, second] = along;
+  const [p, q] = [dot(from, first), dot(from, second)];
+  const [ff, fs, ss] = [dot(first, first), dot(first, second), dot(second, second)];
+  const [a, b] = [(p * ss - q * fs) / (ff * ss - fs * fs), (q * ff - p * fs) / (ff * ss - fs * fs)];
+  const nearest = pointOnPlane(origin, along, [a, b]);
+  return { a, b, off: norm(params.map((w, i) => w - nearest[i])), nearest };
+}
+
 const LINE_POINTS = 32;
 
 // Cost along a line, from t = 0 until it exceeds its initial value again: {t, cost}.

@@ -1,4 +1,4 @@
-// Images of the page, which are deflated bytes in base64. They are inflated by DecompressionStream
+// Images and texts of the page, which are deflated bytes in base64. They are inflated by DecompressionStream
 // and not by a canvas, whose pixels some browsers change to protect privacy.
 
 import { litPixels } from "./network.js";
@@ -8,6 +8,8 @@ export async function inflated(base64) {
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
+
+export const inflatedText = async (base64) => new TextDecoder().decode(await inflated(base64));
 
 // A set of images with their labels and lists of nonzero pixels.
 export async function imageSet({ images, labels, size }) {

@@ -2,7 +2,6 @@
 
 import { DATA, byId, element, soon } from "../base.js";
 import { mergedAnswers, readAddress, writeAddress } from "./address.js";
-import { ballCard } from "./ball.js";
 import { compareCard } from "./compare.js";
 import { QUESTIONS, courseCard } from "./course.js";
 import { baselineOf, modelOf, startingPoint, stepped } from "./descent.js";
@@ -10,7 +9,7 @@ import { drawCard, imageOf, reading } from "./draw.js";
 import { fairCard } from "./fair.js";
 import { featuresCard } from "./features.js";
 import { growCard } from "./grow.js";
-import { imageSet, inflated } from "./images.js";
+import { imageSet, inflated, inflatedText } from "./images.js";
 import { knobsCard } from "./knobs.js";
 import { openLaboratory } from "./laboratory.js";
 import { matterCard } from "./matter.js";
@@ -21,24 +20,28 @@ import { parameterCount } from "./network.js";
 import { ownCard } from "./own.js";
 import { outputsCard } from "./outputs.js";
 import { pictureCard } from "./picture.js";
-import { planeCard } from "./plane.js";
 import { openQuestions, refreshQuestions } from "./question.js";
 import { sixteenCard } from "./sixteen.js";
 import { slideCard } from "./slide.js";
 import { sureCard } from "./sure.js";
 import { teachingImages } from "./teaching.js";
-import { LANGUAGES, fillTexts, say, speak, text } from "./text.js";
+import { LANGUAGES, fillTexts, openTexts, say, speak, text } from "./text.js";
 import { settingsOf, trainCard } from "./train.js";
+import { valleysCard } from "./valleys.js";
 import { voteCard } from "./vote.js";
 import { weightCard } from "./weight.js";
 import { wishCard } from "./wish.js";
 import { worksheetCard } from "./worksheet.js";
 
 const placeOf = (question) => QUESTIONS.findIndex(({ name }) => name === question);
+const MILLISECONDS_AFTER_LINE = 50; // until the address has the drawing
 const SECONDS_BETWEEN_ADDRESSES = 1; // while a network is trained
 
 async function openLesson() {
+  await openTexts();
   const { widths, trained } = DATA;
+  const { directions } = trained.plane;
+  directions.codes = new Int8Array((await inflated(directions.codes)).buffer);
   const sets = { widths, train: await imageSet(DATA.train), test: await imageSet(DATA.test) };
   const networks = DATA.networks && networksOf({ ...DATA.networks, bytes: await inflated(DATA.networks.bytes) }, widths);
   const blank = ["header", "main", "footer"].map((tag) => document.querySelector(tag).cloneNode(true));
@@ -54,6 +57,7 @@ async function openLesson() {
   let nudged = []; // parameters after each step for one image alone
   let hasGaps = false; // whether records of a network trained elsewhere are missing
   let isOpening = false; // while the steps of an address are taken, the address stays
+  let rememberTimer = null;
   let written = 0; // time of the last change of the address
 
   const changed = soon(() => {
@@ -70,7 +74,7 @@ async function openLesson() {
     course.showWait();
     refreshQuestions();
   });
-  const lab = openLaboratory(DATA.worker, sets, changed);
+  const lab = openLaboratory(await inflatedText(DATA.worker), sets, changed);
   const page = {
     state, sets, lab, changed, trained,
     cards: [],
@@ -103,7 +107,10 @@ async function openLesson() {
       if (isNewStep) Object.assign(state, { noise: null, isEmpty: false });
       Object.assign(state, part);
       showImage();
-      remember(isNewStep);
+      // The browser takes longer to keep an address than the page to draw a line.
+      clearTimeout(rememberTimer);
+      if (part.drawing) rememberTimer = setTimeout(remember, MILLISECONDS_AFTER_LINE);
+      else remember(isNewStep);
       if (isNewStep) {
         draw.forget();
         course.open();
@@ -249,7 +256,7 @@ async function openLesson() {
       ["mean", meanCard(page)],
       ["knobs", knobsCard(page)],
       ["slide", slideCard(page)],
-      ["plane", planeCard(page)],
+      ["valleys", valleysCard(page)],
       ["own", ownCard(page)],
       ["grow", growCard(page)],
       ["train", trainCard(page)],
@@ -262,7 +269,6 @@ async function openLesson() {
     ];
     if (networks) page.cards.push(["vote", voteCard(page, networks, { ...DATA.networks.model, widths })]);
     else byId("vote").remove();
-    ballCard(byId("ball"));
     if (image) draw.reset();
     say("made", text("made", {
       version: DATA.version, set: DATA.set, train: sets.train.labels.length, test: sets.test.labels.length,

@@ -7,7 +7,7 @@ import { sentences, text } from "./text.js";
 // The page of the documentation that explains the answer to each question.
 const LEARN = {
   moved: "network", sure: "network", outputs: "cost", weight: "slope", wish1: "gradient", wish2: "gradient", wish3: "gradient",
-  picture: "gradient", mean: "gradient", slide: "steepest", grow: "network", sixteen: "rates", fair: "rates", vote: "valleys",
+  picture: "gradient", mean: "gradient", slide: "steepest", valleys: "rates", grow: "network", sixteen: "rates", fair: "rates", vote: "valleys",
   train: "rates", compare: "rates", own: "network",
 };
 const LETTERS_OF_CHOICES = "abcde";

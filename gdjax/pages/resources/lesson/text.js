@@ -4,11 +4,17 @@
 
 import { DATA, byId } from "../base.js";
 import { number, percent } from "../numbers.js";
+import { inflatedText } from "./images.js";
 import { isShare } from "./network.js";
 
 export const LANGUAGES = Object.keys(DATA.texts);
-let texts = DATA.texts.en;
+let texts = {};
 let plural = new Intl.PluralRules("en");
+
+// Inflates the texts of all languages; to be called first.
+export async function openTexts() {
+  for (const language of LANGUAGES) DATA.texts[language] = JSON.parse(await inflatedText(DATA.texts[language]));
+}
 
 export function speak(language) {
   texts = DATA.texts[language];

@@ -1,7 +1,7 @@
-// The wishes as a picture: the image, the neurons, an arrow up or down for each wish, and the strongest
+// The wishes as a picture: the image, the neurons with their numbers, an arrow up or down for each wish, and the strongest
 // paths between layers.
 
-import { css, fitted, rgb } from "../base.js";
+import { bright, css, fitted, rgb } from "../base.js";
 import { number } from "../numbers.js";
 import { ACTIVE } from "./diagram.js";
 import { pixelsInto } from "./squares.js";
@@ -74,7 +74,8 @@ export function wishesInto(pen, width, height, { read, target, focus = null, wis
       const [x, y, radius] = [across(l), down(l, i), radiusOf(l)];
       pen.beginPath();
       pen.arc(x, y, radius, 0, 2 * Math.PI);
-      pen.fillStyle = css(rgb(ACTIVE, values[i]));
+      const color = rgb(ACTIVE, values[i]);
+      pen.fillStyle = css(color);
       pen.fill();
       const isFocus = l === last && i === focus;
       pen.lineWidth = isFocus ? 3 : 1;
@@ -82,6 +83,13 @@ export function wishesInto(pen, width, height, { read, target, focus = null, wis
       pen.stroke();
       if (wishes[l]) arrowInto(pen, x + radius + 8, y, wishes[l][i] / strongest, step(l) - 3);
       if (l === last) label(pen, x + radius + 18, y, i);
+      else if (radius > 4) {
+        pen.fillStyle = bright(color) ? "#1d2530" : "#ffffff";
+        pen.font = `${Math.round(radius + 2)}px Inter, system-ui, sans-serif`;
+        pen.textAlign = "center";
+        pen.textBaseline = "middle";
+        pen.fillText(String(i), x, y + 0.5);
+      }
     }
   });
   if (bias !== null) {

@@ -3,7 +3,7 @@
 // The page sends {id, ask, ...} and receives {id, answer}; while descents run, the worker sends
 // their {progress: [...]}.
 
-import { batchOrder, costsAlong, gradientOf, lineCost, measure, modelOf, nextRecord, recordOf, rowsOf, startingPoint, stepped } from "./descent.js";
+import { batchOrder, costsAlong, gradientOf, lineCost, measure, modelOf, nextRecord, ontoPlane, recordOf, rowsOf, startingPoint, stepped } from "./descent.js";
 import { answerOf, forward, layersOf, litPixels } from "./network.js";
 
 const SLICE = 40; // milliseconds of work between two checks for messages
@@ -18,7 +18,8 @@ let running = null; // {names, until, isPaced, finish}, with the last step of ea
 
 // Records use `images` training images, all by default, at steps that grow by `ratio`. A descent may
 // begin at a network {step, params} that was trained elsewhere. Of a watched image {pixels, target}, the
-// answer and the output of its target are kept for each step.
+// answer and the output of its target are kept for each step. With a plane {origin, along}, and a start in
+// it, records are costs, of the network and of the nearest point in the plane, and the distance from it.
 function begin(name, settings, options) {
   const descent = created(name, settings, options);
   descents.set(name, descent);
@@ -31,7 +32,7 @@ function begin(name, settings, options) {
   return descent;
 }
 
-function created(name, settings, { images = data.train.labels.length, ratio = 1.25, watched = null }) {
+function created(name, settings, { images = data.train.labels.length, ratio = 1.25, watched = null, plane = null, start = null }) {
   return {
     name,
     settings,
@@ -40,7 +41,8 @@ function created(name, settings, { images = data.train.labels.length, ratio = 1.
     model: modelOf(settings, data.widths),
     order: batchOrder(settings.batch, data.train.labels.length),
     step: 0,
-    params: startingPoint(settings, data.widths),
+    params: start ?? startingPoint(settings, data.widths),
+    plane,
     records: [],
     watched: watched && { ...watched, lit: litPixels(watched.pixels, watched.pixels.length) },
     answers: [],
@@ -67,7 +69,14 @@ function retrace(descent) {
 
 function record(descent) {
   if (descent.records.at(-1)?.step === descent.step) return;
-  descent.records.push({ ...recordOf(descent.model, descent.params, descent.step, descent.recorded), params: Float32Array.from(descent.params) });
+  const numbers = descent.plane ? beside(descent) : recordOf(descent.model, descent.params, descent.step, descent.recorded);
+  descent.records.push({ ...numbers, params: Float32Array.from(descent.params) });
+}
+
+function beside({ model, params, step, plane, recorded: { train } }) {
+  const { nearest, ...place } = ontoPlane(params, plane);
+  const [cost, slice] = [params, nearest].map((at) => measure(model, at, train, rowsOf(train)).cost);
+  return { step, cost, slice, ...place };
 }
 
 function watch({ model, params, watched, answers, outputs }) {
