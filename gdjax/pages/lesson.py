@@ -161,9 +161,10 @@ def _plane(problem, run):
     from jax.flatten_util import ravel_pytree
 
     from gdjax import landscape
+    from gdjax.landscape.components import principal_components
 
     unravel = ravel_pytree(run.params)[1]
-    exact = landscape.principal_components(run.snapshots, center=run.params).directions
+    exact = principal_components(run.snapshots, center=run.params).directions
     flat = np.stack([ravel_pytree(jax.tree.map(lambda d, i=i: d[i], exact))[0] for i in (0, 1)])
     scales = np.abs(flat).max(1) / 127
     codes = np.round(flat / scales[:, None]).astype(np.int8)
