@@ -875,6 +875,18 @@ def test_the_pad_shows_the_image_that_the_page_reads_on_a_phone_too(opened):
     assert visit.picture("#pad") == opened("#lesson=3", PHONE).picture("#pad")
 
 
+def test_a_question_is_not_asked_again_while_the_curves_of_its_network_are_computed(opened):
+    """The curves of the trained network take many messages, each with a copy of the network."""
+    visit = opened("#lesson=6")
+    visit.wait("() => document.querySelector('#slide-question button')")
+    visit.page.check("#slide-question input >> nth=2")
+    visit.page.evaluate("async () => { (await lesson).fillGaps(); }")
+    visit.wait("async () => (await lesson).descent().records.length > 20")
+    assert visit.page.is_checked("#slide-question input >> nth=2")
+    assert not visit.text("#course-wait")
+    assert visit.text("#slide-told").startswith("At t = ")
+
+
 def test_back_keeps_all_predictions(opened):
     visit = opened("#lesson=2")
     visit.predict("outputs")

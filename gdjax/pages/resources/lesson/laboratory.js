@@ -10,7 +10,12 @@ export function openLaboratory(source, sets, changed) {
   let isRunning = false;
 
   function keep(descents_, running) {
-    for (const one of descents_) descents[one.name] = one;
+    for (const one of descents_) {
+      // Each message brings a copy of the network; equal ones stay the same, so that no card starts anew.
+      const before = descents[one.name];
+      if (before?.step === one.step && one.params && before.params?.every((w, i) => w === one.params[i])) one.params = before.params;
+      descents[one.name] = one;
+    }
     if (running !== undefined) isRunning = running;
     changed();
   }
