@@ -880,8 +880,11 @@ def test_a_question_is_not_asked_again_while_the_curves_of_its_network_are_compu
     visit = opened("#lesson=6")
     visit.wait("() => document.querySelector('#slide-question button')")
     visit.page.check("#slide-question input >> nth=2")
-    visit.page.evaluate("async () => { (await lesson).fillGaps(); }")
-    visit.wait("async () => (await lesson).descent().records.length > 20")
+    visit.page.evaluate("""async () => {
+      const page = await lesson;
+      page.fillGaps();
+      while (page.descent().records.length < 30) await new Promise((go) => setTimeout(go, 50));
+    }""")
     assert visit.page.is_checked("#slide-question input >> nth=2")
     assert not visit.text("#course-wait")
     assert visit.text("#slide-told").startswith("At t = ")
