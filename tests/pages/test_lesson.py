@@ -890,6 +890,40 @@ def test_a_question_is_not_asked_again_while_the_curves_of_its_network_are_compu
     assert visit.text("#slide-told").startswith("At t = ")
 
 
+def longest_task(browser, visit, act):
+    """Return the processor time in milliseconds of the longest task of the page's main thread."""
+    browser.start_tracing(page=visit.page, categories=["toplevel"])
+    act()
+    events = json.loads(browser.stop_tracing())["traceEvents"]
+    main = {
+        (event["pid"], event["tid"])
+        for event in events
+        if event["name"] == "thread_name" and event["args"]["name"] == "CrRendererMain"
+    }
+    tasks = [e["tdur"] / 1000 for e in events if "tdur" in e and (e["pid"], e["tid"]) in main]
+    assert len(tasks) > 50
+    return max(tasks)
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+def test_no_frame_takes_long_on_a_processor_of_a_quarter_of_the_speed(browser, opened, size):
+    """The time of the processor counts, which does not depend on what else runs."""
+    visit = opened("#lesson=1", size)
+    points = [(0.2 + 0.6 * i / 40, 0.2 + 0.5 * (i % 10) / 10) for i in range(40)]
+    drawing = longest_task(browser, visit, lambda: visit.drag("#pad", *points))
+    visit.page.evaluate("async () => { (await lesson).change({ lesson: 6 }); }")
+    visit.wait("() => document.querySelector('#slide-question button')")
+
+    def run_both():
+        visit.click("#valleys-run")
+        visit.page.wait_for_timeout(1500)
+
+    running = longest_task(browser, visit, run_both)
+    print(f"longest task: drawing {drawing:.1f} ms, two descents {running:.1f} ms")
+    assert 4 * drawing < 100
+    assert 4 * running < 100
+
+
 def test_back_keeps_all_predictions(opened):
     visit = opened("#lesson=2")
     visit.predict("outputs")
