@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, ArrayLike, Float, Int, Key, PyTree
 
-from gdjax.base.arguments import check_numbers, check_whole
+from gdjax.base.arguments import check_flag, check_numbers, check_whole
 from gdjax.base.errors import InputError
 from gdjax.base.keys import Streams
 from gdjax.base.reprs import fields_with
@@ -147,6 +147,10 @@ def hypergradient(
     check_params(params)
     check_whole("hypergradient: num_steps", num_steps, 1)
     check_numbers("hypergradient: schedule", schedule)
+    check_flag("hypergradient: knots", knots)
+    check_flag("hypergradient: check", check)
+    if sample_weights is not None:
+        check_numbers("hypergradient: sample_weights", sample_weights)
     params = strip_weak_types(params)
     schedule = jnp.asarray(schedule, cost_type(params))
     low, high = (2, MAX_KNOTS) if knots else (num_steps, num_steps)

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Bool, Float
 from scipy import optimize, stats
 
-from gdjax.base.arguments import check_number
+from gdjax.base.arguments import check_number, check_numbers
 from gdjax.base.errors import InputError
 from gdjax.base.statistics import LEVEL, Interval
 
@@ -78,6 +78,7 @@ def uncertainty_exponent(
     References: McDonald, Grebogi, Ott and Yorke 1985, Physica D 17, 125; Liang and Zeger 1986,
     Biometrika 73, 13 (clusters).
     """
+    check_numbers("uncertainty_exponent: distances", distances)
     ends_elsewhere, distances = np.asarray(ends_elsewhere, bool), np.asarray(distances, float)
     if ends_elsewhere.ndim != 3 or distances.shape != ends_elsewhere.shape[1:2]:
         raise InputError(

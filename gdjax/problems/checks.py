@@ -13,6 +13,7 @@ from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
+from gdjax.base.arguments import is_traced
 from gdjax.base.devices import local_devices
 from gdjax.base.errors import InputError, explained
 from gdjax.problems.keywords import GIVEN, GIVEN_TO_METRICS, declared, given_to, takes_any
@@ -193,8 +194,20 @@ def check_can_run(entry: str, *trees: PyTree) -> None:
         )
 
 
+def check_not_deleted(name: str, tree: PyTree) -> None:
+    """Check that no array was donated to another program, or deleted."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        if isinstance(leaf, jax.Array) and not is_traced(leaf) and leaf.is_deleted():
+            raise InputError(
+                f"{name}{jax.tree_util.keystr(path)} is an array of shape {leaf.shape} that was "
+                f"donated to a program or deleted; pass a copy, such as jnp.array(x, copy=True), "
+                f"that was made before"
+            )
+
+
 def check_params(params: PyTree, source: str = "") -> None:
     """Check that parameters are real floating-point arrays."""
+    check_not_deleted(f"{source}params", params)
     leaves = jax.tree_util.tree_leaves_with_path(params)
     if not leaves:
         raise InputError(f"{source}params: contains no arrays; expected a pytree of real arrays")

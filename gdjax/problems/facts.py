@@ -38,6 +38,7 @@ from gdjax.base.errors import InputError, explained, is_of_user, warn
 from gdjax.problems.checks import (
     check_like,
     check_metric_value,
+    check_not_deleted,
     check_params,
     check_returned,
     check_weight_value,
@@ -177,6 +178,7 @@ def facts_of(
         (2,)
     """
     require_problem(problem)
+    check_not_deleted("problem.data", problem.data)
     settings = {role: settings.get(role, {}) for role in ("init", "cost", "optimizer")}
     traces = {}
     if params is None:

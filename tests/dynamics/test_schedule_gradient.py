@@ -7,6 +7,7 @@ import optax
 import pytest
 
 import gdjax as gd
+from gdjax.base.errors import InputError
 from gdjax.dynamics import HypergradientStatus, hypergradient
 
 KEY = jax.random.key(0)
@@ -150,3 +151,21 @@ def test_reverse_mode_keeps_about_twice_the_root_of_the_number_of_states():
 
     compiled = jax.jit(gradient).lower(jnp.ones(size), jnp.full(num_steps, 0.1)).compile()
     assert compiled.memory_analysis().temp_size_in_bytes < 72 * 4 * size
+
+
+@pytest.mark.parametrize(
+    "bad", [{"knots": np.zeros((2, 0))}, {"sample_weights": b"a"}, {"check": "x"}], ids=str
+)
+def test_options_of_another_type_raise_an_error_that_names_them(bad):
+    with pytest.raises(InputError, match=f"hypergradient: {next(iter(bad))} = "):
+        hypergradient(bowl, optax.sgd, jnp.ones(2), [0.1, 0.1], 2, key=KEY, **bad)
+
+
+def test_deleted_data_raise_an_error_that_names_them():
+    data = jnp.ones((4, 2))
+    problem = gd.Problem(lambda key: jnp.ones(2), lambda w, x: jnp.mean(x @ w), data)
+    data.delete()  # as after a donation
+    with pytest.raises(InputError, match="is an array of shape .* donated"):
+        hypergradient(problem, optax.sgd, jnp.ones(2), [0.1], 1, key=KEY)
+    with pytest.raises(InputError, match="is an array of shape .* donated"):
+        gd.descend(problem, optax.sgd(0.1), jnp.ones(2), 1, key=KEY)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from gdjax.base.errors import InputError
 from gdjax.dynamics import decided_step, uncertainty_exponent
 
 DIGITS = 24
@@ -68,3 +69,9 @@ def test_a_run_is_decided_after_the_last_step_with_a_twin_that_ends_elsewhere():
     elsewhere[-1, 0] = True
     assert decided_step(elsewhere, range(0, 500, 100)) is None
     assert 0.95**59 < 0.05 < 0.95**58
+
+
+@pytest.mark.parametrize("distances", [[1, "a"], [1, 1j]])
+def test_distances_that_are_no_real_numbers_raise_an_error(distances):
+    with pytest.raises(InputError, match="uncertainty_exponent: distances = "):
+        uncertainty_exponent(np.zeros((2, 2, 40), bool), distances)
