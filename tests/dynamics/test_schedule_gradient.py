@@ -165,7 +165,7 @@ def test_deleted_data_raise_an_error_that_names_them():
     data = jnp.ones((4, 2))
     problem = gd.Problem(lambda key: jnp.ones(2), lambda w, x: jnp.mean(x @ w), data)
     data.delete()  # as after a donation
-    with pytest.raises(InputError, match="is an array of shape .* donated"):
+    with pytest.raises(InputError, match=r"problem\.data is an array"):
         hypergradient(problem, optax.sgd, jnp.ones(2), [0.1], 1, key=KEY)
-    with pytest.raises(InputError, match="is an array of shape .* donated"):
+    with pytest.raises(InputError, match=r"problem\.data is an array"):
         gd.descend(problem, optax.sgd(0.1), jnp.ones(2), 1, key=KEY)
