@@ -119,6 +119,8 @@ export function limitsChart(svg, { curvature, at, rates, colors }) {
   }
   rates.forEach((rate, i) => {
     svg.append(shape("circle", { cx: inside(rate), cy: 27, r: 6, fill: colors[i], stroke: "#fff", "stroke-width": 1.5 }));
-    svg.append(shape("text", { x: inside(rate), y: 12, "text-anchor": "middle", class: "label" }, "AB"[i]));
+    // Beside each other, also where the rates are close.
+    const isLower = rate < rates[1 - i];
+    svg.append(shape("text", { x: inside(rate) + (isLower ? 3 : -3), y: 12, "text-anchor": isLower ? "end" : "start", class: "label" }, "AB"[i]));
   });
 }
