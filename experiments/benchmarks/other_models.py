@@ -124,65 +124,6 @@ def normalized(init, apply, data=(X, Y), loss=squared_error, **options):
     )
 
 
-class NormalizedNNX(nnx.Module):
-    def __init__(self, rngs):
-        self.first = nnx.Linear(1, 6, rngs=rngs)
-        self.norm = nnx.BatchNorm(6, rngs=rngs)
-        self.dropout = nnx.Dropout(0.1)
-        self.last = nnx.Linear(6, 1, rngs=rngs)
-
-    def __call__(self, x, rngs):
-        return self.last(self.dropout(jnp.tanh(self.norm(self.first(x))), rngs=rngs))
-
-
-def normalized_nnx():
-    def split(key):
-        return nnx.split(NormalizedNNX(nnx.Rngs(key)), nnx.Param, nnx.BatchStat)
-
-    graph = split(KEY)[0]
-
-    def apply(params, x, *, train, key, model_state):
-        model = nnx.merge(graph, params, model_state, copy=True)
-        (model.train if train else model.eval)()
-        return model(x, nnx.Rngs(key)), nnx.state(model, nnx.BatchStat)
-
-    return normalized(lambda key: split(key)[1:], apply)
-
-
-class NormalizedEquinox(eqx.Module):
-    first: eqx.nn.Linear
-    norm: eqx.nn.BatchNorm
-    dropout: eqx.nn.Dropout
-    last: eqx.nn.Linear
-
-    def __init__(self, key):
-        key_first, key_last = jax.random.split(key)
-        self.first = eqx.nn.Linear(1, 6, key=key_first)
-        self.norm = eqx.nn.BatchNorm(6, "batch", mode="batch", momentum=0.5)
-        self.dropout = eqx.nn.Dropout(0.1)
-        self.last = eqx.nn.Linear(6, 1, key=key_last)
-
-    def __call__(self, x, state, key):
-        h, state = self.norm(self.first(x), state)
-        return self.last(self.dropout(jnp.tanh(h), key=key)), state
-
-
-def normalized_equinox():
-    make = eqx.nn.make_with_state(NormalizedEquinox)
-    one = make(KEY)[0]
-
-    def init(key):
-        model, state = make(key)
-        return eqx.filter(model, eqx.is_inexact_array), state
-
-    def apply(params, x, *, train, key, model_state):
-        model = eqx.nn.inference_mode(eqx.combine(params, one), not train)
-        over_samples = jax.vmap(model, (0, None, 0), (0, None), axis_name="batch")
-        return over_samples(x, model_state, jax.random.split(key, len(x)))
-
-    return normalized(init, apply)
-
-
 def haiku_transform(function):
     return hk.without_apply_rng(hk.transform(function))
 

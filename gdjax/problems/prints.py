@@ -31,7 +31,7 @@ def without_prints(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
     return silent
 
 
-def prints(program: ClosedJaxpr) -> bool:
+def has_prints(program: ClosedJaxpr) -> bool:
     """Return whether a program calls `jax.debug.print` or `jax.debug.callback`."""
     return _others(program.effects) != program.effects
 

@@ -25,7 +25,7 @@ from gdjax.base.errors import InputError, warn
 from gdjax.base.machine import format_bytes
 from gdjax.problems.evaluation import evaluation_microbatch
 from gdjax.problems.optimizers import cost_type
-from gdjax.problems.prints import prints
+from gdjax.problems.prints import has_prints
 from gdjax.stores.location import Folder
 from gdjax.stores.schema import MAX_TILES
 from gdjax.sweeps import identity
@@ -64,7 +64,7 @@ def slab_width(program: Program) -> int:
     It is also 1 if a function of the user prints, so that no copies of runs, which fill a slab, do.
     """
     traces = program.facts.traces.values()
-    if any(traced.program is not None and prints(traced.program) for traced in traces):
+    if any(traced.program is not None and has_prints(traced.program) for traced in traces):
         return 1
     if _record_nbytes(program) > MAX_RECORD_NBYTES:
         return 1
