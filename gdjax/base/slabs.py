@@ -361,7 +361,7 @@ def shapes(tree: PyTree, device: jax.Device | None = None) -> PyTree:
 
     Args:
         tree: pytree of arrays or of their shapes.
-        device: device of the arrays; None for none.
+        device: device of the arrays; None for shapes without a device.
     """
     sharding = None if device is None else SingleDeviceSharding(device)
 

@@ -87,7 +87,7 @@ def _check_sweeps(sweeps):
 
 
 def _is_common(name, sweeps):
-    """Return whether an array of equal shape, not a parameter, is in all sweeps."""
+    """Return whether all sweeps have this array, in one shape; False for parameters."""
     if name.split(".")[0] in PREFIXES:
         return False
     # Lengths of axes and steps are not compared here: `concat` raises an error if they differ.
