@@ -79,7 +79,7 @@ class Plugin(WorkerPlugin):
     def _fit(self) -> Fitted:
         """Fit the sweep to the devices of the worker, and compare it with its store, if any.
 
-        All workers thus compute the tiles of the one whose schema is stored.
+        All workers thus use the same tiles, those of the stored schema.
         """
         asked: Asked = cloudpickle.loads(self.pickled)
         if (root := read_root_of_sweep(asked.location)) is None:
