@@ -23,7 +23,7 @@ INTERNAL = {
     "experiments/comparisons/__main__.py": ("base.signed_ranks", "search.cross_fitting"),
     "experiments/landscape_graph/__main__.py": ("minima.eigenvector_following",),
     "experiments/roofline/__main__.py": ("base.slabs", "sweeps.continued.absent_device"),
-    "docs/contributing/packages.md": ("base.quantities",),
+    "docs/contributing/packages.md": ("base.arrays",),
 }
 BLOCK = re.compile(
     r"^ *```(?:python|\{code-cell\} python)\n(?:---\n.*?^---\n)?(.*?)^ *```", re.M | re.S
