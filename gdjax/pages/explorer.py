@@ -5,19 +5,25 @@
 The page has a map, curves, a table of settings, and the runs of a selection as Python or CSV.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from gdjax import __version__
 from gdjax.base.arguments import check_text, check_whole
 from gdjax.base.errors import InputError
-from gdjax.pages.page import Page, build
+from gdjax.pages.notebook import Selection, finer_values, selection_of
+from gdjax.pages.page import Page, build, read
 from gdjax.pages.sweep_data import NUMBERS, sweep_data
 from gdjax.pages.table_runs import runs_of_table
+from gdjax.problems import Problem
 from gdjax.stores import open_dataset
 from gdjax.stores.location import StoreLike
+from gdjax.sweeps import extend
+from gdjax.sweeps.axes import axes as make_axes
 
 SIDE = 151  # maximum number of points along each side of a landscape
 SCRIPTS = (
@@ -41,6 +47,79 @@ SCRIPTS = (
 )
 
 
+@dataclass(frozen=True, repr=False)
+class Explorer(Page):
+    """Page of a sweep, whose selection is known in a notebook with `gdjax[notebook]`.
+
+    Args:
+        html: content of the whole file.
+        runs: Dataset of the sweep.
+        indices: positions of the shown values along each dimension.
+    """
+
+    runs: xr.Dataset | None
+    indices: dict[str, np.ndarray]
+    _widgets: list = field(default_factory=list)
+
+    @property
+    def selection(self) -> Selection:
+        """Runs that were last selected in the notebook; none before."""
+        flat = self._widgets[0].selected if self._widgets else []
+        return selection_of(self._sweep("selection").outcome, self.indices, flat)
+
+    def _sweep(self, purpose: str) -> xr.Dataset:
+        if self.runs is None:
+            raise InputError(f"{purpose}: the page has no runs; pass runs to explore")
+        return self.runs
+
+    def refine(
+        self,
+        *,
+        to: StoreLike,
+        problem: Problem | None = None,
+        make_optimizer: Callable | None = None,
+    ) -> "Explorer":
+        """Compute a finer grid around the selected runs, and show it.
+
+        The grid gets a number between each two values of an axis near the selection, as
+        `gd.extend` does, so its stored runs keep their bits.
+
+        Args:
+            to: path or URL of the new store.
+            problem: problem of the sweep; required if it was user-defined.
+            make_optimizer: optimizer factory of the sweep; required if it was user-defined.
+        """
+        runs = self._sweep("refine")
+        source = runs.encoding.get("source")
+        if source is None:
+            raise InputError(
+                "refine: the runs have no store, which gd.extend needs; explore a sweep with "
+                "store=..., or repeat the sweep with more values"
+            )
+        box = self.selection.box
+        values: dict[str, Any] = {
+            name: finer_values(runs[name].values, chosen) for name, chosen in box.items()
+        }
+        if all(len(v) == runs.sizes[name] for name, v in values.items()):
+            raise InputError(
+                "refine: no numbers can be added around the selected runs; select runs in the "
+                "notebook (brush a range, or click a cell) with at least two values of an axis"
+            )
+        finer = extend(
+            source, make_axes(**values), to=to, problem=problem, make_optimizer=make_optimizer
+        )
+        return explore(finer, name=str(to))
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        try:
+            from gdjax.pages.widget import widget
+        except ImportError:  # without the extra, the page is shown without its selection
+            return {"text/html": self._repr_html_(), "text/plain": repr(self)}
+        if not self._widgets:
+            self._widgets.append(widget(self.html, read("widget.js")))
+        return self._widgets[0]._repr_mimebundle_(**options)
+
+
 def explore(
     runs: Any = None,
     *,
@@ -52,7 +131,7 @@ def explore(
     seeds: Sequence[str] = (),
     metrics: Sequence[str] = (),
     outcome: str | None = None,
-) -> Page:
+) -> Explorer:
     """Return an interactive page for a sweep, landscapes and minima.
 
     The page works offline. With only a sweep and the default `numbers`, it has at most 8 MB.
@@ -74,7 +153,8 @@ def explore(
 
     Returns:
         The page, written to a file by `page.save("explore.html")`. It also contains the test
-        functions, on which a click starts a descent.
+        functions, on which a click starts a descent. In a notebook with `gdjax[notebook]`, its
+        `selection` has the runs that are selected there, and `refine` computes more near them.
 
     Examples:
         >>> import numpy as np, xarray as xr
@@ -90,13 +170,14 @@ def explore(
         runs = open_dataset(runs)
     if hasattr(runs, "columns"):
         runs = runs_of_table(runs, axes, seeds, metrics, outcome)
-    return build(
+    sweep = None if runs is None else sweep_data(runs, numbers)
+    page = build(
         f"{name or 'gdjax'}: explore",
         "explore.html",
         {
             "version": __version__,
             "name": name,
-            "sweep": None if runs is None else sweep_data(runs, numbers),
+            "sweep": sweep,
             "planes": _planes(planes),
             "census": None if minima is None else _census(minima),
             "functions": _functions(),
@@ -104,6 +185,8 @@ def explore(
         styles=("base.css", "explore.css"),
         scripts=SCRIPTS,
     )
+    indices = {axis["dim"]: np.asarray(axis["index"]) for axis in sweep["axes"]} if sweep else {}
+    return Explorer(page.html, runs, indices)
 
 
 def _planes(planes):
