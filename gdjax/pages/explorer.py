@@ -108,6 +108,7 @@ class Explorer(Page):
         finer = extend(
             source, make_axes(**values), to=to, problem=problem, make_optimizer=make_optimizer
         )
+        finer.encoding["source"] = str(to)
         return explore(finer, name=str(to))
 
     def _repr_mimebundle_(self, **options: Any) -> Any:

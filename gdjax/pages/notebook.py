@@ -59,5 +59,7 @@ def finer_values(values: np.ndarray, chosen: list) -> np.ndarray:
     is_log = near[0] > 0 and near[-1] / near[0] > 8
     middle = np.sqrt(near[:-1] * near[1:]) if is_log else (near[:-1] + near[1:]) / 2
     middle = np.array([float(f"{v:.8g}") for v in middle])
-    ends = np.float32([near[:-1], near[1:]])
-    return np.sort(np.concatenate([values, middle[(ends != np.float32(middle)).all(axis=0)]]))
+    ends = np.stack([near[:-1], near[1:]]).astype(np.float32)
+    return np.sort(
+        np.concatenate([values, middle[(ends != middle.astype(np.float32)).all(axis=0)]])
+    )

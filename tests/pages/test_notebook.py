@@ -68,7 +68,7 @@ def lab(tmp_path):
     content = {"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
     (tmp_path / "own.ipynb").write_text(json.dumps(content))
     options = ["--no-browser", "--allow-root", f"--port={port}", "--IdentityProvider.token=",
-               f"--ServerApp.root_dir={tmp_path}", "--LabApp.news_url=", "--LabApp.collaborative=False"]  # fmt: skip
+               f"--ServerApp.root_dir={tmp_path}"]  # fmt: skip
     log = (tmp_path / "log").open("w")
     process = subprocess.Popen(
         [sys.executable, "-m", "jupyterlab", *options], stdout=log, stderr=log,
@@ -95,23 +95,24 @@ def test_a_brush_in_jupyterlab_is_read_in_the_kernel_and_refined(browser, lab, t
     page = browser.new_page(viewport={"width": 1400, "height": 1400})
     page.goto(lab)
     page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=60_000)
+    page.get_by_text("| Idle").wait_for(timeout=60_000)
     page.locator(".jp-Notebook .jp-Cell .cm-content").first.click()
     page.keyboard.press("Shift+Enter")
     frame = page.frame_locator("iframe[title='gdjax explore']")
-    frame.locator("#map").wait_for(timeout=120_000)
+    frame.locator("#map").wait_for(timeout=60_000)
     frame.locator("#map").focus()
     for key in ("ArrowRight", "Enter"):  # the larger learning rate, first seed
         page.keyboard.press(key)
-    frame.locator("#runs-told", has_text="learning rate 0.04").wait_for()
+    frame.locator("#runs-told", has_text="learning rate 0.04").wait_for(timeout=20_000)
     page.wait_for_timeout(1500)
     page.locator(".jp-Notebook .jp-Cell").nth(1).locator(".cm-content").click()
     page.keyboard.press("Shift+Enter")
-    page.get_by_text("refined", exact=True).wait_for(timeout=120_000)
+    page.get_by_text("refined", exact=True).wait_for(timeout=60_000)
     told = page.locator(".jp-OutputArea-output", has_text="learning_rate").last.text_content()
     box, mask = json.loads(re.search(r"\[\{.*\]\]", told).group(0))
     assert box == {"learning_rate": [0.04], "seed": [0]}
     assert mask == [False, False, True, False]
-    finer = gd.open_dataset(tmp_path / "finer.zarr")
+    finer = gd.open_dataset(tmp_path / "finer.zarr").sortby("learning_rate")
     assert finer.learning_rate.values.tolist() == [0.01, 0.025, 0.04]
     offline = small_sweep([0.01, 0.025, 0.04], tmp_path / "offline.zarr")
     np.testing.assert_array_equal(finer.cost.values, offline.cost.values)
