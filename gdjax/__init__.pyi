@@ -26,6 +26,7 @@ from .sweeps import axes as axes
 from .sweeps import branch as branch
 from .sweeps import clear_caches as clear_caches
 from .sweeps import extend as extend
+from .sweeps import measure as measure
 from .sweeps import params_of as params_of
 from .sweeps import replay as replay
 from .sweeps import resume as resume

@@ -37,11 +37,11 @@ def study(samples=300):
         calls["optimizer"] += 1
         return optax.sgd(learning_rate / number, momentum)
 
-    def norm(params, data):
+    def norm(problem, params):
         calls["metric"] += 1
         return jnp.sum(params["w"] ** 2) / number
 
-    problem = gd.Problem(init=init, cost=cost, data=data, metrics={"norm": gd.Metric(norm)})
+    problem = gd.Problem(init=init, cost=cost, data=data, metrics={"norm": norm})
     return problem, make_optimizer, calls
 
 

@@ -44,9 +44,9 @@ ORDERS = {
     "drawn": {"batch_size": 5, "replacement": True},
 }
 METRICS = {
-    "norm": gd.Metric(lambda w, _data: optax.tree.norm(w)),
+    "norm": gd.Metric(lambda _, w: optax.tree.norm(w)),
     "signs": gd.Metric(
-        lambda w, _data: jnp.packbits(ravel_pytree(w)[0][:12] > 0),
+        lambda _, w: jnp.packbits(ravel_pytree(w)[0][:12] > 0),
         every=2,
         dims=("byte",),
         dtype="uint8",

@@ -19,7 +19,7 @@ SMALL = gd.Problem(
     init=lambda key: jax.random.normal(key, (40, 20)),
     cost=lambda w, x: jnp.mean(jnp.tanh(x @ w) ** 2) + 1e-3 * jnp.sum(w**2),
     data=jnp.ones((6, 40)),
-    metrics={"norm": gd.Metric(lambda w, data: jnp.linalg.norm(w))},
+    metrics={"norm": gd.Metric(lambda _, w: jnp.linalg.norm(w))},
 )
 W, KEY = jax.ShapeDtypeStruct((40, 20), jnp.float32), jax.random.key(0)
 

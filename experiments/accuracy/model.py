@@ -154,8 +154,8 @@ def compared(variants: Mapping[str, Variant], config: Config, store: Path) -> xr
     parts = []
     for name, variant in variants.items():
         problem = problem_of(config.data, n, variant)
-        accuracy_of = problem.metrics["test_accuracy"].function
-        metric = gd.Metric(accuracy_of, held_out, long_name="validation accuracy")
+        accuracy_of = problem.metrics["test_accuracy"].measure
+        metric = gd.Metric(accuracy_of, data=held_out, long_name="validation accuracy")
         problem = replace(problem, metrics={"validation_accuracy": metric})
         seeds = range(config.fewer_seeds if variant.long else config.seeds)
         runs = trained(problem, variant, seeds, store / name.replace(" ", "_"))
@@ -165,7 +165,7 @@ def compared(variants: Mapping[str, Variant], config: Config, store: Path) -> xr
         mean = jax.tree.map(
             lambda a, late=late: a[:, late].mean(axis=1), from_named("snapshots", like, runs)
         )
-        averaged = jax.jit(jax.vmap(accuracy_of, (0, None)))(mean, held_out)
+        averaged = jax.jit(jax.vmap(accuracy_of, (None, 0)))(replace(problem, data=held_out), mean)
         accuracy = runs[["validation_accuracy"]].isel(step=-1, drop=True)
         parts.append(accuracy.assign(averaged_accuracy=("seed", np.asarray(averaged))).load())
     return xr.concat(parts, xr.Variable("variant", list(variants)), join="outer").assign_coords(
@@ -179,11 +179,11 @@ def tested(variants: Mapping[str, Variant], config: Config) -> xr.Dataset:
     images = image_set.test_images.reshape(len(image_set.test_labels), -1)
     few = gd.problems.digits(image_set, samples=config.some_images)
     like = jax.eval_shape(few.init, jax.random.key(0))
-    metric: Any = gd.curvature.sharpness_metric(few)
+    metric = gd.curvature.Sharpness()
 
     @jax.jit
     def sharpness(params):
-        return metric.function(params, few.data, metric.init(params, few.data))[0]
+        return metric(few, params, metric.init(few, params))[0]
 
     parts, trajectories = [], {}
     for name, variant in variants.items():

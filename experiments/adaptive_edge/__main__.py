@@ -24,7 +24,7 @@ from experiments.shared import command, edges
 from experiments.shared.regressions import chebyshev
 from experiments.shared.trees import datasets
 from gdjax.base.statistics import median
-from gdjax.curvature import preconditioner, sharpness_metric, stability_threshold
+from gdjax.curvature import Sharpness, preconditioner, stability_threshold
 
 TITLES = {
     "chebyshev_adam": "Adam, Chebyshev points",
@@ -56,7 +56,7 @@ def preconditioned_sharpness(
     config: Config, problem: gd.Problem, rule: Callable, rates, steps: int, records: int
 ) -> xr.Dataset:
     """Return cost, preconditioned sharpness, its product with eta, and the limit."""
-    metric = sharpness_metric(problem, preconditioner=preconditioner(rule), rtol=0.01)
+    metric = Sharpness(preconditioner=preconditioner(rule), rtol=0.01)
     grid = gd.axes(learning_rate=rates, seed=range(config.starts))
     options: dict = {"record_every": steps // records, "metrics": {"sharpness": metric}}
     runs = gd.sweep(problem, grid, steps, make_optimizer=rule, **options)

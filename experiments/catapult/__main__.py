@@ -88,10 +88,10 @@ def network(activation, width: int, examples: int) -> gd.Problem:
         f = v @ activation(U @ x.T) / np.sqrt(width)
         return jnp.mean((f - y) ** 2) / (2 * model_state), model_state
 
-    def share(params, x, *, model_state):
-        return curvature(activation, params, x) / model_state
+    def share(problem, params, *, model_state):
+        return curvature(activation, params, problem.data[0]) / model_state
 
-    metrics = {"curvature": Metric(share, data=inputs, every=10)}
+    metrics = {"curvature": Metric(share, every=10)}
     return gd.Problem(init=init, cost=cost, data=(inputs, targets), metrics=metrics)
 
 
@@ -166,7 +166,7 @@ def single_weights(config: Config) -> xr.Dataset:
     problem = gd.Problem(
         init=lambda key: jnp.full(2, 0.35),
         cost=lambda w: (1 - w[0] * w[1]) ** 2 / 2,
-        metrics={"x": Metric(lambda w, data: w[0])},
+        metrics={"x": Metric(lambda _, w: w[0])},
     )
     grid = gd.axes(learning_rate=rates)
     runs = gd.sweep(problem, grid, config.weight_steps, record_every=config.recorded)

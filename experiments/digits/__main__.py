@@ -9,7 +9,7 @@ a median of at least 89 % after 30 epochs on 4,000 images; about 94.5 % with `--
 10`. This is refuted if the interval of the median accuracy after training lies below these values.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import numpy as np
@@ -45,7 +45,7 @@ def run(config: Config) -> xr.Dataset:
     settings: dict = {
         "batch_size": config.batch_size,
         "record_every": epoch,
-        "metrics": {**problem.metrics, "test_cost": gd.Metric(problem.cost, tests)},
+        "metrics": {**problem.metrics, "test_cost": gd.Metric(gd.problems.evaluate, data=tests)},
     }
     steps, sgd = config.epochs * epoch, optax.sgd(config.learning_rate)
     descent = gd.descend(problem, sgd, start, steps, key=streams.order, **settings)
@@ -54,8 +54,8 @@ def run(config: Config) -> xr.Dataset:
     assert problem.predict is not None  # never None for this problem
     predict = jax.jit(problem.predict)
     keys = gd.run_keys(1, seed=np.arange(config.random_networks)).init
-    accuracy = problem.metrics["test_accuracy"].function
-    guess = jax.jit(jax.vmap(lambda key, tests: accuracy(problem.init(key), tests), (0, None)))
+    accuracy, unseen = problem.metrics["test_accuracy"].measure, replace(problem, data=tests)
+    guess = jax.jit(jax.vmap(lambda key, unseen: accuracy(unseen, problem.init(key)), (0, None)))
     return xr.Dataset(
         {
             "cost": ("record", descent.cost),
@@ -69,7 +69,7 @@ def run(config: Config) -> xr.Dataset:
             "seeds_cost": (("seed", "record"), many.cost.values),
             "seeds_test_cost": (("seed", "record"), many.test_cost.values),
             "seeds_accuracy": (("seed", "record"), many.test_accuracy.values),
-            "guess": ("network", np.asarray(guess(keys, tests))),
+            "guess": ("network", np.asarray(guess(keys, unseen))),
         },
         {"epoch": ("record", descent.recorded_steps / epoch)},
         {"baseline": problem.baseline, "parameters": problem.network.parameter_count},

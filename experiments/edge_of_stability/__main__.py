@@ -31,7 +31,7 @@ from experiments.shared import command
 from experiments.shared.regressions import chebyshev
 from experiments.shared.trees import datasets, tree_of
 from gdjax.base.statistics import median, paired
-from gdjax.curvature import sharpness_metric, stability_threshold
+from gdjax.curvature import Sharpness, stability_threshold
 from gdjax.plots.style import BLACK, CYCLE, Figure
 from gdjax.problems import quadratic
 
@@ -75,7 +75,7 @@ def sharpness_records(
 ) -> xr.Dataset:
     """Return cost, sharpness and stability threshold of descents, by rate and start."""
     grid = gd.axes(learning_rate=rates, seed=range(config.seeds))
-    metrics = {"sharpness": sharpness_metric(problem, rtol=0.01)}
+    metrics = {"sharpness": Sharpness(rtol=0.01)}
     options: dict = {"record_every": max(1, steps // config.records), "metrics": metrics}
     runs = gd.sweep(problem, grid, steps, make_optimizer=optimizer, **options)
     threshold = stability_threshold(runs.learning_rate.values, optimizer)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from jaxtyping import PyTree
 import gdjax as gd
 from experiments.shared.images import shrunk
 from experiments.shared.runs import crossed_runs, ends_of
-from gdjax.curvature import FunctionOperator, HessianOperator, hessian_trace, sharpness_metric
+from gdjax.curvature import FunctionOperator, HessianOperator, Sharpness, hessian_trace
 from gdjax.problems import deterministic_cost
 
 WIDTH = 32  # number of networks that are measured together
@@ -80,8 +80,8 @@ def scaled_hessian(problem: gd.Problem, params: PyTree) -> FunctionOperator:
 def _measure(run, problem, test, *, probes):
     """Return costs, measures of sharpness, and correctly classified images of a network."""
     w, key = run
-    sharpness: Any = sharpness_metric(problem, rtol=EIGENVALUE_TOLERANCE)
-    eigenvalue, state = sharpness.function(w, problem.data, sharpness.init(w, problem.data))
+    sharpness = Sharpness(rtol=EIGENVALUE_TOLERANCE)
+    eigenvalue, state = sharpness(problem, w, sharpness.init(problem, w))
     trace = hessian_trace(problem, w, key=key, probes=probes)
     cost = deterministic_cost(problem)
     images, labels = test

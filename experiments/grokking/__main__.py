@@ -79,24 +79,24 @@ def addition(config: Config) -> gd.Problem:
         inside = jnp.where(chosen(marks, pairs), jnp.sum(error**2, axis=1), 0)
         return jnp.mean(inside) * (p**2 / trained)
 
-    def right(params, batch, marked):
-        inputs, sums, _ = batch
+    def right(problem, params, marked):
+        inputs, sums, _ = problem.data
         correct = jnp.argmax(predict(params, inputs), axis=1) == sums
         return jnp.sum(correct & marked) / jnp.sum(marked)
 
-    def train_accuracy(params, batch, *, pairs=0):
-        return right(params, batch, chosen(batch[2], pairs))
+    def train_accuracy(problem, params, *, settings):
+        return right(problem, params, chosen(problem.data[2], settings.get("pairs", 0)))
 
-    def test_accuracy(params, batch, *, pairs=0):
-        return right(params, batch, ~chosen(batch[2], pairs))
+    def test_accuracy(problem, params, *, settings):
+        return right(problem, params, ~chosen(problem.data[2], settings.get("pairs", 0)))
 
     return gd.Problem(
         init=init,
         cost=cost,
         data=data,
         metrics={
-            "train_accuracy": gd.Metric(train_accuracy, data, long_name="training accuracy"),
-            "test_accuracy": gd.Metric(test_accuracy, data, long_name="accuracy on the test pairs"),
+            "train_accuracy": gd.Metric(train_accuracy, long_name="training accuracy"),
+            "test_accuracy": gd.Metric(test_accuracy, long_name="accuracy on the test pairs"),
         },
     )
 

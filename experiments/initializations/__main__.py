@@ -45,13 +45,13 @@ class Config:
 def slope_of_layer(network: gd.problems.Network, layer: int):
     """Return a function that computes the mean slope 4 s (1 - s) of a hidden layer.
 
-    The function takes parameters and images, and averages over the layer's neurons and the images.
+    It averages over the layer's neurons and the images, the data of the problem.
     """
     widths = network.widths[: layer + 1]
     inner = dataclasses.replace(network, widths=widths, output_activation=None)
 
-    def slope(params, images):
-        s = inner.apply(params[:layer], images)
+    def slope(problem, params):
+        s = inner.apply(params[:layer], problem.data)
         return jnp.mean(4 * s * (1 - s))
 
     return slope
@@ -164,7 +164,7 @@ def run(config: Config) -> xr.Dataset:
         for n in (1, 2):
             function, images = slope_of_layer(problem.network, n), problem.data[0][: config.images]
             name = f"slope of hidden layer {n}"
-            slopes[f"slope_{n}"] = gd.Metric(function, images, long_name=name)
+            slopes[f"slope_{n}"] = gd.Metric(function, data=images, long_name=name)
         options: dict = {"record_every": epoch, "metrics": dict(problem.metrics) | slopes}
         runs = gd.sweep(problem, axes, steps, batch_size=config.batch_size, **options)
         sweeps.append(runs[["cost", "test_accuracy", *slopes]])

@@ -21,9 +21,9 @@ from experiments.shared.regressions import random_targets
 from experiments.shared.trees import datasets
 from gdjax.base.statistics import median
 from gdjax.curvature import (
-    dual_gradient_norm_metric,
-    generalized_sharpness_metric,
-    step_curvature_metric,
+    WarmGeneralizedSharpness,
+    dual_gradient_norm,
+    step_curvature,
 )
 from gdjax.descent import non_euclidean_descent
 
@@ -55,9 +55,9 @@ def recorded(config: Config, problem: gd.Problem, case: str, rates) -> xr.Datase
     """Return the cost, and the sharpness and step curvature in units of the limit."""
     norm, scaled, _ = CASES[case]
     metrics: dict = {
-        "sharpness": generalized_sharpness_metric,
-        "step_curvature": step_curvature_metric,
-        "dual_norm": dual_gradient_norm_metric,
+        "sharpness": WarmGeneralizedSharpness(norm),
+        "step_curvature": partial(step_curvature, norm=norm),
+        "dual_norm": partial(dual_gradient_norm, norm=norm),
     }
     runs = gd.sweep(
         problem,
@@ -65,7 +65,7 @@ def recorded(config: Config, problem: gd.Problem, case: str, rates) -> xr.Datase
         config.steps,
         make_optimizer=partial(non_euclidean_descent, norm=norm, scaled=scaled),
         record_every=config.steps // config.records,
-        metrics={name: metric(problem, norm) for name, metric in metrics.items()},
+        metrics=metrics,
     ).drop_attrs()
     limit = 2 / runs.learning_rate * (1 if scaled else runs.dual_norm)
     result = (runs[["sharpness", "step_curvature"]] / limit).assign(cost=runs.cost)

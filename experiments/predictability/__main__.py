@@ -149,7 +149,7 @@ def runs_of(config: Config, case: Case) -> xr.Dataset:
         2 * half,
         record_every=half,
         make_optimizer=with_tangent(optax.sgd, key=jax.random.key(0)),
-        metrics={"lyapunov": lyapunov_exponent()},
+        metrics={"lyapunov": lyapunov_exponent},
     )
     middle, end = runs.lyapunov.values[..., 1], runs.lyapunov.values[..., 2]
     sweep = partial(sweep, num_steps=case.steps, record_every=case.steps, metrics={})

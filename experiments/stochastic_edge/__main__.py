@@ -15,6 +15,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
@@ -23,7 +24,7 @@ from experiments.shared import command
 from experiments.shared.regressions import random_targets
 from experiments.shared.trees import datasets, tree_of
 from gdjax.base.statistics import median
-from gdjax.curvature import batch_sharpness_metric, sharpness_metric
+from gdjax.curvature import Sharpness, batch_sharpness
 from gdjax.plots.style import CYCLE, GREY, Figure
 from gdjax.sweeps import Axes
 
@@ -49,9 +50,15 @@ def late_sharpness(
     """
     measured = measured or problem
     steps, records = length or (config.steps, config.records)
+
+    def estimates(problem, params, *, key):
+        options = {"batch_size": size, "batches": config.batches}
+        estimate = batch_sharpness(problem, params, key=key, **options)
+        return jnp.stack([estimate.value, estimate.mean_of_ratios])
+
     metrics = {
-        "sharpness": sharpness_metric(measured, rtol=0.02),
-        "batch": batch_sharpness_metric(measured, batch_size=size, batches=config.batches),
+        "sharpness": gd.Metric(Sharpness(rtol=0.02), data=measured.data),
+        "batch": gd.Metric(estimates, data=measured.data, dims=("estimate",)),
     }
     options: dict = {"record_every": steps // records, "metrics": metrics, "batch_size": size}
     is_random = sampling == "replacement"
@@ -65,7 +72,7 @@ def late_sharpness(
 
     result = {
         "batch": middle(late.batch.isel(estimate=0)),
-        "ratios": middle(late.batch.isel(estimate=2)),
+        "ratios": middle(late.batch.isel(estimate=1)),
         "whole": middle(late.sharpness),
         "diverged": ~bounded,
     }

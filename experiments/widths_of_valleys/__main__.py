@@ -18,6 +18,7 @@ two levels); Hesterberg 2015, *What teachers should know about the bootstrap*, T
 Statistician 69, 371 (intervals of few sets).
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -138,7 +139,8 @@ def minima_of_set(config: Config, index: int, first: gd.Problem) -> xr.Dataset:
         columns = measured(config, same_static, minima, key_widths)
     columns |= {name: census[name].values for name in ("count", "minimum_cost")}
     metric = problem.metrics["test_accuracy"]
-    accuracy = jax.jit(jax.vmap(metric.function, in_axes=(0, None)))(minima, metric.data)
+    unseen = dataclasses.replace(problem, data=metric.data)
+    accuracy = jax.jit(jax.vmap(metric.measure, in_axes=(None, 0)))(unseen, minima)
     columns["test_accuracy"] = np.asarray(accuracy)
     return xr.Dataset(
         {

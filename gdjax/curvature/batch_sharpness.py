@@ -21,11 +21,10 @@ from gdjax.base.reprs import fields
 from gdjax.curvature import student_t
 from gdjax.curvature.directional_derivatives import along
 from gdjax.curvature.operators import HessianOperator
-from gdjax.curvature.problem_metric import problem_metric
 from gdjax.problems.evaluation import deterministic_cost
 from gdjax.problems.facts import problem_at
 from gdjax.problems.optimizers import cost_type
-from gdjax.problems.problem import Metric, Problem, as_problem
+from gdjax.problems.problem import Problem, as_problem
 
 TAIL = 0.025  # probability outside each end of the interval
 # Without sampling, all gradients of n single samples are stored, and n^2 products are computed.
@@ -110,7 +109,13 @@ def batch_sharpness(
 
     References: Andreyev and Beneventano 2024, *Edge of Stochastic Stability*, arXiv 2412.20553.
     """
-    _check_batches("batch_sharpness", as_problem(problem), batch_size, batches)
+    samples = as_problem(problem).samples
+    if not samples:
+        raise InputError(
+            "batch_sharpness: problem has no data, so it has no mini-batches; give it data"
+        )
+    check_whole("batch_sharpness: batch_size", batch_size, 1, samples, remedy=" samples")
+    check_whole("batch_sharpness: batches", batches, 2)
     problem = problem_at(problem, params, batch_size)
     check_key(key)
     cost, dtype = deterministic_cost(problem), cost_type(params)
@@ -168,13 +173,6 @@ def _mean_over_all_batches(problem, params, batch_size):
     return curvature / ((p_1 - p_2) * S + p_2 * dot(total, total)) / b
 
 
-def _check_batches(caller, problem, batch_size, batches):
-    if problem.data is None:
-        raise InputError(f"{caller}: problem has no data, so it has no mini-batches; give it data")
-    check_whole(f"{caller}: batch_size", batch_size, 1, problem.samples, remedy=" samples")
-    check_whole(f"{caller}: batches", batches, 2)
-
-
 def _jackknife(numerators, denominators):
     """Return the standard error and a 95 % interval of a ratio of sums."""
     count = numerators.size
@@ -185,38 +183,3 @@ def _jackknife(numerators, denominators):
     error = jnp.sqrt((count - 1) / count * jnp.sum(deviations**2))
     t = student_t.quantile(TAIL, student_t.effective_freedom(deviations))
     return error, value - t * error, value + t * error
-
-
-def batch_sharpness_metric(
-    problem: Problem | Callable, *, batch_size: int, batches: int = 32, every: int = 1
-) -> Metric:
-    """Return batch sharpness as a metric, with new mini-batches at each estimate.
-
-    Args:
-        problem: a Problem with data.
-        batch_size, batches: as for `batch_sharpness`, for each estimate.
-        every: interval between estimates, in records.
-
-    Returns:
-        A metric whose value is an array with the dimension `estimate`. Its entries are value,
-        error, mean_of_ratios, ratios_error, low and high, in the order of `BatchSharpness`.
-
-    Examples:
-        >>> problem = as_problem(lambda w, x: jnp.mean((w * x) ** 2), jnp.arange(4.0))
-        >>> metric = batch_sharpness_metric(problem, batch_size=4, batches=2)
-        >>> float(metric.function(jnp.array(1.0), problem.data, key=jax.random.key(0))[0])
-        7.0
-    """
-    _check_batches("batch_sharpness_metric", as_problem(problem), batch_size, batches)
-    return problem_metric(
-        problem,
-        _estimates,
-        options={"batch_size": int(batch_size), "batches": int(batches)},
-        every=every,
-        long_name="batch sharpness, its error, mean of ratios, its error, interval",
-        dims=("estimate",),
-    )
-
-
-def _estimates(problem, params, *, key, **options):
-    return jnp.stack(batch_sharpness(problem, params, key=key, **options))

@@ -12,6 +12,7 @@ contains only costs, and no second derivatives.
 """
 
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -26,7 +27,6 @@ from gdjax.base.reprs import fields, fields_with
 from gdjax.base.status import Status
 from gdjax.curvature.directional_derivatives import averaged
 from gdjax.curvature.operators import HessianOperator
-from gdjax.curvature.problem_metric import problem_metric
 from gdjax.problems.checks import at_least_float32, check_like, check_params
 from gdjax.problems.facts import problem_at
 from gdjax.problems.optimizers import (
@@ -35,7 +35,7 @@ from gdjax.problems.optimizers import (
     optimizer_at_rate_one,
     update,
 )
-from gdjax.problems.problem import Metric, Problem
+from gdjax.problems.problem import Problem
 
 LONGEST_STEP = 1e6  # length of the longest step, relative to max(1, |w|)
 FIRST_STEP = 1e-2  # length of the first step without a guess, in the same units
@@ -96,7 +96,7 @@ class CriticalSharpness(NamedTuple):
 
 
 class CriticalSharpnessState(NamedTuple):
-    """State of the metric, from which the next estimate starts.
+    """State of `WarmCriticalSharpness`, from which the next estimate starts.
 
     Args:
         learning_rate: last eta_c, the first guess of the next one; 0 if unknown.
@@ -375,74 +375,69 @@ def _move(params, direction, eta):
     return jax.tree.map(lambda w, d: w - (eta * d).astype(w.dtype), params, direction)
 
 
-def critical_sharpness_metric(
-    problem: Problem | Callable,
-    make_optimizer: Callable[..., optax.GradientTransformation] = optax.sgd,
-    *,
-    every: int = 1,
-    rtol: float = 5e-2,
-    max_steps: int = 9,
-) -> Metric:
-    """Return the critical sharpness of the optimizer's steps as a metric.
+@dataclass(frozen=True)
+class WarmCriticalSharpness:
+    """Measurement of the critical sharpness of a run's steps, which starts at the last estimate.
 
     It is that of `critical_sharpness` along the direction of `update_direction`. Each estimate
-    starts at the last eta_c, so it takes few evaluations of the cost.
+    starts at the last eta_c, so it takes few evaluations of the cost. The value is lambda_c: 0 if
+    the cost does not rise along the step, NaN if the step is not in a descent direction, a value is
+    not finite, or the crossing was not resolved.
 
     Args:
-        problem: a Problem or a cost, whose deterministic cost over all its data is used.
         make_optimizer: factory of the optimizer of the descent, which accepts a `learning_rate`.
-        every: interval between estimates, in records.
         rtol: maximum width of the final interval, relative to its upper end.
         max_steps: maximum number of costs to evaluate per estimate; replaced by 40 if the
             last estimate found no eta_c.
 
-    Returns:
-        A metric whose value is lambda_c: 0 if the cost does not rise along the step, NaN if the
-        step is not in a descent direction, a value is not finite, or the crossing was not resolved.
-
     Examples:
         >>> import gdjax as gd
         >>> bowl = gd.problems.bowl([1.0, 3.0])
-        >>> metric = {"critical": critical_sharpness_metric(bowl)}
-        >>> runs = gd.sweep(bowl, gd.axes(learning_rate=[0.1]), 60, metrics=metric)
+        >>> metrics = {"critical": WarmCriticalSharpness()}
+        >>> runs = gd.sweep(bowl, gd.axes(learning_rate=[0.1]), 60, metrics=metrics)
         >>> float(runs.critical.isel(learning_rate=0, step=-1).round(2))
         1.0
     """
-    name = "critical_sharpness_metric"
-    check_callable(f"{name}: make_optimizer", make_optimizer, "a factory such as optax.adam")
-    check_number(f"{name}: rtol", rtol, above=0, below=1)
-    check_whole(f"{name}: max_steps", max_steps, 1)
-    return problem_metric(
-        problem,
-        _along_step,
-        _initial_state,
-        options={
-            "make_optimizer": make_optimizer,
-            "rtol": float(rtol),
-            "max_steps": int(max_steps),
-        },
-        every=every,
-        long_name="critical sharpness: 2 / (learning rate above which the step raises the cost)",
-    )
 
+    make_optimizer: Callable[..., optax.GradientTransformation] = optax.sgd
+    _: KW_ONLY
+    rtol: float = 5e-2
+    max_steps: int = 9
 
-def _initial_state(_problem, params, **_options):
-    return CriticalSharpnessState(jnp.zeros((), cost_type(params)), jnp.zeros((), jnp.int32))
+    long_name = "critical sharpness: 2 / (learning rate above which the step raises the cost)"
 
+    def __post_init__(self):
+        name = "WarmCriticalSharpness"
+        remedy = "a factory such as optax.adam"
+        check_callable(f"{name}: make_optimizer", self.make_optimizer, remedy)
+        check_number(f"{name}: rtol", self.rtol, above=0, below=1)
+        check_whole(f"{name}: max_steps", self.max_steps, 1)
 
-def _along_step(problem, params, state, *, make_optimizer, rtol, max_steps, opt_state):
-    if default_eval_params_fn(opt_state, params) is not None:
-        raise InputError(
-            "critical_sharpness_metric: the optimizer is schedule-free, so its records are at "
-            "averaged parameters, from which it takes no step; use critical_sharpness at the "
-            "parameters of the run"
-        )
-    direction = update_direction(make_optimizer, problem, params, opt_state=opt_state)
-    rise, slope, unit = _ray(problem, params, direction)
-    is_known = state.learning_rate > 0
-    guess = jnp.where(is_known, state.learning_rate, FIRST_STEP * unit)
-    max_evaluations = jnp.where(is_known, max_steps, FIRST_EVALUATIONS)
-    bracket, status, rate = _crossing(rise, guess, slope, unit, rtol, max_evaluations)
-    count = state.num_evaluations + bracket.num_evaluations
-    guess = jnp.where(status == CriticalSharpnessStatus.FOUND, rate, 0)
-    return 2 / rate, CriticalSharpnessState(guess, count)
+    def init(self, problem: Problem, params: PyTree) -> CriticalSharpnessState:
+        """Return the state before the first estimate."""
+        return CriticalSharpnessState(jnp.zeros((), cost_type(params)), jnp.zeros((), jnp.int32))
+
+    def __call__(
+        self,
+        problem: Problem,
+        params: PyTree,
+        state: CriticalSharpnessState,
+        *,
+        opt_state: PyTree,
+    ) -> tuple[Float[Array, ""], CriticalSharpnessState]:
+        """Return lambda_c, and the state from which the next estimate starts."""
+        if default_eval_params_fn(opt_state, params) is not None:
+            raise InputError(
+                "WarmCriticalSharpness: the optimizer is schedule-free, so its records are at "
+                "averaged parameters, from which it takes no step; use critical_sharpness at the "
+                "parameters of the run"
+            )
+        direction = update_direction(self.make_optimizer, problem, params, opt_state=opt_state)
+        rise, slope, unit = _ray(problem, params, direction)
+        is_known = state.learning_rate > 0
+        guess = jnp.where(is_known, state.learning_rate, FIRST_STEP * unit)
+        max_evaluations = jnp.where(is_known, self.max_steps, FIRST_EVALUATIONS)
+        bracket, status, rate = _crossing(rise, guess, slope, unit, self.rtol, max_evaluations)
+        count = state.num_evaluations + bracket.num_evaluations
+        guess = jnp.where(status == CriticalSharpnessStatus.FOUND, rate, 0)
+        return 2 / rate, CriticalSharpnessState(guess, count)

@@ -14,6 +14,7 @@ bound.
 """
 
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Key, PyTree
+from jaxtyping import Array, Float, Key, PyTree
 
 from gdjax.base.arguments import MAX_COUNT, check_choice, check_number, check_whole
 from gdjax.base.keys import check_key
@@ -30,11 +31,11 @@ from gdjax.base.status import Status
 from gdjax.curvature import norm_bounds
 from gdjax.curvature.directional_derivatives import averaged
 from gdjax.curvature.operators import HessianOperator
-from gdjax.curvature.problem_metric import problem_metric
 from gdjax.descent.norms import NORMS
 from gdjax.problems.checks import at_least_float32
+from gdjax.problems.metrics import described
 from gdjax.problems.optimizers import cost_type
-from gdjax.problems.problem import Metric, Problem
+from gdjax.problems.problem import Problem
 
 MAX_DENSE = 2048  # maximum number of parameters for which an upper bound is computed
 
@@ -219,10 +220,9 @@ def _search(product, direction, *, norm, unravel, max_steps, rtol):
     return direction, jnp.vdot(direction, image)
 
 
-def generalized_sharpness_metric(
-    problem: Problem | Callable, norm: str, *, every: int = 1, max_steps: int = 20
-) -> Metric:
-    """Return a lower bound on the generalized sharpness as a metric.
+@dataclass(frozen=True)
+class WarmGeneralizedSharpness:
+    """Measurement of a lower bound on the generalized sharpness, which starts at the last one.
 
         low = d^T H d <= max over |d| <= 1 of d^T H d
 
@@ -231,49 +231,77 @@ def generalized_sharpness_metric(
     latter. Upper bounds require the dense Hessian; see `generalized_sharpness`.
 
     Args:
-        problem: a Problem or a cost, whose deterministic cost over all its data is used.
-        norm: norm of d, as for `generalized_sharpness`. For "l2", use `sharpness_metric`.
-        every: interval between estimates, in records.
+        norm: norm of d, as for `generalized_sharpness`. For "l2", use `Sharpness`.
         max_steps: maximum number of steps of each of the two searches, with one Hessian-vector
             product per step.
 
     Examples:
+        >>> import gdjax as gd
         >>> bowl, w = lambda w: (w[0] ** 2 + 10 * w[1] ** 2) / 2, jnp.ones(2)
-        >>> metric = generalized_sharpness_metric(bowl, "linf")
-        >>> round(float(metric.function(w, None, metric.init(w, None))[0]), 3)
+        >>> float(gd.measure({"low": WarmGeneralizedSharpness("linf")}, (bowl, w)).low.round(3))
         11.0
     """
-    check_choice("generalized_sharpness_metric: norm", norm, NORMS)
-    check_whole("generalized_sharpness_metric: max_steps", max_steps, 1)
-    options = {"norm": norm, "max_steps": int(max_steps)}
-    name = f"generalized sharpness in the norm {norm}, lower bound"
-    return problem_metric(
-        problem, _lower_bound, _random_direction, options=options, every=every, long_name=name
-    )
+
+    norm: str
+    _: KW_ONLY
+    max_steps: int = 20
+
+    def __post_init__(self):
+        check_choice("WarmGeneralizedSharpness: norm", self.norm, NORMS)
+        check_whole("WarmGeneralizedSharpness: max_steps", self.max_steps, 1)
+
+    @property
+    def long_name(self) -> str:
+        """Description of the value."""
+        return f"generalized sharpness in the norm {self.norm}, lower bound"
+
+    def init(self, problem: Problem, params: PyTree) -> Float[Array, " n"]:
+        """Return a random direction of norm 1, the initial state."""
+        flat, unravel = ravel_pytree(params)
+        normal = jax.random.normal(jax.random.key(0), flat.shape, flat.dtype)
+        return _steepest(normal, norm=self.norm, unravel=unravel)
+
+    def __call__(
+        self, problem: Problem, params: PyTree, last: Float[Array, " n"]
+    ) -> tuple[Float[Array, ""], Float[Array, " n"]]:
+        """Return the lower bound, and its direction, from which the next search starts."""
+        operator, _, step = _step_at("WarmGeneralizedSharpness", problem, params, self.norm)
+        unravel = ravel_pytree(params)[1]
+        options = {"norm": self.norm, "unravel": unravel, "max_steps": self.max_steps}
+        search = partial(_search, operator.flat_mv, rtol=1e-3, **options)
+        directions, values = jax.vmap(search)(jnp.stack([step, last]))
+        best = jnp.argmax(jnp.where(jnp.isnan(values), -jnp.inf, values))
+        # If the best direction is not finite, the next search starts from the previous one.
+        direction = jnp.where(jnp.all(jnp.isfinite(directions[best])), directions[best], last)
+        low = jnp.where(jnp.isnan(values[best]), jnp.nan, jnp.maximum(values[best], 0))
+        return low.astype(cost_type(params)), direction
 
 
-def step_curvature_metric(problem: Problem | Callable, norm: str, *, every: int = 1) -> Metric:
-    """Return the curvature along the steepest direction as a metric.
+@described(long_name="curvature along the steepest direction")
+def step_curvature(problem: Problem | Callable, params: PyTree, *, norm: str) -> Float[Array, ""]:
+    """Return the curvature along the steepest direction.
 
         d^T H d,   d = argmax over |d| <= 1 of g . d
 
     Args:
-        problem, norm, every: as for `generalized_sharpness_metric`.
+        problem: a Problem or a cost, whose deterministic cost over all its data is used.
+        params: parameters at which to evaluate.
+        norm: norm of d, as for `generalized_sharpness`.
 
     Examples:
         >>> bowl = lambda w: (w[0] ** 2 + 10 * w[1] ** 2) / 2
-        >>> float(step_curvature_metric(bowl, "linf").function(jnp.ones(2), None))
+        >>> float(step_curvature(bowl, jnp.ones(2), norm="linf"))
         11.0
     """
-    check_choice("step_curvature_metric: norm", norm, NORMS)
-    name = f"curvature along the step in the norm {norm}"
-    return problem_metric(
-        problem, _step_curvature, options={"norm": norm}, every=every, long_name=name
-    )
+    operator, _, step = _step_at("step_curvature", problem, params, norm)
+    return jnp.vdot(step, operator.flat_mv(step)).astype(cost_type(params))
 
 
-def dual_gradient_norm_metric(problem: Problem | Callable, norm: str, *, every: int = 1) -> Metric:
-    """Return the dual norm of the gradient as a metric of a descent.
+@described(long_name="dual norm of the gradient")
+def dual_gradient_norm(
+    problem: Problem | Callable, params: PyTree, *, norm: str
+) -> Float[Array, ""]:
+    """Return the dual norm of the gradient.
 
         |g|_* = max over |d| <= 1 of g . d
 
@@ -281,51 +309,21 @@ def dual_gradient_norm_metric(problem: Problem | Callable, norm: str, *, every: 
     |g|_* / eta.
 
     Args:
-        problem, norm, every: as for `generalized_sharpness_metric`.
+        problem, params, norm: as for `step_curvature`.
 
     Examples:
         >>> bowl = lambda w: (w[0] ** 2 + 10 * w[1] ** 2) / 2
-        >>> float(dual_gradient_norm_metric(bowl, "linf").function(jnp.ones(2), None))
+        >>> float(dual_gradient_norm(bowl, jnp.ones(2), norm="linf"))
         11.0
     """
-    check_choice("dual_gradient_norm_metric: norm", norm, NORMS)
-    name = f"dual norm of the gradient to the norm {norm}"
-    return problem_metric(problem, _dual_norm, options={"norm": norm}, every=every, long_name=name)
+    _, gradient, step = _step_at("dual_gradient_norm", problem, params, norm)
+    return jnp.vdot(step, gradient).astype(cost_type(params))
 
 
-def _step_at(problem, params, norm):
+def _step_at(caller, problem, params, norm):
     """Return the Hessian, the gradient, and the steepest direction, both as flat vectors."""
+    check_choice(f"{caller}: norm", norm, NORMS)
     operator = HessianOperator(problem, params)
     gradient = ravel_pytree(_gradient(operator))[0]
     step = _steepest(gradient, norm=norm, unravel=ravel_pytree(params)[1])
     return operator, gradient, step
-
-
-def _step_curvature(problem, params, *, norm):
-    operator, _, step = _step_at(problem, params, norm)
-    return jnp.vdot(step, operator.flat_mv(step)).astype(cost_type(params))
-
-
-def _dual_norm(problem, params, *, norm):
-    _, gradient, step = _step_at(problem, params, norm)
-    return jnp.vdot(step, gradient).astype(cost_type(params))
-
-
-def _lower_bound(problem, params, last, *, norm, max_steps):
-    """Return the lower bound, and its direction, from which the next search starts."""
-    operator, _, step = _step_at(problem, params, norm)
-    options = {"norm": norm, "unravel": ravel_pytree(params)[1], "max_steps": max_steps}
-    search = partial(_search, operator.flat_mv, rtol=1e-3, **options)
-    directions, values = jax.vmap(search)(jnp.stack([step, last]))
-    best = jnp.argmax(jnp.where(jnp.isnan(values), -jnp.inf, values))
-    # If the best direction is not finite, the next search starts from the previous one.
-    direction = jnp.where(jnp.all(jnp.isfinite(directions[best])), directions[best], last)
-    low = jnp.where(jnp.isnan(values[best]), jnp.nan, jnp.maximum(values[best], 0))
-    return low.astype(cost_type(params)), direction
-
-
-def _random_direction(_problem, params, *, norm, **_):
-    """Return a random direction of norm 1, the initial state."""
-    flat, unravel = ravel_pytree(params)
-    normal = jax.random.normal(jax.random.key(0), flat.shape, flat.dtype)
-    return _steepest(normal, norm=norm, unravel=unravel)

@@ -7,6 +7,7 @@ largest eigenvalue, even if a negative one has a larger absolute value.
 """
 
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -24,9 +25,8 @@ from gdjax.curvature.operators import (
     PreconditionedHessian,
     SymmetricOperator,
 )
-from gdjax.curvature.problem_metric import problem_metric
 from gdjax.problems.optimizers import cost_type
-from gdjax.problems.problem import Metric, Problem
+from gdjax.problems.problem import Problem
 
 # Along a descent, one round of four powers of the Hessian on two vectors is usually enough.
 SIZES = eigensolvers.Sizes(upper=eigensolvers.BLOCK, lower=0, basis=8)
@@ -34,7 +34,7 @@ MAX_RESTARTS = 19
 
 
 class SharpnessState(NamedTuple):
-    """State of the sharpness metric, from which the next estimate starts.
+    """State of `Sharpness`, from which the next estimate starts.
 
     Stores of continuable sweeps save the state under these field names.
 
@@ -52,15 +52,9 @@ class SharpnessState(NamedTuple):
     drawn: Int[Array, ""]
 
 
-def sharpness_metric(
-    problem: Problem | Callable,
-    *,
-    every: int = 1,
-    rtol: float = 1e-3,
-    preconditioner: Callable[[PyTree], PyTree] | None = None,
-    operator: Callable[..., SymmetricOperator] = HessianOperator,
-) -> Metric:
-    """Return the largest eigenvalue of the Hessian as a metric of a descent.
+@dataclass(frozen=True)
+class Sharpness:
+    """Measurement of the largest eigenvalues of the Hessian, which starts at the last estimate.
 
         sharpness = max v^T H v over |v| = 1,   H = grad grad C over the whole training set
 
@@ -71,121 +65,109 @@ def sharpness_metric(
     within that distance, and the error is of the order of the squared distance divided by the gap
     to the next eigenvalue. A larger eigenvalue is unlikely, but not excluded. Up to 8 parameters
     the dense Hessian is decomposed. The result is NaN if 19 restarts are not enough or a value is
-    not finite. On CPUs LAPACK is not called, since it could deadlock if runs use several devices.
+    not finite. On CPUs LAPACK is not called for up to 6 eigenvalues, since it could deadlock if
+    runs use several devices.
+
+    An estimate costs 8 Hessian-vector products if little has changed, and 6 more for each restart;
+    with 10 eigenvalues 20, and 8 more for each restart.
 
     Args:
-        problem: a Problem or a cost, whose deterministic cost over all its data is used. Keywords
-            of the cost can be swept; its model state is that of the run at each estimate.
-        every: interval between estimates, in records.
-        rtol: tolerance of the residual, relative to the sharpness.
+        count: number of eigenvalues, at most the number of parameters, as an array with the
+            dimension `eigenvalue`, descending; None for the largest one as a number.
+        rtol: tolerance of each residual, relative to its eigenvalue.
         preconditioner: function from the optimizer's state to the diagonal P > 0, a pytree like the
-            parameters, such as `gd.curvature.preconditioner(optax.adam)`. The metric is then the
-            largest eigenvalue of P^-1 H, and NaN where P is NaN, for example at the start of Adam.
+            parameters, such as `gd.curvature.preconditioner(optax.adam)`. The eigenvalues are then
+            those of P^-1 H, and NaN where P is NaN, for example at the start of Adam.
         operator: function `operator(problem, params)` that returns the operator whose largest
-            eigenvalue is computed, such as `GaussNewtonOperator`. Not used with a preconditioner.
-
-    Returns:
-        A metric for `descend(..., metrics=...)` and `sweep(..., metrics=...)`. An estimate costs 8
-        Hessian-vector products if little has changed, and 6 more for each restart.
+            eigenvalues are computed, such as `GaussNewtonOperator`. Not used with a preconditioner.
 
     Examples:
-        The algebraically largest eigenvalue of a saddle:
+        The algebraically largest eigenvalue of a saddle, along a descent and at a point:
 
-        >>> metric = sharpness_metric(lambda w: 2 * w[0] ** 2 - 9 * w[1] ** 2)
-        >>> value, state = metric.function(jnp.ones(2), None, metric.init(jnp.ones(2), None))
-        >>> float(value)
+        >>> import gdjax as gd
+        >>> bowl = gd.problems.bowl([1.0, 3.0, 2.0])
+        >>> metrics = {"sharpness": Sharpness(), "top": Sharpness(count=2)}
+        >>> runs = gd.sweep(bowl, gd.axes(learning_rate=[0.1]), 1, metrics=metrics)
+        >>> runs.top.isel(learning_rate=0, step=-1).values.round(3).tolist()
+        [3.0, 2.0]
+        >>> saddle = lambda w: 2 * w[0] ** 2 - 9 * w[1] ** 2
+        >>> float(gd.measure(metrics, (saddle, jnp.ones(2))).sharpness)
         4.0
 
     References: Cohen et al. 2021, *Gradient Descent on Neural Networks Typically Occurs at the Edge
-    of Stability*, arXiv 2103.00065.
+    of Stability*, arXiv 2103.00065; Sagun et al. 2017, arXiv 1706.04454.
     """
-    check_number("sharpness_metric: rtol", rtol, above=0)
-    check_callable("sharpness_metric: operator", operator, "a class such as HessianOperator")
-    options: dict = {"rtol": float(rtol)}
-    if preconditioner is not None:
-        remedy = "a function of the optimizer's state, such as preconditioner(optax.adam)"
-        check_callable("sharpness_metric: preconditioner", preconditioner, remedy)
-        function, options["preconditioner"] = _preconditioned_sharpness, preconditioner
-        name = "preconditioned sharpness, the largest eigenvalue of P^-1 H"
-    else:
-        function, options["operator"] = _sharpness, operator
-        name = "sharpness, the Hessian's largest eigenvalue"
-    return problem_metric(
-        problem, function, _initial_state, options=options, every=every, long_name=name
-    )
 
+    count: int | None = None
+    _: KW_ONLY
+    rtol: float = 1e-3
+    preconditioner: Callable[[PyTree], PyTree] | None = None
+    operator: Callable[..., SymmetricOperator] = HessianOperator
 
-def largest_eigenvalues_metric(
-    problem: Problem | Callable, count: int, *, every: int = 1, rtol: float = 1e-3
-) -> Metric:
-    """Return the `count` largest eigenvalues of the Hessian as a metric of a descent.
+    def __post_init__(self):
+        if self.count is not None:
+            check_whole("Sharpness: count", self.count, 1)
+        check_number("Sharpness: rtol", self.rtol, above=0)
+        check_callable("Sharpness: operator", self.operator, "a class such as HessianOperator")
+        if self.preconditioner is not None:
+            remedy = "a function of the optimizer's state, such as preconditioner(optax.adam)"
+            check_callable("Sharpness: preconditioner", self.preconditioner, remedy)
 
-        lambda_1 >= lambda_2 >= ... >= lambda_count of H = grad grad C over the whole training set
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Dimensions of the value."""
+        return () if self.count is None else ("eigenvalue",)
 
-    They are computed as in `sharpness_metric`, starting from the two leading eigenvectors of the
-    last estimate. An eigenvalue is NaN if its residual |H v - lambda v| exceeds rtol |lambda| plus
-    rounding.
+    @property
+    def long_name(self) -> str:
+        """Description of the value."""
+        if self.preconditioner is not None:
+            return "preconditioned sharpness, the largest eigenvalue of P^-1 H"
+        one = "sharpness, the Hessian's largest eigenvalue"
+        return one if self.count is None else "the Hessian's largest eigenvalues"
 
-    Args:
-        problem: a Problem or a cost, as for `sharpness_metric`.
-        count: number of eigenvalues, at most the number of parameters.
-        every: interval between estimates, in records.
-        rtol: tolerance of each residual, relative to its eigenvalue.
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Keywords that a run supplies: the optimizer's state, for a preconditioner only."""
+        return () if self.preconditioner is None else ("opt_state",)
 
-    Returns:
-        A metric whose value is an array with the dimension `eigenvalue`, descending. With 10
-        eigenvalues an estimate costs 20 Hessian-vector products, and 8 more for each restart. More
-        than 6 eigenvalues require LAPACK, and therefore raise an error on several CPU devices: pass
-        devices=jax.local_devices()[:1].
+    def init(self, problem: Problem, params: PyTree) -> SharpnessState:
+        """Return the state before the first estimate, with random directions.
 
-    Examples:
-        >>> import gdjax as gd
-        >>> bowl = gd.problems.bowl([1.0, 3.0, 2.0])
-        >>> top = {"top": largest_eigenvalues_metric(bowl, 2)}
-        >>> runs = gd.sweep(bowl, gd.axes(learning_rate=[0.1]), 1, metrics=top)
-        >>> runs.top.isel(learning_rate=0, step=-1).values.round(3).tolist()
-        [3.0, 2.0]
+        The operator may be that of a single layer.
+        """
+        size, _ = self.operator(problem, params).shape
+        dtype = cost_type(params)
+        columns = eigensolvers.BLOCK if size > _sizes(self.count or 1).basis else 0
+        return SharpnessState(
+            vectors=_random(jnp.zeros((), jnp.int32), (size, columns), dtype),
+            residual=jnp.full((), jnp.inf, dtype),
+            products=jnp.zeros((), jnp.int32),
+            drawn=jnp.ones((), jnp.int32),
+        )
 
-    References: Sagun et al. 2017, arXiv 1706.04454.
-    """
-    check_whole("largest_eigenvalues_metric: count", count, 1)
-    check_number("largest_eigenvalues_metric: rtol", rtol, above=0)
-    return problem_metric(
-        problem,
-        _largest_eigenvalues,
-        _initial_state,
-        options={"rtol": float(rtol), "count": int(count)},
-        every=every,
-        long_name="the Hessian's largest eigenvalues",
-        dims=("eigenvalue",),
-    )
+    def __call__(
+        self,
+        problem: Problem,
+        params: PyTree,
+        state: SharpnessState,
+        *,
+        opt_state: PyTree = None,
+    ) -> tuple[Float[Array, "..."], SharpnessState]:
+        """Return the eigenvalues, and the state from which the next estimate starts."""
+        operator = self.operator
+        if self.preconditioner is not None:
+            diagonal = self.preconditioner(opt_state)
+            operator = partial(PreconditionedHessian, preconditioner=diagonal)
+        hessian, count = operator(problem, params), self.count or 1
+        values, state = _largest_eigenvalues(hessian, state, rtol=self.rtol, count=count)
+        return values[0] if self.count is None else values, state
 
 
 def _sizes(count):
     """Return numbers of Lanczos vectors; few, since the start is near the solution."""
     upper = eigensolvers.sizes(count, 0).upper
     return SIZES if count == 1 else eigensolvers.Sizes(upper, 0, upper + SIZES.basis)
-
-
-def _initial_state(problem, params, *, count=1, operator=HessianOperator, **_):
-    """Return the state before the first estimate, with random directions.
-
-    The operator may be that of a single layer.
-    """
-    size, _ = operator(problem, params).shape
-    dtype = cost_type(params)
-    columns = eigensolvers.BLOCK if size > _sizes(count).basis else 0
-    return SharpnessState(
-        vectors=_random(jnp.zeros((), jnp.int32), (size, columns), dtype),
-        residual=jnp.full((), jnp.inf, dtype),
-        products=jnp.zeros((), jnp.int32),
-        drawn=jnp.ones((), jnp.int32),
-    )
-
-
-def _sharpness(problem, params, state, **options):
-    values, state = _largest_eigenvalues(problem, params, state, **options)
-    return values[0], state
 
 
 def _key(drawn):
@@ -199,17 +181,12 @@ def _random(drawn, shape, dtype):
     return jax.random.normal(_key(drawn), shape, dtype) / jnp.sqrt(jnp.asarray(shape[0], dtype))
 
 
-def _preconditioned_sharpness(problem, params, state, *, rtol, preconditioner, opt_state):
-    operator = partial(PreconditionedHessian, preconditioner=preconditioner(opt_state))
-    return _sharpness(problem, params, state, rtol=rtol, operator=operator)
-
-
-def _largest_eigenvalues(problem, params, state, *, rtol, operator=HessianOperator, count=1):
+def _largest_eigenvalues(hessian, state, *, rtol, count):
     """Return the largest eigenvalues, descending and NaN where not converged, and the next state.
 
     The search starts at the eigenvectors of a nearby operator in the state.
     """
-    hessian, sizes = operator(problem, params), _sizes(count)
+    sizes = _sizes(count)
     size, dtype = hessian.shape[0], state.residual.dtype
 
     def allowed(values, norm):
@@ -217,8 +194,7 @@ def _largest_eigenvalues(problem, params, state, *, rtol, operator=HessianOperat
 
     if count > size:
         raise InputError(
-            f"largest_eigenvalues_metric: count = {count}, expected at most {size}, the number of "
-            f"parameters"
+            f"Sharpness: count = {count}, expected at most {size}, the number of parameters"
         )
     if size <= sizes.basis:
         matrix = FunctionOperator(hessian.flat_mv, jnp.zeros(size, dtype)).as_matrix()

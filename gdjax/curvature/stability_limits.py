@@ -270,7 +270,7 @@ def preconditioner(make_optimizer: Callable) -> Callable[[PyTree], PyTree]:
     if factory not in ADAPTIVE:
         raise InputError(
             f"preconditioner: make_optimizer = {make_optimizer!r:.80} has no preconditioner; "
-            f"use `sharpness_metric` without a preconditioner"
+            f"use `Sharpness` without a preconditioner"
         )
     if settings.get("centered"):
         raise InputError("preconditioner: centered = True, expected RMSProp that is not centered")

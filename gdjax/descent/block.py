@@ -13,7 +13,6 @@ step. On a CPU a chunk has as many steps as it needs, unless this number is alwa
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -24,10 +23,11 @@ from gdjax.base.slabs import CompiledFunction
 from gdjax.descent.block_values import SNAPSHOTS, BlockConfig, Carry, Chunks, Records, Shared
 from gdjax.descent.step import evaluate, init, is_within_limits, move, norm, objective
 from gdjax.problems.evaluation import deterministic_cost, evaluation_microbatch
-from gdjax.problems.keywords import GIVEN_TO_METRICS, given_to, settings_of
+from gdjax.problems.measurement import StaticMetric, settings_by_role
 from gdjax.problems.microbatches import cost_microbatch, in_microbatches, over_batches
 from gdjax.problems.optimizers import cost_type
-from gdjax.problems.problem import Metric
+
+Metrics = tuple[tuple[str, StaticMetric], ...]
 
 
 def strip_weak_types(tree: PyTree) -> PyTree:
@@ -40,24 +40,26 @@ def initial_carry(
     params: PyTree,
     model_state: PyTree,
     settings: Mapping[str, Any],
-    metric_inits: Mapping[str, Callable] = MappingProxyType({}),
-    metric_data: Mapping[str, PyTree] = MappingProxyType({}),
+    metrics: Metrics = (),
+    shared: Shared | None = None,
 ) -> Carry:
     """Return the carry of a run before its first step."""
     params, model_state = strip_weak_types((params, model_state))
+    state = init(make_optimizer(**settings["optimizer"]), params, model_state)
+    metric_states = {}
+    for name, metric in metrics:
+        if metric.init is not None and shared is not None:
+            supplied = _supplied(metric, settings, jnp.int32(settings.get("step", 0)), state)
+            supplied = {n: v for n, v in supplied.items() if n not in ("key", "opt_state")}
+            metric_states[name] = metric.init(params, _data(name, shared), **supplied)
     carry = Carry(
-        state=init(make_optimizer(**settings["optimizer"]), params, model_state),
-        metric_states={name: f(params, metric_data[name]) for name, f in metric_inits.items()},
+        state=state,
+        metric_states=metric_states,
         batch_cost_sum=jnp.zeros((), cost_type(params)),
         batch_count=jnp.zeros((), jnp.int32),
         stopped_at=jnp.full((), -1, jnp.int32),
     )
     return strip_weak_types(carry)
-
-
-def metric_inits(metrics: Mapping[str, Metric]) -> dict[str, Callable]:
-    """Return the `init` of each metric that has a state, by name."""
-    return {name: metric.init for name, metric in metrics.items() if metric.init}
 
 
 def _block(
@@ -77,7 +79,7 @@ def _block(
 
     def take_step(chunk, index, loop):
         carry, first_cost, first_norm = loop
-        at = chunk.first + jnp.int32(index)
+        at = _first(settings, chunk) + jnp.int32(index)
         minimized = objective(
             cost,
             _batch(config, order, shared, chunk.batch + index),
@@ -143,7 +145,7 @@ def _block(
                 )
             )
         diverged_at = carry.state.diverged_at
-        diverged = (diverged_at >= 0) & (diverged_at <= chunk.first)
+        diverged = (diverged_at >= 0) & (diverged_at <= _first(settings, chunk))
         row = Records(
             cost=jnp.where(diverged, jnp.inf, cost),
             batch_cost=jnp.where(diverged, jnp.inf, row.batch_cost),
@@ -160,19 +162,15 @@ def _block(
     # start and the loop is traced only once.
     nothing = jnp.nan * carry.batch_cost_sum
     records = jnp.broadcast_to(nothing, (chunks.first.shape[0], structure.num_leaves))
-    buffers = _empty_buffers(config, carry, settings, shared)
+    buffers = _empty_buffers(config, carry)
     carry, records, buffers = jax.lax.fori_loop(
         0, jnp.sum(chunks.first >= 0, dtype=jnp.int32), take_chunk, (carry, records, buffers)
     )
     return carry, jax.tree.unflatten(structure, list(records.T)), buffers
 
 
-def _empty_buffers(config, carry, settings, shared):
-    like = {SNAPSHOTS: carry.state.params}
-    for name, metric in config.metrics:
-        if metric.is_array:
-            compute = partial(_measure, name, metric, settings, shared, 0, carry.state.params)
-            like[name] = jax.eval_shape(compute, carry)[0]
+def _empty_buffers(config, carry):
+    like = {SNAPSHOTS: carry.state.params, **{name: m.value for name, m in config.metrics}}
     return {
         name: jax.tree.map(lambda a, n=rows: jnp.zeros((n + 1, *a.shape), a.dtype), like[name])
         for name, rows in config.buffers
@@ -192,7 +190,7 @@ def _record(config, settings, shared, chunk, carry):
     If the recorded cost is that of the next step, it and its gradient norm are NaN until that step.
     """
     state, dtype = carry.state, carry.batch_cost_sum.dtype
-    at, is_due = chunk.first, chunk.record > 0
+    at, is_due = _first(settings, chunk), chunk.record > 0
     point = state.params
     if config.eval_params_fn is not None:
         point = config.eval_params_fn(state.opt_state, state.params)
@@ -236,10 +234,8 @@ def _record(config, settings, shared, chunk, carry):
     for name, metric in config.metrics:
         step = _last_step(config, carry, at)
         compute = partial(_measure, name, metric, settings, shared, step, point, carry)
-        nothing = jnp.full((), jnp.nan, dtype)
-        if metric.is_array:
-            like = jax.eval_shape(compute)[0]
-            nothing = jnp.zeros(like.shape, like.dtype)
+        like, fill = metric.value, 0 if metric.is_array else jnp.nan
+        nothing = jnp.full(like.shape, fill, like.dtype)
         values[name], *after = jax.lax.cond(
             chunk.is_measured[name],
             lambda *_, compute=compute: compute(),
@@ -260,21 +256,32 @@ def _record(config, settings, shared, chunk, carry):
 
 def _measure(name, metric, settings, shared, at, point, carry):
     """Return the value of a metric, and its next state if it has one."""
-    state = carry.state
-    keywords = settings_of(metric.function, settings["cost"])
-    needed = given_to(metric.function, GIVEN_TO_METRICS)
-    supplied = {
-        "step": jnp.asarray(at, jnp.int32),
-        "model_state": state.model_state,
-        "opt_state": state.opt_state,
-    }
-    if "key" in needed:
-        supplied["key"] = jax.random.fold_in(settings["probes"], at)
-    keywords |= {each: supplied[each] for each in needed}
     before = (carry.metric_states[name],) if metric.init else ()
-    result = metric.function(point, shared.metrics[name], *before, **keywords)
-    value, *after = result if metric.init else (result,)
-    return jnp.asarray(value).astype(metric.dtype or carry.batch_cost_sum.dtype), *after
+    keywords = _supplied(metric, settings, at, carry.state)
+    value, *after = metric.function(point, _data(name, shared), *before, **keywords)
+    return jnp.asarray(value).astype(metric.value.dtype), *after
+
+
+def _supplied(metric, settings, at, state):
+    """Return the keywords of a metric at a step."""
+    supplied = {"step": jnp.asarray(at, jnp.int32), **settings_by_role(settings)}
+    if state.model_state is not None:
+        supplied["model_state"] = state.model_state
+    if "opt_state" in metric.needs:
+        supplied["opt_state"] = state.opt_state
+    if "key" in metric.needs:
+        supplied["key"] = jax.random.fold_in(settings["probes"], at)
+    return supplied
+
+
+def _data(name, shared):
+    """Return the data of a metric: its own, or the training set."""
+    return shared.metrics.get(name, shared.data)
+
+
+def _first(settings, chunk):
+    """Return the first step of a chunk of a run, which may begin at a step of its own."""
+    return chunk.first + settings["step"] if "step" in settings else chunk.first
 
 
 def _last_step(config, carry, at):

@@ -1,7 +1,7 @@
 """The values that a block takes and returns: configuration, shared arrays, carry, records."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import optax
@@ -10,24 +10,11 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from gdjax.descent.step import State
 from gdjax.problems.evaluation import with_data
+from gdjax.problems.measurement import StaticMetric
 from gdjax.problems.problem import Problem
 
 SNAPSHOTS = "snapshots"
 """Name of the buffer of parameters that are kept along a descent."""
-
-
-class StaticMetric(NamedTuple):
-    """The part of a metric that a program depends on, compared by value."""
-
-    function: Callable[..., Any]
-    init: Callable[[PyTree, PyTree], PyTree] | None
-    dims: tuple[str, ...]
-    dtype: Any
-
-    @property
-    def is_array(self) -> bool:
-        """Whether the value is stored as a separate array."""
-        return bool(self.dims) or self.dtype is not None
 
 
 class Carry(NamedTuple):
@@ -134,7 +121,7 @@ class Shared(NamedTuple):
     Args:
         data: training set.
         recorded: samples of the records; None if a record needs no separate samples.
-        metrics: data of each metric, by name.
+        metrics: data of each metric that has its own, by name; others use the training set.
         rows: sample indices of the batches of a record, [batches, batch], if a record is a mean
             over batches; None otherwise.
     """

@@ -31,10 +31,10 @@ from gdjax.descent.outcome import Outcome, classify
 from gdjax.descent.program import DescentProgram
 from gdjax.problems.checks import check_can_run, check_like, check_params
 from gdjax.problems.facts import facts_of
-from gdjax.problems.keywords import GIVEN_TO_METRICS, given_to
 from gdjax.problems.mean_check import mean_checks
+from gdjax.problems.metrics import Metric, as_metrics
 from gdjax.problems.optimizers import check_optimizer
-from gdjax.problems.problem import Metric, Problem, as_problem, check_metric_names
+from gdjax.problems.problem import Problem, as_problem
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +112,7 @@ def descend(
     record_every: int = 1,
     record_samples: int | None = None,
     snapshot_every: int | None = None,
-    metrics: Mapping[str, Metric] | None = None,
+    metrics: Mapping[str, Metric | Callable[..., Any]] | None = None,
     eval_params_fn: Callable[[PyTree, PyTree], PyTree] | None = None,
     divergence_threshold: float = 1e12,
     gradient_tolerance: float = 1e-5,
@@ -146,7 +146,8 @@ def descend(
             all.
         snapshot_every: number of steps between kept copies of the parameters, a multiple of
             `record_every`; None keeps none.
-        metrics: metrics to record besides the cost, by name; None records those of the problem.
+        metrics: measurements to record besides the cost, by name: functions `(problem, params) ->
+            value`, or a `Metric`; None records those of the problem.
         eval_params_fn: function `eval_params_fn(opt_state, params) -> params` that gives the
             parameters at which to record, for optimizers with separate evaluation parameters. None
             uses `optax.contrib.schedule_free_eval_params` if the optimizer's state contains a
@@ -181,8 +182,7 @@ def descend(
     check_replacement(replacement, batch_size is not None)
     check_optimizer(optimizer)
     if metrics is not None:
-        check_metric_names("metrics", metrics)
-        problem = dataclasses.replace(problem, metrics=dict(metrics))
+        problem = dataclasses.replace(problem, metrics=as_metrics("metrics", metrics))
     continued = isinstance(start, Descent)
     if continued:
         params, model_state = start.carry.state.params, start.carry.state.model_state
@@ -212,17 +212,15 @@ def descend(
         divergence_threshold=divergence_threshold,
     )
     problem, make_optimizer = program.problem, program.make_optimizer
-    is_drawn = [
-        "key" in given_to(metric.function, GIVEN_TO_METRICS) for metric in problem.metrics.values()
-    ]
-    order_key, noise, probes = descent_keys(key, random=problem.random, probing=any(is_drawn))
+    is_drawn = any("key" in metric.needs for metric in problem.metrics.values())
+    order_key, noise, probes = descent_keys(key, random=problem.random, probing=is_drawn)
     settings: dict[str, Any] = {"cost": {}, "optimizer": numbers}
-    if any(is_drawn):
+    if is_drawn:
         settings["probes"] = probes
     shared = jax.device_put(program.shared)
-    inits = block.metric_inits(problem.metrics)
+    metrics_of_run = tuple(program.metrics.items())
     carry = block.initial_carry(
-        make_optimizer, params, model_state, settings, inits, shared.metrics
+        make_optimizer, params, model_state, settings, metrics_of_run, shared
     )
     if continued:
         carry = _continued_carry(start, carry)
@@ -280,7 +278,7 @@ def _checked_program(
         facts.make_optimizer,
         facts.eval_params_fn,
         params,
-        facts.array_metrics,
+        facts.metrics,
         schedule,
         platform=jax.local_devices()[0].platform,
         **samples,

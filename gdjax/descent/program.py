@@ -20,8 +20,9 @@ from gdjax.base.slabs import CompiledFunction
 from gdjax.descent import block_loop
 from gdjax.descent.batches import recorded_rows, recorded_samples
 from gdjax.descent.block import block_program
-from gdjax.descent.block_values import BlockConfig, Shared, StaticMetric
+from gdjax.descent.block_values import BlockConfig, Shared
 from gdjax.problems.evaluation import without_data
+from gdjax.problems.measurement import StaticMetric
 from gdjax.problems.problem import Problem
 
 MAX_ORDER_NUMBERS = 2**22  # maximum number of sample indices per block, with separate orders
@@ -36,7 +37,7 @@ class DescentProgram:
         make_optimizer: factory `make_optimizer(**settings)` of the optimizer.
         eval_params_fn: function that gives the evaluation parameters; None for those of the run.
         params: shapes of the parameters.
-        array_metrics: shape and type of each array-valued metric.
+        metrics: metrics by name, as functions of arrays.
         schedule: steps, records, snapshots and array metrics.
         batch_size: number of samples per step; None for all.
         record_samples: number of samples per record; None for all.
@@ -55,7 +56,7 @@ class DescentProgram:
     make_optimizer: Callable[..., optax.GradientTransformation]
     eval_params_fn: Callable[[PyTree, PyTree], PyTree] | None
     params: PyTree
-    array_metrics: Mapping[str, jax.ShapeDtypeStruct]
+    metrics: Mapping[str, StaticMetric]
     schedule: block_loop.RecordSchedule
     batch_size: int | None
     record_samples: int | None
@@ -76,7 +77,10 @@ class DescentProgram:
         return block_loop.BlockCapacity(
             records=block_loop.record_capacity(schedule, runs),
             buffers=block_loop.buffer_capacity(
-                self.params, self.array_metrics, runs=runs, schedule=schedule
+                self.params,
+                {name: m.value for name, m in self.metrics.items() if m.is_array},
+                runs=runs,
+                schedule=schedule,
             ),
             batches=batches,
             chunk_steps=block_loop.chunk_steps(schedule.record_every, self.platform),
@@ -88,10 +92,7 @@ class DescentProgram:
         return BlockConfig(
             problem_structure=without_data(self.problem),
             make_optimizer=self.make_optimizer,
-            metrics=tuple(
-                (name, StaticMetric(m.function, m.init, tuple(m.dims), m.dtype))
-                for name, m in self.problem.metrics.items()
-            ),
+            metrics=tuple(self.metrics.items()),
             batched=self.batch_size is not None,
             divergence_threshold=float(self.divergence_threshold),
             buffers=tuple(self.capacity.buffers.items()),
@@ -117,7 +118,7 @@ class DescentProgram:
         recorded = None
         if rows is None and not self.config.record_equals_step:
             recorded = recorded_samples(problem, self.record_samples)
-        data = {name: metric.data for name, metric in problem.metrics.items()}
+        data = {name: m.data for name, m in problem.metrics.items() if m.data is not None}
         return Shared(problem.data, recorded, data, rows)
 
     def samples(self, device: jax.Device) -> jax.ShapeDtypeStruct | None:

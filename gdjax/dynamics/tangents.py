@@ -22,8 +22,9 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 
 from gdjax.base.errors import InputError
 from gdjax.base.keys import check_key
+from gdjax.problems.metrics import described
 from gdjax.problems.optimizers import cost_type, update
-from gdjax.problems.problem import Metric
+from gdjax.problems.problem import Problem
 
 
 class TangentState(NamedTuple):
@@ -120,8 +121,9 @@ def with_tangent(
     return make
 
 
-def lyapunov_exponent(*, every: int = 1) -> Metric:
-    """Return a metric for the finite-time Lyapunov exponent of each run.
+@described(long_name="finite-time Lyapunov exponent")
+def lyapunov_exponent(problem: Problem, params: PyTree, *, opt_state: PyTree) -> Array:
+    """Return the finite-time Lyapunov exponent of a run, a measurement along descents.
 
         lambda_t = 1/t sum_{s<t} log |F_s'(z_s) v_s|,   v_s of length 1
 
@@ -130,14 +132,11 @@ def lyapunov_exponent(*, every: int = 1) -> Metric:
     diverged. The optimizer must be one of `with_tangent`.
 
     Args:
-        every: number of records between values.
+        problem, params: not used, since the state of the optimizer has the exponent.
+        opt_state: state of an optimizer of `with_tangent`.
 
     References: Pikovsky and Politi 2016, *Lyapunov Exponents*, chapter 3.
     """
-    return Metric(_exponent, every=every, long_name="finite-time Lyapunov exponent")
-
-
-def _exponent(params, data, *, opt_state):
     if not isinstance(opt_state, TangentState):
         raise InputError(
             f"lyapunov_exponent: the optimizer's state is a {type(opt_state).__name__}, expected "

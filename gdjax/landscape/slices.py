@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, ArrayLike, PyTree
+from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from gdjax.base import arrays, slabs
 from gdjax.base.arguments import check_text, real_array
@@ -33,13 +33,14 @@ from gdjax.base.arrays import as_dataset
 from gdjax.base.errors import InputError
 from gdjax.curvature.directional_derivatives import averaged
 from gdjax.curvature.gradient_summary import value_and_gradient
-from gdjax.curvature.problem_metric import problem_metric
 from gdjax.landscape.directions import DIMENSIONS, check_directions, displaced
 from gdjax.landscape.reduction import reduced
 from gdjax.problems.checks import check_like
 from gdjax.problems.evaluation import evaluation_part
 from gdjax.problems.facts import check_problem, problem_at, traced_metric
-from gdjax.problems.problem import Metric, Problem, check_metric_names
+from gdjax.problems.measurement import from_start
+from gdjax.problems.metrics import Metric, as_metrics, described
+from gdjax.problems.problem import Problem
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -58,7 +59,7 @@ def line(
     a: ArrayLike | Sequence,
     *,
     name: str = "direction",
-    metrics: Mapping[str, Metric] | None = None,
+    metrics: Mapping[str, Metric | Callable] | None = None,
 ) -> "xr.Dataset":
     """Return the cost along a line, C(w_0 + a d).
 
@@ -90,7 +91,7 @@ def plane(
     a: ArrayLike | Sequence,
     b: ArrayLike | Sequence,
     *,
-    metrics: Mapping[str, Metric] | None = None,
+    metrics: Mapping[str, Metric | Callable] | None = None,
 ) -> "xr.Dataset":
     """Return the cost on a plane, C(w_0 + a d_1 + b d_2).
 
@@ -129,7 +130,7 @@ def grid(
     directions: Mapping[str, PyTree],
     coordinates: Sequence[ArrayLike | Sequence],
     *,
-    metrics: Mapping[str, Metric] | None = None,
+    metrics: Mapping[str, Metric | Callable] | None = None,
 ) -> "xr.Dataset":
     """Return the cost, and other metrics, on a grid of points along directions.
 
@@ -141,8 +142,8 @@ def grid(
         params: origin w_0 of the grid.
         directions: directions d_i by name; axes are labeled with the names.
         coordinates: one vector of coordinates per direction, in multiples of the direction.
-        metrics: further functions to evaluate, such as `problem.metrics` or
-            `gradient_norm(problem)`.
+        metrics: further measurements `(problem, params) -> value`, such as `gradient_norm`,
+            or `problem.metrics`.
 
     Returns:
         A Dataset with `cost` and each metric, over dimensions a, b, ..., one per direction. The
@@ -176,21 +177,24 @@ def _grid(caller, problem, params, directions, coordinates, metrics):
             f"{MAX_POINTS:,}; take fewer along each direction"
         )
     dims = tuple(DIMENSIONS[: len(axes)])
-    metrics = _check_metrics(metrics, params, dims)
+    metrics = _check_metrics(metrics, dims)
     points = np.stack([g.ravel() for g in np.meshgrid(*axes, indexing="ij")], axis=1)
     cost_at, smaller = on_slice(problem, params, directions)
     quantities = {"cost": arrays.Array("cost", dims)}
     values = {"cost": cost_at(points)}
     origin = params, tuple(directions.values())
+    measured_problem = dataclasses.replace(problem, metrics=metrics)
     for name, m in metrics.items():
-        evaluate = partial(_measured, m.function)
-        values[name] = over_rows(evaluate, _numbers(points), (origin, m.data))
-        quantities[name] = arrays.Array(m.long_name or name.replace("_", " "), dims, m.units)
+        static = traced_metric(name, measured_problem, params)[1]
+        data = problem.data if m.data is None else m.data
+        values[name] = over_rows(partial(_measured, static), _numbers(points), (origin, data))
+        along = (*dims, *m.dims)
+        quantities[name] = arrays.Array(m.long_name or name.replace("_", " "), along, m.units)
     quantities |= {
         dim: arrays.Array(name, (dim,)) for dim, name in zip(dims, directions, strict=True)
     }
     shape = tuple(len(axis) for axis in axes)
-    values = {name: numbers.reshape(shape) for name, numbers in values.items()}
+    values = {n: np.reshape(a, (*shape, *np.shape(a)[1:])) for n, a in values.items()}
     dataset = as_dataset(quantities, values, dict(zip(dims, axes, strict=True)))
     for dim, length in zip(dims, lengths, strict=True):
         dataset[dim].attrs["length"] = length
@@ -203,24 +207,22 @@ def _grid(caller, problem, params, directions, coordinates, metrics):
     )
 
 
-def gradient_norm(problem: Problem | Callable) -> Metric:
-    """Return |grad C| over all data as a metric for a grid.
+@described(long_name="norm of the gradient")
+def gradient_norm(problem: Problem | Callable, params: PyTree) -> Float[Array, ""]:
+    """Return |grad C| over all data, a measurement for slices, descents and `gd.measure`.
 
     Its evaluation takes about as long as three evaluations of the cost.
 
     Args:
         problem: a Problem or a cost (see `grid`).
+        params: parameters at which to evaluate.
 
     Examples:
-        >>> metrics = {"slope": gradient_norm(lambda w: w**2)}
+        >>> metrics = {"slope": gradient_norm}
         >>> w, d = jnp.array(0.0), jnp.array(1.0)
         >>> line(lambda w: w**2, w, d, [0, 1, 2], metrics=metrics).slope.values.tolist()
         [0.0, 2.0, 4.0]
     """
-    return problem_metric(problem, _gradient_norm, long_name="norm of the gradient")
-
-
-def _gradient_norm(problem, params):
     return optax.tree.norm(value_and_gradient(problem, params)[1])
 
 
@@ -237,10 +239,11 @@ def _sliced(coordinates, shared):
     return cost_of(displaced(*origin, coordinates), problem)
 
 
-def _measured(function, coordinates, shared):
+def _measured(metric, coordinates, shared):
     origin, data = shared
-    with jax.default_matmul_precision("highest"):
-        return function(displaced(*origin, coordinates), data)
+    params = displaced(*origin, coordinates)
+    value = from_start(metric.init, metric.function, params, data, step=jnp.int32(0))[0]
+    return jnp.asarray(value).astype(metric.value.dtype)
 
 
 def over_rows(
@@ -333,21 +336,15 @@ def _check_axes(caller, directions, coordinates):
     return axes
 
 
-def _check_metrics(metrics, params, dims):
-    if metrics is not None:
-        check_metric_names("metrics", metrics)
-    metrics = dict(metrics or {})
+def _check_metrics(metrics, dims):
+    metrics = as_metrics("metrics", metrics or {})
     for name, metric in metrics.items():
         if name == "cost" or name in dims:
             raise InputError(f"metrics: the name {name!r} is already in use; choose another name")
-        if not metric.is_of_a_point:
+        if metric.needs:
             raise InputError(
-                f"metrics: {name!r} is not a number of the parameters alone (it has an init, is an "
-                f"array, or declares key, step, model_state or opt_state); pass a metric that "
-                f"depends only on the parameters"
+                f"metrics: {name!r} declares {metric.needs[0]}, which points of a slice do not "
+                f"have; pass a measurement of problem and parameters alone, with "
+                f"functools.partial(measure, {metric.needs[0]}=...)"
             )
-    known = {name: traced_metric(name, metric, params)[0] for name, metric in metrics.items()}
-    return {
-        name: dataclasses.replace(metric, function=known[name][f"metrics.{name}"].function)
-        for name, metric in metrics.items()
-    }
+    return metrics

@@ -22,7 +22,8 @@ from gdjax.landscape.components import principal_components, project
 from gdjax.landscape.directions import DIMENSIONS, check_directions, check_points
 from gdjax.landscape.slices import checked_problem, cost_of, on_slice, over_rows, plane
 from gdjax.problems.evaluation import evaluation_part
-from gdjax.problems.problem import Metric, Problem
+from gdjax.problems.metrics import Metric
+from gdjax.problems.problem import Problem
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -17,6 +17,7 @@ from gdjax.minima.distinct import Minima
 from gdjax.minima.end_points import RUNS, EndPoints
 from gdjax.minima.end_states import EndState
 from gdjax.problems.keywords import settings_of
+from gdjax.problems.measurement import from_start, in_run, settings_by_role
 from gdjax.problems.problem import Problem
 from gdjax.sweeps.dataset import named_leaves
 
@@ -117,25 +118,25 @@ class Readers:
 
     def __init__(self, problem: Problem):
         self.problem = problem
-        metrics = {n: m for n, m in problem.metrics.items() if m.is_of_a_point}
         # JAX keeps traces by function object, which would hide a changed global: hence `partial`.
+        self._metrics = {n: m for n, m in problem.metrics.items() if not (m.needs or m.is_array)}
         self.declared = {
             name: Array(metric.long_name or name, ("minimum",), metric.units)
-            for name, metric in metrics.items()
+            for name, metric in self._metrics.items()
         }
-        self._metrics = {
-            name: (jax.jit(partial(metric.function)), jax.tree.map(jnp.asarray, metric.data))
-            for name, metric in metrics.items()
-        }
+        self._measure = {}
+        for name, metric in self._metrics.items():
+            function, init = in_run(metric, problem)
+            data = problem.data if metric.data is None else metric.data
+            self._measure[name] = jax.jit(partial(from_start, init, function)), data
         self._predict = None if problem.predict is None else jax.jit(partial(problem.predict))
 
     def metrics(self, points: Sequence, settings: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Return the metrics at each point."""
+        own = settings_by_role({"cost": settings_of(self.problem.cost, settings)})
         return {
-            name: np.array(
-                [evaluate(one, data, **settings_of(evaluate, settings)) for one in points], float
-            )
-            for name, (evaluate, data) in self._metrics.items()
+            name: np.array([measure(one, data, step=0, **own)[0] for one in points], float)
+            for name, (measure, data) in self._measure.items()
         }
 
     def outputs(self, points: Sequence, settings: Mapping[str, Any]) -> np.ndarray | None:

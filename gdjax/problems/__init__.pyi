@@ -9,10 +9,10 @@ from .facts import check_problem as check_problem
 from .losses import accuracy as accuracy
 from .losses import cross_entropy as cross_entropy
 from .losses import quadratic as quadratic
+from .metrics import Metric as Metric
 from .networks import ACTIVATIONS as ACTIVATIONS
 from .networks import Layer as Layer
 from .networks import Network as Network
-from .problem import Metric as Metric
 from .problem import Problem as Problem
 from .problem import as_problem as as_problem
 from .supervised import supervised as supervised

@@ -16,8 +16,9 @@ from jaxtyping import Array, Float, PyTree
 from gdjax.base.arguments import is_traced
 from gdjax.base.devices import local_devices
 from gdjax.base.errors import InputError, explained
-from gdjax.problems.keywords import GIVEN, GIVEN_TO_METRICS, declared, given_to, takes_any
-from gdjax.problems.problem import Metric, Problem, is_array
+from gdjax.problems.keywords import GIVEN, declared, given_to, takes_any
+from gdjax.problems.metrics import Metric
+from gdjax.problems.problem import Problem, is_array
 
 
 @contextlib.contextmanager
@@ -57,7 +58,6 @@ def _remedy(role, function, params, data, keywords):
 def check_fixed(problem: Problem, model_state: Any, step: Any, settings: Mapping[str, Any]) -> None:
     """Check that the fixed arguments of a cost are declared by the problem."""
     functions = [problem.cost, problem.evaluation, problem.predict]
-    functions += [metric.function for metric in problem.metrics.values()]
     functions = [function for function in functions if function is not None]
     fixed = {"model_state": model_state, "step": step}
     names = [name for name, value in fixed.items() if value is not None]
@@ -133,28 +133,27 @@ def supplied_to_metric(
     name: str, metric: Metric, *, model_state: PyTree, opt_state: PyTree
 ) -> tuple[str, ...]:
     """Return the keywords that a metric declares and a descent supplies, if these exist."""
-    needed = given_to(metric.function, GIVEN_TO_METRICS)
     reasons = {
         "model_state": "the cost does not; declare it in both, or in neither",
         "opt_state": "there is no optimizer here; use the metric in a descent or a sweep",
     }
     states = {"model_state": model_state, "opt_state": opt_state}
     for state, reason in reasons.items():
-        if state in needed and states[state] is None:
+        if state in metric.needs and states[state] is None:
             raise InputError(f"metrics: {name!r} declares `{state}`, but {reason}")
-    return needed
+    return metric.needs
 
 
 def check_metric_value(
     name: str, metric: Metric, params: PyTree, value: PyTree
 ) -> jax.ShapeDtypeStruct:
     """Check that a metric is real and has the declared dimensions; return its shape and type."""
-    returned = f"metrics: {name!r} returned {_shapes(value)}"
+    returned = f"metrics: {name!r} returned {_shapes(value[0] if len(value) == 1 else value)}"
     if metric.init is not None:
         if not (isinstance(value, tuple) and len(value) == 2):
-            raise InputError(f"{returned} and has an init, expected (value, metric_state)")
-        value = value[0]
-        returned = f"metrics: {name!r} returned {_shapes(value)}"
+            raise InputError(f"{returned} and has an init, expected (value, state)")
+        returned = f"metrics: {name!r} returned {_shapes(value[0])}"
+    value = value[0]
     if not is_array(value) or jnp.issubdtype(value.dtype, jnp.complexfloating):
         raise InputError(f"{returned}, expected real numbers")
     if len(value.shape) != len(metric.dims):

@@ -48,12 +48,12 @@ from gdjax.problems.checks import (
 from gdjax.problems.comparison import HIDDEN, compare, form
 from gdjax.problems.keywords import bind, given_to, settings_of, unbound
 from gdjax.problems.mean_check import check_mean, mean_checks
+from gdjax.problems.measurement import StaticMetric, from_start, in_run, settings_by_role
 from gdjax.problems.microbatches import cost_microbatch, part_sizes
 from gdjax.problems.optimizers import default_eval_params_fn, one_update
 from gdjax.problems.problem import (
     NOTHING,
     Known,
-    Metric,
     Problem,
     as_problem,
     map_functions,
@@ -122,7 +122,7 @@ class Facts:
         params: shapes of the parameters.
         model_state: shapes of the model state; None if the cost has none.
         opt_state: shapes of the optimizer state.
-        array_metrics: shape and type of each metric whose values are arrays.
+        metrics: metrics of the problem by name, as functions of arrays.
         sizes: numbers of samples with which the cost is called; none without data.
         traces: traces of the functions by name: "init", "cost", "evaluation", "weight",
             "optimizer", "eval_params_fn", "metrics.accuracy" and "metrics.accuracy.init".
@@ -134,9 +134,14 @@ class Facts:
     params: PyTree
     model_state: PyTree
     opt_state: PyTree
-    array_metrics: Mapping[str, jax.ShapeDtypeStruct]
+    metrics: Mapping[str, StaticMetric]
     sizes: tuple[int, ...]
     traces: Mapping[str, Trace]
+
+    @property
+    def array_metrics(self) -> dict[str, jax.ShapeDtypeStruct]:
+        """Shape and type of each metric whose values are arrays."""
+        return {name: m.value for name, m in self.metrics.items() if m.is_array}
 
     def cost_nbytes(self, samples: int) -> float:
         """Return the size of the results of the cost that depend on parameters, in bytes.
@@ -204,8 +209,8 @@ def facts_of(
         )
         point = default_eval_params_fn(opt_state, params) if eval_params_fn is None else None
         states = {"model_state": model_state, "opt_state": opt_state}
-        for name, metric in problem.metrics.items():
-            traced, metrics[name] = traced_metric(name, metric, params, settings["cost"], **states)
+        for name in problem.metrics:
+            traced, metrics[name] = traced_metric(name, problem, params, settings, **states)
             traces |= traced
     if eval_params_fn is not None:
         failure = "eval_params_fn: could not be called as eval_params_fn(opt_state, params)"
@@ -214,9 +219,6 @@ def facts_of(
         check_like("eval_params_fn: the returned tree", traced.results, params)
         traces["eval_params_fn"], point = traced, traced.function
     known = {name: traced.function for name, traced in traces.items()}
-    arrays = {
-        name: metrics[name] for name, m in problem.metrics.items() if name in metrics and m.is_array
-    }
     return Facts(
         _with_functions(problem, known),
         known.get("optimizer"),
@@ -224,7 +226,7 @@ def facts_of(
         params,
         model_state,
         opt_state,
-        arrays,
+        metrics,
         sizes,
         traces,
     )
@@ -450,34 +452,35 @@ def _at_sizes(check, sizes, function, /, *arguments, **keywords):
 
 def traced_metric(
     name: str,
-    metric: Metric,
+    problem: Problem,
     params: PyTree,
-    settings: Mapping[str, Any] = NOTHING,
+    settings: Mapping[str, Mapping[str, Any]] = NOTHING,
     *,
     model_state: PyTree = None,
     opt_state: PyTree = None,
-) -> tuple[dict[str, Trace], jax.ShapeDtypeStruct]:
-    """Return the traces of a metric and of its `init`, and the shape and type of its values."""
+) -> tuple[dict[str, Trace], StaticMetric]:
+    """Return the traces of a metric and of its `init`, and the metric as functions of arrays."""
+    metric = problem.metrics[name]
     needed = supplied_to_metric(name, metric, model_state=model_state, opt_state=opt_state)
-    supplied = {"key": key_shape(), "step": np.int32(0)}
-    supplied |= {"model_state": model_state, "opt_state": opt_state}
-    keywords = {n: supplied[n] for n in needed} | settings_of(metric.function, settings)
-    places = ", ".join(["params", "data", *(["state"] if metric.init else []), *needed])
-    failure = f"metrics: {name!r} could not be called as function({places})"
+    supplied = {"key": key_shape(), "step": np.int32(0), "opt_state": opt_state}
+    initial = {"step": np.int32(0), **settings_by_role(settings)}
+    initial |= {"model_state": model_state} if problem.stateful else {}
+    keywords = initial | {n: supplied[n] for n in needed if n in supplied}
+    places = ", ".join(["problem", "params", *(["state"] if metric.init else []), *needed])
+    failure = f"metrics: {name!r} could not be called as measure({places})"
     remedy, role = "expected a function of these arguments", f"metrics.{name}"
-    traced, arguments = {}, (params, metric.data)
-    with explained(failure, remedy, metric.function, unchanged=()):
-        compute = partial(_measure, metric.init)
-        traced[role] = trace(metric.function, arguments, keywords, compute, name=role).or_error()
-        if metric.init is not None:
+    data = problem.data if metric.data is None else metric.data
+    function, init = in_run(metric, problem)
+    traced, arguments = {}, (params, data)
+    with explained(failure, remedy, metric.measure, unchanged=()):
+        compute = partial(from_start, init)
+        traced[role] = trace(function, arguments, keywords, compute, name=role).or_error()
+        if init is not None:
             named = f"{role}.init"
-            traced[named] = trace(metric.init, arguments, name=named).or_error()
-    return traced, check_metric_value(name, metric, params, traced[role].results)
-
-
-def _measure(init, function, params, data, /, **keywords):
-    state = () if init is None else (init(params, data),)
-    return function(params, data, *state, **keywords)
+            traced[named] = trace(init, arguments, initial, name=named).or_error()
+            init = traced[named].function
+    value = check_metric_value(name, metric, params, traced[role].results)
+    return traced, StaticMetric(traced[role].function, init, needed, value, metric.is_array)
 
 
 def _begin(problem, init, key, /, **settings):

@@ -15,7 +15,7 @@ from typing import Any
 from gdjax.base.arguments import check_callable
 
 GIVEN = ("key", "step", "model_state")  # keywords of a cost that a descent supplies at each step
-GIVEN_TO_METRICS = (*GIVEN, "opt_state")  # keywords of a metric that are supplied at each record
+GIVEN_TO_METRICS = (*GIVEN, "opt_state", "settings")  # keywords that a measurement may declare
 
 
 def declared(function: Callable) -> dict[str, Any]:

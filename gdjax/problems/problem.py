@@ -22,7 +22,7 @@ data as an argument and not as a constant:
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -32,106 +32,14 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key, PyTree, Scalar
 
-from gdjax.base.arguments import check_callable, check_flag, check_number, check_text, check_whole
+from gdjax.base.arguments import check_callable, check_flag, check_number
 from gdjax.base.errors import InputError, explained
 from gdjax.base.reprs import short
-from gdjax.problems.keywords import GIVEN_TO_METRICS, bind, declared, given_to, settings_of
+from gdjax.problems.keywords import bind, declared, given_to, settings_of
+from gdjax.problems.metrics import as_metrics
 from gdjax.problems.networks import Network
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})  # shared, since problems are compared by identity
-
-
-@dataclass(frozen=True, eq=False)
-class Metric:
-    """A number, or array with named dimensions, that is recorded along a descent.
-
-        value_t = function(w_t, data),   t = every `every`-th record, and the last
-
-    A number is recorded along `step` in the type of the cost, and is NaN at records without a
-    measurement. A metric with `dims` or a `dtype` is stored as a separate array of that type. If
-    `every` > 1, that array has a separate dimension `<name>_step`, without gaps. After a run has
-    diverged, the values of the array are those at its frozen parameters. If the type has no NaN, a
-    sweep has another array `<name>_known`, which is False after divergence and for unfinished runs.
-
-    Args:
-        function: function `function(params, data, **settings) -> value`, or with an `init`,
-            `function(params, data, metric_state, **settings) -> (value, metric_state)`. It may
-            declare four keyword-only arguments: `key`, a random key that differs between steps and
-            between runs with different `seed`; `step`, the number of the step; `model_state`, the
-            model state of the cost; `opt_state`, the state of the optimizer. Other keywords are
-            settings of the cost.
-        data: second argument of the function, any pytree of arrays such as the test set, or None.
-        every: number of records from one measurement to the next. The metric is also computed at
-            the last record.
-        init: function `init(params, data) -> metric_state`, the initial state of a metric that
-            passes a state from one measurement to the next, such as the warm start of an eigenvalue
-            estimate.
-        long_name: description of the value, for axes and tables.
-        units: unit of the value; "1" for a pure number.
-        dims: names of the dimensions of the array. A dimension that several metrics share has one
-            length in all of them.
-        dtype: type in which the value is stored (boolean, integer or floating); that of the cost if
-            None.
-
-    Examples:
-        The displacement from the starting point, along each coordinate:
-
-        >>> import jax.numpy as jnp
-        >>> from gdjax import problems
-        >>> bowl = problems.bowl([1.0, 2.0])
-        >>> moved = Metric(lambda w, start: w - start, data=jnp.ones(2), dims=("coordinate",))
-        >>> import gdjax as gd
-        >>> runs = gd.sweep(bowl, gd.axes(learning_rate=[0.1]), 4, metrics={"moved": moved})
-        >>> runs.moved.dims
-        ('learning_rate', 'step', 'coordinate')
-    """
-
-    function: Callable[..., Any]
-    data: PyTree = None
-    every: int = 1
-    init: Callable[[Any, Any], Any] | None = None
-    long_name: str = ""
-    units: str = "1"
-    dims: Sequence[str] = ()
-    dtype: Any = None
-
-    def __post_init__(self):
-        check_callable("Metric: function", self.function, "function(params, data) -> value")
-        if self.init is not None:
-            check_callable("Metric: init", self.init, "init(params, data) -> state of the metric")
-        texts = isinstance(self.dims, tuple | list) and all(isinstance(d, str) for d in self.dims)
-        if not texts or len(set(self.dims)) < len(self.dims):
-            raise InputError(f"Metric: dims = {self.dims!r:.80}, expected distinct names")
-        object.__setattr__(self, "dims", tuple(self.dims))
-        if self.dtype is not None:
-            object.__setattr__(self, "dtype", _own_type(self.dtype))
-        check_whole("Metric: every", self.every, 1)
-        check_text("Metric: long_name", self.long_name)
-        check_text("Metric: units", self.units)
-
-    @property
-    def is_array(self) -> bool:
-        """Whether the value is stored as a separate array."""
-        return bool(self.dims) or self.dtype is not None
-
-    @property
-    def is_of_a_point(self) -> bool:
-        """Whether the value is a number that depends on parameters and data only."""
-        needed = given_to(self.function, GIVEN_TO_METRICS)
-        return self.init is None and not self.is_array and not needed
-
-
-def _own_type(dtype):
-    try:
-        made = np.dtype(dtype)
-    except TypeError:
-        made = np.dtype("O")
-    if made.kind not in "biuf":
-        raise InputError(
-            f"Metric: dtype = {dtype!r:.80}, expected a boolean, integer or floating type, such "
-            f"as 'uint8'"
-        )
-    return made
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +69,8 @@ class Problem:
             losses, batch statistics). A batch is then never split into microbatches. With
             mini-batches and without an `evaluation`, records are the mean over fixed batches of the
             batch size, since the cost depends on the number of samples.
-        metrics: quantities to record along a descent, by name.
+        metrics: quantities to record along a descent, by name: functions `(problem, params) ->
+            value`, or a `Metric`.
         baseline: cost of the best prediction that ignores the input, or None. A run whose gradient
             vanishes at a cost not below it is classified as stalled, not as converged.
         predict: function `predict(params, inputs, **settings) -> outputs`, if the cost is based on
@@ -192,7 +101,7 @@ class Problem:
     evaluation: Callable[..., Scalar] | None = None
     weight: Callable[[Any], Scalar] | None = None
     couples_samples: bool = False
-    metrics: Mapping[str, Metric] = field(default_factory=lambda: NOTHING)
+    metrics: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
     baseline: float | None = None
     predict: Callable[..., Array] | None = None
     loss: Callable[..., Scalar] | None = None
@@ -208,7 +117,7 @@ class Problem:
             if getattr(self, name) is not None:
                 check_callable(f"Problem: {name}", getattr(self, name))
         check_flag("Problem: couples_samples", self.couples_samples)
-        check_metric_names("Problem: metrics", self.metrics)
+        object.__setattr__(self, "metrics", as_metrics("Problem: metrics", self.metrics) or NOTHING)
         kinds = (
             ("network", Network, "gdjax.problems.Network, such as Network((784, 16, 10))"),
             ("provenance", Mapping, "mapping such as {'problem': 'bowl', 'eigenvalues': [1.0]}"),
@@ -411,39 +320,16 @@ def _no_start(key):
 
 
 def map_functions(problem: Problem, change: Callable[[str, Callable], Callable]) -> Problem:
-    """Return a problem with `change(name, function)` in place of each function of parameters.
-
-    Names are those of fields, and "metrics.accuracy" and "metrics.accuracy.init" for a metric.
-    """
-
-    def changed(name, function):
-        return None if function is None else change(name, function)
-
-    metrics = {
-        name: dataclasses.replace(
-            metric,
-            function=changed(f"metrics.{name}", metric.function),
-            init=changed(f"metrics.{name}.init", metric.init),
-        )
-        for name, metric in problem.metrics.items()
-    }
+    """Return a problem with `change(field, function)` in place of each function of parameters."""
     names = ("init", "cost", "evaluation", "predict", "loss")
-    fields = {name: changed(name, getattr(problem, name)) for name in names}
-    return dataclasses.replace(problem, metrics=metrics or NOTHING, **fields)
+    functions = {name: getattr(problem, name) for name in names}
+    changed = {name: f if f is None else change(name, f) for name, f in functions.items()}
+    return dataclasses.replace(problem, **changed)
 
 
-def check_metric_names(name: str, metrics: Any) -> None:
-    """Check that metrics are a mapping of names to metrics."""
-    if not isinstance(metrics, Mapping):
-        raise InputError(
-            f"{name} = {metrics!r:.80}, expected a mapping of names to gdjax.Metric, such as "
-            f"{{'size': gd.Metric(lambda params, data: ...)}}"
-        )
-    for key, metric in metrics.items():
-        if not isinstance(key, str) or not isinstance(metric, Metric):
-            raise InputError(
-                f"{name}: {key!r:.80} = {metric!r:.80}, expected a name with a gdjax.Metric"
-            )
+def replace_data(problem: Problem, data: PyTree) -> Problem:
+    """Return a problem with any pytree as data, which need not be samples."""
+    return _unflatten(_flatten(problem)[1], (data,))
 
 
 def is_array(leaf: Any) -> bool:

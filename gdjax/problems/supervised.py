@@ -32,7 +32,8 @@ from gdjax.base.arguments import check_callable
 from gdjax.base.errors import InputError
 from gdjax.problems.keywords import declare, declared, given_to
 from gdjax.problems.losses import accuracy
-from gdjax.problems.problem import Metric, Problem
+from gdjax.problems.metrics import Metric
+from gdjax.problems.problem import Problem
 
 
 def supervised(
@@ -111,19 +112,17 @@ def supervised(
     def evaluation(params, batch, **keywords):
         return mean_loss(predict(params, batch[0], **keywords), batch[1])
 
-    def share_right(params, batch, **keywords):
-        return accuracy(predict(params, batch[0], **keywords), jnp.asarray(batch[1]))
-
     frozen = tuple(name for name in extra if name != "key")
     declare(cost, ("params", "batch"), extra, settings)
     declare(predict, ("params", "inputs"), frozen, settings)
-    for function in (evaluation, share_right):
-        declare(function, ("params", "batch"), frozen, settings)
+    declare(evaluation, ("params", "batch"), frozen, settings)
     metrics = {}
     if test is not None:
-        metrics["test_cost"] = Metric(evaluation, test, long_name="test cost")
+        metrics["test_cost"] = Metric(_test_cost, data=tuple(test), long_name="test cost")
         if _classifies(init, predict, stateful, test):
-            metrics["test_accuracy"] = Metric(share_right, test, long_name="test accuracy")
+            metrics["test_accuracy"] = Metric(
+                _accuracy, data=tuple(test), long_name="test accuracy"
+            )
     return Problem(
         init=init,
         cost=cost,
@@ -134,6 +133,15 @@ def supervised(
         predict=predict,
         loss=mean_loss,
     )
+
+
+def _test_cost(problem, params):
+    return problem.loss(problem.predict(params, problem.data[0]), problem.data[1])
+
+
+def _accuracy(problem, params):
+    inputs, labels = problem.data
+    return accuracy(problem.predict(params, inputs), jnp.asarray(labels))
 
 
 def _classifies(init, predict, stateful, test):

@@ -11,7 +11,7 @@ layer decreases to 0 as the width increases.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,8 @@ from scipy import stats
 from gdjax.base.arguments import MAX_COUNT, check_callable, check_increasing, check_whole
 from gdjax.base.errors import InputError
 from gdjax.base.statistics import LEVEL
-from gdjax.problems.problem import Metric, Problem, require_problem
+from gdjax.problems.metrics import Metric
+from gdjax.problems.problem import Problem, require_problem
 from gdjax.sweeps.axes import axes
 from gdjax.sweeps.continued.concat import concat
 from gdjax.sweeps.dataset import named_leaves
@@ -114,7 +115,7 @@ def coordinate_check(
                 f"coordinate_check: activations returned {layers!r:.80} for {name!r}, expected the "
                 f"layers of the first width, {first!r:.80}"
             )
-        metric = Metric(_change(activations), batch, init=activations, dims=("layer",))
+        metric = Metric(_Change(activations), data=batch, dims=("layer",))
         measured[name] = problem, {**shared, **options, "metrics": {CHANGE: metric}}
     sweeps = {
         name: sweep(problem, grid, listed[-1], **options)
@@ -159,17 +160,20 @@ def _layers(problem, activations, batch, width):
     return list(layers)
 
 
-def _change(activations):
-    """Return the metric `(params, batch, start) -> (change of each layer, start)`."""
+class _Change(NamedTuple):
+    """Measurement of the change of the activations of each layer since the start."""
 
-    def rms(now, then):
-        return jnp.sqrt(jnp.mean(jnp.square(now - then)))
+    activations: Callable[..., Any]
 
-    def change(params, batch, start):
-        changes = jax.tree.map(rms, activations(params, batch), start)
+    def init(self, problem, params):
+        return self.activations(params, problem.data)
+
+    def __call__(self, problem, params, start):
+        def rms(now, then):
+            return jnp.sqrt(jnp.mean(jnp.square(now - then)))
+
+        changes = jax.tree.map(rms, self.activations(params, problem.data), start)
         return jnp.stack(jax.tree.leaves(changes)), start
-
-    return change
 
 
 def _slopes(

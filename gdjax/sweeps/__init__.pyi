@@ -16,6 +16,7 @@ from .continued.resume import resume as resume
 from .continued.stored import run_of as run_of
 from .dataset import from_named as from_named
 from .histories import histories as histories
+from .measure import measure as measure
 from .spec import Sweep as Sweep
 from .sweep import params_of as params_of
 from .sweep import sweep as sweep

@@ -79,7 +79,7 @@ def program_arrays(program: Program, grid: Axes) -> Schema:
     if len(snapshots):
         add_steps("snapshot_step", snapshots, "step of the snapshot")
         trees.append(("snapshots", params, ("snapshot_step",), "parameters along the descent"))
-    for prefix, tree, extra_dims, long_name in trees:
+    for prefix, tree, extra_dims, long_name in trees if program.sweep.KEEPS_PARAMS else ():
         for name, leaf in dataset.named_leaves(prefix, tree).items():
             plain = dataset.plain_shape(leaf.shape, leaf.dtype)
             is_params = prefix in ("params", "snapshots")  # their arrays share dimensions

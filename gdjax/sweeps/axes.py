@@ -28,6 +28,7 @@ SEEDS = ("seed", "data_seed", "noise_seed", PERTURBATION_SEED)  # the last one i
 BATCH_SIZE = "batch_size"
 BRANCH_STEP = "branch_step"  # step at which a branch leaves its trunk
 PERTURBATION = "perturbation"  # norm of the perturbation at that step
+MEASURED_STEP, MEASURED_POINT = "measured_step", "measured_point"  # axes of `measure`
 BRANCH_AXES = frozenset({BRANCH_STEP, PERTURBATION, PERTURBATION_SEED})
 MAX_AXIS_VALUES = 10_000_000
 AxisValue = ScalarLike | str

@@ -20,7 +20,15 @@ from gdjax.base.errors import InputError
 from gdjax.problems.facts import Trace
 from gdjax.problems.keywords import bind, declared
 from gdjax.problems.problem import Problem, map_functions
-from gdjax.sweeps.axes import BATCH_SIZE, BRANCH_STEP, PERTURBATION, SEEDS, Axes
+from gdjax.sweeps.axes import (
+    BATCH_SIZE,
+    BRANCH_STEP,
+    MEASURED_POINT,
+    MEASURED_STEP,
+    PERTURBATION,
+    SEEDS,
+    Axes,
+)
 
 ROLES = ("init", "cost", "optimizer")
 
@@ -31,7 +39,7 @@ class Role(NamedTuple):
     """Target of an axis: keyword of a function, seed, batch size or branch setting.
 
     Args:
-        kind: one of `ROLES`, "seed", "batch" or "branch".
+        kind: one of `ROLES`, "seed", "batch", "branch" or "measured".
         keyword: keyword that the axis sets.
         is_static: whether one program is compiled for each value, instead of one program that takes
             the value as an input.
@@ -67,6 +75,8 @@ def assign_roles(
             assigned[axis] = Role("seed", axis)
         elif axis == BATCH_SIZE:
             assigned[axis] = Role("batch", axis, is_static=True)
+        elif axis in (MEASURED_STEP, MEASURED_POINT):
+            assigned[axis] = Role("measured", axis)
         elif axis in (BRANCH_STEP, PERTURBATION):
             assigned[axis] = Role("branch", axis, axis in static)
         elif len(homes) > 1:
@@ -156,7 +166,7 @@ def with_settings(
 ) -> Problem:
     """Return a problem with some keywords fixed, such as a temperature.
 
-    Values for the cost are passed to the evaluation, metrics and `predict` that declare them, too.
+    Values for the cost are passed to the evaluation and the `predict` that declare them, too.
     """
     if not cost and not init:
         return problem
@@ -167,12 +177,12 @@ def with_settings(
 
 def check_effects(traces: Mapping[str, Trace], assigned: Mapping[str, Role], factory: str) -> None:
     """Check that every axis has an effect; otherwise, runs along it would be equal."""
-    evaluations = [n for n in traces if n not in ROLES and not n.endswith(".init")]
-    measured = {keyword for n in evaluations for keyword in traces[n].keywords}
+    others = [traced for name, traced in traces.items() if name not in ROLES]
+    measured = {keyword for each in others for keyword in {*each.keywords} - each.unused}
     names = {"init": "init", "cost": "the cost", "optimizer": factory}
     for axis, role in numeric_roles(assigned).items():
         idle = role.kind in ROLES and role.keyword in traces[role.kind].unused
-        if idle and not (role.kind == "cost" and role.keyword in measured):
+        if idle and not measured & {role.keyword, f"{role.kind}.{role.keyword}"}:
             raise without_effect(axis, names[role.kind])
 
 

@@ -16,8 +16,8 @@ from gdjax.base import slabs
 from gdjax.base.keys import run_keys
 from gdjax.descent.batches import Order
 from gdjax.descent.block_loop import shared_order
-from gdjax.problems.keywords import GIVEN_TO_METRICS, given_to
 from gdjax.problems.problem import Problem
+from gdjax.sweeps.axes import MEASURED_POINT, MEASURED_STEP
 from gdjax.sweeps.binding import by_role, numeric_roles
 from gdjax.sweeps.spec import Sweep
 
@@ -51,17 +51,22 @@ class SlabInputs:
 
     def initial(self, values: Values, device: jax.Device) -> tuple[PyTree, PyTree]:
         """Return the initialization keys and the settings of a slab of runs."""
-        seeds = values.get("seed", np.zeros(len(next(iter(values.values()))), np.int64))
+        zeros = np.zeros(len(next(iter(values.values()))), np.int64)
+        seeds = values.get("seed", values.get(MEASURED_POINT, zeros))
         keys = run_keys(self.sweep.root_seed, seed=seeds)
         return slabs.place((keys.init, self.settings(values, keys.probes)), device)
 
     def settings(self, values: Values, probes: PyTree) -> dict[str, Any]:
-        """Return the settings of runs, with keys under `probes` if a metric needs them."""
+        """Return the settings of runs, with keys under `probes` if a metric needs them.
+
+        Points of `measure` also have their own steps, under `step`.
+        """
         roles, metrics = self.sweep.roles, self.problem.metrics.values()
         numeric = {axis: v for axis, v in values.items() if axis in numeric_roles(roles)}
         cast = {a: v.astype(jax.dtypes.canonicalize_dtype(v.dtype)) for a, v in numeric.items()}
-        has_probes = any("key" in given_to(m.function, GIVEN_TO_METRICS) for m in metrics)
-        return {**by_role(roles, cast), **({"probes": probes} if has_probes else {})}
+        has_probes = any("key" in metric.needs for metric in metrics)
+        step = {"step": values[MEASURED_STEP].astype(np.int32)} if MEASURED_STEP in values else {}
+        return {**by_role(roles, cast), **step, **({"probes": probes} if has_probes else {})}
 
     def noise(self, values: Values, device: jax.Device) -> Key[Array, "*runs"] | None:
         """Return the keys of a random cost, one for all runs or per run; None if unused."""

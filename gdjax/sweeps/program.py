@@ -119,7 +119,7 @@ class Program:
             facts.make_optimizer,
             facts.eval_params_fn,
             facts.params,
-            facts.array_metrics,
+            facts.metrics,
             self.schedule,
             batch_size=self.batch_size,
             record_samples=sweep.record_samples,
@@ -136,8 +136,8 @@ class Program:
     def initial_program(self) -> slabs.CompiledFunction:
         """Program that maps keys, settings and shared arrays to initial carries."""
         facts, problem = self.facts, self.facts.problem
-        inits = tuple(block.metric_inits(problem.metrics).items())
-        return initial_carry_program(problem.init, problem.stateful, facts.make_optimizer, inits)
+        metrics = tuple(facts.metrics.items())
+        return initial_carry_program(problem.init, problem.stateful, facts.make_optimizer, metrics)
 
     def initial_example(self, device: jax.Device) -> tuple[PyTree, ...]:
         """Return the arguments of `initial_program`, as shapes."""
@@ -172,9 +172,7 @@ class Program:
     @property
     def record_names(self) -> tuple[str, ...]:
         """Names of the scalars of a record: costs, gradient norm and metrics."""
-        numbers = [
-            name for name, metric in self.facts.problem.metrics.items() if not metric.is_array
-        ]
+        numbers = [name for name, metric in self.facts.metrics.items() if not metric.is_array]
         batch_cost = () if self.descent.config.record_equals_step else ("batch_cost",)
         return ("cost", *batch_cost, "gradient_norm", *numbers)
 
@@ -236,17 +234,14 @@ def initial_carry_program(
     init: Callable,
     stateful: bool,
     make_optimizer: Callable,
-    metric_inits: tuple[tuple[str, Callable], ...],
+    metrics: block.Metrics,
 ) -> slabs.CompiledFunction:
     """Return a program that maps keys, settings and shared arrays to initial carries."""
 
     def begin(key, settings, shared):
         made = init(key, **settings["init"])
         params, model_state = made if stateful else (made, None)
-        inits = dict(metric_inits)
-        return block.initial_carry(
-            make_optimizer, params, model_state, settings, inits, shared.metrics
-        )
+        return block.initial_carry(make_optimizer, params, model_state, settings, metrics, shared)
 
-    key = ("initial carry", init, stateful, make_optimizer, metric_inits)
+    key = ("initial carry", init, stateful, make_optimizer, metrics)
     return slabs.CompiledFunction(jax.vmap(begin, (0, 0, None)), key=key, fast_compilation=True)

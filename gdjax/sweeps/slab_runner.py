@@ -281,6 +281,8 @@ def slab_variables(
         trees[block.SNAPSHOTS] = records.arrays(block.SNAPSHOTS, program.facts.params)
     if program.keeps_carry:
         trees["carry"] = records.carry_before_last
+    if not program.sweep.KEEPS_PARAMS:
+        trees = {}
     return {
         **{name: numbers[name] for name in program.record_names},
         **{name: records.arrays(name, value) for name, value in metrics.items()},

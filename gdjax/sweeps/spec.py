@@ -27,7 +27,8 @@ from gdjax.base.limits import Seed
 from gdjax.descent.arguments import validate_settings
 from gdjax.descent.batches import check_replacement
 from gdjax.problems.facts import Facts, facts_of
-from gdjax.problems.problem import Metric, Problem, check_metric_names, require_problem
+from gdjax.problems.metrics import Metric, as_metrics
+from gdjax.problems.problem import Problem, require_problem
 from gdjax.sweeps import dataset
 from gdjax.sweeps.axes import BATCH_SIZE, BRANCH_AXES, SEEDS, Axes, check_distinct_runs, is_static
 from gdjax.sweeps.binding import (
@@ -59,7 +60,7 @@ class Sweep:
     record_every: int = 1
     record_samples: int | None = None
     snapshot_every: int | None = None
-    metrics: Mapping[str, Metric] | None = None
+    metrics: Mapping[str, Any] | None = None
     eval_params_fn: Callable[[PyTree, PyTree], PyTree] | None = None
     root_seed: int = 0
     divergence_threshold: float = 1e12
@@ -67,6 +68,7 @@ class Sweep:
     stop_when_converged: bool = False
     continuable: bool | None = None
 
+    KEEPS_PARAMS = True  # whether parameters and states are part of the results
     RESERVED = dataset.RESERVED  # names that no axis or metric has
 
     def __post_init__(self):
@@ -208,7 +210,7 @@ def validate_spec(spec: Sweep) -> None:
     if spec.continuable is not None:
         check_flag("continuable", spec.continuable)
     if spec.metrics is not None:
-        check_metric_names("metrics", spec.metrics)
+        object.__setattr__(spec, "metrics", as_metrics("metrics", spec.metrics))
     if type(spec) is Sweep and (branch_axes := sorted(BRANCH_AXES & set(spec.axes.names))):
         raise InputError(
             f"axes: {branch_axes[0]} is an axis of branches of a stored run; use gd.branch(store, "

@@ -11,7 +11,8 @@ from jaxtyping import PyTree
 
 from gdjax.base.errors import InputError, warn
 from gdjax.problems.checks import check_params
-from gdjax.problems.problem import Metric, Problem
+from gdjax.problems.metrics import Metric
+from gdjax.problems.problem import Problem
 from gdjax.problems.run_settings import remember
 from gdjax.stores.location import StoreLike
 from gdjax.sweeps.axes import Axes, AxisValue, positions
@@ -32,7 +33,7 @@ def sweep(
     record_every: int = 1,
     record_samples: int | None = None,
     snapshot_every: int | None = None,
-    metrics: Mapping[str, Metric] | None = None,
+    metrics: Mapping[str, Metric | Callable[..., Any]] | None = None,
     eval_params_fn: Callable[[PyTree, PyTree], PyTree] | None = None,
     root_seed: int = 0,
     divergence_threshold: float = 1e12,
@@ -66,7 +67,8 @@ def sweep(
             samples.
         snapshot_every: number of steps between snapshots of the parameters, a multiple of
             `record_every`; None keeps only the final parameters.
-        metrics: metrics to record besides the cost, by name; None for those of the problem.
+        metrics: measurements to record besides the cost, by name: functions `(problem, params) ->
+            value`, or a `Metric`; None for those of the problem.
         eval_params_fn: function `eval_params_fn(opt_state, params) -> params` that gives the
             parameters at which to record, for optimizers with separate evaluation parameters. None
             uses `optax.contrib.schedule_free_eval_params` if the optimizer state contains a

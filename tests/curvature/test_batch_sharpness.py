@@ -2,6 +2,7 @@
 
 import importlib
 import itertools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ from curved_problems import regression
 from scipy import stats
 
 import gdjax as gd
-from gdjax.curvature.batch_sharpness import batch_sharpness, batch_sharpness_metric
+from gdjax.curvature.batch_sharpness import batch_sharpness
 from gdjax.problems import as_problem
 
 RUNS = 16
@@ -142,9 +143,15 @@ def test_the_metric_with_full_batches_is_the_curvature_along_the_gradient():
     """Full batches have no sampling error, nor has the value for few samples, which is exact."""
     cost, params, data = regression(8)
     problem = gd.Problem(init=lambda key: params, cost=cost, data=data)
+
+    def estimates(problem, w, *, key, batch_size, batches):
+        return jnp.stack(
+            batch_sharpness(problem, w, key=key, batch_size=batch_size, batches=batches)
+        )
+
     metrics = {
-        "whole": batch_sharpness_metric(problem, batch_size=8, batches=2),
-        "few": batch_sharpness_metric(problem, batch_size=2, batches=8),
+        "whole": gd.Metric(partial(estimates, batch_size=8, batches=2), dims=("part",)),
+        "few": gd.Metric(partial(estimates, batch_size=2, batches=8), dims=("part",)),
     }
     runs = gd.sweep(problem, gd.axes(learning_rate=[0.1]), 3, metrics=metrics, snapshot_every=1)
     full_batches, small_batches = (runs[n].isel(learning_rate=0).values for n in ("whole", "few"))

@@ -10,8 +10,8 @@ import xarray as xr
 import gdjax as gd
 from gdjax.curvature.critical_sharpness import (
     CriticalSharpnessStatus,
+    WarmCriticalSharpness,
     critical_sharpness,
-    critical_sharpness_metric,
     update_direction,
 )
 from gdjax.problems import bowl, digits
@@ -127,7 +127,7 @@ def test_the_direction_is_minus_the_update_divided_by_the_learning_rate(make_opt
 @pytest.mark.long
 def test_the_metric_equals_the_value_at_each_step_with_few_evaluations(tmp_path):
     problem = bowl([1.0, 10.0, 100.0])
-    metric = critical_sharpness_metric(problem, rtol=0.02)
+    metric = WarmCriticalSharpness(rtol=0.02)
     runs = gd.sweep(
         problem,
         gd.axes(learning_rate=[0.012], seed=range(2)),
@@ -152,7 +152,7 @@ def test_the_metric_uses_the_state_of_the_optimizer():
     h, w, m, v = np.array([1.0, 7.0]), np.array([1.0, -0.5]), 0.0, 0.0
     run = gd.descend(
         bowl(h), optax.adam(0.01), jnp.array(w, jnp.float32), 5, key=jax.random.key(0),
-        metrics={"critical": critical_sharpness_metric(bowl(h), optax.adam)},
+        metrics={"critical": WarmCriticalSharpness(optax.adam)},
     )  # fmt: skip
     for t, result in enumerate(run.metrics["critical"], 1):
         m, v = 0.9 * m + 0.1 * h * w, 0.999 * v + 0.001 * (h * w) ** 2

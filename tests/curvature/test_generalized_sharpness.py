@@ -1,6 +1,7 @@
 """Generalized sharpness, compared with closed forms and enumeration."""
 
 import itertools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +13,10 @@ from jax.flatten_util import ravel_pytree
 
 import gdjax as gd
 from gdjax.curvature import (
-    dual_gradient_norm_metric,
+    WarmGeneralizedSharpness,
+    dual_gradient_norm,
     generalized_sharpness,
-    generalized_sharpness_metric,
-    step_curvature_metric,
+    step_curvature,
 )
 from gdjax.curvature.generalized_sharpness import GeneralizedSharpnessStatus
 from gdjax.descent import non_euclidean_descent
@@ -144,9 +145,9 @@ def test_sign_descent_at_equal_curvatures_diverges_above_two_divided_by_the_trac
         20,
         make_optimizer=non_euclidean_descent,
         metrics={
-            "low": generalized_sharpness_metric(ones, "linf"),
-            "along": step_curvature_metric(ones, "linf"),
-            "dual": dual_gradient_norm_metric(ones, "linf"),
+            "low": WarmGeneralizedSharpness("linf"),
+            "along": partial(step_curvature, norm="linf"),
+            "dual": partial(dual_gradient_norm, norm="linf"),
         },
     )
     below, above = runs.cost.values

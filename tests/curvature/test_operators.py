@@ -1,5 +1,7 @@
 """Products with the Hessian, compared with dense matrices in float64."""
 
+from functools import partial
+
 import diffrax
 import jax
 import jax.numpy as jnp
@@ -14,10 +16,10 @@ from gdjax.curvature import (
     GaussNewtonOperator,
     HessianOperator,
     PreconditionedHessian,
+    Sharpness,
     check_gradient,
     extreme_eigenpairs,
     hessian_trace,
-    sharpness_metric,
     spectral_density,
 )
 from gdjax.curvature.directional_derivatives import directional_derivatives
@@ -264,6 +266,6 @@ def test_the_operator_of_a_layer_is_a_diagonal_block(fitted, name):
 def test_the_sharpness_metric_accepts_an_operator_and_a_layer(fitted, kind, layer):
     problem, params, _ = fitted
     matrix = np.asarray(kind(problem, params, layer=layer).as_matrix())
-    metric = sharpness_metric(problem, operator=lambda problem, w: kind(problem, w, layer=layer))
-    value, _ = jax.jit(metric.function)(params, metric.data, metric.init(params, metric.data))
+    metric = Sharpness(operator=lambda problem, w: kind(problem, w, layer=layer))
+    value, _ = jax.jit(partial(metric, problem))(params, metric.init(problem, params))
     assert float(value) == pytest.approx(np.linalg.eigvalsh(matrix)[-1], rel=1e-3)

@@ -11,28 +11,22 @@ from curved_problems import dense_reference, digit_network
 from jax.flatten_util import ravel_pytree
 
 import gdjax as gd
-from gdjax.curvature.sharpness import MAX_RESTARTS, largest_eigenvalues_metric, sharpness_metric
+from gdjax.curvature.sharpness import MAX_RESTARTS, Sharpness
 from gdjax.problems import as_problem, bowl
 
 KEY = jax.random.key(0)
 
 
-def cold(metric, params):
-    """Return the metric state before the first estimate."""
-    assert metric.init is not None
-    return metric.init(params, metric.data)
-
-
 @cache
 def compiled(problem, options):
-    metric = sharpness_metric(problem, **dict(options))
-    return metric, jax.jit(metric.function)
+    metric, problem = Sharpness(**dict(options)), as_problem(problem)
+    return metric, jax.jit(partial(metric, problem)), partial(metric.init, problem)
 
 
 def sharpness_at(problem, params, **options):
-    """Return the sharpness at one point from a new metric state, and the next state."""
-    metric, function = compiled(problem, tuple(options.items()))
-    return function(params, metric.data, cold(metric, params))
+    """Return the sharpness at one point from a new state, and the next state."""
+    _, measure, init = compiled(problem, tuple(options.items()))
+    return measure(params, init(params))
 
 
 def regression(samples=40):
@@ -132,8 +126,7 @@ def test_stored_eigenvectors_are_unchanged_if_the_hessian_is_not_finite(bad):
     params = jax.jit(problem.init)(KEY)
     _, memory = sharpness_at(problem, params)
     not_finite = jax.tree.map(lambda a: jnp.full_like(a, bad), params)
-    metric = sharpness_metric(problem)
-    value, new_memory = jax.jit(metric.function)(not_finite, metric.data, memory)
+    value, new_memory = compiled(problem, ())[1](not_finite, memory)
     assert np.isnan(float(value))
     np.testing.assert_array_equal(new_memory.vectors, memory.vectors)
     assert int(new_memory.products - memory.products) == 8  # without a restart
@@ -158,9 +151,7 @@ def snapshots_of(problem, rate, steps, every, **options):
 @pytest.mark.long
 def test_the_metric_equals_the_dense_sharpness_at_every_second_record():
     problem = regression()
-    run = snapshots_of(
-        problem, 0.1, 60, 5, metrics={"sharpness": sharpness_metric(problem, every=2)}
-    )
+    run = snapshots_of(problem, 0.1, 60, 5, metrics={"sharpness": gd.Metric(Sharpness(), every=2)})
     result = run.metrics["sharpness"]
     assert np.isnan(result[1::2]).all()
     for t in range(0, 13, 2):
@@ -181,7 +172,7 @@ def test_the_metric_of_a_run_is_unaffected_by_another_run_that_diverges():
         gd.axes(learning_rate=rates),
         24,
         record_every=4,
-        metrics={"sharpness": sharpness_metric(problem)},
+        metrics={"sharpness": Sharpness()},
         divergence_threshold=np.inf,
     )
     assert runs.diverged_at.values.tolist()[2] > 0
@@ -197,7 +188,7 @@ def test_the_metric_of_a_run_is_unaffected_by_another_run_that_diverges():
 @pytest.mark.long
 def test_continued_descents_start_from_the_last_eigenvector():
     problem = regression()
-    watch = {"sharpness": sharpness_metric(problem)}
+    watch = {"sharpness": Sharpness()}
     uninterrupted = snapshots_of(problem, 0.05, 40, 4, metrics=watch)
     first = snapshots_of(problem, 0.05, 20, 4, metrics=watch)
     rest = gd.descend(problem, optax.sgd(0.05), first, 20, key=KEY, record_every=4, metrics=watch)
@@ -219,10 +210,12 @@ def test_the_metric_switches_to_the_eigenvector_of_a_new_largest_eigenvalue(floa
     def cost(w, *, share=0.0):
         return jnp.sum(((1 - share) * sinking + share * rising) * w**2) / 2
 
-    metric, w = sharpness_metric(cost), jnp.ones(40)
-    next_estimate, memory = jax.jit(metric.function), cold(metric, w)
+    problem = as_problem(cost)
+    next_estimate = jax.jit(lambda w, state, share: Sharpness()(problem.at(share=share), w, state))
+    w = jnp.ones(40)
+    memory = Sharpness().init(problem, w)
     for share in np.linspace(0, 1, 41):
-        value, memory = next_estimate(w, None, memory, share=share)
+        value, memory = next_estimate(w, memory, share)
         known = np.max((1 - share) * sinking + share * rising)
         assert float(value) == pytest.approx(known, rel=1e-3)
 
@@ -232,7 +225,7 @@ def test_swept_keywords_of_the_cost_are_passed_to_the_hessian():
     """A weight decay d adds 2 d to every eigenvalue."""
     problem = regression()
     grid = gd.axes(learning_rate=[0.1], decay=[0.0, 0.5, 3.0], seed=[1])
-    runs = gd.sweep(problem, grid, 0, metrics={"sharpness": sharpness_metric(problem)})
+    runs = gd.sweep(problem, grid, 0, metrics={"sharpness": Sharpness()})
     result = runs.sharpness.values.ravel()
     np.testing.assert_allclose(result - result[0], [0, 1, 6], atol=2e-3 * result[-1])
 
@@ -245,19 +238,17 @@ def test_sharpness_is_that_of_the_deterministic_cost():
         cost=lambda w, *, key, model_state: (jnp.sum(w**2) * jax.random.normal(key), model_state),
         evaluation=lambda w, *, model_state: model_state * jnp.sum(w**2) / 2,
     )
-    metric = sharpness_metric(problem)
     params = jnp.ones(12)
     for level in (2.0, 5.0):
-        value, _ = metric.function(params, None, cold(metric, params), model_state=jnp.array(level))
+        value, _ = sharpness_at(gd.problems.frozen(problem, model_state=jnp.array(level)), params)
         assert float(value) == pytest.approx(level, rel=1e-5)
 
 
 def test_the_metric_calls_no_lapack_on_cpus():
     problem = regression()
-    metric = sharpness_metric(problem)
     params = jax.jit(problem.init)(KEY)
-    arguments = params, metric.data, cold(metric, params)
-    text = jax.jit(metric.function).lower(*arguments).as_text()
+    _, measure, init = compiled(problem, ())
+    text = measure.lower(params, init(params)).as_text()
     assert "custom_call" in jax.jit(jnp.linalg.eigh).lower(jnp.eye(8)).as_text()
     assert "lapack" not in text
     assert "eigh" not in text.lower()
@@ -285,7 +276,7 @@ def test_the_metric_equals_the_largest_eigenvalues_of_the_dense_hessian():
         gd.axes(learning_rate=[0.05, 0.2], seed=range(8)),
         8,
         snapshot_every=4,
-        metrics={"top": largest_eigenvalues_metric(problem, 3, every=4, rtol=1e-4)},
+        metrics={"top": gd.Metric(Sharpness(3, rtol=1e-4), every=4)},
         devices=jax.local_devices()[:2],
     )
     assert runs.top.dims == ("learning_rate", "seed", "top_step", "eigenvalue")
@@ -300,6 +291,5 @@ def test_the_metric_equals_the_largest_eigenvalues_of_the_dense_hessian():
 
 
 def test_the_dense_hessian_is_used_for_few_parameters():
-    metric, w = largest_eigenvalues_metric(bowl([3.0, -1.0, 2.0]), 3), jnp.ones(3)
-    values, _ = jax.jit(metric.function)(w, metric.data, cold(metric, w))
+    values, _ = sharpness_at(bowl([3.0, -1.0, 2.0]), jnp.ones(3), count=3)
     np.testing.assert_allclose(values, [3, 2, -1], rtol=1e-5)

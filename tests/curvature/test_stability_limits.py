@@ -13,9 +13,9 @@ from jax.flatten_util import ravel_pytree
 import gdjax as gd
 from gdjax.curvature import (
     PreconditionedHessian,
+    Sharpness,
     extreme_eigenpairs,
     largest_stable_learning_rate,
-    sharpness_metric,
     stability_threshold,
 )
 from gdjax.curvature.stability_limits import preconditioner
@@ -200,7 +200,7 @@ def test_the_metric_reads_the_preconditioner_from_the_optimizer_state():
     cost, params, data = regression(20)
     problem, rates = gd.Problem(init=lambda key: params, cost=cost, data=data), [0.01, 0.02]
     adam = partial(optax.adam, b2=0.9)
-    metrics = {"read": sharpness_metric(problem, preconditioner=preconditioner(adam))}
+    metrics = {"read": Sharpness(preconditioner=preconditioner(adam))}
     axes = gd.axes(learning_rate=rates)
     runs = gd.sweep(problem, axes, 1, make_optimizer=adam, metrics=metrics)
     assert np.isnan(runs.read.isel(step=0)).all()

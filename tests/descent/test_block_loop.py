@@ -11,6 +11,7 @@ import pytest
 import gdjax as gd
 from gdjax.descent import block_loop
 from gdjax.descent.block_loop import BlockLengthController, RecordSchedule
+from gdjax.problems.metrics import described
 
 X = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
 
@@ -89,8 +90,8 @@ def test_results_are_bitwise_independent_of_the_length_of_blocks(
 def test_a_stopped_run_is_evaluated_once_and_its_record_repeated(lengths, monkeypatch):
     """Every gradient counts as zero, so the run stops at its first step."""
     metrics = {
-        "third": gd.Metric(lambda w, data: jnp.sum(w), every=3),
-        "where": gd.Metric(lambda w, data: w, every=4, dims=("coordinate",)),
+        "third": gd.Metric(lambda _, w: jnp.sum(w), every=3),
+        "where": gd.Metric(lambda _, w: w, every=4, dims=("coordinate",)),
     }
     problem = gd.Problem(lambda key: jnp.ones(4), cost, data=X, metrics=metrics)
     runs = gd.sweep(
@@ -118,14 +119,15 @@ def test_a_stopped_run_repeats_its_last_record_beside_any_neighbor(neighbor_rate
     At curvature 0, the run stops at its start.
     """
 
-    def count_of(w, data, state, *, opt_state):
+    @described(init=lambda problem, w: jnp.zeros(()))
+    def count_of(problem, w, state, *, opt_state):
         return state + 1.0 + opt_state[0].count, state + 1.0
 
     metrics = {
-        "now": gd.Metric(lambda w, data, *, step: step),
-        "uniform": gd.Metric(lambda w, data, *, key: jax.random.uniform(key), every=2),
-        "count": gd.Metric(count_of, init=lambda w, data: jnp.zeros(())),
-        "vector": gd.Metric(lambda w, data, *, step: w + step, dims=("entry",)),
+        "now": gd.Metric(lambda _, w, *, step: step),
+        "uniform": gd.Metric(lambda _, w, *, key: jax.random.uniform(key), every=2),
+        "count": count_of,
+        "vector": gd.Metric(lambda _, w, *, step: w + step, dims=("entry",)),
     }
 
     def cost(w, *, scale):

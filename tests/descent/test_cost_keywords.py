@@ -31,7 +31,7 @@ def plain(w, x, *, model_state):
     return jnp.mean((w[0] * x + w[1] - model_state["mean"]) ** 2)
 
 
-def seen(w, data, *, model_state):
+def seen(problem, w, *, model_state):
     return model_state["batches"]
 
 
@@ -73,7 +73,7 @@ def test_costs_with_key_step_and_model_state_equal_those_of_a_python_loop(batch_
         batch_size=batch_size,
         record_every=6,
         snapshot_every=6,
-        metrics={"seen": gd.Metric(seen)},
+        metrics={"seen": seen},
     )
     rows = None if batch_size is None else Order([KEYS_OF.order], 12, 5).rows(0, 21)[0]
     result = by_hand(20, rows)

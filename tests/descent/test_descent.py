@@ -14,6 +14,7 @@ from gdjax.base import slabs
 from gdjax.descent.batches import Order
 from gdjax.descent.outcome import Outcome
 from gdjax.descent.step import objective
+from gdjax.problems.metrics import described
 
 KEY = jax.random.key(0)
 SGD, ADAM, MOMENTUM = optax.sgd(0.1), optax.adam(0.05), optax.sgd(0.05, momentum=0.9)
@@ -61,8 +62,8 @@ def assert_same_bits(a, b):
 def test_a_descent_equals_a_numpy_loop(batch_size):
     """The recorded cost is that of the full batch before the update."""
     metrics = {
-        "first": gd.Metric(lambda w, data: w[0]),
-        "sum": gd.Metric(lambda w, data: jnp.sum(data * w), data=jnp.ones(3), every=3),
+        "first": gd.Metric(lambda _, w: w[0]),
+        "sum": gd.Metric(lambda problem, w: jnp.sum(problem.data * w), data=jnp.ones(3), every=3),
     }
     options = {"record_every": 4, "snapshot_every": 8, "metrics": metrics}
     run = gd.descend(LINE, SGD, START, 25, key=KEY, batch_size=batch_size, **options)
@@ -119,7 +120,8 @@ def test_a_line_search_evaluates_all_samples_in_microbatches(float64):
 
 def counter(every=1):
     """Return a metric that counts its earlier evaluations."""
-    return gd.Metric(lambda w, data, count: (count, count + 1), init=lambda w, data: 0, every=every)
+    begin = described(init=lambda problem, w: 0)
+    return gd.Metric(begin(lambda problem, w, count: (count, count + 1)), every=every)
 
 
 def test_a_metric_may_have_a_state():
@@ -130,7 +132,7 @@ def test_a_metric_may_have_a_state():
 
 
 def test_metrics_of_the_problem_are_recorded_unless_metrics_are_passed():
-    problem = line(metrics={"own": gd.Metric(lambda w, data: w[0])})
+    problem = line(metrics={"own": gd.Metric(lambda _, w: w[0])})
     assert set(gd.descend(problem, SGD, START, 1, key=KEY).metrics) == {"own"}
     assert set(gd.descend(problem, SGD, START, 1, key=KEY, metrics={}).metrics) == set()
 
@@ -256,7 +258,7 @@ def lowered(monkeypatch):
 def test_data_are_arguments_of_the_program_and_not_constants(lowered, batch_size):
     x = RNG.normal(size=(500, 20)).astype(np.float32)
     y = x[:, 0]
-    metric = gd.Metric(lambda w, d: jnp.mean(d @ w), data=jnp.asarray(x))
+    metric = gd.Metric(lambda problem, w: jnp.mean(problem.data @ w), data=jnp.asarray(x))
     problem = gd.Problem(
         init=lambda key: jnp.zeros(20), cost=mean_square, data=(x, y), metrics={"m": metric}
     )

@@ -1,6 +1,5 @@
 """Gradient noise metrics, compared with their definition, on a linear regression."""
 
-from dataclasses import replace
 from functools import partial
 
 import jax
@@ -12,7 +11,6 @@ import pytest
 import gdjax as gd
 from gdjax.descent.batches import Order
 from gdjax.descent.metrics import gradient_noise, noise_scale
-from gdjax.problems.keywords import declared
 
 KEY = jax.random.key(0)
 N = 60
@@ -42,26 +40,17 @@ def noise(g):
     return np.sum((g - g.mean(axis=0)) ** 2) / (len(g) - 1)
 
 
-@partial(jax.jit, static_argnums=0)
-def compiled(function, params, data, settings):
-    return function(params, data, **settings)
-
-
-def taken(metric, w=W, **settings):
+def measured(measure, w=W, problem=PROBLEM, **options):
+    """Return a function of a key: the value of a measurement at w."""
     params = {"a": jnp.asarray(w, jnp.float32)}
-    return float(compiled(metric.function, params, metric.data, settings))
+    return jax.jit(lambda key: measure(problem, params, key=key, **options))
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("batch_size", [1, 3, 10])
 def test_the_noise_estimate_is_unbiased_for_every_batch_size(batch_size):
-    metrics = [
-        gradient_noise(PROBLEM, key=key, batch_size=batch_size, batches=4)
-        for key in jax.random.split(jax.random.key(1), 150)
-    ]
-    # The metrics differ only in their data, so that one function is compiled for all.
-    function = metrics[0].function
-    result = [taken(replace(metric, function=function)) for metric in metrics]
+    noise_of = measured(gradient_noise, batch_size=batch_size, batches=4)
+    result = [float(noise_of(key)) for key in jax.random.split(jax.random.key(1), 150)]
     error = np.std(result) / np.sqrt(len(result))
     assert np.mean(result) == pytest.approx(noise(slopes()), abs=4 * error)
     assert error < 0.1 * noise(slopes())
@@ -80,21 +69,18 @@ def test_mini_batch_noise_without_replacement_follows_its_formula():
 @pytest.mark.parametrize("decay", [0.0, 3.0])
 def test_noise_of_single_samples_and_its_scale_equal_their_definitions(decay):
     """Weight decay adds no noise, since it is equal for all samples."""
-    plain, scale = (
-        make(PROBLEM, key=KEY, batch_size=1, batches=N) for make in (gradient_noise, noise_scale)
-    )
-    assert declared(plain.function) == declared(scale.function) == {"decay": 0.0}
-    assert taken(plain, decay=decay) == pytest.approx(noise(slopes()), rel=1e-4)
+    options = {"batch_size": 1, "batches": N, "problem": PROBLEM.at(decay=decay)}
+    plain, scale = (float(measured(f, **options)(KEY)) for f in (gradient_noise, noise_scale))
+    assert plain == pytest.approx(noise(slopes()), rel=1e-4)
     gradient = slopes().mean(axis=0) + 2 * decay * W
-    known = noise(slopes()) / np.sum(gradient**2)
-    assert taken(scale, decay=decay) == pytest.approx(known, rel=1e-4)
-    assert scale.units == "samples"
+    assert scale == pytest.approx(noise(slopes()) / np.sum(gradient**2), rel=1e-4)
+    assert gd.Metric(partial(noise_scale, batch_size=1)).units == "samples"
 
 
 def test_noise_metrics_are_recorded_along_a_descent():
     metrics = {
-        "noise": gradient_noise(PROBLEM, key=KEY, batch_size=1, batches=N),
-        "scale": noise_scale(PROBLEM, key=KEY, batch_size=4, batches=15),
+        "noise": partial(gradient_noise, batch_size=1, batches=N),
+        "scale": partial(noise_scale, key=KEY, batch_size=4, batches=15),
     }
     run = gd.descend(
         PROBLEM, optax.sgd(0.1), {"a": jnp.asarray(W, jnp.float32)}, 20, key=KEY, metrics=metrics
@@ -109,5 +95,5 @@ def test_noise_metrics_are_recorded_along_a_descent():
 
 def test_the_key_determines_the_sampled_batches():
     keys = KEY, KEY, jax.random.key(9)
-    a, b, c = (taken(gradient_noise(PROBLEM, key=key, batch_size=2, batches=5)) for key in keys)
+    a, b, c = map(measured(gradient_noise, batch_size=2, batches=5), keys)
     assert a == b != c

@@ -12,7 +12,7 @@ import gdjax as gd
 from gdjax.dynamics import lyapunov_exponent, with_tangent
 
 KEY = jax.random.key(3)
-METRICS = {"lyapunov": lyapunov_exponent()}
+METRICS = {"lyapunov": lyapunov_exponent}
 
 
 def exponent(cost, start, make_optimizer, rate, num_steps):

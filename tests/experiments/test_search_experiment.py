@@ -15,7 +15,7 @@ LINE = gd.Problem(
     init=lambda key, *, init_scale: np.float32(0) * init_scale,
     cost=lambda w, x: ((w * x - 2 * x) ** 2).mean(),
     data=np.linspace(-1, 1, 100, dtype=np.float32),
-    metrics={"test_accuracy": gd.Metric(lambda w, data: -jnp.abs(w - 2))},
+    metrics={"test_accuracy": gd.Metric(lambda _, w: -jnp.abs(w - 2))},
 )
 CONFIG = model.Config(
     learning_rates=(0.003, 2.0),

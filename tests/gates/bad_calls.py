@@ -232,15 +232,15 @@ def sweeps(bad, vary, n):
     bad("batch_size", gd.sweep, n.net, gd.axes(learning_rate=[0.1], batch_size=[2]), 5,
         batch_size=3)
     bad("snapshot_every", gd.sweep, n.bowl, n.ax, 6, record_every=2, snapshot_every=3)
-    bad("cost", gd.sweep, n.bowl, n.ax, 5, metrics={"cost": gd.Metric(lambda w, d: w[0])})
-    bad("n", gd.sweep, n.bowl, n.ax, 5, metrics={"m": gd.Metric(lambda w, d: w, dims=("a",)),
-        "n": gd.Metric(lambda w, d: jnp.ones(3), dims=("a",))}, golden=True)
+    bad("cost", gd.sweep, n.bowl, n.ax, 5, metrics={"cost": gd.Metric(lambda _, w: w[0])})
+    bad("n", gd.sweep, n.bowl, n.ax, 5, metrics={"m": gd.Metric(lambda _, w: w, dims=("a",)),
+        "n": gd.Metric(lambda _, w: jnp.ones(3), dims=("a",))}, golden=True)
     bad("init", lambda value: gd.sweep(gd.Problem(init=value, cost=lambda w: jnp.sum(w ** 2)), n.ax,
         5), any_of(lambda key: random.normal(size=2),
         lambda key: jnp.ones(2) * random.random()))
     bad("m", lambda value: gd.sweep(n.bowl, n.ax, 5, metrics={"m": value}),
-        any_of(gd.Metric(lambda w, d: w), gd.Metric(lambda w: w[0]), gd.Metric(lambda w, d: w,
-        dims=("learning_rate",)), gd.Metric(lambda w, d: w, dims=("step",))))
+        any_of(gd.Metric(lambda _, w: w), gd.Metric(lambda w: w[0]), gd.Metric(lambda _, w: w,
+        dims=("learning_rate",)), gd.Metric(lambda _, w: w, dims=("step",))))
     bad("client", gd.sweep, n.bowl, n.ax, 5, client=3, store=n.folder / "s")
     bad("s.zarr", gd.sweep, n.bowl, n.ax, 4, store=n.store, raises=StoreError)
     bad("num_steps", gd.extend, n.store, n.grid, 1, to=n.folder / "s")
@@ -341,12 +341,12 @@ def one_descent(bad, vary, n):
     bad("num_steps", gd.descend, n.bowl, n.sgd, n.w, -5, key=n.key, golden=True)
     vary(gd.descend, n.bowl, n.sgd, n.w, 5)(key=[None, 0, jax.random.split(n.key)])
     bad("m", lambda value: gd.descend(n.bowl, n.sgd, n.w, 1, key=n.key, metrics={"m": value}),
-        any_of(gd.Metric(lambda w, d: w), gd.Metric(lambda w, d: w, dims=("a", "b")),
-        gd.Metric(lambda w, d: w[:0], dims=("a",)), gd.Metric(lambda w, d: w[0], dtype="int8"),
-        gd.Metric(lambda w, d: jnp.sum(w > 0), dtype="int64"), gd.Metric(lambda w, d: (w, w)),
-        gd.Metric(lambda w, d: w[0] + 0j), gd.Metric(lambda w, d, *, model_state: w[0]),
-        gd.Metric(lambda w, d, s: s, init=n.first.function), gd.Metric(lambda w, d, s: (s, s),
-        init=lambda w, d: w)))
+        any_of(gd.Metric(lambda _, w: w), gd.Metric(lambda _, w: w, dims=("a", "b")),
+        gd.Metric(lambda _, w: w[:0], dims=("a",)), gd.Metric(lambda _, w: w[0], dtype="int8"),
+        gd.Metric(lambda _, w: jnp.sum(w > 0), dtype="int64"), gd.Metric(lambda _, w: (w, w)),
+        gd.Metric(lambda _, w: w[0] + 0j), gd.Metric(lambda _, w, *, model_state: w[0]),
+        n.described(init=n.first.measure)(lambda p, w, s: s),
+        n.described(init=lambda p, w: w)(lambda p, w, s: (s, s))))
     bad("model_state", gd.descend, n.counted, n.sgd, n.w, 5, key=n.key)
     bad("record_samples", gd.descend, gd.Problem(n.zero, n.mean, jnp.zeros(9),
         couples_samples=True), n.sgd, 0.0, 1, key=n.key, batch_size=8, record_samples=5,
@@ -394,7 +394,7 @@ def landscapes_and_flows(bad, vary, n):
     bad("cost", gd.landscape.line, n.bowl, n.w, n.flat, [0.0], metrics={"cost": n.first},
         golden=True)
     bad("s", gd.landscape.line, n.bowl, n.w, n.flat, [0.0],
-        metrics={"s": gd.curvature.sharpness_metric(n.bowl)}, golden=True)
+        metrics={"s": gd.curvature.WarmCriticalSharpness()}, golden=True)
     bad("snapshots", gd.landscape.trajectory_plane, n.bowl, any_of(nan * jnp.eye(3), jnp.zeros((3,
         3))))
     vary(gd.landscape.trajectory_plane, n.bowl, jnp.eye(3)[:, :2])(points=[1], margin=[-1.0])
@@ -436,7 +436,7 @@ def landscapes_and_flows(bad, vary, n):
     bad("uncertainty_exponent", gd.dynamics.uncertainty_exponent, jnp.zeros((9, 2, 50)) > 0, [0.1,
         0.2])
     bad("lyapunov_exponent", gd.descend, n.bowl, optax.sgd(0.1), n.w, 2, key=n.key,
-        metrics={"exponent": gd.dynamics.lyapunov_exponent()})
+        metrics={"exponent": gd.dynamics.lyapunov_exponent})
 
 
 def stability_and_widths(bad, vary, n):
@@ -447,9 +447,9 @@ def stability_and_widths(bad, vary, n):
     vary(gd.curvature.critical_sharpness, n.bowl, n.w, n.w)(rtol=[0], guess=[0],
         max_steps=[10 ** 30])
     bad("direction", gd.curvature.critical_sharpness, n.bowl, n.w, n.w[:1])
-    bad("max_steps", gd.curvature.critical_sharpness_metric, n.bowl, max_steps=0)
+    bad("max_steps", gd.curvature.WarmCriticalSharpness, max_steps=0)
     bad("make_optimizer", gd.curvature.update_direction, optax.identity, n.bowl, n.w)
-    bad("norm", gd.curvature.step_curvature_metric, n.bowl, 2)
+    bad("norm", gd.curvature.step_curvature, n.bowl, n.w, norm=2)
     bad("norm", gd.descent.non_euclidean_descent, 0.1, "max")
     vary(gd.landscape.finite_temperature_coefficient, n.bowl, n.w,
         key=n.key)(inverse_temperature=[None, 0.0])
@@ -483,12 +483,12 @@ def stability_and_widths(bad, vary, n):
     bad("scaled", gd.curvature.stability_threshold, 0.1, partial(gd.descent.non_euclidean_descent,
         scaled=False), golden=True)
     bad("count", gd.sweep, n.bowl, n.ax, 1,
-        metrics={"a": gd.curvature.largest_eigenvalues_metric(n.bowl, 3)})
+        metrics={"a": gd.curvature.Sharpness(3)})
     bad("opt_state", gd.sweep, n.bowl, n.ax, 1, make_optimizer=optax.adam,
-        metrics={"a": gd.curvature.critical_sharpness_metric(n.bowl)})
-    bad("critical_sharpness_metric", gd.sweep, n.bowl, n.ax, 1,
+        metrics={"a": gd.curvature.WarmCriticalSharpness()})
+    bad("WarmCriticalSharpness", gd.sweep, n.bowl, n.ax, 1,
         make_optimizer=optax.contrib.schedule_free_sgd,
-        metrics={"a": gd.curvature.critical_sharpness_metric(n.bowl,
+        metrics={"a": gd.curvature.WarmCriticalSharpness(
         optax.contrib.schedule_free_sgd)}, golden=True)
     bad("params", gd.curvature.locate_entries, n.v, jnp.array([0]), network=n.network)
     bad("image_shape", lambda: gd.curvature.locate_entries(n.network.init(n.key), jnp.array([0]),
@@ -652,11 +652,11 @@ def curvature(bad, vary, n):
         jnp.array([0.5])))
     bad("position", gd.curvature.locate_entries, n.w, jnp.array([-1]))
     bad("params", gd.curvature.locate_entries, "x", jnp.array([0]))
-    bad("batch_size", gd.curvature.batch_sharpness_metric, n.net, batch_size="x")
+    bad("batch_size", gd.curvature.batch_sharpness, n.net, n.v, key=n.key, batch_size="x")
     bad("batches", gd.curvature.batch_sharpness, n.net, n.v, key=n.key, batch_size=2, batches=1)
-    bad("problem", gd.curvature.batch_sharpness_metric, n.bowl, batch_size=1)
-    bad("count", gd.curvature.largest_eigenvalues_metric, n.bowl, any_of(0, True))
-    vary(gd.curvature.sharpness_metric, n.bowl)(rtol=[0.0, -1.0, nan], operator=[3],
+    bad("problem", gd.curvature.batch_sharpness, n.bowl, n.w, key=n.key, batch_size=1)
+    bad("count", gd.curvature.Sharpness, any_of(0, True))
+    vary(gd.curvature.Sharpness)(rtol=[0.0, -1.0, nan], operator=[3],
         preconditioner=[3])
     bad("function", gd.curvature.FunctionOperator, 3, n.w)
 
@@ -675,8 +675,8 @@ def steps_and_statistics(bad, vary, n):
     bad("learning_rate", gd.descent.non_euclidean_descent, "a")
     bad("samples", unpack_bits, jnp.zeros(3), "a")
     bad("bits", unpack_bits, None, 3)
-    bad("batch_size", gd.descent.noise_scale, n.net, key=n.key, batch_size=1.5)
-    bad("batches", gd.descent.noise_scale, n.net, key=n.key, batch_size=2, batches=9)
+    bad("batch_size", gd.descent.noise_scale, n.net, n.v, key=n.key, batch_size=1.5)
+    bad("batches", gd.descent.noise_scale, n.net, n.v, key=n.key, batch_size=2, batches=9)
     bad("norm", dual_norm, n.w, "l7")
     bad("batch_size", gd.descent.steps_for, 1, 10, 0)
     bad("optimizer", gd.descent.init, 3, n.w)

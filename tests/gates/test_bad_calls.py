@@ -20,6 +20,7 @@ from bad_calls import COMMANDS, SECTIONS, SMALL, any_of
 import gdjax as gd
 from gdjax.base.errors import InputError
 from gdjax.cli import main
+from gdjax.problems.metrics import described as describe_measurement
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore"),
@@ -62,7 +63,8 @@ def prepare() -> SimpleNamespace:
 
     # Functions and problems
     zero, same, mean = lambda key: 0.0, lambda w: w, lambda w, batch: w
-    first = gd.Metric(lambda w, data: w[0])
+    described = describe_measurement
+    first = gd.Metric(lambda _, w: w[0])
     init, apply = lambda key: jax.random.normal(key, (2, 1)), lambda w, x: x @ w
     loss = lambda outputs, targets: jnp.mean((outputs - targets) ** 2)  # noqa: E731
     data = np.ones((6, 2), np.float32), np.ones((6, 1), np.float32)

@@ -1,5 +1,6 @@
 """Slices, compared with closed forms, direct evaluation and eigenvectors."""
 
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -13,6 +14,7 @@ from gdjax.base import slabs
 from gdjax.landscape import slices
 from gdjax.landscape.directions import at_coordinates
 from gdjax.problems import as_problem, digits
+from gdjax.problems.facts import traced_metric
 
 
 @pytest.fixture(scope="module")
@@ -94,12 +96,12 @@ def test_slices_of_a_network_agree_with_direct_evaluation(problem, whole):
 @pytest.mark.long
 def test_slices_record_metrics_in_addition_to_the_cost(problem):
     w, d = (jax.jit(problem.init)(jax.random.key(seed)) for seed in range(2))
-    metrics = {**problem.metrics, "slope": slices.gradient_norm(problem)}
+    metrics = {**problem.metrics, "slope": slices.gradient_norm}
     result = slices.line(problem, w, d, [0.0, 0.5], metrics=metrics)
     point = at_coordinates(w, {"d": d}, [0.5])
     metric = problem.metrics["test_accuracy"]
     assert float(result.test_accuracy[1]) == pytest.approx(
-        float(jax.jit(metric.function)(point, metric.data)), abs=1e-6
+        float(metric.measure(replace(problem, data=metric.data), point)), abs=1e-6
     )
     norm = optax.tree.norm(jax.jit(jax.grad(problem.cost))(point, problem.data))
     assert float(result.slope[1]) == pytest.approx(float(norm), rel=1e-4)
@@ -110,7 +112,7 @@ def test_the_gradient_norm_on_a_bowl_equals_its_closed_form(float64):
     bowl = gd.problems.bowl([1.0, 10.0])
     result = slices.plane(
         bowl, jnp.zeros(2), {"x": jnp.array([1.0, 0]), "y": jnp.array([0, 1.0])},
-        [-1, 0, 2], [0, 3], metrics={"slope": slices.gradient_norm(bowl)},
+        [-1, 0, 2], [0, 3], metrics={"slope": slices.gradient_norm},
     )  # fmt: skip
     x, y = np.meshgrid([-1, 0, 2], [0, 3], indexing="ij")
     np.testing.assert_allclose(result.slope, np.hypot(x, 10 * y), rtol=1e-13)
@@ -158,7 +160,7 @@ def test_grids_of_more_points_than_a_slab_share_one_compilation():
 def test_matrix_products_use_full_precision(problem):
     w, d = (jax.jit(problem.init)(jax.random.key(seed)) for seed in range(2))
     few = jax.tree.map(lambda a: a[:3], problem)
-    metric = problem.metrics["test_accuracy"].function
+    metric = traced_metric("test_accuracy", problem, w)[1]
     for function, shared in (
         (slices._sliced, few),
         (partial(slices._measured, metric), few.data),

@@ -9,8 +9,9 @@ import numpy as np
 
 from gdjax.curvature import Kind
 from gdjax.minima.symmetry import apply_symmetry, random_symmetry
+from gdjax.problems.metrics import Metric
 from gdjax.problems.networks import Network
-from gdjax.problems.problem import Metric, Problem
+from gdjax.problems.problem import Problem
 
 
 def some_params(network, seed):
@@ -76,14 +77,15 @@ def xor(hidden=2, decay=1e-3, dark=0):
             jnp.sum(w**2) for w in observed
         )
 
-    def right(params, batch):
-        return jnp.mean((network.apply(params, batch[0]) > 0.5) == (batch[1] > 0.5), dtype=float)
+    def right(problem, params):
+        outputs = problem.predict(params, problem.data[0])
+        return jnp.mean((outputs > 0.5) == (problem.data[1] > 0.5), dtype=float)
 
     return Problem(
         init=network.init,
         cost=cost,
         data=(inputs, targets),
-        metrics={"right": Metric(right, (inputs, targets), long_name="share right")},
+        metrics={"right": Metric(right, long_name="share right")},
         predict=network.apply,
         loss=loss,
         network=network,

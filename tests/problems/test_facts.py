@@ -20,6 +20,7 @@ from scipy.interpolate import CubicSpline
 import gdjax as gd
 from gdjax.curvature.gradient_summary import value_and_gradient
 from gdjax.problems.facts import trace
+from gdjax.problems.metrics import described
 from gdjax.sweeps.binding import with_settings
 
 RATE, STEPS, SCALE = 0.1, 3, 1.0
@@ -374,9 +375,9 @@ def test_other_functions_of_a_sweep_are_compared():
         cost=lambda w: jnp.sum(w**2),
         evaluation=lambda w: unit[0] * jnp.sum(w**2),
         metrics={
-            "size": gd.Metric(lambda w, data: unit[0] * jnp.sum(w)),
-            "steps": gd.Metric(
-                lambda w, data, count: (count, count + 1), init=lambda w, data: shift[0]
+            "size": gd.Metric(lambda _, w: unit[0] * jnp.sum(w)),
+            "steps": described(init=lambda problem, w: shift[0])(
+                lambda problem, w, count: (count, count + 1)
             ),
         },
     )

@@ -1,5 +1,7 @@
 """Supervised problems: cost and metrics of a model in training and evaluation."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -37,7 +39,10 @@ def test_cost_prediction_and_metrics_of_a_model_equal_those_of_numpy():
     np.testing.assert_array_equal(problem.predict(w, X), X @ w)
     assert float(problem.loss(problem.predict(w, X), LABELS)) == float(problem.cost(w, (X, LABELS)))
     assert problem.evaluation is None  # the cost itself is the evaluation
-    result = {name: float(m.function(w, m.data)) for name, m in problem.metrics.items()}
+    result = {
+        name: float(m.measure(replace(problem, data=m.data), w))
+        for name, m in problem.metrics.items()
+    }
     right = np.mean(np.argmax(X[:4] @ np.asarray(w), axis=1) == LABELS[:4])
     assert result == {
         "test_cost": pytest.approx(by_hand(w, X[:4], LABELS[:4]), rel=1e-6),
@@ -69,16 +74,15 @@ def test_accuracy_of_sequences_is_the_mean_over_positions():
     problem = supervised(start, lambda w, x: x @ w, cross_entropy, (x, labels), test=(x, labels))
     w = jnp.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
     metric = problem.metrics["test_accuracy"]
-    assert float(metric.function(w, metric.data)) == pytest.approx(4 / 6)
+    assert float(metric.measure(problem, w)) == pytest.approx(4 / 6)
 
 
-def test_settings_of_the_model_are_settings_of_cost_and_metrics():
+def test_settings_of_the_model_are_settings_of_the_cost():
     def apply(w, x, *, sharpness=2.0):
         return sharpness * x @ w
 
     problem = supervised(start, apply, cross_entropy, (X, LABELS), test=(X, LABELS))
-    functions = [problem.cost, problem.predict, *(m.function for m in problem.metrics.values())]
-    assert all(declared(function) == {"sharpness": 2.0} for function in functions)
+    assert declared(problem.cost) == declared(problem.predict) == {"sharpness": 2.0}
     w = problem.init(KEY)
     for sharpness in (2.0, 0.5):
         options = {} if sharpness == 2 else {"sharpness": sharpness}
@@ -104,7 +108,7 @@ def test_training_uses_noise_and_batch_means_and_evaluation_uses_the_model_state
     )
     assert given_to(problem.cost) == ("key", "model_state")
     assert (problem.random, problem.stateful, problem.couples_samples) == (True, True, True)
-    for function in (problem.evaluation, problem.metrics["test_cost"].function, problem.predict):
+    for function in (problem.evaluation, problem.predict):
         assert given_to(function) == ("model_state",)
         assert declared(function) == {"rate": 0.1}
     w, model_state = problem.begin(KEY)

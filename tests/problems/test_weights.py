@@ -139,7 +139,9 @@ REFUSED = {
     "GaussNewtonOperator": lambda p, key: gd.curvature.GaussNewtonOperator(
         dataclasses.replace(p, predict=lambda w, x: w * x, loss=lambda a, y: jnp.mean(a)), 0.0
     ).mv(1.0),
-    "noise_scale": lambda p, key: gd.descent.noise_scale(p, key=key, batch_size=2, batches=2),
+    "noise_scale": lambda p, key: gd.descent.noise_scale(
+        p, jnp.zeros(2), key=key, batch_size=2, batches=2
+    ),
     "sample_weights": lambda p, key: gd.dynamics.hypergradient(
         p, optax.sgd, jnp.zeros(()), [0.1], 1, key=key, sample_weights=np.ones(SAMPLES)
     ),

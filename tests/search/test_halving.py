@@ -143,7 +143,7 @@ def test_ties_are_resolved_by_position():
 
 def test_medians_of_large_numbers_do_not_overflow():
     """After four steps, the metric is 1e38 times the slope, for both seeds."""
-    metrics = {"large": gd.Metric(lambda w, data: -1e38 * w)}
+    metrics = {"large": gd.Metric(lambda _, w: -1e38 * w)}
     line = gd.Problem(lambda key: np.float32(0), lambda w, *, slope: slope * w, metrics=metrics)
     grid = gd.axes(slope=[3.0, 2.0], learning_rate=[0.25], seed=range(2))
     search = {"metric": "large", "median_over": "seed", "reduction_factor": 2}

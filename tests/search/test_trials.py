@@ -136,7 +136,7 @@ def test_each_batch_size_is_compiled_once_and_equal_settings_have_equal_values()
 
 
 def test_a_metric_can_be_maximized():
-    sizes = {"size": gd.Metric(lambda w, data: (w**2).sum())}
+    sizes = {"size": gd.Metric(lambda _, w: (w**2).sum())}
     study = new_study(direction="maximize")
     sweep = rates(5, 0.01, 0.2, metrics=sizes)
     gd.search.optimize(sweep, study, 6, metric="size", direction="maximize", batch=6)

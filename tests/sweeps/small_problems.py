@@ -8,7 +8,8 @@ import numpy as np
 import optax
 import xarray as xr
 
-from gdjax.problems.problem import Metric, Problem
+from gdjax.problems.metrics import Metric
+from gdjax.problems.problem import Problem
 from gdjax.stores.reader import without_carry
 from gdjax.sweeps import axes, sweep
 
@@ -40,11 +41,11 @@ def cost(params, batch, *, decay=0.0):
     return jnp.mean(jnp.sum((outputs - targets) ** 2, axis=1)) + decay * size
 
 
-def largest_weight(params, _data):
+def largest_weight(_problem, params):
     return jnp.max(jnp.abs(params["first"]["weights"]))
 
 
-def positive(params, _data):
+def positive(_problem, params):
     return jnp.packbits(params["first"]["weights"] > 0)
 
 

@@ -36,15 +36,15 @@ def init(key):
     }
 
 
-def moment_of_biases(params, data, *, opt_state):
+def moment_of_biases(problem, params, *, opt_state):
     return opt_state[0].trace["bias"]
 
 
-def drawn(params, data, *, key):
+def drawn(problem, params, *, key):
     return jax.random.normal(key, (2,))
 
 
-def halves(params, data, *, step):
+def halves(problem, params, *, step):
     return step // 2
 
 
@@ -52,8 +52,8 @@ PLAIN = gd.problems.supervised(
     init, apply, optax.losses.softmax_cross_entropy_with_integer_labels, samples()
 )
 MEASURES = {
-    "by_class": class_accuracy(PLAIN),
-    "right": correct_samples(PLAIN, every=4),
+    "by_class": class_accuracy,
+    "right": gd.Metric(correct_samples, every=4),
     "moment": gd.Metric(moment_of_biases, dims=("bias",)),
     "drawn": gd.Metric(drawn, dims=("draw",), every=2),
     "halves": gd.Metric(halves, dtype="int16"),

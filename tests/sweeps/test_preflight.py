@@ -88,7 +88,7 @@ def test_a_program_is_compiled_once_for_all_values_and_equal_functions(compilati
         calls.append("cost")
         return 0.771 * scale * jnp.sum(w**2)
 
-    def norm(w, data):
+    def norm(problem, w):
         calls.append("norm")
         return 0.771 * jnp.sum(w**2)
 
@@ -96,7 +96,7 @@ def test_a_program_is_compiled_once_for_all_values_and_equal_functions(compilati
         grid = gd.axes(learning_rate=rates, scale=[1.0, 2.0])
         return gd.sweep(problem, grid, 3, devices=devices, **options)
 
-    problem = gd.Problem(init=init, cost=cost, metrics={"norm": gd.Metric(norm)})
+    problem = gd.Problem(init=init, cost=cost, metrics={"norm": norm})
     first = swept(problem, [0.1, 0.2])
     before = Counter(calls)
     assert before.keys() == {"init", "cost", "norm"}
@@ -110,7 +110,7 @@ def test_a_program_is_compiled_once_for_all_values_and_equal_functions(compilati
     new = gd.Problem(
         init=lambda key: 0.771 * jnp.ones(2),
         cost=lambda w, *, scale: 0.771 * scale * jnp.sum(w**2),
-        metrics={"norm": gd.Metric(lambda w, data: 0.771 * jnp.sum(w**2))},
+        metrics={"norm": gd.Metric(lambda _, w: 0.771 * jnp.sum(w**2))},
     )
     swept(new, np.geomspace(0.01, 0.9, 24), root_seed=1)
     assert compilations == []

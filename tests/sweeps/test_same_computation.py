@@ -85,7 +85,7 @@ def study(
 
         return optax.GradientTransformation(lambda w: by_leaf.init((w,)), update)
 
-    measured = gd.Metric(lambda w, d: metric * d * jnp.sum(w), data=jnp.array(metric_data))
+    measured = gd.Metric(lambda p, w: metric * p.data * jnp.sum(w), data=jnp.array(metric_data))
     problem = gd.Problem(
         init=lambda key: jax.random.normal(key, (2,)),
         cost=cost,

@@ -14,7 +14,7 @@ import pytest
 from gdjax.base import slabs
 from gdjax.base.errors import InputError
 from gdjax.descent import descend
-from gdjax.problems.problem import Metric, Problem
+from gdjax.problems.problem import Problem
 from gdjax.sweeps import Sweep, axes, check, sweep
 from gdjax.sweeps.check import Asked
 
@@ -64,7 +64,7 @@ def test_an_axis_without_effect_is_rejected_unless_a_metric_uses_it():
         sweep(problem, grid, 1)
     with pytest.raises(InputError, match="axes: unused has no effect on the result of init"):
         sweep(problem, axes(learning_rate=[0.1], unused=[1.0, 2.0]), 1)
-    watched = {"scaled": Metric(lambda w, _, *, idle=1.0: idle * w[0])}
+    watched = {"scaled": lambda _, w, *, settings: settings["idle"] * w[0]}
     assert sweep(problem, grid, 1, metrics=watched).scaled.shape == (1, 2, 2)
 
 

@@ -13,23 +13,24 @@ import pytest
 from small_problems import network, read_store, same_bits
 
 from gdjax.descent import block_loop
-from gdjax.problems.problem import Metric
+from gdjax.problems.metrics import described
 from gdjax.stores.reader import Stored
 from gdjax.sweeps import axes, executor, fit, slab_runner, sweep
 
 PROBLEM = network(watched=True)
 
 
-def walk(w, data, state):
+def first_state(problem, w):
+    """Return a key, a number of 16 bits and a boolean."""
+    return {"key": jax.random.key(1, impl="rbg"), "half": jnp.bfloat16(3), "on": jnp.array(True)}
+
+
+@described(init=first_state)
+def walk(problem, w, state):
     drawn = 1e-9 * jax.random.key_data(state["key"])[0]
     value = jnp.sum(w["first"]["bias"]) + drawn + state["half"]
     key, half = jax.random.split(state["key"])[0], state["half"] * jnp.bfloat16(0.9)
     return value, {"key": key, "half": half, "on": ~state["on"]}
-
-
-def first_state(w, data):
-    """Return a key, a number of 16 bits and a boolean."""
-    return {"key": jax.random.key(1, impl="rbg"), "half": jnp.bfloat16(3), "on": jnp.array(True)}
 
 
 def run(path=None, continuable=None):
@@ -40,7 +41,7 @@ def run(path=None, continuable=None):
         grid,
         300,
         make_optimizer=optax.adam,
-        metrics={**PROBLEM.metrics, "random_walk": Metric(walk, init=first_state)},
+        metrics={**PROBLEM.metrics, "random_walk": walk},
         batch_size=5,
         record_every=2,
         snapshot_every=100,

@@ -11,7 +11,8 @@ import pytest
 from small_problems import network, same_bits
 
 from gdjax.problems.bowl import bowl
-from gdjax.problems.problem import Metric, Problem
+from gdjax.problems.metrics import Metric
+from gdjax.problems.problem import Problem
 from gdjax.sweeps import Sweep, axes, fit, params_of, sweep
 from gdjax.sweeps.check import Asked, check
 from gdjax.sweeps.slab_runner import SlabMonitor, restore_state, run_tiles
@@ -120,7 +121,7 @@ def test_stop_when_converged_takes_no_step_after_the_last_run_has_stopped():
     problem = Problem(
         init=lambda key: jnp.ones(2),
         cost=cost,
-        metrics={"size": Metric(lambda w, _: jnp.max(jnp.abs(w)), every=3)},
+        metrics={"size": Metric(lambda _, w: jnp.max(jnp.abs(w)), every=3)},
     )
     grid = axes(learning_rate=[0.5, 2.0])
     options = {"problem": problem, "record_every": 1, "divergence_threshold": 100.0}
@@ -167,7 +168,7 @@ def test_programs_with_random_keys_are_compiled_once(devices, more):
     problem = Problem(
         init=lambda key: scale * jax.random.normal(key, (2,)),
         cost=lambda w, *, key: jnp.sum((w - jax.random.normal(key, (2,))) ** 2),
-        metrics={"draw": Metric(lambda w, data, *, key: jax.random.normal(key))},
+        metrics={"draw": Metric(lambda _, w, *, key: jax.random.normal(key))},
     )
     spec = Sweep(problem, axes(learning_rate=[0.1, 0.2], **more), 3)
     chosen = jax.local_devices()[:devices]

@@ -25,7 +25,8 @@ from gdjax.base.documents import plain
 from gdjax.base.errors import InputError, StoreError
 from gdjax.base.reprs import short
 from gdjax.descent.outcome import Outcome
-from gdjax.problems.problem import Metric, Problem, require_problem
+from gdjax.problems.metrics import Metric
+from gdjax.problems.problem import Problem, require_problem
 from gdjax.stores.location import StoreLike
 from gdjax.stores.reader import Stored
 from gdjax.stores.writer import require_same
@@ -117,6 +118,8 @@ class StoredSweep:
     def sweep(self) -> Sweep:
         """Specification of the sweep, after a comparison with what is stored."""
         identity, where = self.identity, self.location
+        if "measured" in identity:
+            raise StoreError(f"{where}: contains measurements; repeat the call of gd.measure")
         if "rungs" in identity:
             raise StoreError(
                 f"{where}: contains a search; to complete it, repeat the call that created it, "
@@ -133,9 +136,9 @@ class StoredSweep:
         }
         kind = BranchSpec if "trunk" in identity else Sweep
         settings = {f.name: identity[f.name] for f in fields(kind) if f.name in identity}
-        settings = _with_infinity(settings)
+        settings = with_infinity(settings)
         if "trunk_settings" in settings:
-            settings["trunk_settings"] = _with_infinity(settings["trunk_settings"])
+            settings["trunk_settings"] = with_infinity(settings["trunk_settings"])
         try:
             spec = kind(**{**settings, **read})
         except InputError as error:
@@ -202,7 +205,7 @@ def _eval_params_fn(recorded, where):
     )
 
 
-def _with_infinity(settings: Any) -> Any:
+def with_infinity(settings: Any) -> Any:
     """Return recorded settings with an infinite threshold as a number instead of text."""
     if isinstance(settings, dict) and settings.get("divergence_threshold") == "inf":
         return {**settings, "divergence_threshold": math.inf}

@@ -171,7 +171,7 @@ def test_the_trunk_stops_at_the_records_of_the_sweep(tmp_path):
 
 SHORT = {"learning_rate": [0.05], "seed": [0]}
 WATCHED = dataclasses.replace(
-    LINE, metrics={"weights": gd.Metric(lambda w, data: w["a"], every=2, dims=("weight",))}
+    LINE, metrics={"weights": gd.Metric(lambda _, w: w["a"], every=2, dims=("weight",))}
 )
 BRANCHES = {"branch_step": [0, 10], "perturbation": [0.0, 0.5]}
 

@@ -14,9 +14,9 @@ def sized(n, baseline=3.0):
         init=lambda key: gd.problems.bowl([1.0] * n).init(key),
         cost=lambda w: jnp.mean(w**2),
         metrics={
-            "largest": gd.Metric(lambda w, data: jnp.max(w)),
-            "pair": gd.Metric(lambda w, data: w[:2], dims=("coordinate",)),
-            "all_of_it": gd.Metric(lambda w, data: w, dims=("entry",), every=2),
+            "largest": gd.Metric(lambda _, w: jnp.max(w)),
+            "pair": gd.Metric(lambda _, w: w[:2], dims=("coordinate",)),
+            "all_of_it": gd.Metric(lambda _, w: w, dims=("entry",), every=2),
         },
         baseline=baseline,
     )

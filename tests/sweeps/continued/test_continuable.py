@@ -12,6 +12,7 @@ import pytest
 import xarray as xr
 
 import gdjax as gd
+from gdjax.problems.metrics import described
 from gdjax.sweeps import fit
 from gdjax.sweeps.continued.stored import StoredSweep
 
@@ -50,9 +51,8 @@ def test_the_default_depends_on_the_size_of_the_optimizer_state(
 
 
 def test_the_default_depends_on_the_size_of_the_metric_state(tmp_path):
-    metric = gd.Metric(
-        lambda w, data, state: (jnp.sum(w), state), init=lambda w, data: jnp.zeros((3, PARAMS))
-    )
+    begin = described(init=lambda problem, w: jnp.zeros((3, PARAMS)))
+    metric = begin(lambda problem, w, state: (jnp.sum(w), state))
     assert not swept(tmp_path / "s", 2, optax.sgd, metrics={"large": metric})[1]
 
 

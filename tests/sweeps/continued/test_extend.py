@@ -13,6 +13,7 @@ import xarray as xr
 from small_problems import same_bits
 
 import gdjax as gd
+from gdjax.problems.metrics import described
 from gdjax.stores.reader import Stored
 from gdjax.sweeps import executor, run_of
 
@@ -31,11 +32,12 @@ def cost(w, batch, scale=1.0, *, shape="square"):
     return scale * jnp.mean(distance)
 
 
-def largest(w, data, memory):
+@described(init=lambda problem, w: jnp.zeros(()))
+def largest(problem, w, memory):
     return jnp.max(jnp.abs(w)) + memory, memory + 1
 
 
-def drawn(w, data, *, key, opt_state):
+def drawn(problem, w, *, key, opt_state):
     return jax.random.normal(key, (2,)) + opt_state[0].trace[:2]
 
 
@@ -44,7 +46,7 @@ LINE = gd.Problem(
     cost=cost,
     data=jnp.arange(12.0).reshape(4, 3) / 10,
     metrics={
-        "largest": gd.Metric(largest, every=2, init=lambda w, data: jnp.zeros(())),
+        "largest": gd.Metric(largest, every=2),
         "drawn": gd.Metric(drawn, every=2, dims=("draw",)),
     },
 )

@@ -64,7 +64,7 @@ def test_the_cost_and_metrics_of_a_selected_run_use_the_settings_of_the_run(tmp_
     problem = gd.Problem(
         init=lambda key: jnp.ones(2),
         cost=lambda w, *, weight=1.0: weight * jnp.sum(w**2),
-        metrics={"half": gd.Metric(lambda w, data, *, weight=1.0: weight * w[0] / 2)},
+        metrics={"half": lambda problem, w: problem.cost(w) / 4},
     )
     gd.sweep(
         problem, axes(weight=[1.0, 3.0]), 0, store=tmp_path, make_optimizer=lambda: optax.sgd(0.1)
@@ -73,7 +73,7 @@ def test_the_cost_and_metrics_of_a_selected_run_use_the_settings_of_the_run(tmp_
         run_of(tmp_path, {"weight": 3.0})
     run = run_of(tmp_path, {"weight": 3.0}, problem)
     assert float(run.problem.cost(run.params)) == 6.0
-    assert float(run.problem.metrics["half"].function(run.params, None)) == 1.5
+    assert float(run.problem.metrics["half"].measure(run.problem, run.params)) == 1.5
 
 
 def test_a_run_without_snapshots_has_no_trajectory_and_an_unfinished_run_raises_an_error(tmp_path):
