@@ -1,4 +1,4 @@
-"""Measurements after a run: equal to those along it, at any points, resumed after an interruption."""
+"""Measurements after a run: equal to those along it, at any points, and resumed."""
 
 import jax
 import jax.numpy as jnp
@@ -82,7 +82,7 @@ def test_the_state_of_the_optimizer_is_that_of_a_continuable_store(tmp_path):
     runs = gd.sweep(PROBLEM, grid, 6, metrics=trace, store=tmp_path, continuable=True, **heavy)
     ends = gd.measure(trace, tmp_path, problem=PROBLEM, **heavy)
     np.testing.assert_array_equal(ends.trace, runs.trace[:, -1])
-    with pytest.raises(InputError, match="'trace' .* `opt_state`, but where did not keep it"):
+    with pytest.raises(InputError, match=r"'trace' .* `opt_state`, but where did not keep it"):
         gd.measure(trace, runs.drop_vars([n for n in runs if "carry" in n]), problem=PROBLEM,
                    **heavy)  # fmt: skip
 
