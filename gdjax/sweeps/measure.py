@@ -175,7 +175,9 @@ def _initial_carry(make_optimizer, metrics):
         return carry._replace(state=carry.state._replace(opt_state=opt_state))
 
     key = ("carry at points", make_optimizer, metrics)
-    return slabs.CompiledFunction(jax.vmap(begin, (0, 0, 0, 0, None)), key=key, fast_compilation=True)
+    return slabs.CompiledFunction(
+        jax.vmap(begin, (0, 0, 0, 0, None)), key=key, fast_compilation=True
+    )
 
 
 @dataclass(frozen=True)
