@@ -148,7 +148,8 @@ def check_metric_value(
     name: str, metric: Metric, params: PyTree, value: PyTree
 ) -> jax.ShapeDtypeStruct:
     """Check that a metric is real and has the declared dimensions; return its shape and type."""
-    returned = f"metrics: {name!r} returned {_shapes(value[0] if len(value) == 1 else value)}"
+    is_single = isinstance(value, tuple) and len(value) == 1
+    returned = f"metrics: {name!r} returned {_shapes(value[0] if is_single else value)}"
     if metric.init is not None:
         if not (isinstance(value, tuple) and len(value) == 2):
             raise InputError(f"{returned} and has an init, expected (value, state)")

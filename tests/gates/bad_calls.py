@@ -121,7 +121,7 @@ def problems(bad, vary, n):
     vary(gd.Problem, init=n.zero, cost=n.mean)(data=[(jnp.zeros(3), jnp.zeros(4)), jnp.zeros((0,
         2)), ["a", "b"], [[1.0], [2.0]]])
     bad("key", gd.Problem, init=n.zero, cost=n.same, evaluation=lambda w, *, key: w)
-    bad("function", gd.Metric, None)
+    bad("measure", gd.Metric, None)
     vary(gd.Metric, lambda w, d: w)(every=[0, 1.5], dims=["ab", ("a", "a")], dtype=["text"],
         units=[3], long_name=[["a"]])
     bad("eigenvalues", gd.problems.bowl, any_of([], "abc", [nan]))
