@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.flatten_util import ravel_pytree
 from small_problems import network
 
 import gdjax as gd
@@ -98,7 +99,7 @@ def test_points_are_measured_with_labels_and_keys():
         value = PROBLEM.cost(w, METRICS["unseen"].data)
         np.testing.assert_allclose(measured.unseen.sel(point=label), value, rtol=1e-6)
     one = gd.measure({"sharpness": gd.curvature.Sharpness()}, (PROBLEM, params["1"]))
-    flat, unravel = jax.flatten_util.ravel_pytree(params["1"])
+    flat, unravel = ravel_pytree(params["1"])
     hessian = jax.hessian(lambda v: PROBLEM.cost(unravel(v), PROBLEM.data))(flat)
     assert one.sharpness.item() == pytest.approx(np.linalg.eigvalsh(hessian)[-1], rel=1e-3)
 
