@@ -30,6 +30,7 @@ from gdjax.plots import (
     gradients,
     graph,
     landscapes,
+    measurements,
     minima,
     spectrum,
     stability,
@@ -58,6 +59,7 @@ FIGURES: Mapping[type | str, Callable[..., Any]] = {
     "comparison": sweeps.sweep,
     "tuning_curve": sweeps.tuning_curves,
     "coordinate_check": stability.coordinate_check,
+    "measurement": measurements.measurements,
     "slice": landscapes.line_or_plane,
     "trajectory_plane": landscapes.trajectory,
     "census": minima.frequencies,
@@ -84,6 +86,7 @@ def plot(result: Any, *, title: str = "") -> "Figure":
         compare                                 paired differences of settings, with verdicts
         sweep, concat, tuning_curve             costs and outcomes by setting; best of k settings
         coordinate_check                        changes of activations by width
+        measure                                 measured numbers by setting or step
         line, plane, trajectory_plane           landscape
         count_minima, basins_of_attraction      frequencies of minima; basins
         minima.graph                            tree of the lowest known passes

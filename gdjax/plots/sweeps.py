@@ -106,7 +106,7 @@ class Setting:
             axes.set(**{f"{side}ticks": self.positions, f"{side}ticklabels": self.names})
 
 
-def _setting(runs, dim):
+def setting_along(runs: Any, dim: str) -> Setting:
     """Return the setting along a dimension; zipped axes are shown by the values that vary."""
     along = {str(name): c.values for name, c in runs.coords.items() if c.dims == (dim,)}
     varied = {name: values for name, values in along.items() if len(np.unique(values)) > 1}
@@ -152,7 +152,7 @@ def sweep(runs: Any, *, title: str = "") -> Figure:
         names = runs.outcome.attrs["flag_meanings"].split()
         outcome = _stack(runs.outcome, seeds)
         if len(compared) == 1:
-            setting = _setting(runs, compared[0])
+            setting = setting_along(runs, compared[0])
             accuracy = _final(runs.test_accuracy, seeds).values if "test_accuracy" in runs else None
             options = {"outcomes": names, "baseline": baseline, "title": title}
             figure = outcomes_by_setting(setting, accuracy, final.values, outcome.values, **options)
@@ -240,7 +240,7 @@ def outcomes_by_setting(
             len(heights), 1, sharex=True, gridspec_kw={"height_ratios": heights}
         )
         for axes, (label, (values, color)) in zip(above, panels.items(), strict=True):
-            _draw_quartiles(axes, setting.positions, values, color)
+            draw_quartiles(axes, setting.positions, values, color)
             axes.set_ylabel(label)
         if accuracy is not None:
             above[0].yaxis.set_major_formatter(PercentFormatter(1.0))
@@ -265,7 +265,12 @@ def outcomes_by_setting(
     return figure
 
 
-def _draw_quartiles(axes, position, values, color):
+def draw_quartiles(
+    axes: Axes,
+    position: Float[np.ndarray, " settings"],
+    values: Float[np.ndarray, "settings runs"],
+    color: str,
+) -> None:
     """Draw the median over runs, and with several runs their quartiles and each run."""
     low, half, high = quantiles(values)
     finite = np.isfinite(half)
@@ -362,7 +367,7 @@ def _maps(cost, stalled, compared, *, baseline, title):
     largest = sorted(compared, key=lambda name: -cost.sizes[name])[:2]
     rows, columns = (name for name in compared if name in largest)
     rest = [name for name in compared if name not in largest]
-    settings = {name: _setting(cost, name) for name in compared}
+    settings = {name: setting_along(cost, name) for name in compared}
     cost, stalled = (a.transpose(*rest, rows, columns, RUN).values for a in (cost, stalled))
     # In float32, the largest cost could be beyond its own logarithmic scale, as if diverged.
     medians = quantiles(np.moveaxis(np.asarray(cost, np.float64), -1, 1), (0.5,))[0]

@@ -120,7 +120,7 @@ def measure(
     else:
         points = _labeled(where, problem)
     sweep = points.sweep(metrics, key)
-    points.check(sweep)
+    points.check(sweep, key is not None)
     place = (store, devices, 2**30, client, allow_unverified)
     measured = compute(Asked(sweep, *place, start=points.start()))
     masks = [name + KNOWN for name in metrics if name + KNOWN in measured]
@@ -217,11 +217,13 @@ class _Points:
             measured=f"{list(map(str, self.labels))} {hash_of(self.params)}",
         )
 
-    def check(self, sweep: Sweep) -> None:
+    def check(self, sweep: Sweep, has_key: bool) -> None:
         """Check that the points have all that the measurements need."""
         for name, metric in sweep.recorded_metrics.items():
             if "opt_state" in metric.needs:
                 raise _lacks(name, "opt_state", "points have no optimizer; pass a sweep's store")
+            if "key" in metric.needs and not has_key:
+                raise _lacks(name, "key", "points have no seed; pass key=jax.random.key(0)")
 
     def start(self) -> PointStart:
         """Return the carries that begin at the points."""
@@ -349,7 +351,7 @@ class _RunPoints:
             sweep = replace(sweep, eval_params_fn=_recorded_params)
         return sweep
 
-    def check(self, sweep):
+    def check(self, sweep, has_key):
         """Check that the runs have all that the measurements need."""
         if "finished" in self.runs and (unfinished := int(np.sum(self.runs.finished.values < 1))):
             raise InputError(

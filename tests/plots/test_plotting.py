@@ -53,6 +53,25 @@ def test_the_figure_of_a_sweep_over_seeds_shows_every_run_and_the_median():
     assert axes.get_title(loc="left") == "3 runs end at a cost of 1 to 7"
 
 
+def test_measurements_are_drawn_against_steps_settings_or_labels():
+    bowl = gd.problems.bowl([1.0, 9.0])
+    metrics = {"norm": lambda problem, w: jnp.linalg.norm(w)}
+    axes = gd.axes(learning_rate=[0.1, 0.2, 0.05], seed=range(2))
+    runs = gd.sweep(bowl, axes, 4, snapshot_every=2)
+    ends = gd.measure(metrics, runs, problem=bowl)
+    (drawn,) = figure_of(ends).axes
+    assert drawn.get_xlabel() == "learning rate"
+    np.testing.assert_allclose(drawn.lines[0].get_xdata(), [0.05, 0.1, 0.2])
+    medians = np.median(ends.norm.sortby("learning_rate").values, axis=1)
+    np.testing.assert_allclose(drawn.lines[0].get_ydata(), medians, rtol=1e-6)
+    (drawn,) = figure_of(gd.measure(metrics, runs, problem=bowl, steps="snapshots")).axes
+    assert list(drawn.lines[0].get_xdata()) == [0, 2, 4]
+    points = gd.measure(metrics, {"a": jnp.ones(2), "b": jnp.zeros(2)}.items(), problem=bowl)
+    assert [t.get_text() for t in figure_of(points).axes[0].get_xticklabels()] == ["a", "b"]
+    with pytest.raises(InputError, match=r"^plot: result has no measurement"):
+        gd.plot(gd.measure(metrics, (bowl, jnp.ones(2))))
+
+
 def test_runs_whose_seeds_vary_together_are_repetitions():
     bowl = gd.Problem(
         init=lambda key: jax.random.normal(key, (2,)),
