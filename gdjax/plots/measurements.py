@@ -1,5 +1,6 @@
 """Figure of measurements by a setting of their points: `gd.plot(gd.measure(metrics, store))`."""
 
+import textwrap
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -42,7 +43,7 @@ def measurements(measured: Any, *, title: str = "") -> Figure:
             draw_quartiles(axes, setting.positions, values, BLUE)
             attrs = measured[name].attrs
             unit = f" [{attrs['units']}]" if attrs.get("units", "1") != "1" else ""
-            axes.set_ylabel(attrs.get("long_name", name) + unit)
+            axes.set_ylabel(textwrap.fill(attrs.get("long_name", name) + unit, 30))
         count = next(iter(numbers.values())).size
         panels[0].set_title(title or f"Measurements at {count:,} points")
         if count > size:
