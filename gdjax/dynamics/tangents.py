@@ -70,7 +70,7 @@ def with_tangent(
         >>> from gdjax import Problem, axes, sweep
         >>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: w @ w / 2)
         >>> watched = with_tangent(optax.sgd, key=jax.random.key(0))
-        >>> recorded = {"make_optimizer": watched, "metrics": {"lyapunov": lyapunov_exponent()}}
+        >>> recorded = {"make_optimizer": watched, "metrics": {"lyapunov": lyapunov_exponent}}
         >>> runs = sweep(bowl, axes(learning_rate=[0.5]), 4, **recorded)
         >>> bool(jnp.allclose(runs.lyapunov[0, 1:].values, jnp.log(0.5)))
         True

@@ -151,7 +151,7 @@ class Facts:
         outputs = _dependent_nbytes_by_result(self.traces["cost"])
         if samples in self.sizes or len(self.sizes) < 2:
             index = self.sizes.index(samples) if samples in self.sizes else -1
-            return outputs[index]
+            return float(outputs[index])
         slope = (outputs[-1] - outputs[-2]) / (self.sizes[-1] - self.sizes[-2])
         return outputs[-1] + slope * (samples - self.sizes[-1])
 

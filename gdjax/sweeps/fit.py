@@ -221,7 +221,7 @@ def _compiled(program, width, *, fast_compilation=False):
     need = program.compiled_block.nbytes
     if need > limit:
         raise InputError(
-            f"sweep: the {program.width} runs that are computed together need "
+            f"sweep: the runs that are computed together ({program.width}) need "
             f"{format_bytes(need)}, but a device has {format_bytes(limit)}; use fewer samples, a "
             f"smaller batch_size, fewer snapshots or an optimizer with a smaller state"
         )

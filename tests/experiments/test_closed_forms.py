@@ -85,7 +85,8 @@ def test_slopes_of_layers_equal_those_of_a_hand_written_network():
     a = np.asarray(images) / 255
     for layer, one in enumerate(params[:2], start=1):
         a = 1 / (1 + np.exp(-(a @ np.asarray(one.weights, float).T + np.asarray(one.bias))))
-        slope = initializations.slope_of_layer(network, layer)(params, images)
+        problem = gd.Problem(network.init, lambda w, x: 0.0, images)
+        slope = initializations.slope_of_layer(network, layer)(problem, params)
         assert float(slope) == pytest.approx(np.mean(4 * a * (1 - a)), rel=1e-5)
 
 
