@@ -120,9 +120,8 @@ def seeds_by_layer(problem: gd.Problem, count: int) -> Int[np.ndarray, "layers c
     keys = gd.run_keys(0, perturbation_seed=np.arange(SEEDS)).perturbation
 
     def choose_weight(key):
-        return jnp.argmax(
-            jnp.abs(ravel_pytree(gd.sweeps.PERTURB["one_weight"](key, zeros, 1.0))[0])
-        )
+        moved = gd.sweeps.perturbed(zeros, 1.0, key=key, how="one_weight")
+        return jnp.argmax(jnp.abs(ravel_pytree(moved)[0]))
 
     chosen = jax.lax.map(choose_weight, keys, batch_size=SEEDS_PER_CALL)
     layer_of_parameter, is_lit = [], np.any(np.asarray(problem.data[0]), axis=0)

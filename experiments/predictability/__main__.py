@@ -133,9 +133,8 @@ def with_twins(problem: gd.Problem) -> gd.Problem:
 
     def init(key, *, distance=0.0, twin=0):
         key_start, key_twin = jax.random.split(key)
-        return gd.sweeps.PERTURB["direction"](
-            jax.random.fold_in(key_twin, twin), problem.init(key_start), distance
-        )
+        key = jax.random.fold_in(key_twin, twin)
+        return gd.sweeps.perturbed(problem.init(key_start), distance, key=key)
 
     return dataclasses.replace(problem, init=init, provenance=None)
 

@@ -146,8 +146,8 @@ def descend(
             all.
         snapshot_every: number of steps between kept copies of the parameters, a multiple of
             `record_every`; None keeps none.
-        metrics: measurements to record besides the cost, by name: functions `(problem, params) ->
-            value`, or a `Metric`; None records those of the problem.
+        metrics: measurements to record besides the cost, by name: functions of a problem and
+            parameters, or a `Metric`; None records those of the problem.
         eval_params_fn: function `eval_params_fn(opt_state, params) -> params` that gives the
             parameters at which to record, for optimizers with separate evaluation parameters. None
             uses `optax.contrib.schedule_free_eval_params` if the optimizer's state contains a

@@ -69,8 +69,8 @@ class Problem:
             losses, batch statistics). A batch is then never split into microbatches. With
             mini-batches and without an `evaluation`, records are the mean over fixed batches of the
             batch size, since the cost depends on the number of samples.
-        metrics: quantities to record along a descent, by name: functions `(problem, params) ->
-            value`, or a `Metric`.
+        metrics: quantities to record along a descent, by name: functions of a problem and
+            parameters, or a `Metric`.
         baseline: cost of the best prediction that ignores the input, or None. A run whose gradient
             vanishes at a cost not below it is classified as stalled, not as converged.
         predict: function `predict(params, inputs, **settings) -> outputs`, if the cost is based on

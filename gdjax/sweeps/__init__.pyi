@@ -7,7 +7,7 @@ from .continued.absent_device import absent_device as absent_device
 from .continued.absent_device import compile_block as compile_block
 from .continued.absent_device import loop_over_steps as loop_over_steps
 from .continued.branch import branch as branch
-from .continued.branch_spec import PERTURB as PERTURB
+from .continued.branch_spec import perturbed as perturbed
 from .continued.concat import concat as concat
 from .continued.extend import extend as extend
 from .continued.parts import plan as plan

@@ -66,9 +66,9 @@ def measure(
 ) -> xr.Dataset:
     """Measure quantities at points: ends or snapshots of runs, checkpoints, or one point.
 
-    A measurement is what `gd.descend` and `gd.sweep` record: a function `(problem, params) ->
-    value`, or a `gd.Metric`. At a snapshot, it has the bits that it would have had along the run,
-    unless it passes a state from one measurement to the next.
+    A measurement is what `gd.descend` and `gd.sweep` record: a function of a problem and
+    parameters, or a `gd.Metric`. At a snapshot, it has the bits that it would have had along the
+    run, unless it passes a state from one measurement to the next.
 
     Args:
         metrics: measurements by name; `every` is not used.

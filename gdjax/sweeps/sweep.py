@@ -67,8 +67,8 @@ def sweep(
             samples.
         snapshot_every: number of steps between snapshots of the parameters, a multiple of
             `record_every`; None keeps only the final parameters.
-        metrics: measurements to record besides the cost, by name: functions `(problem, params) ->
-            value`, or a `Metric`; None for those of the problem.
+        metrics: measurements to record besides the cost, by name: functions of a problem and
+            parameters, or a `Metric`; None for those of the problem.
         eval_params_fn: function `eval_params_fn(opt_state, params) -> params` that gives the
             parameters at which to record, for optimizers with separate evaluation parameters. None
             uses `optax.contrib.schedule_free_eval_params` if the optimizer state contains a

@@ -78,6 +78,26 @@ PERTURB: Mapping[str, Callable[[Key[Array, ""], PyTree, ScalarLike], PyTree]] = 
 }
 """Perturbation functions by name."""
 
+
+def perturbed(
+    params: PyTree, size: ScalarLike, *, key: Key[Array, ""], how: str = "direction"
+) -> PyTree:
+    """Return parameters at a distance, in the random direction from which branches start.
+
+    Args:
+        params: parameters, any pytree.
+        size: distance, in the units of the parameters.
+        key: random key.
+        how: "direction" for a uniformly random direction, "one_weight" for a single element.
+
+    Examples:
+        >>> float(jnp.linalg.norm(perturbed(jnp.zeros(3), 0.5, key=jax.random.key(0))))
+        0.5
+    """
+    check_choice("perturbed: how", how, PERTURB)
+    return PERTURB[how](key, params, size)
+
+
 TRUNK_SETTINGS = (
     "batch_size",
     "replacement",
