@@ -88,8 +88,8 @@ def publish(folder: Path, work: Path) -> None:
 
 def make(folder: Path) -> None:
     """Run the commands of all interactive pages in a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(folder / "runs.zarr", ignore_errors=True)  # a revised gdjax refuses an old store
+    shutil.rmtree(folder, ignore_errors=True)  # a revised gdjax refuses old stores
+    folder.mkdir(parents=True)
     for line in LINES:
         _, *arguments = shlex.split(line)
         done = subprocess.run(
