@@ -3,9 +3,7 @@
 import textwrap
 from typing import Any
 
-from matplotlib.figure import Figure
-
-from gdjax.plots.style import BLUE, style
+from gdjax.plots.style import BLUE, Figure, style
 from gdjax.plots.sweeps import draw_quartiles, setting_along
 
 
