@@ -80,8 +80,7 @@ class Array(NamedTuple):
         attributes: dict[str, Any] = {"long_name": self.long_name} if self.long_name else {}
         attributes["units"] = self.units
         if self.codes:
-            is_mapping = isinstance(self.codes, Mapping)
-            codes = self.codes if is_mapping else {c.name.lower(): int(c) for c in self.codes}
+            codes = self.codes if isinstance(self.codes, Mapping) else codes_of(self.codes)
             attributes |= {"flag_values": [*codes.values()], "flag_meanings": " ".join(codes)}
         return attributes | ({"comment": self.comment} if self.comment else {})
 
@@ -94,6 +93,11 @@ class Array(NamedTuple):
             return limits.min if kind == "i" else limits.max
         default = math.nan if kind == "f" else False
         return default if self.fill is None else self.fill
+
+
+def codes_of(statuses: type[IntEnum], **more: int) -> dict[str, int]:
+    """Return the codes of an enumeration and further codes, by meaning."""
+    return {status.name.lower(): int(status) for status in statuses} | more
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ sweep_arrays(program)  ->  cost [*axes, step], outcome [*axes], params.w [*axes,
 
 import numpy as np
 
-from gdjax.base.arrays import Array, Schema
+from gdjax.base.arrays import Array, Schema, codes_of
 from gdjax.base.errors import InputError
 from gdjax.descent import block, outcome
 from gdjax.problems.optimizers import cost_type
@@ -66,7 +66,7 @@ def program_arrays(program: Program, grid: Axes) -> Schema:
             metric.units if metric else "1",
             dtype=cost_type(params),
         )
-    codes = {code.name.lower(): int(code) for code in outcome.Outcome} | {"not_finished": -1}
+    codes = codes_of(outcome.Outcome, not_finished=-1)
     arrays["outcome"] = Array("outcome of the run", dims, codes=codes, dtype=np.int8, fill=-1)
     long_name = "step of divergence, -1 if the run did not diverge"
     arrays["diverged_at"] = Array(long_name, dims, dtype=np.int32, fill=-2)

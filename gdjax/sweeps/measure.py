@@ -38,7 +38,13 @@ from gdjax.sweeps.axes import (
 from gdjax.sweeps.axes import axes as make_axes
 from gdjax.sweeps.check import Asked
 from gdjax.sweeps.checkpoint import Positions, SlabCheckpoint, from_host, to_host
-from gdjax.sweeps.continued.stored import StoredSweep, axes_of, require_problem_of, with_infinity
+from gdjax.sweeps.continued.stored import (
+    StoredSweep,
+    axes_of,
+    identity_of,
+    require_problem_of,
+    with_infinity,
+)
 from gdjax.sweeps.dataset import KNOWN, from_named, named_leaves, number_leaves
 from gdjax.sweeps.executor import compute
 from gdjax.sweeps.factories import optimizer_from
@@ -283,12 +289,8 @@ class _RunPoints:
     def __init__(self, where, options, at, steps):
         problem, make_optimizer, allow_unverified = options
         if isinstance(where, xr.Dataset):
-            self.where, self.identity = "where", json.loads(where.attrs.get("identity", "{}"))
-            if not {"axes", "data_hash"} <= set(self.identity):
-                names = ", ".join(map(str, where.data_vars))
-                raise InputError(
-                    f"where = Dataset of {names:.80}, expected that of gd.sweep or of a census"
-                )
+            self.where = "where"
+            self.identity = identity_of(where, "where", "that of gd.sweep or of a census")
             require_problem(problem)
             self.problem, self.runs = problem, where
             require_problem_of(problem, self.identity, "where", allow_unverified=allow_unverified)

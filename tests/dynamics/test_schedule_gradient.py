@@ -1,7 +1,5 @@
 """Gradients of schedules against closed forms, finite differences and descents."""
 
-import os
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +9,7 @@ import pytest
 import gdjax as gd
 from gdjax.base.errors import InputError
 from gdjax.dynamics import HypergradientStatus, hypergradient
+from tests.annotations import skip_with_annotations
 
 KEY = jax.random.key(0)
 
@@ -155,9 +154,7 @@ def test_reverse_mode_keeps_about_twice_the_root_of_the_number_of_states():
     assert compiled.memory_analysis().temp_size_in_bytes < 72 * 4 * size
 
 
-@pytest.mark.skipif(
-    bool(os.environ.get("CHECK_ANNOTATIONS")), reason="errors of gdjax, not of its annotations"
-)
+@skip_with_annotations
 @pytest.mark.parametrize(
     "bad", [{"knots": np.zeros((2, 0))}, {"sample_weights": b"a"}, {"check": "x"}], ids=str
 )

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import re
 import shlex
 import shutil
@@ -21,13 +20,9 @@ import gdjax as gd
 from gdjax.base.errors import InputError
 from gdjax.cli import main
 from gdjax.problems.metrics import described as describe_measurement
+from tests.annotations import skip_with_annotations
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore"),
-    pytest.mark.skipif(
-        bool(os.environ.get("CHECK_ANNOTATIONS")), reason="errors of gdjax, not of its annotations"
-    ),
-]
+pytestmark = [pytest.mark.filterwarnings("ignore"), skip_with_annotations]
 OWN_FILE = """
 import jax.numpy as jnp
 import gdjax as gd

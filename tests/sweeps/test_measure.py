@@ -1,7 +1,5 @@
 """Measurements after a run: equal to those along it, at any points, and resumed."""
 
-import os
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +11,7 @@ from small_problems import network
 import gdjax as gd
 from gdjax.base.errors import InputError
 from gdjax.sweeps import executor
+from tests.annotations import skip_with_annotations
 
 PROBLEM = network(watched=True)
 GRID = gd.axes(learning_rate=[0.05, 0.4], decay=[0.0, 0.1], seed=range(5))
@@ -107,9 +106,7 @@ def test_points_are_measured_with_labels_and_keys():
     assert one.sharpness.item() == pytest.approx(np.linalg.eigvalsh(hessian)[-1], rel=1e-3)
 
 
-@pytest.mark.skipif(
-    bool(os.environ.get("CHECK_ANNOTATIONS")), reason="errors of gdjax, not of its annotations"
-)
+@skip_with_annotations
 @pytest.mark.parametrize(
     ("where", "options", "match"),
     [

@@ -263,6 +263,21 @@ class Run:
         return f"Run({at}: {self.outcome}; params: {short(self.params)}{count})"
 
 
+def identity_of(runs: xr.Dataset, name: str, expected: str) -> dict[str, Any]:
+    """Return what a Dataset records of its sweep.
+
+    Args:
+        runs: Dataset of a sweep, or another one, which raises an error.
+        name: name of the argument, for the message.
+        expected: what the argument may be, for the message.
+    """
+    identity = json.loads(runs.attrs.get("identity", "{}"))
+    if not {"axes", "data_hash"} <= set(identity):
+        names = ", ".join(map(str, runs.data_vars))
+        raise InputError(f"{name} = Dataset of {names:.80}, expected {expected}")
+    return identity
+
+
 def run_of(
     runs: StoreLike | xr.Dataset,
     at: Mapping[str, AxisValue],
@@ -292,14 +307,9 @@ def run_of(
         ({'learning_rate': 0.1, 'seed': 1}, [0, 1, 2, 3, 4, 5], 'NOT_CONVERGED')
     """
     if isinstance(runs, xr.Dataset):
-        identity = json.loads(runs.attrs.get("identity", "{}"))
         require_problem(problem)
         assert isinstance(problem, Problem)
-        if not {"axes", "data_hash"} <= set(identity):
-            raise InputError(
-                f"runs = Dataset of {', '.join(map(str, runs.data_vars))}, expected that of "
-                f"gd.sweep, or the path of its store"
-            )
+        identity = identity_of(runs, "runs", "that of gd.sweep, or the path of its store")
         grid = axes_of(identity, "runs")
         require_problem_of(problem, identity, "runs", allow_unverified=allow_unverified)
         index = position(grid, at)
