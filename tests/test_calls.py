@@ -89,15 +89,29 @@ def halving(path):
     return lambda: gd.search.successive_halving(spec, rungs=(4,)), calls
 
 
+def finding_a_rate(path):
+    problem, make_optimizer, calls = study()
+    return lambda: gd.find_learning_rate(problem, make_optimizer, horizon=16), calls
+
+
+def classified(path):
+    problem, _, calls = study()
+    start = problem.init(KEY)
+    calls.clear()
+    return lambda: gd.curvature.classify(problem, start, key=KEY), calls
+
+
 FIRST = ("cost", "init", "optimizer", "metric")
 VERBS = {
-    "sweep": (sweep, (8, 3, 4, 5), (1, 1, 1, 1)),
-    "sweep, microbatches": (lambda path: sweep(path, 2003), (13, 3, 4, 5), (3, 1, 1, 1)),
-    "sweep, mini-batches": (lambda path: sweep(path, batch_size=7), (13, 3, 4, 5), (3, 1, 1, 1)),
-    "descend": (descent, (8, 0, 0, 5), (1, 0, 0, 1)),
+    "sweep": (sweep, (5, 3, 4, 3), (1, 1, 1, 1)),
+    "sweep, microbatches": (lambda path: sweep(path, 2003), (11, 3, 4, 3), (3, 1, 1, 1)),
+    "sweep, mini-batches": (lambda path: sweep(path, batch_size=7), (9, 3, 4, 3), (3, 1, 1, 1)),
+    "descend": (descent, (5, 0, 0, 3), (1, 0, 0, 1)),
     "replay": (replayed, (1, 1, 1, 1), (1, 1, 1, 1)),
     "extend": (extended, (2, 2, 2, 2), (2, 2, 2, 2)),
-    "successive_halving": (halving, (8, 3, 4, 5), (1, 1, 1, 1)),
+    "find_learning_rate": (finding_a_rate, (19, 6, 8, 0), (3, 3, 3, 0)),
+    "classify": (classified, (25, 0, 0, 0), (1, 0, 0, 0)),
+    "successive_halving": (halving, (5, 3, 4, 3), (1, 1, 1, 1)),
 }
 
 

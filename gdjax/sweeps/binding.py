@@ -17,9 +17,9 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 from gdjax.base.errors import InputError
-from gdjax.problems.facts import Trace
 from gdjax.problems.keywords import bind, declared
 from gdjax.problems.problem import Problem, map_functions
+from gdjax.problems.trace import Trace
 from gdjax.sweeps.axes import (
     BATCH_SIZE,
     BRANCH_STEP,

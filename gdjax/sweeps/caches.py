@@ -1,7 +1,7 @@
 """Caches of compiled programs and of the traces of a user's functions."""
 
 from gdjax.base import slabs
-from gdjax.problems import facts, mean_check
+from gdjax.problems import mean_check, trace
 from gdjax.sweeps import identity
 
 
@@ -16,5 +16,5 @@ def clear_caches() -> None:
         >>> clear_caches()
     """
     slabs.forget_executables()
-    for cache in (facts._keys, mean_check._MEANS, identity._hashes):
+    for cache in (trace._keys, mean_check._MEANS, identity._hashes):
         cache.clear()

@@ -29,8 +29,8 @@ from gdjax.base import machine, slabs
 from gdjax.base.errors import StoreError
 from gdjax.base.limits import Seed, is_valid
 from gdjax.problems.comparison import PACKAGES
-from gdjax.problems.facts import Trace, gradient
 from gdjax.problems.problem import Problem
+from gdjax.problems.trace import Trace, gradient
 from gdjax.sweeps.axes import Axes
 from gdjax.sweeps.binding import assign_roles
 from gdjax.sweeps.factories import Named, describe, qualified_name

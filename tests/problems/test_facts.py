@@ -19,8 +19,8 @@ from scipy.interpolate import CubicSpline
 
 import gdjax as gd
 from gdjax.curvature.gradient_summary import value_and_gradient
-from gdjax.problems.facts import trace
 from gdjax.problems.metrics import described
+from gdjax.problems.trace import trace
 from gdjax.sweeps.binding import with_settings
 
 RATE, STEPS, SCALE = 0.1, 3, 1.0
