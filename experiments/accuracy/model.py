@@ -24,7 +24,8 @@ import xarray as xr
 import gdjax as gd
 from gdjax import landscape
 from gdjax.descent import RECIPES, Recipe
-from gdjax.problems import Distortion, freshly_distorted
+from gdjax.problems import Distortion
+from gdjax.problems.augmentation import warped
 from gdjax.sweeps import from_named
 
 BINS = 20  # number of bins of the histograms of slopes
@@ -126,6 +127,21 @@ def problem_of(data: str, samples: int | None, variant: Variant) -> gd.Problem:
         return problem
     loss = quadratic_with_targets(*variant.targets)
     return replace(gd.problems.digits(data, loss=loss, samples=samples), data=problem.data)
+
+
+def freshly_distorted(
+    problem: gd.Problem, shape: tuple[int, ...], distortion: Distortion
+) -> gd.Problem:
+    """Return a problem that draws new distorted copies at every step, except for its records."""
+
+    def cost(params, batch, *, key):
+        images, labels = batch
+        draws = jax.random.uniform(key, (len(images), 3), minval=-1.0, maxval=1.0)
+        shift, turn = draws[:, :2] * distortion.shift, draws[:, 2] * distortion.max_rotation
+        copies = warped(images.reshape(-1, *shape), shift, turn).reshape(images.shape)
+        return problem.cost(params, (copies, labels))
+
+    return replace(problem, cost=cost, evaluation=problem.cost, provenance=None)
 
 
 def trained(problem: gd.Problem, variant: Variant, seeds: range, store: Path):

@@ -21,9 +21,7 @@ from gdjax.base.signed_ranks import (
     least_pairs,
     lower_end,
     middle_mean,
-    num_positive_means,
     num_rejected_means,
-    signed_rank_tail,
 )
 
 LEVEL = 0.95
@@ -246,28 +244,6 @@ def hodges_lehmann(differences: Sequence | ArrayLike, *, level: float = LEVEL) -
     k = num_rejected_means(len(d), (1 - level) / 2)
     ends = lower_end(d, k), -lower_end(-d, k)
     return Interval(middle_mean(d), *ends, level, len(d), "median of means of pairs")
-
-
-def signed_rank(differences: Sequence | ArrayLike) -> float:
-    """Return the one-sided p-value of Wilcoxon's signed-rank test that differences are positive.
-
-        P(W >= number of pairs i <= j with d_i + d_j > 0),   W = sum of k B_k, B_k binomial (1, 1/2)
-
-    It is exact for up to 200 differences without ties, and a normal approximation above. A tie
-    counts against a positive difference, so that the p-value is too large rather than too small.
-
-    Args:
-        differences: as in `hodges_lehmann`, whose interval excludes all numbers up to 0 if and only
-            if this p-value is at most (1 - level) / 2.
-
-    Examples:
-        >>> signed_rank([0.4, 0.9, 0.3, 0.6, 0.2, np.inf, 0.5]) == 2**-7
-        True
-
-    References: Wilcoxon 1945, Biometrics Bulletin 1, 80.
-    """
-    d = _differences("signed_rank", differences)
-    return float(signed_rank_tail(num_positive_means(d), len(d)))
 
 
 def holm(p_values: Sequence | ArrayLike) -> Float[np.ndarray, "*rest"]:

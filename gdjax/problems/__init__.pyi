@@ -1,5 +1,4 @@
 from .augmentation import Distortion as Distortion
-from .augmentation import freshly_distorted as freshly_distorted
 from .bowl import bowl as bowl
 from .digits import digits as digits
 from .evaluation import deterministic_cost as deterministic_cost

@@ -3,13 +3,10 @@
     copy(p) = image(R p + s),   R a rotation by at most `max_rotation`, |s_x|, |s_y| at most `shift`
 
 Copies are drawn once, before the descent, so that the cost remains a mean over fixed samples and
-all runs of a sweep share their batches. If they are drawn at every step (`freshly_distorted`), a
-step of one network takes 1.7 times as long. A sweep slows down more, since its runs then share no
-images (experiment `accuracy`).
+all runs of a sweep share their batches. The experiment `accuracy` also draws them at every step,
+which takes longer.
 """
 
-import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,8 +19,6 @@ from jaxtyping import Array, Float, UInt8
 from gdjax.base.arguments import check_number, check_whole
 from gdjax.base.errors import InputError
 from gdjax.base.reprs import short
-from gdjax.problems.problem import Problem, require_problem
-from gdjax.problems.supervised import check_pair
 
 MAX_COPIES = 100  # maximum number of copies per image: 5 GB for 60,000 images
 IMAGES_PER_CALL = 4096  # number of images warped at once: about 100 MB of coordinates
@@ -98,50 +93,6 @@ def distorted(images: UInt8[np.ndarray, "n height width *channels"], distortion:
             )
             made[copy, part] = warped(images[part], shift, turn)
     return made.reshape(-1, *images.shape[1:])
-
-
-def freshly_distorted(problem: Problem, shape: tuple[int, ...], distortion: Distortion) -> Problem:
-    """Return a problem that draws new distorted copies of its images at every step.
-
-        C(w, key) = mean_i c(w, copy_key(image_i))
-
-    Records, curvature, landscapes and minima use the original images. Each run draws different
-    copies.
-
-    Args:
-        problem: problem whose data are `(images as rows of pixels, labels)`.
-        shape: shape of an image (height, width, and channels if there are any).
-        distortion: limits of the distortion; `copies` and `seed` are ignored.
-
-    Examples:
-        >>> images, labels = np.zeros((3, 25), np.uint8), np.zeros(3)
-        >>> dark = Problem(
-        ...     init=lambda key: jnp.ones(()),
-        ...     cost=lambda w, batch: w * jnp.mean(batch[0] / 255),
-        ...     data=(images, labels),
-        ... )
-        >>> fresh = freshly_distorted(dark, (5, 5), Distortion(shift=2.0))
-        >>> float(fresh.cost(1.0, fresh.data, key=jax.random.key(0)))
-        0.0
-    """
-    require_problem(problem)
-    check_pair("freshly_distorted: data of the problem", problem.data)
-    distortion = as_distortion("freshly_distorted", distortion)
-    pixels = np.shape(problem.data[0])[1:]
-    if pixels != (math.prod(shape),):
-        raise InputError(
-            f"freshly_distorted: shape = {shape}, but images have shape {pixels}; expected rows of "
-            f"{math.prod(shape)} pixels"
-        )
-
-    def cost(params, batch, *, key):
-        images, labels = batch
-        draws = jax.random.uniform(key, (len(images), 3), minval=-1.0, maxval=1.0)
-        shift, turn = draws[:, :2] * distortion.shift, draws[:, 2] * distortion.max_rotation
-        copies = warped(images.reshape(-1, *shape), shift, turn).reshape(images.shape)
-        return problem.cost(params, (copies, labels))
-
-    return dataclasses.replace(problem, cost=cost, evaluation=problem.cost, provenance=None)
 
 
 @jax.jit

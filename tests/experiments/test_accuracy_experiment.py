@@ -2,14 +2,18 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import xarray as xr
 from scipy import stats
 
 import gdjax as gd
 from experiments.accuracy import __main__ as accuracy
 from experiments.accuracy import model as methods
+from gdjax.problems import Distortion
+from gdjax.problems.augmentation import warped
 
 
 def plane_of_ways():
@@ -131,3 +135,24 @@ def test_a_small_study(tmp_path, monkeypatch, drawn):
     np.testing.assert_allclose(right, results.test_accuracy, atol=1e-6)
     # The tested networks are trained on all 4,000 images, and those of the ladder on 200.
     assert float(results.test_accuracy.sel(recipe="best").min()) > 0.85
+
+
+def test_fresh_copies_differ_between_steps_and_records_use_the_original_images():
+    images = np.random.default_rng(0).integers(0, 256, (6, 25), np.uint8)
+    weights = np.random.default_rng(0).normal(size=25)
+    problem = gd.Problem(
+        init=lambda key: jnp.asarray(weights),
+        cost=lambda w, batch: jnp.mean((batch[0] / 255) @ w),
+        data=(images, np.zeros(6)),
+    )
+    amount = Distortion(copies=7, shift=1.0, max_rotation=0.3, seed=4)
+    fresh = methods.freshly_distorted(problem, (5, 5), amount)
+    keys = jax.random.split(jax.random.key(0), 2)
+    costs = [float(fresh.cost(jnp.asarray(weights), fresh.data, key=key)) for key in keys]
+    assert costs[0] != costs[1]
+    draws = jax.random.uniform(keys[0], (6, 3), minval=-1.0, maxval=1.0)
+    copies = warped(images.reshape(6, 5, 5), draws[:, :2] * 1.0, draws[:, 2] * 0.3)
+    expected = np.mean(np.asarray(copies).reshape(6, 25) / 255 @ weights)
+    np.testing.assert_allclose(costs[0], expected, rtol=1e-5)
+    run = gd.descend(fresh, optax.sgd(0.0), jnp.asarray(weights), 2, key=jax.random.key(1))
+    np.testing.assert_allclose(run.cost, np.mean(images / 255 @ weights), rtol=1e-5)

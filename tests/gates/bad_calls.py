@@ -171,7 +171,6 @@ def problems(bad, vary, n):
         0.1), any_of([0, 1, 0], [0, -1, 0], [0.5, 0.0, 0.0], [nan, 0, 0], ["a", "b", "c"],
         jnp.zeros((3, 2))))
     bad("train_labels", gd.problems.digits, gd.data.load("mnist5k")._replace(classes=5))
-    bad("shape", gd.problems.freshly_distorted, n.net, (6, 4), gd.problems.Distortion())
     bad("nothing", gd.data.load, "nothing", raises=DataError, golden=True)
     bad("name", gd.data.load, 3)
 
@@ -554,7 +553,6 @@ def other_types(bad, vary, n):
     bad("networks", gd.pages.lesson, n.digits, -1)
     bad("images", distorted, "x", gd.problems.Distortion())
     bad("images", distorted, jnp.zeros((1, 2, 2)), 3)
-    bad("distortion", gd.problems.freshly_distorted, n.net, (2,), 3)
     bad("data", gd.problems.decayed, n.network, 3, 0.1)
     bad("test", gd.problems.decayed, n.network, n.data, 0.1, test=[1])
     bad("problem", gd.problems.evaluate, 3, n.w)

@@ -1,15 +1,11 @@
 """Augmentation of images, compared with interpolation in SciPy and known results."""
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 from scipy import ndimage
 
-import gdjax as gd
 from gdjax.data import ImageSet
 from gdjax.problems import Distortion, digits
-from gdjax.problems.augmentation import distorted, freshly_distorted, warped
+from gdjax.problems.augmentation import distorted, warped
 
 RANDOM = np.random.default_rng(0)
 
@@ -56,27 +52,6 @@ def test_copies_are_bounded_distinct_and_reproducible():
     assert not np.array_equal(copies, other)
     plain = distorted(images, Distortion(copies=2, shift=0.0, max_rotation=0.0))
     np.testing.assert_array_equal(plain, np.concatenate([images, images]))
-
-
-def test_fresh_copies_differ_between_steps_and_records_use_the_original_images():
-    images = RANDOM.integers(0, 256, (6, 25), np.uint8)
-    weights = RANDOM.normal(size=25)
-    problem = gd.Problem(
-        init=lambda key: jnp.asarray(weights),
-        cost=lambda w, batch: jnp.mean((batch[0] / 255) @ w),
-        data=(images, np.zeros(6)),
-    )
-    amount = Distortion(copies=7, shift=1.0, max_rotation=0.3, seed=4)
-    fresh = freshly_distorted(problem, (5, 5), amount)
-    keys = jax.random.split(jax.random.key(0), 2)
-    costs = [float(fresh.cost(jnp.asarray(weights), fresh.data, key=key)) for key in keys]
-    assert costs[0] != costs[1]
-    draws = jax.random.uniform(keys[0], (6, 3), minval=-1.0, maxval=1.0)
-    copies = warped(images.reshape(6, 5, 5), draws[:, :2] * 1.0, draws[:, 2] * 0.3)
-    expected = np.mean(np.asarray(copies).reshape(6, 25) / 255 @ weights)
-    np.testing.assert_allclose(costs[0], expected, rtol=1e-5)
-    run = gd.descend(fresh, optax.sgd(0.0), jnp.asarray(weights), 2, key=jax.random.key(1))
-    np.testing.assert_allclose(run.cost, np.mean(images / 255 @ weights), rtol=1e-5)
 
 
 def test_digits_are_trained_on_copies_and_tested_on_the_original_images():
