@@ -2,7 +2,6 @@ from .batch_sharpness import batch_sharpness as batch_sharpness
 from .critical_points.classification import Kind as Kind
 from .critical_points.classify import classify as classify
 from .critical_points.polish import polish as polish
-from .critical_sharpness import WarmCriticalSharpness as WarmCriticalSharpness
 from .critical_sharpness import critical_sharpness as critical_sharpness
 from .critical_sharpness import update_direction as update_direction
 from .eigenpairs import EigenpairsStatus as EigenpairsStatus
@@ -22,6 +21,5 @@ from .operators import PreconditionedHessian as PreconditionedHessian
 from .sharpness import Sharpness as Sharpness
 from .spectral_density import hessian_trace as hessian_trace
 from .spectral_density import spectral_density as spectral_density
-from .stability_limits import largest_stable_learning_rate as largest_stable_learning_rate
 from .stability_limits import preconditioner as preconditioner
 from .stability_limits import stability_threshold as stability_threshold

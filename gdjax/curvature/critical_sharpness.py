@@ -12,7 +12,6 @@ contains only costs, and no second derivatives.
 """
 
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -21,26 +20,21 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PyTree
 
-from gdjax.base.arguments import check_callable, check_number, check_whole
+from gdjax.base.arguments import check_number, check_whole
 from gdjax.base.errors import InputError
-from gdjax.base.reprs import fields, fields_with
+from gdjax.base.reprs import fields_with
 from gdjax.base.status import Status
 from gdjax.curvature.directional_derivatives import averaged
 from gdjax.curvature.operators import HessianOperator
 from gdjax.problems.checks import at_least_float32, check_like, check_params
 from gdjax.problems.facts import problem_at
-from gdjax.problems.optimizers import (
-    cost_type,
-    default_eval_params_fn,
-    optimizer_at_rate_one,
-    update,
-)
+from gdjax.problems.optimizers import cost_type, optimizer_at_rate_one, update
 from gdjax.problems.problem import Problem
 
 LONGEST_STEP = 1e6  # length of the longest step, relative to max(1, |w|)
 FIRST_STEP = 1e-2  # length of the first step without a guess, in the same units
 ROUNDING = 8  # rises below this multiple of eps |C| count as rounding
-FIRST_EVALUATIONS = 40  # maximum number of evaluations without an earlier estimate
+MAX_EVALUATIONS = 40
 GROWTH = 4.0  # largest factor of the rate while the cost does not rise
 SHRINKAGE = 1 / 8  # factor of the rate at a bisection while the cost rises at all rates
 
@@ -93,20 +87,6 @@ class CriticalSharpness(NamedTuple):
     status: Int[Array, "*runs"]
 
     __repr__ = fields_with(status=CriticalSharpnessStatus)
-
-
-class CriticalSharpnessState(NamedTuple):
-    """State of `WarmCriticalSharpness`, from which the next estimate starts.
-
-    Args:
-        learning_rate: last eta_c, the first guess of the next one; 0 if unknown.
-        num_evaluations: number of costs evaluated in all estimates so far.
-    """
-
-    learning_rate: Float[Array, ""]
-    num_evaluations: Int[Array, ""]
-
-    __repr__ = fields
 
 
 def update_direction(
@@ -166,7 +146,7 @@ def critical_sharpness(
     *,
     guess: float | None = None,
     rtol: float = 1e-2,
-    max_steps: int = FIRST_EVALUATIONS,
+    max_steps: int = MAX_EVALUATIONS,
 ) -> CriticalSharpness:
     """Return the learning rate above which a step along a direction raises the cost.
 
@@ -373,71 +353,3 @@ def _dot(a, b):
 
 def _move(params, direction, eta):
     return jax.tree.map(lambda w, d: w - (eta * d).astype(w.dtype), params, direction)
-
-
-@dataclass(frozen=True)
-class WarmCriticalSharpness:
-    """Measurement of the critical sharpness of a run's steps, which starts at the last estimate.
-
-    It is that of `critical_sharpness` along the direction of `update_direction`. Each estimate
-    starts at the last eta_c, so it takes few evaluations of the cost. The value is lambda_c: 0 if
-    the cost does not rise along the step, NaN if the step is not in a descent direction, a value is
-    not finite, or the crossing was not resolved.
-
-    Args:
-        make_optimizer: factory of the optimizer of the descent, which accepts a `learning_rate`.
-        rtol: maximum width of the final interval, relative to its upper end.
-        max_steps: maximum number of costs to evaluate per estimate; replaced by 40 if the
-            last estimate found no eta_c.
-
-    Examples:
-        >>> import gdjax as gd
-        >>> bowl = gd.problems.bowl([1.0, 3.0])
-        >>> metrics = {"critical": WarmCriticalSharpness()}
-        >>> runs = gd.sweep(bowl, gd.axes(learning_rate=[0.1]), 60, metrics=metrics)
-        >>> float(runs.critical.isel(learning_rate=0, step=-1).round(2))
-        1.0
-    """
-
-    make_optimizer: Callable[..., optax.GradientTransformation] = optax.sgd
-    _: KW_ONLY
-    rtol: float = 5e-2
-    max_steps: int = 9
-
-    long_name = "critical sharpness: 2 / (learning rate above which the step raises the cost)"
-
-    def __post_init__(self):
-        name = "WarmCriticalSharpness"
-        remedy = "a factory such as optax.adam"
-        check_callable(f"{name}: make_optimizer", self.make_optimizer, remedy)
-        check_number(f"{name}: rtol", self.rtol, above=0, below=1)
-        check_whole(f"{name}: max_steps", self.max_steps, 1)
-
-    def init(self, problem: Problem, params: PyTree) -> CriticalSharpnessState:
-        """Return the state before the first estimate."""
-        return CriticalSharpnessState(jnp.zeros((), cost_type(params)), jnp.zeros((), jnp.int32))
-
-    def __call__(
-        self,
-        problem: Problem,
-        params: PyTree,
-        state: CriticalSharpnessState,
-        *,
-        opt_state: PyTree,
-    ) -> tuple[Float[Array, ""], CriticalSharpnessState]:
-        """Return lambda_c, and the state from which the next estimate starts."""
-        if default_eval_params_fn(opt_state, params) is not None:
-            raise InputError(
-                "WarmCriticalSharpness: the optimizer is schedule-free, so its records are at "
-                "averaged parameters, from which it takes no step; use critical_sharpness at the "
-                "parameters of the run"
-            )
-        direction = update_direction(self.make_optimizer, problem, params, opt_state=opt_state)
-        rise, slope, unit = _ray(problem, params, direction)
-        is_known = state.learning_rate > 0
-        guess = jnp.where(is_known, state.learning_rate, FIRST_STEP * unit)
-        max_evaluations = jnp.where(is_known, self.max_steps, FIRST_EVALUATIONS)
-        bracket, status, rate = _crossing(rise, guess, slope, unit, self.rtol, max_evaluations)
-        count = state.num_evaluations + bracket.num_evaluations
-        guess = jnp.where(status == CriticalSharpnessStatus.FOUND, rate, 0)
-        return 2 / rate, CriticalSharpnessState(guess, count)

@@ -134,39 +134,6 @@ def relative_stability(
     return np.asarray(np.asarray(sharpness, float) / np.asarray(limit, float))
 
 
-def largest_stable_learning_rate(
-    sharpness: ArrayLike, make_optimizer: Callable = optax.sgd
-) -> Float[Array, "..."]:
-    """Return the largest learning rate at which an optimizer is stable.
-
-    The function is the inverse of `stability_threshold`: it returns the learning rate whose
-    threshold is the sharpness lambda, k / (lambda + d k / 2) where k is the threshold at a rate of
-    1 without weight decay d; with Nesterov's momentum b1 <= -1/3, k / (lambda + d / (1 - b1)).
-
-    Args:
-        sharpness: largest eigenvalue lambda >= 0 of the Hessian, of any shape; of P^-1 H for
-            RMSProp, Adam and AdamW (see `preconditioner`); for `non_euclidean_descent` the
-            generalized sharpness in its norm. Traced values are not validated.
-        make_optimizer: factory of an optimizer, as for `stability_threshold`.
-
-    Returns:
-        The learning rate, in the shape to which the sharpness and the settings broadcast; infinite
-        at a sharpness of 0 without weight decay.
-
-    Examples:
-        >>> import optax
-        >>> float(largest_stable_learning_rate(4.0))
-        0.5
-        >>> nesterov = partial(optax.sgd, momentum=0.5, nesterov=True)
-        >>> float(largest_stable_learning_rate(4.0, nesterov))
-        0.375
-    """
-    caller = "largest_stable_learning_rate"
-    curvature = _as_floats(caller, "sharpness", sharpness, NOT_NEGATIVE)
-    limits, decay = _limits(caller, make_optimizer)
-    return _smallest(k / (curvature + slope * decay) for k, slope in limits)
-
-
 def _smallest(values):
     return reduce(jnp.minimum, values)
 

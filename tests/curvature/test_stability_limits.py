@@ -15,7 +15,6 @@ from gdjax.curvature import (
     PreconditionedHessian,
     Sharpness,
     extreme_eigenpairs,
-    largest_stable_learning_rate,
     stability_threshold,
 )
 from gdjax.curvature.stability_limits import preconditioner
@@ -103,20 +102,6 @@ def test_thresholds_equal_the_published_formulas():
     np.testing.assert_allclose(stability_threshold(eta, optax.adam), [3800, 76], rtol=1e-6)
     no_average = partial(optax.adam, b1=0)
     np.testing.assert_allclose(stability_threshold(eta, no_average), [200, 4], rtol=1e-6)
-
-
-@pytest.mark.parametrize("name", OPTIMISERS)
-def test_largest_stable_learning_rate_inverts_the_threshold(name):
-    optimizer, _ = OPTIMISERS[name]
-    rates = np.geomspace(1e-3, 0.5, 7)
-    result = largest_stable_learning_rate(stability_threshold(rates, optimizer), optimizer)
-    np.testing.assert_allclose(result, rates, rtol=1e-5)
-
-
-def test_weight_decay_limits_the_learning_rate_also_without_curvature():
-    assert float(stability_threshold(0.5, partial(optax.adamw, weight_decay=4.0))) == 0.0
-    assert np.isinf(float(largest_stable_learning_rate(0.0)))
-    assert float(largest_stable_learning_rate(0.0, partial(optax.adamw, weight_decay=4.0))) == 0.5
 
 
 def test_thresholds_can_be_vmapped_over_rates_and_momenta():
