@@ -12,6 +12,7 @@ gdjax.base.errors.InputError: density: width = -1.0, expected a number above 0
 """
 
 import difflib
+import importlib
 import itertools
 import math
 import sys
@@ -108,6 +109,17 @@ def check_limits(name: str, value: Any, kind: Any, *, remedy: str = "") -> None:
     check_number(name, value, **bounds, remedy=remedy)
 
 
+def import_extra(argument: str, module: str, extra: str) -> Any:
+    """Return a module of an optional package, which an extra of gdjax installs."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise InputError(
+            f"{argument}: {package} is not installed; pip install 'gdjax[{extra}]'"
+        ) from error
+
+
 def real_array(value: Any) -> np.ndarray | None:
     """Return real numbers as an array; None for other, boolean and masked values."""
     try:
@@ -149,14 +161,18 @@ def check_increasing(
 
 def check_flag(name: str, value: Any) -> None:
     """Check that an argument is a boolean."""
-    if not isinstance(value, bool | np.bool_):
-        raise InputError(f"{name} = {_short(value)}, expected True or False")
+    check_type(name, value, bool | np.bool_, "True or False")
+
+
+def check_type(name: str, value: Any, kind: Any, expected: str) -> None:
+    """Check that an argument has a type, described by what is expected."""
+    if not isinstance(value, kind):
+        raise InputError(f"{name} = {_short(value)}, expected {expected}")
 
 
 def check_text(name: str, value: Any) -> None:
     """Check that an argument is a string."""
-    if not isinstance(value, str):
-        raise InputError(f"{name} = {_short(value)}, expected text")
+    check_type(name, value, str, "text")
 
 
 def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:

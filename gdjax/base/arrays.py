@@ -290,6 +290,14 @@ def as_dataset(
     return xr.Dataset(variables, coords)
 
 
+def check_result(argument: str, dataset: Any, result: str, function: str) -> None:
+    """Check that a Dataset is the result of a function of gdjax, by its attribute `result`."""
+    if getattr(dataset, "attrs", {}).get("result") != result:
+        raise InputError(
+            f"{argument} = {type(dataset).__name__}, expected the result of {function}"
+        )
+
+
 def document(declared: Mapping[str, Array]) -> Callable[[Function], Function]:
     """Return a decorator that replaces `{quantities}` in a docstring by declarations."""
     entries = []

@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gdjax.base.arguments import check_text
-from gdjax.base.errors import DataError, InputError
+from gdjax.base.arguments import check_text, check_type
+from gdjax.base.errors import DataError
 from gdjax.data.bundled import BUNDLED, mnist5k
 from gdjax.data.cache import content_hash, load_decoded
 from gdjax.data.preparation import SOURCES, data_folder, prepared, prepared_sets
@@ -121,8 +121,7 @@ def available(data_dir: str | os.PathLike | None = None) -> list[Available]:
         >>> [entry.name for entry in available()][:4]
         ['mnist5k', 'mnist', 'fashion_mnist', 'kmnist']
     """
-    if data_dir is not None and not isinstance(data_dir, str | os.PathLike):
-        raise InputError(f"data_dir = {data_dir!r:.80}, expected the path of a folder, or None")
+    check_type("data_dir", data_dir, str | os.PathLike | None, "the path of a folder, or None")
     folder = data_folder(data_dir)
     sets = {BUNDLED: Available(BUNDLED, "comes with gdjax", True, 4000, 1000)}
     sets |= {name: Available(name, f"to be prepared in {folder}", False) for name in SOURCES}

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree, ScalarLike
 
-from gdjax.base.arguments import check_callable
-from gdjax.base.errors import InputError, explained
+from gdjax.base.arguments import check_callable, check_type
+from gdjax.base.errors import explained
 from gdjax.base.reprs import fields
 from gdjax.problems.checks import check_params
 from gdjax.problems.keywords import given_to
@@ -228,8 +228,7 @@ def step(
     """
     check_callable("step: cost", cost)
     check_optimizer(optimizer)
-    if not isinstance(state, State):
-        raise InputError(f"step: state = {state!r:.80}, expected that of gd.descent.init")
+    check_type("step: state", state, State, "that of gd.descent.init")
     minimized = objective(cost, batch, key=key, step=at, model_state=state.model_state)
     state, info, model_state = evaluate(
         minimized, state, at=at, divergence_threshold=divergence_threshold

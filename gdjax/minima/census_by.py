@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gdjax.base.arrays import Array, as_dataset, quantities
-from gdjax.base.errors import InputError
+from gdjax.base.arrays import Array, as_dataset, check_result, quantities
 from gdjax.minima.end_states import EndState
 
 if TYPE_CHECKING:
@@ -135,11 +134,7 @@ def census_table(census: "xr.Dataset") -> str:
     Args:
         census: Dataset of `count_minima(..., by=...)`.
     """
-    if getattr(census, "attrs", {}).get("result") != "census_by":
-        raise InputError(
-            f"census_table: census = {type(census).__name__}, expected the result of "
-            f"count_minima(..., by=...)"
-        )
+    check_result("census_table: census", census, "census_by", "count_minima(..., by=...)")
     axes = census["minima"].dims
     rows = []
     for index in np.ndindex(*census["minima"].shape):

@@ -22,6 +22,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, Key, PyTree
 
+from gdjax.base.arguments import import_extra
 from gdjax.base.errors import InputError
 from gdjax.minima.symmetry import FLIPS, NeuronSymmetry, apply_symmetry, identity_symmetry
 from gdjax.problems.evaluation import deterministic_cost
@@ -246,15 +247,8 @@ def _chain(n, generators):
     """Return base point, transversal and strong generators of each level of stabilizers."""
     if not generators:
         return []
-    try:
-        from sympy.combinatorics import Permutation, PermutationGroup
-    except ImportError as error:
-        raise InputError(
-            "symmetries: computing with groups requires sympy, expected it to be installed: "
-            "pip install 'gdjax[graphs]'; or pass symmetries=()"
-        ) from error
-
-    group = PermutationGroup([Permutation(g.tolist()) for g in generators])
+    groups = import_extra("symmetries", "sympy.combinatorics", "graphs")
+    group = groups.PermutationGroup([groups.Permutation(g.tolist()) for g in generators])
     group.schreier_sims()
     strong = [np.array(g.array_form) for g in group.strong_gens]
     chain = []

@@ -29,7 +29,7 @@ from jaxtyping import Array, ArrayLike, Key, PyTree
 
 from gdjax.base import arrays
 from gdjax.base.arguments import check_numbers
-from gdjax.base.arrays import as_dataset, document, quantities
+from gdjax.base.arrays import as_dataset, check_result, document, quantities
 from gdjax.base.errors import InputError
 from gdjax.minima.bands import path_maxima
 from gdjax.minima.eigenvector_following import polish_minima
@@ -246,10 +246,7 @@ def _of_census(problem, minima, share):
     """Return the problem, the minima as parameters, and the share of descents of each."""
     problem = as_problem(problem)
     if hasattr(minima, "data_vars"):
-        if minima.attrs.get("result") != "census":
-            raise InputError(
-                "graph: minima is a Dataset of another function, expected that of count_minima"
-            )
+        check_result("graph: minima", minima, "census", "count_minima")
         problem = at_unbound(problem, cost_settings(minima))
         like = jax.eval_shape(problem.init, jax.random.key(0))
         share = minima.share.values if share is None else share

@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from gdjax.base.arguments import check_type
 from gdjax.base.errors import InputError
 from gdjax.base.reprs import fields
 from gdjax.problems.checks import check_like
@@ -238,11 +239,8 @@ def check_layers(
         params: parameters of one network.
         argument: name of the argument, for error messages.
     """
-    if not isinstance(network, Network):
-        raise InputError(
-            f"{caller}: network = {network!r:.80}, expected a gdjax.problems.Network, such as "
-            f"problem.network; the symmetries of a problem without layers are unknown"
-        )
+    expected = "a gdjax.problems.Network, such as problem.network, whose symmetries are known"
+    check_type(f"{caller}: network", network, Network, expected)
     shapes = jax.eval_shape(network.init, jax.random.key(0))
     check_like(f"{caller}: {argument}", params, shapes, "the network; use jax.vmap for several")
     return [Layer(jnp.asarray(weights), jnp.asarray(bias)) for weights, bias in params]

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from gdjax.base.arguments import import_extra
+from gdjax.base.arrays import check_result
 from gdjax.base.errors import InputError
 from gdjax.landscape import SamplingStatus
 from gdjax.landscape.learning_coefficient import (
@@ -174,17 +176,8 @@ def networkx(graph: xr.Dataset) -> Any:
         >>> [round(height, 9) for _, _, height in nodes.edges(data="height")]
         [1.0, 1.0]
     """
-    if graph.attrs.get("result") != "landscape_graph":
-        raise InputError(
-            f"networkx: graph has result = {graph.attrs.get('result')!r}, expected the Dataset of "
-            f"gd.minima.graph"
-        )
-    try:
-        import networkx as nx
-    except ImportError as error:
-        raise InputError(
-            "networkx: the package is not installed; pip install 'gdjax[graphs]'"
-        ) from error
+    check_result("networkx: graph", graph, "landscape_graph", "gd.minima.graph")
+    nx = import_extra("networkx", "networkx", "graphs")
     nodes = ("minimum_cost", "images", *(["share"] if "share" in graph else []))
     result = nx.MultiGraph()
     for number in range(graph.sizes["minimum"]):

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import PyTree
 
-from gdjax.base.arguments import check_callable, check_text, check_whole
+from gdjax.base.arguments import check_callable, check_text, check_type, check_whole
 from gdjax.base.errors import InputError
 from gdjax.problems.keywords import GIVEN_TO_METRICS, given_to
 
@@ -121,11 +121,8 @@ class Metric:
 
 def as_metrics(name: str, metrics: Any) -> Mapping[str, Metric]:
     """Return measurements by name as metrics; errors name the argument."""
-    if not isinstance(metrics, Mapping):
-        raise InputError(
-            f"{name} = {metrics!r:.80}, expected a mapping of names to measurements, such as "
-            f"{{'size': lambda problem, params: ...}}"
-        )
+    expected = "a mapping of names to measurements: {'size': lambda problem, params: ...}"
+    check_type(name, metrics, Mapping, expected)
     for key, metric in metrics.items():
         is_valid = isinstance(metric, Metric) or (callable(metric) and not isinstance(metric, type))
         if not isinstance(key, str) or not is_valid:

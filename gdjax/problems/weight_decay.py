@@ -14,8 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from gdjax.base.arguments import check_flag, check_number, check_whole
-from gdjax.base.errors import InputError
+from gdjax.base.arguments import check_flag, check_number, check_type, check_whole
 from gdjax.data.sets import load
 from gdjax.problems.digits import flat
 from gdjax.problems.losses import check_labels, quadratic
@@ -54,11 +53,8 @@ def decayed(
         >>> decayed(Network((2, 4, 1)), data, decay=1e-3)
         Problem(cost=cost, 3 samples, network 2-4-1)
     """
-    if not isinstance(network, Network):
-        raise InputError(
-            f"decayed: network = {network!r:.80}, expected a gdjax.problems.Network; add decay to "
-            f"the cost of any other problem"
-        )
+    expected = "a gdjax.problems.Network; add decay to the cost of any other problem"
+    check_type("decayed: network", network, Network, expected)
     check_number("decayed: decay", decay, least=0)
     check_flag("decayed: biases", biases)
     for name, pair in (("data", data), ("test", test)):

@@ -17,7 +17,7 @@ import numpy as np
 import xarray as xr
 
 from gdjax.base import progress
-from gdjax.base.arguments import check_choice, check_whole
+from gdjax.base.arguments import check_choice, check_type, check_whole, import_extra
 from gdjax.base.documents import plain
 from gdjax.base.errors import InputError
 from gdjax.base.interrupts import interruptible
@@ -180,11 +180,7 @@ def to_study(
 
 
 def _optuna():
-    try:
-        import optuna
-    except ImportError as error:
-        raise InputError("study: Optuna is not installed: pip install gdjax[search]") from error
-    return optuna
+    return import_extra("study", "optuna", "search")
 
 
 # -- checks
@@ -192,8 +188,7 @@ def _optuna():
 
 def _check_study(study, metric, direction):
     optuna = _optuna()
-    if not isinstance(study, optuna.Study):
-        raise InputError(f"study = {study!r:.80}, expected a study of optuna.create_study()")
+    check_type("study", study, optuna.Study, "a study of optuna.create_study()")
     directions = [one.name.lower() for one in study.directions]
     if directions != [direction]:
         raise InputError(
@@ -220,11 +215,8 @@ def _space(grid: Axes, space):
     for name, distribution in space.items():
         if name not in grid.names:
             raise InputError(f"space: {name!r} is not an axis of the sweep; add it to the axes")
-        if not isinstance(distribution, kind):
-            raise InputError(
-                f"space: {name} = {distribution!r:.80}, expected a distribution, such as "
-                f"optuna.distributions.FloatDistribution(1e-3, 1, log=True)"
-            )
+        expected = "a distribution: optuna.distributions.FloatDistribution(1e-3, 1, log=True)"
+        check_type(f"space: {name}", distribution, kind, expected)
     return {name: space.get(name) or _distribution(name, v) for name, v in grid.by_name.items()}
 
 

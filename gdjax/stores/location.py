@@ -24,6 +24,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from gdjax.base.arguments import import_extra
 from gdjax.base.array_file import remove_partial, write_file
 from gdjax.base.errors import InputError, StoreError
 
@@ -211,18 +212,11 @@ class Bucket:
 
     def __init__(self, url: str, options: Mapping[str, Any]):
         self.url, self.options = url.rstrip("/"), options
-        try:
-            import obstore
-            from obstore.exceptions import BaseError
-        except ImportError as error:
-            raise InputError(
-                f"store = {url!r} is a URL, but obstore is not installed; run pip install "
-                f"gdjax[cloud]"
-            ) from error
-        self._obstore, self._error = obstore, BaseError
+        self._obstore = obstore = import_extra(f"store = {url!r}", "obstore", "cloud")
+        self._error = obstore.exceptions.BaseError
         try:
             self.store = obstore.store.from_url(self.url, **options)
-        except (BaseError, ValueError, TypeError) as error:
+        except (self._error, ValueError, TypeError) as error:
             raise InputError(f"store = {url!r}: {_first_line(error)}") from error
 
     def __str__(self) -> str:

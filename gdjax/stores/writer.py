@@ -104,8 +104,6 @@ class Tiles(Stored):
         """
         tile = self._checked(tile)
         variables, region = self.files.variables, self.schema.region(tile)
-        if set(arrays) != set(variables):
-            raise InputError(f"write: variables {sorted(arrays)}, expected {sorted(variables)}")
         chunks = {}
         for name, array in variables.items():
             values = np.asarray(arrays[name])

@@ -21,7 +21,7 @@ import numpy as np
 import optax
 from jaxtyping import PyTree
 
-from gdjax.base.arguments import check_flag, check_limits
+from gdjax.base.arguments import check_flag, check_limits, check_type
 from gdjax.base.errors import InputError
 from gdjax.base.limits import Seed
 from gdjax.descent.arguments import validate_settings
@@ -192,8 +192,7 @@ def require_sweep(name: str, sweep: Any) -> None:
 def validate_spec(spec: Sweep) -> None:
     """Check the settings of a sweep."""
     require_problem(spec.problem)
-    if not isinstance(spec.axes, Axes):
-        raise InputError(f"axes = {spec.axes!r:.80}, expected gd.axes(learning_rate=[0.1, 1])")
+    check_type("axes", spec.axes, Axes, "gd.axes(learning_rate=[0.1, 1])")
     for size in _batch_sizes(spec) or [spec.batch_size]:
         validate_settings(
             spec.problem,

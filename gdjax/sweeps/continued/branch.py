@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import xarray as xr
 
+from gdjax.base.arguments import check_type
 from gdjax.base.errors import InputError
 from gdjax.problems.problem import Problem
 from gdjax.stores.location import StoreLike
@@ -81,8 +82,7 @@ def branch(
         >>> runs.cost.sel(branch_step=10, perturbation=0).isel(step=-1).values.ravel().size
         1
     """
-    if not isinstance(axes, Axes):
-        raise InputError(f"axes = {axes!r:.80}, expected gd.axes(branch_step=[10, 100])")
+    check_type("axes", axes, Axes, "gd.axes(branch_step=[10, 100])")
     if fixed := changes.keys() - Sweep.__dataclass_fields__ | {"root_seed"} & changes.keys():
         raise InputError(
             f"branch: {min(fixed)} cannot be changed; expected settings of a sweep, such as "

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, PyTree, ScalarLike
 
-from gdjax.base.arguments import check_choice
+from gdjax.base.arguments import check_choice, check_type
 from gdjax.base.errors import InputError
 from gdjax.base.keys import run_keys
 from gdjax.sweeps.axes import (
@@ -164,8 +164,7 @@ def branch_axes(branches: Axes, trunk: Mapping[str, Any]) -> Axes:
 def validate_branches(spec: BranchSpec) -> None:
     """Check the settings that only branches have."""
     check_choice("perturb", spec.perturb, PERTURB)
-    if not isinstance(spec.trunk, Mapping):
-        raise InputError(f"trunk = {spec.trunk!r:.80}, expected the values of a run by axis")
+    check_type("trunk", spec.trunk, Mapping, "the values of a run by axis")
     if not isinstance(spec.trunk_settings, Mapping) or set(spec.trunk_settings) - {*TRUNK_SETTINGS}:
         raise InputError(
             f"trunk_settings = {spec.trunk_settings!r:.80}, expected values of "

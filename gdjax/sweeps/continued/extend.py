@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from gdjax.base.arguments import check_whole
+from gdjax.base.arguments import check_type, check_whole
 from gdjax.base.errors import InputError, StoreError, warn
 from gdjax.descent.block import SNAPSHOTS
 from gdjax.problems.problem import Problem
@@ -78,14 +78,8 @@ def extend(
     spec = stored.sweep
     wider = spec.axes if axes is None else axes
     steps = spec.num_steps if num_steps is None else num_steps
-    if not isinstance(wider, Axes):
-        raise InputError(f"axes = {axes!r:.80}, expected gd.axes(learning_rate=[0.1, 1])")
-    check_whole("num_steps", steps)
-    if steps < spec.num_steps:
-        raise InputError(
-            f"num_steps = {steps}, expected at least {spec.num_steps}, the number of steps of the "
-            f"stored runs"
-        )
+    check_type("axes", wider, Axes, "gd.axes(learning_rate=[0.1, 1])")
+    check_whole("num_steps", steps, spec.num_steps, remedy=", that of the stored runs")
     order = _stored_first(spec.axes, wider)
     larger = replace(spec, axes=wider.box(order), num_steps=steps)
     earlier = EarlierRuns(stored.location, spec.axes.shape, spec.num_steps, spec.start())
