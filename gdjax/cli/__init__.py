@@ -3,14 +3,11 @@
 JAX is imported only when a command runs, so `gdjax --help` and errors in flags appear immediately.
 """
 
-import contextlib
-import difflib
 import os
 import sys
-from dataclasses import is_dataclass
 from functools import reduce
 from operator import or_
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated
 
 import tyro
 
@@ -21,7 +18,7 @@ from gdjax.cli.compare import Compare
 from gdjax.cli.data import Data
 from gdjax.cli.landscape import Landscape
 from gdjax.cli.minima import Minima
-from gdjax.cli.options import check_limits, parts
+from gdjax.cli.options import check_options
 from gdjax.cli.pages import Explore, Lesson
 from gdjax.cli.resume import Replay, Resume
 from gdjax.cli.spectrum import Spectrum
@@ -41,8 +38,6 @@ COMMANDS = {
     "lesson": Lesson,
     "data": Data,
 }
-ALIASES = {"--lr": "--learning-rate", "--steps": "--num-steps", "--lrs": "--learning-rate"}
-NUMBERS = {int: "a whole number", float: "a number"}
 SHELLS = ("bash", "zsh", "fish")
 BROKEN_PIPE = 141  # exit status that shells report for a program ended by SIGPIPE
 
@@ -79,7 +74,6 @@ def _run(arguments: list[str]) -> None:
             if arguments[1:] not in [[shell] for shell in SHELLS]:
                 raise InputError(f"--completion: expected one of {', '.join(SHELLS)}")
             arguments = ["--tyro-print-completion", *arguments[1:]]
-        check_words(arguments)
         command = tyro.cli(
             reduce(or_, (Annotated[c, tyro.conf.subcommand(n)] for n, c in COMMANDS.items())),
             prog="gdjax",
@@ -88,7 +82,7 @@ def _run(arguments: list[str]) -> None:
             args=arguments,
             config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.ConsolidateSubcommandArgs),
         )
-        check_limits(command)
+        check_options(command)
         command.run()
     except GdjaxError as error:
         print(f"gdjax: {error}", file=sys.stderr)
@@ -96,49 +90,3 @@ def _run(arguments: list[str]) -> None:
     except KeyboardInterrupt:
         print(interrupts.message(), file=sys.stderr)
         raise SystemExit(interrupts.STATUS) from None
-
-
-def check_words(arguments: list[str]) -> None:
-    """Check commands, abbreviations and values, where tyro's errors are long or missing."""
-    name = arguments[0] if arguments else "--help"
-    if not name.startswith("-") and name not in COMMANDS:
-        raise InputError(f"{name}: expected {', '.join(COMMANDS)}{_suggestion(name, COMMANDS)}")
-    hints = _hints(COMMANDS[name]) if name in COMMANDS else {}
-    words = [*arguments, "", ""]
-    for flag, value, after in zip(words, words[1:], words[2:], strict=False):
-        if ALIASES.get(flag) in hints:
-            raise InputError(f"{flag}: no such option; did you mean {ALIASES[flag]}?")
-        if flag == "--axes" and (not value or value.startswith("--")):  # no axes for tyro
-            raise InputError("--axes: no value given; expected NAME=VALUES, such as momentum=0,0.9")
-        if flag in hints and value and not value.startswith("--"):
-            if name == "sweep" and after[:1].isdigit() and [*parts(hints[flag])] == [str]:
-                commas = f"expected values separated by commas: {flag} {value},{after}"
-                raise InputError(f"{flag} {value} {after}: {commas}")
-            _check_value(flag, value, hints[flag])
-
-
-def _hints(command):
-    """Return the types of the options of a command, by flag."""
-    hints: dict[str, Any] = {}
-    for name, hint in get_type_hints(command).items():
-        hints |= _hints(hint) if is_dataclass(hint) else {f"--{name.replace('_', '-')}": hint}
-    return hints
-
-
-def _check_value(flag, value, hint):
-    """Check one word, if its type consists of numbers and choices."""
-    alternatives = list(parts(hint))
-    if value in alternatives or not all(a in NUMBERS or isinstance(a, str) for a in alternatives):
-        return
-    for number in filter(NUMBERS.get, alternatives):
-        with contextlib.suppress(ValueError):
-            number(value)
-            return
-    expected = ", ".join(NUMBERS.get(a, a) for a in alternatives)
-    choices = [a for a in alternatives if isinstance(a, str)]
-    raise InputError(f"{flag} {value}: expected {expected}{_suggestion(value, choices)}")
-
-
-def _suggestion(word, choices):
-    near = difflib.get_close_matches(word, choices, 1)
-    return f"; did you mean {near[0]}?" if near else ""

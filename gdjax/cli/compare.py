@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 import tyro
 
 from gdjax.base import process, results
+from gdjax.base.limits import Share
 from gdjax.cli.emit import emit
-from gdjax.cli.options import Share
+from gdjax.cli.options import check_store
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Compare:
     `gdjax.compare`.
     """
 
-    store: Annotated[str, tyro.conf.Positional]
+    store: Annotated[str, tyro.conf.Positional, check_store]
     """Zarr store of a sweep."""
     of: str
     """Compared axis, such as optimizer."""

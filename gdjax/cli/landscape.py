@@ -5,16 +5,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
+from msgspec import Meta
 
 from gdjax.base import process, results
 from gdjax.base.errors import InputError
+from gdjax.base.limits import Positive, Seed
 from gdjax.cli.emit import emit, table
-from gdjax.cli.options import Limit, Positive, Seed, at_least
 from gdjax.cli.point import Origin
 
 TRAJECTORY = "trajectory"
 MAX_SIDE = 3000  # maximum number of points along a side of a plane
-SIDE = Limit(lambda points: points <= MAX_SIDE, f"at most {MAX_SIDE:,} along a side")
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Landscape:
     neuron (neuron) or layer (layer), eigenvectors of the two largest eigenvalues of the Hessian
     (eigenvectors), or the gradient and a random direction (gradient). By default trajectory (if
     snapshots exist), random, neuron and eigenvectors."""
-    points: Annotated[int, at_least(2), SIDE] = 51
+    points: Annotated[int, Meta(ge=2, le=MAX_SIDE)] = 51
     """Number of points along each side of a plane."""
     reach: Positive | None = None
     """Half-width of planes, as a distance between parameters; by default, a third of the norm of

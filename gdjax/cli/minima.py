@@ -3,12 +3,13 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from gdjax.base import interrupts, process, results
 from gdjax.base.errors import InputError
+from gdjax.base.limits import Count, NotNegative, Positive
 from gdjax.cli.emit import emit, table
-from gdjax.cli.options import MOMENTUM, Count, Limit, Positive, StoredRuns
+from gdjax.cli.options import MOMENTUM, DataOption, StoredRuns
 
 DATA = "mnist5k"
 STARTS = 400  # default number of starts for a function
@@ -56,7 +57,7 @@ class Minima(StoredRuns):
     """Test function to minimize from random starts: quartic, sine_bowl, two_sines, rosenbrock,
     himmelblau, beale, rastrigin, six_hump_camel, styblinski_tang, ackley, goldstein_price,
     monkey_saddle or two_factors."""
-    data: str | None = None
+    data: DataOption | None = None
     """Data set of the digit networks; mnist5k by default."""
     seeds: Count | None = None
     """Number of random starts; by default 16 for networks, and 400 for a function."""
@@ -70,7 +71,7 @@ class Minima(StoredRuns):
     """Number of training images of the networks."""
     widths: tuple[Count, ...] = (16, 16)
     """Number of sigmoid neurons in each hidden layer of the networks."""
-    decay: Annotated[float, Limit(lambda x: 0 <= x < math.inf, "a number >= 0")] = 1e-3
+    decay: NotNegative = 1e-3
     """Weight decay of the networks: the cost of a weight of 1. Biases are not decayed."""
     tolerance: Positive = 1e-3
     """Largest distance at which two end points count as one minimum, directly or through other end

@@ -1,62 +1,66 @@
 """Options that several commands share, and limits of options, checked before JAX is imported."""
 
-import itertools
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
 from pathlib import Path
+from types import FunctionType
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import tyro
+from msgspec import Meta
 
-from gdjax.base.errors import InputError
+from gdjax.base.errors import InputError, StoreError
+from gdjax.base.limits import Count
 from gdjax.cli.grid import TRUTH, number
 from gdjax.cli.problem_file import ProblemOption, load_problem
 
 MOMENTUM = 0.9
 
 
-@dataclass(frozen=True)
-class Limit:
-    """Numbers that an option accepts, and their description in an error message."""
+def check_options(command: Any) -> None:
+    """Check the options of a command by their types: by limits of numbers, and by functions.
 
-    accepts: Callable[[Any], bool]
-    expected: str
+    Mistakes that need no JAX are found before a command imports it.
+    """
+    from gdjax.base.arguments import check_limits  # imports NumPy
 
-
-def at_least(minimum: int) -> Limit:
-    """Return the limit of numbers that must not be below `minimum`."""
-    return Limit(lambda value: value >= minimum, f"at least {minimum}")
-
-
-Count = Annotated[int, at_least(1)]
-Positive = Annotated[float, Limit(lambda x: 0 < x < math.inf, "a number above 0")]
-Share = Annotated[float, Limit(lambda x: 0 < x < 1, "a number above 0 and below 1")]
-Seed = Annotated[int, Limit(lambda n: 0 <= n < 2**32, f"a whole number from 0 to {2**32 - 1}")]
-
-
-def check_limits(command: Any) -> None:
-    """Check the numbers among the options of a command against the limits in their types."""
     for name, hint in get_type_hints(type(command), include_extras=True).items():
-        value = getattr(command, name)
+        value, flag = getattr(command, name), f"--{name.replace('_', '-')}"
         if is_dataclass(value):
-            check_limits(value)
-        entries = value if isinstance(value, tuple) else (value,)
-        limits = [part for part in parts(hint) if isinstance(part, Limit)]
-        for limit, entry in itertools.product(limits, entries):
-            if isinstance(entry, int | float) and not limit.accepts(entry):
-                raise InputError(f"--{name.replace('_', '-')} {entry}: expected {limit.expected}")
+            check_options(value)
+        for kind in _annotated(hint):
+            checks = [mark for mark in kind.__metadata__ if isinstance(mark, FunctionType)]
+            for entry in value if isinstance(value, tuple) else (value,):
+                if isinstance(kind.__metadata__[0], Meta) and isinstance(entry, int | float):
+                    check_limits(flag, entry, kind)
+                for check in checks if entry is not None else ():
+                    check(entry)
 
 
-def parts(hint: Any) -> Iterator[Any]:
-    """Yield the types, limits and choices in a type: int and its limit in Count | None."""
-    if args := get_args(hint):
-        for arg in args:
-            yield from parts(arg)
-    elif hint not in (type(None), ...):
+def _annotated(hint: Any) -> Iterator[Any]:
+    """Yield the annotated types in a type, such as `Count` in `Count | None`."""
+    if hasattr(hint, "__metadata__"):
         yield hint
+    for part in get_args(hint):
+        yield from _annotated(part)
 
+
+def check_store(store: str) -> None:
+    """Check that the folder of a store exists; that of a URL is not looked up."""
+    if "://" not in store and not Path(store).exists():
+        raise StoreError(f"{store}: there is no store at this path; check the path")
+
+
+def check_data(name: str) -> None:
+    """Check that an image set is known."""
+    from gdjax.data.preparation import check_known
+
+    check_known(name)
+
+
+StoreOption = Annotated[str | None, check_store]
+DataOption = Annotated[str, check_data]
 
 Optimizer = Literal[
     "sgd", "momentum", "nesterov", "rmsprop", "adagrad", "adam", "adamw", "nadam", "lion", "muon"
@@ -67,7 +71,7 @@ Optimizer = Literal[
 class NetworkOptions:
     """Network that classifies digits, and its optimizer."""
 
-    data: str = "mnist5k"
+    data: DataOption = "mnist5k"
     """Data set: mnist5k (bundled), mnist, fashion_mnist, kmnist, or another data set prepared with
     `gdjax data prepare`."""
     widths: tuple[Count, ...] = (16, 16)
@@ -90,7 +94,7 @@ class NetworkOptions:
 class StoredRuns:
     """Runs in the store of a sweep."""
 
-    store: str | None = None
+    store: StoreOption = None
     """Zarr store of a sweep."""
     at: Annotated[tuple[str, ...], tyro.conf.arg(metavar="AXIS=VALUE")] = ()
     """Runs of the store, by values of its axes, such as learning_rate=0.5 seed=3."""

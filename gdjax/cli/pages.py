@@ -8,7 +8,8 @@ import tyro
 
 from gdjax.base import process, results
 from gdjax.base.errors import InputError
-from gdjax.cli.options import at_least
+from gdjax.base.limits import Whole
+from gdjax.cli.options import DataOption, check_store
 
 TRAIN_IMAGES = 4000  # maximum number of training images in a lesson
 
@@ -20,7 +21,7 @@ class Explore:
     Without any input, the page contains only the test functions, on which a click starts a descent.
     """
 
-    store: Annotated[str | None, tyro.conf.Positional] = None
+    store: Annotated[str | None, tyro.conf.Positional, check_store] = None
     """Zarr store of a sweep."""
     planes: Path | None = None
     """Landscapes: planes.zarr written by `gdjax landscape`."""
@@ -73,10 +74,10 @@ def _opened(flag: str, path: Path) -> dict[str, Any]:
 class Lesson:
     """Write a page on which to draw digits and train a network to classify them."""
 
-    data: str = "mnist5k"
+    data: DataOption = "mnist5k"
     """Data set: mnist5k (bundled), mnist, fashion_mnist, kmnist, or another data set prepared with
     `gdjax data prepare`."""
-    networks: Annotated[int, at_least(0)] = 48
+    networks: Whole = 48
     """Number of trained networks that classify one image in the last step of the course; 0 omits
     this step."""
     out: Path | None = None

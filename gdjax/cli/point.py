@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 from gdjax.base.errors import InputError
-from gdjax.cli.options import MOMENTUM, Count, Optimizer, Positive, Seed, StoredRuns, format_value
+from gdjax.base.limits import Count, Positive, Seed
+from gdjax.cli.options import MOMENTUM, DataOption, Optimizer, StoredRuns, format_value
 
 SNAPSHOTS = 50  # approximate number of snapshots of a newly trained network
 
@@ -34,7 +35,7 @@ class Origin(StoredRuns):
 
     params: Path | None = None
     """params.npz written by `gdjax train`; the summary.json beside it describes the network."""
-    data: str = "mnist5k"
+    data: DataOption = "mnist5k"
     """Data set of the network to train."""
     learning_rate: Positive = 1.0
     """Learning rate of the network to train."""

@@ -15,7 +15,18 @@ import tyro
 from gdjax.base.errors import InputError, explained
 
 FORM = "FILE.py:NAME"
-ProblemOption = Annotated[str | None, tyro.conf.arg(metavar=FORM)]
+
+
+def check_file(text: str) -> None:
+    """Check the form of `--problem`, and that its file exists."""
+    file, colon, name = text.rpartition(":")
+    if not colon or not name.isidentifier() or Path(file).suffix != ".py":
+        raise InputError(f"--problem {text}: expected {FORM}, such as my_file.py:problem")
+    if not Path(file).is_file():
+        raise InputError(f"--problem {text}: no such file: {file}; check the path")
+
+
+ProblemOption = Annotated[str | None, tyro.conf.arg(metavar=FORM), check_file]
 
 
 def load_problem(text: str | None) -> Any:
@@ -24,11 +35,8 @@ def load_problem(text: str | None) -> Any:
         return None
     from gdjax.problems import Problem
 
-    file, colon, name = text.rpartition(":")
-    if not colon or not name.isidentifier() or Path(file).suffix != ".py":
-        raise InputError(f"--problem {text}: expected {FORM}, such as my_file.py:problem")
-    if not Path(file).is_file():
-        raise InputError(f"--problem {text}: no such file: {file}; check the path")
+    check_file(text)
+    file, _, name = text.rpartition(":")
     path = Path(file).resolve()
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None

@@ -11,10 +11,10 @@ import tyro
 
 from gdjax.base import interrupts, process, results
 from gdjax.base.errors import InputError
-from gdjax.cli.options import StoredRuns, format_value, resume_command
+from gdjax.cli.options import StoredRuns, check_store, format_value, resume_command
 from gdjax.cli.problem_file import ProblemOption, load_problem
 
-StorePath = Annotated[str, tyro.conf.Positional]
+StorePath = Annotated[str, tyro.conf.Positional, check_store]
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import tyro
+from msgspec import Meta
 
 from gdjax.base import process, results
+from gdjax.base.limits import MAX_WHOLE, Count, Positive, Seed, Whole
 from gdjax.cli.emit import emit, table
-from gdjax.cli.options import Count, Positive, Seed, at_least
 from gdjax.cli.point import Origin
 
 SHARE = 6  # number of trace probes for each density probe
@@ -34,13 +35,13 @@ class Spectrum:
     largest: Count = 10
     """Number of largest eigenvalues, of the whole Hessian and of the diagonal block of each
     layer."""
-    smallest: Annotated[int, at_least(0)] = 3
+    smallest: Whole = 3
     """Number of smallest eigenvalues of the whole Hessian."""
     tolerance: Positive = 1e-3
     """Tolerance for the residuals |H v - eigenvalue v|, relative to the largest |eigenvalue|."""
     gradient_tolerance: Positive = 1e-5
     """Largest norm of the gradient at which the point counts as stationary."""
-    probes: Annotated[int, at_least(2 * SHARE)] = 48
+    probes: Annotated[int, Meta(ge=2 * SHARE, le=MAX_WHOLE)] = 48
     """Number of random vectors for the trace. The spectral density uses a sixth of this number,
     with 64 Hessian-vector products each."""
     probe_seed: Seed = 0

@@ -8,12 +8,12 @@ import tyro
 
 from gdjax.base import documents, interrupts, process, results
 from gdjax.base.errors import InputError
+from gdjax.base.limits import Count, Seed
 from gdjax.cli.grid import GRAMMAR, parse, parse_any
-from gdjax.cli.options import Count, Limit, NetworkOptions, make_optimizer, resume_command
+from gdjax.cli.options import NetworkOptions, make_optimizer, resume_command
 from gdjax.cli.problem_file import ProblemOption, load_problem
 
 Values = Annotated[str, tyro.conf.arg(metavar="VALUES")]
-BATCH_SIZE = Limit(lambda samples: samples >= 1, "at least 1, or full")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Sweep(NetworkOptions):
     problem: ProblemOption = None
     """User-defined problem, used instead of the digit network that data, widths, activation and
     initializer define."""
-    batch_size: Annotated[int, BATCH_SIZE] | Literal["full"] = 32
+    batch_size: Count | Literal["full"] = 32
     """Number of samples per step, or full for the whole training set."""
     replacement: bool = False
     """Draw the samples of mini-batches with replacement, instead of once per pass."""
@@ -46,7 +46,7 @@ class Sweep(NetworkOptions):
     """Number of steps; overrides --epochs."""
     record_every: Count | None = None
     """Number of steps between records; by default, the number of steps of one epoch."""
-    root_seed: int = 0
+    root_seed: Seed = 0
     """Seed of the whole study."""
     store: str | None = None
     """Zarr store for the runs; runs that it already contains are not recomputed. By default, it is

@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 from gdjax.base import interrupts, process, results
 from gdjax.base.errors import InputError
+from gdjax.base.limits import Count, Positive, Seed
 from gdjax.cli.emit import emit, table
-from gdjax.cli.options import Count, NetworkOptions, Positive, Seed, format_cost, make_optimizer
+from gdjax.cli.options import NetworkOptions, format_cost, make_optimizer
 
 
 @dataclass(frozen=True)

@@ -161,6 +161,12 @@ def prepared(
     return folder
 
 
+def check_known(name: str) -> None:
+    """Check that a set is bundled, can be prepared, or is prepared."""
+    if name not in (BUNDLED, *SOURCES) and find(name) is None:
+        raise _unknown(name, data_folder())
+
+
 def _unknown(name: str, folder: Path) -> DataError:
     """Return the error for an unknown name, with the closest known name."""
     known = list(dict.fromkeys([BUNDLED, *SOURCES, *prepared_sets(folder)]))

@@ -50,9 +50,7 @@ def test_an_entry_that_is_not_a_readable_file_is_reported(folder):
 
 def test_the_error_for_a_url_without_obstore_names_the_package_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "obstore", None)
-    with pytest.raises(
-        InputError, match=r"obstore is not installed; pip install 'gdjax\[cloud\]'"
-    ):
+    with pytest.raises(InputError, match=r"obstore is not installed; pip install 'gdjax\[cloud\]'"):
         locate("s3://bucket/runs")
 
 
