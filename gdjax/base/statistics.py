@@ -15,8 +15,9 @@ import numpy as np
 from jaxtyping import ArrayLike, Float
 from scipy import stats
 
-from gdjax.base.arguments import check_number, check_numbers, check_whole
+from gdjax.base.arguments import check_limits, check_number, check_numbers
 from gdjax.base.errors import InputError
+from gdjax.base.limits import Count, Positive, Share, Whole
 from gdjax.base.signed_ranks import (
     least_pairs,
     lower_end,
@@ -77,7 +78,7 @@ def median(values: Sequence | ArrayLike, *, level: float = LEVEL) -> Interval:
 
     Source: David and Nagaraja 2003, *Order Statistics*, 7.1.
     """
-    check_number("level", level, above=0, below=1)
+    check_limits("level", level, Share)
     numbers = _numbers("median", values)
     n = len(numbers)
     lower, upper = numbers[(n - 1) // 2], numbers[n // 2]
@@ -111,9 +112,9 @@ def share(successes: int, runs: int, *, level: float = LEVEL) -> Interval:
 
     References: Clopper and Pearson 1934, Biometrika 26, 404.
     """
-    check_number("level", level, above=0, below=1)
-    check_whole("share: successes", successes)
-    check_whole("share: runs", runs, 1)
+    check_limits("level", level, Share)
+    check_limits("share: successes", successes, Whole)
+    check_limits("share: runs", runs, Count)
     if successes > runs:
         raise InputError(
             f"share: successes = {successes} of runs = {runs}, expected 0 <= successes <= runs and "
@@ -146,7 +147,7 @@ def paired(
         >>> print(paired([1.0, 2.0, 4.0], [2.0, 3.5, 5.5]))
         1.333 (0.6162 to 2.05)
     """
-    check_number("level", level, above=0, below=1)
+    check_limits("level", level, Share)
     a, b = _floats("paired: first", first).ravel(), _floats("paired: second", second).ravel()
     if a.shape != b.shape:
         raise InputError(f"paired: {len(a)} and {len(b)} runs, expected equal numbers")
@@ -192,9 +193,9 @@ def seeds_needed(
 
     References: Cohen 1988, *Statistical power analysis for the behavioral sciences*, 2.3.
     """
-    check_number("standard_deviation", standard_deviation, above=0)
-    check_number("power", power, above=0, below=1)
-    check_number("level", level, above=0, below=1)
+    check_limits("standard_deviation", standard_deviation, Positive)
+    check_limits("power", power, Share)
+    check_limits("level", level, Share)
     check_number("difference", difference)
     ratio = abs(difference) / standard_deviation
     quantiles = stats.norm.isf((1 - level) / 2) + stats.norm.isf(1 - power)
@@ -239,7 +240,7 @@ def hodges_lehmann(differences: Sequence | ArrayLike, *, level: float = LEVEL) -
     References: Hodges and Lehmann 1963, Annals of Mathematical Statistics 34, 598; Hollander and
     Wolfe 1999, *Nonparametric Statistical Methods*, 3.1 to 3.3.
     """
-    check_number("level", level, above=0, below=1)
+    check_limits("level", level, Share)
     d = _differences("hodges_lehmann", differences)
     k = num_rejected_means(len(d), (1 - level) / 2)
     ends = lower_end(d, k), -lower_end(-d, k)
@@ -293,8 +294,8 @@ def seeds_needed_by_ranks(share: float, *, power: float = 0.8, level: float = LE
     References: Noether 1987, Journal of the American Statistical Association 82, 645.
     """
     check_number("share", share, least=0, most=1)
-    check_number("power", power, above=0, below=1)
-    check_number("level", level, above=0, below=1)
+    check_limits("power", power, Share)
+    check_limits("level", level, Share)
     tail = (1 - level) / 2
     quantiles = stats.norm.isf(tail) + stats.norm.isf(1 - power)
     n = quantiles**2 / (3 * (share - 0.5) ** 2) if share != 0.5 else math.inf

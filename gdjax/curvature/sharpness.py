@@ -15,8 +15,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
-from gdjax.base.arguments import check_callable, check_number, check_whole
+from gdjax.base.arguments import check_callable, check_limits
 from gdjax.base.errors import InputError
+from gdjax.base.limits import Count, Positive
 from gdjax.curvature import eigensolvers
 from gdjax.curvature.eigenpairs import ROUNDING
 from gdjax.curvature.operators import (
@@ -106,8 +107,8 @@ class Sharpness:
 
     def __post_init__(self):
         if self.count is not None:
-            check_whole("Sharpness: count", self.count, 1)
-        check_number("Sharpness: rtol", self.rtol, above=0)
+            check_limits("Sharpness: count", self.count, Count)
+        check_limits("Sharpness: rtol", self.rtol, Positive)
         check_callable("Sharpness: operator", self.operator, "a class such as HessianOperator")
         if self.preconditioner is not None:
             remedy = "a function of the optimizer's state, such as preconditioner(optax.adam)"

@@ -5,9 +5,10 @@ from typing import Any
 import jax
 from jaxtyping import PyTree
 
-from gdjax.base.arguments import check_number, check_whole
+from gdjax.base.arguments import check_limits, check_number, check_whole
 from gdjax.base.errors import InputError
 from gdjax.base.keys import Streams, check_key
+from gdjax.base.limits import Count, Positive
 from gdjax.descent.batches import records_batches
 from gdjax.problems.problem import Problem
 
@@ -27,12 +28,12 @@ def validate_settings(
 ) -> None:
     """Check the numbers that a descent and a sweep have in common."""
     check_number("divergence_threshold", divergence_threshold, above=0, finite=False)
-    check_number("gradient_tolerance", gradient_tolerance, above=0)
+    check_limits("gradient_tolerance", gradient_tolerance, Positive)
     for name, value, least in (("num_steps", num_steps, 0), ("record_every", record_every, 1)):
         check_whole(name, value, least)
     for name, value in (("batch_size", batch_size), ("snapshot_every", snapshot_every)):
         if value is not None:
-            check_whole(name, value, 1)
+            check_limits(name, value, Count)
     if num_steps // record_every > MAX_RECORDS_PER_RUN:
         raise InputError(
             f"num_steps = {num_steps:,} with record_every = {record_every:,} make "

@@ -30,8 +30,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Int32, Key, PyTree, UInt
 
-from gdjax.base.arguments import check_flag, check_whole
+from gdjax.base.arguments import check_flag, check_limits, check_whole
 from gdjax.base.errors import InputError
+from gdjax.base.limits import Count, Whole
 from gdjax.problems.problem import Problem
 
 
@@ -149,10 +150,10 @@ def steps_for(epochs: int, samples: int, batch_size: int | None) -> int:
         >>> steps_for(10, 60_000, 32)
         18750
     """
-    check_whole("steps_for: epochs", epochs)
+    check_limits("steps_for: epochs", epochs, Whole)
     check_whole("steps_for: samples", samples, 0 if batch_size is None else 1)
     if batch_size is not None:
-        check_whole("steps_for: batch_size", batch_size, 1)
+        check_limits("steps_for: batch_size", batch_size, Count)
     return epochs * (1 if batch_size is None else -(-samples // batch_size))
 
 

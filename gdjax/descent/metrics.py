@@ -17,9 +17,10 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Key, Num, PyTree, UInt8
 
-from gdjax.base.arguments import check_numbers, check_whole
+from gdjax.base.arguments import check_limits, check_numbers, check_whole
 from gdjax.base.errors import InputError
 from gdjax.base.keys import check_key
+from gdjax.base.limits import Count
 from gdjax.problems.checks import require_unweighted
 from gdjax.problems.evaluation import deterministic_cost
 from gdjax.problems.metrics import described
@@ -98,7 +99,7 @@ def unpack_bits(bits: Any, samples: int) -> Bool[np.ndarray, "*records samples"]
         >>> unpack_bits([0b10100000], 4).tolist()
         [True, False, True, False]
     """
-    check_whole("unpack_bits: samples", samples, 1)
+    check_limits("unpack_bits: samples", samples, Count)
     check_numbers("unpack_bits: bits", bits)
     bits = np.asarray(bits).astype(np.uint8)
     if bits.ndim == 0 or bits.shape[-1] != -(-samples // 8):

@@ -13,7 +13,8 @@ from typing import Any
 
 import optax
 
-from gdjax.base.arguments import check_number
+from gdjax.base.arguments import check_limits
+from gdjax.base.limits import NotNegative, Positive
 from gdjax.descent.schedules import WarmupCosine
 from gdjax.problems.augmentation import Distortion
 
@@ -47,9 +48,9 @@ class Recipe:
     distortion: Distortion | None = None
 
     def __post_init__(self):
-        check_number("Recipe: learning_rate", self.learning_rate, above=0)
+        check_limits("Recipe: learning_rate", self.learning_rate, Positive)
         for name in ("decay", "decay_behind"):
-            check_number(f"Recipe: {name}", getattr(self, name), least=0)
+            check_limits(f"Recipe: {name}", getattr(self, name), NotNegative)
 
     @property
     def copies(self) -> int:

@@ -21,8 +21,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ScalarLike
 
-from gdjax.base.arguments import check_number
+from gdjax.base.arguments import check_limits, check_number
 from gdjax.base.errors import InputError
+from gdjax.base.limits import NotNegative
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class WarmupCosine:
     end: ScalarLike = 0.0
 
     def __post_init__(self):
-        check_number("WarmupCosine: learning_rate", self.learning_rate, least=0)
+        check_limits("WarmupCosine: learning_rate", self.learning_rate, NotNegative)
         check_number("WarmupCosine: warmup_steps", self.warmup_steps)
         check_number("WarmupCosine: total_steps", self.total_steps)
         steps = (self.warmup_steps, self.total_steps)

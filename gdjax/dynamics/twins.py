@@ -15,8 +15,9 @@ import numpy as np
 from jaxtyping import ArrayLike, Bool, Float
 from scipy import optimize, stats
 
-from gdjax.base.arguments import check_number, check_numbers
+from gdjax.base.arguments import check_limits, check_numbers
 from gdjax.base.errors import InputError
+from gdjax.base.limits import Share
 from gdjax.base.statistics import LEVEL, Interval
 
 MIN_EVENTS = 5  # twins that end elsewhere, for a distance to be used
@@ -87,7 +88,7 @@ def uncertainty_exponent(
         )
     if not (np.isfinite(distances) & (distances > 0)).all():
         raise InputError(f"uncertainty_exponent: distances = {distances}, expected numbers above 0")
-    check_number("uncertainty_exponent: level", level, above=0, below=1)
+    check_limits("uncertainty_exponent: level", level, Share)
     events = ends_elsewhere.sum(axis=(0, 2))
     twins = ends_elsewhere.shape[0] * ends_elsewhere.shape[2]
     used = np.flatnonzero((events >= MIN_EVENTS) & (events <= MAX_SHARE * twins))
@@ -150,7 +151,7 @@ def decided_step(
     """
     ends_elsewhere, steps = np.asarray(ends_elsewhere, bool), np.asarray(steps)
     for name, value in (("share", share), ("level", level)):
-        check_number(f"decided_step: {name}", value, above=0, below=1)
+        check_limits(f"decided_step: {name}", value, Share)
     min_twins = math.ceil(math.log1p(-level) / math.log1p(-share))
     if (
         ends_elsewhere.ndim != 2

@@ -15,9 +15,10 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import ArrayLike, PyTree
 
-from gdjax.base.arguments import MAX_COUNT, check_number, check_numbers, check_whole
+from gdjax.base.arguments import MAX_COUNT, check_limits, check_numbers, check_whole
 from gdjax.base.arrays import Array, as_dataset, quantities
 from gdjax.base.errors import InputError
+from gdjax.base.limits import NotNegative
 from gdjax.landscape.components import principal_components, project
 from gdjax.landscape.directions import DIMENSIONS, check_directions, check_points
 from gdjax.landscape.slices import checked_problem, cost_of, on_slice, over_rows, plane
@@ -141,7 +142,7 @@ def trajectory_plane(
             f"keep more of them with snapshot_every, or lower the learning rate"
         )
     check_whole("trajectory_plane: points", points, 2, MAX_COUNT)
-    check_number("trajectory_plane: margin", margin, least=0)
+    check_limits("trajectory_plane: margin", margin, NotNegative)
     steps = _steps("trajectory_plane", step, len(finite))
     snapshots = jax.tree.map(lambda a: jnp.asarray(a)[finite], snapshots)
     origin = jax.tree.map(lambda a: a[-1], snapshots)

@@ -20,9 +20,15 @@ import optax
 from jaxtyping import ArrayLike, Float, Scalar, ScalarLike
 from scipy.spatial import KDTree
 
-from gdjax.base.arguments import check_choice, check_number, check_numbers, check_whole
+from gdjax.base.arguments import (
+    check_choice,
+    check_limits,
+    check_number,
+    check_numbers,
+)
 from gdjax.base.arrays import Array, as_dataset, quantities
 from gdjax.base.errors import InputError
+from gdjax.base.limits import Count, Positive
 from gdjax.descent.outcome import Outcome
 from gdjax.minima.clustering import cluster_points
 from gdjax.problems import test_functions
@@ -100,10 +106,10 @@ def basins_of_attraction(
         >>> float(result.share.isel(momentum=0, learning_rate=1, minimum=0))
         0.0
     """
-    check_whole("basins_of_attraction: side", side, 1)
-    check_whole("basins_of_attraction: num_steps", num_steps, 1)
-    check_number("basins_of_attraction: gradient_tolerance", gradient_tolerance, above=0)
-    check_number("basins_of_attraction: distance_tolerance", distance_tolerance, above=0)
+    check_limits("basins_of_attraction: side", side, Count)
+    check_limits("basins_of_attraction: num_steps", num_steps, Count)
+    check_limits("basins_of_attraction: gradient_tolerance", gradient_tolerance, Positive)
+    check_limits("basins_of_attraction: distance_tolerance", distance_tolerance, Positive)
     rates = _check_numbers("learning_rate", learning_rate, above=0)
     momenta = _check_numbers("momentum", momentum, least=0, below=1)
     with jax.enable_x64(True):

@@ -27,10 +27,16 @@ import optax
 from jaxtyping import Array, ArrayLike, Key, PyTree
 
 from gdjax.base import progress
-from gdjax.base.arguments import check_callable, check_number, check_numbers, check_whole
+from gdjax.base.arguments import (
+    check_callable,
+    check_limits,
+    check_numbers,
+    check_whole,
+)
 from gdjax.base.arrays import document
 from gdjax.base.errors import InputError, warn
 from gdjax.base.keys import check_key, run_keys
+from gdjax.base.limits import NotNegative
 from gdjax.curvature.stability_limits import relative_stability
 from gdjax.minima.census_by import by_setting
 from gdjax.minima.census_dataset import QUANTITIES, Descents, Readers, census_dataset
@@ -171,7 +177,7 @@ def count_minima(
         >>> count_minima(from_function("quartic"), walks, by="learning_rate").minima.values.tolist()
         [2.0, 2.0]
     """
-    check_number("output_tolerance", output_tolerance, least=0)
+    check_limits("output_tolerance", output_tolerance, NotNegative)
     check_whole("count_minima: points", points, 2)
     if make_optimizer is not None:
         check_callable("make_optimizer", make_optimizer, "a factory, such as optax.adam")

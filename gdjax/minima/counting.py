@@ -24,8 +24,9 @@ from jaxtyping import ArrayLike, Float
 from scipy import stats
 
 from gdjax.base import statistics
-from gdjax.base.arguments import check_number
+from gdjax.base.arguments import check_limits
 from gdjax.base.errors import InputError
+from gdjax.base.limits import Share
 
 
 class Unseen(NamedTuple):
@@ -246,7 +247,7 @@ def _bisect(condition, inside, outside):
 
 
 def _check_counts(caller, counts, level):
-    check_number(f"{caller}: level", level, above=0, below=1)
+    check_limits(f"{caller}: level", level, Share)
     array = np.asarray(counts)
     if array.ndim != 1 or not array.size or array.dtype.kind not in "iu" or array.min() < 1:
         raise InputError(

@@ -19,8 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from gdjax.base.arguments import check_number, check_numbers, check_whole
+from gdjax.base.arguments import check_limits, check_number, check_numbers, check_whole
 from gdjax.base.errors import InputError, explained
+from gdjax.base.limits import Count, Whole
 from gdjax.problems.checks import check_like, check_params
 from gdjax.problems.evaluation import (
     deterministic_cost,
@@ -73,7 +74,7 @@ def polyline_weights(count: int, t: Float[Array, ""] | float) -> Float[Array, " 
         >>> polyline_weights(3, 0.25).tolist()
         [0.5, 0.5, 0.0]
     """
-    check_whole("polyline_weights: count", count, 1)
+    check_limits("polyline_weights: count", count, Count)
     check_number("polyline_weights: t", t, least=0, most=1)
     position = (count - 1) * jnp.asarray(t)
     return jnp.maximum(0, 1 - jnp.abs(position - jnp.arange(count, dtype=position.dtype)))
@@ -116,7 +117,7 @@ def linear_path(a: PyTree, b: PyTree, *, bends: int = 0) -> PyTree:
         >>> linear_path(jnp.array(0.0), jnp.array(1.0), bends=1).tolist()
         [0.0, 0.5, 1.0]
     """
-    check_whole("linear_path: bends", bends)
+    check_limits("linear_path: bends", bends, Whole)
     check_params(a, "linear_path: a: ")
     check_params(b, "linear_path: b: ")
     check_like("linear_path: b", b, a)
@@ -306,7 +307,7 @@ def curve(
         arXiv 1802.10026, section 3, equation 2.
     """
     for name, value in (("bends", bends), ("nodes", nodes)):
-        check_whole(f"curve: {name}", value, 1)
+        check_limits(f"curve: {name}", value, Count)
     require_problem(problem)
     check_like("curve: b", b, a)
     single = jax.eval_shape(partial(problem.init), jax.random.key(0))

@@ -25,9 +25,10 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Key, PyTree
 
-from gdjax.base.arguments import check_whole
+from gdjax.base.arguments import check_limits, check_whole
 from gdjax.base.errors import InputError
 from gdjax.base.keys import check_key
+from gdjax.base.limits import Whole
 from gdjax.minima.eigenvector_following import (
     Landscape,
 )
@@ -84,8 +85,8 @@ def find_saddles(
         ([1.0], [[1, 0]], 'COMPLETED')
     """
     check_key(key)
-    check_whole("find_saddles: max_searches", max_searches)
-    check_whole("find_saddles: soft_directions", soft_directions)
+    check_limits("find_saddles: max_searches", max_searches, Whole)
+    check_limits("find_saddles: soft_directions", soft_directions, Whole)
     check_params(minima, "find_saddles: minima: ")
     leaves = jax.tree.leaves(minima)
     counts = {np.shape(leaf)[:1] for leaf in leaves}

@@ -16,8 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from gdjax.base.arguments import check_number, check_whole
+from gdjax.base.arguments import check_limits, check_whole
 from gdjax.base.errors import InputError
+from gdjax.base.limits import NotNegative
 from gdjax.base.reprs import short
 
 MAX_COPIES = 100  # maximum number of copies per image: 5 GB for 60,000 images
@@ -44,7 +45,7 @@ class Distortion:
         for name, lowest, highest in (("copies", 1, MAX_COPIES), ("seed", 0, 2**32 - 1)):
             check_whole(f"Distortion: {name}", getattr(self, name), lowest, highest)
         for name in ("shift", "max_rotation"):
-            check_number(f"Distortion: {name}", getattr(self, name), least=0)
+            check_limits(f"Distortion: {name}", getattr(self, name), NotNegative)
 
 
 def as_distortion(name: str, distortion: Any) -> Distortion:

@@ -24,9 +24,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, Num, ScalarLike
 
-from gdjax.base.arguments import check_choice, check_number, is_whole
+from gdjax.base.arguments import check_choice, check_limits, check_number, is_whole
 from gdjax.base.errors import InputError
 from gdjax.base.keys import check_key
+from gdjax.base.limits import NotNegative, Positive
 
 
 class Layer(NamedTuple):
@@ -118,8 +119,8 @@ class Network:
                 f"width, whole numbers >= 1, such as (784, 16, 16, 10)"
             )
         object.__setattr__(self, "widths", tuple(int(width) for width in widths))
-        check_number("Network: input_scale", self.input_scale, above=0)
-        check_number("Network: bias_scale", self.bias_scale, least=0)
+        check_limits("Network: input_scale", self.input_scale, Positive)
+        check_limits("Network: bias_scale", self.bias_scale, NotNegative)
         check_choice("Network: activation", self.activation, ACTIVATIONS)
         check_choice("Network: output_activation", self.activations[-1], ACTIVATIONS)
         check_choice("Network: initializer", self.initializer, INITIALIZERS)

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from gdjax.base.arguments import check_flag, check_number, check_type, check_whole
+from gdjax.base.arguments import check_flag, check_limits, check_type, check_whole
+from gdjax.base.limits import NotNegative
 from gdjax.data.sets import load
 from gdjax.problems.digits import flat
 from gdjax.problems.losses import check_labels, quadratic
@@ -55,7 +56,7 @@ def decayed(
     """
     expected = "a gdjax.problems.Network; add decay to the cost of any other problem"
     check_type("decayed: network", network, Network, expected)
-    check_number("decayed: decay", decay, least=0)
+    check_limits("decayed: decay", decay, NotNegative)
     check_flag("decayed: biases", biases)
     for name, pair in (("data", data), ("test", test)):
         if pair is not None or name == "data":

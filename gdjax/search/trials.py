@@ -17,10 +17,11 @@ import numpy as np
 import xarray as xr
 
 from gdjax.base import progress
-from gdjax.base.arguments import check_choice, check_type, check_whole, import_extra
+from gdjax.base.arguments import check_choice, check_limits, check_type, import_extra
 from gdjax.base.documents import plain
 from gdjax.base.errors import InputError
 from gdjax.base.interrupts import interruptible
+from gdjax.base.limits import Count
 from gdjax.descent.outcome import Outcome
 from gdjax.search.rungs import Search, with_search_variables
 from gdjax.search.spec import DIRECTIONS, SearchSpec, search_spec
@@ -102,8 +103,8 @@ def optimize(
     framework*.
     """
     check_choice("diverged", diverged, DIVERGED)
-    check_whole("num_trials", num_trials, 1)
-    check_whole("batch", batch, 1)
+    check_limits("num_trials", num_trials, Count)
+    check_limits("batch", batch, Count)
     # The pruner selects the runs that continue.
     spec = search_spec(sweep, rungs, reduction_factor=None, metric=metric, direction=direction)
     _check_study(study, metric, direction)

@@ -19,8 +19,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key, PyTree, ScalarLike
 
-from gdjax.base.arguments import check_number, is_traced
+from gdjax.base.arguments import check_limits, is_traced
 from gdjax.base.keys import check_key
+from gdjax.base.limits import NotNegative
 from gdjax.base.slabs import RecentlyUsed
 from gdjax.curvature.critical_points.classification import Classification, Kind
 from gdjax.curvature.critical_points.evidence import (
@@ -87,8 +88,8 @@ def classify(
     """
     problem = problem_at(problem, params)
     check_key(key)
-    check_number("classify: gradient_tolerance", gradient_tolerance, least=0)
-    check_number("classify: distance_rtol", distance_rtol, least=0)
+    check_limits("classify: gradient_tolerance", gradient_tolerance, NotNegative)
+    check_limits("classify: distance_rtol", distance_rtol, NotNegative)
     params = at_least_float32(params)
     options = (problem, params, key, gradient_tolerance, distance_rtol)
     if any(map(is_traced, jax.tree.leaves((params, problem.data, key)))):

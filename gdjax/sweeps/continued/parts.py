@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from gdjax.base.arguments import check_whole
+from gdjax.base.arguments import check_limits
+from gdjax.base.limits import Count
 from gdjax.base.machine import format_bytes
 from gdjax.problems.problem import Problem
 from gdjax.stores.location import StoreLike
@@ -144,7 +145,7 @@ def count_tiles(
         ...     count_tiles(store).to_dict("records")
         [{'tiles': 1, 'finished': 0, 'computing': 0, 'interrupted': 0}]
     """
-    check_whole("num_parts", num_parts, 1)
+    check_limits("num_parts", num_parts, Count)
     stored = StoredSweep(store, problem, make_optimizer, allow_unverified)
     finished, location = stored.stored.finished(), stored.location
     part = np.zeros(finished.shape, int)
