@@ -177,6 +177,7 @@ class Stored:
 
     Args:
         store: path, URL or location of the store.
+        root: its root, if it has been read.
 
     Attributes:
         location: location of the files.
@@ -184,9 +185,9 @@ class Stored:
         schema: arrays of the store.
     """
 
-    def __init__(self, store: StoreLike):
+    def __init__(self, store: StoreLike, root: Root | None = None):
         self.location = locate(store)
-        root = read_root(self.location)
+        root = read_root(self.location) if root is None else root
         if root is None:
             raise StoreError(f"{self.location}: there is no store at this path; check the path")
         self.root, self.files, self.schema = root, root.files, root.files.schema

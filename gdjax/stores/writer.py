@@ -367,18 +367,20 @@ class Store(Tiles):
         return self.restored + damages
 
 
-def is_complete(
+def complete_sweep(
     location: Folder | Bucket,
     schema: Schema,
     identity: Mapping[str, Any],
     allow_unverified: bool = False,
-) -> bool:
-    """Return whether a store contains a complete sweep and is intact."""
+) -> Stored | None:
+    """Return the store of a sweep if it is complete and intact, else None."""
     files = Files(schema)
-    if read_own_root(location, files, files.record(identity), allow_unverified) is None:
-        return False
-    stored = Stored(location)
-    return bool(stored.finished().all()) and not stored.damaged_frame() + stored.damaged_tiles()
+    root = read_own_root(location, files, files.record(identity), allow_unverified)
+    if root is None:
+        return None
+    stored = Stored(location, root)
+    is_whole = stored.finished().all() and not stored.damaged_frame() + stored.damaged_tiles()
+    return stored if is_whole else None
 
 
 def read_own_root(

@@ -25,8 +25,8 @@ from gdjax.base.documents import plain
 from gdjax.base.errors import warn
 from gdjax.base.interrupts import interruptible
 from gdjax.stores.location import Folder
-from gdjax.stores.reader import attributes_of, open_dataset, with_names
-from gdjax.stores.writer import Store, is_complete
+from gdjax.stores.reader import Stored, attributes_of, with_names, without_carry
+from gdjax.stores.writer import Store, complete_sweep
 from gdjax.sweeps.check import Asked, Checked, check
 from gdjax.sweeps.fit import Fitted, check_disk, fit
 from gdjax.sweeps.identity import described_settings, writer
@@ -85,8 +85,8 @@ def execute(
 
 def _in_store(checked, schema, identity, own, compute_tiles, prepare, *, shared=False):
     started, described = time.perf_counter(), (schema, identity, own)
-    is_computed = complete_store(checked, *described, compute_tiles, prepare, shared=shared)
-    runs = open_dataset(checked.asked.store)
+    stored, is_computed = complete_store(checked, *described, compute_tiles, prepare, shared=shared)
+    runs = without_carry(stored.dataset())
     return runs.assign_attrs(seconds=time.perf_counter() - started) if is_computed else runs
 
 
@@ -121,10 +121,11 @@ def complete_store(
     prepare: Callable[[Store], None] | None = None,
     *,
     shared: bool = False,
-) -> bool:
+) -> tuple[Stored, bool]:
     """Open the store of a sweep, remove damaged tiles and compute the missing ones.
 
-    A complete store is not written to, so it may be read-only. Return whether it was not complete.
+    A complete store is not written to, so it may be read-only. Return the store, and whether it was
+    not complete.
     If the store is shared, other processes may compute other tiles at the same time. Finished tiles
     are then not verified, since each of many processes would read the whole store.
 
@@ -136,8 +137,9 @@ def complete_store(
         prepare: function called with the opened store before `compute`.
     """
     location, allow_unverified = checked.asked.location, checked.asked.allow_unverified
-    if not shared and is_complete(location, schema, identity, allow_unverified):
-        return False
+    stored = None if shared else complete_sweep(location, schema, identity, allow_unverified)
+    if stored is not None:
+        return stored, False
     settings = {"allow_unverified": allow_unverified, "shared": shared}
     with Store(location, schema, identity=identity, writer=own, **settings) as store:
         for damage in store.restored if shared else store.repair():
@@ -158,7 +160,7 @@ def complete_store(
             warn(
                 f"{location}: skipped the tiles that other processes compute ({store.num_skipped})"
             )
-    return True
+    return store, True
 
 
 def run_missing(
