@@ -16,10 +16,6 @@ def comparison(result: Any, *, title: str = "") -> Figure:
     Settings are sorted by their estimated difference. Dots are seeds, a bar is the estimate with
     its interval, and the text is the verdict. A triangle at the edge stands for seeds with which
     one of the two runs diverged.
-
-    Args:
-        result: `Comparison`.
-        title: figure title; by default, the settings that are not shown to be worse than the best.
     """
     others = [name for name in result.values.index if name != result.best]
     rows = sorted((_relative(result, name) for name in others), key=lambda row: row["difference"])

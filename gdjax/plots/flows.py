@@ -11,34 +11,22 @@ from gdjax.plots.style import BLACK, BLUE, CYCLE, VERMILLION, Figure, style
 TIME = "time, learning rate · steps"
 
 
-def flow_cost(flow: Any, *, title: str = "", ax: Axes | None = None) -> Axes:
-    """Draw the cost along a gradient flow.
-
-    Args:
-        flow: result of `gradient_flow`.
-        title: axes title; by default, it states the first and the last cost.
-        ax: axes to draw into; None creates a new figure.
-    """
+def flow_cost(flow: Any, *, title: str = "") -> Axes:
+    """Draw the cost along a gradient flow."""
     cost = np.asarray(flow.cost)
     finite = cost[np.isfinite(cost)]
     costs = f": cost {finite[0]:.3g} to {finite[-1]:.3g}" if finite.size else ""
-    with styled_axes(ax, (8, 4.5)) as axes:
+    with styled_axes(None, (8, 4.5)) as axes:
         _plot_cost(axes, np.asarray(flow.time), cost, BLUE, "gradient flow")
         axes.set(xlabel=TIME, title=title or f"Gradient flow{costs}")
     return axes
 
 
-def flow_distances(result: Any, *, title: str = "", ax: Axes | None = None) -> Axes:
-    """Draw the distance of descents from the gradient flow, per learning rate.
-
-    Args:
-        result: result of `distance_from_flow`.
-        title: axes title.
-        ax: axes to draw into; None creates a new figure.
-    """
+def flow_distances(result: Any, *, title: str = "") -> Axes:
+    """Draw the distance of descents from the gradient flow, per learning rate."""
     distance = np.asarray(result.distance)
     shown = np.where(np.isfinite(distance) & (distance > 0), distance, np.nan)
-    with styled_axes(ax, (8, 4.5)) as axes:
+    with styled_axes(None, (8, 4.5)) as axes:
         for number, (rate, values) in enumerate(zip(result.learning_rate, shown, strict=True)):
             color = CYCLE[number % len(CYCLE)]
             axes.plot(np.asarray(result.time), values, color=color, label=f"{float(rate):g}")
@@ -50,12 +38,7 @@ def flow_distances(result: Any, *, title: str = "", ax: Axes | None = None) -> A
 
 
 def central_flow(flow: Any, *, title: str = "") -> Figure:
-    """Draw costs and the largest Hessian eigenvalues along a central flow.
-
-    Args:
-        flow: result of `central_flow`.
-        title: figure title.
-    """
+    """Draw costs and the largest Hessian eigenvalues along a central flow."""
     time = np.asarray(flow.time)
     with style():
         figure = Figure(figsize=(8, 7))

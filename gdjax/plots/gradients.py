@@ -10,17 +10,11 @@ from gdjax.plots.axes import log_scale, styled_axes
 from gdjax.plots.style import BLUE
 
 
-def gradient_norms(summary: Any, *, title: str = "", ax: Axes | None = None) -> Axes:
-    """Draw the norm of the gradient with respect to each parameter array.
-
-    Args:
-        summary: result of `gradient_summary`.
-        title: axes title; by default, the norm of the whole gradient.
-        ax: axes to draw into; None creates a new figure.
-    """
+def gradient_norms(summary: Any, *, title: str = "") -> Axes:
+    """Draw the norm of the gradient with respect to each parameter array."""
     names = list(summary.by_array)
     norms, shares = np.array(list(summary.by_array.values())).T
-    with styled_axes(ax, (8, 1.6 + 0.45 * len(names))) as axes:
+    with styled_axes(None, (8, 1.6 + 0.45 * len(names))) as axes:
         axes.barh(np.arange(len(names)), norms, color=BLUE)
         log_scale(axes, norms, ratio=30, side="x")
         for row, (norm, share) in enumerate(zip(norms, shares, strict=True)):

@@ -13,10 +13,6 @@ def measurements(measured: Any, *, title: str = "") -> Figure:
     They are drawn against the steps of snapshots, the first axis with several values that is not a
     seed, or the labels of points. Runs that differ in other axes are shown by their quartiles.
 
-    Args:
-        measured: Dataset of `gd.measure`.
-        title: figure title; by default, the number of points.
-
     Raises:
         ValueError: if no measurement is a number for each of several points.
     """

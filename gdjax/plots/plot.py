@@ -11,18 +11,6 @@ from matplotlib.axes import Axes
 
 from gdjax.base.arguments import check_text
 from gdjax.base.errors import InputError
-from gdjax.curvature.eigenpairs import Eigenpairs
-from gdjax.curvature.gradient_summary import GradientSummary
-from gdjax.curvature.spectral_density import SpectralDensity
-from gdjax.descent import Descent
-from gdjax.dynamics.central_flow import CentralFlow
-from gdjax.dynamics.gradient_flow import Flow, FlowDistance
-from gdjax.landscape.basin_volume import BasinVolume
-from gdjax.landscape.learning_coefficient import (
-    FiniteTemperatureCoefficient,
-    LocalLearningCoefficient,
-)
-from gdjax.minima.barriers import PairwiseBarriers
 from gdjax.plots import (
     barriers,
     comparisons,
@@ -40,8 +28,6 @@ from gdjax.plots import (
     volumes,
 )
 from gdjax.plots.axes import figure_of
-from gdjax.search.compare import Comparison
-from gdjax.search.learning_rate import LearningRateResult
 from gdjax.stores import open_dataset
 from gdjax.stores.location import StoreLike
 
@@ -50,11 +36,11 @@ if TYPE_CHECKING:
 
 __all__ = ["plot"]
 
-# Drawers by the type of a result, or by the attribute `result` of a Dataset.
-FIGURES: Mapping[type | str, Callable[..., Any]] = {
-    Descent: training.records,
-    LearningRateResult: stability.learning_rates,
-    Comparison: comparisons.comparison,
+# Drawers by the name of the type of a result, or by the attribute `result` of a Dataset.
+FIGURES: Mapping[str, Callable[..., Any]] = {
+    "Descent": training.records,
+    "LearningRateResult": stability.learning_rates,
+    "Comparison": comparisons.comparison,
     "sweep": sweeps.sweep,
     "comparison": sweeps.sweep,
     "tuning_curve": sweeps.tuning_curves,
@@ -66,16 +52,16 @@ FIGURES: Mapping[type | str, Callable[..., Any]] = {
     "landscape_graph": graph.merge_tree,
     "census_by": minima.by_setting,
     "basins": surfaces.basin_maps,
-    PairwiseBarriers: barriers.pairwise_barriers,
-    Eigenpairs: spectrum.eigenvalues,
-    SpectralDensity: spectrum.density,
-    GradientSummary: gradients.gradient_norms,
-    Flow: flows.flow_cost,
-    FlowDistance: flows.flow_distances,
-    CentralFlow: flows.central_flow,
-    BasinVolume: volumes.radii,
-    FiniteTemperatureCoefficient: volumes.chain_coefficients,
-    LocalLearningCoefficient: volumes.learning_coefficient,
+    "PairwiseBarriers": barriers.pairwise_barriers,
+    "Eigenpairs": spectrum.eigenvalues,
+    "SpectralDensity": spectrum.density,
+    "GradientSummary": gradients.gradient_norms,
+    "Flow": flows.flow_cost,
+    "FlowDistance": flows.flow_distances,
+    "CentralFlow": flows.central_flow,
+    "BasinVolume": volumes.radii,
+    "FiniteTemperatureCoefficient": volumes.chain_coefficients,
+    "LocalLearningCoefficient": volumes.learning_coefficient,
 }
 
 
@@ -120,7 +106,7 @@ def plot(result: Any, *, title: str = "") -> "Figure":
     check_text("plot: title", title)
     if isinstance(result, StoreLike):
         result = open_dataset(result)
-    draw = FIGURES.get(_kind(result) if isinstance(result, xr.Dataset) else type(result))
+    draw = FIGURES.get(_kind(result))
     if draw is None:
         raise InputError(
             f"plot: result is {_describe(result)}, which has no figure; help(gd.plot) lists the "
@@ -133,9 +119,11 @@ def plot(result: Any, *, title: str = "") -> "Figure":
     return figure_of(axes_or_figure) if isinstance(axes_or_figure, Axes) else axes_or_figure
 
 
-def _kind(dataset):
-    is_sweep = "identity" in dataset.attrs and "outcome" in dataset
-    return "sweep" if is_sweep else str(dataset.attrs.get("result"))
+def _kind(result):
+    if isinstance(result, xr.Dataset):
+        is_sweep = "identity" in result.attrs and "outcome" in result
+        return "sweep" if is_sweep else str(result.attrs.get("result"))
+    return type(result).__name__ if type(result).__module__.startswith("gdjax.") else ""
 
 
 def _describe(result):

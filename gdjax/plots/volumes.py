@@ -9,19 +9,13 @@ from gdjax.plots.axes import log_scale, styled_axes
 from gdjax.plots.style import BLACK, BLUE, GREY, VERMILLION
 
 
-def radii(volume: Any, *, title: str = "", ax: Axes | None = None) -> Axes:
-    """Draw a histogram of distances from a minimum to the boundary of its basin.
-
-    Args:
-        volume: result of `basin_volume`.
-        title: axes title; by default, the volume with its interval.
-        ax: axes to draw into; None creates a new figure.
-    """
+def radii(volume: Any, *, title: str = "") -> Axes:
+    """Draw a histogram of distances from a minimum to the boundary of its basin."""
     radius, open_directions = np.asarray(volume.radii), int(volume.open_directions)
     finite = radius[np.isfinite(radius) & (radius > 0)]
     bound = " at least" if volume.lower_bound else ""
     interval = f"95 %: {float(volume.low):.4g} to {float(volume.high):.4g}"
-    with styled_axes(ax, (8, 4.5)) as axes:
+    with styled_axes(None, (8, 4.5)) as axes:
         if finite.size:
             low, high = finite.min(), max(finite.max(), finite.min() * (1 + 1e-6))
             axes.hist(finite, np.geomspace(low, high, 31).tolist(), color=BLUE)
@@ -32,17 +26,11 @@ def radii(volume: Any, *, title: str = "", ax: Axes | None = None) -> Axes:
     return axes
 
 
-def chain_coefficients(result: Any, *, title: str = "", ax: Axes | None = None) -> Axes:
-    """Draw the learning coefficient of each Markov chain and of all chains.
-
-    Args:
-        result: result of `finite_temperature_coefficient`.
-        title: axes title; by default, whether the chains agree.
-        ax: axes to draw into; None creates a new figure.
-    """
+def chain_coefficients(result: Any, *, title: str = "") -> Axes:
+    """Draw the learning coefficient of each Markov chain and of all chains."""
     coefficient, error = float(result.coefficient), float(result.standard_error)
     chains = np.asarray(result.chain_coefficients)
-    with styled_axes(ax, (8, 4.5)) as axes:
+    with styled_axes(None, (8, 4.5)) as axes:
         number = np.arange(1, len(chains) + 1)
         if np.isfinite(coefficient):
             band = coefficient - error, coefficient + error
@@ -57,18 +45,11 @@ def chain_coefficients(result: Any, *, title: str = "", ax: Axes | None = None) 
     return axes
 
 
-def learning_coefficient(result: Any, *, title: str = "", ax: Axes | None = None) -> Axes:
-    """Draw learning coefficients against inverse temperature, and the extrapolation.
-
-    Args:
-        result: result of `local_learning_coefficient` or `extrapolate`.
-        title: axes title; by default, it states whether the coefficients still rise at the largest
-            inverse temperature, so that the extrapolation is uncertain.
-        ax: axes to draw into; None creates a new figure.
-    """
+def learning_coefficient(result: Any, *, title: str = "") -> Axes:
+    """Draw learning coefficients against inverse temperature, and the extrapolation."""
     temperatures = np.asarray(result.inverse_temperatures)
     low, high, single = float(result.low), float(result.high), result.at_temperatures
-    with styled_axes(ax, (8, 4.5)) as axes:
+    with styled_axes(None, (8, 4.5)) as axes:
         if np.isfinite(low):
             label = f"extrapolated: {low:.3g} to {high:.3g}"
             axes.axhspan(low, high, color=VERMILLION, alpha=0.2, linewidth=0, label=label)
