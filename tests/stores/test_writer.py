@@ -35,7 +35,6 @@ def test_a_finished_tile_is_not_written_again(tmp_path):
         ((0, 0), {"cost": np.zeros((2, 2, 4))}, "cost is float64"),
         ((0, 0), {"cost": np.zeros((2, 2, 5), np.float32)}, r"\(2, 2, 5\), expected"),
         ((2, 1), {"cost": np.zeros((2, 1, 4), np.float32)}, r"\(1, 1, 4\)"),
-        ((0, 0), {"costs": np.zeros((2, 2))}, "costs"),
     ],
 )
 def test_an_invalid_tile_is_rejected_before_anything_is_written(tmp_path, tile, change, message):
