@@ -23,6 +23,7 @@ from gdjax.base.errors import GdjaxError
 from gdjax.base.signed_ranks import least_pairs
 from gdjax.search.compare import best_and_tied
 from gdjax.search.cross_fitting import adjusted_p_values
+from gdjax.sweeps.dataset import check_equal_costs
 
 MAX_SETTINGS = 400  # maximum number of settings with verdicts, whose time grows as its square
 
@@ -52,7 +53,7 @@ def _last_axis(values, seeds):
     return values
 
 
-def verdicts(metrics, finals):
+def verdicts(metrics, finals, runs):
     """Return for each metric the settings that are not shown to be worse than the best one."""
     if not finals:
         return []
@@ -60,7 +61,7 @@ def verdicts(metrics, finals):
     if note := _obstacle(count, num_seeds):
         return [{"note": note} for _ in metrics]
     return [
-        _verdict(values.reshape(count, num_seeds), -1.0 if metric["share"] else 1.0)
+        _verdict(values.reshape(count, num_seeds), metric, runs)
         for metric, values in zip(metrics, finals[:-1], strict=True)
     ]
 
@@ -76,10 +77,14 @@ def _obstacle(count, num_seeds):
     return f"A verdict on {count} settings needs at least {least} seeds, and each has {num_seeds}."
 
 
-def _verdict(values, sign):
+def _verdict(values, metric, runs):
     if np.isnan(values).any():
         return {"note": "Runs without a last record are not compared."}
-    y = sign * values
+    try:
+        check_equal_costs(metric["name"], runs)
+    except GdjaxError as error:
+        return {"note": f"No verdict: {error}."}
+    y = -values if metric["share"] else values
     p_values = adjusted_p_values([*y[:, None]], y)
     best, tied = best_and_tied(y, p_values, statistics.LEVEL)
     return {"best": best, "tied": np.isin(np.arange(len(y)), tied).astype(np.uint8)}

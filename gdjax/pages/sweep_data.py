@@ -65,7 +65,7 @@ def sweep_data(runs, numbers):
         "store": source if isinstance(source, str) else None,
         "replayable": not runs.attrs.get("table"),
         "ranks": _ranks(max(finals[0].shape[-1], 1) if finals else 1),
-        "verdicts": verdicts(metrics, finals),
+        "verdicts": verdicts(metrics, finals, runs),
         "importance": importance(
             finals, metrics, [d for i, d in enumerate(grid) if i not in seeds]
         ),

@@ -138,6 +138,7 @@ def compare(
         seeds: seed axes; None for `seed`, `data_seed`, `noise_seed` and `perturbation_seed`. If two
             of them are crossed, the one with fewer values is reduced by the median.
         metric: "cost", a recorded metric, or a column of a DataFrame. The last record is compared.
+            Costs are not compared between values of a keyword of the cost, such as its decay.
         direction: "minimize" or "maximize".
         level: level of the intervals, and 1 - family-wise error of the verdicts.
 

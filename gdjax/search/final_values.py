@@ -23,6 +23,7 @@ from gdjax.base.errors import InputError
 from gdjax.stores import open_dataset
 from gdjax.stores.location import StoreLike
 from gdjax.sweeps.axes import SEEDS
+from gdjax.sweeps.dataset import check_equal_costs
 from gdjax.sweeps.table import table
 
 AGREEING = ("data_hash", "root_seed")  # entries of identities that compared sweeps have in common
@@ -45,6 +46,7 @@ def final_values(
     if isinstance(runs, Mapping) and not isinstance(runs, xr.Dataset):
         parts = {name: _opened(part) for name, part in runs.items()}
         _check_agreement(parts)
+        check_equal_costs(metric, *(p for p in parts.values() if isinstance(p, xr.Dataset)))
         frames = {
             name: _frame(part, [*tune], seeds, metric, where=f"runs[{name!r}]").assign(**{of: name})
             for name, part in parts.items()
@@ -98,6 +100,7 @@ def _frame(runs, axes, seeds, metric, *, where):
         raise InputError(f"{where}: no seeds, expected an axis such as seed=range(16)")
     check_choice("metric", metric, [str(c) for c in frame if frame[c].dtype.kind in "iuf"])
     if not is_table:
+        check_equal_costs(metric, runs)
         left = [d for d in _axes_of(runs) if d not in (*axes, *seeds) and frame[d].nunique() > 1]
         if left:
             raise InputError(

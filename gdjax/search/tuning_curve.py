@@ -38,6 +38,7 @@ from gdjax.search.spec import DIRECTIONS
 from gdjax.stores import open_dataset
 from gdjax.stores.location import StoreLike
 from gdjax.sweeps.axes import SEEDS, axes_along
+from gdjax.sweeps.dataset import check_equal_costs
 
 OPTIMIZER = "optimizer"  # axis with one curve per value, unless other axes are given
 HALF = 1e-9  # tolerance for rounding errors of a cumulative probability of 1/2
@@ -68,7 +69,7 @@ def tuning_curve(
 
     Args:
         runs: Dataset of a sweep, or the path or URL of its store. All runs must be finished.
-        metric: "cost" or a recorded metric.
+        metric: "cost" or a recorded metric; not "cost" if a keyword of the cost was swept.
         trials: increasing numbers k of settings; None for 1 and the powers of 2 with finite
             intervals.
         by: axes with one curve per value; None for "optimizer", if there is such an axis. Seed axes
@@ -144,6 +145,7 @@ def _values(runs, metric, by, worst_value):
             f"runs = {type(runs).__name__}, expected a Dataset of gd.sweep or gd.open_dataset, or "
             f"the path or URL of a store"
         )
+    check_equal_costs(metric, runs)
     dims = runs["outcome"].dims
     names = [str(name) for name, v in runs.data_vars.items() if set(v.dims) == {*dims, "step"}]
     check_choice("metric", metric, names)

@@ -142,12 +142,30 @@ def from_named(prefix: str, like: PyTree, stored: Any) -> PyTree:
 
 def cost_settings(runs: Any) -> dict[str, Any]:
     """Return the keywords of the cost that a Dataset sweeps and that all its runs share."""
-    values = {
+    return {name: one[0] for name, one in _values_of_cost(runs).items() if len(one) == 1}
+
+
+def check_equal_costs(metric: str, *runs: Any) -> None:
+    """Check that the runs of Datasets that are compared by their cost minimize the same cost."""
+    values: dict[str, set] = {}
+    for part in runs:
+        for name, one in _values_of_cost(part).items():
+            values.setdefault(name, set()).update(one)
+    varied = [name for name, one in values.items() if len(one) > 1]
+    if metric == "cost" and varied:
+        raise InputError(
+            f"metric = 'cost': the cost depends on {varied[0]}, which differs between the runs, so "
+            f"that lower does not mean better; choose a metric that does not depend on it, such "
+            f"as an accuracy, or select one value of {varied[0]}"
+        )
+
+
+def _values_of_cost(runs):
+    return {
         str(name).rpartition(".")[2]: np.unique(coord.values).tolist()
         for name, coord in runs.coords.items()
         if coord.attrs.get("comment") == OF_COST
     }
-    return {name: one[0] for name, one in values.items() if len(one) == 1}
 
 
 def as_numbers(array: Any) -> Any:

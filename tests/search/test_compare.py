@@ -250,6 +250,32 @@ def test_axes_that_are_neither_tuned_nor_seeds_and_unfinished_runs_are_refused(b
         gd.compare(runs, "optimizer", tune="learning_rate")
 
 
+def test_costs_with_different_decays_are_not_compared():
+    """The cost is lowest without decay, whatever decay does to the metric."""
+    bowl = gd.Problem(
+        lambda key: gd.problems.bowl([1.0, 9.0]).init(key),
+        lambda w, *, decay=0.0: w @ w + decay * (w @ w),
+        metrics={"norm": lambda problem, w: w @ w},
+    )
+    runs = gd.sweep(bowl, gd.axes(decay=[0.0, 1.0], learning_rate=[0.05, 0.1], seed=range(8)), 3)
+    parts = {name: runs.sel(decay=[name]) for name in (0.0, 1.0)}
+    refused = pytest.raises(gd.errors.InputError, match="the cost depends on decay, which differs")
+    with refused:
+        gd.compare(runs, "decay", tune="learning_rate")
+    with refused:
+        gd.compare(runs, "learning_rate", tune="decay")
+    with refused:
+        gd.compare(parts, "part", tune=["learning_rate", "decay"])
+    with refused:
+        gd.search.tuning_curve(runs, by=["decay"])
+    page = gd.explore(runs).html
+    assert "No verdict: metric = 'cost': the cost depends on decay" in page
+    result = gd.compare(runs, "decay", tune="learning_rate", metric="norm")
+    assert result.pairs.verdict.tolist() == ["worse"]
+    one = gd.compare(runs.sel(decay=1.0), "learning_rate")
+    assert one.pairs.verdict.tolist() == ["worse"]
+
+
 def test_the_figure_shows_diverged_seeds_at_the_edge_and_sorts_settings():
     x = np.random.default_rng(0).normal(size=(3, 1, 10)) * 0.1
     x += np.array([1.0, 0.0, 2.0])[:, None, None]
