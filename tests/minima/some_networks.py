@@ -13,6 +13,15 @@ from gdjax.problems.metrics import Metric
 from gdjax.problems.networks import Network
 from gdjax.problems.problem import Problem
 
+X = np.array([-2, -1, -0.5, 0.5, 1, 2])
+Y = np.array([-0.3, -1, -0.2, 0.2, 1, 0.3])
+
+
+def two_neurons(params):
+    """Return the cost of two tanh neurons without biases, with decay."""
+    w, v = params
+    return jnp.mean((jnp.tanh(X[:, None] * w[None]) @ v - Y) ** 2) + 0.01 * (w @ w + v @ v)
+
 
 def some_params(network, seed):
     """Return random weights and nonzero biases of order 1."""

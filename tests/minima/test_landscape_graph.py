@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from some_networks import X, Y, two_neurons
 
 import gdjax as gd
 from gdjax.base.errors import InputError
@@ -15,16 +16,8 @@ from gdjax.minima.landscape_graph import EdgeKind, graph
 from gdjax.minima.symmetry import apply_symmetry, random_symmetry
 
 KEY = jax.random.key(0)
-X = np.array([-2, -1, -0.5, 0.5, 1, 2])
-Y = np.array([-0.3, -1, -0.2, 0.2, 1, 0.3])
 FLIP = np.array([-1.0, 1.0])
 SWAP_AND_FLIP = (lambda p: (p[0][::-1], p[1][::-1]), lambda p: (p[0] * FLIP, p[1] * FLIP))
-
-
-def two_neurons(params):
-    """Return the cost of two tanh neurons without biases, with decay."""
-    w, v = params
-    return jnp.mean((jnp.tanh(X[:, None] * w[None]) @ v - Y) ** 2) + 0.01 * (w @ w + v @ v)
 
 
 def tanh_network(width, decay=0.01):

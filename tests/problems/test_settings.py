@@ -90,7 +90,10 @@ def test_analyses_bind_the_settings_of_the_runs_from_which_parameters_come(tmp_p
         lowest = 1 - own
         axis = np.array([-0.5, 0.0, 0.5])
         line = gd.landscape.line(problem, one, jnp.array([1.0, 0.0]), axis)
-        assert float(line.cost[1]) == pytest.approx(lowest, rel=1e-5)
+        directions = {"x": jnp.array([1.0, 0.0]), "y": jnp.array([0.0, 1.0])}
+        plane = gd.landscape.plane(problem, one, directions, axis, axis)
+        for cost_there in (line.cost[1], plane.cost[1, 1]):
+            assert float(cost_there) == pytest.approx(lowest, rel=1e-5)
         census = gd.minima.count_minima(problem, ends, key=KEY)
         np.testing.assert_allclose(census.minimum_cost, [lowest] * 2, rtol=1e-6)
         census = gd.minima.count_minima(problem, runs, {"decay": decay})

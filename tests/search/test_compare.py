@@ -3,6 +3,7 @@
 import inspect
 import math
 import re
+import time
 
 import numpy as np
 import optax
@@ -248,6 +249,16 @@ def test_axes_that_are_neither_tuned_nor_seeds_and_unfinished_runs_are_refused(b
     runs["outcome"][0, 0, 0] = -1
     with pytest.raises(gd.errors.InputError, match="1 of 48 runs are not finished"):
         gd.compare(runs, "optimizer", tune="learning_rate")
+
+
+@pytest.mark.long
+def test_ten_settings_with_a_hundred_thousand_runs_are_compared_within_two_seconds():
+    frame = frame_of(curved(np.random.default_rng(0), 10, 100, 100, shift=1.0))
+    start = time.process_time()
+    result = gd.compare(frame, "optimizer", tune="learning_rate")
+    assert time.process_time() - start < 2
+    assert result.best == 0
+    assert result.pairs.loc[(0, 1)].verdict == "better"
 
 
 def test_costs_with_different_decays_are_not_compared():
