@@ -225,4 +225,4 @@ def test_flows_from_saddles_of_two_neurons_end_where_the_edges_say():
     np.testing.assert_allclose(search.saddles.cost[:2], [0.13362625, 0.14542870], atol=1e-8)
     assert_ends_by_another_integrator(flat_cost, search, canonical)
     np.testing.assert_allclose(origin[0], 0.37666667, atol=1e-8)
-    assert np.sum(origin[1] < 0) == 2
+    assert np.sum(np.asarray(origin[1]) < 0) == 2
