@@ -18,7 +18,6 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import queue
-import re
 import threading
 import time
 from collections import OrderedDict, deque
@@ -34,47 +33,18 @@ from jaxtyping import PyTree
 
 from gdjax.base import machine, progress
 from gdjax.base.errors import InputError, explained
-
-# Settings of JAX that affect numerical results or compilation. Those that only change the text of a
-# program are covered by its trace.
-NUMERIC_SETTINGS = (
-    "jax_enable_x64",
-    "jax_default_matmul_precision",
-    "jax_numpy_dtype_promotion",
-    "jax_default_prng_impl",
-    "jax_threefry_partitionable",
-    "jax_threefry_gpu_kernel_lowering",
-    "jax_random_seed_offset",
-    "jax_use_simplified_jaxpr_constants",
-    "jax_high_dynamic_range_gumbel",
-    "jax_allow_f16_reductions",
-    "jax_compiler_enable_remat_pass",
-    "jax_disable_most_optimizations",
-    "jax_exec_time_optimization_effort",
-    "jax_memory_fitting_effort",
-    "jax_memory_fitting_level",
-    "jax_optimization_level",
+from gdjax.base.internals import (
+    DECOMPOSITIONS,
+    FAST_COMPILATION,
+    NUMERIC_SETTINGS,
+    THREAD_SETTINGS,
+    setting,
 )
-
-# Optimization level 1 of 3; at level 0, the last bits of results differ.
-FAST_COMPILATION = {"xla_backend_optimization_level": 1}
 
 OPERATIONS = (
     "expected operations that JAX can compile, differentiate and map over runs (of a callback: "
     "with a vmap_method and a derivative)"
 )
-DECOMPOSITIONS = re.compile(r"\b(lapack_|blas_[a-z]trsm)")
-
-# Settings of JAX whose context managers apply to one thread only.
-THREAD_SETTINGS: dict[str, Callable[[Any], Any]] = {
-    "jax_enable_x64": jax.enable_x64,
-    "jax_default_matmul_precision": jax.default_matmul_precision,
-    "jax_numpy_dtype_promotion": jax.numpy_dtype_promotion,
-    "jax_numpy_rank_promotion": jax.numpy_rank_promotion,
-    "jax_default_prng_impl": jax.default_prng_impl,
-    "jax_threefry_partitionable": jax.threefry_partitionable,
-}
-
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -107,7 +77,7 @@ def on_devices(
     if len(devices) == 1:
         yield from (function(item, devices[0]) for item in items)
         return
-    settings = {name: getattr(jax.config, name) for name in THREAD_SETTINGS}
+    settings = {name: setting(name) for name in THREAD_SETTINGS}
     available: queue.SimpleQueue[jax.Device] = queue.SimpleQueue()
     for device in devices:
         available.put(device)
@@ -293,7 +263,7 @@ class CompiledFunction:
             pool.shutdown(wait=False)
 
     def _trace(self, signature, arguments):
-        if getattr(jax.config, "jax_disable_jit"):  # noqa: B009
+        if setting("jax_disable_jit"):
             raise InputError(
                 "jax_disable_jit = True, expected False, since runs are compiled programs; unset "
                 "JAX_DISABLE_JIT, and debug single steps with gd.descent.step"
@@ -311,7 +281,7 @@ class CompiledFunction:
             return traced.lower(), traced.out_info, constants
 
     def _compile(self, lowered):
-        unoptimized = jax.config.read("jax_disable_most_optimizations")
+        unoptimized = setting("jax_disable_most_optimizations")
         return lowered.compile(
             FAST_COMPILATION if self.fast_compilation and not unoptimized else None
         )
@@ -343,7 +313,7 @@ def concurrent_devices(
 
 def compiled_config() -> tuple[Any, ...]:
     """Return the settings of JAX on which a compiled program depends."""
-    return tuple(getattr(jax.config, name, None) for name in NUMERIC_SETTINGS)
+    return tuple(map(setting, NUMERIC_SETTINGS))
 
 
 def _signature(arguments):

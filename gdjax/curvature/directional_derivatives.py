@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import jaxprs_in_params
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 from gdjax.base.errors import InputError, explained
+from gdjax.base.internals import has_custom_vjp
 from gdjax.problems.checks import check_value
 from gdjax.problems.evaluation import deterministic_cost, evaluation_microbatch
 from gdjax.problems.microbatches import in_microbatches
@@ -50,7 +50,7 @@ def with_derivative(
         v: direction, a pytree like w.
         is_symmetric: whether J is symmetric, so that J^T v, reverse mode once, equals J v.
     """
-    if not _has_custom_vjp(jax.make_jaxpr(f)(w).jaxpr):
+    if not has_custom_vjp(jax.make_jaxpr(f)(w).jaxpr):
         return jax.jvp(f, (w,), (v,))
     try:
         value, pull_back = jax.vjp(f, w)
@@ -70,15 +70,6 @@ def along(field: Callable[[PyTree], PyTree], w: PyTree, v: PyTree) -> PyTree:
     The derivatives of such a field are symmetric.
     """
     return with_derivative(field, w, v, is_symmetric=True)[1]
-
-
-def _has_custom_vjp(jaxpr):
-    """Return whether a jaxpr contains a function with a custom_vjp, at any depth."""
-    return any(
-        equation.primitive.name.startswith("custom_vjp_call")
-        or any(map(_has_custom_vjp, jaxprs_in_params(equation.params)))
-        for equation in jaxpr.eqns
-    )
 
 
 def averaged(

@@ -20,9 +20,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.extend.core import ClosedJaxpr, Literal, Var, jaxpr_as_fun
 from jaxtyping import Array, Float, PyTree
 
+from gdjax.base.internals import ClosedJaxpr, Literal, Var, jaxpr_as_fun
 from gdjax.problems.optimizers import cost_type, update
 
 

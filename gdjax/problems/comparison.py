@@ -30,19 +30,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import AbstractValue, Tracer
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Primitive
 from jax.tree_util import PyTreeDef
 
 from gdjax.base.errors import LIBRARIES, SITES, is_of_user
+from gdjax.base.internals import (
+    HIDDEN,
+    NAMES,
+    RULE_PARAMETERS,
+    RULES,
+    ClosedJaxpr,
+    Jaxpr,
+    Literal,
+    Primitive,
+)
 
 MAX_DEPTH = 24  # levels of objects within a parameter of an equation
 MAX_VALUES = 20_000  # objects of one parameter
-RULES = ("custom_jvp", "custom_vjp")
-# Parameters that hold the derivative rule of a primitive, a new function in each trace.
-RULE_PARAMETERS = ("jvp_jaxpr_fun", "bwd")
-# Primitives whose effect on derivatives the text of a lowered program does not show.
-HIDDEN = (*RULES, "custom_linear_solve", "stop_gradient")
-NAMES = ("name", "debug_info")  # parameters and attributes without effect on results
 # Packages whose versions belong to the identity of a sweep, so that their code is known.
 PACKAGES = (
     "jax", "jaxlib", "optax", "numpy", "scipy", "equinox", "diffrax", "lineax", "optimistix"

@@ -4,10 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
 from jaxtyping import PyTree
 
-PRINTS = ("debug_callback", "debug_print")  # primitives without results
+from gdjax.base.internals import PRINTS, ClosedJaxpr, Jaxpr, jaxpr_as_fun, others_than_prints
 
 
 def without_prints(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
@@ -33,7 +32,7 @@ def without_prints(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
 
 def has_prints(program: ClosedJaxpr) -> bool:
     """Return whether a program calls `jax.debug.print` or `jax.debug.callback`."""
-    return _others(program.effects) != program.effects
+    return others_than_prints(program.effects) != program.effects
 
 
 def _silent(value: Any) -> Any:
@@ -47,14 +46,9 @@ def _silent(value: Any) -> Any:
     equations = [
         equation.replace(
             params={name: _silent(one) for name, one in equation.params.items()},
-            effects=_others(equation.effects),
+            effects=others_than_prints(equation.effects),
         )
         for equation in value.eqns
         if equation.primitive.name not in PRINTS
     ]
-    return value.replace(eqns=equations, effects=_others(value.effects))
-
-
-def _others(effects):
-    """Return the effects that are not those of prints, ordered or not."""
-    return frozenset(e for e in effects if not type(e).__name__.endswith("DebugEffect"))
+    return value.replace(eqns=equations, effects=others_than_prints(value.effects))

@@ -27,12 +27,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, Jaxpr, Var
 from jaxtyping import PyTree
 
 from gdjax.base import slabs
 from gdjax.base.errors import InputError, is_of_user
-from gdjax.problems.comparison import HIDDEN, compare, form
+from gdjax.base.internals import HIDDEN, ClosedJaxpr, Jaxpr, Var
+from gdjax.problems.comparison import compare, form
 from gdjax.problems.problem import Known
 
 MAX_KEYS = 512  # number of traces that are kept, the least recently used go first

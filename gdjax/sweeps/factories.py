@@ -23,10 +23,9 @@ from types import MappingProxyType
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
-import optax
 from msgspec import Meta
-from optax import contrib
 
+from gdjax.base import internals
 from gdjax.base.documents import plain
 from gdjax.base.errors import GdjaxError, InputError, StoreError
 from gdjax.base.limits import Real, Whole, is_valid
@@ -41,19 +40,7 @@ from gdjax.problems.test_functions import FUNCTIONS, from_function
 from gdjax.problems.weight_decay import few_digits
 from gdjax.sweeps.binding import factory_arguments
 
-_OPTAX = """
-    adabelief adadelta adafactor adagrad adam adamax adamaxw adamw adan amsgrad fromage lamb lars
-    lbfgs lion nadam nadamw noisy_sgd novograd optimistic_adam_v2 optimistic_gradient_descent
-    polyak_sgd radam rmsprop rprop sgd sign_sgd signum sm3 yogi
-"""
-_CONTRIB = """
-    acprop ademamix adopt cocob dadapt_adamw dog dowg madgrad momo momo_adam muon prodigy
-    schedule_free_adamw schedule_free_sgd simplified_ademamix sophia
-"""
-OPTIMIZERS: Mapping[str, Callable[..., Any]] = MappingProxyType(
-    {f"optax.{name}": getattr(optax, name) for name in _OPTAX.split()}
-    | {f"optax.contrib.{name}": getattr(contrib, name) for name in _CONTRIB.split()}
-)
+OPTIMIZERS: Mapping[str, Callable[..., Any]] = MappingProxyType(internals.optimizers())
 """Optimizer factories that a record may name."""
 
 # Strings that are allowed as arguments of a factory: numbers, and types of optimizer state.

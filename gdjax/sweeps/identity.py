@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import os
 import platform
-import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -27,6 +26,7 @@ from msgspec import Meta
 
 from gdjax.base import machine, slabs
 from gdjax.base.errors import StoreError
+from gdjax.base.internals import FLAGS_WITHOUT_EFFECT, NUMERIC_SETTINGS, setting
 from gdjax.base.limits import Seed, is_valid
 from gdjax.problems.comparison import PACKAGES
 from gdjax.problems.problem import Problem
@@ -208,21 +208,12 @@ def cpu_threads() -> int:
     return max(cores, len(jax.local_devices(backend="cpu")))
 
 
-# XLA flags that do not affect results, such as those of output and timeouts. All other flags are
-# recorded.
-WITHOUT_EFFECT = re.compile(
-    r"_(dump|dumping|log|logging|print|warn|timeout)(_|$)"
-    r"|^xla_(force_host_platform_device_count|gpu_cuda_data_dir|hlo_profile)$"
-)
-
-
 def numeric_flags() -> dict[str, Any]:
     """Return the JAX and XLA settings that affect rounding, by name.
 
     The entry `xla` contains the flags of `XLA_FLAGS`, sorted by name.
     """
-    values = jax.config.values  # a new dict at each access
-    config = {name: values[name] for name in slabs.NUMERIC_SETTINGS if name in values}
+    config = {name: setting(name) for name in NUMERIC_SETTINGS}
     named = {
         n: value.name.lower() if isinstance(value, Enum) else value for n, value in config.items()
     }
@@ -238,7 +229,7 @@ def xla_flags() -> str:
     flags = {}
     for entry in text.split():
         name, _, value = entry.lstrip("-").partition("=")
-        if not WITHOUT_EFFECT.search(name):
+        if not FLAGS_WITHOUT_EFFECT.search(name):
             flags[name] = value or "true"
     return " ".join(f"{name}={flags[name]}" for name in sorted(flags))
 

@@ -13,8 +13,8 @@ import pytest
 
 import gdjax as gd
 from gdjax.base.errors import InputError
+from gdjax.base.internals import FAST_COMPILATION
 from gdjax.base.slabs import (
-    FAST_COMPILATION,
     MAX_CONSTANT_BYTES,
     CompiledFunction,
     RecentlyUsed,

@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import Literal, jaxprs_in_params
 from jaxtyping import Array, Float
+
+from gdjax.base.internals import Literal, subprograms
 
 TF32, BFLOAT16 = 2.0**-10, 2.0**-7
 # Rounding units of the operands of products, by the name of their precision; 0 for full precision.
@@ -41,7 +42,7 @@ def _units(jaxpr, inputs):
     for equation in jaxpr.eqns:
         inputs = of(equation.invars)
         outputs = [max(inputs, default=0.0)] * len(equation.outvars)
-        if any(inputs) and any(jaxprs_in_params(equation.params)):
+        if any(inputs) and subprograms(equation)[0]:
             outputs = _of_subprograms(equation, inputs)
         for variable, unit in zip(equation.outvars, outputs, strict=True):
             own = _own_unit(equation, variable.aval.dtype)
@@ -51,13 +52,7 @@ def _units(jaxpr, inputs):
 
 def _of_subprograms(equation, inputs):
     """Return the units of the outputs of an equation with subprograms, such as a loop."""
-    params, outputs = equation.params, [0.0] * len(equation.outvars)
-    if "body_jaxpr" in params:  # a while loop, whose condition has no effect on rounding
-        programs = [params["body_jaxpr"].jaxpr]
-        carry = slice(len(inputs) - len(outputs), None)
-    else:
-        programs, first = list(jaxprs_in_params(params)), params.get("num_consts", 0)
-        carry = slice(first, first + params.get("num_carry", 0))
+    (programs, carry), outputs = subprograms(equation), [0.0] * len(equation.outvars)
     while True:  # until another iteration of the loop changes nothing
         before = outputs
         for program in programs:
