@@ -29,6 +29,7 @@ from experiments.shared.trees import datasets
 from gdjax import statistics
 from gdjax.plots.style import BLACK, SEQUENTIAL, Figure, label_log_axis
 from gdjax.problems import ACTIVATIONS, Layer
+from gdjax.search.cross_fitting import exchanged_values
 
 Rates = Float[np.ndarray, " rates"]  # values at each learning rate
 Costs = Float[np.ndarray, "rates seeds"]
@@ -243,10 +244,14 @@ def shift(rates: Rates, narrow: Costs, wide: Costs) -> list[float]:
 def regrets(narrow: Costs, wide: Costs) -> Float[np.ndarray, " seeds"]:
     """Return the regret of the narrow networks' best rate, for each wide network.
 
-    regret = cost(best rate of narrow networks) / cost(best rate of wide networks)
+        regret = cost(best rate of narrow networks) / cost(best rate of wide networks)
+
+    Both rates are chosen on the half of the starts without that of the network.
     """
-    transferred, own = (int(np.argmin(np.median(cost, axis=1))) for cost in (narrow, wide))
-    return wide[transferred] / wide[own]
+    _, (transferred, own) = exchanged_values([narrow, wide])
+    first = np.arange(wide.shape[1]) % 2 == 0
+    numerator, denominator = (np.where(first, wide[b], wide[a]) for a, b in (transferred, own))
+    return numerator / denominator
 
 
 def numbers(tree: xr.DataTree) -> dict:
@@ -261,7 +266,7 @@ def numbers(tree: xr.DataTree) -> dict:
             by_name[str(name)] = {
                 "best": [best_rate(rates, cost) for cost in half],
                 "good": [good_rates(rates, cost) for cost in half],
-                "lowest_cost": half.min(axis=-1),
+                "lowest_cost": np.median(exchanged_values(costs)[0], axis=-1),
                 "shift": shift(rates, costs[0], costs[-1]),
                 "regret": [statistics.median(regrets(costs[0], wide))[:3] for wide in costs[1:]],
                 "slopes_1": np.stack([one[bound].isel(step=0) for bound in SLOPES], axis=-1),

@@ -22,6 +22,7 @@ INTERNAL = {
     "experiments/benchmarks/descents.py": ("base.process",),
     "experiments/comparisons/__main__.py": ("base.signed_ranks", "search.cross_fitting"),
     "experiments/landscape_graph/__main__.py": ("minima.eigenvector_following",),
+    "experiments/transfer/__main__.py": ("search.cross_fitting",),
     "experiments/roofline/__main__.py": ("base.slabs", "sweeps.continued.absent_device"),
     "docs/contributing/packages.md": ("base.arrays",),
 }

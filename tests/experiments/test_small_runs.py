@@ -87,6 +87,14 @@ def basins(results, numbers):
     assert limit.shape == (2, 4)
 
 
+@small("--rates 2 --seeds 6 --steps 2 --text 800 --context 8 --width 4 --layers 1")
+def adam_and_momentum(results, numbers):
+    """The cost with characters starts near the logarithm of the number of letters."""
+    assert np.isfinite(results.cost).all()
+    assert set(numbers["problem"]) == {"digits", "characters"}
+    assert results.cost.sel(problem="characters").min() > 1
+
+
 @small("--settings 2 --seeds 4 8 --repetitions 5 --rates 3")
 def comparisons(results, numbers):
     """Four seeds allow no verdict, and eight find the large difference."""
