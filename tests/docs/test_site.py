@@ -17,6 +17,8 @@ import live
 import pytest
 
 import gdjax as gd
+from experiments import render
+from experiments.benchmarks.timing import PARAMETERS
 from gdjax import cli
 from tests.processes import python
 
@@ -140,6 +142,20 @@ def test_every_command_on_the_pages_is_valid(monkeypatch, capsys):
                 refused[" ".join(line)] = capsys.readouterr().err
     assert refused == {}
     assert run.call_count >= 8
+
+
+def test_the_formula_of_times_gives_those_of_the_experiment():
+    """The table of the page has the shares and times that the experiment `speed` measured."""
+    page = (DOCS / "how_to/size_and_time.md").read_text("utf8")
+    summary = render.summary("speed")
+    rate = 1e9 * summary["matrix_product_GFlops"]
+    assert f"({rate / 1e9:.0f} GFlop/s" in page
+    for name, samples in (("shared_order", 32), ("own_orders", 32), ("whole_set", 5000)):
+        work = summary["work"][name]
+        seconds = 1e-6 * work.get("us_a_run_step", 0) or 1e-3 * work["ms_a_run_step"]
+        expected = 4 * samples * PARAMETERS / (work["share"] * rate)
+        assert 2 / 3 < expected / seconds < 4 / 3
+        assert f"| {work['share']:.2f} | {60e-3 / seconds:,.0f} |" in page
 
 
 def test_the_page_links_exactly_the_generated_live_pages():
