@@ -35,8 +35,6 @@ class Config:
 
 def run(config: Config) -> xr.DataTree:
     """Return all measurements, as a tree of scalars with one node for each kind of work."""
-    from experiments.benchmarks import second_call  # its import initializes JAX
-
     clock, dataset = Clock(config.repeats), load("mnist")
     work = {
         **descents.one_descent(clock, config, dataset),
@@ -47,7 +45,6 @@ def run(config: Config) -> xr.DataTree:
         **descents.small_sweep(config),
         **descents.second_start(config),
         **first_call.ratios(config.pairs),
-        **second_call.ratios(config.repeats),
         **landscape.planes(clock, config, dataset),
         **landscape.eigenvalues(clock, config, dataset),
         **landscape.paths(clock, config, dataset),

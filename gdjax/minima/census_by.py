@@ -133,6 +133,14 @@ def census_table(census: "xr.Dataset") -> str:
 
     Args:
         census: Dataset of `count_minima(..., by=...)`.
+
+    Examples:
+        >>> from gdjax import axes, problems, sweep
+        >>> quartic = problems.from_function("quartic")
+        >>> runs = sweep(quartic, axes(learning_rate=[0.01], seed=range(4)), 400)
+        >>> table = census_table(count_minima(quartic, runs, by="learning_rate"))
+        >>> len(table.splitlines()) > 1
+        True
     """
     check_result("census_table: census", census, "census_by", "count_minima(..., by=...)")
     axes = census["minima"].dims

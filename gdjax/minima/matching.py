@@ -125,6 +125,13 @@ def match_pairs(
         second: indices of the networks to which they are matched.
         key: random key for the starts, which all pairs share.
         num_starts: number of random starts (see `match`).
+
+    Examples:
+        >>> network = Network((3, 4, 2))
+        >>> params = jax.vmap(network.init)(jax.random.split(jax.random.key(0), 3))
+        >>> first, second = np.array([0, 0]), np.array([1, 2])
+        >>> match_pairs(network, params, first, second, key=jax.random.key(1)).distance.shape
+        (2,)
     """
     rows, scales = _host_coordinates(network, params)
     finite = np.all([np.isfinite(layer).all(axis=(1, 2)) for layer in rows], axis=0)

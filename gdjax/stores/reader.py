@@ -74,6 +74,14 @@ def verify(store: StoreLike) -> list[Damage]:
     Returns:
         The damaged files; an empty list if there are none. Tiles that are not finished are not
         checked. A damaged `zarr.json` is an error, like another format.
+
+    Examples:
+        >>> import tempfile
+        >>> import gdjax as gd
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = gd.sweep(gd.problems.bowl([1.0]), gd.axes(seed=[0]), 1, store=f"{folder}/s")
+        ...     verify(f"{folder}/s")
+        []
     """
     stored = Stored(store)
     records, _ = stored.records()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments.benchmarks import descents, first_call, landscape, second_call
+from experiments.benchmarks import descents, first_call, landscape
 from experiments.benchmarks.timing import Clock, share
 from experiments.render import summary
 from experiments.speed import __main__ as speed
@@ -64,13 +64,6 @@ def test_a_first_call_compiles_fewer_than_20_programs():
     assert result["programs_by_hand"] == 1
     # The programs for starts, blocks and small conversions are compiled once each.
     assert result["programs_ours"] < 20
-
-
-def test_costs_of_a_second_call_equal_those_of_the_hand_written_program(monkeypatch):
-    monkeypatch.setattr(second_call, "MODELS", {"linen": second_call.MODELS["linen"]})
-    linen = second_call.ratios(1, seeds=2, steps=20)["second_call"]["model"]["linen"]
-    assert linen["ratio"] > 0
-    assert linen["difference"] < 1e-4
 
 
 def test_a_summary_is_computed_and_drawn_from_a_tree_of_scalars(drawn):

@@ -18,17 +18,17 @@ from flax import nnx
 from jax.flatten_util import ravel_pytree
 
 import gdjax as gd
-from experiments.benchmarks.other_models import (
+from gdjax.descent import block_loop
+from gdjax.problems import evaluate, frozen
+from gdjax.search.learning_rate import LearningRateStatus
+from gdjax.sweeps import slab_runner
+from tests.models.other_models import (
     MODELS,
     Model,
     neural_ode,
     normalized,
     transformer,
 )
-from gdjax.descent import block_loop
-from gdjax.problems import evaluate, frozen
-from gdjax.search.learning_rate import LearningRateStatus
-from gdjax.sweeps import slab_runner
 
 STEPS, SEEDS = 6, 2
 KEY = jax.random.key(7)

@@ -1,7 +1,7 @@
 """Small models written with other libraries, each with the same cost written without gdjax.
 
-Tests and benchmarks compare the results of gdjax with this cost, and with a function that computes
-the expected records.
+Tests compare the results of gdjax with this cost, and with a function that computes the expected
+records.
 """
 
 from collections.abc import Callable
