@@ -10,15 +10,12 @@ of the second are on a boundary. On curves, every descent ends in the valley tha
 predict, within 1e-8 of its classified minimum.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from matplotlib.colors import to_rgb
-from matplotlib.patches import Patch
 
 import gdjax as gd
 from experiments.shared import command
@@ -26,8 +23,8 @@ from experiments.shared.runs import paths
 from experiments.shared.trees import datasets
 from gdjax.minima import NoMinimum, basins_of_attraction, learning_rate_limits
 from gdjax.plots import surfaces
-from gdjax.plots.style import BLACK, BLUE, GREY, VERMILLION, Figure
-from gdjax.plots.surfaces import MINIMUM_COLORS, Surface
+from gdjax.plots.style import BLACK, BLUE, VERMILLION, Figure
+from gdjax.plots.surfaces import Surface
 
 from . import curves
 
@@ -188,38 +185,6 @@ def end_points(surface: xr.Dataset) -> dict:
     }
 
 
-def basins(by_name: Mapping[str, xr.Dataset], grids: Mapping[str, Surface]) -> Figure:
-    """Draw the minimum to which each start leads, by surface and learning rate."""
-    columns = len(next(iter(by_name.values())).rate)
-    codes = {"not_arrived": NoMinimum.NOT_ARRIVED, "diverged": NoMinimum.DIVERGED}
-    palette = np.array([to_rgb(color) for color in MINIMUM_COLORS])
-    heights = [surfaces.height(surface, 1.0) for surface in grids.values()]
-    figure = Figure(figsize=(5 * columns, 4.4 * sum(heights) + 1.0 * len(grids) + 0.8))
-    ratios = {"height_ratios": heights}
-    panels = figure.subplots(len(grids), columns, squeeze=False, gridspec_kw=ratios)
-    for row, (name, surface) in zip(panels, grids.items(), strict=True):
-        rates = by_name[name].learning_rate.values
-        for axes, end, rate in zip(row, by_name[name].end.values, rates, strict=True):
-            surfaces.contours(surface, color="#00000055", ax=axes)
-            extent = (*surface.x[[0, -1]], *surface.y[[0, -1]])
-            look: dict = {"origin": "lower", "interpolation": "nearest", "zorder": 0}
-            axes.imshow(surfaces.basin_image(end, palette, **codes), extent=extent, **look)
-            surfaces.critical_points(surface, ax=axes)
-            axes.set_title(f"learning rate {rate:.3g}")
-        row[0].set_title(f"{surface.title}\nlearning rate {rates[0]:.3g}")
-        for axes in row[1:]:
-            axes.set_ylabel("")
-    patches = [
-        Patch(facecolor=color, edgecolor=GREY, label=name.replace("_", " "))
-        for name, color in (("diverged", BLACK), ("not_arrived", "white"))
-        if any((one.end == codes[name]).any() for one in by_name.values())
-    ]
-    handles = [*surfaces.critical_point_handles(), *patches]
-    figure.legend(handles=handles, loc="outside lower center", ncols=5)
-    figure.suptitle("Starts, colored by the minimum to which they lead")
-    return figure
-
-
 def directions(tree: xr.DataTree) -> Figure:
     """Draw the slopes along all directions at all points, by the angle from -grad f."""
     angles, slopes = angles_and_slopes(tree)
@@ -241,14 +206,14 @@ def directions(tree: xr.DataTree) -> Figure:
 
 
 def plot(tree: xr.DataTree) -> dict:
-    """Draw slopes in all directions, paths, maps of the end points, and descents on curves."""
+    """Draw slopes in all directions, paths, and descents on curves."""
     by_name = datasets(tree["surface"])
     parts = ("x", "y", "cost", "minimum", "saddle", "maximum")
     grids = {
         name: Surface(surface.formula, *(surface[part].values for part in parts))
         for name, surface in by_name.items()
     }
-    figures: dict = {"directions": directions(tree), "basins": basins(by_name, grids)}
+    figures: dict = {"directions": directions(tree)}
     for name, surface in by_name.items():
         arrows = {"field_at": surface.field_at.values, "field": surface.field.values}
         ends = surface.path_end.values
