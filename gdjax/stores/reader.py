@@ -78,8 +78,9 @@ def verify(store: StoreLike) -> list[Damage]:
     Examples:
         >>> import tempfile
         >>> import gdjax as gd
+        >>> bowl, axes = gd.problems.bowl([1.0]), gd.axes(learning_rate=[0.1])
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     _ = gd.sweep(gd.problems.bowl([1.0]), gd.axes(seed=[0]), 1, store=f"{folder}/s")
+        ...     _ = gd.sweep(bowl, axes, 1, store=f"{folder}/s")
         ...     verify(f"{folder}/s")
         []
     """

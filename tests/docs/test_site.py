@@ -127,9 +127,11 @@ def named(page):
 
 
 def test_every_command_on_the_pages_is_valid(monkeypatch, capsys):
+    """Stores and files on the pages do not exist here."""
     run = Mock()
     for command in cli.COMMANDS.values():
         monkeypatch.setattr(command, "run", run)
+    monkeypatch.setattr("gdjax.cli.options.Path", Mock())
     pages = [*WRITTEN, ROOT / "README.md"]
     lines = [line for page in pages for line in (*shell(page), *named(page))]
     lines += [shlex.split(line)[1:] for line in live.LINES]
