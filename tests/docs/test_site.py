@@ -126,8 +126,10 @@ def named(page):
         yield words if complete else [*words, "--help"]
 
 
-def test_every_command_on_the_pages_is_valid(monkeypatch, capsys):
-    """Stores and files on the pages do not exist here."""
+def test_every_command_on_the_pages_is_valid(monkeypatch, capsys, tmp_path):
+    """Stores on the pages do not exist here."""
+    (tmp_path / "mine.py").touch()
+    monkeypatch.chdir(tmp_path)
     run = Mock()
     for command in cli.COMMANDS.values():
         monkeypatch.setattr(command, "run", run)
