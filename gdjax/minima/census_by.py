@@ -135,10 +135,10 @@ def census_table(census: "xr.Dataset") -> str:
         census: Dataset of `count_minima(..., by=...)`.
 
     Examples:
-        >>> from gdjax import axes, problems, sweep
+        >>> from gdjax import axes, minima, problems, sweep
         >>> quartic = problems.from_function("quartic")
         >>> runs = sweep(quartic, axes(learning_rate=[0.01], seed=range(4)), 400)
-        >>> table = census_table(count_minima(quartic, runs, by="learning_rate"))
+        >>> table = census_table(minima.count_minima(quartic, runs, by="learning_rate"))
         >>> len(table.splitlines()) > 1
         True
     """
