@@ -18,6 +18,7 @@ import errno
 import os
 import shutil
 import stat
+import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
@@ -74,6 +75,19 @@ def locate(store: Any, **options: Any) -> "Folder | Bucket":
             f"{MAX_FILE_NAME_BYTES}; choose a shorter one"
         )
     return Folder(Path(store))
+
+
+CLAIM_SECONDS = 2.0  # time after which the claim of a version, which takes moments, has no owner
+
+
+def _stays(claim: Path) -> bool:
+    """Return whether a file exists and is not removed within `CLAIM_SECONDS`."""
+    until = time.monotonic() + CLAIM_SECONDS
+    while exists := claim.exists():
+        if time.monotonic() > until:
+            break
+        time.sleep(0.01)
+    return exists
 
 
 class Folder:
@@ -142,7 +156,9 @@ class Folder:
     def write_if(self, key: str, data: bytes, condition: Any) -> bytes | None:
         """Write a file if it does not exist ("create") or still has a given version.
 
-        Only one process at a time can create the file that claims a version.
+        Only one process at a time can create the file that claims a version. A claim that stays
+        for `CLAIM_SECONDS` is that of a killed process, and is followed by a claim of its version
+        with the next number, which only one process can create either.
 
         Returns:
             The new version; None if the condition is not satisfied.
@@ -155,15 +171,18 @@ class Folder:
                     file.write(data)
                 return data
             return None
-        claim = self.path_of(f"{key.partition('/')[0]}/claim-{sha256(condition).hexdigest()}")
+        claims, name = [], f"{key.partition('/')[0]}/claim-{sha256(condition).hexdigest()}"
         with self.explain_os_errors(), contextlib.suppress(FileExistsError, FileNotFoundError):
-            claim.open("xb").close()
+            while not claims or _stays(claims[-1]):
+                claims.append(self.path_of(f"{name}-{len(claims)}"))
+            claims[-1].open("xb").close()
             try:
                 if self.read(key, len(condition)) == (condition, None):
                     self.write(key, data)
                     return data
             finally:
-                claim.unlink()
+                for claim in claims:
+                    claim.unlink(missing_ok=True)
         return None
 
     def remove(self, key: str) -> None:

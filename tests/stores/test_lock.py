@@ -6,6 +6,7 @@ import json
 import os
 import threading
 import time
+from hashlib import sha256
 
 import filelock
 import pytest
@@ -13,7 +14,7 @@ from small_store import open_store, part
 
 import gdjax as gd
 from gdjax.base.errors import StoreError
-from gdjax.stores import lock
+from gdjax.stores import location, lock
 from gdjax.stores.location import Folder
 from gdjax.stores.schema import OWN
 
@@ -61,6 +62,9 @@ def test_a_folder_whose_file_system_cannot_lock_has_a_lease(folder, monkeypatch)
         first.check()
     killed = json.dumps({"holder": "a killed process", "until": 0, "id": "x"})
     folder.write(lock.LOCK, killed.encode())
+    # Another process was killed while it took over this lease.
+    folder.write(f"{OWN}/claim-{sha256(killed.encode()).hexdigest()}-0", b"")
+    monkeypatch.setattr(location, "CLAIM_SECONDS", 0.05)
     lock.acquire(folder).close()
     assert folder.sizes(OWN) == {"locks": -1}
 
