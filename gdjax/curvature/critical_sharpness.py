@@ -12,7 +12,6 @@ contains only costs, and no second derivatives.
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -23,6 +22,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from gdjax.base.arguments import check_number, check_whole
 from gdjax.base.errors import InputError
 from gdjax.base.reprs import fields_with
+from gdjax.base.slabs import RecentlyUsed
 from gdjax.base.status import Status
 from gdjax.curvature.directional_derivatives import averaged
 from gdjax.curvature.operators import HessianOperator
@@ -202,10 +202,10 @@ def critical_sharpness(
     params = at_least_float32(params)
     check_like("critical_sharpness: direction", direction, params)
     problem = problem_at(problem, params)
-    return _critical_sharpness(problem, params, direction, guess, float(rtol), int(max_steps))
+    rtol, max_steps = float(rtol), int(max_steps)
+    return _compiled(problem, params, direction, guess, rtol=rtol, max_steps=max_steps)
 
 
-@partial(jax.jit, static_argnums=(4, 5))
 def _critical_sharpness(problem, params, direction, guess, rtol, max_steps):
     rise, slope, unit = _ray(problem, params, direction)
     image = HessianOperator(problem, params).mv(direction)
@@ -235,6 +235,9 @@ def _critical_sharpness(problem, params, direction, guess, rtol, max_steps):
         num_evaluations=crossing.num_evaluations,
         status=status,
     )
+
+
+_compiled = RecentlyUsed(_critical_sharpness, static_argnames=("rtol", "max_steps"))
 
 
 def _ray(problem, params, direction):

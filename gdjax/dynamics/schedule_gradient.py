@@ -20,6 +20,7 @@ from gdjax.base.arguments import check_flag, check_numbers, check_whole
 from gdjax.base.errors import InputError
 from gdjax.base.keys import Streams
 from gdjax.base.reprs import fields_with
+from gdjax.base.slabs import RecentlyUsed
 from gdjax.descent.arguments import descent_keys, initial_model_state
 from gdjax.descent.batches import Order, check_replacement
 from gdjax.descent.block import strip_weak_types
@@ -183,7 +184,7 @@ def hypergradient(
                 f"hypergradient: sample_weights has shape {sample_weights.shape}, expected one "
                 f"weight for each sample of the problem's data"
             )
-    return _hypergradient(
+    return _compiled(
         problem,
         problem if validation is None else problem_at(validation, params),
         params,
@@ -199,7 +200,6 @@ def hypergradient(
     )
 
 
-@partial(jax.jit, static_argnames=("make_optimizer", "num_steps", "knots", "check"))
 def _hypergradient(
     problem,
     validation,
@@ -276,6 +276,10 @@ def _hypergradient(
     status = jnp.where(jnp.stack(finite).all(), status, codes.NOT_FINITE).astype(jnp.int32)
     ratio = ratio.astype(schedule.dtype)
     return Hypergradient(cost, gradient, sample_gradient, status, growth, rounding_change, ratio)
+
+
+STATIC = ("make_optimizer", "num_steps", "knots", "check")
+_compiled = RecentlyUsed(_hypergradient, static_argnames=STATIC)
 
 
 def _step(problem, make_optimizer, noise, weights, state, inputs):

@@ -24,6 +24,7 @@ from jaxtyping import Array, ArrayLike, Key, PyTree
 from gdjax.base.arguments import MAX_WHOLE, check_choice, check_numbers, check_whole
 from gdjax.base.errors import InputError
 from gdjax.base.keys import check_key
+from gdjax.base.slabs import RecentlyUsed
 from gdjax.curvature.eigenpairs import EigenpairsStatus, extreme_eigenpairs
 from gdjax.curvature.gradient_summary import value_and_gradient
 from gdjax.problems.checks import check_like, check_params
@@ -251,7 +252,7 @@ def plane_directions(
     problem = problem_at(problem, params)
     key_first, key_second = jax.random.split(key)
     if kind == "eigenvectors":
-        pairs = _largest_two(problem, params, key_first)
+        pairs = _compiled_largest_two(problem, params, key_first)
         if int(pairs.status) == EigenpairsStatus.NOT_FINITE:
             raise InputError(
                 "plane_directions: the Hessian is not finite at params, so it has no eigenvectors; "
@@ -278,9 +279,11 @@ def plane_directions(
     return {f"{name} {i}": _unit(scaled(d)) for i, d in enumerate(draws, 1)}
 
 
-@jax.jit
 def _largest_two(problem, params, key):
     return extreme_eigenpairs(problem, params, key=key, largest=2)
+
+
+_compiled_largest_two = RecentlyUsed(_largest_two)
 
 
 @jax.jit

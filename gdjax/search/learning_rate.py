@@ -23,6 +23,7 @@ from gdjax.base.arguments import MAX_COUNT, check_whole
 from gdjax.base.errors import InputError
 from gdjax.base.keys import run_keys
 from gdjax.base.reprs import fields
+from gdjax.base.slabs import RecentlyUsed
 from gdjax.curvature.critical_sharpness import (
     CriticalSharpness,
     CriticalSharpnessStatus,
@@ -309,12 +310,11 @@ def _first_steps(spec, num_starts) -> _FirstSteps:
     problem = replace(_subsampled(spec.problem, spec.root_seed), metrics=NOTHING)
     settings = {"optimizer": {"learning_rate": 1.0}}
     facts = facts_of(problem, settings, make_optimizer=spec.make_optimizer)
-    steps = _steps_of(facts.problem, facts.make_optimizer, keys)
+    steps = _compiled_steps(facts.problem, keys, make_optimizer=facts.make_optimizer)
     return jax.tree.map(np.asarray, steps)
 
 
-@partial(jax.jit, static_argnums=1)
-def _steps_of(problem, make_optimizer, keys):
+def _steps_of(problem, keys, make_optimizer):
     def of_start(key):
         params, model_state = problem.begin(key)
         step = 0 if "step" in given_to(problem.cost) else None
@@ -332,6 +332,9 @@ def _steps_of(problem, make_optimizer, keys):
         )
 
     return jax.vmap(of_start)(keys)
+
+
+_compiled_steps = RecentlyUsed(_steps_of, static_argnames=("make_optimizer",))
 
 
 def _subsampled(problem, root_seed):
