@@ -6,15 +6,17 @@ The unit of a part is a group of tiles whose runs share slabs. A process locks a
 computes it, so parts can be started twice, in any order, and with other numbers of parts.
 """
 
-import itertools
+import collections
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import jax
 import numpy as np
 import pandas as pd
 
+from gdjax.base import slabs
 from gdjax.base.arguments import check_limits
 from gdjax.base.limits import Count
 from gdjax.base.machine import format_bytes
@@ -31,6 +33,9 @@ from gdjax.sweeps.program import Program
 from gdjax.sweeps.slab_runner import start_blocks
 from gdjax.sweeps.spec import Sweep, require_sweep
 
+PLAN_SECONDS = 2.0  # approximate time for which `plan` computes the slabs of a program
+LOW, HIGH = 0.6, 1.6  # factors by which a range exceeds that of the measured times
+
 
 @dataclass(frozen=True)
 class PlannedSweep:
@@ -42,7 +47,14 @@ class PlannedSweep:
         num_tiles: number of tiles.
         num_parts: largest useful number of parts.
         nbytes: size of the arrays of the finished store, in bytes.
-        seconds: estimated time of one process on this machine, from the first steps of one slab.
+        seconds: estimated time of one process on this machine, without compilation, from the first
+            steps and records of one slab on each device, computed at the same time.
+        seconds_low, seconds_high: range of this time.
+        compile_seconds: time that compilation took; a later process may find its results cached.
+        widths: number of runs that a device computes together, for each program.
+        num_slabs: number of slabs.
+        num_copies: number of copies of runs that fill the last slabs.
+        slab_nbytes: memory that a slab needs on a device, in bytes.
     """
 
     store: str
@@ -51,12 +63,24 @@ class PlannedSweep:
     num_parts: int
     nbytes: int
     seconds: float
+    seconds_low: float
+    seconds_high: float
+    compile_seconds: float
+    widths: tuple[int, ...]
+    num_slabs: int
+    num_copies: int
+    slab_nbytes: int
 
     def __str__(self) -> str:
+        widths = " or ".join(map(str, sorted(set(self.widths))))
+        copies = f", which {self.num_copies} copies of runs fill" if self.num_copies else ""
         return (
             f"{self.store}: {self.num_runs} runs in {self.num_tiles} tiles, "
-            f"{format_bytes(self.nbytes)}; about {math.ceil(self.seconds):,} s on this machine; "
-            f"at most {self.num_parts} parts"
+            f"{format_bytes(self.nbytes)}; about {math.ceil(self.seconds):,} s "
+            f"({math.floor(self.seconds_low):,} to {math.ceil(self.seconds_high):,}) on this "
+            f"machine, and {math.ceil(self.compile_seconds):,} s of compilation; "
+            f"{self.num_slabs} slabs of {widths} runs{copies}, {format_bytes(self.slab_nbytes)} "
+            f"each; at most {self.num_parts} parts"
         )
 
 
@@ -70,7 +94,7 @@ def plan(sweep: Sweep, store: StoreLike) -> PlannedSweep:
         store: path or URL of the store.
 
     Returns:
-        Number of tiles and of useful parts, size, and estimated time.
+        Number of tiles and of useful parts, size, estimated time, and width and memory of slabs.
 
     Examples:
         >>> import tempfile
@@ -89,27 +113,64 @@ def plan(sweep: Sweep, store: StoreLike) -> PlannedSweep:
     fitted = fit(checked)
     complete_store(checked, fitted.schema, checked.identity, fitted.writer, lambda _: None)
     tiles = fitted.schema.tiles
+    programs, devices = fitted.programs, fitted.devices
+    seconds = [_slab_seconds(program, devices) for program in programs]
+    num_slabs = [-(-program.axes.runs // program.width) for program in programs]
+    rounds = [-(-count // len(devices)) for count in num_slabs]
+    low, middle, high = np.dot(rounds, seconds)
+    compiled = {id(f): f.seconds for p in programs for f in (p.descent.block, p.initial_program)}
     return PlannedSweep(
         store=str(store),
         num_runs=sweep.axes.runs,
         num_tiles=math.prod(tiles),
         num_parts=len(fitted.groups(np.ndindex(*tiles))),
         nbytes=fitted.schema.nbytes(),
-        seconds=sum(map(_seconds, fitted.programs)) / len(fitted.devices),
+        seconds=float(middle),
+        seconds_low=float(low),
+        seconds_high=float(high),
+        compile_seconds=sum(compiled.values()),
+        widths=tuple(program.width for program in programs),
+        num_slabs=sum(num_slabs),
+        num_copies=sum(n * p.width - p.axes.runs for n, p in zip(num_slabs, programs, strict=True)),
+        slab_nbytes=max(program.compiled_block.nbytes for program in programs),
     )
 
 
-def _seconds(program: Program) -> float:
-    """Return the estimated time of a program, from at most three blocks of its first slab."""
+def _slab_seconds(program: Program, devices: Sequence[jax.Device]) -> tuple[float, float, float]:
+    """Return the estimated time of a slab, and its range: low, estimate, high.
+
+    The first steps of a slab are computed on each device that will compute slabs at the same time.
+    """
     runs = (np.zeros(program.width, int),) * len(program.axes.shape)
-    clock = [(0, time.perf_counter())]
-    blocks = start_blocks(program, program.axes.values(runs), program.devices[0])
-    for block in itertools.islice(blocks, 3):
-        clock.append((block.num_steps, time.perf_counter()))
-    # The first block includes the start of the program.
-    pairs = [(now - then) / (b - a) for (a, then), (b, now) in itertools.pairwise(clock) if b > a]
-    num_slabs = -(-program.axes.runs // program.width)
-    return min(pairs, default=0) * program.sweep.num_steps * num_slabs
+    values = program.axes.values(runs)
+    used = devices[: -(-program.axes.runs // program.width)]
+
+    def on_all(num_steps):
+        """Return the time of slabs of a few steps, one on each device."""
+
+        def one(_, device):
+            for block in start_blocks(program, values, device, last=num_steps):
+                jax.block_until_ready(block.carry)
+
+        started = time.perf_counter()
+        collections.deque(slabs.on_devices(one, used, used), maxlen=0)
+        return time.perf_counter() - started
+
+    total, every = program.sweep.num_steps, program.sweep.record_every
+    on_all(0)  # compiles for each device
+    none, one = (np.median([on_all(n) for _ in range(3)]) for n in (0, min(1, total)))
+    steps, started = min(2, total), time.perf_counter()
+    while time.perf_counter() - started < PLAN_SECONDS / 2 and steps < total:
+        steps = min(2 * steps, total)
+        on_all(steps)
+    measured = np.array([on_all(steps) for _ in range(3)])
+    per_step = np.maximum(measured - one, 0) / max(steps - 1, 1)
+    record = 0.0
+    if steps < 2 * every:  # the measured steps have records at their ends only
+        record = max(0.0, one - none - np.median(per_step))
+    records = len(program.schedule.recorded_steps())
+    estimates = none + total * per_step + records * record
+    return LOW * min(estimates), float(np.median(estimates)), HIGH * max(estimates)
 
 
 def count_tiles(

@@ -59,6 +59,7 @@ def replay(
     *,
     problem: Problem | None = None,
     make_optimizer: Callable | None = None,
+    metrics: Mapping[str, Any] | None = None,
     allow_unverified: bool = False,
     skip_damaged: bool = False,
 ) -> Replay:
@@ -70,6 +71,7 @@ def replay(
             dimension of the grid.
         problem: problem of the sweep; required if it was user-defined.
         make_optimizer: optimizer factory of the sweep; required if it was user-defined.
+        metrics: metrics of the sweep, as they were passed to it; those of the problem are known.
         allow_unverified: whether to go on under other versions or numeric flags, as in `resume`.
             Functions of the host need no permission, since the run is computed again.
         skip_damaged: whether damaged tiles count as unfinished.
@@ -85,8 +87,8 @@ def replay(
         >>> again.at, again.equal, again.first_step
         ({'learning_rate': 0.1, 'seed': 1}, True, None)
     """
-    options = (allow_unverified, skip_damaged)
-    stored = StoredSweep(store, problem, make_optimizer, *options, recomputed=True)
+    functions, options = (problem, make_optimizer), (allow_unverified, skip_damaged)
+    stored = StoredSweep(store, *functions, *options, metrics=metrics, recomputed=True)
     index = position(stored.axes, at)
     sweep, stored_run = stored.sweep, stored.run(index)
     devices = jax.local_devices()

@@ -1,6 +1,6 @@
 """Completion of an interrupted sweep: its unfinished tiles are computed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import xarray as xr
@@ -19,6 +19,7 @@ def resume(
     *,
     problem: Problem | None = None,
     make_optimizer: Callable | None = None,
+    metrics: Mapping[str, Any] | None = None,
     part: tuple[int, int] | None = None,
     client: Any = None,
     allow_unverified: bool = False,
@@ -29,6 +30,7 @@ def resume(
         store: path or URL of the store.
         problem: problem of the sweep; required if it was user-defined.
         make_optimizer: optimizer factory of the sweep; required if it was user-defined.
+        metrics: metrics of the sweep, as they were passed to it; those of the problem are known.
         part: number of the part to compute and number of parts, such as (3, 100), for one of many
             processes that compute the store at the same time; None for all missing tiles. A part
             can be computed again, and the number of parts may change.
@@ -55,7 +57,7 @@ def resume(
     """
     if part is not None:
         _check_part(part, client)
-    stored = StoredSweep(store, problem, make_optimizer, allow_unverified)
+    stored = StoredSweep(store, problem, make_optimizer, allow_unverified, metrics=metrics)
     asked = Asked(stored.sweep, store, client=client, allow_unverified=allow_unverified)
     return compute(asked, part=part)
 

@@ -25,7 +25,7 @@ from gdjax.base.documents import plain
 from gdjax.base.errors import InputError, StoreError
 from gdjax.base.reprs import short
 from gdjax.descent.outcome import Outcome
-from gdjax.problems.metrics import Metric
+from gdjax.problems.metrics import Metric, as_metrics
 from gdjax.problems.problem import Problem, require_problem
 from gdjax.stores.location import StoreLike
 from gdjax.stores.reader import Stored
@@ -65,6 +65,7 @@ class StoredSweep:
         allow_unverified: bool = False,
         skip_damaged: bool = False,
         *,
+        metrics: Mapping[str, Any] | None = None,
         recomputed: bool = False,
     ):
         check_flag("skip_damaged", skip_damaged)
@@ -76,6 +77,7 @@ class StoredSweep:
         self.location = self.stored.location
         self.identity = checked_identity(self.stored.identity, self.location)
         self._problem, self._make_optimizer = problem, make_optimizer
+        self._given_metrics = as_metrics("metrics", {} if metrics is None else metrics)
         self._skip_damaged, self._allow_unverified = skip_damaged, allow_unverified
         self._recomputed = recomputed
 
@@ -131,7 +133,9 @@ class StoredSweep:
             "problem": problem,
             "make_optimizer": self._make_optimizer or optimizer_from(recorded, where),
             "axes": self.axes,
-            "metrics": _metrics(identity.get("metrics", {}), problem, where),
+            "metrics": _metrics(
+                identity.get("metrics", {}), {**problem.metrics, **self._given_metrics}, where
+            ),
             "eval_params_fn": _eval_params_fn(identity.get("eval_params_fn"), where),
         }
         kind = BranchSpec if "trunk" in identity else Sweep
@@ -212,17 +216,18 @@ def with_infinity(settings: Any) -> Any:
     return settings
 
 
-def _metrics(recorded: Any, problem: Problem, where: Any) -> dict[str, Metric]:
+def _metrics(recorded: Any, known: Mapping[str, Metric], where: Any) -> dict[str, Metric]:
     metrics = {}
     for name, cadence in recorded.items() if isinstance(recorded, Mapping) else ():
-        if name not in problem.metrics:
+        if name not in known:
             raise StoreError(
                 f"{where}: its sweep recorded {name!r:.80}, which is not a metric of the problem; "
-                f"pass a problem that has it: dataclasses.replace(problem, metrics=...)"
+                f"pass metrics=... as to the sweep, or a problem that has it: "
+                f"dataclasses.replace(problem, metrics=...)"
             )
         every = cadence.get("every") if isinstance(cadence, Mapping) else cadence
         try:
-            metrics[name] = replace(problem.metrics[name], every=every)
+            metrics[name] = replace(known[name], every=every)
         except InputError as error:
             raise StoreError(f"{where}: its metric {name!r:.80}: {error}") from error
     return metrics

@@ -1,6 +1,7 @@
 """Stores computed in parts by several processes equal those of one process bitwise."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import random
@@ -14,6 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from small_problems import read_store, same_bits
@@ -61,7 +63,9 @@ def written(monkeypatch):
 def test_parts_of_any_number_in_any_order_equal_one_sweep_bitwise(tmp_path, whole, written):
     planned = gd.sweeps.plan(BOWL, tmp_path)
     assert (planned.num_runs, planned.num_parts, written) == (120, 60, Counter())
-    assert planned.seconds > 0
+    assert 0 < planned.seconds_low < planned.seconds < planned.seconds_high
+    assert (planned.widths, planned.num_slabs, planned.num_copies) == ((2,), 60, 0)
+    assert f"{planned.num_slabs} slabs of 2 runs, " in str(planned)
     assert np.isnan(gd.open_dataset(tmp_path).cost).all()
     for part in ((2, 3), (2, 3), (1, 2), (7, 8), (0, 1)):
         runs = gd.resume(tmp_path, part=part)
@@ -71,6 +75,31 @@ def test_parts_of_any_number_in_any_order_equal_one_sweep_bitwise(tmp_path, whol
     assert count_tiles(tmp_path).values.tolist() == [[planned.num_tiles] * 2 + [0, 0]]
     assert verify(tmp_path) == []
     assert not [lock for lock in (tmp_path / PARTS).iterdir() if lock.name.isdecimal()]
+
+
+def test_a_plan_counts_records(tmp_path):
+    """A record has 200,000 times as many samples as a step, and takes longer than 200 steps."""
+    problem = gd.Problem(
+        init=lambda key: jnp.ones(20),
+        cost=lambda w, x: jnp.mean(jnp.tanh(x @ w) ** 2),
+        data=np.ones((200_000, 20), np.float32),
+    )
+    grid = gd.axes(learning_rate=[0.01, 0.02])
+    spec = gd.Sweep(problem, grid, 1200, batch_size=1, record_every=200)
+    fast = gd.sweeps.plan(dataclasses.replace(spec, record_samples=1), tmp_path / "fast")
+    assert gd.sweeps.plan(spec, tmp_path / "slow").seconds > 1.3 * fast.seconds
+
+
+def test_metrics_of_a_sweep_are_passed_again(tmp_path):
+    metrics = {"size": lambda problem, w: jnp.sum(w**2)}
+    spec = gd.Sweep(BOWL.problem, gd.axes(learning_rate=[0.1, 0.2]), 4, metrics=metrics)
+    gd.sweeps.plan(spec, tmp_path)
+    with pytest.raises(StoreError, match="pass metrics="):
+        gd.resume(tmp_path)
+    runs = gd.resume(tmp_path, metrics=metrics)
+    expected = (runs.params.astype(float) ** 2).sum(runs.params.dims[1:])
+    np.testing.assert_allclose(runs["size"].isel(step=-1), expected, rtol=1e-6)
+    assert gd.replay(tmp_path, {"learning_rate": 0.2}, metrics=metrics).equal
 
 
 def test_tiles_that_another_process_computes_are_skipped(tmp_path, whole, written):
