@@ -65,7 +65,7 @@ FIGURES: Mapping[str, Callable[..., Any]] = {
 }
 
 
-def plot(result: Any, *, title: str = "") -> "Figure":
+def plot(result: Any, *, title: str = "", variable: str | None = None) -> "Figure":
     """Draw the default figure of a result.
 
         descend, find_learning_rate             records; final costs by learning rate
@@ -85,6 +85,8 @@ def plot(result: Any, *, title: str = "") -> "Figure":
     Args:
         result: what one of these functions returns, or the path or URL of the store of a sweep.
         title: figure title; by default, it summarizes the data.
+        variable: recorded number of a sweep that decides which setting is best, the lowest final
+            value, such as the cost on test data; None for the training cost.
 
     Returns:
         A matplotlib Figure, displayed by notebooks; `figure.savefig("name.png")` saves it.
@@ -112,8 +114,11 @@ def plot(result: Any, *, title: str = "") -> "Figure":
             f"plot: result is {_describe(result)}, which has no figure; help(gd.plot) lists the "
             f"results that have one"
         )
+    options = {} if variable is None else {"variable": variable}
+    if options and draw is not FIGURES["sweep"]:
+        raise InputError(f"plot: variable = {variable!r:.80} is for a sweep only; leave it out")
     try:
-        axes_or_figure = draw(result, title=title)
+        axes_or_figure = draw(result, title=title, **options)
     except ValueError as error:
         raise InputError(f"plot: {error}") from error
     return figure_of(axes_or_figure) if isinstance(axes_or_figure, Axes) else axes_or_figure

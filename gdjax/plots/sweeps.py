@@ -122,7 +122,7 @@ def _number(value):
     return f"{value:.3g}" if isinstance(value, float | np.floating) else str(value)
 
 
-def sweep(runs: Any, *, title: str = "") -> Figure:
+def sweep(runs: Any, *, title: str = "", variable: str = "cost") -> Figure:
     """Draw curves of the cost, or final costs against the settings that a sweep compares.
 
     One setting is drawn as an axis, and two as the axes of a map. Each combination of further
@@ -131,23 +131,33 @@ def sweep(runs: Any, *, title: str = "") -> Figure:
     Args:
         runs: Dataset of a sweep, or of several joined by `concat`.
         title: figure title; by default, it summarizes the data, and names settings of one value.
+        variable: recorded number of which the final values are drawn, the lowest being the best.
 
     Raises:
-        ValueError: if the sweep compares so many settings that more than 12 maps are needed, if no
-            run is finished, or if runs were averaged.
+        ValueError: if `variable` is no recorded number, if the sweep compares so many settings that
+            more than 12 maps are needed, if no run is finished, or if runs were averaged.
     """
     if runs.outcome.dtype.kind == "f":
         raise ValueError("outcomes were averaged; pass all runs, of which medians are drawn")
     finished, total = int((runs.outcome >= 0).sum()), runs.outcome.size
     if not finished:
         raise ValueError("no run is finished; continue the sweep with gd.resume")
-    baseline = _identity(runs).get("baseline", runs.attrs.get("baseline"))
+    numbers = [str(name) for name, a in runs.data_vars.items() if a.dims == runs.cost.dims]
+    if variable not in numbers:
+        raise ValueError(
+            f"variable = {variable!r:.80}, expected a recorded number: {', '.join(numbers)}"
+        )
+    quantity, baseline = variable.replace("_", " "), None
+    if variable == "cost":
+        quantity = "training cost"
+        baseline = _identity(runs).get("baseline", runs.attrs.get("baseline"))
     runs, compared, seeds = _by_settings(runs)
-    final = _final(runs.cost, seeds)
+    final = _final(runs[variable], seeds)
     if not compared:
         label = " and ".join(seeds) or "run"
-        cost = _stack(runs.cost, seeds).transpose(RUN, "step").values
-        figure = _curves(runs.step.values, cost, baseline=baseline, label=label, title=title)
+        cost = _stack(runs[variable], seeds).transpose(RUN, "step").values
+        names = {"label": label, "quantity": quantity}
+        figure = _curves(runs.step.values, cost, baseline=baseline, title=title, **names)
     else:
         names = runs.outcome.attrs["flag_meanings"].split()
         outcome = _stack(runs.outcome, seeds)
@@ -155,10 +165,12 @@ def sweep(runs: Any, *, title: str = "") -> Figure:
             setting = setting_along(runs, compared[0])
             accuracy = _final(runs.test_accuracy, seeds).values if "test_accuracy" in runs else None
             options = {"outcomes": names, "baseline": baseline, "title": title}
+            options["quantity"] = quantity
             figure = outcomes_by_setting(setting, accuracy, final.values, outcome.values, **options)
         else:
             stalled = outcome == (names.index("stalled") if "stalled" in names else -1)
-            figure = _maps(final, stalled, compared, baseline=baseline, title=title)
+            texts = {"quantity": quantity, "title": title}
+            figure = _maps(final, stalled, compared, baseline=baseline, **texts)
     constants = [
         f"{str(name).replace('_', ' ')} " + (f"{v:.3g}" if isinstance(v, float) else str(v))
         for name, v in ((name, c.item()) for name, c in runs.coords.items() if c.ndim == 0)
@@ -218,6 +230,7 @@ def outcomes_by_setting(
     outcomes: Sequence[str],
     baseline: float | None = None,
     title: str = "",
+    quantity: str = "training cost",
 ) -> Figure:
     """Draw final cost, accuracy (if given) and outcomes against a setting.
 
@@ -229,8 +242,9 @@ def outcomes_by_setting(
         outcomes: name of each possible outcome.
         baseline: cost of the best constant prediction.
         title: figure title; by default, it names the setting with the lowest median cost.
+        quantity: name of the cost.
     """
-    panels = {"final training cost": (cost, VERMILLION)}
+    panels = {f"final {quantity}": (cost, VERMILLION)}
     if accuracy is not None:
         panels = {"test accuracy": (accuracy, BLUE), **panels}
     heights = [3] * len(panels) + [1.4]
@@ -253,7 +267,7 @@ def outcomes_by_setting(
             summary = different_costs(setting.label)
         elif lowest:
             name = setting.names[lowest[0]]
-            summary = f"Lowest {median}training cost at {setting.label} {name}"
+            summary = f"Lowest {median}{quantity} at {setting.label} {name}"
         above[0].set_title(title or summary)
         if cost.shape[1] > 1 and lowest:
             above[0].legend(loc="best")
@@ -316,7 +330,7 @@ def _lowest(medians):
     return np.unravel_index(lowest, medians.shape)
 
 
-def _curves(step, cost, *, baseline, label, title):
+def _curves(step, cost, *, baseline, label, title, quantity):
     """Draw the cost of each run [runs, records] against the step, and the median over runs."""
     with style():
         figure = Figure(figsize=(8, 4.8))
@@ -334,7 +348,7 @@ def _curves(step, cost, *, baseline, label, title):
             limit_to(axes, np.append(cost[bounded], baseline or np.nan))
         if baseline is not None:
             axes.axhline(baseline, color="black", linestyle=":", linewidth=1.5, label=BASELINE)
-        axes.set(title=title or _final_range(cost[:, -1]), xlabel="step", ylabel="training cost")
+        axes.set(title=title or _final_range(cost[:, -1]), xlabel="step", ylabel=quantity)
         if len(axes.lines) > 1:
             axes.legend()
     return figure
@@ -362,7 +376,7 @@ def _final_range(costs):
     return f"{count} at a cost of {end}" + f", {diverged} diverged" * bool(diverged)
 
 
-def _maps(cost, stalled, compared, *, baseline, title):
+def _maps(cost, stalled, compared, *, baseline, title, quantity):
     """Draw a map of two settings, or one for each combination of the values of the others."""
     largest = sorted(compared, key=lambda name: -cost.sizes[name])[:2]
     rows, columns = (name for name in compared if name in largest)
@@ -389,8 +403,10 @@ def _maps(cost, stalled, compared, *, baseline, title):
             chosen = zip(rest, at, strict=True)
             name = ", ".join(f"{settings[n].label} {settings[n].names[i]}" for n, i in chosen)
             where = _map(axes, settings[rows], settings[columns], medians[at], stalled[at], norm)
+            if quantity != "training cost":
+                where = where.replace("cost", quantity, 1)
             axes.set_title(name or title or where)
-        _cost_bar(grid.flat[0].collections[0], medians, baseline, ax=grid)
+        _cost_bar(grid.flat[0].collections[0], medians, baseline, quantity, ax=grid)
         if rest and title:
             figure.suptitle(title)
     return figure
@@ -446,7 +462,7 @@ def _cost_norm(medians):
     return Normalize(low, high)
 
 
-def _cost_bar(image, medians, baseline, *, ax):
+def _cost_bar(image, medians, baseline, quantity, *, ax):
     """Add a color bar of final costs with a line at the baseline."""
     any_diverged = bool(np.isposinf(medians).any())
     finite = medians[np.isfinite(medians)]
@@ -455,7 +471,7 @@ def _cost_bar(image, medians, baseline, *, ax):
     bar = figure_of(np.ravel(ax)[0]).colorbar(
         image,
         ax=ax,
-        label="final training cost, median over runs"
+        label=f"final {quantity}, median over runs"
         + f"\nlast color: up to {beyond:.3g}" * is_cut
         + "\nblack: diverged" * any_diverged,
         extend="max" if any_diverged else "neither",

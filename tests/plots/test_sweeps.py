@@ -1,7 +1,9 @@
 """Figures of a sweep: the drawn values equal the arguments."""
 
 import numpy as np
+import pytest
 
+import gdjax as gd
 from gdjax.plots import sweeps
 
 RATES = np.geomspace(0.1, 10, 4)
@@ -52,6 +54,21 @@ def test_the_median_curve_of_eight_runs_is_the_mean_of_the_middle_two_or_nan():
     values[0, 4:, 1] = np.inf  # half of the runs diverge at the end
     axes = sweeps.curves_by_setting(np.arange(2.0), np.array([0.1]), values)
     np.testing.assert_array_equal(axes.lines[0].get_ydata(), [4.5, np.nan])
+
+
+def test_the_variable_decides_which_setting_is_best():
+    problem = gd.problems.bowl([1.0, 2.0])
+    metrics = {"rate_error": lambda problem, w, *, settings: (settings["learning_rate"] - 0.2) ** 2}
+    axes = gd.axes(learning_rate=[0.1, 0.2, 0.4], seed=range(2))
+    runs = gd.sweep(problem, axes, 5, metrics=metrics)
+    figure = gd.plot(runs, variable="rate_error")
+    titles = [drawn.axes[0].get_title("left") for drawn in (gd.plot(runs), figure)]
+    assert titles[0].startswith("Lowest median training cost at learning rate 0.4")
+    assert titles[1].startswith("Lowest median rate error at learning rate 0.2")
+    assert figure.axes[0].get_ylabel() == "final rate error"
+    for wrong, match in ((runs, "expected a recorded number: cost"), (figure, "no figure")):
+        with pytest.raises(gd.errors.InputError, match=match):
+            gd.plot(wrong, variable="loss")
 
 
 def test_sweeps_without_accuracy_and_with_negative_costs_are_drawn():
