@@ -109,7 +109,7 @@ VERBS = {
     "descend": (descent, (5, 0, 0, 3), (1, 0, 0, 1)),
     "replay": (replayed, (1, 1, 1, 1), (1, 1, 1, 1)),
     "extend": (extended, (2, 2, 2, 2), (2, 2, 2, 2)),
-    "find_learning_rate": (finding_a_rate, (19, 6, 8, 0), (3, 3, 3, 0)),
+    "find_learning_rate": (finding_a_rate, (20, 7, 10, 0), (3, 3, 3, 0)),
     "classify": (classified, (25, 0, 0, 0), (1, 0, 0, 0)),
     "successive_halving": (halving, (5, 3, 4, 3), (1, 1, 1, 1)),
 }

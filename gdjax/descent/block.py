@@ -75,7 +75,7 @@ def _block(
     problem = config.problem
     cost = partial(problem.cost, **settings["cost"]) if settings["cost"] else problem.cost
     optimizer = config.make_optimizer(**settings["optimizer"])
-    microbatch = None if config.batched else cost_microbatch(problem, config.platform)
+    microbatch = None if config.batched else cost_microbatch(problem, config.largest_microbatch)
 
     def take_step(chunk, index, loop):
         carry, first_cost, first_norm = loop
@@ -201,7 +201,7 @@ def _record(config, settings, shared, chunk, carry):
             config.problem, model_state=state.model_state, step=at, **settings["cost"]
         )
         if shared.rows is None:
-            microbatch = evaluation_microbatch(config.problem, config.platform)
+            microbatch = evaluation_microbatch(config.problem, config.largest_microbatch)
             mean, samples = partial(in_microbatches, microbatch=microbatch), shared.recorded
         else:
             mean, samples = partial(over_batches, rows=shared.rows), shared.data

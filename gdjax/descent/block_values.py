@@ -87,7 +87,8 @@ class BlockConfig(NamedTuple):
         records_part: whether records use a subset of the samples.
         chunk_steps: number of steps of every chunk, of which those after its end change nothing;
             None for chunks of any number of steps.
-        platform: kind of the devices, "cpu" or that of an accelerator.
+        largest_microbatch: maximum number of samples that are evaluated together; None for that of
+            the platform.
     """
 
     problem_structure: PyTreeDef
@@ -100,7 +101,7 @@ class BlockConfig(NamedTuple):
     eval_params_fn: Callable[[PyTree, PyTree], PyTree] | None = None
     records_part: bool = False
     chunk_steps: int | None = None
-    platform: str = "cpu"
+    largest_microbatch: int | None = None
 
     @property
     def problem(self) -> Problem:

@@ -272,7 +272,9 @@ def _checked_program(
         record_samples=samples["record_samples"],
         eval_params_fn=eval_params_fn,
     )
-    mean_checks(facts.problem, params, {}, model_state)()
+    platform = jax.local_devices()[0].platform
+    largest = facts.largest_microbatch(platform, samples["batch_size"])
+    mean_checks(facts.problem, params, {}, model_state, largest)()
     return DescentProgram(
         facts.problem,
         facts.make_optimizer,
@@ -280,7 +282,8 @@ def _checked_program(
         params,
         facts.metrics,
         schedule,
-        platform=jax.local_devices()[0].platform,
+        platform=platform,
+        largest_microbatch=largest,
         **samples,
     )
 

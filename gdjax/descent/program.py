@@ -45,6 +45,7 @@ class DescentProgram:
         stop_tolerance: gradient norm at or below which a run takes no further steps; None never
             stops a run.
         platform: kind of the devices, "cpu" or that of an accelerator.
+        largest_microbatch: maximum number of samples that are evaluated together.
         width: number of runs that a device computes together; None for a single run, whose arrays
             have no axis of runs.
         has_own_order: whether each run has a separate order of mini-batches.
@@ -62,6 +63,7 @@ class DescentProgram:
     record_samples: int | None
     divergence_threshold: float
     platform: str
+    largest_microbatch: int
     stop_tolerance: float | None = None
     width: int | None = None
     has_own_order: bool = False
@@ -100,7 +102,7 @@ class DescentProgram:
             eval_params_fn=self.eval_params_fn,
             records_part=self.record_samples is not None,
             chunk_steps=self.capacity.chunk_steps,
-            platform=self.platform,
+            largest_microbatch=self.largest_microbatch,
         )
 
     @cached_property

@@ -75,11 +75,11 @@ def deterministic_cost(
     return mean_over_keys
 
 
-def evaluation_microbatch(problem: Problem, platform: str | None = None) -> int | None:
+def evaluation_microbatch(problem: Problem, largest: int | None = None) -> int | None:
     """Return the microbatch size of the evaluation; None if it is not split."""
     if problem.evaluation is not None:
-        return largest_microbatch(platform)
-    return cost_microbatch(problem, platform)
+        return largest or largest_microbatch()
+    return cost_microbatch(problem, largest)
 
 
 def evaluate(problem: Problem, params: PyTree, *, data: PyTree = None) -> Array:

@@ -6,7 +6,7 @@ A `Facts` that exists has been checked. It is made at the entry of each verb.
 import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +29,13 @@ from gdjax.problems.checks import (
 from gdjax.problems.keywords import bind, given_to, settings_of, unbound
 from gdjax.problems.mean_check import check_mean, mean_checks
 from gdjax.problems.measurement import StaticMetric, from_start, in_run, settings_by_role
-from gdjax.problems.microbatches import cost_microbatch, part_sizes
+from gdjax.problems.microbatches import (
+    ACCELERATOR_MICROBATCH_SIZE,
+    MICROBATCH_SIZE,
+    cost_microbatch,
+    largest_microbatch,
+    part_sizes,
+)
 from gdjax.problems.optimizers import default_eval_params_fn, one_update
 from gdjax.problems.problem import (
     NOTHING,
@@ -39,7 +45,25 @@ from gdjax.problems.problem import (
     require_problem,
 )
 from gdjax.problems.run_settings import at_settings_of
-from gdjax.problems.trace import Trace, dependent_nbytes, trace
+from gdjax.problems.trace import Trace, dependent_by_result, trace
+
+MIN_SHARED_NUMBERS = 2**14  # numbers of a product that all runs share, from which width helps
+
+
+class BatchSizes(NamedTuple):
+    """Numbers of samples: of a step and a record, None for all, and limits of microbatches."""
+
+    batch_size: int | None = None
+    record_samples: int | None = None
+    largest: tuple[int, ...] = (MICROBATCH_SIZE, ACCELERATOR_MICROBATCH_SIZE)
+
+    def of(self, problem: Problem, role: str) -> tuple[int, ...]:
+        """Return the numbers of samples with which a descent or an analysis calls a function."""
+        numbers = {problem.samples, self.record_samples or problem.samples} - {0}
+        is_split = role != "cost" or cost_microbatch(problem) is not None
+        if is_split:
+            numbers = set().union(*(part_sizes(number, self.largest) for number in numbers))
+        return tuple(sorted(numbers | ({self.batch_size} if self.batch_size else set())))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -55,6 +79,7 @@ class Facts:
         opt_state: shapes of the optimizer state.
         metrics: metrics of the problem by name, as functions of arrays.
         sizes: numbers of samples with which the cost is called; none without data.
+        sample_nbytes: size of the results of a record for one sample, in bytes.
         traces: traces of the functions by name: "init", "cost", "evaluation", "weight",
             "optimizer", "eval_params_fn", "metrics.accuracy" and "metrics.accuracy.init".
     """
@@ -67,6 +92,7 @@ class Facts:
     opt_state: PyTree
     metrics: Mapping[str, StaticMetric]
     sizes: tuple[int, ...]
+    sample_nbytes: float
     traces: Mapping[str, Trace]
 
     @property
@@ -74,17 +100,35 @@ class Facts:
         """Shape and type of each metric whose values are arrays."""
         return {name: m.value for name, m in self.metrics.items() if m.is_array}
 
-    def cost_nbytes(self, samples: int) -> float:
-        """Return the size of the results of the cost that depend on parameters, in bytes.
+    def largest_microbatch(self, platform: str, batch_size: int | None) -> int:
+        """Return the maximum number of samples that are evaluated together."""
+        return largest_microbatch(platform, self.sample_nbytes, batch_size)
 
-        It is linear in the number of samples, between and beyond two sizes that were traced.
+    def cost_nbytes(self, samples: int, *, own_noise: bool = False) -> float:
+        """Return the size of the results of the cost that differ between runs, in bytes.
+
+        They depend on the parameters and, with `own_noise`, on the key. The size is linear in the
+        number of samples, between and beyond two sizes that were traced.
         """
-        outputs = dependent_nbytes(self.traces["cost"])
+        names = {"key"} if own_noise else set()
+        equations = dependent_by_result(self.traces["cost"], names)
+        outputs = [sum(equation.nbytes for equation in each) for each in equations]
         if samples in self.sizes or len(self.sizes) < 2:
             index = self.sizes.index(samples) if samples in self.sizes else -1
             return float(outputs[index])
         slope = (outputs[-1] - outputs[-2]) / (self.sizes[-1] - self.sizes[-2])
         return outputs[-1] + slope * (samples - self.sizes[-1])
+
+    def gains_from_width(self, samples: int, *, own_order: bool) -> bool:
+        """Return whether more runs at a time make a step of each cheaper on a CPU.
+
+        They do if the cost has loops, whose short operations each take about as long for a few runs
+        as for one, or a product of parameters with many numbers that all runs share.
+        """
+        index = self.sizes.index(samples) if samples in self.sizes else -1
+        equations = dependent_by_result(self.traces["cost"])[index]
+        shared = 0 if own_order else max((e.shared for e in equations), default=0)
+        return shared >= MIN_SHARED_NUMBERS or any(e.is_in_loop for e in equations)
 
 
 def facts_of(
@@ -125,11 +169,14 @@ def facts_of(
     if problem.stateful and model_state is None:
         model_state = jax.eval_shape(problem.begin, key_shape())[1]
     params, model_state = slabs.shapes((params, model_state))
-    sizes = batch_sizes(problem, "cost", batch_size, record_samples)
-    costs = traced_costs(problem, params, settings["cost"], model_state, batch_size, record_samples)
-    for role, traced in costs.items():
-        with explained_role(role, problem, params, traced.keywords):
-            traced.or_error()
+    sizes = BatchSizes(batch_size, record_samples)
+    costs, nbytes = _checked_costs(problem, params, settings["cost"], model_state, sizes), 0.0
+    if problem.samples:
+        nbytes = _sample_nbytes(costs, problem, sizes)
+        largest = {largest_microbatch(platform, nbytes, batch_size) for platform in ("cpu", "gpu")}
+        if largest != {*sizes.largest}:
+            sizes = sizes._replace(largest=(*sorted(largest),))
+            costs = _checked_costs(problem, params, settings["cost"], model_state, sizes)
     traces |= costs
     opt_state, metrics, point = None, {}, None
     if make_optimizer is not None:
@@ -158,7 +205,8 @@ def facts_of(
         model_state,
         opt_state,
         metrics,
-        sizes,
+        sizes.of(problem, "cost"),
+        nbytes,
         traces,
     )
 
@@ -231,7 +279,7 @@ def problem_at(
             f"problem: the cost was swept along {name}, and has its default "
             f"{unbound(problem.cost)[name]!r:.80} here. For another value: problem.at({name}=...)"
         )
-    costs = traced_costs(problem, params, batch_size=batch_size)
+    costs = traced_costs(problem, params, sizes=BatchSizes(batch_size))
     changed: dict[str, Any] = {name: traced.function for name, traced in costs.items()}
     if problem.predict is not None and isinstance(problem.data, tuple) and len(problem.data) == 2:
         traced = trace(problem.predict, (params, problem.data[0]), name="predict")
@@ -249,8 +297,7 @@ def traced_costs(
     params: PyTree,
     settings: Mapping[str, Any] = NOTHING,
     model_state: PyTree = None,
-    batch_size: int | None = None,
-    record_samples: int | None = None,
+    sizes: BatchSizes = BatchSizes(),  # noqa: B008
 ) -> dict[str, Trace]:
     """Return the traces of the cost, the evaluation and the weight, by name.
 
@@ -263,8 +310,7 @@ def traced_costs(
     if problem.weight is not None:
         if not data:
             raise InputError("problem: weight is that of a batch, but data is None; leave it out")
-        sizes = batch_sizes(problem, "weight", batch_size, record_samples)
-        compute = partial(_at_sizes, check_weight_value, sizes)
+        compute = partial(_at_sizes, check_weight_value, sizes.of(problem, "weight"))
         with explained_role("weight", problem, params, {}):
             weight = trace(problem.weight, data, compute=compute, name="weight")
             traced["weight"] = weight.or_error()
@@ -273,21 +319,26 @@ def traced_costs(
         if function is not None:
             keywords = {key: supplied[key] for key in given_to(function)}
             keywords |= settings if name == "cost" else settings_of(function, settings)
-            sizes = batch_sizes(problem, name, batch_size, record_samples)
             check = partial(check_returned, name, problem.stateful, model_state)
-            compute = partial(_at_sizes, check, sizes)
+            compute = partial(_at_sizes, check, sizes.of(problem, name))
             traced[name] = trace(function, (params, *data), keywords, compute, name=name)
     return traced
 
 
-def batch_sizes(
-    problem: Problem, role: str, batch_size: int | None, record_samples: int | None
-) -> tuple[int, ...]:
-    """Return the numbers of samples with which a descent or an analysis calls a function."""
-    numbers = {problem.samples, record_samples or problem.samples} - {0}
-    is_split = role != "cost" or cost_microbatch(problem) is not None
-    sizes = set().union(*map(part_sizes, numbers)) if is_split else numbers
-    return tuple(sorted(sizes | ({batch_size} if batch_size else set())))
+def _checked_costs(problem, params, settings, model_state, sizes):
+    """Return the traces of the cost, the evaluation and the weight, without errors."""
+    costs = traced_costs(problem, params, settings, model_state, sizes)
+    for role, traced in costs.items():
+        with explained_role(role, problem, params, traced.keywords):
+            traced.or_error()
+    return costs
+
+
+def _sample_nbytes(costs, problem, sizes):
+    """Return the size of the results of a record for one sample, in bytes."""
+    role = "cost" if problem.evaluation is None else "evaluation"
+    (*_, equations) = dependent_by_result(costs[role])
+    return sum(equation.nbytes for equation in equations) / sizes.of(problem, role)[-1]
 
 
 def _at_sizes(check, sizes, function, /, *arguments, **keywords):

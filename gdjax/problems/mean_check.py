@@ -33,10 +33,15 @@ _MEANS: weakref.WeakKeyDictionary[Any, dict[str, list[Any]]] = weakref.WeakKeyDi
 
 
 def mean_checks(
-    problem: Problem, params: PyTree, settings: Mapping[str, Any], model_state: PyTree
+    problem: Problem,
+    params: PyTree,
+    settings: Mapping[str, Any],
+    model_state: PyTree,
+    largest: int | None = None,
 ) -> Callable[[], bool]:
     """Return a function that checks whether the cost and the evaluation are means.
 
+    `largest` is the maximum number of samples of a microbatch; None for that of the platform.
     It returns False if values are not finite, so that nothing can be concluded. Its program is
     compiled in a thread. Without this program, each operation of the cost would be compiled for
     each number of samples: 61 programs and 6 times the processor time for the digit network.
@@ -45,7 +50,7 @@ def mean_checks(
     for role in ("cost",) if problem.evaluation is None else ("cost", "evaluation"):
         whole = role == "cost" and cost_microbatch(problem) is None
         if problem.data is not None and problem.samples >= 2 and not whole:
-            checks.append(_mean_check(role, problem, params, settings, model_state))
+            checks.append(_mean_check(role, problem, params, settings, model_state, largest))
     return lambda: False not in [check() for check in checks if check is not None]
 
 
@@ -61,7 +66,7 @@ def check_mean(problem: Problem, params: PyTree) -> None:
         check()
 
 
-def _mean_check(role, problem, params, settings, model_state):
+def _mean_check(role, problem, params, settings, model_state, largest=None):
     """Return a function that checks whether a cost is a mean over samples.
 
     It compares costs with the weighted mean over two halves, of a few samples spread over the data
@@ -81,7 +86,10 @@ def _mean_check(role, problem, params, settings, model_state):
     known = [part() for part in means.get(key, ())]
     if len(known) == len(parts) and all(a is b for a, b in zip(known, parts, strict=True)):
         return None
-    count, length = min(samples, 12) // 2 * 2, microbatch_size(samples, largest_microbatch())
+    count, length = (
+        min(samples, 12) // 2 * 2,
+        microbatch_size(samples, largest or largest_microbatch()),
+    )
     chosen = np.arange(count) * samples // count
     groups = [jax.tree.map(lambda a: a[chosen][None], data)]
     if (batches := samples // length) > 2:

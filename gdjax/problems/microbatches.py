@@ -12,7 +12,7 @@ network's activations in the processor's cache.
 9.0
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,9 @@ from gdjax.problems.problem import Problem
 
 MICROBATCH_SIZE = 1000
 ACCELERATOR_MICROBATCH_SIZE = 8192  # the limit of an accelerator is its memory
+# Sizes of the results of a cost for one run that are kept for its gradient: of a step with the
+# whole training set, and of a record between steps with mini-batches, whose memory it shares.
+MAX_STEP_NBYTES, MAX_RECORD_NBYTES = 2**24, 2**20
 
 
 def microbatch_size(samples: int, microbatch: int = MICROBATCH_SIZE) -> int:
@@ -41,14 +44,16 @@ def microbatch_size(samples: int, microbatch: int = MICROBATCH_SIZE) -> int:
     )
 
 
-def part_sizes(samples: int) -> set[int]:
+def part_sizes(
+    samples: int, largest: Iterable[int] = (MICROBATCH_SIZE, ACCELERATOR_MICROBATCH_SIZE)
+) -> set[int]:
     """Return the numbers of samples of microbatches, and of what remains, on any device.
 
     Examples:
         >>> sorted(part_sizes(60_000)), sorted(part_sizes(300)), sorted(part_sizes(2_003))
         ([1000, 7500], [300], [3, 1000, 2003])
     """
-    lengths = {microbatch_size(samples, m) for m in (MICROBATCH_SIZE, ACCELERATOR_MICROBATCH_SIZE)}
+    lengths = {microbatch_size(samples, microbatch) for microbatch in largest}
     return (lengths | {samples % length for length in lengths}) - {0}
 
 
@@ -180,18 +185,32 @@ def _mean_type(shape):
     return jnp.result_type(shape.dtype, 1.0)
 
 
-def cost_microbatch(problem: Problem, platform: str | None = None) -> int | None:
-    """Return the microbatch size of the cost; None for no microbatches.
+def cost_microbatch(problem: Problem, largest: int | None = None) -> int | None:
+    """Return the microbatch size of the cost, `largest` by default; None for no microbatches.
 
     A cost that couples samples, draws random numbers or has a model state is not split into
     microbatches.
     """
     if problem.couples_samples or problem.random or problem.stateful:
         return None
-    return largest_microbatch(platform)
+    return largest or largest_microbatch()
 
 
-def largest_microbatch(platform: str | None = None) -> int:
-    """Return the maximum number of samples that are evaluated together on a kind of devices."""
+def largest_microbatch(
+    platform: str | None = None, sample_nbytes: float = 0.0, batch_size: int | None = None
+) -> int:
+    """Return the maximum number of samples that are evaluated together on a kind of devices.
+
+    Args:
+        platform: kind of the devices, "cpu" or that of an accelerator; None for the default.
+        sample_nbytes: size of the results of the cost for one sample, in bytes.
+        batch_size: number of samples of a step, which a record may use too; None for all.
+
+    Examples:
+        >>> [largest_microbatch("cpu", size, 32) for size in (100.0, 5e3, 1e6)]
+        [1000, 209, 32]
+    """
     on_cpu = (platform or jax.default_backend()) == "cpu"
-    return MICROBATCH_SIZE if on_cpu else ACCELERATOR_MICROBATCH_SIZE
+    most = MICROBATCH_SIZE if on_cpu else ACCELERATOR_MICROBATCH_SIZE
+    nbytes = MAX_STEP_NBYTES if batch_size is None else MAX_RECORD_NBYTES
+    return min(most, max(batch_size or 1, int(nbytes / max(sample_nbytes, 1))))

@@ -20,7 +20,7 @@ False
 
 import collections
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -214,37 +214,60 @@ def _needed(program, outputs):
     return equations[::-1], needed
 
 
-def dependent_nbytes(traced):
-    """Return the size of what depends on the first argument, in bytes, for each result."""
-    program, outputs, sizes = traced.program.jaxpr, [*traced.program.jaxpr.outvars], []
+class Dependent(NamedTuple):
+    """An equation whose results depend on some variables.
+
+    Args:
+        nbytes: size of its results, of all iterations of the loops around it.
+        shared: number of numbers with which a product multiplies what depends on the variables.
+        is_in_loop: whether it is part of a loop.
+    """
+
+    nbytes: int
+    shared: int
+    is_in_loop: bool
+
+
+def dependent_by_result(traced: Trace, names: Set[str] = frozenset()) -> list[list[Dependent]]:
+    """Return the equations that depend on the first argument or on keywords, for each result."""
+    assert traced.program is not None
+    program, by_result = traced.program.jaxpr, []
+    outputs = program.outvars
+    first = len(jax.tree.leaves(traced.arguments))
+    keywords = jax.tree_util.tree_leaves_with_path(dict(traced.keywords))
     dependent = set(program.invars[: len(jax.tree.leaves(traced.arguments[0]))])
+    for (path, _), variable in zip(keywords, program.invars[first:], strict=True):
+        dependent |= {variable} if path[0].key in names else set()
     for result in traced.results:
         count = len(jax.tree.leaves(result))
         equations, _ = _needed(program, outputs[:count])
-        sizes.append(_sum_nbytes(equations, dependent))
+        by_result.append(list(_dependent_equations(equations, dependent)))
         outputs = outputs[count:]
-    return sizes
+    return by_result
 
 
-def _sum_nbytes(equations, dependent: set) -> int:
-    """Return the size of the results of equations that depend on some variables, in bytes."""
-    total, dependent = 0, set(dependent)
+def _dependent_equations(equations, dependent: set, times=1, is_in_loop=False):
+    """Return an iterator over the equations that depend on some variables."""
+    dependent = set(dependent)
     for equation in equations:
         inputs = [isinstance(v, Var) and v in dependent for v in equation.invars]
         if any(inputs):
             dependent.update(equation.outvars)
             inner = [p.jaxpr if isinstance(p, ClosedJaxpr) else p for p in equation.params.values()]
             inner = [program for program in inner if isinstance(program, Jaxpr)]
+            loops = is_in_loop or equation.primitive.name in ("scan", "while")
             for program in inner:
                 same = len(program.invars) == len(inputs)
                 pairs = zip(program.invars, inputs, strict=True) if same else ()
                 known = {v for v, is_input in pairs if is_input} if same else {*program.invars}
-                repeated = equation.params.get("length", 1)
-                total += repeated * _sum_nbytes(program.eqns, known)
+                repeated = times * equation.params.get("length", 1)
+                yield from _dependent_equations(program.eqns, known, repeated, loops)
             if not inner:
                 leaves = [v.aval for v in equation.outvars]
-                total += sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
-    return total
+                nbytes = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+                is_product = equation.primitive.name == "dot_general" and not all(inputs)
+                shared = equation.invars[inputs.index(False)].aval.size if is_product else 0
+                yield Dependent(times * nbytes, shared, is_in_loop)
 
 
 def _is_of_user(rule):

@@ -162,11 +162,12 @@ def check_program(program: Program) -> None:
     # additional program. If the cost is not finite there, the initial parameters are used below.
     first, numeric = program.axes.first_values, numeric_roles(program.roles)
     settings = by_role(program.roles, {axis: first[axis] for axis in first if axis in numeric})
-    is_mean = mean_checks(problem, facts.params, settings["cost"], facts.model_state)
+    of_cost, largest = settings["cost"], program.largest_microbatch
+    is_mean = mean_checks(problem, facts.params, of_cost, facts.model_state, largest)
     if not is_mean():
         begin = jax.jit(partial(problem.begin, **settings["init"]))
         start, model_state = begin(keys.run_keys(root_seed).init)
-        mean_checks(problem, start, settings["cost"], model_state)()
+        mean_checks(problem, start, of_cost, model_state, largest)()
 
 
 def check_params_fit(params: PyTree, limit: int) -> None:

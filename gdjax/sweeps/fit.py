@@ -23,7 +23,9 @@ from gdjax.base import machine, slabs
 from gdjax.base.arrays import Schema
 from gdjax.base.errors import InputError, warn
 from gdjax.base.machine import format_bytes
+from gdjax.descent.batches import records_batches
 from gdjax.problems.evaluation import evaluation_microbatch
+from gdjax.problems.microbatches import cost_microbatch
 from gdjax.problems.optimizers import cost_type
 from gdjax.problems.prints import has_prints
 from gdjax.stores.location import Folder
@@ -49,13 +51,17 @@ REMEDY = "choose a larger record_every or snapshot_every, or fewer runs"
 # 10.3, in separate orders (230 KB) 17.5 and 23.8, on the whole set 664 and 653; on another machine,
 # in a shared order, widths 16, 32 and 64 took 50.3, 42.1 and 41.4 with momentum, 51.6, 47.8 and
 # 46.6 with Adam. Milliseconds for 8,000 runs with two parameters and 1,000 steps, at widths 128 to
-# 2,048: 150, 93, 68, 52 and 71; for 8 runs and 10,000 steps: 18, 20, 29, 42 and 135.
+# 2,048: 150, 93, 68, 52 and 71; for 8 runs and 10,000 steps: 18, 20, 29, 42 and 135. Microseconds
+# per run-step at width 32, relative to width 16: recurrent network .77, neural ODE .76, both with
+# loops; linen .94, physics .96, variational .99, transformer .99, convolutional .90, online .90.
 # Widths of accelerators have not been measured.
-CPU_WIDTHS = ((512, 2**10), (32, 2**18), (16, 2**26))
+CPU_WIDTHS = ((512, 2**10), (32, 2**18), (16, 2**22))
+GAINING_WIDTH = 32  # width of a CPU that only programs have which gain from it
 ACCELERATOR_WIDTHS = ((4096, 2**10), (512, 5 * 2**15), (64, 2**26))
 REMEDIED = ("cpu",)  # platforms whose compiler is LLVM
 UNVECTORIZED_WIDTH = 4  # number of runs that LLVM computes one by one where it may choose
-MAX_RECORD_NBYTES = 2**28  # size of a run while it is recorded, above which its width is 1
+# Size of a run whose records cannot be split into microbatches, above which its width is 1.
+MAX_WHOLE_RECORD_NBYTES = 2**28
 
 
 def slab_width(program: Program) -> int:
@@ -66,20 +72,28 @@ def slab_width(program: Program) -> int:
     traces = program.facts.traces.values()
     if any(traced.program is not None and has_prints(traced.program) for traced in traces):
         return 1
-    if _record_nbytes(program) > MAX_RECORD_NBYTES:
+    if _whole_record_nbytes(program) > MAX_WHOLE_RECORD_NBYTES:
         return 1
     widths = CPU_WIDTHS if program.devices[0].platform == "cpu" else ACCELERATOR_WIDTHS
-    run_nbytes = step_nbytes(program)
-    return next((width for width, limit in widths if run_nbytes <= limit), 1)
+    run_nbytes, own_order = step_nbytes(program), program.inputs.has_own_order
+    width, *narrower = [width for width, limit in widths if run_nbytes <= limit] or [1]
+    if width == GAINING_WIDTH:
+        samples = program.batch_size or program.facts.problem.samples
+        gains = program.facts.gains_from_width(samples, own_order=own_order)
+        width = width if gains else narrower[0]
+    return width
 
 
 def step_nbytes(program: Program) -> int:
     """Return the size of what a step of one run reads and writes besides shared data, in bytes.
 
-    These are its state, intermediate results of the cost, and, with a separate order, the samples
-    of a mini-batch.
+    These are its state, intermediate results of the cost for a mini-batch or a microbatch, of which
+    separate random numbers are part, and, with a separate order, the samples of a mini-batch.
     """
     samples, numbers = program.batch_size or program.facts.problem.samples or 1, 0
+    if program.batch_size is None:
+        largest = cost_microbatch(program.facts.problem, program.largest_microbatch)
+        samples = min(samples, largest or samples)
     if program.inputs.has_own_order:
         data = jax.tree.leaves(program.facts.problem.data)
         numbers = samples * sum(math.prod(leaf.shape[1:]) for leaf in data)
@@ -87,11 +101,12 @@ def step_nbytes(program: Program) -> int:
     return _state_nbytes(program) + _cost_nbytes(program, samples) + numbers * itemsize
 
 
-def _record_nbytes(program):
-    """Return the size of the state of a run and of the results of a record, in bytes."""
-    samples = program.sweep.record_samples or program.facts.problem.samples or 1
-    samples = min(samples, evaluation_microbatch(program.facts.problem) or samples)
-    return _state_nbytes(program) + _cost_nbytes(program, samples)
+def _whole_record_nbytes(program):
+    """Return the size of the results of a record that is not split into microbatches, in bytes."""
+    problem = program.facts.problem
+    if evaluation_microbatch(problem) is not None or records_batches(problem, program.batch_size):
+        return 0
+    return _cost_nbytes(program, program.sweep.record_samples or problem.samples or 1)
 
 
 def _state_nbytes(program):
@@ -109,7 +124,8 @@ def _state_nbytes(program):
 def _cost_nbytes(program, samples):
     """Return the size of the results of the cost that depend on the run, in bytes."""
     size = program.batch_size or program.facts.problem.samples or 1
-    return round(samples * program.facts.cost_nbytes(size) / size)
+    own_noise = program.inputs.has_own_noise
+    return round(samples * program.facts.cost_nbytes(size, own_noise=own_noise) / size)
 
 
 @dataclass(frozen=True, eq=False)

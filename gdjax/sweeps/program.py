@@ -88,6 +88,11 @@ class Program:
         """First recorded step."""
         return self.sweep.first_record(self.axes)
 
+    @property
+    def largest_microbatch(self) -> int:
+        """Maximum number of samples that are evaluated together."""
+        return self.facts.largest_microbatch(self.devices[0].platform, self.batch_size)
+
     @cached_property
     def inputs(self) -> SlabInputs:
         """Inputs of the runs of a slab."""
@@ -126,6 +131,7 @@ class Program:
             divergence_threshold=sweep.divergence_threshold,
             stop_tolerance=sweep.gradient_tolerance if sweep.stop_when_converged else None,
             platform=self.devices[0].platform,
+            largest_microbatch=self.largest_microbatch,
             width=self.width,
             has_own_order=self.inputs.has_own_order,
             has_own_noise=self.inputs.has_own_noise,

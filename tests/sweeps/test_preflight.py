@@ -73,6 +73,56 @@ def test_the_width_depends_on_the_bytes_of_a_run_alone():
         assert least <= fit.step_nbytes(program) <= 1.1 * least + 2 * 4 * 1000
 
 
+def test_random_numbers_of_a_run_count_and_loops_and_shared_data_gain_from_width():
+    def noisy(w, *, key):
+        return jnp.sum(w) * jnp.mean(jax.random.normal(key, (1000,)))
+
+    def looped(w, x):
+        return jnp.mean(jax.lax.fori_loop(0, 3, lambda _, a: jnp.tanh(a), x @ w))
+
+    def product(w, x):
+        return jnp.mean(x @ w)
+
+    x, rates = np.ones((400, 50), np.float32), {"learning_rate": [0.1]}
+
+    def program_of(cost, data=x, **grid):
+        problem = Problem(lambda key: jnp.ones(50), cost, data)
+        spec = Sweep(problem, axes(**rates, **grid), 3, batch_size=None if data is None else 40)
+        return programs_of(spec, jax.local_devices())[0]
+
+    own, common = (program_of(noisy, None, **grid) for grid in ({"seed": range(2)}, {}))
+    assert fit.step_nbytes(own) >= fit.step_nbytes(common) + 4 * 1000
+    gains = [
+        program_of(cost).facts.gains_from_width(samples, own_order=own)
+        for cost in (looped, product)
+        for samples, own in ((40, False), (400, False), (400, True))
+    ]
+    assert gains == [True, True, True, False, True, False]
+
+
+def test_records_take_no_more_memory_than_steps_and_leave_the_width():
+    """A sample has 2 MiB of activations, so that a record of all 256 in one piece takes 512 MiB."""
+    x = np.linspace(0, 1, 256, dtype=np.float32)
+    waves = np.linspace(1, 2, 2**18, dtype=np.float32)
+    problem = Problem(
+        init=lambda key: jnp.ones(2),
+        cost=lambda w, x: jnp.mean(w[0] * jnp.sin(w[1] * waves[None] * x[:, None])),
+        data=x,
+    )
+    grid = axes(learning_rate=[1e-3], seed=range(2))
+    few, every = (Sweep(problem, grid, 1, batch_size=8, record_samples=n) for n in (8, None))
+    for sweep in (few, every):
+        (program,) = programs_of(sweep, jax.local_devices())
+        assert fit.slab_width(program) > 1
+        assert program.largest_microbatch == 8
+    cpu = jax.devices("cpu")[0]
+    need, least = (gd.sweeps.compile_block(sweep, 1, cpu).nbytes for sweep in (every, few))
+    assert need <= 1.05 * least
+    angles = np.outer(x.astype(float), waves)
+    run = gd.sweep(problem, axes(learning_rate=[1e-3]), 0, batch_size=8).squeeze()
+    assert float(run.cost) == pytest.approx(np.sin(angles).mean(), rel=1e-5)
+
+
 def test_a_program_is_compiled_once_for_all_values_and_equal_functions(compilations):
     """An equal sweep traces its functions only for the comparison with earlier programs.
 
