@@ -5,6 +5,7 @@ import doctest
 import re
 import textwrap
 import types
+from enum import Enum
 from pathlib import Path
 
 import pytest
@@ -26,9 +27,6 @@ INTERNAL = {
     "experiments/roofline/__main__.py": ("base.slabs", "sweeps.continued.absent_device"),
     "docs/contributing/packages.md": ("base.arrays",),
 }
-BLOCK = re.compile(
-    r"^ *```(?:python|\{code-cell\} python)\n(?:---\n.*?^---\n)?(.*?)^ *```", re.M | re.S
-)
 BLOCK = re.compile(
     r"^ *```(?:python|\{code-cell\} python)\n(?:---\n.*?^---\n)?(.*?)^ *```", re.M | re.S
 )
@@ -107,6 +105,12 @@ def test_there_are_few_public_names():
 
 
 @pytest.mark.long
+def test_names_of_a_status_have_different_codes():
+    kinds = {kind for *_, kind in in_stubs() if isinstance(kind, type) and issubclass(kind, Enum)}
+    assert len(kinds) > 5
+    assert all(len(kind) == len(kind.__members__) for kind in kinds)
+
+
 def test_each_public_name_is_used_in_a_page_an_experiment_or_an_example():
     code = [code for _, code in (*code_of_pages(), *code_of_experiments())]
     used = {id(value) for text in code for _, value in used_in(text)}

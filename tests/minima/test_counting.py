@@ -43,6 +43,15 @@ def test_estimates_of_the_unseen_mass_have_the_good_turing_expectation_and_their
         assert np.mean(covered) > 0.91  # 0.95 minus three standard errors for 250 repetitions
 
 
+def test_the_interval_of_the_unseen_mass_has_the_roots_of_its_score_equation_as_limits():
+    """(f1 - n M)^2 = z^2 (n M (1 - M) + 2 F2), F2 = f2 + 1 + z sqrt(f2 + 1)."""
+    n, once, twice, z = 200, 30, 20, stats.norm.isf(0.025)
+    result = estimate_unseen([1] * once + [2] * twice + [n - once - 2 * twice])
+    high = twice + 1 + z * math.sqrt(twice + 1)
+    for mass in (result.mass_low, result.mass_high):
+        assert (once - n * mass) ** 2 == pytest.approx(z**2 * (n * mass * (1 - mass) + 2 * high))
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("n", [5, 10, 30, 64, 250, 1000])
 @pytest.mark.parametrize("size", [5, 30, 100, 1000])

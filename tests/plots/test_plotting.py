@@ -9,6 +9,7 @@ import optax
 import pytest
 import xarray as xr
 from matplotlib.colors import LogNorm, to_rgba
+from matplotlib.figure import Figure
 from plane_of_a_bowl import SIDE, plane
 
 import gdjax as gd
@@ -21,9 +22,20 @@ from gdjax.landscape.learning_coefficient import (
     LocalLearningCoefficient,
 )
 from gdjax.minima.barriers import PairwiseBarriers
+from gdjax.plots.axes import log_scale
 from gdjax.plots.style import LogTicks
 
 RATES = np.geomspace(0.01, 1, 4)
+
+
+@pytest.mark.parametrize(
+    ("values", "scale"),
+    [([1, 9], "linear"), ([1, 99], "log"), ([-1, 1, 99], "linear"), ([0, 1, 99, np.nan], "log")],
+)
+def test_an_axis_is_logarithmic_for_a_large_range_without_negative_values(values, scale):
+    axes = Figure().subplots()
+    log_scale(axes, values, ratio=10)
+    assert axes.get_yscale() == scale
 
 
 def swept(**values):
