@@ -2,7 +2,7 @@
 
     h(a, b) = min over known paths of the largest cost on the path;   |G| / |H_c| components
 
-    python -m experiments.landscape_graph           (about ten minutes on two cores)
+    python -m experiments.landscape_graph           (about 20 minutes on two cores)
 
 Expected: all minima and saddles of the test functions are found; the lowest passes of tanh networks
 with decay are saddles with a dead neuron or with two neurons of equal or opposite input weights;
@@ -15,6 +15,7 @@ import dataclasses
 import json
 import time
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 
 import jax
@@ -26,10 +27,11 @@ from matplotlib.figure import Figure
 
 import gdjax as gd
 from experiments.shared import command
-from gdjax.base.statistics import median
+from gdjax.base.statistics import median, share
 from gdjax.minima import EdgeKind, SearchStatus
 from gdjax.minima.eigenvector_following import Landscape, polish_minima
 from gdjax.plots.graph import merge_tree
+from gdjax.plots.style import CYCLE
 from gdjax.problems import FUNCTIONS, Network, Problem, from_function
 
 EQUAL = 1e-4  # largest relative difference of the weights of equal neurons, or size of dead ones
@@ -41,8 +43,9 @@ class Config:
 
     functions: tuple[str, ...] = ("himmelblau", "six_hump_camel", "styblinski_tang")
     widths: tuple[int, ...] = (2, 3)  # numbers of tanh neurons
-    decays: tuple[float, ...] = (0.01,)  # of all weights and biases
-    regressions: int = 2  # number of random data sets beside XOR
+    widest: tuple[int, ...] = (5,)  # further numbers of neurons, with the first decay only
+    decays: tuple[float, ...] = (0.003, 0.01)  # of all weights and biases
+    regressions: int = 5  # number of random data sets beside XOR
     starts: int = 16  # number of descents of each network
     steps: int = 4000  # number of steps of each descent
     searches: int = 60  # maximum number of bands and followed directions of each search
@@ -80,23 +83,22 @@ def data_set(number: int, decay: float):
     return x, y, np.full(8, decay)
 
 
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def descend(init, cost, num_steps, keys, data):
+    """Return the ends of descents at a rate of 0.1; one program serves all data of a network."""
+
+    def step(params, _):
+        gradient = jax.grad(cost)(params, data)
+        return jax.tree.map(lambda w, g: w - 0.1 * g, params, gradient), None
+
+    return jax.vmap(lambda key: jax.lax.scan(step, init(key), length=num_steps)[0])(keys)
+
+
 def minima_of(problem: Problem, config: Config):
     """Return the strict minima at which descents end, one for each of these descents."""
     keys = jax.random.split(jax.random.key(1), config.starts)
     data = jax.tree.map(jnp.asarray, problem.data)
-
-    @jax.jit
-    def descend(keys, data):
-        def step(params, _):
-            gradient = jax.grad(problem.cost)(params, data)
-            return jax.tree.map(lambda w, g: w - 0.1 * g, params, gradient), None
-
-        def run(key):
-            return jax.lax.scan(step, problem.init(key), length=config.steps)[0]
-
-        return jax.vmap(run)(keys)
-
-    ends = descend(keys, data)
+    ends = descend(problem.init, problem.cost, config.steps, keys, data)
     example = jax.tree.map(lambda leaf: leaf[0], ends)
     flat = np.asarray(jax.vmap(lambda one: ravel_pytree(one)[0])(ends))
     polished = polish_minima(Landscape(problem, example, np.ones(flat.shape[1])), flat)
@@ -141,18 +143,19 @@ def gains(tree: xr.Dataset) -> list[float]:
 def networks(config: Config) -> tuple[list[dict], xr.Dataset | None]:
     """Return one row for each network, data set and decay, and the tree of one of them."""
     rows, shown = [], None
-    for width in config.widths:
+    for width in (*config.widths, *config.widest):
         plain = network_problem(width)
-        for number, decay in product(range(1 + config.regressions), config.decays):
+        decays = config.decays if width in config.widths else config.decays[:1]
+        for number, decay in product(range(1 + config.regressions), decays):
             problem = dataclasses.replace(plain, data=data_set(number, decay))
             points = minima_of(problem, config)
-            share = np.full(len(points[0].bias), 1 / config.starts)
+            weights = np.full(len(points[0].bias), 1 / config.starts)
             trees = [
                 gd.minima.graph(
                     problem,
                     points,
                     key=jax.random.key(seed),
-                    share=share,
+                    share=weights,
                     max_searches=config.searches,
                 )
                 for seed in (0, 1)
@@ -181,7 +184,7 @@ def networks(config: Config) -> tuple[list[dict], xr.Dataset | None]:
                     "images": int(tree.images.values[0]),
                 }
             )
-            if number == 0 and width == max(config.widths) and shown is None:
+            if number == 0 and width == config.widths[-1] and shown is None:
                 shown = tree
     return rows, shown
 
@@ -245,7 +248,10 @@ def tables_of(dataset: xr.Dataset) -> dict:
 
 
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return counts and shares by width and decay, with intervals over data sets."""
+    """Return counts and shares by width and decay, with intervals over data sets.
+
+    Pairs of one network are not independent, so gains are medians of the networks' medians.
+    """
     tables = tables_of(dataset)
     rows = tables["networks"]
 
@@ -254,13 +260,16 @@ def numbers(dataset: xr.Dataset) -> dict:
 
     def summary(part):
         gained = [gain for row in part for gain in row["gains"]]
+        own = [float(np.median(row["gains"])) for row in part if row["gains"]]
+        at_dead_or_equal = sum(row["lowest"] in ("dead", "equal") for row in part)
         return {
             "minima": median([row["minima"] for row in part])[:3],
             "saddles": median([row["saddles"] for row in part])[:3],
             "same_tree": sum(row["same_tree"] for row in part),
             "networks": len(part),
             "connected": sum(row["connected"] for row in part),
-            "lowest_dead_or_equal": sum(row["lowest"] in ("dead", "equal") for row in part),
+            "lowest_dead_or_equal": at_dead_or_equal,
+            "share_dead_or_equal": share(at_dead_or_equal, len(part))[:3],
             "dead": sum(row["dead"] for row in part),
             "equal": sum(row["equal"] for row in part),
             "other": sum(row["other"] for row in part),
@@ -268,12 +277,18 @@ def numbers(dataset: xr.Dataset) -> dict:
             "on_saddles": sum(row["on_saddles"] for row in part),
             "pairs": len(gained),
             "improved": sum(gain > 1e-6 for gain in gained),
-            "gain": float(np.median(gained)) if gained else 0.0,
+            "gain": median(own)[:3] if own else [float("nan")] * 3,
+            "with_pairs": len(own),
         }
 
     widths, decays = (sorted({row[name] for row in rows}) for name in ("width", "decay"))
     by_width = {
-        str(w): {"decay": {f"{d:g}": summary(of(width=w, decay=d)) for d in decays}} for w in widths
+        str(w): {
+            "decay": {
+                f"{d:g}": summary(of(width=w, decay=d)) for d in decays if of(width=w, decay=d)
+            }
+        }
+        for w in widths
     }
     xor = {
         str(row["width"]): {"images": row["images"], "components": row["components"]}
@@ -292,16 +307,15 @@ def plot(dataset: xr.Dataset) -> dict:
     """Draw the tree of one network, and the points found against the number of searches."""
     figure = Figure(figsize=(9, 4.6))
     axes = figure.subplots()
-    for row in tables_of(dataset)["functions"]:
-        searches = row["saddle_search"]
-        share = np.arange(1, len(searches) + 1) / row["known_saddles"]
-        axes.step(
-            np.append(searches, row["searches"]),
-            np.append(share, share[-1:]),
-            where="post",
-            label=row["name"].replace("_", " "),
-        )
-    axes.set(xlabel="searches", ylabel="share of the known saddles found", ylim=(0, 1.05))
+    for color, row in zip(CYCLE, tables_of(dataset)["functions"], strict=False):
+        for points, style in (("saddle", "-"), ("minimum", "--")):
+            known = row["known_saddles" if points == "saddle" else "known_minima"]
+            found, name = row[f"{points}_search"], row["name"].replace("_", " ")
+            part = np.arange(1, len(found) + 1) / known
+            ends = np.append(found, row["searches"]), np.append(part, part[-1:])
+            label = f"{name}, {'saddles' if points == 'saddle' else 'minima'}"
+            axes.step(*ends, style, where="post", color=color, label=label)
+    axes.set(xlabel="searches", ylabel="share of the known points found", ylim=(0, 1.05))
     axes.legend()
     tree = merge_tree(dataset, title="XOR, tanh network: lowest known passes")
     return {"tree": tree.figure, "effort": figure}

@@ -336,7 +336,8 @@ def initializations(results, numbers):
 
 
 @small(
-    "--functions himmelblau --widths 2 --regressions 0 --starts 6 --searches 30 --timed-widths 1"
+    "--functions himmelblau --widths 2 --widest --decays 0.01 --regressions 0 --starts 6 "
+    "--searches 30 --timed-widths 1"
 )
 def landscape_graph(_, numbers):
     """All saddles are found, and a generic network of two tanh neurons has eight images."""
