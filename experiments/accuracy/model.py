@@ -24,8 +24,7 @@ import xarray as xr
 import gdjax as gd
 from gdjax import landscape
 from gdjax.descent import RECIPES, Recipe
-from gdjax.problems import Distortion
-from gdjax.problems.augmentation import warped
+from gdjax.problems import Distortion, warped
 from gdjax.sweeps import from_named
 
 BINS = 20  # number of bins of the histograms of slopes

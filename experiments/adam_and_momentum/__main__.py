@@ -23,7 +23,6 @@ from matplotlib.figure import Figure
 
 import gdjax as gd
 from experiments.shared import command
-from gdjax.plots.comparisons import comparison
 
 PROBLEMS = {"digits": "digits", "characters": "transformer of characters"}
 OPTIMIZERS = {"adam": optax.adam, "momentum": partial(optax.sgd, momentum=0.9)}
@@ -156,7 +155,7 @@ def numbers(dataset: xr.Dataset) -> dict:
 def plot(dataset: xr.Dataset) -> dict[str, Figure]:
     """Draw paired differences of the costs of both optimizers on each problem."""
     return {
-        name: comparison(compared(dataset, name), title=f"Final training cost: {title}")
+        name: gd.plot(compared(dataset, name), title=f"Final training cost: {title}")
         for name, title in PROBLEMS.items()
     }
 

@@ -1,4 +1,5 @@
 from .augmentation import Distortion as Distortion
+from .augmentation import warped as warped
 from .bowl import bowl as bowl
 from .digits import digits as digits
 from .evaluation import deterministic_cost as deterministic_cost

@@ -102,7 +102,19 @@ def warped(
     shift: Float[Array, "n 2"],
     turn: Float[Array, " n"],
 ) -> UInt8[Array, "n height width *channels"]:
-    """Shift and rotate images by bilinear interpolation, with a black background."""
+    """Shift and rotate images by bilinear interpolation, with a black background.
+
+    Args:
+        images: images of equal size.
+        shift: shift of the sampled points along rows and columns, in pixels; what the images show
+            moves the other way.
+        turn: angle of rotation about the center, in radians.
+
+    Examples:
+        >>> dot = jnp.zeros((1, 3, 3), jnp.uint8).at[0, 1, 1].set(200)
+        >>> warped(dot, jnp.array([[0.0, 0.5]]), jnp.zeros(1))[0, 1].tolist()
+        [100, 100, 0]
+    """
     return jax.vmap(_warped)(images, shift, turn)
 
 

@@ -104,13 +104,13 @@ def test_there_are_few_public_names():
     assert len(LISTED) - len(drawers) <= MAX_NAMES
 
 
-@pytest.mark.long
 def test_names_of_a_status_have_different_codes():
     kinds = {kind for *_, kind in in_stubs() if isinstance(kind, type) and issubclass(kind, Enum)}
     assert len(kinds) > 5
     assert all(len(kind) == len(kind.__members__) for kind in kinds)
 
 
+@pytest.mark.long
 def test_each_public_name_is_used_in_a_page_an_experiment_or_an_example():
     code = [code for _, code in (*code_of_pages(), *code_of_experiments())]
     used = {id(value) for text in code for _, value in used_in(text)}
@@ -123,7 +123,7 @@ def test_each_public_name_is_used_in_a_page_an_experiment_or_an_example():
         for name in LISTED
         if id(reference.find(name)) not in used and name.rpartition(".")[2] not in examples
     ]
-    assert unused == []
+    assert not unused, unused
 
 
 @pytest.mark.long
@@ -139,4 +139,4 @@ def test_experiments_and_pages_use_public_names_only():
                 INTERNAL.get(file, ("__version__",))
             ):
                 internal.add((file, name))
-    assert internal == set()
+    assert not internal, internal
