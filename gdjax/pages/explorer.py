@@ -6,7 +6,7 @@ The page has a map, curves, a table of settings, and the runs of a selection as 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,15 +15,17 @@ import xarray as xr
 from gdjax import __version__
 from gdjax.base.arguments import check_text, check_whole
 from gdjax.base.errors import InputError
-from gdjax.pages.notebook import Selection, finer_values, selection_of
+from gdjax.pages.compared import compared_runs, opened, parent_run, store_of
+from gdjax.pages.notebook import Selection, finer_values, is_logarithmic, selection_of
 from gdjax.pages.page import Page, build, read
 from gdjax.pages.sweep_data import NUMBERS, sweep_data
 from gdjax.pages.table_runs import runs_of_table
+from gdjax.pages.zoom import compute_region, stored_sweep
 from gdjax.problems import Problem
-from gdjax.stores import open_dataset
 from gdjax.stores.location import StoreLike
 from gdjax.sweeps import extend
 from gdjax.sweeps.axes import axes as make_axes
+from gdjax.sweeps.spec import Sweep
 
 SIDE = 151  # maximum number of points along each side of a landscape
 SCRIPTS = (
@@ -32,12 +34,15 @@ SCRIPTS = (
     "chart.js",
     "functions.js",
     "map.js",
+    "cells.js",
     "strips.js",
     "state.js",
     "sweep.js",
     "selection.js",
     "parallel.js",
     "settings.js",
+    "curves.js",
+    "saving.js",
     "runs.js",
     "surface.js",
     "landscape.js",
@@ -55,10 +60,12 @@ class Explorer(Page):
         html: content of the whole file.
         runs: Dataset of the sweep.
         indices: positions of the shown values along each dimension.
+        spec: specification of the sweep, after `zoom`.
     """
 
     runs: xr.Dataset | None
     indices: dict[str, np.ndarray]
+    spec: Sweep | None = None
     _widgets: list = field(default_factory=list)
 
     @property
@@ -90,7 +97,7 @@ class Explorer(Page):
             make_optimizer: optimizer factory of the sweep; required if it was user-defined.
         """
         runs = self._sweep("refine")
-        source = runs.encoding.get("source")
+        source = store_of(runs)
         if source is None:
             raise InputError(
                 "refine: the runs have no store, which gd.extend needs; explore a sweep with "
@@ -98,7 +105,8 @@ class Explorer(Page):
             )
         box = self.selection.box
         values: dict[str, Any] = {
-            name: finer_values(runs[name].values, chosen) for name, chosen in box.items()
+            name: finer_values(runs[name].values, chosen, is_logarithmic(runs[name]))
+            for name, chosen in box.items()
         }
         if all(len(v) == runs.sizes[name] for name, v in values.items()):
             raise InputError(
@@ -110,6 +118,35 @@ class Explorer(Page):
         )
         finer.encoding["source"] = str(to)
         return explore(finer, name=str(to))
+
+    def zoom(
+        self,
+        *,
+        to: StoreLike | None = None,
+        points: int = 33,
+        problem: Problem | None = None,
+        make_optimizer: Callable | None = None,
+    ) -> "Explorer":
+        """Compute the selected region alone with more values of its axes, and show it.
+
+        Each value is a middle of two values of the page, of two of these middles, and so on, so
+        zooms in any order share the numbers of a region. Runs that both pages show are computed
+        again; where one of them has other bits, the new page says that the last bits of a run may
+        depend on the other runs. No number is added where float32 cannot tell it from its
+        neighbors.
+
+        Args:
+            to: path or URL of a store for the runs of the region; None keeps them in memory.
+            points: minimum number of values along each axis of real numbers that is not one of
+                seeds.
+            problem: problem of the sweep; required if it was user-defined.
+            make_optimizer: optimizer factory of the sweep; required if it was user-defined.
+        """
+        check_whole("zoom: points", points, 2)
+        runs = self._sweep("zoom")
+        spec = self.spec or stored_sweep(runs, problem, make_optimizer)
+        region, finer = compute_region(spec, runs, self.selection.mask, points, to)
+        return replace(explore(region, name=str(to or "a region")), spec=finer)
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         try:
@@ -124,6 +161,7 @@ class Explorer(Page):
 def explore(
     runs: Any = None,
     *,
+    parent: Any = None,
     planes: Mapping[str, Any] | Any = None,
     minima: Any = None,
     name: str = "",
@@ -138,8 +176,11 @@ def explore(
     The page works offline. With only a sweep and the default `numbers`, it has at most 8 MB.
 
     Args:
-        runs: Dataset of a sweep, from `sweep` or `open_dataset`; path or URL of its store; or
-            DataFrame with one row per run, such as an export of W&B or Optuna. None omits it.
+        runs: Dataset of a sweep, from `sweep` or `open_dataset`; path or URL of its store;
+            DataFrame with one row per run, such as an export of W&B or Optuna; or several sweeps
+            by name, whose runs with equal settings are compared. None omits it.
+        parent: Dataset, path or URL of the sweep that branches left, if `runs` are from `branch`:
+            the page shows the run from which they branched.
         planes: Datasets from `landscape.plane` or `landscape.trajectory_plane` by title, or one
             such Dataset; a descent on a plane is animated.
         minima: Dataset of a census, from `minima.count_minima`.
@@ -155,7 +196,8 @@ def explore(
     Returns:
         The page, written to a file by `page.save("explore.html")`. It also contains the test
         functions, on which a click starts a descent. In a notebook with `gdjax[notebook]`, its
-        `selection` has the runs that are selected there, and `refine` computes more near them.
+        `selection` has the runs that are selected there, and `refine` and `zoom` compute more near
+        them.
 
     Examples:
         >>> import numpy as np, xarray as xr
@@ -167,11 +209,19 @@ def explore(
     """
     check_text("explore: name", name)
     check_whole("explore: numbers", numbers, 1)
-    if isinstance(runs, StoreLike):
-        runs = open_dataset(runs)
+    stores, notes, runs = [], [], opened(runs)
+    if isinstance(runs, Mapping) and not isinstance(runs, xr.Dataset):
+        runs, stores, notes = compared_runs(runs)
     if hasattr(runs, "columns"):
         runs = runs_of_table(runs, axes, seeds, metrics, outcome)
     sweep = None if runs is None else sweep_data(runs, numbers)
+    if sweep:
+        sweep["told"] += notes
+        sweep |= {"stores": stores, "compared": len(sweep["axes"]) - 1 if stores else -1}
+    if parent is not None:
+        if sweep is None:
+            raise InputError("explore: parent needs runs; pass the result of gd.branch as runs")
+        sweep["parent"] = parent_run(runs, parent, [metric["name"] for metric in sweep["metrics"]])
     page = build(
         f"{name or 'gdjax'}: explore",
         "explore.html",

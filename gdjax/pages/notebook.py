@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+SPACING = "spacing"  # attribute of an axis of a region: "linear" or "logarithmic"
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -39,16 +41,28 @@ def selection_of(outcome: xr.DataArray, indices: dict[str, np.ndarray], flat: li
     return Selection(box, xr.DataArray(mask, outcome.coords, outcome.dims, "selected"))
 
 
-def finer_values(values: np.ndarray, chosen: list) -> np.ndarray:
+def is_logarithmic(axis: xr.DataArray) -> bool:
+    """Return whether numbers between two values of an axis are geometric means.
+
+    A region of an axis keeps the rule of the whole axis, so that all zooms have the same numbers.
+    """
+    if SPACING in axis.attrs:
+        return axis.attrs[SPACING] == "logarithmic"
+    if axis.dtype.kind not in "iuf" or not axis.size:
+        return False
+    return bool(axis.min() > 0 and axis.max() > 8 * axis.min())
+
+
+def finer_values(values: np.ndarray, chosen: list, is_log: bool) -> np.ndarray:
     """Return values with a number between each two from one before to one after the chosen ones.
 
     No number is added where it could not be told from its neighbors in float32, nor to words and
     axes of seeds with all integers.
 
     Examples:
-        >>> finer_values(np.array([1.0, 2.0, 3.0, 4.0]), [1.0, 2.0]).tolist()
+        >>> finer_values(np.array([1.0, 2.0, 3.0, 4.0]), [1.0, 2.0], False).tolist()
         [1.0, 1.5, 2.0, 2.5, 3.0, 4.0]
-        >>> finer_values(np.array([1e-3, 1e-2, 1e-1]), [0.01]).round(5).tolist()
+        >>> finer_values(np.array([1e-3, 1e-2, 1e-1]), [0.01], True).round(5).tolist()
         [0.001, 0.00316, 0.01, 0.03162, 0.1]
     """
     if values.dtype.kind != "f" or not chosen:
@@ -56,10 +70,38 @@ def finer_values(values: np.ndarray, chosen: list) -> np.ndarray:
     ordered = np.sort(values)
     low = max(np.searchsorted(ordered, min(chosen)) - 1, 0)
     near = ordered[low : np.searchsorted(ordered, max(chosen)) + 2]
-    is_log = near[0] > 0 and near[-1] / near[0] > 8
-    middle = np.sqrt(near[:-1] * near[1:]) if is_log else (near[:-1] + near[1:]) / 2
+    return np.union1d(values, _with_middles(near, is_log))
+
+
+def region_values(values: np.ndarray, chosen: list, is_log: bool, points: int) -> np.ndarray:
+    """Return at least `points` values from the least to the greatest chosen one, if there are.
+
+    The values between are middles of neighbors, middles of these, and so on, so that two regions
+    share all numbers of their intersection. One chosen value stands for itself and its neighbors.
+
+    Examples:
+        >>> region_values(np.array([1.0, 2.0, 3.0, 4.0]), [2.0, 3.0], False, 4).tolist()
+        [2.0, 2.25, 2.5, 2.75, 3.0]
+        >>> region_values(np.array([1.0, np.nextafter(1, 2)]), [1.0], False, 4).size
+        2
+    """
+    if values.dtype.kind != "f":
+        return np.array(chosen, values.dtype)
+    ordered = np.sort(values)
+    low, high = np.searchsorted(ordered, [min(chosen), max(chosen)])
+    if low == high:
+        low, high = max(low - 1, 0), high + 1
+    inside, size = ordered[low : high + 1], 0
+    while size < len(inside) < points:
+        size = len(inside)
+        inside = _with_middles(inside, is_log)
+    return inside
+
+
+def _with_middles(ordered, is_log):
+    """Return values and the numbers between them that float32 can tell from both neighbors."""
+    low, high = ordered[:-1], ordered[1:]
+    middle = np.sqrt(low * high) if is_log else (low + high) / 2
     middle = np.array([float(f"{v:.8g}") for v in middle])
-    ends = np.stack([near[:-1], near[1:]]).astype(np.float32)
-    return np.sort(
-        np.concatenate([values, middle[(ends != middle.astype(np.float32)).all(axis=0)]])
-    )
+    ends = np.stack([low, high]).astype(np.float32)
+    return np.union1d(ordered, middle[(ends != middle.astype(np.float32)).all(axis=0)])

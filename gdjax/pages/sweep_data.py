@@ -16,6 +16,8 @@ from gdjax.base import statistics
 from gdjax.base.errors import InputError, printable
 from gdjax.base.outcome_colors import OUTCOME_COLORS
 from gdjax.base.signed_ranks import num_rejected_means
+from gdjax.pages.compared import store_of
+from gdjax.pages.notebook import is_logarithmic
 from gdjax.pages.settings import importance, settings_by_seeds, verdicts
 from gdjax.sweeps.axes import SEEDS
 
@@ -47,7 +49,7 @@ def sweep_data(runs, numbers):
     ]
     thin, notes = _thinned({str(k): int(v) for k, v in runs.sizes.items()}, grid, names, numbers)
     whole = {dim: int(runs.sizes[dim]) for dim in grid}
-    source = runs.encoding.get("source")
+    store = store_of(runs)
     runs = runs[[*names, "outcome"]].isel(thin)
     metrics = [_metric(runs[key].transpose(*grid, "step")) for key in names]
     seeds = seed_axes(runs, grid)
@@ -62,7 +64,9 @@ def sweep_data(runs, numbers):
         "outcomes": meanings,
         "colors": {name.replace("_", " "): color for name, color in OUTCOME_COLORS.items()},
         "seeds": seeds,
-        "store": source if isinstance(source, str) else None,
+        "store": store,
+        "compared": -1,
+        "parent": None,
         "replayable": not runs.attrs.get("table"),
         "ranks": _ranks(max(finals[0].shape[-1], 1) if finals else 1),
         "verdicts": verdicts(metrics, finals, runs),
@@ -94,6 +98,7 @@ def _axis(runs, dim, whole, thin):
         "whole": whole,
         "index": index,
         "labeled": dim in coordinates,
+        "log": is_logarithmic(runs[dim]),
         "kinds": kinds,
         "values": {k: _values(c) for k, c in coordinates.items()} or {dim: index},
     }

@@ -4,12 +4,13 @@
 const MARKS = { __proto__: null, diverged: "×", stalled: "○", converged: "✓", "not finished": "·" };
 
 // `look()` describes what to draw: {columns, rows, nameX, nameY, value(i, j), color(i, j),
-// mark(i, j), bold(i, j), hatch(i, j), hint(i, j)}; `pick(i, j, more)` is called for a click or Enter, and
+// mark(i, j), bold(i, j), hatch(i, j), hint(i, j)}; `pick(cells, more)` is called for a click, the end of a drag or Enter, and
 // `say(text)` with the hint of the cell that a click, a tap or an arrow key reaches.
 function cellMap(canvas, look, pick, say) {
   let cursor = [0, 0];
   let focused = false;
   let box = null;
+  let dragged = null; // the cells at the start and end of a drag
 
   const redraw = fitted(
     canvas,
@@ -73,6 +74,12 @@ function cellMap(canvas, look, pick, say) {
         pen.stroke(path);
       }
       if (focused) frame(...cursor, "#e08a00", 2.5);
+      if (dragged) {
+        const [least, most] = corners(dragged);
+        pen.strokeStyle = "#e08a00";
+        pen.lineWidth = 2.5;
+        pen.strokeRect(left + least[0] * wide, down(most[1]), (most[0] - least[0] + 1) * wide - gap, (most[1] - least[1] + 1) * high - gap);
+      }
       pen.fillStyle = "#535d6c";
       pen.font = "12px Inter, system-ui, sans-serif";
       const widest = Math.max(...columns.map((text) => pen.measureText(text).width));
@@ -100,17 +107,31 @@ function cellMap(canvas, look, pick, say) {
     const j = rows.length - 1 - Math.floor((y - box.top) / box.high);
     return i >= 0 && i < columns.length && j >= 0 && j < rows.length ? [i, j] : null;
   }
+  const redrawSoon = soon(redraw);
+  canvas.addEventListener("pointerdown", (event) => {
+    const cell = event.pointerType === "touch" ? null : cellAt(event);
+    dragged = cell && [cell, cell];
+  });
   canvas.addEventListener("pointermove", (event) => {
     const cell = cellAt(event);
+    if (!event.buttons) dragged = null;
+    if (dragged && cell && String(cell) !== String(dragged[1])) {
+      dragged = [dragged[0], cell];
+      redrawSoon();
+    }
     tip(cell && look().hint(...cell), event);
   });
   canvas.addEventListener("pointerleave", (event) => tip(null, event));
   canvas.addEventListener("click", (event) => {
-    const cell = cellAt(event);
+    const cell = cellAt(event) ?? dragged?.[1];
+    const [least, most] = cell ? corners([dragged?.[0] ?? cell, cell]) : [];
+    dragged = null;
     if (!cell) return;
     cursor = cell;
     say(look().hint(...cell));
-    pick(...cell, event.shiftKey);
+    const cells = [];
+    for (let i = least[0]; i <= most[0]; i += 1) for (let j = least[1]; j <= most[1]; j += 1) cells.push([i, j]);
+    pick(cells, event.shiftKey);
   });
   canvas.addEventListener("focus", () => {
     focused = canvas.matches(":focus-visible");
@@ -131,12 +152,15 @@ function cellMap(canvas, look, pick, say) {
       ];
       say(look().hint(...cursor));
       redraw();
-    } else if (event.key === "Enter" || event.key === " ") pick(...cursor, event.shiftKey);
+    } else if (event.key === "Enter" || event.key === " ") pick([cursor], event.shiftKey);
     else return;
     event.preventDefault();
   });
   return redraw;
 }
+
+// The corners of a rectangle with two cells at opposite corners.
+const corners = ([a, b]) => [a.map((v, k) => Math.min(v, b[k])), a.map((v, k) => Math.max(v, b[k]))];
 
 // Draws small cells as one image, in which cells without brushed runs are pale.
 function drawCells(pen, seen, left, top, wide, high) {

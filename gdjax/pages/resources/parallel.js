@@ -3,19 +3,22 @@
 
 const MAX_PATHS = 2000;
 
-// `names` and `values(k)` describe the lines, `order` their order; `brush(k, inside)` receives a function
+// Each of `lines` has a name, the values of all runs, and that of the run that branches left, which is drawn
+// dashed if it is on the line; `brush(k, inside)` receives a function
 // of a run or null.
 function parallelPlot(canvas, lines, count_, status, brush) {
   const ranges = lines.map(() => null); // as positions from 0 to 1
   let order = lines.map((_, k) => k);
   let current = 0;
   let from = null;
-  const shares = lines.map(({ values, texts, share }) => {
-    if (texts) return Float32Array.from(values, (v) => (texts.length > 1 ? 0.04 + (0.92 * v) / (texts.length - 1) : 0.5));
+  const places = lines.map(({ values, texts, share }) => {
+    if (texts) return (v) => (v < 0 ? NaN : texts.length > 1 ? 0.04 + (0.92 * v) / (texts.length - 1) : 0.5);
     const [low, high] = extent(values);
     const place = scale(low, high, 0.04, values.some((v) => v === Infinity) ? 0.9 : 0.96, low > 0 && high > 8 * low && !share);
-    return Float32Array.from(values, (v) => (v === Infinity ? 1 : low === high ? 0.5 : place(v)));
+    return (v) => (v === Infinity ? 1 : low === high && v === low ? 0.5 : place(v));
   });
+  const shares = lines.map(({ values }, k) => Float32Array.from(values, places[k]));
+  const parents = lines.map(({ parent }, k) => places[k](parent));
   const [top, bottom, side] = [34, 22, 44];
   let width = 0;
   let height = 0;
@@ -23,10 +26,10 @@ function parallelPlot(canvas, lines, count_, status, brush) {
   const y = (s) => height - bottom - s * (height - top - bottom);
   let base = null; // picture of the gray paths
 
-  function path(pen, run) {
+  function path(pen, shareOf) {
     let started = false;
     for (const k of order) {
-      const s = shares[k][run];
+      const s = shareOf(k);
       if (Number.isNaN(s)) started = false;
       else if (started) pen.lineTo(x(k), y(s));
       else {
@@ -42,7 +45,7 @@ function parallelPlot(canvas, lines, count_, status, brush) {
     pen.strokeStyle = color;
     pen.lineWidth = thick;
     pen.beginPath();
-    for (let i = 0; i < all.length; i += every) path(pen, all[Math.floor(i)]);
+    for (let i = 0; i < all.length; i += every) path(pen, (k) => shares[k][all[Math.floor(i)]]);
     pen.stroke();
     return all.length > MAX_PATHS;
   }
@@ -57,6 +60,12 @@ function parallelPlot(canvas, lines, count_, status, brush) {
     pen.drawImage(base, 0, 0, w, h);
     paths(pen, 1, "rgb(11 93 148 / 55%)", 1.2);
     paths(pen, 2, "#b3420a", 2);
+    pen.strokeStyle = "#1d2530";
+    pen.setLineDash([6, 4]);
+    pen.beginPath();
+    path(pen, (k) => (parents[k] <= 1 ? parents[k] : NaN));
+    pen.stroke();
+    pen.setLineDash([]);
     pen.font = "12px Inter, system-ui, sans-serif";
     pen.textAlign = "center";
     for (const k of order) {

@@ -8,9 +8,10 @@ function shellWord(text) {
 
 // The command that replays a run; null if the runs have no store or its words are not valid.
 function replayCommand(sweep, run) {
-  if (sweep.store === null) return null;
-  const at = sweep.place(run).flatMap((index, i) => Object.entries(sweep.axes[i].values).map(([name, values]) => `${name}=${values[index]}`));
-  const all = ["gdjax", "replay", sweep.store, "--at", ...at].map(shellWord);
+  const store = sweep.storeOf(run);
+  if (store === null) return null;
+  const at = sweep.place(run).flatMap((index, i) => i === sweep.compared ? [] : Object.entries(sweep.axes[i].values).map(([name, values]) => `${name}=${values[index]}`));
+  const all = ["gdjax", "replay", store, "--at", ...at].map(shellWord);
   return all.includes(null) ? null : all.join(" ");
 }
 
@@ -41,17 +42,17 @@ function pythonSelection(sweep, runs) {
     (axis.labeled ? labels : positions).push(`${pythonText(axis.dim)}: [${values.join(", ")}]`);
   });
   const chain = `${labels.length ? `.sel({${labels.join(", ")}})` : ""}${positions.length ? `.isel({${positions.join(", ")}})` : ""}`;
-  if (full) return `selected = runs${chain || ".copy()"}`;
+  const all = sweep.compared < 0 ? "runs" : "view.runs"; // the compared sweeps on one axis
+  if (full) return `selected = ${all}${chain || ".copy()"}`;
   const places = sweep.axes.map((axis, i) => `${pythonText(axis.dim)}: ("run", [${runs.map((run) => axis.index[sweep.indexOf(run, i)]).join(", ")}])`);
-  return `import xarray as xr\n\nselected = runs.isel({key: xr.DataArray(index, dims=dim) for key, (dim, index) in {\n    ${places.join(",\n    ")},\n}.items()})`;
+  return `import xarray as xr\n\nselected = ${all}.isel({key: xr.DataArray(index, dims=dim) for key, (dim, index) in {\n    ${places.join(",\n    ")},\n}.items()})`;
 }
 
 // Values of an axis with a number between each two from one before `low` to one after `high`. Where
 // a number cannot be told from its neighbors in float32, none is added.
-function finerValues(values, low, high, integer) {
+function finerValues(values, low, high, integer, log) {
   const sorted = Array.from(values).sort((a, b) => a - b);
   const [first, last] = [Math.max(sorted.indexOf(low) - 1, 0), Math.min(sorted.indexOf(high) + 1, sorted.length - 1)];
-  const log = sorted[first] > 0 && sorted[last] / sorted[first] > 8;
   const added = [];
   for (let i = first; i < last; i += 1) {
     const middle = log ? Math.sqrt(sorted[i] * sorted[i + 1]) : (sorted[i] + sorted[i + 1]) / 2;
@@ -73,7 +74,7 @@ function finerCall(sweep, runs) {
       const kept = whole ? Array.from(values) : box[i].map((at) => values[at]);
       const inside = box[i].map((at) => values[at]);
       const fine = typeof values[0] !== "string" && !sweep.seeds.includes(i) && Object.keys(axis.values).length === 1;
-      const more = fine ? finerValues(values, Math.min(...inside), Math.max(...inside), kind !== "f") : [];
+      const more = fine ? finerValues(values, Math.min(...inside), Math.max(...inside), kind !== "f", axis.log) : [];
       added += more.length;
       const all = more.length ? [...kept, ...more].sort((a, b) => a - b) : kept;
       return `${pythonText(name)}: [${all.map((v) => pythonValue(v, kind)).join(", ")}]`;

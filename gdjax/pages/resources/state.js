@@ -1,6 +1,6 @@
 // The state of the map in the address of the page, and the selection that a notebook receives.
 //
-//   #metric=0&x=0&y=1&step=4&fixed=-1.2&pair=3.5&differences=1&curves=settings&range=0.25.0.5
+//   #metric=0&x=0&y=1&step=4&fixed=-1.2&pair=3.5&differences=-2&curves=settings&range=0.25.0.5
 //
 // An address is untrusted: a value that its field does not allow is ignored.
 
@@ -24,7 +24,8 @@ function readState(sweep, state) {
   const fixed = wholesOf(fields.get("fixed") ?? "", -1, sweep.shape.map((n) => n - 1));
   if (fixed && fixed.length === sweep.shape.length) state.fixed = fixed;
   state.pair = [...new Set(wholesOf(fields.get("pair") ?? "", 0, [sweep.numSettings - 1, sweep.numSettings - 1]) ?? [])];
-  state.differences = fields.get("differences") === "1";
+  const differences = whole("differences", FROM_SETTING, sweep.shape.length - 1) ?? state.differences;
+  if (differences < 0 || twoValued(sweep).includes(differences)) state.differences = differences;
   const ranges = sweep.metrics.flatMap((_, m) => {
     const found = wholesOf(fields.get(`range${m}`) ?? "", 0, [1000, 1000]);
     return found && found.length === 2 && found[0] < found[1] ? [[m, found.map((v) => v / 1000)]] : [];
@@ -36,7 +37,7 @@ function writeState(sweep, state, curves, strips) {
   const parts = [`metric=${state.metric}`, `x=${state.x}`, `y=${state.y}`, `step=${state.at}`];
   if (state.fixed.some((v) => v >= 0)) parts.push(`fixed=${state.fixed.join(".")}`);
   if (state.pair.length) parts.push(`pair=${state.pair.join(".")}`);
-  if (state.differences) parts.push("differences=1");
+  if (state.differences !== firstState(sweep).differences) parts.push(`differences=${state.differences}`);
   if (curves === "settings") parts.push("curves=settings");
   strips.forEach((one, m) => one.range() && parts.push(`range${m}=${one.range().map((v) => Math.round(1000 * v)).join(".")}`));
   try {

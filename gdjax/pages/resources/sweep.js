@@ -89,9 +89,17 @@ function sweepOf(data) {
       low: k > 0 ? sorted[k - 1] : -Infinity, high: k > 0 ? sorted[count - k] : Infinity,
     };
   }
+  const storeOf = (run) => (data.compared < 0 ? data.store : data.stores[indexOf(run, data.compared)]);
+  // The step at which a branch left its parent, and the position of the parent's value on an axis.
+  const branchAxis = data.axes.findIndex((axis) => "branch_step" in axis.values);
+  const branchStep = (run) => (branchAxis < 0 ? undefined : data.axes[branchAxis].values.branch_step[indexOf(run, branchAxis)]);
+  const parentIndex = (i) => {
+    const [name, values] = Object.entries(data.axes[i].values)[0];
+    return data.parent && name in data.parent.at ? Array.from(values).indexOf(data.parent.at[name]) : -1;
+  };
   return {
     ...data, shape: shape_, strides, runs, records, last, outcomeOf, place, indexOf, settings, labels, nameOf, finals, own, members,
-    setting, numSettings, numUnits, settingTexts, settingName, valueAt, summary, paired, signOf,
+    setting, numSettings, numUnits, settingTexts, settingName, valueAt, summary, paired, signOf, storeOf, branchStep, parentIndex,
   };
 }
 
