@@ -130,9 +130,13 @@ def parent_run(runs, parent, names):
     meanings = str(run.outcome.attrs.get("flag_meanings", "")).split()
     code = int(run.outcome)
     return {
-        "name": ", ".join(f"{name} {value}" for name, value in trunk.items()).replace("_", " "),
+        "name": ", ".join(f"{k.replace('_', ' ')} {_short(v)}" for k, v in trunk.items()),
         "at": dict(trunk),
         "step": run.step.values.astype(np.float64),
         "metrics": {name: run[name].values.astype(np.float32) for name in names if name in run},
         "outcome": meanings[code].replace("_", " ") if 0 <= code < len(meanings) else "",
     }
+
+
+def _short(value):
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

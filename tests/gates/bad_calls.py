@@ -531,7 +531,11 @@ def minima_figures_and_pages(bad, vary, n):
     bad("plot", gd.plot, n.runs.mean("seed", keep_attrs=True))
     bad("nothing", gd.plot, "nothing", raises=StoreError)
     bad("runs", gd.explore, any_of(3, n.other))
-    vary(gd.explore, n.runs)(planes=[3, {"one": n.runs}], numbers=[-5], name=[3], minima=[3])
+    vary(gd.explore, n.runs)(
+        planes=[3, {"one": n.runs}], numbers=[-5], name=[3], minima=[3], parent=[3, n.runs]
+    )
+    bad("runs", gd.explore, any_of({}, {"one": n.runs}, {"one": n.runs, "two": 3}))
+    bad("points", gd.explore(n.runs).zoom, points=any_of(1, 2.5, "3"))
     bad("problem", gd.pages.lesson, n.bowl, 3)
     for changed in ({"widths": ()}, {"activation": "tanh"}):
         bad("problem", gd.pages.lesson, gd.problems.digits("mnist5k", **changed))

@@ -61,7 +61,7 @@ function mapCells(sweep, state, status, hidden, place) {
   function look() {
     const { ny, values, outcomes, compared, low, high, log } = view;
     const at = (i, j) => i * ny + j;
-    const most = Math.max(Math.abs(low), Math.abs(high));
+    const most = Math.max(Math.abs(low), Math.abs(high)) || 1;
     const placeColor = compared ? scale(-most, most, 0, 1) : scale(low, high, 0, 1, log);
     const share = (v) => (low === high && Number.isFinite(v) && !compared ? 0.5 : placeColor(log ? Math.max(v, low) : v));
     return {

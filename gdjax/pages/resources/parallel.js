@@ -26,9 +26,9 @@ function parallelPlot(canvas, lines, count_, status, brush) {
   const y = (s) => height - bottom - s * (height - top - bottom);
   let base = null; // picture of the gray paths
 
-  function path(pen, shareOf) {
+  function path(pen, shareOf, lines_ = order) {
     let started = false;
-    for (const k of order) {
+    for (const k of lines_) {
       const s = shareOf(k);
       if (Number.isNaN(s)) started = false;
       else if (started) pen.lineTo(x(k), y(s));
@@ -63,7 +63,7 @@ function parallelPlot(canvas, lines, count_, status, brush) {
     pen.strokeStyle = "#1d2530";
     pen.setLineDash([6, 4]);
     pen.beginPath();
-    path(pen, (k) => (parents[k] <= 1 ? parents[k] : NaN));
+    path(pen, (k) => parents[k], order.filter((k) => parents[k] >= 0 && parents[k] <= 1));
     pen.stroke();
     pen.setLineDash([]);
     pen.font = "12px Inter, system-ui, sans-serif";

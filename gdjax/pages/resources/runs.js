@@ -40,7 +40,7 @@ function exploreRuns(root, data) {
   const showCommand = savingButtons(select, sweep, state, map, selectedRuns, () => chosen, () => mapLeft);
   const bar = colorBar(select("bar"), map.colorOf, () => {
     const { low, high, log, compared } = map.view();
-    const most = Math.max(Math.abs(low), Math.abs(high));
+    const most = Math.max(Math.abs(low), Math.abs(high)) || 1;
     const back = compared ? scale(-most, most, 0, 1).back : scale(low, high, 0, 1, log).back;
     return [0, 0.5, 1].map((s) => (metrics[state.metric]?.share && !compared ? percent(back(s)) : number(back(s))));
   });
