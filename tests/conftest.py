@@ -46,6 +46,7 @@ LONG = {
         "minima/test_census.py",
         "models",
         "pages/test_browser.py",
+        "pages/test_compared.py",
         "pages/test_lesson.py",
         "pages/test_settings.py",
         "stores/test_object_stores.py",

@@ -121,8 +121,8 @@ def parent_run(runs, parent, names):
     trunk = branches.get("trunk")
     if not trunk or branches["data_hash"] != identity["data_hash"]:
         raise InputError(
-            "explore: runs are not branches of a run of parent; pass the result of gd.branch as "
-            "runs, and the sweep from which it branched as parent"
+            "explore: parent is not a sweep whose run the branches in runs left; pass the result "
+            "of gd.branch as runs, and the sweep from which it branched as parent"
         )
     grid = axes_of(identity, "explore: parent")
     index = position(grid, trunk)

@@ -111,7 +111,7 @@ def test_branches_are_joined_to_the_run_that_they_left(browser, tmp_path):
     assert dashed.get_attribute("d").split("L")[2] in chosen
     assert "Dashed: the run that the branches left" in visit.text("#curve-told")
     visit.check_errors_and_accessibility()
-    with pytest.raises(gd.errors.InputError, match="not branches"):
+    with pytest.raises(gd.errors.InputError, match="parent is not a sweep"):
         gd.explore(runs, parent=runs)
 
 

@@ -22,6 +22,7 @@ view = gd.explore(runs)
 view"""
 ASK = """import json
 print(json.dumps([view.selection.box, view.selection.mask.values.ravel().tolist()]))
+view.zoom(to="zoomed.zarr", points=4)
 view.refine(to="finer.zarr"); print("refined")"""
 
 
@@ -116,3 +117,6 @@ def test_a_brush_in_jupyterlab_is_read_in_the_kernel_and_refined(browser, lab, t
     assert finer.learning_rate.values.tolist() == [0.01, 0.025, 0.04]
     offline = small_sweep([0.01, 0.025, 0.04], tmp_path / "offline.zarr")
     np.testing.assert_array_equal(finer.cost.values, offline.cost.values)
+    zoomed = gd.open_dataset(tmp_path / "zoomed.zarr")
+    assert zoomed.outcome.shape == (5, 1)
+    np.testing.assert_array_equal(zoomed.cost.values[::2], offline.cost.values[:, :1])
