@@ -28,7 +28,6 @@ import gdjax as gd
 from gdjax.base.errors import DataError, StoreError
 from gdjax.curvature.gradient_summary import value_and_gradient
 from gdjax.data.sets import available
-from gdjax.descent.metrics import unpack_bits
 from gdjax.descent.norms import dual_norm
 from gdjax.landscape.components import principal_components, project
 from gdjax.landscape.directions import at_coordinates, filter_normalize
@@ -667,8 +666,6 @@ def steps_and_statistics(bad, vary, n):
     bad("successes", gd.statistics.share, any_of(0.5, 3), 2)
     bad("gradient", dual_norm, any_of("x", n.masked), "l2")
     bad("learning_rate", gd.descent.non_euclidean_descent, "a")
-    bad("samples", unpack_bits, jnp.zeros(3), "a")
-    bad("bits", unpack_bits, None, 3)
     bad("batch_size", gd.descent.noise_scale, n.net, n.v, key=n.key, batch_size=1.5)
     bad("batches", gd.descent.noise_scale, n.net, n.v, key=n.key, batch_size=2, batches=9)
     bad("norm", dual_norm, n.w, "l7")

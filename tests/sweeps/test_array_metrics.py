@@ -10,7 +10,6 @@ import pytest
 from small_problems import same_bits
 
 import gdjax as gd
-from gdjax.descent.metrics import class_accuracy, correct_samples, unpack_bits
 
 SAMPLES, CLASSES, STEPS = 21, 4, 9  # 21 is not a multiple of 8: the last byte is padded
 RATES, SEEDS = [0.1, 0.3, 0.9, 40.0], range(4)  # the last rate diverges
@@ -36,6 +35,25 @@ def init(key):
     }
 
 
+def is_right(problem, params):
+    inputs, labels = problem.data
+    return jnp.argmax(problem.predict(params, inputs), axis=-1) == labels
+
+
+def class_accuracy(problem, params):
+    of_class = jax.nn.one_hot(problem.data[1], CLASSES)
+    return is_right(problem, params).astype(of_class.dtype) @ of_class / jnp.sum(of_class, axis=0)
+
+
+def correct_samples(problem, params):
+    """Return which samples are classified correctly, as bits."""
+    return jnp.packbits(is_right(problem, params))
+
+
+def unpack_bits(bits, samples):
+    return np.unpackbits(np.asarray(bits).astype(np.uint8), axis=-1, count=samples).astype(bool)
+
+
 def moment_of_biases(problem, params, *, opt_state):
     return opt_state[0].trace["bias"]
 
@@ -52,8 +70,8 @@ PLAIN = gd.problems.supervised(
     init, apply, optax.losses.softmax_cross_entropy_with_integer_labels, samples()
 )
 MEASURES = {
-    "by_class": class_accuracy,
-    "right": gd.Metric(correct_samples, every=4),
+    "by_class": gd.Metric(class_accuracy, dims=("class",)),
+    "right": gd.Metric(correct_samples, every=4, dims=("byte",), dtype="uint8"),
     "moment": gd.Metric(moment_of_biases, dims=("bias",)),
     "drawn": gd.Metric(drawn, dims=("draw",), every=2),
     "halves": gd.Metric(halves, dtype="int16"),
