@@ -45,7 +45,7 @@ from experiments.shared.trees import datasets
 from gdjax.base.errors import InputError
 from gdjax.base.statistics import median
 from gdjax.dynamics import decided_step, lyapunov_exponent, uncertainty_exponent, with_tangent
-from gdjax.plots.style import CYCLE, GREY, Figure
+from gdjax.plots.style import CYCLE, GREY, MAX_WIDTH, Figure
 
 TITLES = {"factors": "(1 - xy)²/2", "xor": "XOR, 2-2-1", "digits": "digits, 784-16-16-10"}
 
@@ -298,7 +298,7 @@ def numbers(tree: xr.DataTree) -> dict:
 
 def plot(tree: xr.DataTree) -> dict:
     """Draw exponents, twins at the start and late twins against the rate, for each case."""
-    figure = Figure(figsize=(13.0, 9.0))
+    figure = Figure(figsize=(MAX_WIDTH, 11.0))
     parts = datasets(tree, TITLES)
     rows = figure.subplots(3, len(parts), squeeze=False, sharex="col")
     for (top, center, bottom), (name, part) in zip(rows.T, parts.items(), strict=True):
@@ -323,8 +323,9 @@ def plot(tree: xr.DataTree) -> dict:
                 line = lines.isel({dim: k})
                 axes.plot(rates, line, "o-", color=CYCLE[k], label=f"{label:g}")
             heading = dim.replace("late_", "left at ")
-            axes.legend(title=heading, fontsize="small", title_fontsize="small")
-            axes.set_ylim(-0.03, 1.03)
+            axes.set_ylim(-0.03, 1.6)  # room for the legend
+            axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
+            axes.legend(title=heading, loc="upper left", ncols=2, handlelength=1, labelspacing=0.2)
         bottom.set_xlabel("learning rate")
     for axes, twins in zip(rows[1:, 0], ("twins at the start", "late twins"), strict=True):
         axes.set_ylabel(f"share of {twins}\nthat end elsewhere")

@@ -33,7 +33,7 @@ from matplotlib.figure import Figure
 import gdjax as gd
 from experiments.shared import command
 from gdjax.base import slabs
-from gdjax.plots.style import BLUE, GREY
+from gdjax.plots.style import BLUE, GREY, label_log_axis
 from gdjax.sweeps import Loop, absent_device, compile_block, loop_over_steps
 from gdjax.sweeps.continued.absent_device import compiled, loops
 
@@ -164,6 +164,7 @@ def plot(dataset: xr.Dataset) -> dict[str, Figure]:
     ):
         low, high = dataset[name].values.T
         axes.hlines(rows + shift, low, high, color=color, lw=3, label=label)
+        axes.plot(np.sqrt(low * high), rows + shift, "o", color=color, markersize=4)
     names = ("order", "batch_size", "networks", "optimizer")
     columns = (dataset[name].values.tolist() for name in names)
     axes.set_yticks(
@@ -175,6 +176,7 @@ def plot(dataset: xr.Dataset) -> dict[str, Figure]:
     )
     axes.invert_yaxis()
     axes.set_xscale("log")
+    label_log_axis(axes.xaxis, "{:,.0f}".format)
     axes.set_xlabel("predicted time of a step (microseconds)")
     axes.set_title(f"Predicted times on an {dataset.device.upper()}")
     axes.legend()

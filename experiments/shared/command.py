@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from experiments.shared.figures import legible
 from gdjax.base import interrupts, process, results
 from gdjax.base.errors import GdjaxError
 from gdjax.plots.style import style
@@ -78,8 +79,8 @@ def write(name, config, run, plot, numbers, out: Path | None = None) -> Path:
     results.write_summary(directory, name, config, summary)
     with style():
         figures = plot(dataset)
-    for file, figure in figures.items():
-        results.save_figure(figure, directory / f"{file}.png")
+        for file, figure in figures.items():
+            results.save_figure(legible(figure), directory / f"{file}.png")
     print(listed(summary))
     return directory
 

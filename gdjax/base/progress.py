@@ -10,6 +10,7 @@ import importlib.util
 import os
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from tqdm import tqdm
@@ -19,16 +20,18 @@ LOG_INTERVAL = 30.0  # seconds between two lines of a log
 LINE = "gdjax: {desc}{n_fmt} of {total_fmt} {unit}s, {elapsed} passed, about {remaining} left"
 
 
-def bar(before: str | None = None, **settings: Any) -> Any:
+def bar(before: str | None = None, *, waited: Callable[[], float] = float, **settings: Any) -> Any:
     """Return a tqdm progress bar; TQDM_DISABLE=1 disables it in a notebook and in a log.
 
     Args:
         before: what is done before the first update, such as "compiling".
+        waited: function that returns the seconds spent on it so far, which the estimate of the
+            remaining time leaves out.
         settings: keywords of tqdm: `total`, `unit`, and `delay` in seconds unless it is `DELAY`.
     """
     settings = {"delay": DELAY, "leave": False} | settings
     if not in_notebook():
-        return Ticking(before, **settings)
+        return Ticking(before, waited, **settings)
     if importlib.util.find_spec("ipywidgets") is None:
         return tqdm(**settings)  # a text bar, which every notebook can display
     from tqdm.notebook import tqdm as widget
@@ -42,13 +45,15 @@ class Ticking(tqdm):
     A first compilation may take a minute, in which tqdm alone would show nothing.
     """
 
-    def __init__(self, before: str | None, delay: float | int, **settings: Any):
+    def __init__(
+        self, before: str | None, waited: Callable[[], float], delay: float | int, **settings: Any
+    ):
         self.is_terminal = sys.stderr is not None and sys.stderr.isatty()
         is_off = not self.is_terminal and os.environ.get("TQDM_DISABLE", "") not in ("", "0")
         if not self.is_terminal:
             settings |= {"bar_format": LINE, "mininterval": LOG_INTERVAL}
             delay = LOG_INTERVAL
-        self.before, self.stopped = before, threading.Event()
+        self.before, self.waited, self.stopped = before, waited, threading.Event()
         if before is not None:
             settings["desc"] = f"{before}: "
         super().__init__(delay=delay, disable=is_off or sys.stderr is None, **settings)
@@ -60,7 +65,17 @@ class Ticking(tqdm):
         """Count, and no longer show what was done before the first count."""
         if n and self.before is not None:
             self.before = self.desc = None
+        self.updated_at = self._time()
         return super().update(n)
+
+    @property
+    def format_dict(self) -> dict[str, Any]:
+        """State of the bar, with the rate of all work until the last update.
+
+        The moving average of tqdm would count only the time since the last refresh.
+        """
+        worked = self.updated_at - self.start_t - self.waited() if self.n else 0.0
+        return super().format_dict | {"rate": self.n / worked if worked > 0 else None}
 
     def display(self, msg: str | None = None, pos: int | None = None) -> bool | None:
         """Draw the bar, or print a line."""

@@ -1,4 +1,4 @@
-"""Short summaries of results: names, shapes and a few numbers.
+"""Short summaries of results as text and for notebooks: names, shapes and a few numbers.
 
 >>> print(short(np.arange(6.0).reshape(2, 3)), short(np.array([0.5, 2.0])), short(np.float32(3)))
 float64[2, 3] from 0 to 5 [0.5, 2] 3
@@ -6,6 +6,8 @@ float64[2, 3] from 0 to 5 [0.5, 2] 3
 '12,560 numbers in 2 arrays'
 """
 
+import html
+import inspect
 from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Any
@@ -15,10 +17,13 @@ import numpy as np
 FEW = 4  # maximum size of an array that is printed in full
 LONG = 60  # maximum length of the text of other values
 MAX_LINES, WIDTH = 8, 90  # number of fields with lines of their own, and length of shared lines
+CURVE = 240, 60  # width and height of the curve of a cost, in pixels
 
 
-def fields_with(**statuses: type[IntEnum]) -> Callable[[Any], str]:
-    """Return a `__repr__` that lists the fields of a result; more than eight share lines.
+def fields_with(
+    **statuses: type[IntEnum],
+) -> tuple[Callable[[Any], str], Callable[[Any], str]]:
+    """Return `__repr__` and `_repr_html_` that list the fields of a result in at most 10 lines.
 
     Args:
         statuses: enums of the fields whose values are printed by name.
@@ -27,7 +32,7 @@ def fields_with(**statuses: type[IntEnum]) -> Callable[[Any], str]:
         >>> class Ends(tuple):
         ...     _fields = ("values", "status")
         ...     values, status = np.ones(9), 0
-        >>> print(fields_with()(Ends()))
+        >>> print(fields_with()[0](Ends()))
         Ends(
             values = float64[9], all 1
             status = 0
@@ -36,21 +41,66 @@ def fields_with(**statuses: type[IntEnum]) -> Callable[[Any], str]:
 
     def __repr__(self: Any) -> str:
         names = getattr(self, "_fields", None) or list(self.__dataclass_fields__)
-        lines = []
+        texts = []
         for name in names:
             value = getattr(self, name)
-            text = f"{name} = {_words(statuses[name], value) if name in statuses else short(value)}"
-            if len(names) > MAX_LINES and lines and len(lines[-1]) + len(text) <= WIDTH:
+            text = _words(statuses[name], value) if name in statuses else short(value)
+            texts.append(f"{name} = {text}")
+        return in_lines(type(self).__name__, texts)
+
+    return __repr__, as_html
+
+
+def in_lines(name: str, texts: list[str]) -> str:
+    """Return the representation of an object whose fields share lines if there are many."""
+    lines, width = texts, WIDTH
+    while len(lines) > MAX_LINES:
+        lines = texts[:1]
+        for text in texts[1:]:
+            if len(lines[-1]) + len(text) <= width:
                 lines[-1] += f", {text}"
             else:
                 lines.append(text)
-        return "\n".join([f"{type(self).__name__}(", *(f"    {line}" for line in lines), ")"])
+        width += 10
+    return "\n".join([f"{name}(", *(f"    {line}" for line in lines), ")"])
 
-    return __repr__
+
+def as_html(value: Any, sentence: str = "") -> str:
+    """Return a result as a notebook shows it: a sentence, the curve of its cost, and its fields.
+
+    Args:
+        value: result.
+        sentence: by default, the text of `str`, or what the documentation of its type begins with.
+    """
+    if not sentence and type(value).__str__ is not object.__str__:
+        sentence = str(value)
+    sentence = sentence or (inspect.getdoc(type(value)) or "").partition("\n")[0]
+    curve, text = _curve(getattr(value, "cost", None)), html.escape(repr(value))
+    return f"<p>{html.escape(sentence)}</p>{curve}<pre>{text}</pre>"
 
 
-fields = fields_with()
-"""`__repr__` of a result without statuses."""
+def _curve(cost):
+    """Return an image of a cost along its only dimension; logarithmic over a wide range."""
+    try:
+        cost = np.asarray(cost, float)
+    except Exception:  # none, traced, or a function
+        return ""
+    shown = np.isfinite(cost)
+    if cost.ndim != 1 or shown.sum() < 2:
+        return ""
+    low, high = cost[shown].min(), cost[shown].max()
+    width, height = CURVE
+    at = np.unique(np.linspace(0, shown.sum() - 1, width).astype(int))
+    heights = np.log(cost[shown][at]) if high > 10 * low > 0 else cost[shown][at]
+    across = np.flatnonzero(shown)[at] / (len(cost) - 1) * width
+    down = (heights.max() - heights) / (np.ptp(heights) or 1) * height
+    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(across, down, strict=True))
+    label = f"cost, {low:.4g} to {high:.4g}"
+    return (
+        f'<svg role="img" aria-label="{label}" width="{width + 8}" height="{height + 8}" '
+        f'viewBox="-4 -4 {width + 8} {height + 8}"><title>{label}</title><polyline '
+        f'points="{points}" fill="none" stroke="#0072B2" stroke-width="2"/></svg>'
+    )
 
 
 def _words(enum, value):
@@ -117,3 +167,7 @@ def _array(value):
     low, high = f"{finite.min():.4g}", f"{finite.max():.4g}"
     rest = "" if finite.size == numbers.size else f", {numbers.size - finite.size:,} not finite"
     return f"{name}, all {low}{rest}" if low == high else f"{name} from {low} to {high}{rest}"
+
+
+fields = fields_with()
+"""`__repr__` and `_repr_html_` of a result without statuses."""

@@ -52,7 +52,7 @@ class BatchSharpness(NamedTuple):
     low: Float[Array, ""]
     high: Float[Array, ""]
 
-    __repr__ = fields
+    __repr__, _repr_html_ = fields
 
 
 def batch_sharpness(

@@ -86,7 +86,7 @@ class CriticalSharpness(NamedTuple):
     num_evaluations: Int[Array, "*runs"]
     status: Int[Array, "*runs"]
 
-    __repr__ = fields_with(status=CriticalSharpnessStatus)
+    __repr__, _repr_html_ = fields_with(status=CriticalSharpnessStatus)
 
 
 def update_direction(

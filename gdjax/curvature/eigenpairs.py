@@ -65,7 +65,7 @@ class Eigenpairs(NamedTuple):
     status: Int[Array, ""]
     num_hvps: Int[Array, ""]
 
-    __repr__ = fields_with(status=EigenpairsStatus)
+    __repr__, _repr_html_ = fields_with(status=EigenpairsStatus)
 
 
 def extreme_eigenpairs(

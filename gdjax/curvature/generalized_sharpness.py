@@ -73,7 +73,7 @@ class GeneralizedSharpness(NamedTuple):
     dual_norm: float
     status: int
 
-    __repr__ = fields_with(status=GeneralizedSharpnessStatus)
+    __repr__, _repr_html_ = fields_with(status=GeneralizedSharpnessStatus)
 
 
 def generalized_sharpness(

@@ -57,7 +57,7 @@ class GradientSummary(NamedTuple):
     zeros: PyTree
     zero_share: Float[Array, ""]
 
-    __repr__ = fields
+    __repr__, _repr_html_ = fields
 
     @property
     def by_array(self) -> dict[str, tuple[float, float]]:
@@ -118,7 +118,7 @@ class GradientCheck(NamedTuple):
     second_order: Float[Array, " entries"]
     rounding: Float[Array, " entries"]
 
-    __repr__ = fields
+    __repr__, _repr_html_ = fields
 
     @property
     def expected_error(self) -> Float[Array, " entries"]:

@@ -64,7 +64,7 @@ class SpectralDensity(NamedTuple):
     weights: Float[Array, "probes depth"]
     bandwidth: Float[Array, ""]
 
-    __repr__ = fields
+    __repr__, _repr_html_ = fields
 
 
 def hessian_trace(

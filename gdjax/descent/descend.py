@@ -22,7 +22,7 @@ from gdjax.base import progress, slabs
 from gdjax.base.errors import InputError
 from gdjax.base.interrupts import interruptible
 from gdjax.base.keys import Streams
-from gdjax.base.reprs import short
+from gdjax.base.reprs import as_html, short
 from gdjax.descent import block, block_loop
 from gdjax.descent.arguments import descent_keys, initial_model_state, validate_settings
 from gdjax.descent.batches import Order, check_replacement
@@ -97,6 +97,10 @@ class Descent:
             f"Descent({self.num_steps:,} steps, {how}; "
             f"cost {costs}{measured}; params: {short(self.params)})"
         )
+
+    def _repr_html_(self) -> str:
+        outcome = str(self.outcome).replace("_", " ")
+        return as_html(self, f"A descent of {self.num_steps:,} steps: {outcome}.")
 
 
 def descend(
@@ -244,8 +248,12 @@ def descend(
         )
 
     seconds, started = program.block.seconds, time.perf_counter()
-    results, interrupted = _run_with_progress(run, carry, schedule)
-    compile_seconds = program.block.seconds - seconds
+
+    def compiled() -> float:
+        return program.block.seconds - seconds
+
+    results, interrupted = _run_with_progress(run, carry, schedule, compiled)
+    compile_seconds = compiled()
     run_seconds = time.perf_counter() - started - compile_seconds
     return _collect(
         results,
@@ -288,12 +296,17 @@ def _checked_program(
     )
 
 
-def _run_with_progress(run, carry, schedule):
+def _run_with_progress(run, carry, schedule, compiled):
     """Run all blocks; return their results, and whether Ctrl-C was pressed."""
     results = []
     with (
         interruptible() as stop,
-        progress.bar("compiling", total=schedule.num_steps, unit="step") as bar,
+        progress.bar(
+            f"compiling for {schedule.num_steps:,} steps",
+            waited=compiled,
+            total=schedule.num_steps,
+            unit="step",
+        ) as bar,
     ):
         for result in run(carry, schedule):
             results.append(result)

@@ -32,7 +32,7 @@ class State(NamedTuple):
     model_state: PyTree
     diverged_at: Int[Array, ""]
 
-    __repr__ = fields
+    __repr__, _repr_html_ = fields
 
 
 class Info(NamedTuple):
@@ -43,7 +43,7 @@ class Info(NamedTuple):
     gradient_norm: Float[Array, ""]
     is_active: Bool[Array, ""]
 
-    __repr__ = fields
+    __repr__, _repr_html_ = fields
 
 
 class Objective(NamedTuple):

@@ -57,7 +57,7 @@ class CentralFlow(NamedTuple):
     residual: Float[Array, " times"]
     status: Int[Array, ""]
 
-    __repr__ = fields_with(status=FlowStatus)
+    __repr__, _repr_html_ = fields_with(status=FlowStatus)
 
 
 class _Edge(NamedTuple):

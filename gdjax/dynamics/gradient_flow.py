@@ -61,7 +61,7 @@ class Flow(NamedTuple):
     status: Int[Array, ""]
     time: Float[Array, " times"]
 
-    __repr__ = fields_with(status=FlowStatus)
+    __repr__, _repr_html_ = fields_with(status=FlowStatus)
 
 
 class FlowDistance(NamedTuple):
@@ -84,7 +84,7 @@ class FlowDistance(NamedTuple):
     params: PyTree
     flow: Flow
 
-    __repr__ = fields
+    __repr__, _repr_html_ = fields
 
 
 def gradient_flow(

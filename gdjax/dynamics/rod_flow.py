@@ -63,7 +63,7 @@ class OscillatingFlow(NamedTuple):
     num_steps: Int[Array, ""]
     status: Int[Array, ""]
 
-    __repr__ = fields_with(status=FlowStatus)
+    __repr__, _repr_html_ = fields_with(status=FlowStatus)
 
 
 class _Velocity(NamedTuple):

@@ -76,7 +76,7 @@ class Hypergradient(NamedTuple):
     rounding_change: Float[Array, ""]
     predicted_ratio: Float[Array, ""]
 
-    __repr__ = fields_with(status=HypergradientStatus)
+    __repr__, _repr_html_ = fields_with(status=HypergradientStatus)
 
 
 def hypergradient(

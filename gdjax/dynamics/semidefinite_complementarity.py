@@ -42,7 +42,7 @@ class ComplementaritySolution(NamedTuple):
     residual: Float[Array, ""]
     iterations: Int[Array, ""]
 
-    __repr__ = fields
+    __repr__, _repr_html_ = fields
 
 
 def basis(size: int) -> Float[np.ndarray, "m k k"]:

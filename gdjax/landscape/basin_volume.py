@@ -106,7 +106,7 @@ class BasinVolume(NamedTuple):
     open_directions: Int[Array, ""]
     radii: Float[Array, " directions"]
 
-    __repr__ = fields_with(status=VolumeStatus)
+    __repr__, _repr_html_ = fields_with(status=VolumeStatus)
 
 
 def basin_volume(

@@ -35,7 +35,7 @@ class Components(NamedTuple):
     explained: Float[Array, " components"]
     coordinates: Float[Array, "points components"]
 
-    __repr__ = fields
+    __repr__, _repr_html_ = fields
 
     def named_directions(self, count: int) -> dict[str, PyTree]:
         """Return the first directions by name; names include explained shares."""
@@ -60,7 +60,7 @@ class Projection(NamedTuple):
     coordinates: Float[Array, "points directions"]
     distance: Float[Array, " points"]
 
-    __repr__ = fields
+    __repr__, _repr_html_ = fields
 
 
 def principal_components(

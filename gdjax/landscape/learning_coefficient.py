@@ -125,7 +125,7 @@ class FiniteTemperatureCoefficient(NamedTuple):
     samples: Float[Array, "chains samples"] | None = None
     squared_distances: Float[Array, "chains samples"] | None = None
 
-    __repr__ = fields_with(status=SamplingStatus)
+    __repr__, _repr_html_ = fields_with(status=SamplingStatus)
 
     @property
     def status_name(self) -> str:
@@ -154,7 +154,7 @@ class LocalLearningCoefficient(NamedTuple):
     inverse_temperatures: Float[Array, " temperatures"]
     at_temperatures: FiniteTemperatureCoefficient | None = None
 
-    __repr__ = fields
+    __repr__, _repr_html_ = fields
 
 
 def local_learning_coefficient(

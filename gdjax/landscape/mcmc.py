@@ -44,7 +44,7 @@ class Whitening(NamedTuple):
     scale: Float[Array, " n"]
     axes: Float[Array, "n n"] | None = None
 
-    __repr__ = fields
+    __repr__, _repr_html_ = fields
 
     def apply(self, z: Float[Array, " n"]) -> Float[Array, " n"]:
         """Return A z."""

@@ -81,7 +81,7 @@ class PairwiseBarriers(NamedTuple):
     barrier_error: Float[np.ndarray, "runs runs"]
     matched_barrier_error: Float[np.ndarray, "runs runs"]
 
-    __repr__ = fields
+    __repr__, _repr_html_ = fields
 
     @property
     def smallest_distance(self) -> Float[np.ndarray, "runs runs"]:

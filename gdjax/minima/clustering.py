@@ -68,7 +68,7 @@ class Clusters(NamedTuple):
     heights: Float[np.ndarray, " joins"]
     stable_from: float
 
-    __repr__ = fields
+    __repr__, _repr_html_ = fields
 
     def counts_at(self, tolerances: Sequence | ArrayLike) -> Int[np.ndarray, " tolerances"]:
         """Return the number of clusters at each of several tolerances."""

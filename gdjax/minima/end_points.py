@@ -90,7 +90,7 @@ class EndPoints(NamedTuple):
     params: PyTree
     live: PyTree
 
-    __repr__ = fields
+    __repr__, _repr_html_ = fields
 
     def rows(self, index: Int[np.ndarray, " chosen"]) -> "EndPoints":
         """Return the end points of some runs."""

@@ -50,7 +50,7 @@ class FinishedRuns(NamedTuple):
     optimizer: Mapping[str, np.ndarray]
     make_optimizer: Callable | None
 
-    __repr__ = fields
+    __repr__, _repr_html_ = fields
 
     @property
     def cost_axes(self) -> dict[str, str]:

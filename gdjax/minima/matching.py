@@ -64,7 +64,7 @@ class Match(NamedTuple):
     distance: Float[np.ndarray, "*pairs"] | float
     matched_distance: Float[np.ndarray, "*pairs"] | float
 
-    __repr__ = fields
+    __repr__, _repr_html_ = fields
 
 
 def match(

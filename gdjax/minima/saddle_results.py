@@ -98,4 +98,4 @@ class SaddleSearch(NamedTuple):
     num_excluded: int
     landscape: Landscape
 
-    __repr__ = fields_with(status=SearchStatus)
+    __repr__, _repr_html_ = fields_with(status=SearchStatus)

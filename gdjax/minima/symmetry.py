@@ -53,7 +53,7 @@ class NeuronSymmetry(NamedTuple):
     sign: Float[Array, " neurons"]
     scale: Float[Array, " neurons"]
 
-    __repr__ = fields
+    __repr__, _repr_html_ = fields
 
 
 @_jit_of_network

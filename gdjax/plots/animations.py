@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
+from gdjax.plots.axes import legend_above, set_title
 from gdjax.plots.landscapes import cost_colorbar, cost_scale, descent_costs, plane
 from gdjax.plots.style import BLACK, VERMILLION, Figure, style
 
@@ -62,7 +63,7 @@ def animation(dataset: Any, *, title: str = "", frames: int = 48) -> Animation:
     indices = _frame_indices(dataset, frames)
     norm = cost_scale([dataset])
     with style():
-        figure = Figure(figsize=(11, 4.6), dpi=90)
+        figure = Figure(figsize=(10, 4.4), dpi=90)
         canvas = FigureCanvasAgg(figure)
         axes, side = figure.subplots(1, 2, width_ratios=(1.45, 1))
         plane(dataset, norm=norm, ax=axes)
@@ -72,8 +73,8 @@ def animation(dataset: Any, *, title: str = "", frames: int = 48) -> Animation:
         (path,) = axes.plot([], [], color=BLACK, linewidth=2)
         (ball,) = axes.plot([], [], "o", color=VERMILLION, markeredgecolor="white", markersize=12)
         descent_costs(dataset, ax=side)
-        side.legend(loc="upper right", fontsize=11)
         side.set_title("step")  # reserves space in the layout
+        legend_above(side, 1)
         step, cost = dataset.snapshot_step.values, dataset.path_cost.values
         (dot,) = side.plot([], [], "o", color=VERMILLION, markeredgecolor=BLACK, markersize=9)
         axes.set_title(title)
@@ -84,7 +85,7 @@ def animation(dataset: Any, *, title: str = "", frames: int = 48) -> Animation:
             path.set_data(a[: last + 1], b[: last + 1])
             ball.set_data(a[last : last + 1], b[last : last + 1])
             dot.set_data(step[last : last + 1], cost[last : last + 1])
-            side.set_title(f"step {step[last]:,}: cost {cost[last]:.3g}")
+            set_title(side, f"step {step[last]:,}: cost {cost[last]:.3g}")
             canvas.draw()
             images.append(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB"))
     return Animation(images)

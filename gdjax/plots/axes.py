@@ -62,6 +62,27 @@ def log_scale(axes: Axes, values: Any, *, ratio: int | float = 0, side: str = "y
         label_log_axis(axis)
 
 
+def legend_above(axes: Axes, columns: int = 3, **options: Any) -> None:
+    """Draw the legend above the axes, where it covers no data, and the title above it.
+
+    Args:
+        axes: axes with labeled artists and, if any, their title.
+        columns: number of columns of the legend.
+        options: further keywords of matplotlib's `Axes.legend`.
+    """
+    place: Any = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
+    axes.legend(ncols=columns, borderpad=0.2, **place, **options)
+    set_title(axes, axes.get_title(loc="left"))
+
+
+def set_title(axes: Axes, title: str) -> None:
+    """Set the title of axes, above a legend that lies above them."""
+    legend, pad = axes.get_legend(), 6.0
+    if legend is not None and legend.get_bbox_to_anchor().height == 0:
+        pad += 72 / figure_of(axes).dpi * legend.get_window_extent().height
+    axes.set_title(title, pad=pad, wrap=True)
+
+
 def limit_to(axes: Axes, values: Any) -> None:
     """Limit the y axis to the finite values that its scale can show, with a margin."""
     values = np.asarray(values)[np.isfinite(values)]

@@ -13,8 +13,17 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LightSource, LogNorm, Normalize, PowerNorm
 
-from gdjax.plots.axes import figure_of, log_scale, styled_axes
-from gdjax.plots.style import BLACK, CYCLE, GREY, VERMILLION, Figure, label_log_axis, style
+from gdjax.plots.axes import figure_of, legend_above, log_scale, styled_axes
+from gdjax.plots.style import (
+    BLACK,
+    CYCLE,
+    GREY,
+    MAX_WIDTH,
+    VERMILLION,
+    Figure,
+    label_log_axis,
+    style,
+)
 
 COST = "cost, mean over samples"
 COLORMAP = "GnBu_r"  # low costs are drawn dark
@@ -80,7 +89,8 @@ def plane(dataset: Any, *, norm: Normalize | None = None, ax: Axes | None = None
         else:
             axes.pcolormesh(a, b, cost, norm=norm, cmap=COLORMAP)
         ratio = dataset.b.attrs["length"] / dataset.a.attrs["length"]
-        axes.set_aspect(ratio if np.isfinite(ratio) and ratio > 0 else "auto")
+        is_grid = min(cost.shape) > 1 and np.isfinite(ratio) and ratio > 0
+        axes.set_aspect(ratio if is_grid else "auto")
         axes.set(xlabel=_label(dataset.a), ylabel=_label(dataset.b))
         if ax is None:
             cost_colorbar(norm, ax=axes)
@@ -174,7 +184,7 @@ def planes(rows: Mapping[str, Mapping[str, Any]], *, title: str = "") -> Figure:
     columns = max(len(row) for row in rows.values())
     norm = cost_scale(datasets)
     with style():
-        figure = Figure(figsize=(1.6 + 3.35 * columns, 0.9 + 3.25 * len(rows)))
+        figure = Figure(figsize=(min(1.6 + 3.35 * columns, MAX_WIDTH), 0.9 + 3.25 * len(rows)))
         panels = figure.subplots(len(rows), columns, squeeze=False)
         first = next(iter(rows.values()))
         for panel_row, (name, row) in zip(panels, rows.items(), strict=True):
@@ -190,7 +200,7 @@ def planes(rows: Mapping[str, Mapping[str, Any]], *, title: str = "") -> Figure:
                     axes.set_title(kind, fontsize=13)
                 axes.text(
                     0.97, 0.03, _cost_range(dataset.cost.values), ha="right",
-                    transform=axes.transAxes, fontsize=11,
+                    transform=axes.transAxes,
                     bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0},
                 )  # fmt: skip
             above = panel_row[0].get_title(loc="left")
@@ -236,7 +246,7 @@ def descents(views: Mapping[str, Any], *, title: str = "") -> Figure:
     farthest = max(float(np.nanmax(dataset.path_off.values)) for dataset in views.values())
     with style():
         count = len(views)
-        figure = Figure(figsize=(12, 1.6 + 4 * count))
+        figure = Figure(figsize=(MAX_WIDTH, 1.6 + 3.6 * count))
         cells = figure.add_gridspec(
             count + 1, 3, width_ratios=(1.5, 0.05, 1), height_ratios=(*(1,) * count, 0.05)
         )
@@ -249,7 +259,7 @@ def descents(views: Mapping[str, Any], *, title: str = "") -> Figure:
             share = float(dataset.explained.values[:2].sum())
             side.set_title(f"explained by the plane: {share:.1%}", fontsize=13)
             if row == 0:
-                side.legend(loc="upper right")
+                legend_above(side, 1)
         cost_colorbar(norm, ax=axes, cax=figure.add_subplot(cells[:count, 1]))
         bar = figure.colorbar(
             points, cax=figure.add_subplot(cells[count, 0]), location="bottom",

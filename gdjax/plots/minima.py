@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from gdjax.plots.axes import figure_of, styled_axes
-from gdjax.plots.style import BLACK, BLUE, GREEN, GREY, SKY, VERMILLION, Figure, style
+from gdjax.plots.axes import figure_of, legend_above, styled_axes
+from gdjax.plots.style import BLACK, BLUE, GREEN, GREY, MAX_WIDTH, SKY, VERMILLION, Figure, style
 
 MAX_BARS = 30  # number of minima that are drawn
 
@@ -25,7 +25,7 @@ def frequencies(census: Any, *, title: str = "", ax: Axes | None = None) -> Axes
     other_shares = _other_shares(census)
     count = min(len(share), MAX_BARS)
     upright = count <= 8  # few enough bars for horizontal labels
-    width = max(7.0, min(13.0, 2.5 + (0.8 if upright else 0.4) * (count + len(other_shares))))
+    width = max(7.0, min(9.8, 2.5 + (0.8 if upright else 0.4) * (count + len(other_shares))))
     with styled_axes(ax, (width, 5.4)) as axes:
         position = np.arange(count)
         axes.bar(position, share[:count], color=BLUE, width=0.75)
@@ -95,7 +95,7 @@ def by_setting(census: Any, *, title: str = "") -> Figure:
     names = [_setting(value) for value in rows["setting"].values]
     position = np.arange(len(names))
     with style():
-        figure = Figure(figsize=(13, 4.6))
+        figure = Figure(figsize=(MAX_WIDTH, 4.6))
         counts, sharpness, barriers = figure.subplots(1, 3)
         bottom = np.zeros(len(names))
         for state, color in STATE_COLORS.items():
@@ -103,7 +103,7 @@ def by_setting(census: Any, *, title: str = "") -> Figure:
             counts.bar(position, number, 0.7, bottom, color=color, label=state.replace("_", " "))
             bottom = bottom + number
         counts.set_ylabel("minima, by the state of the ends there")
-        counts.legend()
+        legend_above(counts, 2)
         codes = rows["minimum_state"].attrs
         labels = dict(zip(codes["flag_values"], codes["flag_meanings"].split(), strict=True))
         for k in position:

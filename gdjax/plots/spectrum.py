@@ -138,7 +138,7 @@ def eigenvalues_by_rank(
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
     with style():
-        figure = Figure(figsize=(1.5 + 5.5 * columns, 0.7 + 4.2 * rows))
+        figure = Figure(figsize=(1.4 + 4.5 * columns, 0.7 + 4.2 * rows))
         grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
         for axes in grid.flat[len(panels) :]:
             axes.set_visible(False)

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import NullFormatter
 
-from gdjax.plots.style import BLUE, CYCLE, GREY, Figure, style
+from gdjax.plots.axes import legend_above
+from gdjax.plots.style import BLUE, CYCLE, GREY, MAX_WIDTH, Figure, style
 from gdjax.plots.sweeps import quantiles, sweep
 
 
@@ -36,7 +37,7 @@ def learning_rates(result: Any, *, title: str = "") -> Figure:
         if np.isfinite(critical):
             label = f"at rates above {critical:.3g}, the first step raises the cost"
             costs.axvline(critical, color=GREY, linestyle=":", label=label)
-        costs.legend(loc="best")
+        legend_above(costs, 2)
     return figure
 
 
@@ -54,7 +55,7 @@ def coordinate_check(result: Any, *, title: str = "") -> Figure:
     slope = result.slope.transpose("layer", "step").values
     width = result.width.values
     with style():
-        figure = Figure(figsize=(1 + 4 * len(slope), 4.8))
+        figure = Figure(figsize=(min(1 + 4 * len(slope), MAX_WIDTH), 4.8))
         panels = figure.subplots(1, len(slope), sharey=True, squeeze=False)[0]
         for layer, axes in enumerate(panels):
             for i, step in enumerate(result.step.values):

@@ -42,6 +42,7 @@ CYCLE = (BLUE, ORANGE, GREEN, VERMILLION, SKY, PURPLE, BLACK)
 
 DIVERGING = "RdBu_r"  # red is positive, blue negative; center the norm on 0
 SEQUENTIAL = "viridis"  #: colormap of numbers without a center
+MAX_WIDTH = 10.4  # inches; text of 12 points is then legible on a page 600 pixels wide
 SHARP = 160  # dots per inch of a notebook image, which is shown at half its pixel size
 
 SHEET: Mapping[Any, Any] = MappingProxyType(

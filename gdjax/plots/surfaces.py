@@ -191,7 +191,7 @@ def basin_maps(
     columns = min(columns, len(settings))
     rows = -(-len(settings) // columns)
     with style():
-        width = 3.6 if columns > 1 else 6.6  # room for title and legend
+        width = min(3.6, 9.8 / columns) if columns > 1 else 6.6  # room for title and legend
         row_height = height(surface, width - 0.3) + 0.55
         figure = Figure(figsize=(width * columns + 0.6, rows * row_height + 1.6))
         panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)

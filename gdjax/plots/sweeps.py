@@ -14,8 +14,24 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.ticker import PercentFormatter
 
 from gdjax.base.outcome_colors import OUTCOME_COLORS
-from gdjax.plots.axes import figure_of, limit_to, log_scale, styled_axes
-from gdjax.plots.style import BLACK, BLUE, CYCLE, SEQUENTIAL, VERMILLION, Figure, style
+from gdjax.plots.axes import (
+    figure_of,
+    legend_above,
+    limit_to,
+    log_scale,
+    set_title,
+    styled_axes,
+)
+from gdjax.plots.style import (
+    BLACK,
+    BLUE,
+    CYCLE,
+    MAX_WIDTH,
+    SEQUENTIAL,
+    VERMILLION,
+    Figure,
+    style,
+)
 
 MIN_GAP = 1 / 40  # smallest distance between values with visible bars, as a share of the axis
 MIN_TICK_GAP = 1 / 12  # smallest distance between values with legible labels
@@ -183,7 +199,7 @@ def sweep(runs: Any, *, title: str = "", variable: str = "cost") -> Figure:
     if constants and not title:
         with style():
             text = ", ".join([figure.axes[0].get_title(loc="left"), *constants])
-            figure.axes[0].set_title(text, wrap=True)
+            set_title(figure.axes[0], text)
     return figure
 
 
@@ -269,11 +285,13 @@ def outcomes_by_setting(
             name = setting.names[lowest[0]]
             summary = f"Lowest {median}{quantity} at {setting.label} {name}"
         above[0].set_title(title or summary)
-        if cost.shape[1] > 1 and lowest:
-            above[0].legend(loc="best")
         if baseline is not None:
             look: Any = {"color": "black", "linestyle": ":", "linewidth": 1.5, "label": BASELINE}
-            above[-1].legend(handles=[above[-1].axhline(baseline, **look)], loc="best")
+            line = above[-1].axhline(baseline, **look)
+            if len(above) > 1:
+                legend_above(above[-1], handles=[line])
+        if (cost.shape[1] > 1 and lowest) or (baseline is not None and len(above) == 1):
+            legend_above(above[0])
         _draw_shares(bottom, setting, outcome, outcomes)
         setting.on(bottom, "x")
     return figure
@@ -350,7 +368,7 @@ def _curves(step, cost, *, baseline, label, title, quantity):
             axes.axhline(baseline, color="black", linestyle=":", linewidth=1.5, label=BASELINE)
         axes.set(title=title or _final_range(cost[:, -1]), xlabel="step", ylabel=quantity)
         if len(axes.lines) > 1:
-            axes.legend()
+            legend_above(axes)
     return figure
 
 
@@ -395,7 +413,9 @@ def _maps(cost, stalled, compared, *, baseline, title, quantity):
     lines = -(-len(panels) // side)
     norm = _cost_norm(medians)
     with style():
-        figure = Figure(figsize=(1.6 + 4.4 * side, 0.6 + 4 * lines) if rest else (8, 5.6))
+        figure = Figure(
+            figsize=(min(1.6 + 4.4 * side, MAX_WIDTH), 0.6 + 4 * lines) if rest else (8, 5.6)
+        )
         grid = figure.subplots(lines, side, squeeze=False)
         for axes in grid.flat[len(panels) :]:
             axes.set_visible(False)
@@ -551,7 +571,7 @@ def tuning_curves(result: Any, *, title: str = "", ax: Axes | None = None) -> Ax
             axes.fill_between(trials, *band, where=np.isfinite(value), color=color, alpha=0.2)
         log_scale(axes, shown, ratio=10)
         limit_to(axes, shown)
-        axes.set_xscale("log", base=2)
+        axes.set_xscale("log" if len(trials) > 1 else "linear")
         axes.set_xticks(trials, [f"{k:,}" for k in trials])
         axes.minorticks_off()
         axes.set(xlabel="number of random settings", ylabel=f"median best {metric}")
@@ -559,7 +579,8 @@ def tuning_curves(result: Any, *, title: str = "", ax: Axes | None = None) -> Ax
         if len(curves) > 1:
             axes.legend()
             best = _clear_best(labels, curves[..., -1], result.attrs["direction"])
-        axes.set_title(title or f"Best of {trials[-1]:,}: {best}")
+        reason = f"\n{result.attrs['advice']}" if result.attrs.get("advice") else ""
+        axes.set_title(title or f"Best of {trials[-1]:,}: {best}{reason}")
     return axes
 
 

@@ -125,7 +125,7 @@ def confusion(matrices: Mapping[str, Int[np.ndarray, "classes classes"]]) -> Fig
             [column].
     """
     with style():
-        figure = Figure(figsize=(6.4 * len(matrices), 6.6))
+        figure = Figure(figsize=(5.2 * len(matrices), 5.6))
         panels = figure.subplots(1, len(matrices), squeeze=False)[0]
         for axes, (stage, matrix) in zip(panels, matrices.items(), strict=True):
             classes = len(matrix)

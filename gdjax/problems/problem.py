@@ -34,7 +34,7 @@ from jaxtyping import Array, Key, PyTree, Scalar
 
 from gdjax.base.arguments import check_callable, check_flag, check_number
 from gdjax.base.errors import InputError, explained
-from gdjax.base.reprs import short
+from gdjax.base.reprs import as_html, short
 from gdjax.problems.keywords import bind, declared, given_to, settings_of
 from gdjax.problems.metrics import as_metrics
 from gdjax.problems.networks import Network
@@ -154,6 +154,10 @@ class Problem:
         parts += [f"metrics {', '.join(self.metrics)}"] if self.metrics else []
         parts += [f"baseline {self.baseline:.4g}"] if self.baseline is not None else []
         return f"Problem({', '.join(parts)})"
+
+    def _repr_html_(self) -> str:
+        over = f"the mean over {self.samples:,} samples" if self.samples else "of parameters alone"
+        return as_html(self, f"A cost to minimize, {over}.")
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the fields only, without `_swept`."""

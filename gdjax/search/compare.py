@@ -70,7 +70,7 @@ class Comparison:
     tied: tuple[Any, ...]
     methods: str
 
-    __repr__ = fields
+    __repr__, _repr_html_ = fields
 
     def __str__(self) -> str:
         lines = [

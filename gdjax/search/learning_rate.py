@@ -112,7 +112,7 @@ class LearningRateResult:
     runs: tuple[Any, ...]
     stability: Float[np.ndarray, " starts"]
 
-    __repr__ = fields
+    __repr__, _repr_html_ = fields
 
     def __str__(self) -> str:
         return self.reason

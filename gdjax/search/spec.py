@@ -30,7 +30,7 @@ SEARCH_VARIABLES = ("ended_at", "rung", "bracket")
 """Names of the variables of a search that a sweep does not have."""
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class SearchSpec(Sweep):
     """Specification of a search: a sweep, with arguments of `successive_halving`.
 

@@ -84,7 +84,8 @@ def tuning_curve(
         Dataset over the axes `by` and `trials`, with `expected_best` and `median_best`: mean and
         median over subsets of settings and over seeds. With two or more seeds, `expected_fresh` and
         `median_fresh`: mean and median for the other seeds. Only `median_best` has an interval,
-        `median_best_low` and `median_best_high`.
+        `median_best_low` and `median_best_high`. The attribute `advice` says why there is only one
+        k, if none were given and the sweep has too few settings for two.
 
     Examples:
         A curve per optimizer:
@@ -108,9 +109,16 @@ def tuning_curve(
     sign = 1.0 if direction == "minimize" else -1.0
     values, by = _values(runs, metric, by, math.inf * sign if worst_value is None else worst_value)
     num_settings, num_seeds = values.shape[-2:]
+    advice = ""
     if trials is None:
-        largest = max(1, int(num_settings / math.log2(2 / (1 - level))))
+        per_trial = math.log2(2 / (1 - level))
+        largest = max(1, int(num_settings / per_trial))
         trials = [2**power for power in range(largest.bit_length())]
+        if largest == 1:
+            advice = (
+                f"only k = 1: an interval for the best of 2 needs {math.ceil(2 * per_trial)} "
+                f"settings, and the sweep has {num_settings}"
+            )
     trials = check_increasing("trials", trials, num_settings)
     curves = [_curve(sign * values[at], trials, level) for at in np.ndindex(values.shape[:-2])]
     ends = ("median_best_low", "median_best_high")
@@ -134,6 +142,7 @@ def tuning_curve(
         "level": level,
         "num_settings": num_settings,
         "num_seeds": num_seeds,
+        "advice": advice,
     }
     return xr.Dataset(variables, {**coords, "trials": trials}, attrs)
 

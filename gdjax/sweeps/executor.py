@@ -190,7 +190,8 @@ def run_missing(
         interruptible() as stop,
         concurrent.futures.ThreadPoolExecutor(1) as pool,
         progress.bar(
-            "compiling",
+            f"compiling for {sum(num_runs):,} runs of {num_steps:,} steps",
+            waited=lambda: sum(p.descent.block.seconds for p in fitted.programs) / len(devices),
             total=num_steps * sum(num_runs),
             unit="run-step",
             delay=1,

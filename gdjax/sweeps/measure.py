@@ -135,7 +135,7 @@ def measure(
     return points.named(last)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class MeasureSpec(Sweep):
     """Specification of a sweep of no steps, whose runs start at given points.
 

@@ -12,7 +12,7 @@ recorded in stores. New fields are recorded and compared automatically.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -24,6 +24,7 @@ from jaxtyping import PyTree
 from gdjax.base.arguments import check_flag, check_limits, check_type
 from gdjax.base.errors import InputError
 from gdjax.base.limits import Seed
+from gdjax.base.reprs import as_html, in_lines, short
 from gdjax.descent.arguments import validate_settings
 from gdjax.descent.batches import check_replacement
 from gdjax.problems.facts import Facts, facts_of
@@ -73,6 +74,21 @@ class Sweep:
 
     def __post_init__(self):
         validate_spec(self)
+
+    def __repr__(self) -> str:
+        """Return the problem, the axes, and the settings that differ from their defaults."""
+        values = {field: getattr(self, field.name) for field in fields(self)}
+        return in_lines(
+            type(self).__name__,
+            [
+                f"{field.name} = {value if field.name in ('problem', 'axes') else short(value)}"
+                for field, value in values.items()
+                if value is not field.default
+            ],
+        )
+
+    def _repr_html_(self) -> str:
+        return as_html(self, f"{self.axes.runs:,} descents of {self.num_steps:,} steps, not run.")
 
     def first_record(self, axes: Axes) -> int:
         """Return the first recorded step of the runs of a grid."""

@@ -35,6 +35,15 @@ def test_a_log_has_lines_before_and_after_the_first_update(monkeypatch, capsys):
     assert re.fullmatch(r"gdjax: 2 of 8 runs, 00:0\d passed, about 00:0\d left", lines[-1])
 
 
+def test_the_estimate_leaves_out_the_time_before_the_first_update(monkeypatch):
+    bar = progress.Ticking("compiling", lambda: 90.0, delay=1000, total=8, unit="run")
+    monkeypatch.setattr(bar, "_time", lambda: bar.start_t + 100)
+    bar.update(2)
+    assert bar.format_dict["rate"] == 2 / (100 - 90)
+    assert "about 00:30 left" in str(bar)
+    bar.close()
+
+
 def test_a_log_can_be_disabled(monkeypatch):
     monkeypatch.setenv("TQDM_DISABLE", "1")
     with progress.bar(total=2, unit="run") as bar:

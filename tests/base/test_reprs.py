@@ -1,7 +1,9 @@
 """Representations of results: names, shapes and a few numbers."""
 
+import html
 import importlib
 import re
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,8 @@ import numpy as np
 import optax
 import pytest
 
-from gdjax.base.reprs import short
+import gdjax as gd
+from gdjax.base.reprs import as_html, short
 from gdjax.base.status import Status
 from gdjax.curvature import polish
 from gdjax.curvature.eigenpairs import extreme_eigenpairs
@@ -52,6 +55,47 @@ def test_a_descent_is_shown_with_its_outcome():
 )
 def test_fields_are_shown_in_a_few_words(value, text):
     assert short(value) == text
+
+
+def bowl_and_results():
+    """Yield a problem, a sweep that has not run, a descent, and results with many fields."""
+    bowl = gd.problems.bowl([1.0, 9.0])
+    yield bowl, "A cost to minimize, of parameters alone."
+    yield (
+        gd.Sweep(bowl, axes(learning_rate=[0.1, 0.2], seed=range(3)), 5, batch_size=None),
+        ("6 descents of 5 steps, not run."),
+    )
+    run = descend(bowl, optax.sgd(0.1), jnp.ones(2), 9, key=jax.random.key(0))
+    yield run, "A descent of 9 steps: not converged."
+    with jax.enable_x64(True):
+        yield (
+            gd.curvature.classify(bowl.cost, jnp.zeros(2), key=jax.random.key(0)),
+            ("Kind of a point with numerical evidence, which is not a proof."),
+        )
+    found = gd.find_learning_rate(bowl, horizon=20, num_starts=1)
+    yield found, found.reason
+
+
+@pytest.mark.long
+def test_a_notebook_shows_a_sentence_a_curve_and_at_most_ten_lines():
+    shown = [(repr(value), value._repr_html_(), text) for value, text in bowl_and_results()]
+    for text, page, sentence in shown:
+        assert len(text.splitlines()) <= 10
+        assert page.startswith(f"<p>{html.escape(sentence)}")
+        assert page.endswith(f"<pre>{html.escape(text)}</pre>")
+    assert ["<polyline" in page for _, page, _ in shown] == [False, False, True, False, True]
+    assert shown[1][0].splitlines()[1:] == [
+        f"    problem = {shown[0][0]}",
+        "    axes = Axes(6 runs; learning_rate: [0.1, 0.2], seed: [0, 1, 2])",
+        "    num_steps = 5",
+        ")",
+    ]
+
+
+def test_the_curve_of_a_cost_is_logarithmic_and_leaves_out_what_is_not_finite():
+    page = as_html(SimpleNamespace(cost=np.array([100.0, 10.0, np.inf, 1.0])), "A cost.")
+    assert 'points="0.0,0.0 80.0,30.0 240.0,60.0"' in page
+    assert "cost, 1 to 100" in page
 
 
 @pytest.mark.long

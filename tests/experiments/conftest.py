@@ -4,10 +4,13 @@ import warnings
 
 import pytest
 import xarray as xr
+from matplotlib.figure import Figure
 from zarr.errors import UnstableSpecificationWarning
 
+from experiments.shared.figures import legible
 from gdjax.base import results
 from gdjax.plots.style import style
+from tests.figures import defects
 
 
 @pytest.fixture
@@ -23,10 +26,10 @@ def drawn(tmp_path):
         read = xr.open_datatree if is_tree else xr.open_dataset
         stored = read(tmp_path / "data.zarr", engine="zarr", consolidated=False).load()
         with style():
-            figures = experiment.plot(stored)
-        for figure in figures.values():
-            if hasattr(figure, "canvas"):  # an animation has none
-                figure.draw_without_rendering()
+            figures = {name: legible(figure) for name, figure in experiment.plot(stored).items()}
+        for name, figure in figures.items():
+            if isinstance(figure, Figure):  # not an animation
+                assert defects(figure) == [], name
         return figures
 
     return draw

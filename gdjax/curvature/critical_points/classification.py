@@ -133,7 +133,7 @@ class Classification(NamedTuple):
     quartic_resolution: Float[Array, ""]
     flat_length: Float[Array, ""]
 
-    __repr__ = fields_with(kind=Kind)
+    __repr__, _repr_html_ = fields_with(kind=Kind)
 
     @property
     def kind_name(self) -> str:

@@ -64,7 +64,7 @@ class Polished(NamedTuple):
     num_steps: Int[Array, ""]
     status: Int[Array, ""]
 
-    __repr__ = fields_with(status=PolishStatus)
+    __repr__, _repr_html_ = fields_with(status=PolishStatus)
 
 
 class _State(NamedTuple):

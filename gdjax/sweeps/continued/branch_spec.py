@@ -118,7 +118,7 @@ def _perturb_runs(how: str) -> Callable:
     return jax.jit(jax.vmap(PERTURB[how]))
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class BranchSpec(Sweep):
     """Specification of a sweep whose runs leave a stored run at a given step.
 
