@@ -41,10 +41,12 @@ def fields_with(
 
     def __repr__(self: Any) -> str:
         names = getattr(self, "_fields", None) or list(self.__dataclass_fields__)
+        declared = getattr(self, "arrays", {}).items()
+        codes = statuses | {name: array.codes for name, array in declared if array.codes}
         texts = []
         for name in names:
             value = getattr(self, name)
-            text = _words(statuses[name], value) if name in statuses else short(value)
+            text = _words(codes[name], value) if name in codes else short(value)
             texts.append(f"{name} = {text}")
         return in_lines(type(self).__name__, texts)
 
@@ -106,8 +108,8 @@ def _curve(cost):
 def _words(enum, value):
     """Return the name of a status; for an array, the count of each status."""
     try:
-        codes = np.asarray(value)
-    except Exception:  # traced
+        codes = np.asarray(value).astype(int)
+    except Exception:  # traced, or a shape in an error
         return short(value)
     names = {int(status): status.name.lower().replace("_", " ") for status in enum}
     if codes.ndim == 0:

@@ -18,11 +18,11 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, Key, PyTree, ScalarLike
 
-from gdjax.base import progress
+from gdjax.base import arrays, progress
 from gdjax.base.arguments import check_number, check_whole, is_traced, is_whole
 from gdjax.base.errors import InputError
 from gdjax.base.keys import check_key
-from gdjax.base.reprs import fields_with
+from gdjax.base.reprs import fields
 from gdjax.base.status import Status
 from gdjax.curvature import eigensolvers
 from gdjax.curvature.operators import SymmetricOperator, as_operator
@@ -40,6 +40,15 @@ class EigenpairsStatus(Status):
     CONVERGED = 0
     TOLERANCE_NOT_REACHED = 1
     NOT_FINITE = 2
+
+
+ARRAYS = {
+    "values": arrays.Array("eigenvalue of the Hessian", ("end",)),
+    "residuals": arrays.Array("|H v - eigenvalue v|", ("end",)),
+    "status": arrays.Array("status of the eigenpairs", (), codes=EigenpairsStatus),
+    "num_hvps": arrays.Array("products with the Hessian"),
+}
+"""What `gd.measure` stores of eigenpairs."""
 
 
 class Eigenpairs(NamedTuple):
@@ -65,7 +74,8 @@ class Eigenpairs(NamedTuple):
     status: Int[Array, ""]
     num_hvps: Int[Array, ""]
 
-    __repr__, _repr_html_ = fields_with(status=EigenpairsStatus)
+    __repr__, _repr_html_ = fields
+    arrays = ARRAYS
 
 
 def extreme_eigenpairs(

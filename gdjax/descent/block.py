@@ -170,7 +170,8 @@ def _block(
 
 
 def _empty_buffers(config, carry):
-    like = {SNAPSHOTS: carry.state.params, **{name: m.value for name, m in config.metrics}}
+    at = carry.state.params, carry.state.model_state
+    like = {SNAPSHOTS: at, **{name: m.value for name, m in config.metrics}}
     return {
         name: jax.tree.map(lambda a, n=rows: jnp.zeros((n + 1, *a.shape), a.dtype), like[name])
         for name, rows in config.buffers
@@ -234,8 +235,8 @@ def _record(config, settings, shared, chunk, carry):
     for name, metric in config.metrics:
         step = _last_step(config, carry, at)
         compute = partial(_measure, name, metric, settings, shared, step, point, carry)
-        like, fill = metric.value, 0 if metric.is_array else jnp.nan
-        nothing = jnp.full(like.shape, fill, like.dtype)
+        fill = 0 if metric.is_array else jnp.nan
+        nothing = jax.tree.map(lambda a, f=fill: jnp.full(a.shape, f, a.dtype), metric.value)
         values[name], *after = jax.lax.cond(
             chunk.is_measured[name],
             lambda *_, compute=compute: compute(),
@@ -250,7 +251,7 @@ def _record(config, settings, shared, chunk, carry):
         gradient_norm=gradient_norm,
         metrics={name: values[name] for name, metric in config.metrics if not metric.is_array},
     )
-    arrays = values | {SNAPSHOTS: point}
+    arrays = values | {SNAPSHOTS: (point, state.model_state)}
     return carry._replace(metric_states=metric_states), row, arrays
 
 
@@ -259,7 +260,7 @@ def _measure(name, metric, settings, shared, at, point, carry):
     before = (carry.metric_states[name],) if metric.init else ()
     keywords = _supplied(metric, settings, at, carry.state)
     value, *after = metric.function(point, _data(name, shared), *before, **keywords)
-    return jnp.asarray(value).astype(metric.value.dtype), *after
+    return metric.recorded(value), *after
 
 
 def _supplied(metric, settings, at, state):

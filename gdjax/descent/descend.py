@@ -368,7 +368,6 @@ def _collect(
     )
     snapshots = _joined_arrays(block.SNAPSHOTS, results)
     diverged_at, params = int(state.diverged_at), state.params
-    metrics = problem.metrics
     return Descent(
         params=params if eval_params_fn is None else eval_params_fn(state.opt_state, params),
         model_state=state.model_state,
@@ -376,10 +375,14 @@ def _collect(
         cost=records.cost,
         batch_cost=records.batch_cost,
         gradient_norm=records.gradient_norm,
-        metrics={name: records.metrics[name] for name, m in metrics.items() if not m.is_array},
-        arrays={n: _joined_arrays(n, results) for n, m in metrics.items() if m.is_array},
+        metrics=records.metrics,
+        arrays={
+            name: _joined_arrays(name, results)
+            for name in problem.metrics
+            if name not in records.metrics
+        },
         snapshot_step=snapshots.steps,
-        snapshots=snapshots.values,
+        snapshots=None if snapshots.values is None else snapshots.values[0],
         outcome=Outcome(int(code[0])),
         diverged_at=diverged_at if diverged_at >= 0 else None,
         interrupted=interrupted,

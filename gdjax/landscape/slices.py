@@ -39,7 +39,7 @@ from gdjax.problems.checks import check_like
 from gdjax.problems.evaluation import evaluation_part
 from gdjax.problems.facts import check_problem, problem_at, traced_metric
 from gdjax.problems.measurement import from_start
-from gdjax.problems.metrics import Metric, as_metrics, described
+from gdjax.problems.metrics import Metric, as_metrics, described, named_parts
 from gdjax.problems.problem import Problem
 
 if TYPE_CHECKING:
@@ -177,7 +177,15 @@ def _grid(caller, problem, params, directions, coordinates, metrics):
             f"{MAX_POINTS:,}; take fewer along each direction"
         )
     dims = tuple(DIMENSIONS[: len(axes)])
-    metrics = _check_metrics(metrics, dims)
+    metrics = as_metrics("metrics", metrics or {})
+    for name, metric in metrics.items():
+        if name in ("cost", *dims):
+            raise InputError(f"metrics: the name {name!r} is already in use; choose another name")
+        if metric.needs:
+            raise InputError(
+                f"metrics: {name!r} declares {metric.needs[0]}, which points of a slice do not "
+                f"have; pass functools.partial(measure, {metric.needs[0]}=...)"
+            )
     points = np.stack([g.ravel() for g in np.meshgrid(*axes, indexing="ij")], axis=1)
     cost_at, smaller = on_slice(problem, params, directions)
     quantities = {"cost": arrays.Array("cost", dims)}
@@ -187,9 +195,10 @@ def _grid(caller, problem, params, directions, coordinates, metrics):
     for name, m in metrics.items():
         static = traced_metric(name, measured_problem, params)[1]
         data = problem.data if m.data is None else m.data
-        values[name] = over_rows(partial(_measured, static), _numbers(points), (origin, data))
-        along = (*dims, *m.dims)
-        quantities[name] = arrays.Array(m.long_name or name.replace("_", " "), along, m.units)
+        value = over_rows(partial(_measured, static), _numbers(points), (origin, data))
+        values |= named_parts(name, value)
+        for part, array in m.arrays(name, static.value).items():
+            quantities[part] = array._replace(dims=(*dims, *array.dims))
     quantities |= {
         dim: arrays.Array(name, (dim,)) for dim, name in zip(dims, directions, strict=True)
     }
@@ -243,7 +252,7 @@ def _measured(metric, coordinates, shared):
     origin, data = shared
     params = displaced(*origin, coordinates)
     value = from_start(metric.init, metric.function, params, data, step=jnp.int32(0))[0]
-    return jnp.asarray(value).astype(metric.value.dtype)
+    return metric.recorded(value)
 
 
 def over_rows(
@@ -334,17 +343,3 @@ def _check_axes(caller, directions, coordinates):
             )
         axes.append(axis.astype(float))
     return axes
-
-
-def _check_metrics(metrics, dims):
-    metrics = as_metrics("metrics", metrics or {})
-    for name, metric in metrics.items():
-        if name == "cost" or name in dims:
-            raise InputError(f"metrics: the name {name!r} is already in use; choose another name")
-        if metric.needs:
-            raise InputError(
-                f"metrics: {name!r} declares {metric.needs[0]}, which points of a slice do not "
-                f"have; pass a measurement of problem and parameters alone, with "
-                f"functools.partial(measure, {metric.needs[0]}=...)"
-            )
-    return metrics

@@ -14,10 +14,11 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 from gdjax.base.arguments import is_traced
+from gdjax.base.arrays import check_name
 from gdjax.base.devices import local_devices
 from gdjax.base.errors import InputError, explained
 from gdjax.problems.keywords import GIVEN, declared, given_to, takes_any
-from gdjax.problems.metrics import Metric
+from gdjax.problems.metrics import Metric, named_parts, parts_of
 from gdjax.problems.problem import Problem, is_array
 
 
@@ -144,27 +145,43 @@ def supplied_to_metric(
     return metric.needs
 
 
-def check_metric_value(
-    name: str, metric: Metric, params: PyTree, value: PyTree
-) -> jax.ShapeDtypeStruct:
-    """Check that a metric is real and has the declared dimensions; return its shape and type."""
+def check_metric_value(name: str, metric: Metric, params: PyTree, value: PyTree) -> PyTree:
+    """Check that a metric is real and has the declared dimensions; return shapes and types."""
     is_single = isinstance(value, tuple) and len(value) == 1
     returned = f"metrics: {name!r} returned {_shapes(value[0] if is_single else value)}"
     if metric.init is not None:
         if not (isinstance(value, tuple) and len(value) == 2):
             raise InputError(f"{returned} and has an init, expected (value, state)")
         returned = f"metrics: {name!r} returned {_shapes(value[0])}"
-    value = value[0]
-    if not is_array(value) or jnp.issubdtype(value.dtype, jnp.complexfloating):
-        raise InputError(f"{returned}, expected real numbers")
+    value, dtype = value[0], metric.dtype
+    costs, parts = jnp.result_type(jnp.float32, *jax.tree.leaves(params)), parts_of(value)
+    if parts is not None and (metric.dims or dtype is not None):
+        raise InputError(f"{returned} and has dims or a dtype, which only a single array may have")
+    if hasattr(value, "_fields") and not hasattr(value, "arrays"):
+        raise InputError(
+            f"{returned}, expected a class with an attribute `arrays`, which declares the fields "
+            f"to store; add it, or return value._asdict()"
+        )
+    for part in [value] if parts is None else parts.values():
+        if not is_array(part) or jnp.issubdtype(part.dtype, jnp.complexfloating):
+            raise InputError(f"{returned}, expected real numbers")
+        if 0 in part.shape:
+            raise InputError(f"{returned}, an empty array; expected at least one number")
+    if parts is not None:
+        arrays = metric.arrays(name, value)
+        for part, shape in named_parts(name, value).items():
+            check_name(part, "metrics")
+            if len(arrays[part].dims) != len(shape.shape):
+                raise InputError(f"{returned}, but its class declares other dimensions of {part}")
+        return jax.tree.map(
+            lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype if a.dtype.kind in "biu" else costs),
+            value,
+        )
     if len(value.shape) != len(metric.dims):
         raise InputError(
             f"{returned} and has dims = {metric.dims}; name each dimension: "
             f"gd.Metric(..., dims=('class',))"
         )
-    if 0 in value.shape:
-        raise InputError(f"{returned}, an empty array; expected at least one number")
-    dtype = metric.dtype
     if dtype is not None and jax.dtypes.canonicalize_dtype(dtype) != dtype:
         raise InputError(
             f"metrics: {name!r} has dtype {dtype}, which requires jax.enable_x64; choose a 32-bit "
@@ -175,7 +192,6 @@ def check_metric_value(
             f"{returned} and has dtype {dtype}, which cannot represent fractions and NaN; round "
             f"the value in the function, or choose a floating type"
         )
-    costs = jnp.result_type(jnp.float32, *jax.tree.leaves(params))
     return jax.ShapeDtypeStruct(value.shape, dtype or costs)
 
 

@@ -29,6 +29,7 @@ from gdjax.problems.checks import (
 from gdjax.problems.keywords import bind, given_to, settings_of, unbound
 from gdjax.problems.mean_check import check_mean, mean_checks
 from gdjax.problems.measurement import StaticMetric, from_start, in_run, settings_by_role
+from gdjax.problems.metrics import parts_of
 from gdjax.problems.microbatches import (
     ACCELERATOR_MICROBATCH_SIZE,
     MICROBATCH_SIZE,
@@ -96,8 +97,8 @@ class Facts:
     traces: Mapping[str, Trace]
 
     @property
-    def array_metrics(self) -> dict[str, jax.ShapeDtypeStruct]:
-        """Shape and type of each metric whose values are arrays."""
+    def array_metrics(self) -> dict[str, PyTree]:
+        """Shapes and types of each metric whose values are arrays."""
         return {name: m.value for name, m in self.metrics.items() if m.is_array}
 
     def largest_microbatch(self, platform: str, batch_size: int | None) -> int:
@@ -380,7 +381,11 @@ def traced_metric(
             traced[named] = trace(init, arguments, initial, name=named).or_error()
             init = traced[named].function
     value = check_metric_value(name, metric, params, traced[role].results)
-    return traced, StaticMetric(traced[role].function, init, needed, value, metric.is_array)
+    leaves, structure = jax.tree.flatten(value)
+    # A number in the type of the cost is a column of the records.
+    is_array = bool(metric.dims) or metric.dtype is not None or parts_of(value) is not None
+    function = traced[role].function
+    return traced, StaticMetric(function, init, needed, tuple(leaves), structure, is_array)
 
 
 def _begin(problem, init, key, /, **settings):

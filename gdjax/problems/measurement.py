@@ -12,11 +12,12 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from gdjax.problems.evaluation import deterministic_cost
 from gdjax.problems.keywords import bind
-from gdjax.problems.metrics import Metric, needs_of
+from gdjax.problems.metrics import Metric, declared, needs_of
 from gdjax.problems.problem import NOTHING, Problem, map_functions, replace_data
 
 
@@ -27,15 +28,26 @@ class StaticMetric(NamedTuple):
         function: function `(params, data, *state, **keywords) -> (value, *state)`, see `in_run`.
         init: function `(params, data, **keywords) -> state`; None without a state.
         needs: keywords that the metric declares.
-        value: shape and type of the value, as it is recorded.
-        is_array: whether the value is stored as a separate array.
+        leaves: shapes and types of the arrays of the value, as they are recorded.
+        structure: structure of the value.
+        is_array: whether the value is stored as separate arrays.
     """
 
     function: Callable[..., tuple[PyTree, ...]]
     init: Callable[..., PyTree] | None
     needs: tuple[str, ...]
-    value: jax.ShapeDtypeStruct
+    leaves: tuple[jax.ShapeDtypeStruct, ...]
+    structure: jax.tree_util.PyTreeDef
     is_array: bool
+
+    @property
+    def value(self) -> PyTree:
+        """Shapes and types of the value."""
+        return jax.tree.unflatten(self.structure, self.leaves)
+
+    def recorded(self, value: PyTree) -> PyTree:
+        """Return a value with the types in which it is recorded."""
+        return jax.tree.map(lambda like, a: jnp.asarray(a).astype(like.dtype), self.value, value)
 
 
 def measured(
@@ -79,7 +91,8 @@ def _value(measure, bare, params, data, /, *state, **keywords):
     settings = _settings(keywords)
     supplied = {**keywords, "settings": {k: v for of in settings.values() for k, v in of.items()}}
     problem = _at_run(bare, data, settings.get("cost", {}), keywords)
-    return measured(measure, problem, params, *state, supplied=supplied)
+    result = measured(measure, problem, params, *state, supplied=supplied)
+    return (declared(result[0]), *result[1:]) if isinstance(result, tuple) else result
 
 
 def _initial_state(init, bare, params, data, /, **keywords):

@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from gdjax.base.arguments import check_callable, check_text, check_type, check_whole
+from gdjax.base.arrays import Array
 from gdjax.base.errors import InputError
 from gdjax.problems.keywords import GIVEN_TO_METRICS, given_to
 
@@ -30,9 +31,14 @@ DEFAULTS: Mapping[str, Any] = {"long_name": "", "units": "1", "dims": (), "dtype
 
 @dataclass(frozen=True, eq=False)
 class Metric:
-    """A measurement, a number or array with named dimensions, and when and on what it is taken.
+    """A measurement: what is computed, and when and on what it is taken.
 
     A function is accepted wherever a Metric is, and is then measured at every record.
+
+    The value is a number or an array with named dimensions, or several of them: a dict of arrays,
+    or a NamedTuple whose class has an attribute `arrays` that declares the fields to store, as
+    `gd.curvature.extreme_eigenpairs` returns. The arrays of a metric `ends` are `ends_values`,
+    `ends_residuals`, ..., and their dimensions begin with `ends_`, too.
 
     Along a descent, a number is recorded along `step` in the type of the cost, and is NaN at
     records without a measurement. A metric with `dims` or a `dtype` is stored as a separate array
@@ -113,10 +119,41 @@ class Metric:
         """Keywords that the measurement declares, and a run supplies."""
         return needs_of(self.measure)
 
-    @property
-    def is_array(self) -> bool:
-        """Whether the value is stored as a separate array."""
-        return bool(self.dims) or self.dtype is not None
+    def arrays(self, name: str, value: PyTree) -> dict[str, Array]:
+        """Return the arrays that are stored for a metric of a name and a value of these shapes."""
+        title, parts = name.replace("_", " "), parts_of(value)
+        if parts is None:
+            units = self.units or "1"
+            whole = Array(self.long_name or title, self.dims, units, dtype=value.dtype)
+            return {name: whole}
+        arrays = {}
+        for key, part in parts.items():
+            dims = tuple(f"{key}_{i}" for i in range(len(part.shape)))
+            array = getattr(value, "arrays", {}).get(key, Array(f"{title}: {key}", dims))
+            own = tuple(f"{name}_{dim}" for dim in array.dims)
+            arrays[f"{name}_{key}"] = array._replace(dims=own, dtype=part.dtype)
+        return arrays
+
+
+def parts_of(value: PyTree) -> Mapping[str, Any] | None:
+    """Return the arrays of a dict or a NamedTuple by name; None for a single array."""
+    if hasattr(value, "_fields"):
+        return {key: part for key, part in value._asdict().items() if part is not None}
+    return value if isinstance(value, Mapping) else None
+
+
+def named_parts(name: str, value: PyTree) -> dict[str, Any]:
+    """Return the arrays of the value of a metric by the names under which they are stored."""
+    parts = parts_of(value)
+    return {name: value} if parts is None else {f"{name}_{k}": a for k, a in parts.items()}
+
+
+def declared(value: PyTree) -> PyTree:
+    """Return a value without the fields that its class does not declare in `arrays`."""
+    arrays = getattr(type(value), "arrays", None)
+    if arrays is None or not hasattr(value, "_fields"):
+        return value
+    return value._replace(**{key: None for key in value._fields if key not in arrays})
 
 
 def as_metrics(name: str, metrics: Any) -> Mapping[str, Metric]:

@@ -28,7 +28,6 @@ from gdjax.descent.block import SNAPSHOTS
 from gdjax.descent.block_loop import RecordSchedule
 from gdjax.search.spec import SEARCH_VARIABLES, SearchSpec
 from gdjax.stores.writer import CHECKPOINTS, Store
-from gdjax.sweeps import dataset
 from gdjax.sweeps.checkpoint import SlabCheckpoint, SlabRecords
 from gdjax.sweeps.executor import Memory
 from gdjax.sweeps.fit import Fitted
@@ -268,9 +267,10 @@ class Search:
         if times is None:
             return values
         steps = schedule.recorded_steps()
-        kind = name.removesuffix(dataset.KNOWN)
-        kind = SNAPSHOTS if name.startswith(f"{SNAPSHOTS}.") else kind
-        if values.shape[1] != len(steps):
+        schema = self.fitted.schema
+        along = schema.arrays[name].dims[len(schema.tile)]
+        if along != "step":
+            kind = SNAPSHOTS if along == "snapshot_step" else along.removesuffix("_step")
             steps = steps[schedule.is_kept(kind, steps)]
         return values[:, np.isin(steps, times)]
 

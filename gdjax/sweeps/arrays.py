@@ -8,6 +8,7 @@ import numpy as np
 from gdjax.base.arrays import Array, Schema, codes_of
 from gdjax.base.errors import InputError
 from gdjax.descent import block, outcome
+from gdjax.problems.metrics import named_parts
 from gdjax.problems.optimizers import cost_type
 from gdjax.sweeps import dataset
 from gdjax.sweeps.axes import Axes
@@ -78,7 +79,10 @@ def program_arrays(program: Program, grid: Axes) -> Schema:
     ]
     if len(snapshots):
         add_steps("snapshot_step", snapshots, "step of the snapshot")
-        trees.append(("snapshots", params, ("snapshot_step",), "parameters along the descent"))
+        along = ("snapshot_step",)
+        trees.append(("snapshots", params, along, "parameters along the descent"))
+        state = program.facts.model_state
+        trees.append(("snapshot_model_state", state, along, "model state along the descent"))
     for prefix, tree, extra_dims, long_name in trees if program.sweep.KEEPS_PARAMS else ():
         for name, leaf in dataset.named_leaves(prefix, tree).items():
             plain = dataset.plain_shape(leaf.shape, leaf.dtype)
@@ -96,25 +100,24 @@ def program_arrays(program: Program, grid: Axes) -> Schema:
     for name, value in program.facts.array_metrics.items():
         metric = metrics[name]
         along = "step" if metric.every == 1 else f"{name}_step"
-        extra_dims = dict(zip(metric.dims, value.shape, strict=True))
-        _check_dims(name, extra_dims, sizes, {*coordinates, *dims})
-        sizes |= extra_dims
+        parts = named_parts(name, value)
+        own = metric.arrays(name, value)
+        for part, array in own.items():
+            extra_dims = dict(zip(array.dims, parts[part].shape, strict=True))
+            _check_dims(name, extra_dims, sizes, {*coordinates, *dims})
+            sizes |= extra_dims
         if along != "step":
             times = steps[schedule.is_kept(name, steps)]
             _check_dims(name, {along: len(times)}, {}, {*sizes, *coordinates})
             add_steps(along, times, f"step of {name.replace('_', ' ')}")
-        arrays |= _metric_arrays(name, metric, (*dims, along), np.dtype(value.dtype))
+        for part, array in own.items():
+            if part in arrays:
+                raise InputError(f"metrics: {part!r} of {name!r} is the name of another array")
+            arrays[part] = array._replace(dims=(*dims, along, *array.dims))
+            if np.dtype(array.dtype).kind != "f":
+                known = f"whether {array.long_name} was recorded before divergence"
+                arrays[part + dataset.KNOWN] = Array(known, (*dims, along), dtype=np.bool_)
     return Schema(sizes, grid.sizes, arrays, coordinates, values)
-
-
-def _metric_arrays(name, metric, along, dtype):
-    """Return the arrays of an array metric, with a mask if its type has no NaN."""
-    long_name = metric.long_name or name.replace("_", " ")
-    arrays = {name: Array(long_name, (*along, *metric.dims), metric.units, dtype=dtype)}
-    if dtype.kind != "f":
-        known = f"whether {long_name} was recorded before divergence"
-        arrays[name + dataset.KNOWN] = Array(known, along, dtype=np.bool_)
-    return arrays
 
 
 def _check_dims(name, lengths, sizes, taken):

@@ -145,7 +145,7 @@ def _is_carry_small(program: Program) -> bool:
     states = [
         facts.traces[f"metrics.{name}.init"].results for name in metrics if metrics[name].init
     ]
-    numbers = sum(not metric.is_array for metric in metrics.values()) + 2  # cost and gradient
+    numbers = len(metrics) - len(facts.array_metrics) + 2  # cost and gradient
     record = numbers * np.dtype(cost_type(facts.params)).itemsize
     results = tree_nbytes(facts.params) + record * len(program.schedule.recorded_steps())
     return tree_nbytes((facts.opt_state, states)) <= results

@@ -21,6 +21,7 @@ from jaxtyping import Bool, Int, PyTree
 
 from gdjax.base.errors import InputError
 from gdjax.descent.block_loop import RecordSchedule
+from gdjax.problems.metrics import named_parts
 
 LONG_NAMES = {
     "cost": "cost over the whole training set",
@@ -28,13 +29,14 @@ LONG_NAMES = {
     "gradient_norm": "norm of the recorded cost's gradient",
 }
 RESERVED = (*LONG_NAMES, "outcome", "diverged_at", "finished", "step", "snapshot_step")
-PREFIXES = ("params", "model_state", "snapshots", "carry")  # prefixes of the names of pytree leaves
+# prefixes of the names of pytree leaves
+PREFIXES = ("params", "model_state", "snapshots", "snapshot_model_state", "carry")
 OF_COST = "keyword of the cost"  # comment of coordinates, whose values have different costs
 KNOWN = "_known"  # suffix of the name of a metric's mask
 
 
 def known_masks(
-    array_metrics: Mapping[str, jax.ShapeDtypeStruct],
+    array_metrics: Mapping[str, PyTree],
     schedule: RecordSchedule,
     diverged_at: Int[np.ndarray, " runs"],
     first_record: int = 0,
@@ -42,10 +44,11 @@ def known_masks(
     """Return masks for metrics whose type has no NaN: True before a run diverges."""
     masks, steps = {}, schedule.recorded_steps()
     steps = steps[steps >= first_record]
-    for name, value in array_metrics.items():
-        if value.dtype.kind != "f":
-            before = steps[schedule.is_kept(name, steps)] < diverged_at[:, None]
-            masks[name + KNOWN] = before | (diverged_at < 0)[:, None]
+    for metric, value in array_metrics.items():
+        for name, part in named_parts(metric, value).items():
+            if part.dtype.kind != "f":
+                before = steps[schedule.is_kept(metric, steps)] < diverged_at[:, None]
+                masks[name + KNOWN] = before | (diverged_at < 0)[:, None]
     return masks
 
 

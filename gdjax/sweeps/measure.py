@@ -9,7 +9,7 @@ metric recorded along the run, and stores, progress and resuming are those of sw
 import json
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -45,7 +45,7 @@ from gdjax.sweeps.continued.stored import (
     require_problem_of,
     with_infinity,
 )
-from gdjax.sweeps.dataset import KNOWN, from_named, named_leaves, number_leaves
+from gdjax.sweeps.dataset import RESERVED, from_named, named_leaves, number_leaves
 from gdjax.sweeps.executor import compute
 from gdjax.sweeps.factories import optimizer_from
 from gdjax.sweeps.identity import hash_of
@@ -56,9 +56,21 @@ from gdjax.sweeps.sweep import params_of
 STEPS = ("last", "snapshots")
 
 
+@runtime_checkable
+class EndPoints(Protocol):
+    """End points of runs: parameters whose leading axis indexes the runs of a Dataset."""
+
+    runs: xr.Dataset
+    params: PyTree
+
+
 def measure(
     metrics: Mapping[str, Metric | Callable[..., Any]],
-    where: StoreLike | xr.Dataset | tuple[Any, PyTree] | Iterable[tuple[Hashable, PyTree]],
+    where: StoreLike
+    | xr.Dataset
+    | EndPoints
+    | tuple[Any, PyTree]
+    | Iterable[tuple[Hashable, PyTree]],
     *,
     problem: Problem | None = None,
     make_optimizer: Callable[..., optax.GradientTransformation] | None = None,
@@ -78,8 +90,9 @@ def measure(
 
     Args:
         metrics: measurements by name; `every` is not used.
-        where: a sweep, as its store or its Dataset; the Dataset of a census, for its minima; an
-            iterable of pairs (label, params), such as checkpoints; or one pair (problem, params).
+        where: a sweep, as its store or its Dataset; the Dataset of a census, for its minima; end
+            points of a census, as of `gdjax.minima.end_points.classify_end_points`; an iterable of
+            pairs (label, params), such as checkpoints; or one pair (problem, params).
         problem: problem of a sweep, required for a Dataset and if it was user-defined; problem of
             labeled parameters.
         make_optimizer: optimizer factory of the sweep; required if it was user-defined.
@@ -94,7 +107,7 @@ def measure(
 
     Returns:
         Dataset of the measurements over the axes of `where`: those of the sweep, and
-        `snapshot_step` unless steps = "last"; `minimum`; or `point`, with the labels.
+        `snapshot_step` unless steps = "last"; `minimum` or `run`; or `point`, with the labels.
 
     Examples:
         >>> import gdjax as gd
@@ -120,6 +133,10 @@ def measure(
         like = jax.eval_shape(problem.begin, jax.random.key(0))[0]
         label = where.coords.get("minimum", np.arange(where.sizes["minimum"]))
         points = _Points(problem, "minimum", np.asarray(label).tolist(), params_of(where, like, {}))
+    elif isinstance(where, EndPoints):
+        require_problem(problem)
+        assert problem is not None
+        points = _Points(problem, "run", range(where.runs.sizes["run"]), where.params)
     elif isinstance(where, xr.Dataset | StoreLike):
         options = (problem, make_optimizer, allow_unverified)
         points = _RunPoints(where, options, {} if at is None else at, steps)
@@ -129,8 +146,7 @@ def measure(
     points.check(sweep, key is not None)
     place = (store, devices, 2**30, client, allow_unverified)
     measured = compute(Asked(sweep, *place, start=points.start()))
-    masks = [name + KNOWN for name in metrics if name + KNOWN in measured]
-    last = measured[[*metrics, *masks]].isel(step=-1, drop=True)
+    last = measured.drop_vars(RESERVED, errors="ignore").isel(step=-1)
     last.attrs = {"result": "measurement", "seconds": measured.attrs.get("seconds", 0.0)}
     return points.named(last)
 
@@ -233,7 +249,7 @@ class _Points:
 
     def start(self) -> PointStart:
         """Return the carries that begin at the points."""
-        host = jax.tree.map(np.asarray, self.params)
+        host = jax.tree.map(lambda a: np.asarray(a, jnp.result_type(a)), self.params)
         return PointStart(
             lambda program, positions: (
                 jax.tree.map(lambda a: a[positions[0]], host),
@@ -367,12 +383,13 @@ class _RunPoints:
                 f"with a larger max_param_bytes"
             )
         stateful = sweep.problem.stateful
+        states = named_leaves("snapshot_model_state", sweep.facts[0].model_state).keys()
         for name, metric in sweep.recorded_metrics.items():
             if "opt_state" in metric.needs and not self._has_opt_state(sweep):
                 remedy = "sweep with store=... and continuable=True, and pass steps='last'"
                 raise _lacks(name, "opt_state", f"{self.where} did not keep it; {remedy}")
-            if stateful and not self.is_last:
-                remedy = "measure with steps='last', or record the metric along the run"
+            if stateful and not self.is_last and not states <= {*self.runs.variables}:
+                remedy = "measure with steps='last', or compute the sweep again"
                 raise _lacks(name, "model_state", f"snapshots do not have it; {remedy}")
 
     def _has_opt_state(self, sweep):
@@ -392,7 +409,9 @@ class _RunPoints:
             kept = {step: i for i, step in enumerate(self.runs.snapshot_step.values.tolist())}
             rows = np.array([kept[step] for step in self.steps.tolist()])[at_step]
             index["snapshot_step"] = xr.DataArray(rows, dims="run")
-            return from_named("snapshots", facts.params, self.runs.isel(index)), None, None
+            runs = self.runs.isel(index)
+            state = from_named("snapshot_model_state", facts.model_state, runs)
+            return from_named("snapshots", facts.params, runs), state, None
         runs = self.runs.isel(index)
         needs = {
             need for metric in program.sweep.recorded_metrics.values() for need in metric.needs

@@ -17,6 +17,7 @@ from jaxtyping import PyTree
 from gdjax.base import slabs
 from gdjax.base.arguments import is_whole
 from gdjax.descent import block, block_loop, outcome
+from gdjax.problems.metrics import named_parts
 from gdjax.sweeps import dataset
 from gdjax.sweeps.arrays import run_shapes
 from gdjax.sweeps.checkpoint import (
@@ -278,14 +279,19 @@ def slab_variables(
         params = of_runs(state.opt_state, params)
     trees = {"params": params, "model_state": state.model_state}
     if program.sweep.snapshot_every is not None:
-        trees[block.SNAPSHOTS] = records.arrays(block.SNAPSHOTS, program.facts.params)
+        kept = records.arrays(block.SNAPSHOTS, (program.facts.params, program.facts.model_state))
+        trees |= {block.SNAPSHOTS: kept[0], "snapshot_model_state": kept[1]}
     if program.keeps_carry:
         trees["carry"] = records.carry_before_last
     if not program.sweep.KEEPS_PARAMS:
         trees = {}
     return {
         **{name: numbers[name] for name in program.record_names},
-        **{name: records.arrays(name, value) for name, value in metrics.items()},
+        **{
+            part: leaf
+            for name, value in metrics.items()
+            for part, leaf in named_parts(name, records.arrays(name, value)).items()
+        },
         **dataset.known_masks(metrics, schedule, diverged_at, program.first_record),
         "outcome": np.asarray(codes, np.int8),
         "diverged_at": diverged_at,

@@ -15,6 +15,7 @@ import xarray as xr
 from gdjax.base.arguments import check_type, check_whole
 from gdjax.base.errors import InputError, StoreError, warn
 from gdjax.descent.block import SNAPSHOTS
+from gdjax.problems.metrics import named_parts
 from gdjax.problems.problem import Problem
 from gdjax.stores.location import Bucket, Folder, StoreLike, locate
 from gdjax.stores.reader import Stored
@@ -221,9 +222,14 @@ class EarlierRuns:
             records = {name: read(name, steps) for name in program.record_names}
             if "batch_cost" not in records:
                 records["batch_cost"] = np.full_like(records["cost"], np.nan)
-            arrays = {name: {name: leaf} for name, leaf in program.facts.array_metrics.items()}
+            metrics = program.facts.array_metrics
+            arrays = {name: named_parts(name, value) for name, value in metrics.items()}
             if program.sweep.snapshot_every is not None:
-                arrays[SNAPSHOTS] = dataset.named_leaves(SNAPSHOTS, program.facts.params)
+                params, state = program.facts.params, program.facts.model_state
+                arrays[SNAPSHOTS] = dataset.named_leaves(SNAPSHOTS, params)
+                arrays[SNAPSHOTS] |= dataset.named_leaves("snapshot_model_state", state)
+                if not arrays[SNAPSHOTS].keys() <= {*runs.variables}:
+                    return None
             times = {name: steps[schedule.is_kept(name, steps)] for name in arrays}
             state = SlabCheckpoint(
                 self.num_steps,
