@@ -1,5 +1,11 @@
 """Measurements after a run: equal to those along it, at any points, and resumed."""
 
+import os
+import signal
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,8 +16,11 @@ from small_problems import network
 
 import gdjax as gd
 from gdjax.base.errors import InputError
+from gdjax.minima.end_points import classify_end_points
+from gdjax.stores.reader import Stored
 from gdjax.sweeps import executor
 from tests.annotations import skip_with_annotations
+from tests.processes import python
 
 PROBLEM = network(watched=True)
 GRID = gd.axes(learning_rate=[0.05, 0.4], decay=[0.0, 0.1], seed=range(5))
@@ -75,6 +84,109 @@ def test_an_interrupted_measurement_continues(tmp_path, monkeypatch):
     with pytest.raises(gd.errors.StoreError):
         gd.measure({"scaled": lambda problem, w: jnp.sum(w["first"]["bias"])}, runs,
                    store=tmp_path, **place)  # fmt: skip
+
+
+KILLED = """
+import os, signal, sys
+import gdjax as gd
+from gdjax.sweeps import executor
+from small_problems import network
+
+run_tiles, calls = executor.run_tiles, []
+
+def killed(*arguments):
+    calls.append(arguments)
+    if len(calls) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return run_tiles(*arguments)
+
+executor.run_tiles = killed
+problem, (source, store) = network(watched=True), sys.argv[1:]
+gd.measure({"largest_weight": problem.metrics["largest_weight"]}, source, problem=problem, store=store)
+"""
+
+
+@pytest.mark.long
+def test_a_killed_measurement_continues(tmp_path):
+    grid = gd.axes(learning_rate=np.linspace(0.01, 0.1, 40), seed=range(8))
+    source, store, weights = tmp_path / "s", tmp_path / "m", PROBLEM.metrics["largest_weight"]
+    runs = gd.sweep(PROBLEM, grid, 1, metrics={"weight": weights.measure}, store=source)
+    here = Path(__file__).parent
+    paths = {**os.environ, "PYTHONPATH": f"{here}:{here.parents[1]}"}
+    python("-c", KILLED, source, store, status=-signal.SIGKILL, env=paths)
+    finished = Stored(store).finished()
+    assert finished.any()
+    assert not finished.all()
+    files = {path: path.stat().st_mtime_ns for path in store.rglob("c/*") if path.is_file()}
+    again = gd.measure({"largest_weight": weights}, source, problem=PROBLEM, store=store)
+    np.testing.assert_array_equal(again.largest_weight, runs.weight[..., -1])
+    assert {path: path.stat().st_mtime_ns for path in files} == files
+
+
+def several(problem, w):
+    flat, _ = ravel_pytree(w)
+    return {"sum": jnp.sum(flat), "pair": flat[:2], "positive": jnp.sum(flat > 0)}
+
+
+def test_a_value_may_be_a_dict_or_a_named_tuple_that_declares_its_arrays(tmp_path):
+    bowl = gd.problems.bowl([1.0, 9.0, 3.0])
+    ends = partial(gd.curvature.extreme_eigenpairs, largest=2, smallest=1)
+    metrics = {"ends": ends, "some": several}
+    grid = gd.axes(learning_rate=[0.1, 1.0], seed=range(3))
+    runs = gd.sweep(bowl, grid, 6, metrics=metrics, store=tmp_path, record_every=2,
+                    snapshot_every=2, continuable=True)  # fmt: skip
+    path = gd.measure(metrics, tmp_path, steps="snapshots")
+    for name in path.data_vars:
+        np.testing.assert_array_equal(path[name], runs[name].values, err_msg=name)
+    np.testing.assert_allclose(path.ends_values, np.broadcast_to([9.0, 3.0, 1.0], (2, 3, 4, 3)))
+    assert path.ends_status.attrs["flag_meanings"].startswith("converged")
+    np.testing.assert_array_equal(path.some_pair, path.some_pair.copy(data=runs.snapshots[..., :2]))
+    assert path.some_positive.dtype == np.int32
+    longer = gd.sweeps.extend(tmp_path, 8)
+    np.testing.assert_array_equal(longer.some_sum[..., :4], runs.some_sum)
+    run = gd.descend(bowl, optax.sgd(0.1), jnp.ones(3), 2, key=jax.random.key(0), metrics=metrics)
+    np.testing.assert_allclose(run.arrays["ends"].values.values[0], [9, 3, 1], rtol=1e-5)
+    line = gd.landscape.line(bowl, jnp.zeros(3), jnp.ones(3), [0, 2], metrics={"some": several})
+    np.testing.assert_array_equal(line.some_pair, [[0, 0], [2, 2]])
+    bare = {"bare": lambda problem, w: NamedTuple("Bare", [("a", Any)])(w)}
+    with pytest.raises(InputError, match=r"'bare' returned .* attribute `arrays`"):
+        gd.measure(bare, (bowl, jnp.ones(3)))
+
+
+def test_snapshots_keep_the_model_state():
+    problem = gd.Problem(
+        init=lambda key: (jax.random.normal(key, (2,)), jnp.zeros(())),
+        cost=lambda w, x, *, model_state: (
+            jnp.mean((w[0] * x + w[1] - model_state) ** 2), 0.8 * model_state + jnp.mean(x)
+        ),
+        evaluation=lambda w, x, *, model_state: jnp.mean((w[0] * x + w[1] - model_state) ** 2),
+        data=np.arange(6, dtype=np.float32),
+    )  # fmt: skip
+    metrics = {
+        "seen": lambda problem, w, *, model_state: model_state,
+        "cost_of": gd.problems.evaluate,
+    }
+    options = {"metrics": metrics, "snapshot_every": 2, "record_every": 2}
+    runs = gd.sweep(problem, gd.axes(learning_rate=[0.01, 0.1], seed=range(2)), 6, **options)
+    path = gd.measure(metrics, runs, problem=problem, steps="snapshots")
+    for name in metrics:
+        np.testing.assert_array_equal(path[name], runs[name].values)
+    assert len(np.unique(path.seen)) == 4
+    np.testing.assert_array_equal(runs.snapshot_model_state[..., -1], runs.model_state)
+    with pytest.raises(InputError, match=r"'seen' .* `model_state`, but snapshots do not have it"):
+        gd.measure(metrics, runs.drop_vars("snapshot_model_state"), problem=problem,
+                   steps="snapshots")  # fmt: skip
+
+
+def test_end_points_are_measured():
+    problem = gd.problems.bowl([1.0, 10.0])
+    starts = jax.vmap(problem.init)(jax.random.split(jax.random.key(0), 4))
+    ends = classify_end_points(problem, starts, key=jax.random.key(1))
+    metrics = {"norm": lambda problem, w: jnp.linalg.norm(w), "top": gd.curvature.Sharpness()}
+    measured = gd.measure(metrics, ends, problem=problem)
+    assert measured.norm.dims == ("run",)
+    np.testing.assert_allclose(measured.norm, np.linalg.norm(ends.params, axis=1), atol=1e-12)
+    np.testing.assert_allclose(measured.top, 10)
 
 
 def test_the_state_of_the_optimizer_is_that_of_a_continuable_store(tmp_path):
