@@ -9,10 +9,11 @@ float64[2, 3] from 0 to 5 [0.5, 2] 3
 import html
 import inspect
 from collections.abc import Callable, Mapping
-from enum import IntEnum
 from typing import Any
 
 import numpy as np
+
+from gdjax.base.status import Status
 
 FEW = 4  # maximum size of an array that is printed in full
 LONG = 60  # maximum length of the text of other values
@@ -21,7 +22,7 @@ CURVE = 240, 60  # width and height of the curve of a cost, in pixels
 
 
 def fields_with(
-    **statuses: type[IntEnum],
+    **statuses: type[Status],
 ) -> tuple[Callable[[Any], str], Callable[[Any], str]]:
     """Return `__repr__` and `_repr_html_` that list the fields of a result in at most 10 lines.
 
@@ -111,7 +112,7 @@ def _words(enum, value):
         codes = np.asarray(value).astype(int)
     except Exception:  # traced, or a shape in an error
         return short(value)
-    names = {int(status): status.name.lower().replace("_", " ") for status in enum}
+    names = {int(status): status.label for status in enum}
     if codes.ndim == 0:
         return names[int(codes)]
     counts = zip(*np.unique(codes, return_counts=True), strict=True)

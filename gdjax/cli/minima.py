@@ -245,7 +245,7 @@ def tree_numbers(graph: Any) -> dict[str, Any]:
 
     return {
         "saddles": int((graph["index"] == 1).sum()),
-        "search": SearchStatus(int(graph.status)).name.lower(),
+        "search": SearchStatus(int(graph.status)).label,
         "merge_heights": graph.merge_height.values.tolist(),
     }
 
@@ -288,7 +288,7 @@ def report(summary: dict[str, Any], tolerance: float) -> list[str]:
     if "saddles" in summary:
         heights = ", ".join(f"{height:.5g}" for height in summary["merge_heights"])
         lines.append(
-            f"saddles found: {summary['saddles']} (search {summary['search'].replace('_', ' ')}); "
+            f"saddles found: {summary['saddles']} (search {summary['search']}); "
             f"minima merge at {heights or 'no known pass'}, each an upper bound"
         )
     if "functions" in summary:

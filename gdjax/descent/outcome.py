@@ -16,11 +16,11 @@ nearly vanishes while its cost stays above the baseline. `classify` states the r
 ['converged', 'stalled']
 """
 
-from enum import IntEnum
-
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, ScalarLike
+
+from gdjax.base.status import Status
 
 ROUNDING = 16  # largest difference from the baseline that counts as zero, in units of eps |b|
 LAST_RECORDS = 5  # minimum number of last records in which to detect a plateau
@@ -29,7 +29,7 @@ FLATNESS = 1e-3  # maximum range on a plateau, relative to the baseline and to t
 LEAST_RANGE = 1e-2  # minimum range of a cost that has changed, relative to the baseline
 
 
-class Outcome(IntEnum):
+class Outcome(Status):
     """Outcome of a descent; `.name` is its name, and `str` gives it in lower case."""
 
     NOT_CONVERGED = 0

@@ -8,7 +8,6 @@ of its steps.
 """
 
 from collections.abc import Callable, Sequence
-from enum import IntEnum
 from typing import NamedTuple
 
 import jax
@@ -19,6 +18,7 @@ from jaxtyping import Array, ArrayLike, Float, Int, PyTree
 from gdjax.base.arguments import check_number, check_numbers, check_whole, is_traced
 from gdjax.base.errors import InputError
 from gdjax.base.reprs import fields, fields_with
+from gdjax.base.status import Status
 from gdjax.curvature.gradient_summary import value_and_gradient
 from gdjax.descent.block import strip_weak_types
 from gdjax.problems.checks import check_params
@@ -29,7 +29,7 @@ from gdjax.problems.problem import Problem
 MAX_STEPS = 1_000_000
 
 
-class FlowStatus(IntEnum):
+class FlowStatus(Status):
     """Status of the solution of a flow.
 
     - COMPLETED: the final time was reached within the tolerance.

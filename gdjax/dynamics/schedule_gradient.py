@@ -7,7 +7,6 @@ E is the cost over all data, or that of a validation problem.
 
 import math
 from collections.abc import Callable, Sequence
-from enum import IntEnum
 from functools import partial
 from typing import NamedTuple
 
@@ -21,6 +20,7 @@ from gdjax.base.errors import InputError
 from gdjax.base.keys import Streams
 from gdjax.base.reprs import fields_with
 from gdjax.base.slabs import RecentlyUsed
+from gdjax.base.status import Status
 from gdjax.descent.arguments import descent_keys, initial_model_state
 from gdjax.descent.batches import Order, check_replacement
 from gdjax.descent.block import strip_weak_types
@@ -37,7 +37,7 @@ MAX_KNOTS = 16
 FORWARD_KNOTS = 4  # up to this number of knots, forward mode needs less time and memory
 
 
-class HypergradientStatus(IntEnum):
+class HypergradientStatus(Status):
     """Whether the gradient says how the cost changes.
 
     - RELIABLE: the checks of `hypergradient` that apply passed.

@@ -20,7 +20,6 @@ network at random*, arXiv 2501.18812; Vehtari et al. 2024, *Pareto smoothed impo
 
 import math
 from collections.abc import Callable
-from enum import IntEnum
 from typing import NamedTuple
 
 import jax
@@ -31,6 +30,7 @@ from gdjax.base.arguments import MAX_COUNT, check_number, check_whole
 from gdjax.base.errors import InputError
 from gdjax.base.keys import check_key
 from gdjax.base.reprs import fields_with
+from gdjax.base.status import Status
 from gdjax.curvature import student_t
 from gdjax.curvature.eigensolvers import eigh
 from gdjax.curvature.operators import HessianOperator
@@ -58,7 +58,7 @@ START = 0.9  # distance at which a walk starts, as a fraction of that to the bou
 SEGMENTS = 8  # number of segments between checked points, from the minimum to a point of a walk
 
 
-class VolumeStatus(IntEnum):
+class VolumeStatus(Status):
     """Whether a volume is an estimate, or the reason why it is a lower bound.
 
     - ESTIMATE: the volume is an estimate with a valid interval.

@@ -9,7 +9,6 @@ almost no start converges to a minimum.
 """
 
 from collections.abc import Callable, Sequence
-from enum import IntEnum
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -29,6 +28,7 @@ from gdjax.base.arguments import (
 from gdjax.base.arrays import Array, as_dataset, quantities
 from gdjax.base.errors import InputError
 from gdjax.base.limits import Count, Positive
+from gdjax.base.status import Status
 from gdjax.descent.outcome import Outcome
 from gdjax.minima.clustering import cluster_points
 from gdjax.problems import test_functions
@@ -44,7 +44,7 @@ RECORDS = 100  # number of records, so the step of arrival has the resolution nu
 MAX_ISOLATED = 1000  # maximum number of distinct end points; more count as a manifold of minima
 
 
-class NoMinimum(IntEnum):
+class NoMinimum(Status):
     """Negative codes of starts that did not converge to a minimum."""
 
     NOT_ARRIVED = -1
@@ -52,7 +52,7 @@ class NoMinimum(IntEnum):
     AT_NO_MINIMUM = -3
 
 
-class OtherKind(IntEnum):
+class OtherKind(Status):
     """Kinds of critical points that are not minima."""
 
     SADDLE = 0

@@ -258,7 +258,10 @@ def _censuses(problem, ended, groups, key, options, is_descent, bar):
         known = programs.setdefault((*static.items(), decay is None), own)
         own = _with_data_of(known, own)
         own = problem_at(own, jax.tree.map(lambda leaf: leaf[0], params))
-        reader = readers.setdefault(tuple(static.items()), Readers(fixed))
+        kind = tuple(static.items())
+        if kind not in readers:
+            point = jax.tree.map(lambda leaf: leaf[0], params)
+            readers[kind] = Readers(fixed, point, numbers)
         check_symmetric(own, key_check)
 
         def show(phase, values=values):
@@ -285,7 +288,7 @@ def _censuses(problem, ended, groups, key, options, is_descent, bar):
             manifolds = connected_minima(own, ends, canonical, key_manifolds)
             descents, sentence = _descents(ended, index, ends, minima, manifolds, pairs, is_descent)
             census = census_dataset(
-                reader,
+                readers[kind],
                 numbers,
                 ends,
                 minima,

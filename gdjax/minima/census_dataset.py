@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, PyTree
 
 from gdjax.base.arrays import Array, as_dataset, quantities
 from gdjax.minima.barriers import PairwiseBarriers
@@ -114,21 +114,25 @@ class Descents(NamedTuple):
 
 
 class Readers:
-    """Metrics and outputs of a problem at points; each is compiled once."""
+    """Metrics and outputs of a problem at points; each is compiled once.
 
-    def __init__(self, problem: Problem):
+    Metrics that need more than a point, or whose values are not single numbers, are left out.
+    """
+
+    def __init__(self, problem: Problem, point: PyTree, settings: Mapping[str, Any]):
         self.problem = problem
-        # JAX keeps traces by function object, which would hide a changed global: hence `partial`.
-        self._metrics = {n: m for n, m in problem.metrics.items() if not (m.needs or m.is_array)}
-        self.declared = {
-            name: Array(metric.long_name or name, ("minimum",), metric.units)
-            for name, metric in self._metrics.items()
-        }
-        self._measure = {}
-        for name, metric in self._metrics.items():
+        self.declared, self._measure = {}, {}
+        own = settings_by_role({"cost": settings_of(problem.cost, settings)})
+        for name, metric in problem.metrics.items():
+            if metric.needs:
+                continue
             function, init = in_run(metric, problem)
             data = problem.data if metric.data is None else metric.data
-            self._measure[name] = jax.jit(partial(from_start, init, function)), data
+            # JAX keeps traces by function object, which would hide a changed global: a new one.
+            measure = jax.jit(partial(from_start, init, function))
+            if getattr(jax.eval_shape(measure, point, data, step=0, **own)[0], "shape", None) == ():
+                self._measure[name] = measure, data
+                self.declared[name] = Array(metric.long_name or name, ("minimum",), metric.units)
         self._predict = None if problem.predict is None else jax.jit(partial(problem.predict))
 
     def metrics(self, points: Sequence, settings: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -18,7 +18,6 @@ Wales, Miller and Walsh 1998, *Archetypal energy landscapes*; Verpoort, Lee and 
 """
 
 from collections.abc import Callable, Sequence
-from enum import IntEnum
 from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -31,6 +30,7 @@ from gdjax.base import arrays
 from gdjax.base.arguments import check_numbers
 from gdjax.base.arrays import as_dataset, check_result, document, quantities
 from gdjax.base.errors import InputError
+from gdjax.base.status import Status
 from gdjax.minima.bands import path_maxima
 from gdjax.minima.eigenvector_following import polish_minima
 from gdjax.minima.graph_symmetry import (
@@ -55,7 +55,7 @@ MAX_LINES = 2000  # maximum number of straight lines whose maximum is computed
 EQUAL_RTOL = 1e-6  # largest difference of coordinates that a symmetry leaves unchanged
 
 
-class EdgeKind(IntEnum):
+class EdgeKind(Status):
     """Origin of the height of an edge.
 
     - SADDLE: the cost of a classified saddle of index 1, whose flows end in the two minima.

@@ -1,12 +1,12 @@
 """Result of a search for saddles, and its codes."""
 
-from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int
 
 from gdjax.base.reprs import fields_with
+from gdjax.base.status import Status
 from gdjax.minima.eigenvector_following import (
     CriticalPoints,
     Landscape,
@@ -17,7 +17,7 @@ from gdjax.minima.graph_symmetry import (
 )
 
 
-class Origin(IntEnum):
+class Origin(Status):
     """How a minimum was found first."""
 
     GIVEN = 0
@@ -25,7 +25,7 @@ class Origin(IntEnum):
     FROM_A_SADDLE = 2
 
 
-class SearchFailure(IntEnum):
+class SearchFailure(Status):
     """Reasons why a search found no saddle of index 1, or a flow no end.
 
     - NOT_CONVERGED: the iteration reached no critical point, as where the cost falls for ever.
@@ -43,7 +43,7 @@ class SearchFailure(IntEnum):
     NO_MAXIMUM = 5
 
 
-class SearchStatus(IntEnum):
+class SearchStatus(Status):
     """Status of a search for saddles.
 
     - COMPLETED: saddles connect all minima, and all planned searches were made.

@@ -9,7 +9,6 @@ Each round compares median costs of several starts, and counts the descents that
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from enum import IntEnum
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
@@ -24,6 +23,7 @@ from gdjax.base.errors import InputError
 from gdjax.base.keys import run_keys
 from gdjax.base.reprs import fields
 from gdjax.base.slabs import RecentlyUsed
+from gdjax.base.status import Status
 from gdjax.curvature.critical_sharpness import (
     CriticalSharpness,
     CriticalSharpnessStatus,
@@ -52,7 +52,7 @@ MAX_SAMPLES = 1000  # maximum number of samples for the critical sharpness
 GRADIENT, HESSIAN_PRODUCT = 3, 6  # computational cost of each, in evaluations of the cost
 
 
-class LearningRateStatus(IntEnum):
+class LearningRateStatus(Status):
     """Status of a recommended learning rate.
 
     FOUND: a rate is recommended. NO_WORKING_RATE: at each rate of the last round, a start diverged,

@@ -1,5 +1,6 @@
 """Measurements after a run: equal to those along it, at any points, and resumed."""
 
+import dataclasses
 import os
 import signal
 from functools import partial
@@ -62,7 +63,7 @@ def test_measured_values_have_the_bits_of_recorded_ones(batch_size, tmp_path):
 
 
 def test_an_interrupted_measurement_continues(tmp_path, monkeypatch):
-    grid = gd.axes(learning_rate=np.linspace(0.01, 0.1, 40), seed=range(8))
+    grid = gd.axes(learning_rate=np.linspace(0.01, 0.1, 400), seed=range(8))
     runs = gd.sweep(PROBLEM, grid, 1)
     metrics = {"scaled": scaled_cost}
     place = {"problem": PROBLEM, "devices": jax.local_devices()[:1]}
@@ -96,13 +97,14 @@ run_tiles, calls = executor.run_tiles, []
 
 def killed(*arguments):
     calls.append(arguments)
-    if len(calls) == 2:
+    if len(calls) == 5:
         os.kill(os.getpid(), signal.SIGKILL)
     return run_tiles(*arguments)
 
 executor.run_tiles = killed
 problem, (source, store) = network(watched=True), sys.argv[1:]
-gd.measure({"largest_weight": problem.metrics["largest_weight"]}, source, problem=problem, store=store)
+metrics = {"largest_weight": problem.metrics["largest_weight"]}
+gd.measure(metrics, source, problem=problem, store=store)
 """
 
 
@@ -123,6 +125,10 @@ def test_a_killed_measurement_continues(tmp_path):
     assert {path: path.stat().st_mtime_ns for path in files} == files
 
 
+class Bare(NamedTuple):
+    a: Any
+
+
 def several(problem, w):
     flat, _ = ravel_pytree(w)
     return {"sum": jnp.sum(flat), "pair": flat[:2], "positive": jnp.sum(flat > 0)}
@@ -133,22 +139,27 @@ def test_a_value_may_be_a_dict_or_a_named_tuple_that_declares_its_arrays(tmp_pat
     ends = partial(gd.curvature.extreme_eigenpairs, largest=2, smallest=1)
     metrics = {"ends": ends, "some": several}
     grid = gd.axes(learning_rate=[0.1, 1.0], seed=range(3))
-    runs = gd.sweep(bowl, grid, 6, metrics=metrics, store=tmp_path, record_every=2,
+    runs = gd.sweep(bowl, grid, 6, metrics=metrics, store=tmp_path / "runs", record_every=2,
                     snapshot_every=2, continuable=True)  # fmt: skip
-    path = gd.measure(metrics, tmp_path, steps="snapshots")
+    path = gd.measure(metrics, tmp_path / "runs", steps="snapshots")
     for name in path.data_vars:
         np.testing.assert_array_equal(path[name], runs[name].values, err_msg=name)
     np.testing.assert_allclose(path.ends_values, np.broadcast_to([9.0, 3.0, 1.0], (2, 3, 4, 3)))
     assert path.ends_status.attrs["flag_meanings"].startswith("converged")
     np.testing.assert_array_equal(path.some_pair, path.some_pair.copy(data=runs.snapshots[..., :2]))
     assert path.some_positive.dtype == np.int32
-    longer = gd.sweeps.extend(tmp_path, 8)
+    longer = gd.extend(
+        tmp_path / "runs",
+        num_steps=8,
+        to=tmp_path / "more",
+        problem=dataclasses.replace(bowl, metrics=metrics),
+    )
     np.testing.assert_array_equal(longer.some_sum[..., :4], runs.some_sum)
     run = gd.descend(bowl, optax.sgd(0.1), jnp.ones(3), 2, key=jax.random.key(0), metrics=metrics)
     np.testing.assert_allclose(run.arrays["ends"].values.values[0], [9, 3, 1], rtol=1e-5)
     line = gd.landscape.line(bowl, jnp.zeros(3), jnp.ones(3), [0, 2], metrics={"some": several})
     np.testing.assert_array_equal(line.some_pair, [[0, 0], [2, 2]])
-    bare = {"bare": lambda problem, w: NamedTuple("Bare", [("a", Any)])(w)}
+    bare = {"bare": lambda problem, w: Bare(w)}
     with pytest.raises(InputError, match=r"'bare' returned .* attribute `arrays`"):
         gd.measure(bare, (bowl, jnp.ones(3)))
 
