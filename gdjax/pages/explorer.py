@@ -148,14 +148,23 @@ class Explorer(Page):
         region, finer = compute_region(spec, runs, self.selection.mask, points, to)
         return replace(explore(region, name=str(to or "a region")), spec=finer)
 
-    def _repr_mimebundle_(self, **options: Any) -> Any:
+    def _widget(self) -> Any:
+        """Return the widget of the page; without the extra, the page without its selection."""
         try:
             from gdjax.pages.widget import widget
-        except ImportError:  # without the extra, the page is shown without its selection
-            return {"text/html": self._repr_html_(), "text/plain": repr(self)}
+        except ImportError:
+            return Page(self.html)
         if not self._widgets:
             self._widgets.append(widget(self.html, read("widget.js")))
-        return self._widgets[0]._repr_mimebundle_(**options)
+        return self._widgets[0]
+
+    def _display_(self) -> Any:  # what marimo shows
+        return self._widget()
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        if isinstance(shown := self._widget(), Page):
+            return {"text/html": shown._repr_html_(), "text/plain": repr(self)}
+        return shown._repr_mimebundle_(**options)
 
 
 def explore(

@@ -52,6 +52,13 @@ def test_a_page_without_a_selection_or_a_store_cannot_be_refined(tmp_path):
         view.refine(to=tmp_path / "finer.zarr")
 
 
+def test_marimo_shows_the_widget_of_a_page():
+    anywidget = pytest.importorskip("anywidget", reason="needs anywidget")
+    view = gd.explore(small_sweep(RATES, None))
+    assert isinstance(view._display_(), anywidget.AnyWidget)
+    assert view._display_() is view._display_()
+
+
 @pytest.fixture
 def lab(tmp_path):
     """Start JupyterLab on a free port; return its URL."""
