@@ -316,7 +316,11 @@ class _RunPoints:
             self.problem, self.runs = stored.problem, stored.dataset
         recorded = self.identity["make_optimizer"]
         self.make_optimizer = make_optimizer or optimizer_from(recorded, self.where)
-        grid = axes_of(self.identity, self.where)
+        grid, self.scalars = axes_of(self.identity, self.where), ()
+        if isinstance(where, xr.Dataset):
+            self.scalars = tuple(dim for dim in grid.sizes if dim not in where.dims)
+            self.runs = where.expand_dims(self.scalars)
+            grid = grid.box(_chosen(self.runs, grid))
         self.at = positions(grid, at)
         index = {dim: np.array([i]) for dim, i in self.at.items()}
         self.grid = grid.box(tuple(index.get(d, np.arange(n)) for d, n in grid.sizes.items()))
@@ -429,10 +433,34 @@ class _RunPoints:
 
     def named(self, measured):
         """Return the measurements over the axes of the runs."""
-        measured = measured.isel(dict.fromkeys(self.at, 0))
+        measured = measured.isel(dict.fromkeys({*self.at, *self.scalars}, 0))
         if self.is_last:
             return measured.isel({MEASURED_STEP: 0}, drop=True)
         return measured.rename({MEASURED_STEP: "snapshot_step"})
+
+
+def _chosen(runs, grid):
+    """Return the positions in the grid of a sweep of the runs that were selected of its Dataset."""
+    chosen = []
+    for along in grid.dimensions.values():
+        if missing := [name for name in along if name not in runs.coords]:
+            raise InputError(
+                f"where: it has no coordinate {missing[0]}, so that its runs cannot be told apart; "
+                f"expected the Dataset of a sweep, or runs selected by isel or sel"
+            )
+        places = {row: i for i, row in enumerate(zip(*map(_plain, along.values()), strict=True))}
+        rows = [*zip(*(_plain(np.atleast_1d(runs[name].values)) for name in along), strict=True)]
+        if changed := [row for row in rows if row not in places]:
+            raise InputError(
+                f"where: {', '.join(along)} = {changed[0]} is not a setting of its sweep, expected "
+                f"coordinates as they were computed"
+            )
+        chosen.append(np.array([places[row] for row in rows]))
+    return tuple(chosen)
+
+
+def _plain(values):
+    return np.asarray(values).tolist()
 
 
 def _recorded_params(opt_state, params):
