@@ -161,7 +161,7 @@ def search_spec(
 def _check_metric(spec):
     """Check that the metric is a number that is recorded at each rung."""
     metrics = spec.recorded_metrics
-    numbers = [name for name in metrics if not metrics[name].is_array]
+    numbers = [name for name in metrics if not any(name in f.array_metrics for f in spec.facts)]
     check_choice("metric", spec.metric, ["cost", *numbers])
     every = spec.record_every
     if spec.metric in metrics:

@@ -675,7 +675,7 @@ def trainability_boundary(results, numbers):
 
 
 @small(
-    "--sets 2 --images 20 --hidden 2 --seeds 24 --steps 2000 --directions 64 --num-samples 100 "
+    "--sets 2 --images 20 --hidden 2 --seeds 32 --steps 2000 --directions 64 --num-samples 100 "
     "--resamples 50"
 )
 def widths_of_valleys(results, numbers):

@@ -168,5 +168,5 @@ def test_a_graph_is_exported_to_networkx(two_neuron_graph):
     assert exported.nodes[0]["images"] == 8
     kinds = [kind for *_, kind in exported.edges(data="kind")]
     assert kinds == ["saddle", "saddle", "line", "line"]
-    with pytest.raises(InputError, match=r"expected the Dataset of gd.minima.graph"):
+    with pytest.raises(InputError, match=r"expected the result of gd.minima.graph"):
         gd.pages.export.networkx(two_neuron_graph.assign_attrs(result="census"))
