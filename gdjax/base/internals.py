@@ -13,8 +13,8 @@ programs that JAX makes. The text of programs compiled for another machine is re
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from types import MappingProxyType, ModuleType
+from collections.abc import Callable, Iterator, Mapping, Set
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -144,7 +144,7 @@ def setting(name: str) -> Any:
         ) from None
 
 
-def optimizers(public: ModuleType = optax, contributed: ModuleType = contrib) -> dict[str, Any]:
+def optimizers(public: Any = optax, contributed: Any = contrib) -> dict[str, Any]:
     """Return the factories of Optax that a record of a sweep may name, those that exist."""
     modules = {"optax": (public, _OPTAX), "optax.contrib": (contributed, _CONTRIB)}
     return {
@@ -155,7 +155,7 @@ def optimizers(public: ModuleType = optax, contributed: ModuleType = contrib) ->
     }
 
 
-def others_than_prints(effects: frozenset[Any]) -> frozenset[Any]:
+def others_than_prints(effects: Set[Any]) -> frozenset[Any]:
     """Return the effects of a program that are not those of prints, ordered or not."""
     return frozenset(e for e in effects if not type(e).__name__.endswith("DebugEffect"))
 

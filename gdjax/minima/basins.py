@@ -9,6 +9,7 @@ almost no start converges to a minimum.
 """
 
 from collections.abc import Callable, Sequence
+from enum import IntEnum
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,7 @@ RECORDS = 100  # number of records, so the step of arrival has the resolution nu
 MAX_ISOLATED = 1000  # maximum number of distinct end points; more count as a manifold of minima
 
 
-class NoMinimum(Status):
+class NoMinimum(IntEnum):
     """Negative codes of starts that did not converge to a minimum."""
 
     NOT_ARRIVED = -1
