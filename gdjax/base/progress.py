@@ -65,7 +65,8 @@ class Ticking(tqdm):
         """Count, and no longer show what was done before the first count."""
         if n and self.before is not None:
             self.before = self.desc = None
-        self.updated_at = self._time()
+        if not self.disable:
+            self.updated_at = self._time()
         return super().update(n)
 
     @property

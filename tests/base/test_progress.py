@@ -46,8 +46,9 @@ def test_the_estimate_leaves_out_the_time_before_the_first_update(monkeypatch):
 
 def test_a_log_can_be_disabled(monkeypatch):
     monkeypatch.setenv("TQDM_DISABLE", "1")
-    with progress.bar(total=2, unit="run") as bar:
+    with progress.bar("compiling", total=3) as bar:
         assert bar.disable
+        bar.update()
 
 
 def test_a_terminal_shows_a_bar_before_the_first_update_and_removes_it(monkeypatch):
