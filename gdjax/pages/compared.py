@@ -13,17 +13,11 @@ import xarray as xr
 
 from gdjax.base.arguments import check_text
 from gdjax.base.errors import InputError, printable
-from gdjax.stores import open_dataset
-from gdjax.stores.location import StoreLike
+from gdjax.stores.reader import opened
 from gdjax.sweeps.axes import position
 from gdjax.sweeps.continued.stored import axes_of, identity_of
 
 SWEEP = "sweep"  # axis of the compared sweeps
-
-
-def opened(runs):
-    """Return runs, or those of a store if they are given by its path or URL."""
-    return open_dataset(runs) if isinstance(runs, StoreLike) else runs
 
 
 def compared_runs(sweeps: Mapping):

@@ -15,7 +15,7 @@ import xarray as xr
 from gdjax import __version__
 from gdjax.base.arguments import check_text, check_whole
 from gdjax.base.errors import InputError
-from gdjax.pages.compared import compared_runs, opened, parent_run, store_of
+from gdjax.pages.compared import compared_runs, parent_run, store_of
 from gdjax.pages.notebook import Selection, finer_values, is_logarithmic, selection_of
 from gdjax.pages.page import Page, build, read
 from gdjax.pages.sweep_data import NUMBERS, sweep_data
@@ -23,6 +23,7 @@ from gdjax.pages.table_runs import runs_of_table
 from gdjax.pages.zoom import compute_region, stored_sweep
 from gdjax.problems import Problem
 from gdjax.stores.location import StoreLike
+from gdjax.stores.reader import opened
 from gdjax.sweeps import extend
 from gdjax.sweeps.axes import axes as make_axes
 from gdjax.sweeps.spec import Sweep

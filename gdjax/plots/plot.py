@@ -28,8 +28,7 @@ from gdjax.plots import (
     volumes,
 )
 from gdjax.plots.axes import figure_of
-from gdjax.stores import open_dataset
-from gdjax.stores.location import StoreLike
+from gdjax.stores.reader import opened
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -106,8 +105,7 @@ def plot(result: Any, *, title: str = "", variable: str | None = None) -> "Figur
         `gdjax.plots` has figures with more options.
     """
     check_text("plot: title", title)
-    if isinstance(result, StoreLike):
-        result = open_dataset(result)
+    result = opened(result)
     draw = FIGURES.get(_kind(result))
     if draw is None:
         raise InputError(

@@ -20,8 +20,7 @@ import xarray as xr
 
 from gdjax.base.arguments import check_choice
 from gdjax.base.errors import InputError
-from gdjax.stores import open_dataset
-from gdjax.stores.location import StoreLike
+from gdjax.stores.reader import opened
 from gdjax.sweeps.axes import SEEDS
 from gdjax.sweeps.dataset import check_equal_costs
 from gdjax.sweeps.table import table
@@ -65,7 +64,7 @@ def final_values(
 
 
 def _opened(runs):
-    runs = open_dataset(runs) if isinstance(runs, StoreLike) else runs
+    runs = opened(runs)
     is_sweep = isinstance(runs, xr.Dataset) and {"outcome", "step"} <= set(runs.variables)
     if not is_sweep and not isinstance(runs, pd.DataFrame):
         raise InputError(

@@ -25,8 +25,8 @@ from gdjax.base.limits import Count
 from gdjax.descent.outcome import Outcome
 from gdjax.search.rungs import Search, with_search_variables
 from gdjax.search.spec import DIRECTIONS, SearchSpec, search_spec
-from gdjax.stores import open_dataset
 from gdjax.stores.location import StoreLike
+from gdjax.stores.reader import opened
 from gdjax.stores.writer import require_same
 from gdjax.sweeps.axes import SEEDS, Axes, axes, axes_along, is_static, zip_axes
 from gdjax.sweeps.check import Asked, check
@@ -163,7 +163,7 @@ def to_study(
     check_choice("diverged", diverged, DIVERGED)
     if study is not None:
         _check_study(study, metric, direction)
-    runs: Any = open_dataset(store) if isinstance(store, StoreLike) else store
+    runs = opened(store)
     finished = list(histories(runs))  # checks `runs`
     names = sorted(finished[0].records) if finished else [metric]
     check_choice("metric", metric, names)

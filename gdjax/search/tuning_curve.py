@@ -35,8 +35,8 @@ from gdjax.base.errors import InputError
 from gdjax.base.statistics import LEVEL
 from gdjax.descent.outcome import Outcome
 from gdjax.search.spec import DIRECTIONS
-from gdjax.stores import open_dataset
 from gdjax.stores.location import StoreLike
+from gdjax.stores.reader import opened
 from gdjax.sweeps.axes import SEEDS, axes_along
 from gdjax.sweeps.dataset import check_equal_costs
 
@@ -104,8 +104,7 @@ def tuning_curve(
     check_number("level", level, above=0, below=1)
     if worst_value is not None:
         check_number("worst_value", worst_value)
-    if isinstance(runs, StoreLike):
-        runs = open_dataset(runs)
+    runs = opened(runs)
     sign = 1.0 if direction == "minimize" else -1.0
     values, by = _values(runs, metric, by, math.inf * sign if worst_value is None else worst_value)
     num_settings, num_seeds = values.shape[-2:]

@@ -92,6 +92,11 @@ def verify(store: StoreLike) -> list[Damage]:
     return stored.damaged_frame() + stored.damaged_tiles() + writers
 
 
+def opened(runs: Any) -> Any:
+    """Return runs, or those of a store if they are given by its path or URL."""
+    return open_dataset(runs) if isinstance(runs, StoreLike) else runs
+
+
 def open_dataset(store: StoreLike, *, skip_damaged: bool = False) -> Any:
     """Open the store of a sweep for reading; it may be in use.
 
