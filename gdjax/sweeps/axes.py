@@ -119,9 +119,9 @@ class Axes:
         """For each dimension, groups of positions with equal values of the static axes."""
         groups = []
         for along in self.dimensions.values():
-            static = [v.tolist() for axis, v in along.items() if is_static(axis, v)]
+            static = {axis: v for axis, v in along.items() if is_static(axis, v)}
             by_values: dict[Any, list[int]] = {}
-            for position, values in enumerate(zip(*static, strict=True)):
+            for position, values in enumerate(rows_of(static)):
                 by_values.setdefault(values, []).append(position)
             everywhere = [np.arange(len(next(iter(along.values()))))]
             groups.append([np.array(group) for group in by_values.values()] or everywhere)
@@ -253,6 +253,11 @@ def _values(name, entries):
             )
         return whole
     return values if kind in "bU" else values.astype(np.float64 if kind == "f" else np.int64)
+
+
+def rows_of(along: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """Return the values of axes that vary together, one tuple for each position."""
+    return [*zip(*(np.asarray(values).tolist() for values in along.values()), strict=True)]
 
 
 def positions(grid: Axes, at: Mapping[str, AxisValue]) -> dict[str, int]:

@@ -34,6 +34,7 @@ from gdjax.sweeps.axes import (
     Axes,
     AxisValue,
     positions,
+    rows_of,
 )
 from gdjax.sweeps.axes import axes as make_axes
 from gdjax.sweeps.check import Asked
@@ -448,8 +449,8 @@ def _chosen(runs, grid):
                 f"where: it has no coordinate {missing[0]}, so that its runs cannot be told apart; "
                 f"expected the Dataset of a sweep, or runs selected by isel or sel"
             )
-        places = {row: i for i, row in enumerate(zip(*map(_plain, along.values()), strict=True))}
-        rows = [*zip(*(_plain(np.atleast_1d(runs[name].values)) for name in along), strict=True)]
+        places = {row: i for i, row in enumerate(rows_of(along))}
+        rows = rows_of({name: np.atleast_1d(runs[name].values) for name in along})
         if changed := [row for row in rows if row not in places]:
             raise InputError(
                 f"where: {', '.join(along)} = {changed[0]} is not a setting of its sweep, expected "
@@ -457,10 +458,6 @@ def _chosen(runs, grid):
             )
         chosen.append(np.array([places[row] for row in rows]))
     return tuple(chosen)
-
-
-def _plain(values):
-    return np.asarray(values).tolist()
 
 
 def _recorded_params(opt_state, params):

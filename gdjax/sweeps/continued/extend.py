@@ -21,7 +21,7 @@ from gdjax.stores.location import Bucket, Folder, StoreLike, locate
 from gdjax.stores.reader import Stored
 from gdjax.stores.writer import Store
 from gdjax.sweeps import dataset
-from gdjax.sweeps.axes import Axes
+from gdjax.sweeps.axes import Axes, rows_of
 from gdjax.sweeps.check import Asked
 from gdjax.sweeps.checkpoint import Positions, SlabCheckpoint, Start
 from gdjax.sweeps.continued.stored import StoredSweep
@@ -113,13 +113,13 @@ def _stored_first(stored: Axes, wider: Axes) -> tuple[np.ndarray, ...]:
         )
 
     def values_of(along):
-        return zip(*(along[axis].tolist() for axis in sorted(along)), strict=True)
+        return rows_of(dict(sorted(along.items())))
 
     order = []
     for dim, along in wider.dimensions.items():
         position = {values: i for i, values in enumerate(values_of(along))}
         before = stored.dimensions[dim]
-        needed = list(values_of(before)) if before.keys() == along.keys() else [tuple(before)]
+        needed = values_of(before) if before.keys() == along.keys() else [tuple(before)]
         if lost := [values for values in needed if values not in position]:
             raise InputError(
                 f"axes: the stored axis {dim} has the value {', '.join(map(str, lost[0]))}, which "
