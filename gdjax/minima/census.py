@@ -257,10 +257,9 @@ def _censuses(problem, ended, groups, key, options, is_descent, bar):
         # The program of an earlier group is used again, with the numbers of this one as its data.
         known = programs.setdefault((*static.items(), decay is None), own)
         own = _with_data_of(known, own)
-        own = problem_at(own, jax.tree.map(lambda leaf: leaf[0], params))
-        kind = tuple(static.items())
+        point = jax.tree.map(lambda leaf: leaf[0], params)
+        own, kind = problem_at(own, point), tuple(static.items())
         if kind not in readers:
-            point = jax.tree.map(lambda leaf: leaf[0], params)
             readers[kind] = Readers(fixed, point, numbers)
         check_symmetric(own, key_check)
 

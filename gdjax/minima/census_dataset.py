@@ -16,8 +16,9 @@ from gdjax.minima.counting import basin_shares, estimate_unseen
 from gdjax.minima.distinct import Minima
 from gdjax.minima.end_points import RUNS, EndPoints
 from gdjax.minima.end_states import EndState
+from gdjax.problems.facts import traced_metric
 from gdjax.problems.keywords import settings_of
-from gdjax.problems.measurement import from_start, in_run, settings_by_role
+from gdjax.problems.measurement import from_start, settings_by_role
 from gdjax.problems.problem import Problem
 from gdjax.sweeps.dataset import named_leaves
 
@@ -116,21 +117,20 @@ class Descents(NamedTuple):
 class Readers:
     """Metrics and outputs of a problem at points; each is compiled once.
 
-    Metrics that need more than a point, or whose values are not single numbers, are left out.
+    Metrics that need more than a point, or are stored as separate arrays, are left out.
     """
 
     def __init__(self, problem: Problem, point: PyTree, settings: Mapping[str, Any]):
         self.problem = problem
         self.declared, self._measure = {}, {}
-        own = settings_by_role({"cost": settings_of(problem.cost, settings)})
+        own = {"cost": settings_of(problem.cost, settings)}
         for name, metric in problem.metrics.items():
             if metric.needs:
                 continue
-            function, init = in_run(metric, problem)
-            data = problem.data if metric.data is None else metric.data
-            # JAX keeps traces by function object, which would hide a changed global: a new one.
-            measure = jax.jit(partial(from_start, init, function))
-            if getattr(jax.eval_shape(measure, point, data, step=0, **own)[0], "shape", None) == ():
+            static = traced_metric(name, problem, point, own)[1]
+            if not static.is_array:
+                data = problem.data if metric.data is None else metric.data
+                measure = jax.jit(partial(from_start, static.init, static.function))
                 self._measure[name] = measure, data
                 self.declared[name] = Array(metric.long_name or name, ("minimum",), metric.units)
         self._predict = None if problem.predict is None else jax.jit(partial(problem.predict))
