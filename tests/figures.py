@@ -10,15 +10,15 @@ from matplotlib.legend import Legend
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-PAGE = 6.25  # width in inches of a figure that a page shows 600 pixels wide
-LEAST_POINTS = 7.0  # size of its smallest text there
+from experiments.shared.figures import LEAST_POINTS, PAGE
+
 SLACK = 2.0  # pixels by which boxes of texts may overlap
 
 
 def defects(figure):
     """Return one sentence per defect: cut or covered text, small text, log axes without numbers."""
     FigureCanvasAgg(figure).draw()
-    texts, found = [], []
+    found = []
     for axes in figure.findobj(Axes):
         if axes.get_visible():
             found += unlabeled(axes)

@@ -92,13 +92,15 @@ def run(config: Config) -> xr.Dataset:
     """Return final training costs by problem, optimizer, rate and seed; +inf after divergence."""
     digits = gd.problems.digits(widths=(16,), activation="tanh", loss="cross_entropy")
     starts = gd.zip_axes(seed=range(config.seeds), data_seed=range(config.seeds))
+    grids = {
+        name: np.geomspace(*getattr(config, f"{name}_rates"), config.rates) for name in OPTIMIZERS
+    }
     costs = []
     for problem in (digits, characters(config)):
         for name, factory in OPTIMIZERS.items():
-            rates = np.geomspace(*getattr(config, f"{name}_rates"), config.rates)
             runs = gd.sweep(
                 problem,
-                gd.axes(learning_rate=rates, start=starts),
+                gd.axes(learning_rate=grids[name], start=starts),
                 config.steps,
                 make_optimizer=factory,
                 batch_size=config.batch_size,
@@ -108,14 +110,13 @@ def run(config: Config) -> xr.Dataset:
             costs.append(runs.cost.isel(step=-1).values)
     dims = ("problem", "optimizer", "rate", "seed")
     shape = (len(PROBLEMS), len(OPTIMIZERS), config.rates, config.seeds)
-    grids = [np.geomspace(*getattr(config, f"{name}_rates"), config.rates) for name in OPTIMIZERS]
     return xr.Dataset(
         {"cost": (dims, np.reshape(costs, shape))},
         {
             "problem": [*PROBLEMS],
             "optimizer": [*OPTIMIZERS],
             "seed": range(config.seeds),
-            "learning_rate": (("optimizer", "rate"), np.array(grids)),
+            "learning_rate": (("optimizer", "rate"), np.array([*grids.values()])),
         },
     )
 

@@ -1,9 +1,9 @@
 """What gdjax knows of the inside of JAX, XLA and Optax, each with what happens if it changes.
 
 Public functions of these libraries change with a notice, and what stands here in any version. It
-was written for JAX 0.10 to 0.12 and Optax 0.2.8. Modules that walk
-programs take all names from here, and `tests/base/test_internals.py` compares the names with the
-programs that JAX makes. The text of programs compiled for another machine is read in
+was written for JAX 0.10 to 0.12 and Optax 0.2.8. `tests/base/test_internals.py` compares the names
+with the programs that JAX makes. Names of public operations, such as `dot_general` and `scan`,
+stand where they are read. The text of programs compiled for another machine is read in
 `sweeps/continued/absent_device.py`, for its numbers of kernels and bytes only.
 
 >>> import jax, jax.numpy as jnp

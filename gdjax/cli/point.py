@@ -75,7 +75,7 @@ class Origin(StoredRuns):
             run.snapshots,
             run.optimizer.get("learning_rate") if is_sgd else None,
             run.optimizer.get("momentum") or 0.0,
-            f"{axes}, {str(run.outcome).replace('_', ' ')}",
+            f"{axes}, {run.outcome.label}",
         )
 
     def _trained(self):
@@ -112,7 +112,7 @@ class Origin(StoredRuns):
             0.0,
             f"{self.data}, learning rate {self.learning_rate:g}, "
             f"{self.epochs} epoch{'s' * (self.epochs > 1)}, "
-            f"{str(run.outcome).replace('_', ' ')}",
+            f"{run.outcome.label}",
         )
 
 

@@ -170,7 +170,7 @@ def _report(problem, run, epoch):
         "training cost": [format_cost(cost) for cost in run.cost[shown]],
         "test accuracy": [f"{share:.1%}" for share in accuracy],
     }
-    outcome = str(run.outcome).replace("_", " ")
+    outcome = run.outcome.label
     if run.diverged_at is not None:
         outcome += f" at step {run.diverged_at}"
     return [

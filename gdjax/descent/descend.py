@@ -99,8 +99,7 @@ class Descent:
         )
 
     def _repr_html_(self) -> str:
-        outcome = str(self.outcome).replace("_", " ")
-        return as_html(self, f"A descent of {self.num_steps:,} steps: {outcome}.")
+        return as_html(self, f"A descent of {self.num_steps:,} steps: {self.outcome.label}.")
 
 
 def descend(

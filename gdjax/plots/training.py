@@ -81,7 +81,7 @@ def records(run: Any, *, title: str = "") -> Figure:
         "over all training samples": (run.cost, {"color": BLUE}),
     }
     figure = _draw_records(run.recorded_steps, costs, run.metrics, run.baseline)
-    outcome = str(run.outcome).replace("_", " ")
+    outcome = run.outcome.label
     with style():
         title = title or f"{run.num_steps:,} step{'s' * (run.num_steps != 1)}: {outcome}"
         figure.axes[0].set_title(title)

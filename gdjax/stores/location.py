@@ -31,6 +31,7 @@ from gdjax.base.errors import InputError, StoreError
 
 MISSING = "missing"
 MAX_FILE_NAME_BYTES = 255  # limit for one component of a path on Linux, macOS and Windows
+CLAIM_SECONDS = 2.0  # time after which the claim of a version, which takes moments, has no owner
 CONNECTIONS = 32  # number of concurrent requests to an object store
 AGAIN = "start the sweep again on this store; finished runs are kept"
 _REMEDIES = {
@@ -75,9 +76,6 @@ def locate(store: Any, **options: Any) -> "Folder | Bucket":
             f"{MAX_FILE_NAME_BYTES}; choose a shorter one"
         )
     return Folder(Path(store))
-
-
-CLAIM_SECONDS = 2.0  # time after which the claim of a version, which takes moments, has no owner
 
 
 def _stays(claim: Path) -> bool:
