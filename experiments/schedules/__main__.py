@@ -29,12 +29,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import xarray as xr
-from scipy import stats
 
 import gdjax as gd
 from experiments.shared import command
 from experiments.shared.images import image_regression, shrunk
-from gdjax.base.statistics import holm, mean, paired
+from gdjax.base.statistics import paired
 from gdjax.dynamics import HypergradientStatus, hypergradient
 from gdjax.plots.style import CYCLE, Figure
 from gdjax.sweeps import Axes
@@ -176,33 +175,35 @@ def numbers(tree: xr.DataTree) -> dict:
     return numbers_of_networks(tree["networks"].to_dataset()) | {"quadratics": decays}
 
 
+def compared(dataset: xr.Dataset, problem: int, horizon: int) -> gd.search.Comparison:
+    """Return the comparison of all schedules; their peaks were tuned on other starts."""
+    costs = dataset.cost.isel(problem=problem, horizon=horizon).drop_vars(("problem", "horizon"))
+    return gd.compare(costs.to_dataframe("cost").reset_index(), "schedule", seeds="pair")
+
+
 def numbers_of_networks(dataset: xr.Dataset) -> dict:
-    """Return median costs, and the advantages of the learned schedule as log ratios of costs."""
-    finite = dataset.cost.where(np.isfinite(dataset.cost)).values
-    advantages = np.log(finite[:, :, 1:] / finite[:, :, :1])
-    p = stats.ttest_1samp(advantages, 0, axis=-1, nan_policy="omit").pvalue
-    corrected = holm(p.ravel()).reshape(p.shape)
-    medians, diverged = np.median(dataset.cost, axis=-1), np.isinf(dataset.cost).values.sum(axis=-1)
-    by_problem = {}
+    """Return median costs, and the comparisons of the learned schedule with the others."""
+    by_problem: dict = {}
     for i, name in enumerate(dataset.problem.values):
+        results = {at: compared(dataset, i, j) for j, at in enumerate(HORIZONS)}
         schedules: dict = {}
-        for k, (shape, peak) in enumerate(zip(SHAPES, dataset.peak.values[i], strict=True)):
+        for shape, peak in zip(SHAPES, dataset.peak.values[i], strict=True):
             horizons: dict = {}
-            for j, horizon in enumerate(HORIZONS):
-                at = horizons[horizon] = {"cost": medians[i, j, k], "diverged": diverged[i, j, k]}
-                if k > 0:
-                    at["advantage"] = mean(advantages[i, j, k - 1])[:3]
-                    at["p"] = corrected[i, j, k - 1]
+            for horizon, result in results.items():
+                row = result.settings.loc[shape]
+                at = horizons[horizon] = {"cost": row["median"], "diverged": int(row["diverged"])}
+                if shape != "learned":
+                    pair = result.pairs.loc[("learned", shape)]
+                    at["verdict"] = pair["verdict"]
+                    at["ratio"] = [pair["ratio"], pair["ratio_low"], pair["ratio_high"]]
             schedules[shape] = {"peak": peak, "horizon": horizons}
-        best = 2 + int(np.argmin(medians[i, 0, 2:]))
-        by_problem[name] = {
-            "best_other": SHAPES[best],
-            "loss_of_advantage": paired(*advantages[i, ::-1, best - 1])[:3],
+        by_problem[str(name)] = {
+            "loss_of_advantage": loss_of_advantage(dataset.cost.values[i]),
+            "methods": results["T"].methods,
             "schedule": schedules,
         }
     statuses, best = dataset.status.values, best_step(dataset)
     return {
-        "comparisons": p.size,
         "best_step": best,
         "rates": np.exp(dataset.knots.values[best]),
         "tuning_cost": dataset.tuning_cost.values,
@@ -210,6 +211,20 @@ def numbers_of_networks(dataset: xr.Dataset) -> dict:
         "reliable": np.sum(statuses == HypergradientStatus.RELIABLE, axis=1),
         "problem": by_problem,
     }
+
+
+def loss_of_advantage(cost: np.ndarray) -> list[float]:
+    """Return by how much more log(cost of the best other schedule / learned) is at T than at 4T.
+
+    The best other schedule is chosen on every second pair for the pairs between them, and the other
+    way round. The result has an interval, and omits pairs with a run that diverged.
+    """
+    first = np.arange(cost.shape[-1]) % 2 == 0
+    best = [2 + np.argmin(np.median(cost[0, 2:][:, half], axis=1)) for half in (~first, first)]
+    other = np.where(first, cost[:, best[0]], cost[:, best[1]])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        advantages = np.log(other / cost[:, 0])
+    return list(paired(advantages[1], advantages[0])[:3])
 
 
 def plot(tree: xr.DataTree) -> dict:
@@ -224,17 +239,19 @@ def plot(tree: xr.DataTree) -> dict:
     left.set(xlabel="step", ylabel="learning rate", title="Schedules, tuned for this horizon")
     for k, (name, horizon) in enumerate(product(by_problem, HORIZONS)):
         at = [by_problem[name]["schedule"][shape]["horizon"][horizon] for shape in SHAPES[1:]]
-        value, low, high = np.transpose([one["advantage"] for one in at])
+        ratios = np.transpose([one["ratio"] for one in at])
+        # An interval without an end reaches beyond the axis.
+        value, low, high = -np.log(np.clip(ratios, 1e-3, 1e3))[[0, 2, 1]]
         place = np.arange(1, len(SHAPES)) + 0.12 * (k - 1.5)
         label = f"{name.replace('_', ' ')}, {horizon} steps"
         right.errorbar(place, value, [value - low, high - value], fmt="o", label=label)
     right.axhline(0, color="0.4", linewidth=1)
     right.set_xticks(range(1, len(SHAPES)), SHAPES[1:], fontsize="small", rotation=10)
     right.set_ylabel("log(cost / cost of the learned schedule)")
-    right.set_title("Advantage of the learned schedule, with 95 % intervals")
+    right.set_title("Advantage of the learned schedule")
     left.legend(fontsize="small")
-    right.margins(y=0.25)
-    right.legend(fontsize="small", ncols=2, loc="upper center")
+    right.set_ylim(-0.5, 2.6)
+    right.legend(fontsize="small", loc="upper right")
     exponents = quadratics.exponents_by_steps(tree["quadratics"].to_dataset())
     return {"schedules": figure, "exponents": exponents}
 

@@ -491,7 +491,7 @@ def search(_, numbers):
 
 @small(
     "--samples 60 --widths 4 --batch-size 10 --steps 12 --knots 3 --iterations 2 --tuning-starts 2 "
-    "--pairs 3 --modes 50 --horizons 10 100"
+    "--pairs 10 --modes 50 --horizons 10 100"
 )
 def schedules(tree, numbers):
     low, high = numbers["quadratics"]["capacity"].values()
