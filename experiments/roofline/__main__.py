@@ -19,7 +19,7 @@ time of a step is outside of the predicted range.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -34,8 +34,15 @@ import gdjax as gd
 from experiments.shared import command
 from gdjax.base import slabs
 from gdjax.plots.style import BLUE, GREY, label_log_axis
-from gdjax.sweeps import Loop, absent_device, compile_block, loop_over_steps
-from gdjax.sweeps.continued.absent_device import compiled, loops
+from gdjax.sweeps.continued.absent_device import (
+    Loop,
+    absent_device,
+    compiled,
+    compiled_block,
+    loop_over_steps,
+    loops,
+)
+from gdjax.sweeps.program import programs_of
 
 TRANSFERS = re.compile(r" (outfeed|infeed|send|recv)\(|callback")  # to and from the host
 OPTIMIZERS = {"sgd": optax.sgd, "adam": optax.adam}
@@ -62,7 +69,7 @@ class Config:
 def compiled_sweep(
     config: Config, order: str, size: int | None, networks: int, optimizer: str
 ) -> slabs.Compiled:
-    """Return the compiled block of a sweep."""
+    """Return the compiled block of a sweep, for a slab of all networks."""
     seeds = {"seed": range(networks)} | ({"data_seed": range(2)} if order == "own" else {})
     sweep = gd.Sweep(
         problem=gd.problems.digits(config.data),
@@ -72,7 +79,9 @@ def compiled_sweep(
         batch_size=size,
         record_every=config.record_every,
     )
-    return compile_block(sweep, networks, absent_device(config.device))
+    device = absent_device(config.device)
+    (program,) = programs_of(sweep, [device])
+    return compiled_block(replace(program, width=networks), device)
 
 
 def compiled_by_hand(

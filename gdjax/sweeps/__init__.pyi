@@ -2,10 +2,6 @@ from .axes import Axes as Axes
 from .axes import axes as axes
 from .axes import zip_axes as zip_axes
 from .caches import clear_caches as clear_caches
-from .continued.absent_device import Loop as Loop
-from .continued.absent_device import absent_device as absent_device
-from .continued.absent_device import compile_block as compile_block
-from .continued.absent_device import loop_over_steps as loop_over_steps
 from .continued.branch import branch as branch
 from .continued.branch_spec import perturbed as perturbed
 from .continued.concat import concat as concat

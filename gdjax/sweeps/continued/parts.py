@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import jax
 import numpy as np
@@ -18,6 +19,7 @@ import pandas as pd
 
 from gdjax.base import slabs
 from gdjax.base.arguments import check_limits
+from gdjax.base.errors import InputError
 from gdjax.base.limits import Count
 from gdjax.base.machine import format_bytes
 from gdjax.problems.problem import Problem
@@ -26,6 +28,7 @@ from gdjax.stores.lock import is_held
 from gdjax.stores.schema import tile_name
 from gdjax.stores.writer import CHECKPOINTS, PARTS
 from gdjax.sweeps.check import Asked, check
+from gdjax.sweeps.continued.absent_device import PredictedSweep, predict
 from gdjax.sweeps.continued.stored import StoredSweep
 from gdjax.sweeps.executor import complete_store
 from gdjax.sweeps.fit import fit
@@ -84,17 +87,25 @@ class PlannedSweep:
         )
 
 
-def plan(sweep: Sweep, store: StoreLike) -> PlannedSweep:
-    """Check a sweep and create its store, without computing it.
+@overload
+def plan(sweep: Sweep, store: StoreLike) -> PlannedSweep: ...
+@overload
+def plan(sweep: Sweep, *, device: str) -> PredictedSweep: ...
+def plan(
+    sweep: Sweep, store: StoreLike | None = None, *, device: str | None = None
+) -> PlannedSweep | PredictedSweep:
+    """Check a sweep and create its store, without computing it; or predict it on an absent GPU.
 
     `gd.resume(store, part=(3, 100))` then computes a part of it, in any process.
 
     Args:
         sweep: sweep, `gd.Sweep(problem, axes, num_steps, ...)`.
         store: path or URL of the store.
+        device: "a100" or "h100", for which the programs are compiled instead; no store is created.
 
     Returns:
         Number of tiles and of useful parts, size, estimated time, and width and memory of slabs.
+        For an absent GPU: width, memory, kernels, transfers and a predicted range of the time.
 
     Examples:
         >>> import tempfile
@@ -109,6 +120,13 @@ def plan(sweep: Sweep, store: StoreLike) -> PlannedSweep:
         (2, 512, 600)
     """
     require_sweep("plan: sweep", sweep)
+    if (store is None) == (device is None):
+        raise InputError(
+            f"plan: store = {store!r:.80}, device = {device!r:.80}, expected one of them: a store "
+            f"to create, or the name of an absent device, such as 'h100'"
+        )
+    if device is not None:
+        return predict(sweep, device)
     checked = check(Asked(sweep, store))
     fitted = fit(checked)
     complete_store(checked, fitted.schema, checked.identity, fitted.writer, lambda _: None)

@@ -22,7 +22,7 @@ from small_problems import read_store, same_bits
 
 import gdjax as gd
 from gdjax.base import interrupts
-from gdjax.base.errors import StoreError
+from gdjax.base.errors import InputError, StoreError
 from gdjax.cli.resume import parse_part
 from gdjax.cli.sweep import Sweep as SweepCommand
 from gdjax.stores.location import locate
@@ -75,6 +75,19 @@ def test_parts_of_any_number_in_any_order_equal_one_sweep_bitwise(tmp_path, whol
     assert count_tiles(tmp_path).values.tolist() == [[planned.num_tiles] * 2 + [0, 0]]
     assert verify(tmp_path) == []
     assert not [lock for lock in (tmp_path / PARTS).iterdir() if lock.name.isdecimal()]
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({}, "store = None, device = None, expected one of them"),
+        ({"store": "runs", "device": "h100"}, "device = 'h100', expected one of them"),
+        ({"device": "v5e"}, "device = 'v5e' is unknown; choose one of a100, h100"),
+    ],
+)
+def test_a_plan_needs_a_store_or_the_name_of_a_gpu(options, match):
+    with pytest.raises(InputError, match=match):
+        gd.sweeps.plan(BOWL, **options)
 
 
 def test_a_plan_counts_records(tmp_path):
