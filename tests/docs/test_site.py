@@ -102,6 +102,19 @@ def test_every_figure_of_a_cell_has_alternative_text():
     assert len(set(figures.values())) == len(figures)
 
 
+@pytest.mark.long
+def test_the_recipe_for_adamw_finds_the_edge_while_the_rate_is_high():
+    """The ratio of preconditioned sharpness to its limit is near 1, and 0 at the last rate."""
+    cells = [code for _, code in CELL.findall((DOCS / "recipes.md").read_text("utf8"))]
+    number = next(n for n, code in enumerate(cells) if "optax.adamw)" in code)
+    curve, _ = cells[number - 1].split("run =")  # without the descent of the recipe before
+    shown = "print(ratio[8:20].min(), ratio[8:20].max(), ratio[-1], sep='\\n')"
+    output = python("-c", "\n".join((cells[0], curve, cells[number], shown))).stdout
+    low, high, last = map(float, output.splitlines()[-3:])
+    assert 0.9 < low < high < 1.1
+    assert last < 0.05
+
+
 def test_the_steps_of_the_course_are_linked_in_their_order():
     order = re.findall(
         r"^\d+\. \[.*\]\((\w+\.md)\)", (DOCS / "learn/index.md").read_text("utf8"), re.M
