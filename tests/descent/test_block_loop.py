@@ -112,6 +112,19 @@ def test_a_stopped_run_is_evaluated_once_and_its_record_repeated(lengths, monkey
     assert runs.step[~np.isnan(runs.third)].values.tolist() == [*range(0, 100, 6), 100]
 
 
+def test_steps_after_the_last_one_of_a_chunk_change_nothing_on_an_accelerator(monkeypatch):
+    of_gpu = partial(lambda f, every, _: f(every, "gpu"), block_loop.chunk_steps)
+    monkeypatch.setattr(block_loop, "chunk_steps", of_gpu)
+
+    def cost(w, *, step):  # would diverge after the last step
+        return jnp.where(step > 7, jnp.inf, jnp.sum(w**2))
+
+    problem = gd.Problem(lambda key: jnp.ones(2), cost)
+    run = gd.descend(problem, optax.sgd(0.1), jnp.ones(2), 7, key=jax.random.key(0), record_every=5)
+    np.testing.assert_allclose(run.cost, 2 * 0.8 ** (2 * np.array([0, 5, 7])), rtol=1e-5)
+    assert run.diverged_at == -1
+
+
 @pytest.mark.parametrize("neighbor_rate", [0.4, 1e-3, 30.0])
 def test_a_stopped_run_repeats_its_last_record_beside_any_neighbor(neighbor_rate):
     """At curvature 2, rate 1/2 converges in one step, and a rate above 1 diverges.

@@ -26,7 +26,7 @@ from experiments.shared.images import pooled, shrunk
 from experiments.shared.regressions import random_targets
 from gdjax.base import slabs
 from gdjax.base.statistics import holm
-from gdjax.sweeps.continued.absent_device import Kernel, Loop, loops
+from gdjax.sweeps.continued.absent_device import Kernel, Loop, loop_over_steps, loops
 
 
 def test_the_deviation_from_2_is_the_largest_between_records_close_to_2():
@@ -125,7 +125,8 @@ TPU_TEXT = """
 
 
 def test_arrays_on_the_chip_of_a_tpu_are_not_transferred_and_its_products_are_convolutions():
-    (step,) = loops(slabs.Compiled(SimpleNamespace(as_text=lambda: TPU_TEXT)))
+    program = slabs.Compiled(SimpleNamespace(as_text=lambda: TPU_TEXT))
+    assert loops(program) == [step := loop_over_steps(program)]
     assert step == Loop(
         None, [Kernel("fusion", 4 * 64 * 16 * 32 + 32 * 784, 2 * 64 * 16 * 32 * 784)], 0
     )

@@ -212,6 +212,9 @@ def test_the_tail_index_of_a_pareto_distribution_is_recovered():
         u = np.random.default_rng(0).uniform(size=(16, 4000))
         result = indices((u**-k).astype(np.float32))
         assert np.mean(result) == pytest.approx(k, abs=0.1)
+        for scale in (1e-3, 1e3):  # the index of a tail does not depend on the unit
+            scaled = indices((scale * u**-k).astype(np.float32))
+            np.testing.assert_allclose(scaled, result, rtol=1e-2)
     assert float(indices(np.ones((1, 100), np.float32))[0]) == -np.inf
 
 

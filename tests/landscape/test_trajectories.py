@@ -38,6 +38,10 @@ def test_a_descent_in_a_plane_has_zero_distance_from_it(float64):
     w = points["w"]
     np.testing.assert_allclose(result.path_cost, (np.arange(1, 9) * w**2).sum(1), rtol=1e-12)
     assert float(result.explained[:2].sum()) == pytest.approx(1, abs=1e-12)
+    for axis in "ab":  # the plane and the descent have one center
+        sides = result[axis].values, result[f"path_{axis}"].values
+        middles = [(side.min() + side.max()) / 2 for side in sides]
+        assert middles[0] == pytest.approx(middles[1], abs=1e-12)
 
 
 def test_the_distance_from_the_plane_equals_the_known_offset(float64):

@@ -9,13 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import xarray as xr
 from jax._src import monitoring
 from jax.flatten_util import ravel_pytree
 
 import gdjax as gd
 from gdjax.base.errors import InputError
 from gdjax.curvature.stability_limits import relative_stability
-from gdjax.minima import census_table, count_minima
+from gdjax.minima import census_table, count_kinds, count_minima
 from gdjax.minima.end_states import EndState, end_states
 from gdjax.minima.optimizer_decay import optimizer_decay
 
@@ -254,3 +255,8 @@ def test_minima_of_descents_with_decay_of_the_optimizer_are_those_of_the_cost_th
 def test_the_decay_that_an_optimizer_adds_is_found(make, expected):
     decay = optimizer_decay(make, {"learning_rate": 0.1}, {"w": jnp.ones(3), "b": jnp.ones(2)})
     assert decay == (expected and pytest.approx(expected, rel=1e-6, abs=1e-12))
+
+
+def test_kinds_that_occur_in_a_census_are_counted():
+    census = xr.Dataset({"kind": ("run", [2, 2, 4])})
+    assert count_kinds(census) == {"strict minimum": 2, "saddle": 1}

@@ -21,6 +21,8 @@ def test_text_in_the_data_cannot_start_a_tag():
     written = island({"name": HOSTILE, "values": np.array([1, np.nan], "f4")})
     assert "<" not in written
     assert json.loads(written)["name"] == HOSTILE
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        island({"cost": float("nan")})
 
 
 @pytest.mark.parametrize(("given", "kind"), [(np.int64, "i4"), (np.float16, "f8"), (bool, "i4")])
@@ -34,6 +36,7 @@ def test_a_page_runs_only_its_own_script_and_has_no_external_links():
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', html).group(1)
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
+    assert "worker-src" not in policy  # a page without a worker cannot start one
     assert len(re.findall("<script", html)) == 2
     named = re.findall(r'(?:src|href)="([^"]*)"', html)
     assert [place for place in named if not place.startswith(("#", "data:,"))] == []

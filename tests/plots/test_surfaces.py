@@ -80,6 +80,8 @@ def test_selected_settings_are_drawn_and_shown_in_titles():
     # Two minima, one saddle and no maximum.
     markers = [line.get_marker() for line in figure.axes[0].lines]
     assert markers == ["*", "*", "X", "^"]
+    sizes = [line.get_markersize() for line in figure.axes[0].lines]
+    assert sizes[0] == sizes[1] > sizes[2] == sizes[3]
     assert len(figure.axes[0].lines[-1].get_xdata()) == 0
     figure.canvas.draw()
 
@@ -101,6 +103,8 @@ def test_each_minimum_and_each_code_has_a_color():
     assert names[:2] == ["minimum", "saddle"]
     assert {"diverged", "not arrived"} <= set(names)
     assert "at no minimum" not in names
+    names = [text.get_text() for text in basin_maps(basins(end=END - 1)).legends[0].get_texts()]
+    assert "at no minimum" in names
     figure.canvas.draw()
 
 

@@ -151,8 +151,11 @@ def test_a_problem_is_rebuilt_from_its_provenance(make, fields):
 # -- the deterministic cost
 
 
-def noisy(w, x, *, key, scale=1.0):
-    return parabola(w, x) + scale * jax.random.normal(key)
+LEVEL = np.zeros(2)
+
+
+def noisy(w, x, *, key, scale=1.0, tilt=LEVEL):
+    return parabola(w, x) + scale * jax.random.normal(key) + jnp.sum(tilt) * w[0]
 
 
 def test_the_deterministic_cost_of_a_random_cost_is_its_mean_over_fixed_keys():

@@ -317,5 +317,6 @@ def test_an_interrupted_slab_resumes_at_its_step(tmp_path, monkeypatch, in_memor
     begins.clear()
     halved(**SETTINGS, store=store).close()
     assert any((0, 6, 24)[rung] < step < (6, 24, 48)[rung] for step in begins)
+    assert not list((store / ".gdjax" / "checkpoints").iterdir())
     assert same_bits(read_store(store), in_memory)
     assert gd.stores.verify(store) == []

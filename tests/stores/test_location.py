@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gdjax.base.errors import InputError, StoreError
-from gdjax.stores.location import MISSING, Folder, locate
+from gdjax.stores.location import MISSING, Bucket, Folder, locate
 
 
 @pytest.fixture
@@ -46,6 +46,14 @@ def test_an_entry_that_is_not_a_readable_file_is_reported(folder):
     assert folder.read("pipe", 5) == (b"", "is not a file")
     assert folder.read("long", 5) == (b"", "10 bytes, expected at most 5")
     assert folder.sizes() == {"folder": -1, "pipe": -1, "long": 10}
+
+
+def test_files_of_at_most_the_allowed_size_are_read_from_new_folders_and_object_stores(folder):
+    pytest.importorskip("obstore")
+    for location in (folder, Bucket("memory:///", {})):
+        location.write("a/b/c", b"12345")
+        assert location.read("a/b/c", 5) == (b"12345", None)
+        assert location.read("a/b/c", 4) == (b"", "5 bytes, expected at most 4")
 
 
 def test_the_error_for_a_url_without_obstore_names_the_package_to_install(monkeypatch):

@@ -91,19 +91,31 @@ def test_a_tile_of_another_place_or_sweep_is_not_accepted(tmp_path):
         open_dataset(own)
 
 
+def test_tiles_that_one_process_computes_are_free_after_the_first_of_them_is_written(tmp_path):
+    settings = {"identity": small_store.IDENTITY, "writer": small_store.WRITER, "shared": True}
+    tiles = [(0, 0), (0, 1)]
+    with (
+        Store(tmp_path, small_store.schema(), **settings) as first,
+        Store(tmp_path, small_store.schema(), **settings) as second,
+    ):
+        assert (first.claim(tiles), second.claim(tiles)) == (tiles, [])
+        first.write(tiles[0], part(first, tiles[0]))
+        assert second.claim(tiles) == tiles[1:]
+
+
 # Stores of another sweep or format, and other content
 
 
 def test_a_different_sweep_is_rejected_with_a_list_of_the_differences(tmp_path):
     fill(tmp_path)
     before = stamps(tmp_path)
-    config = {"steps": 400, "batch_size": None, "optimizer": "adam"}
+    config = {"steps": 400, "batch_size": None, "optimizer": "a" * 78 + "b" * 50}
     with pytest.raises(StoreError) as caught:
         open_store(tmp_path, config=config, data_hash="aaaa")
     assert str(caught.value) == (
         f"{tmp_path} contains another sweep: config.steps: stored 300, expected 400; data_hash: "
-        f"stored 'b5d4', expected 'aaaa'; config.optimizer: stored nothing, expected 'adam'. "
-        f"Choose another store or study (gd.extend continues the runs of a store in it), or "
+        f"stored 'b5d4', expected 'aaaa'; config.optimizer: stored nothing, expected "
+        f"'{'a' * 78}b ... {'b' * 39}'. Choose another store or study (gd.extend continues the runs of a store in it), or "
         f"restore these settings"
     )
     assert stamps(tmp_path).keys() == before.keys()

@@ -60,7 +60,7 @@ def test_the_width_depends_on_the_bytes_of_a_run_alone():
     """
     problem = Problem(
         init=lambda key: jnp.ones(100),
-        cost=lambda w, batch: jnp.mean((jnp.tanh(batch / 255) @ w) ** 2),
+        cost=jax.jit(lambda w, batch: jnp.mean((jnp.tanh(batch / 255) @ w) ** 2)),
         data=np.ones((1000, 100), np.float32),
     )
     for grid, batch_size, least in (
@@ -71,6 +71,13 @@ def test_the_width_depends_on_the_bytes_of_a_run_alone():
         spec = Sweep(problem, grid, 5, batch_size=batch_size)
         (program,) = programs_of(spec, jax.local_devices())
         assert least <= fit.step_nbytes(program) <= 1.1 * least + 2 * 4 * 1000
+
+
+def test_wider_slabs_are_for_smaller_runs():
+    for widths in (fit.CPU_WIDTHS, fit.ACCELERATOR_WIDTHS):
+        width, nbytes = np.array(widths, dtype=object).T
+        assert np.all(np.diff(width) < 0)
+        assert np.all(np.diff(nbytes) > 0)
 
 
 def test_random_numbers_of_a_run_count_and_loops_and_shared_data_gain_from_width():

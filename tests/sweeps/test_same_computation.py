@@ -20,6 +20,7 @@ import gdjax as gd
 from gdjax.base.errors import StoreError
 from gdjax.cli.problem_file import load_problem
 from gdjax.sweeps import identity, run_of
+from gdjax.sweeps.continued.parts import count_tiles
 from tests.processes import python
 
 pytestmark = pytest.mark.filterwarnings("ignore:count_minima")  # short descents
@@ -221,6 +222,9 @@ def test_other_versions_and_flags_are_an_error_unless_allowed(store, tmp_path, m
         allowed = outcomes(store, allow_unverified=True, **study())
         assert allowed == dict.fromkeys(VERBS, "same")
         more = gd.extend(store, WIDER, to=tmp_path / "m", allow_unverified=True, **study()).load()
+        count_tiles(store, 2, allow_unverified=True, **study())
+        with pytest.raises(StoreError, match="versions or flags"):
+            count_tiles(store, 2, **study())
         assert set(gd.replay(store, AT, allow_unverified=True, **study()).changed) == {"jax"}
         # Programs of another version cannot be compared, but settings and data are.
         gd.resume(store, allow_unverified=True, **study(constant=2.0))

@@ -20,6 +20,8 @@ import pytest
 from points_of_known_kind import REFUSALS, TABLE, VARIANTS, case, classifications
 
 from gdjax.curvature.critical_points.classify import Kind, classify
+from gdjax.curvature.critical_points.flat_directions import falls_first
+from gdjax.curvature.directional_derivatives import directional_derivatives
 from gdjax.problems import as_problem
 
 K = Kind
@@ -97,6 +99,18 @@ def test_a_dead_coordinate_gives_a_manifold_of_minima_within_the_probed_radius()
     assert K(int(result.kind)) == K.MANIFOLD_OF_MINIMA
     assert (int(result.dead), int(result.nullity)) == (1, 0)
     np.testing.assert_allclose((result.probe_radius, result.flat_length), (300, 1))
+
+
+@pytest.mark.parametrize("halvings", [2, 3])
+def test_a_line_falls_first_if_the_cost_falls_at_one_of_the_doubling_distances(halvings):
+    low, high = 0.7 * 0.5**halvings, 1.4 * 0.5**halvings  # it falls between, and then rises
+
+    def cost(w):
+        return jax.nn.relu(w[0] - high) - jnp.clip(w[0], low, high)
+
+    at = directional_derivatives(as_problem(cost), lambda w: w)
+    assert falls_first(at, jnp.zeros(2), jnp.array([1.0, 0.0]))
+    assert not falls_first(at, jnp.zeros(2), jnp.array([0.0, 1.0]))
 
 
 @pytest.mark.long

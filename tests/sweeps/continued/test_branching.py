@@ -121,7 +121,8 @@ def test_settings_of_the_trunk_are_recorded_only_where_they_differ(store, branch
     assert "trunk_settings" not in json.loads(branches[1].attrs["identity"])
     first, second = tmp_path / "first", tmp_path / "second"
     one_run = gd.axes(**{axis: [value] for axis, value in AT.items()})
-    gd.sweep(LINE, one_run, 12, store=first, divergence_threshold=np.inf, **OPTIONS)
+    options = {**OPTIONS, "divergence_threshold": np.inf, "replacement": True}
+    gd.sweep(LINE, one_run, 12, store=first, **options)
     grid = gd.axes(branch_step=[6])
     branch = gd.branch(first, AT, grid, divergence_threshold=1e-9, to=second, **USERS)
     assert branch.diverged_at.item() == 6

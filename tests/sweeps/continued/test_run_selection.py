@@ -56,7 +56,7 @@ def test_an_invalid_outcome_raises_an_error(tmp_path):
     gd.sweep(gd.problems.bowl([1.0]), axes(learning_rate=[0.1]), 2, store=tmp_path)
     zarr.open_array(tmp_path / "outcome", mode="r+")[...] = 99
     reseal(tmp_path)
-    with pytest.raises(StoreError, match=r"outcome = .* of this run, expected 0 to"):
+    with pytest.raises(StoreError, match=r"outcome = .* expected 0 to 3;"):
         run_of(tmp_path, {"learning_rate": 0.1})
 
 
