@@ -122,7 +122,7 @@ def test_steps_after_the_last_one_of_a_chunk_change_nothing_on_an_accelerator(mo
     problem = gd.Problem(lambda key: jnp.ones(2), cost)
     run = gd.descend(problem, optax.sgd(0.1), jnp.ones(2), 7, key=jax.random.key(0), record_every=5)
     np.testing.assert_allclose(run.cost, 2 * 0.8 ** (2 * np.array([0, 5, 7])), rtol=1e-5)
-    assert run.diverged_at == -1
+    assert run.diverged_at is None
 
 
 @pytest.mark.parametrize("neighbor_rate", [0.4, 1e-3, 30.0])

@@ -622,7 +622,7 @@ def volumes(bad, vary, n):
     bad("inverse_temperatures", extrapolate, ["a"], [1.0], [1.0])
     bad("coefficients", extrapolate, [1.0, 2.0], [1.0], [1.0])
     bad("draws", effective_sample_size, jnp.zeros(3))
-    bad("draws", rhat, any_of(None, jnp.zeros((2, 0))))
+    bad("draws", rhat, any_of(None, jnp.zeros((2, 0)), jnp.zeros((0, 4))))
 
 
 def minima_and_paths(bad, vary, n):

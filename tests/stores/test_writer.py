@@ -115,8 +115,8 @@ def test_a_different_sweep_is_rejected_with_a_list_of_the_differences(tmp_path):
     assert str(caught.value) == (
         f"{tmp_path} contains another sweep: config.steps: stored 300, expected 400; data_hash: "
         f"stored 'b5d4', expected 'aaaa'; config.optimizer: stored nothing, expected "
-        f"'{'a' * 78}b ... {'b' * 39}'. Choose another store or study (gd.extend continues the runs of a store in it), or "
-        f"restore these settings"
+        f"'{'a' * 78}b ... {'b' * 39}'. Choose another store or study (gd.extend continues the "
+        f"runs of a store in it), or restore these settings"
     )
     assert stamps(tmp_path).keys() == before.keys()
     assert equals_all_values(tmp_path)

@@ -63,7 +63,7 @@ def test_measured_values_have_the_bits_of_recorded_ones(batch_size, tmp_path):
 
 
 def test_an_interrupted_measurement_continues(tmp_path, monkeypatch):
-    grid = gd.axes(learning_rate=np.linspace(0.01, 0.1, 400), seed=range(8))
+    grid = gd.axes(learning_rate=np.linspace(0.01, 0.1, 20), seed=range(8))
     runs = gd.sweep(PROBLEM, grid, 1)
     metrics = {"scaled": scaled_cost}
     place = {"problem": PROBLEM, "devices": jax.local_devices()[:1]}
