@@ -66,7 +66,7 @@ def lengthening(problem, census, rate):
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore:count_minima")  # starts are no ends
 def test_descents_leave_exactly_the_minima_that_cannot_be_held(network_runs):
-    """At more than 100 rates and minima of three problems, descents from nearby tell the state."""
+    """At more than 30 rates and minima of three problems, descents from nearby tell the state."""
     functions = {name: gd.problems.from_function(name) for name in ("himmelblau", "six_hump_camel")}
     starts = {
         name: jax.vmap(problem.init)(jax.random.split(KEY, 40))
@@ -82,15 +82,15 @@ def test_descents_leave_exactly_the_minima_that_cannot_be_held(network_runs):
         curvatures = np.sort(known["sharpness"].values)
         bounds = np.concatenate([curvatures[:1] / 2, curvatures, curvatures[-1:] * 2])
         gaps = [(a, b) for a, b in pairwise(bounds) if b > 1.03 * a]
-        for low, high, part in ((*gap, part) for gap in gaps for part in (0.25, 0.5, 0.75)):
-            rate = 2 / (low ** (1 - part) * high**part)
+        for low, high in gaps:
+            rate = 2 / (low * high) ** 0.5
             census = count_minima(problem, starts[name], key=KEY, learning_rate=rate)
             np.testing.assert_allclose(census["stability"], rate * census["largest"] / 2, rtol=1e-6)
             leaves = lengthening(problem, census, rate) > 2
             unstable = census["minimum_state"].values == EndState.CANNOT_HOLD
             np.testing.assert_array_equal(leaves, unstable, err_msg=f"{name} at {rate}")
             counted += len(leaves)
-    assert counted >= 100
+    assert counted >= 30
 
 
 @pytest.mark.long

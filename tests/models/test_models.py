@@ -93,7 +93,7 @@ def normalized_equinox():
     return normalized(init, apply)
 
 
-# All models are swept and resumed. One of each kind is also evaluated at points: without state,
+# All models are swept. One of each kind is also resumed, and evaluated at points: without state,
 # with a model state, with random numbers, with Diffrax's adjoint, and with new data at every step.
 EVALUATED = ["linen", "convolutional", "variational", "neural_ode", "online"]
 # Models that take long to compile are reduced to one layer or one stage.
@@ -186,6 +186,7 @@ class ProcessKilled(BaseException):
     """Interruption without cleanup, as by kill -9."""
 
 
+@pytest.mark.parametrize("swept", EVALUATED, indirect=True)
 def test_a_killed_sweep_is_resumed_and_replayed_bitwise(swept, tmp_path, monkeypatch):
     blocks, taken = slab_runner.start_blocks, []
 

@@ -20,7 +20,7 @@ from scipy.interpolate import CubicSpline
 import gdjax as gd
 from gdjax.curvature.gradient_summary import value_and_gradient
 from gdjax.problems.metrics import described
-from gdjax.problems.trace import trace
+from gdjax.problems.trace import dependent_by_result, trace
 from gdjax.sweeps.binding import with_settings
 
 RATE, STEPS, SCALE = 0.1, 3, 1.0
@@ -460,3 +460,10 @@ def test_problems_with_different_costs_are_different():
     one, other = (jax.tree.structure(problem) for problem in problems)
     assert one != other
     assert one == jax.tree.structure(dataclasses.replace(problems[0]))
+
+
+def test_what_a_called_function_computes_of_its_data_alone_does_not_depend_on_the_parameters():
+    inner = jax.jit(lambda a, b: jnp.sum(a) + jnp.sum(jnp.sin(b)))
+    traced = trace(lambda w, x: [inner(w, x)], (jnp.ones(2), jnp.ones(1000)))
+    (equations,) = dependent_by_result(traced)
+    assert sum(equation.nbytes for equation in equations) == 2 * 4  # a sum and an addition

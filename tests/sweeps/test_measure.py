@@ -213,19 +213,20 @@ def test_the_state_of_the_optimizer_is_that_of_a_continuable_store(tmp_path):
 
 
 def test_points_are_measured_with_labels_and_keys():
-    params = {str(n): PROBLEM.init(jax.random.key(n)) for n in range(3)}
+    init, cost = jax.jit(PROBLEM.init), jax.jit(PROBLEM.cost)
+    params = {str(n): init(jax.random.key(n)) for n in range(3)}
     metrics = {name: metric for name, metric in METRICS.items() if name != "scaled"}
     measured = gd.measure(metrics, params.items(), problem=PROBLEM, key=jax.random.key(1))
     assert measured.point.values.tolist() == ["0", "1", "2"]
     assert len({*measured.drawn.values.tolist()}) == 3
     for label, w in params.items():
-        value = PROBLEM.cost(w, METRICS["unseen"].data)
+        value = cost(w, METRICS["unseen"].data)
         np.testing.assert_allclose(measured.unseen.sel(point=label), value, rtol=1e-6)
     with pytest.raises(InputError, match=r"^metrics: 'drawn' .* pass key="):
         gd.measure(metrics, params.items(), problem=PROBLEM)
     one = gd.measure({"sharpness": gd.curvature.Sharpness()}, (PROBLEM, params["1"]))
     flat, unravel = ravel_pytree(params["1"])
-    hessian = jax.hessian(lambda v: PROBLEM.cost(unravel(v), PROBLEM.data))(flat)
+    hessian = jax.jit(jax.hessian(lambda v: PROBLEM.cost(unravel(v), PROBLEM.data)))(flat)
     assert one.sharpness.item() == pytest.approx(np.linalg.eigvalsh(hessian)[-1], rel=1e-3)
 
 

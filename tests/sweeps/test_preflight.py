@@ -61,7 +61,7 @@ def test_the_width_depends_on_the_bytes_of_a_run_alone():
     """
     problem = Problem(
         init=lambda key: jnp.ones(100),
-        cost=jax.jit(lambda w, batch: jnp.mean((jnp.tanh(batch / 255) @ w) ** 2)),
+        cost=lambda w, batch: jnp.mean((jnp.tanh(batch / 255) @ w) ** 2),
         data=np.ones((1000, 100), np.float32),
     )
     for grid, batch_size, least in (
