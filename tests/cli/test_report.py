@@ -7,7 +7,6 @@ import pytest
 import xarray as xr
 
 from gdjax.cli import report
-from gdjax.cli.emit import emit
 from gdjax.descent.outcome import Outcome
 from gdjax.sweeps.dataset import OF_COST
 
@@ -100,9 +99,3 @@ def test_the_printed_table_shows_only_finite_intervals(runs):
     names = printed.splitlines()[0].split()
     assert names == ["learning", "rate", "median", "cost", "stalled", "diverged"]
     assert "(" not in printed
-
-
-def test_sentences_are_wrapped_between_words_only(tmp_path, capsys):
-    sentence = f"{'word ' * 13}--gradient-tolerance"
-    emit("x", None, tmp_path, summary={}, report=[sentence], next_command=("x",))
-    assert "--gradient-tolerance" in capsys.readouterr().out.splitlines()

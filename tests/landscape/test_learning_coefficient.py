@@ -139,49 +139,6 @@ def sampled(cost, w, key=KEY, **options):
         return jax.tree.map(np.asarray, run(key))
 
 
-@pytest.mark.long
-def test_the_coefficient_of_a_power_is_the_inverse_of_its_exponent():
-    """Quadrature is near the limit 1 / (2k), and agrees with sampling."""
-    b, k = 1e8, np.arange(1, 6)
-    exact = np.array([CURVES[f"w^{2 * one}"][1](b) for one in k])
-    np.testing.assert_allclose(exact, 1 / (2 * k), atol=0.01)
-
-    def one(k):
-        return finite_temperature_coefficient(
-            lambda w: (w[0] ** 2) ** k,
-            jnp.zeros(1),
-            key=KEY,
-            inverse_temperature=b,
-            num_samples=2000,
-        )
-
-    with jax.enable_x64(True):
-        result = jax.tree.map(np.asarray, jax.jit(jax.vmap(one))(k.astype(float)))
-    np.testing.assert_array_equal(result.status, SamplingStatus.AGREED)
-    assert np.all(np.abs(result.coefficient - exact) < 4 * result.standard_error)
-    assert np.all(result.standard_error < 0.01)
-
-
-@pytest.mark.long
-def test_sampled_coefficients_of_a_cross_agree_with_its_closed_form():
-    """At this temperature, the arms are 1e-3 wide and 1 long."""
-    b = 1e6
-    result = sampled(
-        lambda w: (w[0] * w[1]) ** 2,
-        np.zeros(2),
-        jax.random.split(KEY),
-        inverse_temperature=b,
-        num_warmup=300,
-        num_integration_steps=1000,
-    )
-    assert (result.status == SamplingStatus.AGREED).all()
-    z = (result.coefficient - cross(b)) / result.standard_error
-    assert np.all(np.abs(z) < 4)
-    chains = np.ravel(result.chain_coefficients)
-    error = np.std(chains, ddof=1) / np.sqrt(len(chains))
-    assert abs(chains.mean() - cross(b)) < 4 * error < 0.5 - cross(b)
-
-
 def coefficient_on_a_grid(cost, b, count=2, points=1500):
     """Return b E[C] under exp(-b C(w) - |w|^2 / 2), where C depends on |w_i| only."""
     a = np.geomspace(1e-9, 12, points)

@@ -258,16 +258,6 @@ def test_extreme_eigenvalues_equal_those_of_the_dense_hessian(swept, dense):
     np.testing.assert_allclose(np.sort(result.values), [values[0], values[-1]], atol=2e-3 * size)
 
 
-@pytest.mark.parametrize("swept", EVALUATED[:3], indirect=True)
-def test_a_point_that_is_not_critical_is_classified_as_not_stationary(swept, dense):
-    result = gd.curvature.classify(swept.problem, swept.end, key=KEY)
-    norm, values = dense
-    assert result.kind_name == "not stationary"
-    np.testing.assert_allclose(result.gradient_norm, norm, rtol=1e-3)
-    size = np.abs(values).max()
-    np.testing.assert_allclose(result.largest, values[-1], atol=2e-3 * size)
-
-
 @pytest.mark.parametrize("swept", EVALUATED, indirect=True)
 def test_barriers_equal_those_of_direct_evaluation(swept, cost):
     if swept.model.problem.stateful:

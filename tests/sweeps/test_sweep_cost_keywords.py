@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 import gdjax as gd
@@ -60,25 +59,6 @@ def test_runs_draw_different_random_numbers_and_diverged_runs_keep_their_model_s
     diverged = runs.sel(learning_rate=1e9)
     assert (diverged.outcome == 3).all()
     assert (diverged["model_state.seen"] == diverged.diverged_at).all()
-
-
-@pytest.mark.long
-def test_records_use_a_subset_of_samples_and_the_evaluation_parameters(tmp_path):
-    line = gd.Problem(
-        init=lambda key: jnp.ones(2), cost=lambda w, x: jnp.mean((w[0] * x + w[1]) ** 2), data=X
-    )
-    schedule_free, grid = optax.contrib.schedule_free_sgd, gd.axes(learning_rate=[0.05, 0.1])
-    options = {"record_samples": 5, "record_every": 5}
-    read = {"eval_params_fn": optax.contrib.schedule_free_eval_params}
-    key = jax.random.key(0)
-    one = gd.descend(line, schedule_free(0.1), jnp.ones(2), 10, key=key, **options, **read)
-    for name, given in (("passed", read), ("default", {})):
-        settings = {"make_optimizer": schedule_free, "store": tmp_path / name, **options, **given}
-        result = gd.sweep(line, grid, 10, **settings)
-        np.testing.assert_allclose(result.cost[1], one.cost, rtol=1e-5)
-        np.testing.assert_allclose(result.params[1], one.params, rtol=1e-5)
-        assert result.cost.attrs["long_name"] == "cost over 5 samples of the training set"
-        assert gd.replay(tmp_path / name, {"learning_rate": 0.1}, problem=line).equal
 
 
 def test_keywords_may_have_the_names_of_arguments_of_the_library():
