@@ -7,11 +7,13 @@ A bar appears after a delay and disappears when the work is done:
 """
 
 import importlib.util
+import math
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from tqdm import tqdm
 
@@ -42,8 +44,14 @@ def bar(before: str | None = None, *, waited: Callable[[], float] = float, **set
 class Ticking(tqdm):
     """Bar on a terminal, or lines of a log, which also appear while nothing is updated.
 
-    A first compilation may take a minute, in which tqdm alone would show nothing.
+    A first compilation may take a minute, in which tqdm alone would show nothing. The interval of a
+    log goes on from one bar to the next.
     """
+
+    last_log: ClassVar[tuple[float, float]] = (
+        -math.inf,
+        0.0,
+    )  # times of a bar's end, and of a line
 
     def __init__(
         self, before: str | None, waited: Callable[[], float], delay: float | int, **settings: Any
@@ -52,7 +60,10 @@ class Ticking(tqdm):
         is_off = not self.is_terminal and os.environ.get("TQDM_DISABLE", "") not in ("", "0")
         if not self.is_terminal:
             settings |= {"bar_format": LINE, "mininterval": LOG_INTERVAL}
-            delay = LOG_INTERVAL
+            closed_at, line_at = self.last_log
+            is_next = time.monotonic() - closed_at < DELAY  # of the work before, which was silent
+            delay = max(0, LOG_INTERVAL - is_next * (time.monotonic() - line_at))
+        self.line_at = time.monotonic() + delay - LOG_INTERVAL
         self.before, self.waited, self.stopped = before, waited, threading.Event()
         if before is not None:
             settings["desc"] = f"{before}: "
@@ -83,12 +94,15 @@ class Ticking(tqdm):
         if self.is_terminal:
             return super().display(msg, pos)
         if not self.stopped.is_set():
+            self.line_at = time.monotonic()
             self.fp.write(f"{self}\n")
             self.fp.flush()
         return False  # nothing has to be removed later
 
     def close(self) -> None:
         """Remove the bar."""
+        if not self.stopped.is_set() and not self.is_terminal:
+            Ticking.last_log = (time.monotonic(), self.line_at)
         self.stopped.set()
         super().close()
 

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from gdjax.base import keys, machine, slabs
+from gdjax.base import keys, machine, progress, slabs
 from gdjax.base.arguments import check_flag, check_whole
 from gdjax.base.errors import InputError, warn
 from gdjax.base.machine import format_bytes
@@ -98,9 +98,10 @@ def check(asked: Asked) -> Checked:
     if asked.client is None:
         mention_cores()
     devices = tuple(jax.local_devices() if asked.devices is None else asked.devices)
-    programs = programs_of(sweep, devices, asked.start or sweep.start())
-    for program in programs:
-        check_program(program)
+    with progress.bar("tracing", total=1, unit="sweep"):
+        programs = programs_of(sweep, devices, asked.start or sweep.start())
+        for program in programs:
+            check_program(program)
     stored = asked.stored
     if stored is None and store is not None:
         root = read_root_of_sweep(asked.location)

@@ -19,7 +19,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from gdjax.base import machine, slabs
+from gdjax.base import machine, progress, slabs
 from gdjax.base.arrays import Schema
 from gdjax.base.errors import InputError, warn
 from gdjax.base.machine import format_bytes
@@ -188,7 +188,11 @@ class Fitted:
 def fit(checked: Checked) -> Fitted:
     """Compile the programs of a sweep, and choose its tiles and arrays."""
     asked, devices = checked.asked, checked.devices
-    programs = tuple(map(fit_program, checked.programs))
+    programs: tuple[Program, ...] = ()
+    with progress.bar(desc="compiling: ", total=len(checked.programs), unit="program") as bar:
+        for program in checked.programs:
+            programs = (*programs, fit_program(program))
+            bar.update()
     schema = _schema(checked, programs)
     _check_static_axes(programs)
     compiled = [program.compiled_block for program in programs]

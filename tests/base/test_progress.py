@@ -6,9 +6,13 @@ import sys
 import time
 from types import SimpleNamespace
 
+import pytest
 import tqdm.notebook
 
+import gdjax as gd
 from gdjax.base import progress
+from gdjax.sweeps import check, fit
+from gdjax.sweeps.continued import parts
 
 
 def kernel(monkeypatch, shell="ZMQInteractiveShell"):
@@ -33,6 +37,29 @@ def test_a_log_has_lines_before_and_after_the_first_update(monkeypatch, capsys):
     assert capsys.readouterr().err == ""  # the thread has stopped
     assert re.fullmatch(r"gdjax: compiling: 0 of 8 runs, 00:00 passed, about \? left", lines[0])
     assert re.fullmatch(r"gdjax: 2 of 8 runs, 00:0\d passed, about 00:0\d left", lines[-1])
+
+
+@pytest.mark.parametrize(("ago", "lines"), [(0, 1), (60, 0)])
+def test_the_interval_of_a_log_goes_on_after_another_bar(monkeypatch, capsys, ago, lines):
+    """The last line is 29.9 seconds old, and the other bar has ended now or a minute ago."""
+    now = time.monotonic()
+    monkeypatch.setattr(progress.Ticking, "last_log", (now - ago, now - 29.9))
+    with progress.bar("compiling", total=1, unit="run"):
+        time.sleep(0.5)
+    assert len(capsys.readouterr().err.splitlines()) == lines
+
+
+@pytest.mark.parametrize("phase", ["tracing", "compiling", "timing"])
+def test_no_phase_of_a_plan_is_silent(monkeypatch, capsys, tmp_path, phase):
+    """A first compilation of a transformer on a slow machine was silent for two minutes."""
+    slow = {"tracing": (check, "check_program"), "compiling": (fit, "fit_program")}
+    module, name = slow.get(phase, (parts, "_slab_seconds"))
+    work = getattr(module, name)
+    monkeypatch.setattr(module, name, lambda *args: (time.sleep(0.3), work(*args))[1])
+    monkeypatch.setattr(progress, "LOG_INTERVAL", 0.1)
+    sweep = gd.Sweep(gd.problems.bowl([1.0, 9.0]), gd.axes(learning_rate=[0.1]), 3)
+    gd.sweeps.plan(sweep, tmp_path)
+    assert f"gdjax: {phase}: 0 of 1 " in capsys.readouterr().err
 
 
 def test_the_estimate_leaves_out_the_time_before_the_first_update(monkeypatch):

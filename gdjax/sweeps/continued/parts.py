@@ -17,7 +17,7 @@ import jax
 import numpy as np
 import pandas as pd
 
-from gdjax.base import slabs
+from gdjax.base import progress, slabs
 from gdjax.base.arguments import check_limits
 from gdjax.base.errors import InputError
 from gdjax.base.limits import Count
@@ -132,7 +132,8 @@ def plan(
     complete_store(checked, fitted.schema, checked.identity, fitted.writer, lambda _: None)
     tiles = fitted.schema.tiles
     programs, devices = fitted.programs, fitted.devices
-    seconds = [_slab_seconds(program, devices) for program in programs]
+    with progress.bar("timing", total=len(programs), unit="program"):
+        seconds = [_slab_seconds(program, devices) for program in programs]
     num_slabs = [-(-program.axes.runs // program.width) for program in programs]
     rounds = [-(-count // len(devices)) for count in num_slabs]
     low, middle, high = np.dot(rounds, seconds)
