@@ -61,7 +61,7 @@ class Ticking(tqdm):
         if not self.is_terminal:
             settings |= {"bar_format": LINE, "mininterval": LOG_INTERVAL}
             closed_at, line_at = self.last_log
-            is_next = time.monotonic() - closed_at < DELAY  # of the work before, which was silent
+            is_next = time.monotonic() - closed_at < LOG_INTERVAL / 3  # after silent work
             delay = max(0, LOG_INTERVAL - is_next * (time.monotonic() - line_at))
         self.line_at = time.monotonic() + delay - LOG_INTERVAL
         self.before, self.waited, self.stopped = before, waited, threading.Event()
