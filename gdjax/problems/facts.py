@@ -274,6 +274,7 @@ def problem_at(
     Settings of the runs from which the parameters come are bound.
     """
     problem = at_settings_of(as_problem(problem), params)
+    check_not_deleted("problem.data", problem.data)
     for name in sorted(problem._swept & unbound(problem.cost).keys()):
         problem._swept.remove(name)  # say it once
         warn(

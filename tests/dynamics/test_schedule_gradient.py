@@ -171,3 +171,5 @@ def test_deleted_data_raise_an_error_that_names_them():
         hypergradient(problem, optax.sgd, jnp.ones(2), [0.1], 1, key=KEY)
     with pytest.raises(InputError, match=r"problem\.data is an array"):
         gd.descend(problem, optax.sgd(0.1), jnp.ones(2), 1, key=KEY)
+    with pytest.raises(InputError, match=r"problem\.data is an array"):
+        gd.curvature.classify(problem, jnp.ones(2), key=KEY)
