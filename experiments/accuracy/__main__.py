@@ -20,8 +20,7 @@ from scipy import stats
 
 from experiments.shared import command
 from gdjax.plots import images as pixels
-from gdjax.plots import landscapes
-from gdjax.plots.style import BLACK, BLUE, GREY, ORANGE, VERMILLION, label_log_axis
+from gdjax.plots.style import BLUE, GREY, ORANGE, VERMILLION
 
 from .model import BINS, Config, compared, ladder, single_changes, tested, tested_on_bundled_data
 
@@ -156,19 +155,15 @@ def accuracies_and_gains(tree: xr.DataTree) -> Figure:
     return figure
 
 
-def _recipes(dataset):
-    """Return name, results and test accuracy of the first start, by recipe."""
-    for name in dataset.recipe.values.tolist():
-        part = dataset.sel(recipe=name)
-        yield name, part, f"{float(part.test_accuracy[0]):.1%}"
-
-
 def first_layers(dataset: xr.Dataset) -> Figure:
     """Draw the first-layer weights of two networks, one above the other."""
     rows = np.concatenate(list(dataset.weight.values))
     images = pixels.square_images(rows)
-    titles = (f"{name} (accuracy {accuracy})" for name, _, accuracy in _recipes(dataset))
     recipes, neurons = dataset.recipe.values.tolist(), range(dataset.sizes["neuron"])
+    titles = (
+        f"{name} (accuracy {share:.1%})"
+        for name, share in zip(recipes, dataset.test_accuracy.values[:, 0], strict=True)
+    )
     return pixels.signed(
         images if images is not None else rows[:, None],
         names=[f"{name}, {i}" for name in recipes for i in neurons],
@@ -207,51 +202,13 @@ def differences(dataset: xr.Dataset) -> Figure:
     return figure
 
 
-def trajectories(dataset: xr.Dataset) -> Figure:
-    """Draw two descents from one start, on the plane through it and both end points."""
-    ground = dataset[["plane_cost"]].rename(plane_cost="cost")
-    norm = landscapes.cost_scale([ground])
-    figure = Figure(figsize=(12, 6))
-    axes, side = figure.subplots(1, 2, width_ratios=(1.5, 1))
-    landscapes.plane(ground, norm=norm, ax=axes)
-    landscapes.cost_colorbar(norm, ax=axes, location="left", aspect=35, pad=0.02)
-    away = []
-    for (name, part, accuracy), color in zip(_recipes(dataset), COLORS, strict=True):
-        path = part.dropna("snapshot_step", subset=["path_off"])
-        away.append(f"{float(path.path_off.max()):.0f}")
-        a, b = path.path_a.values, path.path_b.values
-        axes.plot(a, b, color="white", linewidth=4, zorder=3)
-        axes.plot(a, b, ".-", color=color, linewidth=1.6, zorder=4)
-        axes.plot(a[-1], b[-1], "*", color=color, markeredgecolor="white", ms=22, zorder=5)
-        axes.annotate(
-            f"{name}: test accuracy {accuracy}", (a[-1], b[-1]), xytext=(0, 14),
-            zorder=6, textcoords="offset points", ha="center", fontsize=12,
-            bbox={"facecolor": "white", "alpha": 0.85, "linewidth": 0},
-        )  # fmt: skip
-        share = path.snapshot_step.values / path.snapshot_step.values[-1]
-        side.plot(share, path.path_cost.values, color=color, label=name)
-        side.plot(
-            share, path.path_cost_in_slice.values, color=color, linestyle=(0, (4, 1.5)),
-            label=f"{name}, its projection",
-        )  # fmt: skip
-    axes.plot(a[0], b[0], "o", color="white", markeredgecolor=BLACK, ms=12, zorder=5)
-    axes.set_title("Two descents from one start")
-    side.set_yscale("log")
-    label_log_axis(side.yaxis)
-    side.set(xlabel="share of the steps", ylabel="training cost")
-    side.set_title(f"Distance from the plane:\nat most {' and '.join(away)}")
-    side.legend()
-    return figure
-
-
 def plot(tree: xr.DataTree) -> dict:
-    """Draw accuracies by variant, first layers, errors, saturation and trajectories."""
+    """Draw accuracies by variant, first layers, errors and saturation."""
     test = tree["test"].to_dataset()
     return {
         "ladder": accuracies_and_gains(tree),
         "weights": first_layers(test),
         "differences": differences(test),
-        "ways": trajectories(test),
     }
 
 

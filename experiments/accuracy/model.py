@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,6 @@ import optax
 import xarray as xr
 
 import gdjax as gd
-from gdjax import landscape
 from gdjax.descent import RECIPES, Recipe
 from gdjax.problems import Distortion, warped
 from gdjax.sweeps import from_named
@@ -42,8 +41,7 @@ class Config:
     seeds: int = 12  # number of starting points of each training variant, except the slow ones
     fewer_seeds: int = 4  # number of starting points of slow variants (100 epochs, fresh copies)
     test_seeds: int = 12  # number of starting points for the test images; seeds start at 100
-    some_images: int = 5000  # number of training images for the cost on the plane and the sharpness
-    points: int = 61  # number of grid points along each side of the plane
+    some_images: int = 5000  # number of training images for the sharpness
     bundled: str = "mnist5k"  # small data set on which the plain and the quick recipe are compared
     store: Path = Path("runs/accuracy")  # folder of the stored sweeps
 
@@ -200,12 +198,11 @@ def tested(variants: Mapping[str, Variant], config: Config) -> xr.Dataset:
     def sharpness(params):
         return metric(few, params, metric.init(few, params))[0]
 
-    parts, trajectories = [], {}
+    parts = []
     for name, variant in variants.items():
         problem = problem_of(config.data, None, variant)
         runs = trained(problem, variant, seeds, config.store / "test" / name)
         params = from_named("params", like, runs)
-        trajectories[name] = from_named("snapshots", like, runs.isel(seed=0))
         slopes, answers = jax.jit(jax.vmap(_slopes, (0, None)))(params, images)
         norms = [jnp.sqrt(jnp.sum(layer.weights**2, axis=(1, 2))) for layer in params]
         each = (jax.tree.map(lambda a, i=i: a[i], params) for i in range(len(seeds)))
@@ -222,8 +219,7 @@ def tested(variants: Mapping[str, Variant], config: Config) -> xr.Dataset:
             )
         )
     joined = xr.concat(parts, xr.Variable("recipe", list(variants)))
-    joined = joined.assign(label=("test", image_set.test_labels))
-    return xr.merge([joined, on_plane(few, trajectories, config.points)])
+    return joined.assign(label=("test", image_set.test_labels))
 
 
 def tested_on_bundled_data(config: Config) -> xr.Dataset:
@@ -237,31 +233,6 @@ def tested_on_bundled_data(config: Config) -> xr.Dataset:
         accuracy[name] = runs.test_accuracy.isel(step=-1, drop=True).values
     values = ("recipe", "seed"), np.stack(list(accuracy.values()))
     return xr.Dataset({"accuracy": values}, {"recipe": list(accuracy)})
-
-
-def on_plane(problem: gd.Problem, trajectories: Mapping[str, Any], points: int) -> xr.Dataset:
-    """Return the cost on the plane through a start and two end points.
-
-    The result includes the projections of both trajectories onto the plane.
-    """
-    start = jax.tree.map(lambda a: a[0], next(iter(trajectories.values())))
-    ends = {
-        f"toward {name}": jax.tree.map(lambda a: a[-1] - a[0], trajectory)
-        for name, trajectory in trajectories.items()
-    }
-    directions = landscape.orthogonalize(ends)
-    projections = [
-        landscape.descent_on_slice(problem, start, directions, trajectory)
-        for trajectory in trajectories.values()
-    ]
-    sides = []
-    for path in ("path_a", "path_b"):
-        at = np.concatenate([projection[path].values for projection in projections])
-        margin = 0.25 * np.ptp(at)
-        sides.append(np.linspace(at.min() - margin, at.max() + margin, points))
-    ground = landscape.plane(problem, start, directions, *sides)
-    paths = xr.concat(projections, xr.Variable("recipe", list(trajectories)), join="outer")
-    return xr.merge([paths, ground.rename(cost="plane_cost")])
 
 
 def _slopes(params, images):

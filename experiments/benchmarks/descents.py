@@ -1,10 +1,8 @@
 """Times of descents and sweeps with gdjax and other libraries, for the experiment `speed`."""
 
-import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,7 +10,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 import gdjax as gd
@@ -149,60 +146,6 @@ def one_descent(clock, config, dataset):
     return {"ten_epochs": {"seconds": ours_seconds * 10 / epochs, "times": times}}
 
 
-def trainability(clock, config):
-    """Time a sweep of 16,384 tiny networks in float64, and a loop over jitted steps."""
-    side = max(16, round(128 * np.sqrt(config.scale)))
-    rates = np.geomspace(1e-2, 1e2, side)
-    with jax.enable_x64(True):
-        key_x, key_y, key_start = jax.random.split(jax.random.key(0), 3)
-        data = jax.random.normal(key_x, (72, 8)), jax.random.normal(key_y, (72, 1))
-
-        def init(_key):
-            key_first, key_second = jax.random.split(key_start)
-            first = jax.random.normal(key_first, (8, 8)) / np.sqrt(8)
-            return first, jax.random.normal(key_second, (1, 8)) / 8
-
-        def cost(params, batch):
-            first, second = params
-            return jnp.mean((second @ jnp.tanh(first @ batch[0].T) - batch[1].T) ** 2)
-
-        def scaled(gradient, rates):
-            return jax.tree.map(lambda g, rate: -rate * g, gradient, rates)
-
-        def two_rates(first, second):
-            return optax.stateless(lambda gradient, _: scaled(gradient, (first, second)))
-
-        problem = gd.Problem(init=init, cost=cost, data=data)
-        axes = gd.axes(first=rates, second=rates)
-
-        def ours():
-            runs = gd.sweep(problem, axes, 100, make_optimizer=two_rates, record_every=100)
-            return runs.cost.values
-
-        pairs = tuple(jnp.asarray(a.ravel()) for a in np.meshgrid(rates, rates, indexing="ij"))
-
-        @jax.jit
-        @jax.vmap
-        def step(params, rates):
-            value, gradient = jax.value_and_grad(cost)(params, data)
-            return optax.apply_updates(params, scaled(gradient, rates)), value
-
-        start = jax.tree.map(
-            lambda a: jnp.broadcast_to(a, (side * side, *a.shape)), init(jax.random.key(0))
-        )
-
-        def stepwise():
-            params = start
-            for _ in range(100):
-                params, value = step(params, pairs)
-                np.asarray(value)  # the cost is read at every step
-            return params
-
-        fast, _ = clock.best(ours)
-        slow, _ = clock.best(stepwise)
-    return {"trainability": {"times": {"stepwise": slow / fast}}}
-
-
 def many_runs(config):
     """Measure the peak memory of 4,096 stored runs, and their time per run against that of 64."""
     steps = max(20, round(500 * config.scale))
@@ -241,40 +184,6 @@ def worker(runs: int, steps: int, folder: str) -> None:
     # getrusage is not used, since its peak for a child process includes that of the parent.
     status = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
     print(spent, int(status["VmHWM"].split()[0]) / 1024)
-
-
-def small_sweep(config):
-    """Time repeated calls of a sweep that computes almost nothing: two runs of two steps."""
-    work = partial(gd.sweep, gd.problems.bowl([1.0, 9.0]), gd.axes(learning_rate=[0.1, 0.05]), 2)
-    work()  # compiles the programs
-    times = [seconds(work) for _ in range(9 * config.repeats)]
-    return {"small_sweep": {"seconds": float(np.median(times))}}
-
-
-def second_start(_config):
-    """Time `gdjax sweep` in two new processes, up to the first tile.
-
-    The second process uses the compilation cache of the first.
-    """
-    results = {}
-    # Cached bytecode is allowed, since Python would otherwise compile its files at every start.
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    sweep = [sys.executable, *["-m", "gdjax", "sweep", "--num-steps", "16", "--out"]]
-    with tempfile.TemporaryDirectory() as folder:
-        environment["XDG_CACHE_HOME"] = folder
-        for start in ("first", "second"):
-            out = Path(folder) / start
-            start_time = time.perf_counter()
-            with subprocess.Popen(
-                [*sweep, str(out)], stdout=subprocess.DEVNULL, env=environment
-            ) as running:
-                while running.poll() is None and not list(out.rglob("cost/c")):
-                    time.sleep(0.01)
-                spent = time.perf_counter() - start_time
-            results[f"{start}_start"] = {"first_tile_seconds": spent}
-            if running.returncode:
-                raise RuntimeError(f"{' '.join(sweep)} exited with status {running.returncode}")
-    return results
 
 
 if __name__ == "__main__":

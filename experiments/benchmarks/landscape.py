@@ -1,4 +1,4 @@
-"""Measurements of costs on planes and paths, and of eigenvalues, for the experiment `speed`."""
+"""Measurements of costs on planes, and of eigenvalues, for the experiment `speed`."""
 
 from functools import partial
 from typing import Any
@@ -65,18 +65,3 @@ def eigenvalues(clock, config, dataset):
             "times": {"pyhessian": seconds / alone},
         }
     return {"eigenvalues": results}
-
-
-def paths(clock, config, dataset):
-    """Time the barriers between all pairs of 64 networks, before and after matching.
-
-    Each path has 25 points, and the cost is a mean over 1,000 samples.
-    """
-    problem = gd.problems.digits(dataset, samples=1000)
-    many = max(3, round(64 * config.scale))
-    keys = jax.random.split(jax.random.key(0), many)
-    params = jax.jit(jax.vmap(problem.init))(keys)
-    seconds, _ = clock.best(
-        lambda: gd.minima.pairwise_barriers(problem, params, key=keys[0], points=25).matched_barrier
-    )
-    return {"barriers": {"networks": many, "seconds": seconds}}

@@ -107,15 +107,12 @@ def ratios(dataset: xr.Dataset) -> dict[str, np.ndarray]:
 
     The ratios "returned_trained" and so on compare descents with networks sampled from the ends of
     descents. "matched" compares descents at their first fit with the sampled networks of nearest
-    margin. "wide" compares descents at their end, with margins in the middle half, with sampled
-    networks whose margin exceeds the median margin of these descents.
+    margin.
     """
     values = by_set(dataset)
     pairs = {name: (name, "sampled") for name in KINDS} | {"matched": ("trained", "matched")}
     pairs |= {f"returned_{name}": (name, "returned") for name in KINDS}
-    log_ratios = {n: np.log((1 - values[a]) / (1 - values[b])) for n, (a, b) in pairs.items()}
-    wide = np.log((1 - dataset.wide_trained.values) / (1 - dataset.wide_sampled.values))
-    return log_ratios | {"wide": wide}
+    return {n: np.log((1 - values[a]) / (1 - values[b])) for n, (a, b) in pairs.items()}
 
 
 def slopes(log_ratio: np.ndarray, k: np.ndarray) -> Interval:
@@ -143,8 +140,7 @@ def compared(dataset: xr.Dataset) -> tuple[dict[str, dict], dict[str, dict]]:
         logs = np.log(guesses.accepted.values / dataset.attrs["guesses"])
         difference = dataset.log_probability.values - logs
     difference[~np.isfinite(difference)] = np.nan
-    wide = ("wide_sampled", "wide_trained", "wide_log_share")
-    values = by_set(dataset) | {name: dataset[name].values for name in wide}
+    values = by_set(dataset)
     # For each name: the function that computes an interval, and its columns [sets, ks].
     rows: dict[str, tuple] = {name: (mean, one) for name, one in values.items()}
     rows["returned_minus_sampled"] = (paired, values["sampled"], values["returned"])

@@ -98,46 +98,19 @@ def least_margins(points, sets, count):
 
 
 @partial(jax.jit, static_argnames="steps")
-def restrict_networks(key, points, step_sizes, sets, count, thresholds, *, steps):
-    """Return populations of networks with a margin above a threshold, for all sets of images.
+def restrict_networks(key, points, step_sizes, sets, count, *, steps):
+    """Return populations of networks that fit the first `count` images of each set.
 
-    The margin is the smallest over the first `count` images of a set; above 0, the network fits
-    them. The points are populations in larger sets of networks, [sets, members, parameters].
+    The points are populations in larger sets of networks, [sets, members, parameters].
     """
 
-    def one(key, points, step_size, x, y, threshold):
+    def one(key, points, step_size, x, y):
         def is_inside(points):
-            return least_margin(points, x, y, count) > threshold
+            return least_margin(points, x, y, count) > 0
 
         return restrict(key, points, step_size, is_inside, steps)
 
-    keys = jax.random.split(key, len(points))
-    return jax.vmap(one)(keys, points, step_sizes, *sets, jnp.broadcast_to(thresholds, len(points)))
-
-
-def with_margin(config: Config, key, population: Population, sets, k: int, targets):
-    """Return populations of networks whose margin exceeds a target, and log probabilities.
-
-    Each level restricts the population to the half with the larger margins, until it has reached
-    the target of its set.
-
-    Returns:
-        The populations, and for each set the logarithm of the share of networks whose margin
-        exceeds the target among those that fit; NaN if `config.levels` levels were too few.
-    """
-    points, step_sizes = population.points[:, : config.margin_members], population.step_size
-    log_share = np.zeros(config.sets)
-    for level in range(config.levels):
-        margins = np.asarray(least_margins(points, sets, k))
-        thresholds = np.minimum(np.median(margins, axis=1), targets)
-        above = jnp.asarray(thresholds, jnp.float32)
-        key_level, steps = jax.random.fold_in(key, level), config.moves
-        population = restrict_networks(key_level, points, step_sizes, sets, k, above, steps=steps)
-        points, step_sizes = population.points, population.step_size
-        log_share += np.log(np.asarray(population.share, float))
-        if (thresholds >= targets).all():
-            break
-    return population, np.where(thresholds >= targets, log_share, np.nan)
+    return jax.vmap(one)(jax.random.split(key, len(points)), points, step_sizes, *sets)
 
 
 def sampled(config: Config, sets, everything, unseen) -> xr.Dataset:
@@ -154,7 +127,7 @@ def sampled(config: Config, sets, everything, unseen) -> xr.Dataset:
     for k in range(2, config.most + 1, 2):
         key_steps, key_compare = jax.random.split(jax.random.fold_in(key, k))
         moves = config.moves
-        population = restrict_networks(key_steps, points, step_sizes, sets, k, 0.0, steps=moves)
+        population = restrict_networks(key_steps, points, step_sizes, sets, k, steps=moves)
         points, step_sizes = population.points, population.step_size
         with np.errstate(divide="ignore"):
             log_probability = log_probability + np.log(np.asarray(population.share, float))
@@ -170,17 +143,15 @@ def compared(config, key, population: Population, k: int, sets, everything, unse
 
     Sampled networks are compared with descents at their first fit, also with equal margins, and
     with descents at their end. Populations that start from the ends of descents, restricted to the
-    same set of networks, test whether the steps are numerous enough. For k in
-    `config.margin_images`, networks are also sampled given that their margin exceeds the median
-    margin of descents at their end, and compared with the descents in the middle half of margins.
+    same set of networks, test whether the steps are numerous enough.
     """
     hidden = config.hidden
-    key_train, key_return, key_margin = jax.random.split(key, 3)
+    key_train, key_return, _ = jax.random.split(key, 3)
     first = tuple(one[:, :k] for one in sets)
     options: dict = {"count": config.trained, "hidden": hidden, "steps": config.steps}
     first_fit, end, fitted = train(key_train, first, config.learning_rate, **options)
     ends, step_sizes, moves = as_points(end), population.step_size, config.return_moves
-    returned = restrict_networks(key_return, ends, step_sizes, sets, k, 0.0, steps=moves)
+    returned = restrict_networks(key_return, ends, step_sizes, sets, k, steps=moves)
 
     def margins(network):
         return np.asarray(least_margins(as_points(network), sets, k))
@@ -198,19 +169,10 @@ def compared(config, key, population: Population, k: int, sets, everything, unse
     matched = nearest(margin_of_members, accuracy_of_members, margin_at_fit)
     is_nonempty, is_returned = (np.asarray(one.share) > 0 for one in (population, returned))
     accuracy_returned = right(as_network(returned.points, hidden)).mean(axis=1)
-    wide = {name: np.full(config.sets, np.nan) for name in ("sampled", "trained", "log_share")}
-    if k in config.margin_images:
-        low, middle, high = np.nanquantile(margin_at_end, [0.25, 0.5, 0.75], axis=1)
-        widened, wide["log_share"] = with_margin(config, key_margin, population, sets, k, middle)
-        accuracy_widened = right(as_network(widened.points, hidden)).mean(axis=1)
-        wide["sampled"] = np.where(np.isfinite(wide["log_share"]), accuracy_widened, np.nan)
-        between = (margin_at_end >= low[:, None]) & (margin_at_end <= high[:, None])
-        wide["trained"] = np.nanmean(np.where(between, at_end, np.nan), axis=1)
     return xr.Dataset(
         {
             "sampled": ("set", np.where(is_nonempty, accuracy_of_members.mean(axis=1), np.nan)),
             "returned": ("set", np.where(is_returned, accuracy_returned, np.nan)),
-            **{f"wide_{name}": ("set", values) for name, values in wide.items()},
             "fitted": (("set", "descent"), np.asarray(fitted)),
             "trained": (("set", "descent"), if_fitted(right(first_fit))),
             "trained_on": (("set", "descent"), if_fitted(at_end)),

@@ -27,9 +27,6 @@ class Config:
     members: int = 128  # number of sampled networks for each set
     moves: int = 100  # number of steps of each sampled network for every two images that are added
     return_moves: int = 600  # number of steps of networks that start from the ends of descents
-    margin_images: tuple[int, ...] = (16,)  # values of k at which large margins are sampled
-    margin_members: int = 32  # number of sampled networks with a large margin for each set
-    levels: int = 40  # maximum number of levels by which the margin is increased
     trained: int = 32  # number of descents for each set and each k
     learning_rate: float = 0.3  # rate of descent on the mean of log(1 + exp(-label * output))
     steps: int = 1000  # number of steps of each descent, which continues after all images fit

@@ -23,9 +23,8 @@ from experiments.shared.comparisons import p_values
 from gdjax.base.statistics import holm, mean
 from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, ORANGE
 
-from .model import Config, exponent_costs, valleys
+from .model import Config, valleys
 
-RESAMPLES = 2000  # number of bootstrap resamples
 SPLITS = {
     "second_order": "second order",
     "line": "line, vectors at branch point",
@@ -37,7 +36,7 @@ EXPECTED = {"steep_decay": 1.0, "rest_decay": 0.0, "onto": 1.0, "off": 0.0}
 
 
 def run(config: Config) -> xr.Dataset:
-    """Return results of decays on all data sets, and costs of power decays."""
+    """Return results of decays on all data sets."""
     kinds: tuple[dict[str, Any], ...] = ({}, {"activation": "tanh", "loss": "cross_entropy"})
     widths = (config.width, config.width)
     problems = [
@@ -45,13 +44,7 @@ def run(config: Config) -> xr.Dataset:
         for name, kind in zip(config.data, kinds, strict=False)
     ]
     parts = [valleys(config, *pair) for pair in zip(problems, config.rates, strict=False)]
-    on_digits = exponent_costs(config, problems[0]).values
-    return (
-        xr.concat(parts, "data")
-        .assign(exponent_cost=(("exponent", "peak", "start"), on_digits))
-        .assign_coords(exponent=list(config.exponents), peak=np.geomspace(*config.peaks))
-        .assign_coords(data=list(config.data[: len(parts)]))
-    )
+    return xr.concat(parts, "data").assign_coords(data=list(config.data[: len(parts)]))
 
 
 def shares(part: xr.Dataset) -> xr.Dataset:
@@ -107,27 +100,12 @@ def with_intervals(of_starts: xr.Dataset) -> dict:
     }
 
 
-def tuned_costs(dataset: xr.Dataset) -> xr.DataArray:
-    """Return the mean final cost for each exponent, at the best of the peak rates."""
-    return dataset.exponent_cost.mean("start").min("peak")
-
-
 def numbers(dataset: xr.Dataset) -> dict:
-    """Return falls, gains and shares with intervals, and the best exponent."""
+    """Return falls, gains and shares with intervals."""
     names = dataset["data"].values
-    exponents, costs = dataset.exponent.values, dataset.exponent_cost.values
-    starts, lowest = costs.shape[-1], tuned_costs(dataset).values.argmin()
-    drawn = np.random.default_rng(0).integers(starts, size=(RESAMPLES, starts))
-    resampled = costs[..., drawn].mean(axis=-1).min(axis=1)  # [exponents, resamples]
     of_data = {name: numbers_of_valley(dataset.sel(data=name)) for name in names}
     add_p_values(of_data, str(dataset.directions.values[1]), dataset.sizes["start"])
-    return {
-        "data": of_data,
-        "digits_exponent": exponents[lowest],
-        "digits_exponent_share": np.mean(resampled.argmin(axis=0) == lowest),
-        "digits_exponent_at_an_end": lowest in (0, len(exponents) - 1),
-        "digits_runs_diverged": np.sum(~np.isfinite(costs)),
-    }
+    return {"data": of_data}
 
 
 def add_p_values(of_data: Mapping[str, dict], k: str, starts: int) -> None:
@@ -212,18 +190,8 @@ def decays_and_shares(dataset: xr.Dataset) -> Figure:
 
 
 def plot(dataset: xr.Dataset) -> Mapping:
-    """Draw decays and shares for each data set, and costs against the exponent."""
-    exponent = dataset.exponent.values
-    figure = Figure(figsize=(8, 4.6))
-    axes = figure.subplots()
-    axes.plot(exponent, tuned_costs(dataset), "o-", color=BLUE)
-    axes.set_xscale("symlog", linthresh=0.125)  # shows the exponent 0
-    axes.set_xticks(exponent, [f"{p:g}" for p in exponent], minor=False)
-    axes.minorticks_off()
-    axes.set_ylim(bottom=0)
-    axes.set(xlabel="exponent p of the decay $(1 - z/N)^p$", ylabel="cost after the decay")
-    axes.set_title("Digits, best of the peak rates for each exponent")
-    return {"valleys": decays_and_shares(dataset), "exponents": figure}
+    """Draw decays and shares for each data set."""
+    return {"valleys": decays_and_shares(dataset)}
 
 
 if __name__ == "__main__":

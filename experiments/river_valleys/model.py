@@ -36,7 +36,7 @@ PARTS = {
 
 @dataclass(frozen=True)
 class Config:
-    """Runs at a constant rate, their branches, and power decays."""
+    """Runs at a constant rate, and their branches."""
 
     # names of the data sets: that of a sigmoid network with quadratic loss, and that of a tanh
     # network with cross-entropy
@@ -45,15 +45,12 @@ class Config:
     samples: int = 4000  # maximum number of training images
     width: int = 16  # number of neurons in each of the two hidden layers
     batch_size: int = 32  # number of images per step
-    starts: int = 8  # number of trunks for each data set, and of starts for each power decay
+    starts: int = 8  # number of trunks for each data set
     warm_up_steps: int = 100  # number of steps over which the rate of a trunk rises linearly
     branch_steps: tuple[int, ...] = (300, 600, 900)  # steps at which branches leave a trunk
     decay_steps: int = 300  # number of steps of a decay
     snapshot_every: int = 20  # number of steps between snapshots, whose weights are averaged
     directions: tuple[int, ...] = (5, 10)  # numbers k of eigenvectors of the steep subspace
-    exponents: tuple[float, ...] = (0.0, 0.125, 0.25, 0.5, 1.0, 2.0)  # exponents p of power decays
-    peaks: tuple[float, float, int] = (1.5, 24.0, 5)  # smallest and largest peak rate, and number
-    steps: int = 4000  # number of steps N of a power decay on digits
 
 
 def warm_up_stable_decay(
@@ -315,20 +312,3 @@ def valleys(config: Config, problem: gd.Problem, rate: float) -> xr.Dataset:
             "decay_record": every * np.arange(length + 1)[::spacing],
         },
     )
-
-
-def exponent_costs(config: Config, problem: gd.Problem) -> xr.DataArray:
-    """Return final costs after power decays, for all exponents, peak rates and starts.
-
-    r_t = learning_rate (1 - t / steps)^exponent
-    """
-
-    def power_decay(learning_rate, exponent):
-        return optax.sgd(optax.polynomial_schedule(learning_rate, 0.0, exponent, config.steps))
-
-    starts = gd.zip_axes(seed=range(config.starts), data_seed=range(config.starts))
-    peaks = np.geomspace(*config.peaks)
-    grid = gd.axes(exponent=config.exponents, learning_rate=peaks, start=starts)
-    options: dict = {"batch_size": config.batch_size, "record_every": config.steps, "metrics": {}}
-    runs = gd.sweep(problem, grid, config.steps, make_optimizer=power_decay, **options)
-    return runs.cost.isel(step=-1).transpose("exponent", "learning_rate", "start").load()

@@ -40,14 +40,10 @@ def run(config: Config) -> xr.DataTree:
         **descents.one_descent(clock, config, dataset),
         **descents.whole_set(clock, config, dataset),
         **descents.mini_batches(clock, config, dataset),
-        **descents.trainability(clock, config),
         **descents.many_runs(config),
-        **descents.small_sweep(config),
-        **descents.second_start(config),
         **first_call.ratios(config.pairs),
         **landscape.planes(clock, config, dataset),
         **landscape.eigenvalues(clock, config, dataset),
-        **landscape.paths(clock, config, dataset),
     }
     rate = max(clock.rates) / 1e9
     tree = xr.DataTree.from_dict({"work": work, "matrix_product_GFlops": rate}, nested=True)

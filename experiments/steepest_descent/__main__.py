@@ -2,12 +2,15 @@
 
     slope along a unit vector u = grad f . u >= -|grad f|,  equal only for u = -grad f / |grad f|
 
-    python -m experiments.steepest_descent           (about 20 s)
+    python -m experiments.steepest_descent           (about 80 s)
 
 Expected: the ratio of the steepest measured descent to |grad f| is in [cos 0.5 deg, 1], in a
 direction at most 0.5 deg from the negative gradient; all 4 saddles of the first function and all 7
 of the second are on a boundary. On curves, every descent ends in the valley that the maxima
-predict, within 1e-8 of its classified minimum.
+predict, within 1e-8 of its classified minimum. On surfaces, no descent from a grid of starts ends
+in a minimum whose stability limit is exceeded (a start exactly at it would remain there). The
+limits of all 121 minima of Rastrigin's function lie within 2 % of 0.0051, so their basins vanish at
+nearly equal rates.
 """
 
 from dataclasses import dataclass
@@ -20,16 +23,15 @@ import xarray as xr
 import gdjax as gd
 from experiments.shared import command
 from experiments.shared.runs import paths
-from experiments.shared.trees import datasets
-from gdjax.minima import NoMinimum, basins_of_attraction, learning_rate_limits
+from experiments.shared.trees import datasets, tree_of
+from gdjax.minima import NoMinimum
 from gdjax.plots import surfaces
 from gdjax.plots.style import BLACK, BLUE, VERMILLION, Figure
 from gdjax.plots.surfaces import Surface
 
-from . import curves
+from . import basins, curves
 
-MAX_DISTANCE = 1e-2  # largest distance of a converged descent from a classified minimum
-GRADIENT = 1e-3  # largest gradient norm at which a descent counts as converged
+MAX_DISTANCE = 1e-2  # largest distance of the end of a drawn path from a classified minimum
 DIFFERENCE = 1e-5  # step of the finite differences; their error is of order 1e-8 here
 FIELD = 17  # number of arrows along each side of the drawn vector field
 
@@ -38,13 +40,22 @@ FIELD = 17  # number of arrows along each side of the drawn vector field
 class Config:
     """Surfaces and curves, and settings of the descents and slopes on them."""
 
-    functions: tuple[str, ...] = ("himmelblau", "six_hump_camel")  # names of 2-D test functions
+    functions: tuple[str, ...] = ("himmelblau", "six_hump_camel")  # with slopes and paths
+    maps: tuple[str, ...] = ("himmelblau", "six_hump_camel", "rastrigin")  # with maps of starts
     curves: tuple[str, ...] = ("quartic", "sine_bowl", "two_sines")  # names of 1-D functions
     caution: float = 0.5  # learning rate on a curve as a share of 1 / max |f''|; at most 1
-    side: int = 200  # number of starts on each curve, and along each side of the map of a surface
-    steps: int = 1000  # number of steps of each descent
-    rates: tuple[float, ...] = (0.1, 0.9)  # rates in units of 2 / (largest eigenvalue at a minimum)
-    paths: int = 24  # number of random starts whose paths at the first rate are drawn
+    starts: int = 200  # number of starts on each curve
+    path_steps: int = 1000  # number of steps on curves, and of drawn paths
+    side: int = 100  # number of starts along each side of a map
+    steps: int = 3000  # maximum number of steps of each descent of a map
+    # learning rates in units of 2 / (largest eigenvalue at the sharpest minimum)
+    rates: tuple[float, ...] = (
+        *(0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9, 0.97),
+        *(1.03, 1.1, 1.2, 1.35, 1.5, 1.63, 1.8, 2.1),
+    )
+    momenta: tuple[float, ...] = (0.0, 0.9)  # coefficients of heavy-ball momentum
+    drawn: tuple[int, ...] = (0, 6, 10)  # indices of the rates for which maps are drawn
+    paths: int = 24  # number of random starts whose paths at the second rate are drawn
     points: int = 200  # number of random points at which slopes in all directions are measured
     directions: int = 360  # number of directions, evenly spaced
     seed: int = 0  # seed of the random starts and points
@@ -67,16 +78,12 @@ def nearest(points, minima):
     return np.where(converged, np.argmin(distance, axis=-1), NoMinimum.NOT_ARRIVED)
 
 
-def one(config: Config, name: str) -> xr.Dataset:
-    """Return all measurements on one surface, and its known critical points."""
+def one(config: Config, name: str, ends: xr.Dataset) -> xr.Dataset:
+    """Return slopes, paths and the gradient on one surface, and its known critical points."""
     known, init = gd.problems.FUNCTIONS[name], gd.problems.from_function(name).init
-    rates = learning_rate_limits(name).min() * np.array(config.rates)
-    tolerances: dict = {"gradient_tolerance": GRADIENT, "distance_tolerance": MAX_DISTANCE}
-    ends = basins_of_attraction(
-        name, rates, side=config.side, num_steps=config.steps, **tolerances
-    ).isel(momentum=0)
     keys = gd.run_keys(config.seed, np.arange(config.paths)).init
-    trajectories, *_ = paths(known.f, rates[0], jax.vmap(init)(keys), config.steps)
+    rate = float(ends.learning_rate[1])
+    trajectories, *_ = paths(known.f, rate, jax.vmap(init)(keys), config.path_steps)
     points = jax.vmap(init)(gd.run_keys(config.seed, np.arange(config.points)).probes)
     angle = 2 * jnp.pi * jnp.arange(config.directions) / config.directions
     gradient = jax.jit(jax.vmap(jax.grad(known.f)))
@@ -92,7 +99,6 @@ def one(config: Config, name: str) -> xr.Dataset:
             "x": ("column", ends.x.values),
             "y": ("row", ends.y.values),
             "cost": (("row", "column"), ends.cost.values),
-            "end": (("rate", "row", "column"), ends.end.values),
             "path": (("start", "step", "xy"), np.asarray(trajectories)),
             "path_end": ("start", nearest(trajectories[:, -1], ends.position.values)),
             "field_at": (("arrow", "xy"), np.asarray(field)),
@@ -103,22 +109,25 @@ def one(config: Config, name: str) -> xr.Dataset:
                 ("probe", "direction"),
                 np.asarray(directional_slopes(known.f, points, angle)),
             ),
-            "learning_rate": ("rate", rates),
             "minimum": (("minimum_number", "xy"), ends.position.values),
             **{kind: ((f"{kind}_number", "xy"), at) for kind, at in critical.items()},
         },
-        {"angle": ("direction", np.asarray(angle)), "rate": list(config.rates)},
+        {"angle": ("direction", np.asarray(angle))},
         {"formula": known.formula},
     )
 
 
 def run(config: Config) -> xr.DataTree:
-    """Return trees with the descents and slopes on each surface, and the descents on each curve."""
-    settings = config.side, config.steps, config.caution
+    """Return trees with slopes and maps of the end points on surfaces, and descents on curves."""
+    settings = config.rates, config.momenta, config.side, config.steps
+    of_curves = config.starts, config.path_steps, config.caution
     with jax.enable_x64(True):
-        parts = {f"surface/{name}": one(config, name) for name in config.functions}
-        parts |= {f"curve/{name}": curves.descents(name, *settings) for name in config.curves}
-    return xr.DataTree.from_dict(parts)
+        maps = {name: basins.maps(name, *settings) for name in config.maps}
+        parts = {f"surface/{name}": one(config, name, maps[name]) for name in config.functions}
+        parts |= {f"curve/{name}": curves.descents(name, *of_curves) for name in config.curves}
+    return tree_of(
+        parts | {f"map/{name}": ends for name, ends in maps.items()}, drawn=list(config.drawn)
+    )
 
 
 def angles_and_slopes(tree: xr.DataTree) -> tuple[np.ndarray, np.ndarray]:
@@ -135,25 +144,29 @@ def angles_and_slopes(tree: xr.DataTree) -> tuple[np.ndarray, np.ndarray]:
     return angle, points.slope.values / np.linalg.norm(gradient, axis=1, keepdims=True)
 
 
-def on_border(surface: xr.Dataset) -> np.ndarray:
+def on_border(saddles: np.ndarray, ends: xr.Dataset) -> np.ndarray:
     """Return whether starts around each saddle end in different minima.
 
     The starts are the 3 x 3 grid points nearest to the saddle; the learning rate is the first one.
     """
-    end, results = surface.end.values[0], []
-    for x, y in surface.saddle.values:
-        row = np.argmin(np.abs(surface.y.values - y))
-        column = np.argmin(np.abs(surface.x.values - x))
+    end, results = ends.end.values[0, 0], []
+    for x, y in saddles:
+        row, column = np.argmin(np.abs(ends.y.values - y)), np.argmin(np.abs(ends.x.values - x))
         around = end[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
         results.append(len(np.unique(around[around >= 0])) > 1)
     return np.array(results)
 
 
 def numbers(tree: xr.DataTree) -> dict:
-    """Return statistics of the steepest slopes, and shares of starts by end point."""
+    """Return statistics of slopes, of the end points on each surface, and of curves."""
     angle, slope = angles_and_slopes(tree)
     steepest = slope.argmin(axis=1)[:, None]
     ratio = -np.take_along_axis(slope, steepest, axis=1)
+    maps = datasets(tree["map"])
+    cases = {name: basins.numbers(ends) for name, ends in maps.items()}
+    for name, surface in datasets(tree["surface"]).items():
+        border = on_border(surface.saddle.values, maps[name])
+        cases[name] |= {"saddles": len(border), "saddles_on_border": int(border.sum())}
     return {
         "slopes_measured": slope.size,
         "steepest_over_gradient_norm_least": ratio.min(),
@@ -161,27 +174,8 @@ def numbers(tree: xr.DataTree) -> dict:
         "degrees_from_negative_gradient_most": np.abs(
             np.take_along_axis(angle, steepest, axis=1)
         ).max(),
-        "case": {name: end_points(surface) for name, surface in datasets(tree["surface"]).items()},
+        "case": cases,
         "curves": curves.numbers(datasets(tree["curve"])),
-    }
-
-
-def end_points(surface: xr.Dataset) -> dict:
-    """Return the shares of starts on a surface by end point, and the saddles on boundaries."""
-    small, border = surface.end.values[0], on_border(surface)
-    return {
-        "saddles": len(border),
-        "saddles_on_border": int(border.sum()),
-        "share_by_minimum": [np.mean(small == k) for k in range(surface.sizes["minimum_number"])],
-        "rate": {
-            f"{rate:g}": {
-                "learning_rate": float(surface.learning_rate.sel(rate=rate)),
-                "elsewhere": np.mean(end != small),
-                "diverged": np.mean(end == NoMinimum.DIVERGED),
-                "not_arrived": np.mean(end == NoMinimum.NOT_ARRIVED),
-            }
-            for rate, end in zip(surface.rate.values, surface.end.values, strict=True)
-        },
     }
 
 
@@ -206,7 +200,7 @@ def directions(tree: xr.DataTree) -> Figure:
 
 
 def plot(tree: xr.DataTree) -> dict:
-    """Draw slopes in all directions, paths, and descents on curves."""
+    """Draw slopes in all directions, paths, maps of starts, and descents on curves."""
     by_name = datasets(tree["surface"])
     parts = ("x", "y", "cost", "minimum", "saddle", "maximum")
     grids = {
@@ -219,6 +213,7 @@ def plot(tree: xr.DataTree) -> dict:
         ends = surface.path_end.values
         axes = surfaces.paths(grids[name], surface.path.values, ends, **arrows)
         figures[f"paths_{name}"] = axes.figure
+    figures |= basins.plot(datasets(tree["map"]), tree.attrs["drawn"])
     return figures | curves.plot(datasets(tree["curve"]))
 
 

@@ -15,11 +15,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import jax.numpy as jnp
 import numpy as np
 import optax
 import xarray as xr
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Float
 from matplotlib import colormaps
 
 import gdjax as gd
@@ -28,17 +27,15 @@ from experiments.shared.images import strided
 from experiments.shared.trees import datasets
 from gdjax import statistics
 from gdjax.plots.style import BLACK, SEQUENTIAL, Figure, label_log_axis
-from gdjax.problems import ACTIVATIONS, Layer
+from gdjax.problems import Layer
 from gdjax.search.cross_fitting import exchanged_values
 
 Rates = Float[np.ndarray, " rates"]  # values at each learning rate
 Costs = Float[np.ndarray, "rates seeds"]
 GOOD = 1.1  # a rate is good if its median cost is at most this multiple of the lowest median
 RESAMPLES = 1000  # number of bootstrap resamples
-SLOPES = ("slope", "slope_low", "slope_high")
 PARAMETRIZATIONS = {"standard": "standard", "ntp": "neural tangent", "mup": "maximal update"}
-# Title, update rule, and learning rate of the coordinate check.
-OPTIMIZERS = {"descent": ("plain descent", optax.sgd, 0.05), "adam": ("Adam", optax.adam, 0.001)}
+OPTIMIZERS = {"descent": ("plain descent", optax.sgd), "adam": ("Adam", optax.adam)}
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,6 @@ class Config:
     steps: int = 250  # number of steps of each run
     batch_size: int = 32  # number of images per step
     record_samples: int = 1000  # number of images over which a recorded cost is averaged
-    checked_widths: tuple[int, ...] = (32, 256)  # widths of the coordinate check
 
 
 def rate_factors(
@@ -128,26 +124,11 @@ def parametrized(problem: gd.Problem, parametrization: str, *, base_width: int) 
     return dataclasses.replace(problem, init=init, provenance=None)
 
 
-def preactivations(problem: gd.Problem) -> Callable[[PyTree, PyTree], list[Array]]:
-    """Return a function `(params, batch) -> list` of the preactivations of all layers."""
-    network = problem.network
-
-    def layer_outputs(params, batch):
-        a = jnp.asarray(batch[0]).astype(params[0].weights.dtype) / network.input_scale
-        outputs = []
-        for layer, name in zip(params, network.activations, strict=True):
-            outputs.append(a @ layer.weights.T + layer.bias[None])
-            a = ACTIVATIONS[name](outputs[-1])
-        return outputs
-
-    return layer_outputs
-
-
-def problems(config: Config, parametrization: str, optimizer: str, widths) -> dict[str, tuple]:
+def problems(config: Config, parametrization: str, optimizer: str) -> dict[str, tuple]:
     """Return the problem and the optimizer factory for each width."""
     images = strided(gd.data.load(config.data), config.pixel_stride)
     base, result = config.widths[0], {}
-    for width in widths:
+    for width in config.widths:
         hidden, layers = (width,) * config.hidden_layers, config.hidden_layers + 1
         digits = gd.problems.digits(images, widths=hidden, activation="tanh", loss="cross_entropy")
         factory = make_optimizer(parametrization, optimizer, width, base_width=base, layers=layers)
@@ -157,33 +138,20 @@ def problems(config: Config, parametrization: str, optimizer: str, widths) -> di
 
 
 def recorded(config: Config, optimizer: str) -> xr.Dataset:
-    """Return final costs and coordinate checks with one optimizer."""
+    """Return final costs with one optimizer, by parametrization and width."""
     rates = np.geomspace(*getattr(config, f"{optimizer}_rates"), config.rates)
     grid = gd.axes(learning_rate=rates, seed=range(config.seeds))
     records: dict = {"record_every": config.steps, "record_samples": config.record_samples}
     records |= {"batch_size": config.batch_size, "metrics": {}}
-    costs, checks = [], []
+    costs = []
     for name in PARAMETRIZATIONS:
         print(f"{optimizer}, {name} ...", flush=True)
-        family = problems(config, name, optimizer, config.widths)
         sweeps = {
             width: gd.sweep(problem, grid, config.steps, **options, **records)
-            for width, (problem, options) in family.items()
+            for width, (problem, options) in problems(config, name, optimizer).items()
         }
         costs.append(gd.sweeps.concat(sweeps, "width").cost.isel(step=-1, drop=True))
-        family = problems(config, name, optimizer, config.checked_widths)
-        checks.append(
-            gd.search.coordinate_check(
-                family,
-                preactivations(next(iter(family.values()))[0]),
-                learning_rate=OPTIMIZERS[optimizer][2],
-                batch_size=config.batch_size,
-                steps=(1,),
-                num_seeds=config.seeds,
-            ).rename(width="checked_width")
-        )
-    both = [xr.concat(parts, "parametrization") for parts in (costs, checks)]
-    joined = xr.merge(both, join="exact", compat="no_conflicts").drop_attrs().drop_vars("layer")
+    joined = xr.concat(costs, "parametrization").to_dataset().drop_attrs()
     names = list(PARAMETRIZATIONS)
     return joined.assign_coords(width=list(config.widths), parametrization=names)
 
@@ -255,7 +223,7 @@ def regrets(narrow: Costs, wide: Costs) -> Float[np.ndarray, " seeds"]:
 
 
 def numbers(tree: xr.DataTree) -> dict:
-    """Return best and good rates, shifts, regrets and slopes of the coordinate check."""
+    """Return best and good rates, shifts and regrets."""
     summary: dict = {"good": GOOD, "optimizer": {}}
     for optimizer, results in datasets(tree, OPTIMIZERS).items():
         rates, by_name = results.learning_rate.values, {}
@@ -269,7 +237,6 @@ def numbers(tree: xr.DataTree) -> dict:
                 "lowest_cost": np.median(exchanged_values(costs)[0], axis=-1),
                 "shift": shift(rates, costs[0], costs[-1]),
                 "regret": [statistics.median(regrets(costs[0], wide))[:3] for wide in costs[1:]],
-                "slopes_1": np.stack([one[bound].isel(step=0) for bound in SLOPES], axis=-1),
             }
         summary["optimizer"][optimizer] = {"parametrization": by_name}
     return summary

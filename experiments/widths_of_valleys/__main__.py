@@ -66,7 +66,7 @@ PAIRS: list[tuple[str, ...]] = [
     *((a, b, "cost") for a in WIDTHS for b in ("starts", "accuracy")),
 ]
 COORDINATES = ("unscaled", "layers", "diagonal", "hessian")  # in the order of their information
-MIN_MINIMA = 5  # smallest number of minima in a set or in its narrow group
+MIN_MINIMA = 5  # smallest number of minima in a set
 MINUS = "\N{MINUS SIGN}"
 MINIMA_PER_CALL = 8  # number of minima measured per call of the compiled program
 INVERSE_TEMPERATURE = 10_000.0  # inverse temperature of the Markov chains
@@ -329,18 +329,6 @@ def correlations(dataset: xr.Dataset) -> dict[tuple[str, ...], tuple[Interval, n
     return estimates
 
 
-def narrow_groups(sets: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Return the members of each set above the largest gap in its first variable.
-
-    Sets with fewer than `MIN_MINIMA` such members are excluded.
-    """
-    narrow = []
-    for variables in sets:
-        ordered = np.sort(variables[0])
-        narrow.append(variables[:, variables[0] > ordered[np.argmax(np.diff(ordered))]])
-    return [one for one in narrow if one.shape[1] >= MIN_MINIMA]
-
-
 def numbers(dataset: xr.Dataset) -> dict:
     """Return counts, widths, and rank correlations."""
     _, minima = np.unique(dataset["set"].values, return_counts=True)
@@ -369,15 +357,6 @@ def numbers(dataset: xr.Dataset) -> dict:
     for ((a, b, *fixed), (mean, each)), p in zip(estimates.items(), corrected, strict=True):
         by_pair = summary["partial_correlation" if fixed else "correlation"]
         by_pair.setdefault(a, {})[b] = {"mean": mean[:3], "by_set": each.tolist(), "p": p}
-    # The correlation in a union of two groups may differ from that within each group.
-    groups = narrow_groups(by_set(dataset, ["coefficient", "volume", "accuracy"]))
-    narrow = [one[1:] for one in groups]
-    if len(narrow) > 1:
-        rng, resamples = np.random.default_rng(0), dataset.attrs["resamples"]
-        summary |= {
-            "narrow_minima": sum(one.shape[1] for one in narrow),
-            "narrow_volume_and_accuracy": bootstrap(rank_correlation, narrow, resamples, rng)[:3],
-        }
     return summary
 
 

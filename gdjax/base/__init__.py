@@ -1,4 +1,4 @@
-"""What every room uses and no user's function enters: errors, arguments, keys, slabs, files."""
+"""Parts that all packages use: errors, checks of arguments, keys, statistics, slabs and files."""
 
 import lazy_loader
 

@@ -132,7 +132,7 @@ def canonicalize(network: Network, params: Params) -> Params:
     The result is an equivalent form of `params` and is not rounded to a grid, so different networks
     never become equal, and are never nearer than after `match`. Ties are not resolved: if two sums,
     or a form and 0, differ only by rounding, two equivalent forms may have different canonical
-    forms. Ties of identical neurons have no effect. The activation "identity" has more symmetries
+    forms. The order of identical neurons does not matter. The activation "identity" has more symmetries
     than these.
 
     Examples:

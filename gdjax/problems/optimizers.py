@@ -30,8 +30,8 @@ STRICT_STATES = {
 def _extra_arguments(update_fn, opt_state):
     """Return the names of the extra arguments that an update takes, from its signature.
 
-    SAM and line searches are exceptions: a chain with them declares any argument, and they raise an
-    error for arguments of the others.
+    The signature of a chain with SAM or a line search accepts any argument, but these two raise an
+    error for arguments that they do not know.
     """
     for state, names in STRICT_STATES.items():
         if optax.tree.get_all_with_path(opt_state, state):

@@ -16,18 +16,6 @@ from gdjax.problems import Distortion
 from gdjax.problems.augmentation import warped
 
 
-def plane_of_ways():
-    """Return results on a plane with two descents, one along a coordinate."""
-    bowl = gd.Problem(
-        init=lambda key: jnp.full(3, 3.0),
-        cost=lambda w, x: jnp.mean(x) * jnp.sum(w**2) + 0.1,
-        data=jnp.ones(4),
-    )
-    first = jnp.array([[3.0, 3.0, 3.0], [2.0, 3.0, 3.0], [1.0, 3.0, 3.0]])
-    second = jnp.array([[3.0, 3.0, 3.0], [1.0, 1.0, 1.0]])
-    return methods.on_plane(bowl, {"plain": first, "best": second}, 5)
-
-
 def study():
     """Return a tree of three variants and two recipes, with known gains."""
     rungs = np.array([[0.90, 0.92, 0.94], [0.91, 0.94, 0.95]])
@@ -53,7 +41,7 @@ def study():
             "norm": ((*of_recipe, "layer"), np.ones((2, 2, 3))),
             "sharpness": (of_recipe, [[1.0, 2.0], [3.0, 4.0]]),
         }
-    ).merge(plane_of_ways())
+    )
     short = xr.Dataset(
         {"accuracy": (of_recipe, [[0.8, 0.9], [0.9, 0.9]])}, {"recipe": ["plain", "quick"]}
     )
@@ -74,15 +62,6 @@ def test_gains_are_paired_by_start():
     np.testing.assert_allclose(variants["Adam"]["gain"], (-0.02, 0), atol=1e-12)
     averaged = accuracy.averaging_gains(study())
     np.testing.assert_allclose(averaged["distorted copies"], (0.01, 0), atol=1e-12)
-
-
-def test_trajectories_lie_in_the_plane_of_their_end_points():
-    plane = plane_of_ways()
-    plain, best = (plane.sel(recipe=name).dropna("snapshot_step") for name in ("plain", "best"))
-    assert (plain.sizes["snapshot_step"], best.sizes["snapshot_step"]) == (3, 2)
-    np.testing.assert_allclose(plane.path_off.isel(snapshot_step=slice(2)), 0, atol=1e-5)
-    np.testing.assert_allclose(plain.path_cost, plain.path_cost_in_slice, rtol=1e-5)
-    np.testing.assert_allclose(best.path_cost, [27.1, 3.1], rtol=1e-5)
 
 
 def test_the_summary_equals_values_computed_by_hand():
@@ -122,7 +101,6 @@ def test_a_small_study(tmp_path, monkeypatch, drawn):
         fewer_seeds=1,
         test_seeds=2,
         some_images=50,
-        points=7,
         store=tmp_path,
     )
     tree = accuracy.run(small)

@@ -18,12 +18,10 @@ from experiments.gradient_anatomy import __main__ as gradient_anatomy
 from experiments.hessian_spectrum import __main__ as hessian_spectrum
 from experiments.initializations import __main__ as initializations
 from experiments.learning_rates import __main__ as learning_rates
-from experiments.non_euclidean_edge import __main__ as non_euclidean_edge
 from experiments.roofline import __main__ as roofline
 from experiments.schedules import quadratics
 from experiments.shared.comparisons import p_values
 from experiments.shared.images import pooled, shrunk
-from experiments.shared.regressions import random_targets
 from gdjax.base import slabs
 from gdjax.base.statistics import holm
 from gdjax.sweeps.continued.absent_device import Kernel, Loop, loop_over_steps, loops
@@ -337,23 +335,12 @@ def test_half_of_the_squared_norm_belongs_to_the_largest_entries():
     assert gradient_anatomy.holding_half(np.ones(10)) in (5, 6)
 
 
-def test_the_summary_contains_known_late_values_and_the_figure_shows_all_cases():
+def test_the_summary_contains_known_late_values():
     values = ("learning_rate", "seed", "step"), np.linspace(0.1, 1.0, 8) + np.zeros((1, 6, 8))
     case = xr.Dataset(
         dict.fromkeys(("cost", "sharpness", "step_curvature"), values) | {"limit": 1.0},
         {"learning_rate": [0.01], "step": np.arange(8)},
     )
-    tree = xr.DataTree.from_dict(dict.fromkeys(non_euclidean_edge.CASES, case))
-    for one in non_euclidean_edge.numbers(tree)["case"].values():
-        at = one["rate"]["0.01"]
-        np.testing.assert_allclose(at["sharpness"], [np.mean([6.1, 7]) / 7] * 3, 0.02)
-        assert at["at_start"] == 0.1
-    assert len(non_euclidean_edge.plot(tree)["edges"].axes) == len(non_euclidean_edge.CASES)
-
-
-def test_curvature_along_a_step_is_at_most_the_generalized_sharpness():
-    config = non_euclidean_edge.Config(width=3, samples=6, steps=20, records=5, starts=2)
-    result = non_euclidean_edge.recorded(config, random_targets(3, 6), "sign_plain", (0.01,))
-    assert result.cost.dims == ("learning_rate", "seed", "step")
-    assert np.all(result.step_curvature <= result.sharpness * (1 + 1e-3) + 1e-6)
-    assert np.all(result.sharpness > 0)
+    at = edge_of_stability.generalized_numbers(case)["rate"]["0.01"]
+    np.testing.assert_allclose(at["sharpness"], [np.mean([6.1, 7]) / 7] * 3, 0.02)
+    assert at["at_start"] == 0.1

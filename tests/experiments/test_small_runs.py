@@ -12,7 +12,6 @@ import pytest
 import xarray as xr
 
 import gdjax as gd
-from experiments.basins.__main__ import beyond, lines
 from experiments.batch_sizes.__main__ import last_epochs
 from experiments.edge_of_stability.__main__ import late_ratios
 from experiments.grokking.__main__ import delays
@@ -21,7 +20,7 @@ from experiments.render import RESULTS
 from experiments.schedules import __main__ as schedule_runs
 from experiments.shared import command
 from experiments.shared.trees import datasets
-from experiments.steepest_descent import __main__ as surface_runs
+from experiments.steepest_descent import basins as maps_of_starts
 from experiments.steepest_descent import curves as curve_runs
 from experiments.trainability_boundary import __main__ as maps
 from gdjax.minima.symmetry import apply_symmetry, random_symmetry
@@ -43,48 +42,6 @@ def small_config(name):
     """Return the module and the config of the small run of an experiment."""
     experiment = importlib.import_module(f"experiments.{name}.__main__")
     return experiment, command.parse(name, experiment.Config, SMALL[name][0].split())[0]
-
-
-@small(
-    "--adam-rates 0.004 --rmsprop-rates 0.001 --steps 4000 --digit-adam-rates "
-    "--digit-rmsprop-rates --starts 2 --records 40"
-)
-def adaptive_edge(_, numbers):
-    adam, rmsprop = (numbers["case"][f"chebyshev_{name}"] for name in ("adam", "rmsprop"))
-    assert (adam["limit"], rmsprop["limit"]) == pytest.approx((38, 2))
-    assert adam["rate"]["0.004"]["late"][0] == pytest.approx(38, rel=0.05)
-    assert rmsprop["rate"]["0.001"]["late"][0] == pytest.approx(2, rel=0.08)
-    assert adam["not_found"] == 0
-
-
-@small(
-    "--functions himmelblau rastrigin --side 24 --steps 1000 --rates 0.2 0.5 0.9 1.1 "
-    "--momenta 0.0 0.5 --drawn 0 3"
-)
-def basins(results, numbers):
-    himmelblau, rastrigin = datasets(results).values()
-    first, second = (numbers["case"][name] for name in ("himmelblau", "rastrigin"))
-    for at in (first, second):
-        assert at["held_beyond_limit_most"] == 0
-        assert at["momentum"]["0"]["half_arrives_up_to"] >= 0.9
-    # Only the limit of the sharpest minimum is below the largest rate; momentum raises this limit.
-    assert beyond(himmelblau).sum(axis=(0, 2)).tolist() == [1, 0]
-    # The limits follow from the eigenvalues; those of Rastrigin's function lie within 2 %.
-    assert first["limit_least"] == pytest.approx(2 / 133.786, rel=1e-5)
-    assert first["limit_most"] == pytest.approx(2 / 80.550, rel=1e-5)
-    least, most = second["limit_least"], second["limit_most"]
-    assert 2 / (2 + 40 * np.pi**2) == pytest.approx(least, rel=1e-6)
-    assert least < most < 1.02 * least
-    # At half the limit, no step on Rastrigin's function is long enough to cross a maximum.
-    assert second["rate"]["0.5"]["elsewhere"] == 0
-    assert first["rate"]["0.9"]["elsewhere"] > first["rate"]["0.5"]["elsewhere"] >= 0
-    # Equivalent minima are combined into one line.
-    names, at, share, limit = lines(rastrigin)
-    like = ["4 like (-0.995, 0)", "4 like (-0.995, -0.995)", "the 112 other minima"]
-    assert names == ["(0, 0)", *like]
-    assert at[0] == 0
-    np.testing.assert_allclose(share[0, 0].sum(), 1)
-    assert limit.shape == (2, 4)
 
 
 @small("--rates 2 --seeds 6 --steps 2 --text 800 --context 8 --width 4 --layers 1")
@@ -177,7 +134,10 @@ def digits(results, numbers):
 @small(
     "--rates 0.045 0.06 --steps 8000 --heavy-rates 0.06 --nesterov-rates 0.03 "
     "--momentum-steps 3000 --records 50 --seeds 2 --digit-rates 3.0 --digit-steps 8 "
-    "--samples 20"
+    "--samples 20 --adam-rates 0.004 --rmsprop-rates 0.001 --adaptive-steps 4000 "
+    "--digit-adam-rates --digit-rmsprop-rates --sign-scaled-rates --sign-plain-rates 0.01 "
+    "--muon-scaled-rates 0.03 --muon-plain-rates --norm-width 3 --norm-samples 6 --norm-steps 20 "
+    "--norm-records 5"
 )
 def edge_of_stability(results, numbers):
     # With momentum, the sharpness falls below the limit after each spike of the cost, and rises
@@ -203,6 +163,16 @@ def edge_of_stability(results, numbers):
     expected = [mean, mean - half, mean + half]
     difference = numbers["tangent_minus_digits"]["rate"]["3"]
     np.testing.assert_allclose(difference, expected, rtol=1e-4, atol=1e-6)
+    adaptive = numbers["preconditioned"]["case"]
+    adam, rmsprop = (adaptive[f"chebyshev_{name}"] for name in ("adam", "rmsprop"))
+    assert (adam["limit"], rmsprop["limit"]) == pytest.approx((38, 2))
+    assert adam["rate"]["0.004"]["late"][0] == pytest.approx(38, rel=0.05)
+    assert rmsprop["rate"]["0.001"]["late"][0] == pytest.approx(2, rel=0.08)
+    assert adam["not_found"] == 0
+    # The curvature along a step is at most the generalized sharpness.
+    for norm in datasets(results["generalized"]).values():
+        assert np.all(norm.step_curvature <= norm.sharpness * (1 + 1e-3) + 1e-6)
+        assert np.all(norm.sharpness > 0)
 
 
 @small("--problems parity --optimizers sgd --horizon 16 --rates 12 --starts 2 --seeds 1")
@@ -278,7 +248,7 @@ def grokking(results, _):
 
 @small(
     "--sets 4 --most 8 --guessed 8 --images 2 4 6 8 --blocks 6 --guesses 2048 --members 256 "
-    "--moves 20 --margin-images 4 --levels 3 --return-moves 20 --trained 4 --steps 300"
+    "--moves 20 --return-moves 20 --trained 4 --steps 300"
 )
 def guessing(results, numbers):
     """Sampled networks are as accurate, and as probable, as guesses that fit."""
@@ -438,8 +408,7 @@ def mode_connectivity(results, numbers):
 
 @small(
     "--data mnist5k --samples 100 --width 4 --batch-size 10 --starts 3 --warm-up-steps 5 "
-    "--branch-steps 20 40 --decay-steps 20 --snapshot-every 5 --directions 2 3 4 "
-    "--exponents 0.5 1.0 2.0 --peaks 1.0 4.0 3 --steps 20"
+    "--branch-steps 20 40 --decay-steps 20 --snapshot-every 5 --directions 2 3 4"
 )
 def river_valleys(results, numbers):
     part = results.isel(data=0)
@@ -588,7 +557,10 @@ def steps_on_curves(results, curves):
     assert crossing["share_of_steps_that_lower_cost"] < 1
 
 
-@small("--side 60 --steps 600 --paths 6 --points 25 --directions 180")
+@small(
+    "--side 60 --starts 60 --path-steps 600 --steps 1000 --rates 0.1 0.5 0.9 1.1 "
+    "--momenta 0.0 0.5 --drawn 0 3 --paths 6 --points 25 --directions 180"
+)
 def steepest_descent(results, numbers):
     steps_on_curves(results, numbers["curves"])
     # Slopes are proportional to the cosine of the angle to the gradient. Directions are 2 degrees
@@ -602,30 +574,42 @@ def steepest_descent(results, numbers):
         length = np.linalg.norm(gradient, axis=-1, keepdims=True)
         expected = length * np.cos(surface.angle.values - toward)
         np.testing.assert_allclose(surface.slope, expected, atol=1e-5)
-    for name, saddles, minima in (("himmelblau", 4, 4), ("six_hump_camel", 7, 6)):
-        surface = numbers["case"][name]
-        assert surface["saddles"] == surface["saddles_on_border"] == saddles
-        # At a small rate, every start converges.
-        assert surface["rate"]["0.1"]["diverged"] == surface["rate"]["0.1"]["not_arrived"] == 0
-        shares = surface["share_by_minimum"]
-        assert len(shares) == minima
-        assert min(shares) > 0.05
-        assert sum(shares) == pytest.approx(1)
+    himmelblau, camel, rastrigin = (
+        results[f"map/{name}"] for name in ("himmelblau", "six_hump_camel", "rastrigin")
+    )
+    first, second, third = numbers["case"].values()
+    for at, saddles in ((first, 4), (second, 7)):
+        assert at["saddles"] == at["saddles_on_border"] == saddles
+    assert [at["held_beyond_limit_most"] for at in (first, second, third)] == [0, 0, 0]
+    assert min(at["momentum"]["0"]["half_arrives_up_to"] for at in (first, third)) >= 0.9
     # The basins of the camel function are invariant under point reflection.
-    camel = results["surface/six_hump_camel"]
-    places, end = camel.minimum.values, camel.end.values[0]
+    places, end = camel.position.values, camel.end.values[0, 0]
     partner = [int(np.argmin(np.linalg.norm(places + place, axis=1))) for place in places]
     assert np.array_equal(np.array(partner)[end], end[::-1, ::-1])
     # A large rate changes the end points; the term x^6 makes large x unstable.
-    assert numbers["case"]["himmelblau"]["rate"]["0.9"]["elsewhere"] > 0.1
-    assert numbers["case"]["six_hump_camel"]["rate"]["0.9"]["diverged"] > 0.1
-    # Above its stability limit, no start ends in the sharpest minimum, (-3.779, -3.283), whose
-    # largest eigenvalue is 133.786.
-    settings: dict = {"side": 30, "steps": 600, "rates": (0.1, 1.05), "paths": 2, "points": 2}
-    config = surface_runs.Config(functions=("himmelblau",), curves=(), **settings)
-    low, high = surface_runs.run(config)["surface/himmelblau"].end.values
-    assert (low == 3).mean() > 0.2
-    assert not (high == 3).any()
+    assert first["rate"]["0.9"]["elsewhere"] > first["rate"]["0.5"]["elsewhere"] >= 0
+    assert second["rate"]["0.9"]["diverged"] > 0.1
+    # Only the limit of the sharpest minimum, (-3.779, -3.283), is below the largest rate, at which
+    # no start ends in it; momentum raises this limit.
+    assert maps_of_starts.beyond(himmelblau).sum(axis=(0, 2)).tolist() == [1, 0]
+    ends = himmelblau.end.values[:, 0]
+    assert (ends[0] == 3).mean() > 0.2
+    assert not (ends[-1] == 3).any()
+    # The limits follow from the eigenvalues; those of Rastrigin's function lie within 2 %.
+    assert first["limit_least"] == pytest.approx(2 / 133.786, rel=1e-5)
+    assert first["limit_most"] == pytest.approx(2 / 80.550, rel=1e-5)
+    least, most = third["limit_least"], third["limit_most"]
+    assert 2 / (2 + 40 * np.pi**2) == pytest.approx(least, rel=1e-6)
+    assert least < most < 1.02 * least
+    # At half the limit, no step on Rastrigin's function is long enough to cross a maximum.
+    assert third["rate"]["0.5"]["elsewhere"] == 0
+    # Equivalent minima are combined into one line.
+    names, at, share, limit = maps_of_starts.lines(rastrigin)
+    like = ["4 like (-0.995, 0)", "4 like (-0.995, -0.995)", "the 112 other minima"]
+    assert names == ["(0, 0)", *like]
+    assert at[0] == 0
+    np.testing.assert_allclose(share[0, 0].sum(), 1)
+    assert limit.shape == (2, 4)
 
 
 @small(
@@ -695,7 +679,7 @@ def optimizations(request):
     """Optimize the programs of experiments that run longer than they compile."""
     flag = "jax_disable_most_optimizations"
     before = jax.config.read(flag)
-    if request.getfixturevalue("name") in ("adaptive_edge", "edge_of_stability"):
+    if request.getfixturevalue("name") == "edge_of_stability":
         jax.config.update(flag, False)
     yield
     jax.config.update(flag, before)

@@ -36,7 +36,7 @@ def test_the_share_is_the_operation_rate_relative_to_a_matrix_product():
 
 MEASUREMENTS = [
     *(descents.whole_set, descents.mini_batches),
-    *(landscape.planes, landscape.eigenvalues, landscape.paths),
+    *(landscape.planes, landscape.eigenvalues),
 ]
 
 
@@ -52,10 +52,6 @@ def test_every_measurement_is_positive(measure, clock, dataset, monkeypatch):
     assert all(value > 0 for leaf in scalars for value in leaf.data_vars.values())
     assert "torch" not in str(result)
     assert result.get("eigenvalues", {}).get("largest_residual", 0) < 1e-3
-
-
-def test_the_time_of_a_loop_over_jitted_steps_is_positive(clock):
-    assert descents.trainability(clock, SMALL)["trainability"]["times"]["stepwise"] > 0
 
 
 def test_a_first_call_compiles_fewer_than_20_programs():

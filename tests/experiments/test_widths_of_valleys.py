@@ -107,13 +107,6 @@ def test_correlations_are_computed_within_sets_and_without_rejected_values():
     assert result["volume", "accuracy"][1][0] == pytest.approx(wanted)
 
 
-def test_the_narrow_group_lies_above_the_largest_gap_of_coefficients():
-    coefficient = np.array([40.0, 57, 41, 59, 55, 56, 42, 58])
-    few = np.array([[1.0, 2, 3, 4, 9], np.arange(5.0)])
-    (narrow,) = widths.narrow_groups([np.array([coefficient, -coefficient]), few])
-    np.testing.assert_array_equal(narrow, [[57, 59, 55, 56, 58], [-57, -59, -55, -56, -58]])
-
-
 def test_complete_sets_are_the_sets_of_images_that_contain_every_digit():
     assert widths.complete_sets(widths.Config()) == [0, 1, 2, 3, 4, 6, 7, 8]
     with pytest.raises(InputError, match=r"sets = 100: .* of 50 images of mnist5k contain every"):

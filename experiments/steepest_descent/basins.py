@@ -1,24 +1,14 @@
-"""Which minimum does each start lead to, and how does this depend on learning rate and momentum?
+"""Maps of the minimum to which each start leads, by learning rate and momentum.
 
-    basin(m) = {x_0 : x_t -> m},   m is stable at rates below (2 + 2 momentum) / lambda_max(m)
-
-    python -m experiments.basins           (about 60 s)
-
-Expected: no descent from the three grids ends in a minimum whose stability limit is exceeded (a
-start exactly at the minimum would remain there). The stability limits of all 121 minima of
-Rastrigin's function lie within 2 % of 0.0051, so their basins vanish at nearly equal rates; at the
-smallest rate, each basin is the cell that is bounded by the neighboring maxima, and the largest
-cell has 0.96 % of the total area (1.00 % of the starts on this grid).
+basin(m) = {x_0 : x_t -> m},   m is stable at rates below (2 + 2 momentum) / lambda_max(m)
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import xarray as xr
 from matplotlib.lines import Line2D
 
-from experiments.shared import command
-from experiments.shared.trees import datasets, tree_of
 from gdjax.minima import basins_of_attraction, learning_rate_limits
 from gdjax.plots.style import BLACK, GREY, Figure
 from gdjax.plots.surfaces import basin_maps, minimum_color
@@ -27,20 +17,16 @@ from gdjax.plots.surfaces import basin_maps, minimum_color
 LINE_STYLES = {"not_arrived": (GREY, "-"), "diverged": (BLACK, "-"), "at_no_minimum": (GREY, ":")}
 
 
-@dataclass(frozen=True)
-class Config:
-    """Surfaces, grids of starts, learning rates and momenta."""
-
-    functions: tuple[str, ...] = ("himmelblau", "six_hump_camel", "rastrigin")  # 2-D test functions
-    side: int = 100  # number of starts along each side of the grid
-    steps: int = 3000  # maximum number of steps of each descent
-    # learning rates in units of 2 / (largest eigenvalue at the sharpest minimum)
-    rates: tuple[float, ...] = (
-        *(0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9, 0.97),
-        *(1.03, 1.1, 1.2, 1.35, 1.5, 1.63, 1.8, 2.1),
-    )
-    momenta: tuple[float, ...] = (0.0, 0.9)  # coefficients of heavy-ball momentum
-    drawn: tuple[int, ...] = (0, 6, 10)  # indices of the rates for which maps are drawn
+def maps(
+    name: str, rates: Sequence[float], momenta: Sequence[float], side: int, steps: int
+) -> xr.Dataset:
+    """Return the end points on one surface; rates are in units of the smallest limit."""
+    of_limit = np.array(rates)
+    basins = basins_of_attraction(
+        name, learning_rate_limits(name).min() * of_limit, momentum=momenta, side=side,
+        num_steps=steps,
+    )  # fmt: skip
+    return basins.assign_coords(of_limit=("learning_rate", of_limit))
 
 
 def beyond(basins: xr.Dataset) -> np.ndarray:
@@ -48,19 +34,17 @@ def beyond(basins: xr.Dataset) -> np.ndarray:
     return basins.learning_rate.values[:, None, None] > basins.limit.values
 
 
-def numbers(tree: xr.DataTree) -> dict:
-    """Return stability limits, shares of starts, and effects of rate and momentum."""
-    return {"case": {name: surface_numbers(basins) for name, basins in datasets(tree).items()}}
-
-
-def surface_numbers(basins: xr.Dataset) -> dict:
+def numbers(basins: xr.Dataset) -> dict:
     """Return the numbers of one surface."""
     share = basins.share.transpose("learning_rate", "momentum", "minimum").values
     end, of_limit = basins.end.values, basins.of_limit.values
     elsewhere, by_rate, by_momentum = np.mean(end != end[0, 0], axis=(2, 3)), {}, {}
     for fraction in (0.5, 0.9):
         at = int(np.argmin(np.abs(of_limit - fraction)))
-        by_rate[f"{fraction:g}"] = {"elsewhere": elsewhere[at, 0]}
+        by_rate[f"{fraction:g}"] = {
+            "elsewhere": elsewhere[at, 0],
+            "diverged": float(basins.share_diverged[at, 0]),
+        }
     for at, momentum in enumerate(basins.momentum.values):
         most = np.max(of_limit, where=share[:, at].sum(axis=-1) > 0.5, initial=0.0)
         by_momentum[f"{momentum:g}"] = {
@@ -105,18 +89,6 @@ def shares_by_rate(basins: xr.Dataset) -> Figure:
     return figure
 
 
-def run(config: Config) -> xr.DataTree:
-    """Return the maps of end points on each surface, for all rates and momenta."""
-    cases, of_limit = {}, np.array(config.rates)
-    for name in config.functions:
-        rates = learning_rate_limits(name).min() * of_limit
-        basins = basins_of_attraction(
-            name, rates, momentum=config.momenta, side=config.side, num_steps=config.steps
-        )
-        cases[name] = basins.assign_coords(of_limit=("learning_rate", of_limit))
-    return tree_of(cases, drawn=list(config.drawn))
-
-
 def lines(basins: xr.Dataset) -> tuple[list[str], list[int], np.ndarray, np.ndarray]:
     """Return names, first indices, shares and limits of groups of equivalent minima.
 
@@ -143,10 +115,10 @@ def lines(basins: xr.Dataset) -> tuple[list[str], list[int], np.ndarray, np.ndar
     return names, [at for at, _ in groups], shares, limits
 
 
-def plot(tree: xr.DataTree) -> dict:
-    """Draw basin maps at some rates, and shares against the rate, for each surface."""
-    drawn, figures = tree.attrs["drawn"], {}
-    for name, basins in datasets(tree).items():
+def plot(surfaces: Mapping[str, xr.Dataset], drawn: Sequence[int]) -> dict:
+    """Draw maps at the rates with some indices, and shares against the rate, by surface."""
+    figures = {}
+    for name, basins in surfaces.items():
         figures[f"maps_{name}"] = basin_maps(
             basins,
             settings=[(rate, at) for at in range(basins.sizes["momentum"]) for rate in drawn],
@@ -155,7 +127,3 @@ def plot(tree: xr.DataTree) -> dict:
         )
         figures[f"shares_{name}"] = shares_by_rate(basins)
     return figures
-
-
-if __name__ == "__main__":
-    command.main(Config, run, plot, numbers)
