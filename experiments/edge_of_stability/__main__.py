@@ -341,11 +341,12 @@ def plot(tree: xr.DataTree) -> dict:
     adaptive = {"name": "product", "label": "rate · preconditioned sharpness"}
     norms = {"name": "sharpness", "label": "generalized sharpness,\nin units of the limit"}
     titles = {case: title for case, (*_, title) in NORMS.items()}
+    parts = {kind: datasets(tree[kind]) for kind in ("preconditioned", "generalized")}
     return {
         "chebyshev": edge(tree, points),
         "digits": edge(tree, digits),
-        "adaptive": edges.sharpness_curves(tree["preconditioned"], PRECONDITIONED, **adaptive),
-        "norms": edges.sharpness_curves(tree["generalized"], titles, **norms),
+        "adaptive": edges.sharpness_curves(parts["preconditioned"], PRECONDITIONED, **adaptive),
+        "norms": edges.sharpness_curves(parts["generalized"], titles, **norms),
     }
 
 

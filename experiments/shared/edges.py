@@ -8,7 +8,6 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.shared.trees import datasets
 from gdjax.plots.style import BLACK, CYCLE
 
 
@@ -18,21 +17,19 @@ def late(values: xr.DataArray, median: Callable = np.nanmedian) -> np.ndarray:
 
 
 def sharpness_curves(
-    tree: xr.DataTree, titles: Mapping[str, str], name: str, *, label: str
+    panels: Mapping[str, xr.Dataset], titles: Mapping[str, str], name: str, *, label: str
 ) -> Figure:
     """Draw each start as a thin line, medians as thick lines, and the limit dashed.
 
     Args:
-        tree: Dataset of each panel, with `limit` and the variable `name`, [rates, starts, steps].
+        panels: Dataset of each panel, with `limit` and the variable `name`, [rates, starts, steps].
         titles: title of each panel; panels are drawn two per row.
         name: quantity to draw, such as rate times sharpness; NaN if it was not found.
         label: label of the vertical axes.
     """
-    rows = -(-len(datasets(tree)) // 2)
+    rows = -(-len(panels) // 2)
     figure = Figure(figsize=(13, 4.4 * rows))
-    for axes, (case, panel) in zip(
-        figure.subplots(rows, 2).flat, datasets(tree).items(), strict=False
-    ):
+    for axes, (case, panel) in zip(figure.subplots(rows, 2).flat, panels.items(), strict=False):
         step, products, limit = panel.step.values, panel[name].values, float(panel.limit)
         for rate, product, color in zip(panel.learning_rate.values, products, CYCLE, strict=False):
             axes.plot(step, product.T, color=color, linewidth=0.5, alpha=0.35)

@@ -132,8 +132,8 @@ def canonicalize(network: Network, params: Params) -> Params:
     The result is an equivalent form of `params` and is not rounded to a grid, so different networks
     never become equal, and are never nearer than after `match`. Ties are not resolved: if two sums,
     or a form and 0, differ only by rounding, two equivalent forms may have different canonical
-    forms. The order of identical neurons does not matter. The activation "identity" has more symmetries
-    than these.
+    forms. The order of identical neurons does not matter. The activation "identity" has more
+    symmetries than these.
 
     Examples:
         >>> network = Network((2, 3, 1))
