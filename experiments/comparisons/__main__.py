@@ -21,6 +21,7 @@ from matplotlib.ticker import PercentFormatter
 from scipy import stats
 
 from experiments.shared import command
+from experiments.shared.trees import nested
 from gdjax.base.signed_ranks import least_pairs
 from gdjax.base.statistics import share
 from gdjax.plots.style import CYCLE, GREY, Figure
@@ -152,33 +153,16 @@ def numbers(dataset: xr.Dataset) -> dict:
     def at(count):
         return share(int(count), total)[:3]
 
-    cases: dict = {}
-    for case in dataset.case.values:
-        of_case = dataset.sel(case=case)
-        cases[str(case)] = {
-            "settings": {
-                str(settings): {
-                    "seeds": {
-                        str(seeds): {
-                            str(procedure): {
-                                name: at(
-                                    of_case[name].sel(
-                                        procedure=procedure, settings=settings, seeds=seeds
-                                    )
-                                )
-                                for name in of_case.data_vars
-                            }
-                            for procedure in dataset.procedure.values
-                        }
-                        for seeds in dataset.seeds.values
-                    }
-                }
-                for settings in dataset.settings.values
-            }
+    def by_procedure(part):
+        return {
+            str(m): {name: at(counts) for name, counts in part.sel(procedure=m).items()}
+            for m in dataset.procedure.values
         }
+
+    cases = nested(dataset, ["case", "settings", "seeds"], by_procedure)
     largest = {str(m): at(dataset.wrong.sel(procedure=m).max()) for m in dataset.procedure.values}
     least = {str(m): at(dataset.covered.sel(procedure=m).min()) for m in dataset.procedure.values}
-    return {"largest_error": largest, "least_coverage": least, "case": cases}
+    return {"largest_error": largest, "least_coverage": least, **cases}
 
 
 def plot(dataset: xr.Dataset) -> dict:

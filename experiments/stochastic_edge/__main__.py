@@ -22,7 +22,7 @@ import xarray as xr
 import gdjax as gd
 from experiments.shared import command
 from experiments.shared.regressions import random_targets
-from experiments.shared.trees import datasets, tree_of
+from experiments.shared.trees import datasets, nested, tree_of
 from gdjax.base.statistics import median
 from gdjax.curvature import Sharpness, batch_sharpness
 from gdjax.plots.style import CYCLE, GREY, Figure
@@ -204,11 +204,6 @@ def predicted_on_flow(tree: xr.DataTree) -> xr.DataArray:
     return predicted(share.where(flow.alpha > 0).median("point"))
 
 
-def nested(part: xr.Dataset, dim: str, entries: Callable[[xr.Dataset], dict]) -> dict:
-    """Return entries of the summary at each coordinate of a dimension, below its name."""
-    return {dim: {str(at): entries(part.sel({dim: at})) for at in part[dim].values}}
-
-
 def of_sampling(part: xr.Dataset) -> dict:
     """Return the entries of swish networks for one way of sampling and one batch size."""
 
@@ -218,7 +213,7 @@ def of_sampling(part: xr.Dataset) -> dict:
     bound = part.stationary * part.along_hessian**2 / part.distance_hessian
     sign = -1 if part.sampling == "shuffled" else 1
     return {
-        **nested(part, "learning_rate", late),
+        **nested(part, ["learning_rate"], late),
         **{name: triple(part[name]) for name in ("path_batch", "stationary", "additive")},
         "limit": {way: triple(part[f"limit_{way}"]) for way in SAMPLINGS},
         "diverged": int(part.diverged.sum()),
@@ -243,21 +238,21 @@ def numbers(tree: xr.DataTree) -> dict:
 
     def of_net(part):
         here = part.sel(learning_rate=rate)
-        return {"difference": difference(here), **nested(part, "sampling", of_sampling)}
+        return {"difference": difference(here), **nested(part, ["sampling"], of_sampling)}
 
     def of_image(part):
-        return {"difference": difference(part), **nested(part, "sampling", whole)}
+        return {"difference": difference(part), **nested(part, ["sampling"], whole)}
 
     def of_noise(part):
-        return {"gap": triple(part.gap), **nested(part, "sampling", whole)}
+        return {"gap": triple(part.gap), **nested(part, ["sampling"], whole)}
 
     by_size: dict = {
         "net": of_net,
         "image": of_image,
-        "gradual": lambda part: nested(part, "copies", whole),
-        "noisy": lambda part: nested(part, "label_noise", of_noise),
+        "gradual": lambda part: nested(part, ["copies"], whole),
+        "noisy": lambda part: nested(part, ["label_noise"], of_noise),
     }
-    cases = {name: nested(parts[name], "batch_size", of) for name, of in by_size.items()}
+    cases = {name: nested(parts[name], ["batch_size"], of) for name, of in by_size.items()}
     cases["flow"] = {
         "sharpness": triple((flow.sharpness * rate / 2).median("point")),
         "second": triple((flow.second * rate / 2).median("point")),
