@@ -40,7 +40,8 @@ def study():
             "slope": ((*of_recipe, "layer", "bin"), np.full((2, 2, 3, methods.BINS), 0.05)),
             "norm": ((*of_recipe, "layer"), np.ones((2, 2, 3))),
             "sharpness": (of_recipe, [[1.0, 2.0], [3.0, 4.0]]),
-        }
+        },
+        {"recipe": ["plain", "best"]},
     )
     short = xr.Dataset(
         {"accuracy": (of_recipe, [[0.8, 0.9], [0.9, 0.9]])}, {"recipe": ["plain", "quick"]}
