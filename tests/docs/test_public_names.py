@@ -24,7 +24,7 @@ INTERNAL = {
     "experiments/comparisons/__main__.py": ("base.signed_ranks", "search.cross_fitting"),
     "experiments/landscape_graph/__main__.py": ("minima.eigenvector_following",),
     "experiments/transfer/__main__.py": ("search.cross_fitting",),
-    "experiments/roofline/__main__.py": ("base.slabs", "sweeps.continued.absent_device"),
+    "experiments/roofline/__main__.py": ("base.slabs", "sweeps.continued", "sweeps.program"),
     "docs/contributing/packages.md": ("base.arrays",),
 }
 BLOCK = re.compile(
