@@ -147,7 +147,10 @@ def read_root_of_sweep(location: Folder | Bucket) -> Root | None:
 
 
 def read_root(
-    location: Folder | Bucket, arrays: Collection[str] | None = None, sweep: bytes = b""
+    location: Folder | Bucket,
+    arrays: Collection[str] | None = None,
+    sweep: bytes = b"",
+    known: Root | None = None,
 ) -> Root | None:
     """Read and check the root of a store; return None if there is no store.
 
@@ -155,21 +158,26 @@ def read_root(
         arrays: names of the arrays of a sweep to store there; None for a reader.
         sweep: digest of the identity of that sweep. If the location has the same digest, a damaged
             root gives None instead of an error.
+        known: root that was read from the location earlier, which is parsed again only if it has
+            changed since.
     """
+
+    def is_own():
+        return bool(sweep) and location.read(SWEEP, len(sweep))[0] == sweep
+
     if isinstance(location, Folder) and location.path.exists() and not location.path.is_dir():
         raise StoreError(f"{location} is a file; expected a folder. Choose another store")
-    is_own = bool(sweep) and location.read(SWEEP, len(sweep))[0] == sweep
     raw, problem = location.read(ROOT, MAX_ROOT_BYTES)
     error: Any = f"{ROOT} is missing" if problem == MISSING else f"{ROOT}: {problem}"
     try:
         if not problem:
-            return parse_root(raw)
+            return known if known and known.to_bytes() == raw else parse_root(raw)
     except OtherFormat as other:
-        if not is_own:  # in the store of this sweep, a root of another format is damaged
+        if not is_own():  # in the store of this sweep, a root of another format is damaged
             raise StoreError(f"{location}: {other}") from other
     except InputError as damage:
         error = damage
-    if is_own:
+    if is_own():
         return None
     names = location.sizes()
     entries = {name for name in names if not name.startswith(f"{ROOT}.")}
@@ -226,7 +234,8 @@ class Stored:
         """Return the sweep as an `xarray.Dataset`; see `open_dataset`."""
         import xarray as xr
 
-        if damages := self.damaged_coordinates():
+        coordinates, damages = self.coordinates()
+        if damages:
             raise StoreError(f"{self.location} is damaged: {damages[0]}. {RESTORE} restores it")
         records, damages = self.records()
         damages += self.damaged_tiles() if skip_damaged else self.holes(records)
@@ -242,7 +251,8 @@ class Stored:
         flags = np.zeros(self.schema.tiles, self.files.flags.dtype)
         for tile, record in records.items():
             flags[tile] = sets.index(record.writers) + 1
-        dataset = xr.open_zarr(checked_store(self, flags, records), chunks=None, consolidated=True)
+        store = checked_store(self, flags, records, coordinates)
+        dataset = xr.open_zarr(store, chunks=None, consolidated=True)
         writers = [[self.writer(name) for name in names] for names in sets]
         counts = {"tiles": flags.size, "tiles_finished": len(records)}
         dataset = with_names(dataset.assign_attrs(counts | attributes_of(writers)))
@@ -331,8 +341,9 @@ class Stored:
     def holes(self, tiles: Iterable[tuple[int, ...]]) -> list[Damage]:
         """Return the chunks of finished tiles that are missing or have a wrong size."""
         damages, tiles = [], list(tiles)
-        for array in self.files.variables.values() if tiles else ():
-            sizes = self.location.sizes(array.name)
+        arrays = self.files.variables if tiles else {}
+        listed = self.location.map(self.location.sizes, arrays)
+        for array, sizes in zip(arrays.values(), listed, strict=True):
             for tile in tiles:
                 key = array.key(tile)
                 if sizes.get(key.split("/")[1]) != array.nbytes:
@@ -342,24 +353,30 @@ class Stored:
     def damaged_tiles(self) -> list[Damage]:
         """Read all chunks and records of finished tiles and return the damaged ones."""
         records, damages = self.records()
-        for tile, record in records.items():
-            damages += self.tile_chunks(tile, record)[1]
-        return damages
+        return damages + self.damaged_chunks(records)
 
-    def damaged_coordinates(self) -> list[Damage]:
-        """Return the coordinates that are damaged or differ from those of the sweep."""
+    def damaged_chunks(self, records: Mapping[tuple[int, ...], TileRecord]) -> list[Damage]:
+        """Read all chunks of finished tiles, by their records, and return the damaged ones."""
+        return [damage for item in records.items() for damage in self.tile_chunks(*item)[1]]
+
+    def coordinates(self) -> tuple[dict[str, bytes], list[Damage]]:
+        """Read the coordinates.
+
+        Returns:
+            Their chunks by key, and those that are damaged or differ from those of the sweep.
+        """
         described = self.identity["layout"]["coordinates"]
         arrays = list(self.files.coordinates.values())
-        chunks = self.location.map(self.chunk, arrays)
-        damages = []
-        for array, (raw, problem) in zip(arrays, chunks, strict=True):
+        read, chunks, damages = self.location.map(self.chunk, arrays), {}, []
+        for array, (raw, problem) in zip(arrays, read, strict=True):
+            chunks[array.key()] = raw
             if problem:
                 damages.append(Damage(array.key(), problem))
                 continue
             values = array.decode(raw).astype(array.dtype)
             if describe_values(values, array.array.dims) != described[array.name]:
                 damages.append(Damage(array.key(), "its values differ from those of the sweep"))
-        return damages
+        return chunks, damages
 
     def damaged_frame(self) -> list[Damage]:
         """Return the damaged files that are not part of a tile: metadata and coordinates."""
@@ -370,21 +387,27 @@ class Stored:
             if raw != document:
                 differs = "differs from the store's root"
                 damages.append(Damage(key, problem if problem == MISSING else differs))
-        return damages + self.damaged_coordinates()
+        return damages + self.coordinates()[1]
 
 
 def checked_store(
-    stored: Stored, flags: np.ndarray, records: Mapping[tuple[int, ...], TileRecord]
+    stored: Stored,
+    flags: np.ndarray,
+    records: Mapping[tuple[int, ...], TileRecord],
+    coordinates: Mapping[str, bytes],
 ) -> Any:
     """Return a Zarr store of the checked metadata and the chunks of finished tiles.
 
-    The flag of a tile is the number of its entry of `writers`, 0 if it is not finished.
+    Args:
+        stored: the store.
+        flags: for each tile, the number of its entry of `writers`, 0 if it is not finished.
+        records: records of finished tiles.
+        coordinates: checked chunks of coordinates, by key.
     """
     from zarr.core.buffer import cpu
     from zarr.storage import MemoryStore, WrapperStore
 
     files, location = stored.files, stored.location
-    sweep = location.read(SWEEP, MAX_ROOT_BYTES)
 
     class CheckedStore(WrapperStore[MemoryStore]):
         """Store that raises an error for a missing or wrong chunk."""
@@ -392,13 +415,11 @@ def checked_store(
         async def get(self, key, prototype, byte_range=None):
             name, _, last = key.partition("/")
             array = files.arrays.get(name)
-            if array is None or last == ROOT:
+            if array is None or last == ROOT or name in files.coordinates:
                 return await super().get(key, prototype, byte_range)
-            tile = ()
-            if name not in files.coordinates:
-                tile = tuple(map(int, last.split(".")[1:]))[: flags.ndim]
-                if not flags[tile]:
-                    return None
+            tile = tuple(map(int, last.split(".")[1:]))[: flags.ndim]
+            if not flags[tile]:
+                return None
             if name == FLAGS:
                 return prototype.buffer.from_bytes(stored.finished_chunk(tile, int(flags[tile])))
             if isinstance(location, Folder):
@@ -406,12 +427,9 @@ def checked_store(
             return prototype.buffer.from_bytes(await asyncio.to_thread(read, array, tile))
 
     def read(array, tile):
-        if is_recorded := array.name in files.variables:
-            raw, problem = stored.recorded_chunk(array, tile, records[tile])
-        else:
-            raw, problem = stored.chunk(array, tile)
-        # Values with a recorded checksum belong to the sweep, since its record does.
-        if (problem or not is_recorded) and location.read(SWEEP, MAX_ROOT_BYTES) != sweep:
+        # Values with the recorded checksum belong to the sweep, since its record does.
+        raw, problem = stored.recorded_chunk(array, tile, records[tile])
+        if problem and location.read(SWEEP, MAX_RECORD_BYTES)[0] != stored.sweep.encode():
             raise StoreError(
                 f"{location} was removed or replaced after this Dataset was opened, so its arrays "
                 f"that were not read yet are lost; open the store again"
@@ -423,7 +441,7 @@ def checked_store(
             )
         return raw
 
-    documents = {**files.documents(), ROOT: stored.root.to_bytes()}
+    documents = {**files.documents(), **coordinates, ROOT: stored.root.to_bytes()}
     buffers: Any = {key: cpu.Buffer.from_bytes(raw) for key, raw in documents.items()}
     return CheckedStore(MemoryStore(buffers, read_only=True))
 

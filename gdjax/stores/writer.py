@@ -18,6 +18,7 @@ two runs in two tiles:
 """
 
 import contextlib
+import math
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -230,6 +231,7 @@ class Store(Tiles):
         allow_unverified: whether to go on if programs cannot be compared.
         shared: whether other processes may write other tiles at the same time. They then lock the
             tiles that they compute together (see `claim`), and not the store.
+        root: root of the store, if it has been read.
 
     Attributes:
         restored: damaged files that were restored on opening.
@@ -245,20 +247,22 @@ class Store(Tiles):
         writer: Mapping[str, Any],
         allow_unverified: bool = False,
         shared: bool = False,
+        root: Root | None = None,
     ):
         self.location, self._shared, self.num_skipped = locate(store), shared, 0
         self._claims: dict[tuple[int, ...], tuple[str, FileLock | Lease]] = {}
         files = Files(schema)
         recorded = files.record(identity)
         Root(recorded, files).to_bytes()  # raises if the root is too large
-        self._check_root(files, recorded, allow_unverified)  # raises before any change
+        own = files, recorded, allow_unverified
+        root = self._check_root(*own, root)  # raises before any change
         self._lock = (
             acquire_in_turn(self.location, OPENING_SECONDS) if shared else acquire(self.location)
         )
         try:
             if not shared:
                 self._check_parts()
-            self.restored = self._restore(files, recorded, allow_unverified)
+            self.restored = self._restore(*own, root)
             self._begin(writer)
             if shared:
                 opening, key = self._lock, f"{PARTS}/{uuid.uuid4().hex}"
@@ -279,25 +283,26 @@ class Store(Tiles):
         if names:
             self.location.remove(PARTS)
 
-    def _check_root(self, files, recorded, allow_unverified):
+    def _check_root(self, *own):
         try:
-            read_own_root(self.location, files, recorded, allow_unverified)
+            return read_own_root(self.location, *own)
         except StoreError:
             is_begun = self.location.read(ROOT, 1)[1] == MISSING and self.location.sizes(OWN)
             if "lock" in (is_begun or {}):  # another writer may be creating the store
                 acquire(self.location).close()
             raise
 
-    def _restore(self, files, recorded, allow_unverified):
+    def _restore(self, files, recorded, allow_unverified, known):
         """Restore missing or damaged files outside tiles, and return the damage."""
         location = self.location
-        root = read_own_root(location, files, recorded, allow_unverified)
+        root = read_own_root(location, files, recorded, allow_unverified, known)
         existed = root is not None or bool(location.sizes(FLAGS).keys() - {ROOT})
         self.root, self.files, self.schema = root or Root(recorded, files), files, files.schema
-        damages = self.damaged_frame()
-        frame = {**files.documents(), **dict(files.chunks())} if damages else {}
-        for damage in damages:
-            location.write(damage.file, frame[damage.file])
+        damages = self.damaged_frame() if existed else []
+        damaged = {damage.file for damage in damages}
+        for key, raw in {**files.documents(), **dict(files.chunks())}.items():
+            if key in damaged or not existed:
+                location.write(key, raw)
         if location.read(SWEEP, len(self.sweep))[0] != self.sweep.encode():
             location.write(SWEEP, self.sweep.encode())
         for name in ("", OWN, CHECKPOINTS, TILES, WRITERS, *self.files.arrays):
@@ -372,14 +377,21 @@ def complete_sweep(
     schema: Schema,
     identity: Mapping[str, Any],
     allow_unverified: bool = False,
+    root: Root | None = None,
 ) -> Stored | None:
-    """Return the store of a sweep if it is complete and intact, else None."""
+    """Return the store of a sweep if it is complete and intact, else None.
+
+    Args:
+        location, schema, identity, allow_unverified, root: as in `Store`.
+    """
     files = Files(schema)
-    root = read_own_root(location, files, files.record(identity), allow_unverified)
+    root = read_own_root(location, files, files.record(identity), allow_unverified, root)
     if root is None:
         return None
     stored = Stored(location, root)
-    is_whole = stored.finished().all() and not stored.damaged_frame() + stored.damaged_tiles()
+    records, _ = stored.records()
+    is_whole = len(records) == math.prod(schema.tiles)
+    is_whole = is_whole and not stored.damaged_frame() + stored.damaged_chunks(records)
     return stored if is_whole else None
 
 
@@ -388,9 +400,10 @@ def read_own_root(
     files: Files,
     recorded: Mapping[str, Any],
     allow_unverified: bool = False,
+    known: Root | None = None,
 ) -> Root | None:
-    """Return the root of a sweep's store; None if it has to be written."""
-    root = read_root(location, files.arrays, digest(recorded).encode())
+    """Return the root of a sweep's store, as `read_root` does; None if it has to be written."""
+    root = read_root(location, files.arrays, digest(recorded).encode(), known)
     if root is not None:
         require_same(location, root.identity, recorded, allow_unverified)
     return root

@@ -23,6 +23,7 @@ from gdjax.problems.mean_check import mean_checks
 from gdjax.problems.optimizers import cost_type, name_of
 from gdjax.stores.location import Bucket, Folder, StoreLike, locate
 from gdjax.stores.reader import read_root_of_sweep
+from gdjax.stores.schema import Root
 from gdjax.sweeps import identity
 from gdjax.sweeps.binding import by_role, check_effects, numeric_roles
 from gdjax.sweeps.checkpoint import Start
@@ -43,6 +44,7 @@ class Asked:
         stored: identity of a store whose tiles and arrays are reused; None for that of `store`, if
             it exists.
         start: states from which runs start; None for those of the sweep.
+        root: root of the store, if it has been read.
     """
 
     sweep: Sweep
@@ -53,6 +55,7 @@ class Asked:
     allow_unverified: bool = False
     stored: Mapping[str, Any] | None = None
     start: Start | None = None
+    root: Root | None = None
 
     @property
     def location(self) -> Folder | Bucket:
@@ -70,6 +73,7 @@ class Checked:
         devices: devices that compute them.
         stored: identity of the store, if it exists, or of one whose tiles and arrays are reused.
         keeps_carry: whether the state of runs for further steps is kept.
+        root: root of the store, if it exists and has been read.
     """
 
     asked: Asked
@@ -77,6 +81,7 @@ class Checked:
     devices: tuple[jax.Device, ...]
     stored: Mapping[str, Any] | None
     keeps_carry: bool
+    root: Root | None = None
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -102,9 +107,9 @@ def check(asked: Asked) -> Checked:
         programs = programs_of(sweep, devices, asked.start or sweep.start())
         for program in programs:
             check_program(program)
-    stored = asked.stored
+    stored, root = asked.stored, asked.root
     if stored is None and store is not None:
-        root = read_root_of_sweep(asked.location)
+        root = read_root_of_sweep(asked.location) if root is None else root
         if root is not None:
             stored = identity.checked_identity(root.identity, store)
     keeps_carry = store is not None and sweep.continuable  # only a store can be extended
@@ -113,7 +118,7 @@ def check(asked: Asked) -> Checked:
     elif keeps_carry is None:
         keeps_carry = all(map(_is_carry_small, programs))
     programs = tuple(replace(program, keeps_carry=keeps_carry) for program in programs)
-    return Checked(asked, programs, devices, stored, keeps_carry)
+    return Checked(asked, programs, devices, stored, keeps_carry, root)
 
 
 def _check_place(asked):

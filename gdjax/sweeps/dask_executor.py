@@ -33,7 +33,6 @@ from gdjax.base.arrays import Schema
 from gdjax.base.documents import plain
 from gdjax.base.errors import GdjaxError
 from gdjax.base.interrupts import interruptible
-from gdjax.stores.reader import read_root_of_sweep
 from gdjax.stores.writer import Store, Tiles, require_same
 from gdjax.sweeps.check import Asked, check
 from gdjax.sweeps.fit import Fitted, fit
@@ -82,13 +81,11 @@ class Plugin(WorkerPlugin):
         All workers thus use the same tiles, those of the stored schema.
         """
         asked: Asked = cloudpickle.loads(self.pickled)
-        if (root := read_root_of_sweep(asked.location)) is None:
-            return fit(check(asked))
-        stored = root.identity
-        checked = check(replace(asked, stored=stored))
-        recorded = {name: value for name, value in stored.items() if name != "layout"}
-        here = plain(checked.identity, "identity")
-        require_same(asked.location, recorded, here, asked.allow_unverified)
+        checked = check(asked)
+        if checked.root is not None:
+            recorded = {n: value for n, value in checked.root.identity.items() if n != "layout"}
+            here = plain(checked.identity, "identity")
+            require_same(asked.location, recorded, here, asked.allow_unverified)
         return fit(checked)
 
 
@@ -138,7 +135,7 @@ def _portable(asked: Asked) -> Asked:
     }
     problem = replace(sweep.problem, data=host(sweep.problem.data), metrics={})
     sweep = replace(sweep, problem=problem, metrics=metrics)
-    return replace(asked, sweep=sweep, store=asked.location, client=None)
+    return replace(asked, sweep=sweep, store=asked.location, client=None, root=None)
 
 
 def _hand_out(client: Client, name: str, store: Store) -> None:

@@ -137,10 +137,11 @@ def complete_store(
         prepare: function called with the opened store before `compute`.
     """
     location, allow_unverified = checked.asked.location, checked.asked.allow_unverified
-    stored = None if shared else complete_sweep(location, schema, identity, allow_unverified)
+    own_root = allow_unverified, checked.root
+    stored = None if shared else complete_sweep(location, schema, identity, *own_root)
     if stored is not None:
         return stored, False
-    settings = {"allow_unverified": allow_unverified, "shared": shared}
+    settings = {"allow_unverified": allow_unverified, "shared": shared, "root": checked.root}
     with Store(location, schema, identity=identity, writer=own, **settings) as store:
         for damage in store.restored if shared else store.repair():
             warn(f"{location} was damaged: {damage}")

@@ -17,7 +17,7 @@ from gdjax.base.errors import InputError, StoreError, warn
 from gdjax.descent.block import SNAPSHOTS
 from gdjax.problems.metrics import named_parts
 from gdjax.problems.problem import Problem
-from gdjax.stores.location import Bucket, Folder, StoreLike, locate
+from gdjax.stores.location import StoreLike, locate
 from gdjax.stores.reader import Stored
 from gdjax.stores.writer import Store
 from gdjax.sweeps import dataset
@@ -83,7 +83,7 @@ def extend(
     check_whole("num_steps", steps, spec.num_steps, remedy=", that of the stored runs")
     order = _stored_first(spec.axes, wider)
     larger = replace(spec, axes=wider.box(order), num_steps=steps)
-    earlier = EarlierRuns(stored.location, spec.axes.shape, spec.num_steps, spec.start())
+    earlier = EarlierRuns(stored.stored, spec.axes.shape, spec.num_steps, spec.start())
     has_more_steps = steps > spec.num_steps
     if has_more_steps and not spec.continuable:
         warn(
@@ -137,7 +137,7 @@ class EarlierRuns:
     Runs that cannot continue begin as `otherwise` says.
     """
 
-    store: Folder | Bucket
+    stored: Stored
     shape: tuple[int, ...]
     num_steps: int
     otherwise: Start | None
@@ -147,7 +147,7 @@ class EarlierRuns:
 
         If branches at an earlier step are added, no tile is copied.
         """
-        stored = Stored(self.store)
+        stored = self.stored
         shapes = {name: array.chunk for name, array in stored.files.variables.items()}
         arrays = larger.files.variables.items()
         if any(shapes.get(name, array.chunk) != array.chunk for name, array in arrays):
@@ -161,15 +161,15 @@ class EarlierRuns:
             if not damages:
                 if absent := larger.files.variables.keys() - chunks.keys():
                     raise StoreError(
-                        f"{self.store}: has no array {min(absent)!r:.80}, which a sweep with its "
-                        f"record has; {REMEDY}"
+                        f"{stored.location}: has no array {min(absent)!r:.80}, which a sweep with "
+                        f"its record has; {REMEDY}"
                     )
                 writers = map(stored.writer, record.writers)
                 larger.write_chunks(tile, chunks, tuple(map(larger.add_writer, writers)))
 
     def writers(self, positions: Positions) -> list[dict[str, Any]]:
         """Return the descriptions of the writers that computed the first steps of runs."""
-        stored, at = Stored(self.store), np.stack(positions, axis=-1)
+        stored, at = self.stored, np.stack(positions, axis=-1)
         at = at[(at < self.shape).all(axis=-1)] // [*stored.schema.tile.values()]
         records = [stored.record(tuple(tile)) for tile in np.unique(at, axis=0).tolist()]
         names = dict.fromkeys(name for record in records if record for name in record.writers)
@@ -195,7 +195,7 @@ class EarlierRuns:
         steps = schedule.recorded_steps()
         steps = steps[(steps >= program.first_record) & (steps < self.num_steps)]
         carry_names = dataset.named_leaves("carry", program.carry_shapes)
-        with Stored(self.store).dataset() as stored:
+        with self.stored.dataset() as stored:
             dims = stored["finished"].dims
             index = {d: xr.DataArray(i, dims="run") for d, i in zip(dims, positions, strict=True)}
             runs = stored.isel(index)

@@ -230,7 +230,7 @@ def count_tiles(
     finished, location = stored.stored.finished(), stored.location
     part = np.zeros(finished.shape, int)
     if num_parts > 1:
-        fitted = fit(check(Asked(stored.sweep, store)))
+        fitted = fit(check(Asked(stored.sweep, location, root=stored.stored.root)))
         groups = fitted.groups(np.ndindex(*finished.shape))
         for number, tiles in enumerate(groups):
             part[tuple(zip(*tiles, strict=True))] = number % num_parts

@@ -58,7 +58,13 @@ def resume(
     if part is not None:
         _check_part(part, client)
     stored = StoredSweep(store, problem, make_optimizer, allow_unverified, metrics=metrics)
-    asked = Asked(stored.sweep, store, client=client, allow_unverified=allow_unverified)
+    asked = Asked(
+        stored.sweep,
+        stored.location,
+        client=client,
+        allow_unverified=allow_unverified,
+        root=stored.stored.root,
+    )
     return compute(asked, part=part)
 
 
