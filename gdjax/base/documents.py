@@ -58,4 +58,17 @@ def serialize(document: Mapping[str, Any]) -> bytes:
 
 def digest(document: Mapping[str, Any]) -> str:
     """Return the SHA-256 of a document as text, 64 hex digits."""
-    return hashlib.sha256(serialize(document)).hexdigest()
+    return sha256(serialize(document))
+
+
+def sha256(*parts: bytes | memoryview) -> str:
+    """Return the SHA-256 of bytes as text, 64 hex digits."""
+    hashed = hashlib.sha256()
+    for part in parts:
+        hashed.update(part)
+    return hashed.hexdigest()
+
+
+def identity_of(runs: Any) -> dict[str, Any]:
+    """Return what the attributes of a Dataset record of its sweep; nothing if they have none."""
+    return json.loads(runs.attrs.get("identity", "{}"))

@@ -5,7 +5,6 @@
 Repeating a config overwrites only the results of that config.
 """
 
-import json
 import os
 import platform
 import shlex
@@ -87,7 +86,7 @@ def write_summary(path: Path, name: str, config: Any, numbers: Mapping[str, Any]
         "device": f"{len(jax.local_devices())} x {jax.local_devices()[0].device_kind}",
         **documents.plain(numbers, other=str),
     }
-    write(path / "summary.json", json.dumps(summary, indent=1) + "\n")
+    write(path / "summary.json", documents.serialize(summary).decode())
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from scipy import stats
 
 from gdjax.base.arguments import check_limits, check_number, check_numbers
 from gdjax.base.errors import InputError
-from gdjax.base.limits import Count, Positive, Share, Whole
+from gdjax.base.limits import Count, Positive, Real, Share, Whole
 from gdjax.base.signed_ranks import (
     least_pairs,
     lower_end,
@@ -196,7 +196,7 @@ def seeds_needed(
     check_limits("standard_deviation", standard_deviation, Positive)
     check_limits("power", power, Share)
     check_limits("level", level, Share)
-    check_number("difference", difference)
+    check_limits("difference", difference, Real)
     ratio = abs(difference) / standard_deviation
     quantiles = stats.norm.isf((1 - level) / 2) + stats.norm.isf(1 - power)
     if not ratio > 0 or quantiles > ratio * math.sqrt(MAX_SEEDS):

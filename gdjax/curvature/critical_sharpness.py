@@ -19,8 +19,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PyTree
 
-from gdjax.base.arguments import check_number, check_whole
+from gdjax.base.arguments import check_limits
 from gdjax.base.errors import InputError
+from gdjax.base.limits import Count, Positive, Share
 from gdjax.base.reprs import fields_with
 from gdjax.base.slabs import RecentlyUsed
 from gdjax.base.status import Status
@@ -195,10 +196,10 @@ def critical_sharpness(
     References: Kalra et al. 2026, *A Scalable Measure of Loss Landscape Curvature for Analyzing the
     Training Dynamics of LLMs*, arXiv 2601.16979.
     """
-    check_number("critical_sharpness: rtol", rtol, above=0, below=1)
-    check_whole("critical_sharpness: max_steps", max_steps, 1)
+    check_limits("critical_sharpness: rtol", rtol, Share)
+    check_limits("critical_sharpness: max_steps", max_steps, Count)
     if guess is not None:
-        check_number("critical_sharpness: guess", guess, above=0)
+        check_limits("critical_sharpness: guess", guess, Positive)
     params = at_least_float32(params)
     check_like("critical_sharpness: direction", direction, params)
     problem = problem_at(problem, params)

@@ -19,9 +19,10 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, Key, PyTree, ScalarLike
 
 from gdjax.base import arrays, progress
-from gdjax.base.arguments import check_number, check_whole, is_traced, is_whole
+from gdjax.base.arguments import check_limits, is_traced, is_whole
 from gdjax.base.errors import InputError
 from gdjax.base.keys import check_key
+from gdjax.base.limits import Count, Positive
 from gdjax.base.reprs import fields
 from gdjax.base.status import Status
 from gdjax.curvature import eigensolvers
@@ -120,8 +121,8 @@ def extreme_eigenpairs(
     *Thick-restart Lanczos method*.
     """
     check_key(key)
-    check_number("extreme_eigenpairs: rtol", rtol, above=0)
-    check_whole("extreme_eigenpairs: max_steps", max_steps, 1)
+    check_limits("extreme_eigenpairs: rtol", rtol, Positive)
+    check_limits("extreme_eigenpairs: max_steps", max_steps, Count)
     operator = as_operator("extreme_eigenpairs", operator, params)
     flat, unravel = ravel_pytree(operator.like)
     are_whole = is_whole(largest) and is_whole(smallest)

@@ -24,8 +24,9 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key, PyTree
 
-from gdjax.base.arguments import MAX_COUNT, check_choice, check_number, check_whole
+from gdjax.base.arguments import MAX_COUNT, check_choice, check_limits, check_whole
 from gdjax.base.keys import check_key
+from gdjax.base.limits import Count, NotNegative
 from gdjax.base.reprs import fields_with
 from gdjax.base.status import Status
 from gdjax.curvature import norm_bounds
@@ -133,8 +134,8 @@ def generalized_sharpness(
     check_choice("generalized_sharpness: norm", norm, NORMS)
     check_key(key)
     check_whole("generalized_sharpness: num_starts", num_starts, 0, MAX_COUNT)
-    check_whole("generalized_sharpness: max_steps", max_steps, 1)
-    check_number("generalized_sharpness: rtol", rtol, least=0)
+    check_limits("generalized_sharpness: max_steps", max_steps, Count)
+    check_limits("generalized_sharpness: rtol", rtol, NotNegative)
     params = at_least_float32(params)
     operator = HessianOperator(problem, params)
     flat, unravel = ravel_pytree(params)
@@ -248,7 +249,7 @@ class WarmGeneralizedSharpness:
 
     def __post_init__(self):
         check_choice("WarmGeneralizedSharpness: norm", self.norm, NORMS)
-        check_whole("WarmGeneralizedSharpness: max_steps", self.max_steps, 1)
+        check_limits("WarmGeneralizedSharpness: max_steps", self.max_steps, Count)
 
     @property
     def long_name(self) -> str:

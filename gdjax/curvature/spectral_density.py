@@ -16,8 +16,9 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Key, PyTree, ScalarLike
 from matfree import decomp, stochtrace
 
-from gdjax.base.arguments import MAX_COUNT, check_number, check_whole
+from gdjax.base.arguments import MAX_COUNT, check_limits, check_whole
 from gdjax.base.keys import check_key
+from gdjax.base.limits import Positive
 from gdjax.base.reprs import fields
 from gdjax.curvature import student_t
 from gdjax.curvature.eigenpairs import DENSE, ROUNDING, products_with_bar
@@ -170,7 +171,7 @@ def spectral_density(
     check_key(key)
     check_whole("spectral_density: probes", probes, 2, MAX_COUNT)
     check_whole("spectral_density: depth", depth, 1, MAX_COUNT)
-    check_number("spectral_density: bandwidth", bandwidth, above=0)
+    check_limits("spectral_density: bandwidth", bandwidth, Positive)
     operator = as_operator("spectral_density", operator, params)
     flat = ravel_pytree(operator.like)[0]
     if flat.size <= DENSE:

@@ -5,7 +5,7 @@ in the folder of the prepared set, or in gdjax's cache folder if that folder is 
 valid as long as the names, sizes and modification times of the set's files do not change.
 """
 
-import hashlib
+import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from gdjax.base.array_file import pack, remove_partial, unpack, write_file
+from gdjax.base.documents import sha256
 from gdjax.base.errors import warn
 from gdjax.base.machine import cache_folder
 from gdjax.data.tfds import decode
@@ -32,11 +33,8 @@ def writable(folder: Path) -> bool:
 
 def content_hash(arrays: Sequence[np.ndarray]) -> str:
     """Return 16 hex digits of the SHA-256 of the shapes and bytes of arrays."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(str(array.shape).encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()[:16]
+    parts = ((str(array.shape).encode(), np.ascontiguousarray(array).data) for array in arrays)
+    return sha256(*itertools.chain(*parts))[:16]
 
 
 def load_decoded(folder: Path) -> tuple[list[np.ndarray], int, str]:
@@ -46,7 +44,7 @@ def load_decoded(folder: Path) -> tuple[list[np.ndarray], int, str]:
         List of training images and labels, test images and labels; number of classes; hash of the
         arrays.
     """
-    digest = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+    digest = sha256(str(folder.resolve()).encode())[:16]
     in_cache = cache_folder() / "datasets" / f"{folder.parent.name}-{digest}"
     files = (folder / ".gdjax_arrays", in_cache)
     for file in files:

@@ -9,7 +9,6 @@ import contextlib
 import difflib
 import errno
 import gzip
-import hashlib
 import importlib
 import io
 import os
@@ -26,6 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gdjax.base import progress
+from gdjax.base.documents import sha256
 from gdjax.base.errors import DataError
 from gdjax.data.bundled import BUNDLED
 from gdjax.data.cache import writable
@@ -266,9 +266,7 @@ def _array(name: str, file: str, packed: bytes, origin: Any, builder: Any) -> np
     with contextlib.suppress(OSError, EOFError, zlib.error):
         content = gzip.GzipFile(fileobj=io.BytesIO(packed)).read(LARGEST)
         known = builder.url_infos[f"{builder.URL}{file}.gz"].checksum
-        if hashlib.sha256(packed).hexdigest() == known or hashlib.sha256(
-            content
-        ).hexdigest() == SOURCES[name].contents.get(file):
+        if sha256(packed) == known or sha256(content) == SOURCES[name].contents.get(file):
             return _idx(content)
     raise DataError(
         f"{file}.gz of {name} from {origin} has the wrong checksum: it is damaged or belongs to "

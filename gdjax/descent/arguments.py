@@ -8,7 +8,7 @@ from jaxtyping import PyTree
 from gdjax.base.arguments import check_limits, check_number, check_whole
 from gdjax.base.errors import InputError
 from gdjax.base.keys import Streams, check_key
-from gdjax.base.limits import Count, Positive
+from gdjax.base.limits import Count, Positive, Whole
 from gdjax.descent.batches import records_batches
 from gdjax.problems.problem import Problem
 
@@ -29,8 +29,8 @@ def validate_settings(
     """Check the numbers that a descent and a sweep have in common."""
     check_number("divergence_threshold", divergence_threshold, above=0, finite=False)
     check_limits("gradient_tolerance", gradient_tolerance, Positive)
-    for name, value, least in (("num_steps", num_steps, 0), ("record_every", record_every, 1)):
-        check_whole(name, value, least)
+    check_limits("num_steps", num_steps, Whole)
+    check_limits("record_every", record_every, Count)
     for name, value in (("batch_size", batch_size), ("snapshot_every", snapshot_every)):
         if value is not None:
             check_limits(name, value, Count)

@@ -21,9 +21,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ScalarLike
 
-from gdjax.base.arguments import check_limits, check_number
+from gdjax.base.arguments import check_limits
 from gdjax.base.errors import InputError
-from gdjax.base.limits import NotNegative
+from gdjax.base.limits import NotNegative, Real
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class WarmupCosine:
 
     def __post_init__(self):
         check_limits("WarmupCosine: learning_rate", self.learning_rate, NotNegative)
-        check_number("WarmupCosine: warmup_steps", self.warmup_steps)
-        check_number("WarmupCosine: total_steps", self.total_steps)
+        check_limits("WarmupCosine: warmup_steps", self.warmup_steps, Real)
+        check_limits("WarmupCosine: total_steps", self.total_steps, Real)
         steps = (self.warmup_steps, self.total_steps)
         known = [x for x in steps if isinstance(x, int | float | np.number)]
         if min(known, default=0) < 0 or known != sorted(known):

@@ -18,7 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
 
-from gdjax.base.arguments import check_whole
+from gdjax.base.arguments import check_limits, check_whole
+from gdjax.base.limits import Count
 from gdjax.base.reprs import fields_with
 from gdjax.curvature import eigensolvers
 from gdjax.curvature.directional_derivatives import directional_derivatives
@@ -116,7 +117,7 @@ def central_flow(
     """
     flat, unravel = ravel_params(params)
     check_positive("central_flow", learning_rate=learning_rate, time=time)
-    check_whole("central_flow: intervals", intervals, 1)
+    check_limits("central_flow: intervals", intervals, Count)
     remedy = ", the number of parameters"
     check_whole("central_flow: eigenvectors", eigenvectors, 1, flat.size, remedy=remedy)
     problem = problem_at(problem, params)

@@ -15,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, PyTree
 
-from gdjax.base.arguments import check_number, check_numbers, check_whole, is_traced
+from gdjax.base.arguments import check_limits, check_number, check_numbers, is_traced
 from gdjax.base.errors import InputError
+from gdjax.base.limits import Count, Positive, Share
 from gdjax.base.reprs import fields, fields_with
 from gdjax.base.status import Status
 from gdjax.curvature.gradient_summary import value_and_gradient
@@ -126,7 +127,7 @@ def gradient_flow(
     References: Tsitouras 2011, *Runge-Kutta pairs of order 5(4)*; Kidger 2022, arXiv 2202.02435.
     """
     _check_times("gradient_flow", times)
-    check_whole("gradient_flow: max_steps", max_steps, 1)
+    check_limits("gradient_flow: max_steps", max_steps, Count)
     check_params(params)
     problem, params = problem_at(problem, params), strip_weak_types(params)
     dtype = cost_type(params)
@@ -157,7 +158,7 @@ def tolerances(
     """Check and return both tolerances; the default is eps^(2/3), such as 2e-5 in float32."""
     for name, value in (("rtol", rtol), ("atol", atol)):
         if value is not None:
-            check_number(f"{caller}: {name}", value, above=0, below=1)
+            check_limits(f"{caller}: {name}", value, Share)
     rtol = float(jnp.finfo(dtype).eps) ** (2 / 3) if rtol is None else rtol
     return rtol, rtol if atol is None else atol
 
@@ -287,7 +288,7 @@ def _counts(learning_rates, times):
     check_numbers("distance_from_flow: learning_rates", learning_rates, ndim=1)
     rates, end_times = np.asarray(learning_rates, float), np.asarray(times, float)
     for rate in rates.tolist():
-        check_number("distance_from_flow: learning_rates", rate, above=0)
+        check_limits("distance_from_flow: learning_rates", rate, Positive)
     steps = end_times / rates[:, None]
     rounded = np.round(steps)
     fractional = np.argwhere(np.abs(steps - rounded) > 1e-6 * np.maximum(rounded, 1))

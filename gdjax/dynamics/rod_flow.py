@@ -19,7 +19,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int, PyTree
 
-from gdjax.base.arguments import check_number, check_whole
+from gdjax.base.arguments import check_limits
+from gdjax.base.limits import Count, NotNegative
 from gdjax.base.reprs import fields_with
 from gdjax.curvature.directional_derivatives import DirectionalDerivatives, directional_derivatives
 from gdjax.dynamics.gradient_flow import (
@@ -138,10 +139,10 @@ def rod_flow(
     """
     flat, unravel = ravel_params(params)
     check_positive("rod_flow", learning_rate=learning_rate, time=time)
-    check_whole("rod_flow: intervals", intervals, 1)
-    check_whole("rod_flow: max_steps", max_steps, 1)
+    check_limits("rod_flow: intervals", intervals, Count)
+    check_limits("rod_flow: max_steps", max_steps, Count)
     if noise is not None:
-        check_number("rod_flow: noise", noise, least=0)
+        check_limits("rod_flow: noise", noise, NotNegative)
     problem, dtype = problem_at(problem, params), cost_type(params)
     flat, rate = flat.astype(dtype), jnp.asarray(learning_rate, dtype)
     times = jnp.asarray(time, dtype) / intervals * jnp.arange(intervals + 1, dtype=dtype)

@@ -15,9 +15,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, ArrayLike, Float, Int, Key, PyTree
 
-from gdjax.base.arguments import check_flag, check_numbers, check_whole
+from gdjax.base.arguments import check_flag, check_limits, check_numbers
 from gdjax.base.errors import InputError
 from gdjax.base.keys import Streams
+from gdjax.base.limits import Count
 from gdjax.base.reprs import fields_with
 from gdjax.base.slabs import RecentlyUsed
 from gdjax.base.status import Status
@@ -146,7 +147,7 @@ def hypergradient(
     (gradients of chaotic programs); Wu et al. 2018, arXiv 1803.02021 (short-horizon bias).
     """
     check_params(params)
-    check_whole("hypergradient: num_steps", num_steps, 1)
+    check_limits("hypergradient: num_steps", num_steps, Count)
     check_numbers("hypergradient: schedule", schedule)
     check_flag("hypergradient: knots", knots)
     check_flag("hypergradient: check", check)

@@ -34,9 +34,17 @@ from jaxtyping import Array, ArrayLike, Float, Int, Key, PyTree, ScalarLike
 from scipy import stats
 
 from gdjax.base import progress
-from gdjax.base.arguments import MAX_COUNT, check_number, check_numbers, check_whole, is_traced
+from gdjax.base.arguments import (
+    MAX_COUNT,
+    check_limits,
+    check_number,
+    check_numbers,
+    check_whole,
+    is_traced,
+)
 from gdjax.base.errors import InputError
 from gdjax.base.keys import check_key
+from gdjax.base.limits import Positive
 from gdjax.base.reprs import fields, fields_with
 from gdjax.base.status import Status
 from gdjax.curvature.directional_derivatives import directional_derivatives
@@ -383,7 +391,7 @@ class _Sampling:
     def check(self, caller, params, key):
         check_params(params)
         check_key(key)
-        check_number(f"{caller}: localization", self.localization, above=0)
+        check_limits(f"{caller}: localization", self.localization, Positive)
         for name, smallest in SMALLEST_COUNTS.items():
             check_whole(f"{caller}: {name}", getattr(self, name), smallest, MAX_COUNT)
 

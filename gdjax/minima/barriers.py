@@ -24,9 +24,10 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 from scipy.spatial.distance import pdist, squareform
 
 from gdjax.base import progress
-from gdjax.base.arguments import check_whole
+from gdjax.base.arguments import check_limits, check_whole
 from gdjax.base.errors import InputError
 from gdjax.base.keys import check_key
+from gdjax.base.limits import Whole
 from gdjax.base.reprs import fields
 from gdjax.landscape.slices import over_rows
 from gdjax.minima.finished_runs import ends_of
@@ -132,7 +133,7 @@ def pairwise_barriers(
         [[0.0, 1.0, 1.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]
     """
     check_whole("pairwise_barriers: points", points, 2)
-    check_whole("pairwise_barriers: num_starts", num_starts)
+    check_limits("pairwise_barriers: num_starts", num_starts, Whole)
     check_key(key)
     if isinstance(params, StoreLike) or hasattr(params, "data_vars"):
         problem, params = ends_of(problem, params, at or {})

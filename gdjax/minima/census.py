@@ -17,7 +17,6 @@ dimension in the Dataset, and points that a path of equal cost connects are on o
 """
 
 import dataclasses
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,7 +25,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, ArrayLike, Key, PyTree
 
-from gdjax.base import progress
+from gdjax.base import documents, progress
 from gdjax.base.arguments import (
     check_callable,
     check_limits,
@@ -189,7 +188,7 @@ def count_minima(
     is_sweep = bool(attributes) or hasattr(runs, "data_vars")
     if is_sweep:
         problem, runs = opened(problem, runs, allow_unverified, skip_damaged)
-        identity = json.loads(runs.attrs.get("identity", "{}"))
+        identity = documents.identity_of(runs)
         if attributes:
             attributes["problem"] = identity["problem"]
         if identity:

@@ -30,8 +30,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial.distance import pdist, squareform
 
-from gdjax.base.arguments import check_number
+from gdjax.base.arguments import check_limits
 from gdjax.base.errors import InputError
+from gdjax.base.limits import NotNegative
 from gdjax.base.reprs import fields
 from gdjax.curvature.critical_points.polish import polish
 from gdjax.curvature.directional_derivatives import directional_derivatives
@@ -95,7 +96,7 @@ def cluster_points(points: Float[np.ndarray, "points coordinates"], tolerance: f
             f"cluster_points: points of shape {points.shape}, expected at least one point, one per "
             f"row, all of them finite"
         )
-    check_number("cluster_points: tolerance", tolerance, least=0)
+    check_limits("cluster_points: tolerance", tolerance, NotNegative)
     if len(points) == 1:
         return Clusters(np.zeros(1, int), np.zeros(1), np.inf, np.zeros(0), 0.0)
     # pdist subtracts coordinates, so distances are exact except for the rounding of differences.

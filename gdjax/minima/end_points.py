@@ -21,10 +21,11 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Int, Key, PyTree
 
 from gdjax.base import arrays
-from gdjax.base.arguments import check_number, check_whole
+from gdjax.base.arguments import check_limits
 from gdjax.base.arrays import as_dataset, document, quantities
 from gdjax.base.errors import InputError
 from gdjax.base.keys import check_key
+from gdjax.base.limits import Positive, Whole
 from gdjax.base.reprs import fields
 from gdjax.curvature.critical_points.classify import Kind, classify
 from gdjax.curvature.critical_points.polish import polish
@@ -154,9 +155,9 @@ def classify_end_points(
         True
     """
     require_problem(problem)
-    check_number("distance_tolerance", distance_tolerance, above=0)
-    check_number("gradient_tolerance", gradient_tolerance, above=0)
-    check_whole("max_steps", max_steps)
+    check_limits("distance_tolerance", distance_tolerance, Positive)
+    check_limits("gradient_tolerance", gradient_tolerance, Positive)
+    check_limits("max_steps", max_steps, Whole)
     check_key(key)
     runs = check_runs(problem, params)
     problem = problem_of_runs(problem, params)

@@ -7,7 +7,6 @@ The cost of a group takes its settings from its data, so that one program serves
     cost(params, (data, settings)) = C(params, data; settings) + sum of decay_l |params_l|^2 / 2
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, PyTree
 
+from gdjax.base import documents
 from gdjax.base.errors import InputError, StoreError
 from gdjax.base.reprs import fields
 from gdjax.problems.evaluation import deterministic_cost, evaluation_microbatch
@@ -102,7 +102,7 @@ def finished_runs(
         raise InputError(
             f"runs = Dataset of {', '.join(map(str, runs.data_vars))}, expected that of gd.sweep"
         )
-    recorded = json.loads(runs.attrs.get("identity", "{}")).get("make_optimizer")
+    recorded = documents.identity_of(runs).get("make_optimizer")
     names = {name for along in axes_along(runs).values() for name in along}
     runs = runs.expand_dims([name for name in runs.coords if name in names and not runs[name].ndim])
     along = {
@@ -161,7 +161,7 @@ def opened(
         return stored.problem, stored.dataset
     require_problem(problem)
     assert isinstance(problem, Problem)
-    identity = json.loads(runs.attrs.get("identity", "{}"))
+    identity = documents.identity_of(runs)
     if "functions" in identity:
         require_problem_of(problem, identity, "runs", allow_unverified=allow_unverified)
     return problem, runs

@@ -26,9 +26,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, Num, PyTree
 from scipy.optimize import linear_sum_assignment
 
-from gdjax.base.arguments import check_whole
+from gdjax.base.arguments import check_limits
 from gdjax.base.errors import InputError
 from gdjax.base.keys import check_key
+from gdjax.base.limits import Whole
 from gdjax.base.reprs import fields
 from gdjax.minima.symmetry import (
     FLIPS,
@@ -95,7 +96,7 @@ def match(
         >>> result.distance > 1, result.matched_distance < 1e-5
         (True, True)
     """
-    check_whole("match: num_starts", num_starts)
+    check_limits("match: num_starts", num_starts, Whole)
     check_key(key)
     pair = _check_pair("match", network, params, reference)
     stacked = jax.tree.map(lambda *a: jnp.stack(a), *pair)

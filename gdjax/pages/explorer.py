@@ -13,8 +13,9 @@ import numpy as np
 import xarray as xr
 
 from gdjax import __version__
-from gdjax.base.arguments import check_text, check_whole
+from gdjax.base.arguments import check_limits, check_text, check_whole
 from gdjax.base.errors import InputError
+from gdjax.base.limits import Count
 from gdjax.pages.compared import compared_runs, parent_run, store_of
 from gdjax.pages.notebook import Selection, finer_values, is_logarithmic, selection_of
 from gdjax.pages.page import Page, build, read
@@ -218,7 +219,7 @@ def explore(
         '<!doctype html>'
     """
     check_text("explore: name", name)
-    check_whole("explore: numbers", numbers, 1)
+    check_limits("explore: numbers", numbers, Count)
     stores, notes, runs = [], [], opened(runs)
     if isinstance(runs, Mapping) and not isinstance(runs, xr.Dataset):
         runs, stores, notes = compared_runs(runs)

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from gdjax import __version__
-from gdjax.base.arguments import check_whole
+from gdjax.base.arguments import check_limits
 from gdjax.base.errors import InputError
+from gdjax.base.limits import Whole
 from gdjax.pages.explorer import plane_data
 from gdjax.pages.page import Page, build, deflated, read
 from gdjax.problems.networks import Layer
@@ -51,7 +52,7 @@ def lesson(problem: Any, networks: int = 48) -> Page:
         The page, written to a file by `gd.pages.lesson(problem).save("lesson.html")`.
     """
     _check(problem)
-    check_whole("lesson: networks", networks, 0)
+    check_limits("lesson: networks", networks, Whole)
     problem = rounded(problem)
     images, labels = (np.asarray(array) for array in problem.data)
     test_images, test_labels = (np.asarray(a) for a in problem.metrics["test_accuracy"].data)

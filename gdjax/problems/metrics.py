@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import PyTree
 
-from gdjax.base.arguments import check_callable, check_text, check_type, check_whole
+from gdjax.base.arguments import check_callable, check_limits, check_text, check_type
 from gdjax.base.arrays import Array
 from gdjax.base.errors import InputError
+from gdjax.base.limits import Count
 from gdjax.problems.keywords import GIVEN_TO_METRICS, given_to
 
 DEFAULTS: Mapping[str, Any] = {"long_name": "", "units": "1", "dims": (), "dtype": None}
@@ -105,7 +106,7 @@ class Metric:
         object.__setattr__(self, "dims", tuple(self.dims))
         if self.dtype is not None:
             object.__setattr__(self, "dtype", _own_type(self.dtype))
-        check_whole("Metric: every", self.every, 1)
+        check_limits("Metric: every", self.every, Count)
         check_text("Metric: long_name", self.long_name)
         check_text("Metric: units", self.units)
 

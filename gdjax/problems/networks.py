@@ -24,10 +24,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, Num, ScalarLike
 
-from gdjax.base.arguments import check_choice, check_limits, check_number, is_whole
+from gdjax.base.arguments import check_choice, check_limits, is_whole
 from gdjax.base.errors import InputError
 from gdjax.base.keys import check_key
-from gdjax.base.limits import NotNegative, Positive
+from gdjax.base.limits import NotNegative, Positive, Real
 
 
 class Layer(NamedTuple):
@@ -146,7 +146,7 @@ class Network:
         They have the default float type of JAX.
         """
         check_key(key)
-        check_number("init_scale", init_scale)
+        check_limits("init_scale", init_scale, Real)
         draw = INITIALIZERS[self.initializer]
         dtype = jnp.zeros(()).dtype
         keys = jax.random.split(key, len(self.widths) - 1)

@@ -32,8 +32,9 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key, PyTree, Scalar
 
-from gdjax.base.arguments import check_callable, check_flag, check_number
+from gdjax.base.arguments import check_callable, check_flag, check_limits
 from gdjax.base.errors import InputError, explained
+from gdjax.base.limits import Real
 from gdjax.base.reprs import as_html, short
 from gdjax.problems.keywords import bind, declared, given_to, settings_of
 from gdjax.problems.metrics import as_metrics
@@ -127,7 +128,7 @@ class Problem:
             if value is not None and not isinstance(value, kind):
                 raise InputError(f"Problem: {name} = {value!r:.80}, expected a {expected}, or None")
         if self.baseline is not None:
-            check_number("Problem: baseline", self.baseline)
+            check_limits("Problem: baseline", self.baseline, Real)
         supplied = () if self.evaluation is None else given_to(self.evaluation)
         if "key" in supplied:
             raise InputError(

@@ -22,8 +22,9 @@ import pandas as pd
 
 import gdjax
 from gdjax.base import statistics
-from gdjax.base.arguments import check_choice, check_number, check_text
+from gdjax.base.arguments import check_choice, check_limits, check_text
 from gdjax.base.errors import InputError
+from gdjax.base.limits import Share
 from gdjax.base.reprs import fields
 from gdjax.base.signed_ranks import least_pairs, pair_means
 from gdjax.search.cross_fitting import adjusted_p_values, exchanged_values, interval, worse_by
@@ -163,7 +164,7 @@ def compare(
     """
     check_text("of", of)
     check_choice("direction", direction, DIRECTIONS)
-    check_number("level", level, above=0, below=1)
+    check_limits("level", level, Share)
     tune, seeds = _names("tune", tune), seeds if seeds is None else _names("seeds", seeds)
     table = final_values(runs, of, tune, seeds, metric, direction)
     labels = table.index.get_level_values(of).unique()

@@ -10,7 +10,6 @@ diverged has the value +inf.
 [[3.0, 1.0], [2.0, inf]]
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from gdjax.base import documents
 from gdjax.base.arguments import check_choice
 from gdjax.base.errors import InputError
 from gdjax.stores.reader import opened
@@ -77,7 +77,7 @@ def _opened(runs):
 def _check_agreement(parts):
     """Check that sweeps have the same data and draw equal starts for equal seeds."""
     identities = {
-        name: json.loads(part.attrs["identity"])
+        name: documents.identity_of(part)
         for name, part in parts.items()
         if isinstance(part, xr.Dataset) and "identity" in part.attrs
     }

@@ -18,9 +18,10 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float
 
-from gdjax.base.arguments import MAX_COUNT, check_whole
+from gdjax.base.arguments import MAX_COUNT, check_limits, check_whole
 from gdjax.base.errors import InputError
 from gdjax.base.keys import run_keys
+from gdjax.base.limits import Count
 from gdjax.base.reprs import fields
 from gdjax.base.slabs import RecentlyUsed
 from gdjax.base.status import Status
@@ -167,7 +168,7 @@ def find_learning_rate(
         ('FOUND', True)
     """
     check_whole("find_learning_rate: num_starts", num_starts, 1, MAX_COUNT)
-    check_whole("find_learning_rate: horizon", horizon, 1)
+    check_limits("find_learning_rate: horizon", horizon, Count)
     if "learning_rate" not in factory_arguments(make_optimizer):
         raise InputError(
             f"find_learning_rate: make_optimizer = {make_optimizer!r:.80} takes no learning_rate, "

@@ -30,8 +30,9 @@ from jaxtyping import Float
 from scipy.special import gammaln
 from scipy.stats import binom, rankdata
 
-from gdjax.base.arguments import check_choice, check_increasing, check_number
+from gdjax.base.arguments import check_choice, check_increasing, check_limits
 from gdjax.base.errors import InputError
+from gdjax.base.limits import Real, Share
 from gdjax.base.statistics import LEVEL
 from gdjax.descent.outcome import Outcome
 from gdjax.search.spec import DIRECTIONS
@@ -101,9 +102,9 @@ def tuning_curve(
         {'optimizer': 2, 'trials': 1}
     """
     check_choice("direction", direction, DIRECTIONS)
-    check_number("level", level, above=0, below=1)
+    check_limits("level", level, Share)
     if worst_value is not None:
-        check_number("worst_value", worst_value)
+        check_limits("worst_value", worst_value, Real)
     runs = opened(runs)
     sign = 1.0 if direction == "minimize" else -1.0
     values, by = _values(runs, metric, by, math.inf * sign if worst_value is None else worst_value)

@@ -21,12 +21,12 @@ import stat
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from gdjax.base.arguments import import_extra
 from gdjax.base.array_file import remove_partial, write_file
+from gdjax.base.documents import sha256
 from gdjax.base.errors import InputError, StoreError
 
 MISSING = "missing"
@@ -169,7 +169,7 @@ class Folder:
                     file.write(data)
                 return data
             return None
-        claims, name = [], f"{key.partition('/')[0]}/claim-{sha256(condition).hexdigest()}"
+        claims, name = [], f"{key.partition('/')[0]}/claim-{sha256(condition)}"
         with self.explain_os_errors(), contextlib.suppress(FileExistsError, FileNotFoundError):
             while not claims or _stays(claims[-1]):
                 claims.append(self.path_of(f"{name}-{len(claims)}"))

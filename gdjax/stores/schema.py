@@ -19,7 +19,6 @@ True
 """
 
 import contextlib
-import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -29,7 +28,7 @@ import msgspec
 import numpy as np
 
 from gdjax.base.arrays import FLAGS, METADATA, Array, DataType, Schema
-from gdjax.base.documents import digest, plain, serialize
+from gdjax.base.documents import digest, plain, serialize, sha256
 from gdjax.base.errors import InputError
 from gdjax.base.limits import Digest
 
@@ -203,7 +202,7 @@ class Files:
 
 def describe_values(values: np.ndarray, dims: tuple[str, ...]) -> str:
     """Return the type, first and last values, hash and dimensions as text."""
-    hashed = hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()[:16]
+    hashed = sha256(np.ascontiguousarray(values).tobytes())[:16]
     extremes = f"{values.flat[0]} ... {values.flat[-1]}"
     return f"{values.dtype.name} {extremes}, sha256 {hashed} ({', '.join(dims)})"
 

@@ -7,7 +7,6 @@ names are *static*: one program is compiled per value.
 """
 
 import itertools
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import pandas as pd
 import xarray as xr
 from jaxtyping import ScalarLike
 
+from gdjax.base import documents
 from gdjax.base.arrays import check_name
 from gdjax.base.errors import InputError
 from gdjax.base.reprs import short
@@ -359,6 +359,6 @@ def axes_along(runs: xr.Dataset) -> dict[str, list[str]]:
         >>> axes_along(sweep(problems.bowl([1.0, 9.0]), grid, 1))
         {'pair': ['learning_rate', 'seed']}
     """
-    recorded = json.loads(runs.attrs.get("identity", "{}"))
+    recorded = documents.identity_of(runs)
     dims = {str(dim): [str(dim)] for dim in runs["outcome"].dims}
     return dims | {dim: list(along) for dim, along in recorded.get("axes", {}).items()}

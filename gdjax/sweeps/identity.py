@@ -7,7 +7,6 @@ describes the hardware and software that computed a tile.
 """
 
 import contextlib
-import hashlib
 import os
 import platform
 import subprocess
@@ -25,9 +24,10 @@ from jaxtyping import PyTree
 from msgspec import Meta
 
 from gdjax.base import machine, slabs
+from gdjax.base.documents import sha256
 from gdjax.base.errors import StoreError
 from gdjax.base.internals import FLAGS_WITHOUT_EFFECT, NUMERIC_SETTINGS, setting
-from gdjax.base.limits import Seed, is_valid
+from gdjax.base.limits import Count, Seed, Whole, is_valid
 from gdjax.problems.comparison import PACKAGES
 from gdjax.problems.problem import Problem
 from gdjax.problems.trace import Trace, gradient
@@ -38,7 +38,6 @@ from gdjax.sweeps.spec import Sweep, facts_of_box
 
 OPTIONAL = ("replacement", "trunk_settings")
 """Fields of a specification that are recorded only if set."""
-MAX_RECORDED_INTEGER = 2**32 - 1  # largest count in a record
 REMEDY = "restore the store from a copy"
 
 _hashes: dict[Any, str] = {}  # of programs, since lowering would dominate a repeated small sweep
@@ -131,8 +130,8 @@ def checked_identity(identity: dict[str, Any], where: Any) -> dict[str, Any]:
 # Types of the fields of an identity that are used before `Sweep` checks them.
 _RECORDED: Mapping[str, Any] = {
     "axes": Annotated[dict[str, dict[str, list]], Meta(min_length=1)],
-    "num_steps": Annotated[int, Meta(ge=0, le=MAX_RECORDED_INTEGER)],
-    "batch_size": Annotated[int, Meta(ge=1, le=MAX_RECORDED_INTEGER)] | None,
+    "num_steps": Whole,
+    "batch_size": Count | None,
     "replacement": bool | None,
     "root_seed": Seed,
     "make_optimizer": Named,
@@ -163,7 +162,7 @@ def _hash(traced: Trace) -> str:
                 text += _lowered(compute, arguments)
         if len(_hashes) >= MAX_HASHES:
             _hashes.clear()
-        _hashes[key] = hashlib.sha256(text.encode()).hexdigest()[:16]
+        _hashes[key] = sha256(text.encode())[:16]
     return _hashes[key]
 
 
@@ -244,12 +243,12 @@ def _version(package):
 
 def hash_of(tree: PyTree) -> str:
     """Return the hash of the paths, shapes, types and bytes of arrays, 16 hex digits."""
-    digest = hashlib.sha256()
+    parts = []
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         array = np.asarray(leaf)
-        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}\n".encode())
-        digest.update(np.ascontiguousarray(array).view(np.uint8).data if array.size else b"")
-    return digest.hexdigest()[:16]
+        parts.append(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}\n".encode())
+        parts.append(np.ascontiguousarray(array).view(np.uint8).data if array.size else b"")
+    return sha256(*parts)[:16]
 
 
 @lru_cache(maxsize=1)  # the imported source remains the same if another commit is checked out

@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree, ScalarLike
 
-from gdjax.base.arguments import check_number, check_whole, is_traced
+from gdjax.base.arguments import check_limits, is_traced
+from gdjax.base.limits import NotNegative, Whole
 from gdjax.base.reprs import fields_with
 from gdjax.base.slabs import RecentlyUsed
 from gdjax.base.status import Status
@@ -124,9 +125,9 @@ def polish(
     for rounding, Hager and Zhang 2005.
     """
     problem = problem_at(problem, params)
-    check_whole("polish: max_steps", max_steps)
+    check_limits("polish: max_steps", max_steps, Whole)
     if atol is not None:
-        check_number("polish: atol", atol, least=0)
+        check_limits("polish: atol", atol, NotNegative)
         atol = float(atol) if isinstance(atol, int) else atol  # JAX's integers have 32 bits
     check_params(params)
     options = {"max_steps": max_steps, "atol": atol}

@@ -3,12 +3,12 @@
 The result has cost[width, axes, step] = sweeps[width].cost[axes, step].
 """
 
-import json
 from collections.abc import Mapping
 
 import numpy as np
 import xarray as xr
 
+from gdjax.base import documents
 from gdjax.base.arrays import check_name
 from gdjax.base.errors import InputError
 from gdjax.sweeps.dataset import PREFIXES
@@ -70,7 +70,7 @@ def concat(sweeps: Mapping[str, xr.Dataset], dim: str) -> xr.Dataset:
         "result": "comparison",
         "left_out": ", ".join(name for name in every if name not in common),
     }
-    baselines = {json.loads(runs.attrs["identity"])["baseline"] for runs in sweeps.values()}
+    baselines = {documents.identity_of(runs)["baseline"] for runs in sweeps.values()}
     if len(baselines) == 1 and baselines != {None}:
         joined.attrs["baseline"] = baselines.pop()
     return joined

@@ -20,6 +20,7 @@ import optax.contrib
 import xarray as xr
 from jaxtyping import Int, PyTree
 
+from gdjax.base import documents
 from gdjax.base.arguments import check_callable, check_flag
 from gdjax.base.documents import plain
 from gdjax.base.errors import InputError, StoreError
@@ -276,7 +277,7 @@ def identity_of(runs: xr.Dataset, name: str, expected: str) -> dict[str, Any]:
         name: name of the argument, for the message.
         expected: what the argument may be, for the message.
     """
-    identity = json.loads(runs.attrs.get("identity", "{}"))
+    identity = documents.identity_of(runs)
     if not {"axes", "data_hash"} <= set(identity):
         names = ", ".join(map(str, runs.data_vars))
         raise InputError(f"{name} = Dataset of {names:.80}, expected {expected}")
