@@ -1,17 +1,20 @@
 """Names, types and shapes of the arrays of a sweep."""
 
+import dataclasses
 import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gdjax as gd
+from gdjax.base.arrays import Array
 from gdjax.problems.networks import Layer
-from gdjax.sweeps import Sweep, axes
+from gdjax.sweeps import Sweep, arrays, axes, slab_runner
 from gdjax.sweeps.arrays import sweep_arrays
 from gdjax.sweeps.dataset import named_leaves, storable
 from gdjax.sweeps.program import programs_of
@@ -80,3 +83,28 @@ def test_the_model_state_is_stored_with_the_parameters():
     }
     assert storable(state["key"]).tolist() == [0, 0]
     assert variables["cost"].long_name.startswith("cost over 7 samples")
+
+
+def test_a_new_array_is_declared_once(tmp_path, monkeypatch):
+    """Besides its value, only its declaration is added; stores, Datasets and replays read it."""
+    declared, computed = arrays.program_arrays, slab_runner.slab_variables
+    total = Array("sum of the recorded costs", ("learning_rate",), "J", dtype=np.float32)
+
+    def declare(program, grid):
+        schema = declared(program, grid)
+        return dataclasses.replace(schema, arrays={**schema.arrays, "total": total})
+
+    def compute(*arguments):
+        values = computed(*arguments)
+        return values | {"total": values["cost"].sum(axis=1)}
+
+    monkeypatch.setattr(arrays, "program_arrays", declare)
+    monkeypatch.setattr(slab_runner, "slab_variables", compute)
+    sweep = gd.problems.bowl([1.0, 9.0]), axes(learning_rate=[0.05, 0.1]), 5
+    stored = gd.sweep(*sweep, store=tmp_path / "s")
+    assert gd.stores.verify(tmp_path / "s") == []
+    assert gd.replay(tmp_path / "s", {"learning_rate": 0.1}).equal
+    with xr.open_zarr(tmp_path / "s", chunks=None) as read:
+        for runs in (stored, gd.sweep(*sweep), read):
+            assert runs.total.attrs == {"long_name": "sum of the recorded costs", "units": "J"}
+            np.testing.assert_array_equal(runs.total, runs.cost.sum("step"))
