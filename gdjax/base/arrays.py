@@ -298,6 +298,18 @@ def check_result(argument: str, dataset: Any, result: str, function: str) -> Non
         )
 
 
+def check_runs(argument: str, runs: Any, *, or_else: str = "") -> None:
+    """Check that an argument is the Dataset of a sweep, by its variables.
+
+    `or_else` describes what else the function takes, for the message.
+    """
+    if not {"outcome", "step"} <= set(getattr(runs, "variables", ())):
+        raise InputError(
+            f"{argument} = {type(runs).__name__}, expected a Dataset of gd.sweep or "
+            f"gd.open_dataset{or_else}"
+        )
+
+
 def document(declared: Mapping[str, Array]) -> Callable[[Function], Function]:
     """Return a decorator that replaces `{quantities}` in a docstring by declarations."""
     entries = []

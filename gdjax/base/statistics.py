@@ -15,9 +15,9 @@ import numpy as np
 from jaxtyping import ArrayLike, Float
 from scipy import stats
 
-from gdjax.base.arguments import check_limits, check_number, check_numbers
+from gdjax.base.arguments import check_limits, check_number, check_numbers, check_whole
 from gdjax.base.errors import InputError
-from gdjax.base.limits import Count, Positive, Real, Share, Whole
+from gdjax.base.limits import Count, Positive, Real, Share
 from gdjax.base.signed_ranks import (
     least_pairs,
     lower_end,
@@ -113,13 +113,8 @@ def share(successes: int, runs: int, *, level: float = LEVEL) -> Interval:
     References: Clopper and Pearson 1934, Biometrika 26, 404.
     """
     check_limits("level", level, Share)
-    check_limits("share: successes", successes, Whole)
     check_limits("share: runs", runs, Count)
-    if successes > runs:
-        raise InputError(
-            f"share: successes = {successes} of runs = {runs}, expected 0 <= successes <= runs and "
-            f"runs >= 1"
-        )
+    check_whole("share: successes", successes, 0, runs, remedy=", the number of runs")
     k, n, tail = int(successes), int(runs), (1 - level) / 2
     # Quantiles of the beta distribution need no root finder, which makes tests of coverage fast.
     low = float(stats.beta.ppf(tail, k, n - k + 1)) if k > 0 else 0.0

@@ -28,7 +28,7 @@ import optax
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from gdjax.base import arrays, slabs
-from gdjax.base.arguments import check_text, real_array
+from gdjax.base.arguments import check_text, check_type, real_array
 from gdjax.base.arrays import as_dataset
 from gdjax.base.errors import InputError
 from gdjax.curvature.directional_derivatives import averaged
@@ -157,11 +157,8 @@ def grid(
         [[0.0, 40.0], [1.0, 41.0]]
     """
     problem = checked_problem(problem, params)
-    if not isinstance(coordinates, Sequence | np.ndarray) or isinstance(coordinates, str):
-        raise InputError(
-            f"grid: coordinates = {coordinates!r:.80}, expected a list with one vector of "
-            f"coordinates per direction"
-        )
+    expected = "a list with one vector of coordinates per direction"
+    check_type("grid: coordinates", coordinates, list | tuple | range | np.ndarray, expected)
     vectors = {f"coordinates[{i}]": values for i, values in enumerate(coordinates)}
     return _grid("grid", problem, params, directions, vectors, metrics)
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from gdjax.base.arguments import check_limits, check_whole
+from gdjax.base.arguments import check_limits, check_type, check_whole
 from gdjax.base.errors import InputError
 from gdjax.base.limits import NotNegative
 from gdjax.base.reprs import short
@@ -52,11 +52,8 @@ def as_distortion(name: str, distortion: Any) -> Distortion:
     """Return a `Distortion` unchanged, or make one from a mapping of its fields."""
     if isinstance(distortion, Mapping) and distortion.keys() <= set(Distortion.__match_args__):
         distortion = Distortion(**distortion)
-    if not isinstance(distortion, Distortion):
-        raise InputError(
-            f"{name}: distortion = {distortion!r:.80}, expected a Distortion or its fields: "
-            f"{', '.join(Distortion.__match_args__)}"
-        )
+    expected = f"a Distortion or its fields: {', '.join(Distortion.__match_args__)}"
+    check_type(f"{name}: distortion", distortion, Distortion, expected)
     return distortion
 
 

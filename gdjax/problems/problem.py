@@ -32,7 +32,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key, PyTree, Scalar
 
-from gdjax.base.arguments import check_callable, check_flag, check_limits
+from gdjax.base.arguments import check_callable, check_flag, check_limits, check_type
 from gdjax.base.errors import InputError, explained
 from gdjax.base.limits import Real
 from gdjax.base.reprs import as_html, short
@@ -125,8 +125,7 @@ class Problem:
         )
         for name, kind, expected in kinds:
             value = getattr(self, name)
-            if value is not None and not isinstance(value, kind):
-                raise InputError(f"Problem: {name} = {value!r:.80}, expected a {expected}, or None")
+            check_type(f"Problem: {name}", value, kind | None, f"a {expected}, or None")
         if self.baseline is not None:
             check_limits("Problem: baseline", self.baseline, Real)
         supplied = () if self.evaluation is None else given_to(self.evaluation)

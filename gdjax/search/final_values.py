@@ -19,6 +19,7 @@ import xarray as xr
 
 from gdjax.base import documents
 from gdjax.base.arguments import check_choice
+from gdjax.base.arrays import check_runs
 from gdjax.base.errors import InputError
 from gdjax.stores.reader import opened
 from gdjax.sweeps.axes import SEEDS
@@ -65,12 +66,9 @@ def final_values(
 
 def _opened(runs):
     runs = opened(runs)
-    is_sweep = isinstance(runs, xr.Dataset) and {"outcome", "step"} <= set(runs.variables)
-    if not is_sweep and not isinstance(runs, pd.DataFrame):
-        raise InputError(
-            f"runs = {type(runs).__name__}, expected a Dataset of gd.sweep or gd.open_dataset, the "
-            f"path or URL of a store, a pandas DataFrame, or a mapping of names to these"
-        )
+    if not isinstance(runs, pd.DataFrame):
+        others = ", a path or URL of a store, a pandas DataFrame, or a mapping of names to these"
+        check_runs("runs", runs, or_else=others)
     return runs
 
 

@@ -31,6 +31,7 @@ from scipy.special import gammaln
 from scipy.stats import binom, rankdata
 
 from gdjax.base.arguments import check_choice, check_increasing, check_limits
+from gdjax.base.arrays import check_runs
 from gdjax.base.errors import InputError
 from gdjax.base.limits import Real, Share
 from gdjax.base.statistics import LEVEL
@@ -149,11 +150,7 @@ def tuning_curve(
 
 def _values(runs, metric, by, worst_value):
     """Return last records along the axes `by`, settings and seeds; and the axes `by`."""
-    if not isinstance(runs, xr.Dataset) or not {"outcome", "step"} <= set(runs.variables):
-        raise InputError(
-            f"runs = {type(runs).__name__}, expected a Dataset of gd.sweep or gd.open_dataset, or "
-            f"the path or URL of a store"
-        )
+    check_runs("runs", runs, or_else=", or the path or URL of a store")
     check_equal_costs(metric, runs)
     dims = runs["outcome"].dims
     names = [str(name) for name, v in runs.data_vars.items() if set(v.dims) == {*dims, "step"}]

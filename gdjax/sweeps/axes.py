@@ -19,6 +19,7 @@ import xarray as xr
 from jaxtyping import ScalarLike
 
 from gdjax.base import documents
+from gdjax.base.arguments import check_type
 from gdjax.base.arrays import check_name
 from gdjax.base.errors import InputError
 from gdjax.base.reprs import short
@@ -271,11 +272,8 @@ def positions(grid: Axes, at: Mapping[str, AxisValue]) -> dict[str, int]:
         {'learning_rate': 0}
     """
     known = grid.by_name
-    if not isinstance(at, Mapping):
-        raise InputError(
-            f"at = {at!r:.80}, expected a mapping of axis names to values of a run; the axes are "
-            f"{_listed(grid)}"
-        )
+    expected = f"a mapping of axis names to values of a run; the axes are {_listed(grid)}"
+    check_type("at", at, Mapping, expected)
     for name, value in at.items():
         if name not in known or not _is_comparable(known[name], value):
             raise InputError(

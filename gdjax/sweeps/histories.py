@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
+from gdjax.base.arrays import check_runs
 from gdjax.base.errors import InputError
 from gdjax.descent.outcome import Outcome
 from gdjax.stores import open_dataset
@@ -54,11 +55,8 @@ def histories(
         [({'learning_rate': 0.1}, 'CONVERGED'), ({'learning_rate': 9.0}, 'DIVERGED')]
     """
     is_stored = isinstance(runs, StoreLike)
-    if not is_stored and not (isinstance(runs, xr.Dataset) and "outcome" in runs):
-        raise InputError(
-            f"runs = {type(runs).__name__}, expected a Dataset of gd.sweep or gd.open_dataset, or "
-            f"the path or URL of a store"
-        )
+    if not is_stored:
+        check_runs("runs", runs, or_else=", or the path or URL of a store")
     if poll_seconds is not None and not (is_stored and poll_seconds > 0):
         raise InputError(
             f"poll_seconds = {poll_seconds!r}, expected a positive number and the path or URL of a "

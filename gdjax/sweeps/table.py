@@ -6,8 +6,8 @@ row = axes | cost, metrics at a record | outcome, diverged_at
 import pandas as pd
 import xarray as xr
 
-from gdjax.base.arguments import is_whole
-from gdjax.base.errors import InputError
+from gdjax.base.arguments import check_whole
+from gdjax.base.arrays import check_runs
 from gdjax.sweeps.dataset import KNOWN
 
 
@@ -32,15 +32,10 @@ def table(runs: xr.Dataset, record: int | None = -1) -> pd.DataFrame:
         >>> table(runs, record=None).shape
         (22, 6)
     """
-    if not isinstance(runs, xr.Dataset) or not {"outcome", "step"} <= set(runs.variables):
-        raise InputError(
-            f"runs = {type(runs).__name__}, expected the result of gd.sweep or gd.open_dataset"
-        )
+    check_runs("runs", runs)
     count = runs.sizes["step"]
-    if record is not None and not is_whole(record, -count, count - 1):
-        raise InputError(
-            f"record = {record!r:.80}, expected {-count} to {count - 1}, or None for all"
-        )
+    if record is not None:
+        check_whole("record", record, -count, count - 1, remedy=", or None for all")
     grid = runs["outcome"].dims
     masks = {f"{name}{KNOWN}" for name in runs.data_vars}
     scalars = [
