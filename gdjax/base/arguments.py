@@ -91,7 +91,7 @@ def check_number(
     )
 
 
-def check_limits(name: str, value: Any, kind: Any, *, remedy: str = "") -> None:
+def check_limits(name: str, value: Any, kind: Any) -> None:
     """Check that an argument is a number within the limits of its type, such as `limits.Seed`.
 
     Examples:
@@ -102,11 +102,11 @@ def check_limits(name: str, value: Any, kind: Any, *, remedy: str = "") -> None:
     """
     base, limits = get_args(kind)
     if base is int:
-        check_whole(name, value, limits.ge, limits.le, remedy=remedy)
+        check_whole(name, value, limits.ge, limits.le)
         return
     bounds = {"above": limits.gt, "least": limits.ge, "below": limits.lt, "most": limits.le}
     bounds = {word: n for word, n in bounds.items() if n is not None and abs(n) < MAX_FLOAT}
-    check_number(name, value, **bounds, remedy=remedy)
+    check_number(name, value, **bounds)
 
 
 def import_extra(argument: str, module: str, extra: str) -> Any:

@@ -44,7 +44,6 @@ def end_states(
     gradient_norm: Any,
     relative_move: Any,
     stability: Any,
-    end_tolerance: float = END_TOLERANCE,
 ) -> Int[np.ndarray, " runs"]:
     """Return the `EndState` of each run.
 
@@ -53,9 +52,8 @@ def end_states(
         gradient_norm: gradient norm at the end of the descent.
         relative_move: distance moved by polishing, relative to that of the nearest other minimum.
         stability: sharpness relative to the stability limit; NaN if unknown.
-        end_tolerance: largest gradient norm of a descent that has converged.
     """
-    is_near = ~((gradient_norm <= end_tolerance) & (relative_move <= SHORT_MOVE))
+    is_near = ~((gradient_norm <= END_TOLERANCE) & (relative_move <= SHORT_MOVE))
     states = np.where(is_near, EndState.NEAR, EndState.REACHED)
     states = np.where(np.asarray(stability) > 1, EndState.CANNOT_HOLD, states)
     return np.where(is_minimum, states, EndState.NO_MINIMUM).astype(np.int8)

@@ -206,15 +206,13 @@ class SymmetryGroup:
         point: Float[np.ndarray, " n"],
         reference: Float[np.ndarray, " n"],
         random: np.random.Generator,
-        *,
-        starts: int = STARTS,
     ) -> Signed:
         """Return an element whose image of a point is near a reference.
 
         From the identity and from random elements, generators are applied while the distance falls.
         """
         best, best_distance = identity(self.n), np.inf
-        for number in range(starts if self.generators else 1):
+        for number in range(STARTS if self.generators else 1):
             element = identity(self.n) if number == 0 else self.random(random)
             distance = np.linalg.norm(apply(element, point) - reference)
             while self.generators:

@@ -29,10 +29,8 @@ from jaxtyping import Array, ArrayLike, Key, PyTree
 from gdjax.base import arrays
 from gdjax.base.arguments import check_numbers
 from gdjax.base.arrays import as_dataset, check_result, document, quantities
-from gdjax.base.errors import InputError
 from gdjax.base.status import Status
 from gdjax.minima.bands import path_maxima
-from gdjax.minima.eigenvector_following import polish_minima
 from gdjax.minima.graph_symmetry import (
     Signed,
     SymmetryGroup,
@@ -42,8 +40,7 @@ from gdjax.minima.graph_symmetry import (
     inverse,
 )
 from gdjax.minima.saddle_results import Origin, SaddleSearch, SearchFailure, SearchStatus
-from gdjax.minima.saddle_search import match_point
-from gdjax.minima.saddles import MAX_SEARCHES, SOFT_DIRECTIONS, find_saddles
+from gdjax.minima.saddles import MAX_SEARCHES, find_saddles
 from gdjax.problems.problem import Problem, as_problem
 from gdjax.problems.run_settings import at_unbound
 from gdjax.sweeps.dataset import cost_settings, from_named, named_leaves
@@ -61,13 +58,11 @@ class EdgeKind(Status):
     - SADDLE: the cost of a classified saddle of index 1, whose flows end in the two minima.
     - LINE: the maximum on the straight line between two minima.
     - MATCHED_LINE: the maximum on the line to the nearest image that was found.
-    - GIVEN_PATH: the maximum on a path of the argument `paths`.
     """
 
     SADDLE = 0
     LINE = 1
     MATCHED_LINE = 2
-    GIVEN_PATH = 3
 
 
 class Edge(NamedTuple):
@@ -182,9 +177,7 @@ def graph(
     key: Key[Array, ""],
     symmetries: Sequence[Callable[[PyTree], PyTree]] | None = None,
     share: ArrayLike | None = None,
-    paths: PyTree = None,
     max_searches: int = MAX_SEARCHES,
-    soft_directions: int = SOFT_DIRECTIONS,
 ) -> "xr.Dataset":
     """Return the graph of minima and saddles, and the tree of the lowest known passes.
 
@@ -199,9 +192,7 @@ def graph(
         key: random key for bands and for tests of symmetries.
         symmetries: symmetries of the cost (see `find_saddles`).
         share: share of the descents that end in each of `minima`; None for that of the census.
-        paths: further paths between minima, as polylines: parameters in arrays whose first two axes
-            index the paths and their points.
-        max_searches, soft_directions: effort of the search (see `find_saddles`).
+        max_searches: effort of the search (see `find_saddles`).
 
     Returns:
         A Dataset. Minima and saddles are ordered by cost, edges and merges by height.
@@ -210,8 +201,8 @@ def graph(
         - `params...` (minimum, ...) and `saddle_params...` (saddle, ...): parameters.
 
     Raises:
-        InputError: if a point is no strict minimum, if the cost of a network does not grow along
-            every parameter, or if a path does not end in known minima.
+        InputError: if a point is no strict minimum, or if the cost of a network does not grow along
+            every parameter.
 
     Examples:
         >>> from gdjax.problems import FUNCTIONS, from_function
@@ -228,11 +219,8 @@ def graph(
             key=key,
             symmetries=symmetries,
             max_searches=max_searches,
-            soft_directions=soft_directions,
         )
         edges = saddle_edges(search) + _lines(search)
-        if paths is not None:
-            edges += _given_paths(search, paths)
         edges.sort(key=lambda edge: (edge.height, edge.kind))
         dataset = _dataset(search, edges, merges(search, edges))
     if share is not None:
@@ -301,32 +289,6 @@ def _lines(search):
         Edge(i, j, element, float(height), float(error), kind)
         for (i, j, element, kind), height, error in zip(planned, heights, errors, strict=True)
     ]
-
-
-def _given_paths(search, paths):
-    """Return the edges of given polylines, whose ends must be images of known minima."""
-    like = search.landscape.example
-    flat = np.asarray(jax.vmap(jax.vmap(lambda one: ravel_pytree(one)[0]))(paths), float)
-    if flat.ndim != 3 or flat.shape[1] < 2 or flat.shape[2] != ravel_pytree(like)[0].size:
-        raise InputError(
-            f"graph: paths has shape {flat.shape} as flat parameters, expected [paths, points, "
-            f"{ravel_pytree(like)[0].size}] with at least two points"
-        )
-    heights, errors = path_maxima(search.landscape, flat)
-    edges = []
-    for number, path in enumerate(flat):
-        polished = polish_minima(search.landscape, path[[0, -1]])
-        start, end = (match_point(search.group, search.minima, polished.row(k)) for k in (0, 1))
-        if start is None or end is None:
-            raise InputError(
-                f"graph: paths: an end of path {number} is near no minimum of the graph; add it to "
-                f"minima"
-            )
-        (first, one), (second, other) = start, end
-        symmetry = compose(other, inverse(one))
-        height, error = float(heights[number]), float(errors[number])
-        edges.append(Edge(first, second, symmetry, height, error, EdgeKind.GIVEN_PATH))
-    return edges
 
 
 def merges(search: SaddleSearch, edges: Sequence[Edge]) -> list[Merge]:

@@ -2,8 +2,7 @@
 
     barrier = max over t of C(w(t)) - ((1 - t) C(w(0)) + t C(w(1))),   0 <= t <= 1
 
-A path consists of a stack of control points and a shape, which gives the weight of each control
-point at t. Two points define a straight line, and more define a Bezier curve or a polyline.
+A path is the Bezier curve of a stack of control points; two of them define a straight line.
 
 `curve` returns a Problem with the mean cost along a path, so that any optimizer can minimize it.
 """
@@ -19,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from gdjax.base.arguments import check_limits, check_number, check_numbers, check_whole
+from gdjax.base.arguments import check_limits, check_numbers, check_whole
 from gdjax.base.errors import InputError, explained
 from gdjax.base.limits import Count, Whole
 from gdjax.problems.checks import check_like, check_params
@@ -35,8 +34,6 @@ from gdjax.problems.problem import Problem, as_problem, require_problem
 POINTS = 25
 NODES = 8
 BATCH_POINTS = 8  # number of points of a path evaluated together; memory is proportional to it
-
-Shape = Callable[[int, Any], Array]
 
 
 def bezier(count: int, t: Float[Array, ""] | float) -> Float[Array, " count"]:
@@ -57,27 +54,6 @@ def bezier(count: int, t: Float[Array, ""] | float) -> Float[Array, " count"]:
     """
     n, t = count - 1, jnp.asarray(t)
     return jnp.stack([comb(n, k) * (1 - t) ** (n - k) * t**k for k in range(count)])
-
-
-def polyline_weights(count: int, t: Float[Array, ""] | float) -> Float[Array, " count"]:
-    """Return the weights of control points on straight segments between neighbors.
-
-        weight_k = max(0, 1 - |(count - 1) t - k|)
-
-    All segments cover equal intervals of t, regardless of their lengths.
-
-    Args:
-        count: number of control points.
-        t: position along the path, in [0, 1].
-
-    Examples:
-        >>> polyline_weights(3, 0.25).tolist()
-        [0.5, 0.5, 0.0]
-    """
-    check_limits("polyline_weights: count", count, Count)
-    check_number("polyline_weights: t", t, least=0, most=1)
-    position = (count - 1) * jnp.asarray(t)
-    return jnp.maximum(0, 1 - jnp.abs(position - jnp.arange(count, dtype=position.dtype)))
 
 
 def evaluate_path(control: PyTree, weights: Float[Array, "*points count"]) -> PyTree:
@@ -156,7 +132,6 @@ def path_cost(
     control: PyTree,
     *,
     points: int = POINTS,
-    shape: Shape = bezier,
 ) -> PyTree:
     """Return the cost, or another mean over samples, along a path.
 
@@ -167,7 +142,6 @@ def path_cost(
         control: parameters of all control points, which the leading axis of each array indexes,
             such as the parameters of a descent on `curve`.
         points: number of points, evenly spaced in t, both end points included, >= 2.
-        shape: `bezier`, `polyline_weights`, or any function `shape(count, t) -> weights`.
 
     Returns:
         The cost, or the result of the function, at each point along the leading axis.
@@ -185,16 +159,14 @@ def path_cost(
     check_whole("path_cost: points", points, 2)
     check_params(control, "path_cost: control: ")
     dtype = jnp.result_type(*jax.tree.leaves(control))
-    with explained("path_cost: problem or shape failed", "expected points and data of the problem"):
-        return cost_at(problem, control, jnp.linspace(0, 1, points, dtype=dtype), shape=shape)
+    with explained("path_cost: problem failed", "expected points and data of the problem"):
+        return cost_at(problem, control, jnp.linspace(0, 1, points, dtype=dtype))
 
 
 def cost_at(
     problem: Problem | Callable[..., PyTree],
     control: PyTree,
     t: Float[Array, " points"],
-    *,
-    shape: Shape = bezier,
 ) -> PyTree:
     """Return what `path_cost` returns, at the given positions along the path."""
     problem = as_problem(problem)
@@ -212,7 +184,7 @@ def cost_at(
 
     def cost_of(t):
         with jax.default_matmul_precision("highest"):
-            return mean(evaluate_path(control, shape(count, t)), data)
+            return mean(evaluate_path(control, bezier(count, t)), data)
 
     return jax.lax.map(cost_of, t, batch_size=BATCH_POINTS)
 
@@ -260,7 +232,6 @@ def curve(
     b: PyTree,
     *,
     bends: int = 1,
-    shape: Shape = bezier,
     nodes: int = NODES,
 ) -> Problem:
     """Return a Problem whose cost is the mean cost along a path from a to b.
@@ -278,13 +249,12 @@ def curve(
             the keyword `pair`, and `gd.sweep(path, gd.axes(pair=range(pairs)), ...)` computes all
             paths.
         b: parameters at t = 1, of the same shapes as `a`.
-        bends: number of free control points, >= 1. With one, `bezier` is a quadratic curve.
-        shape: `bezier` or `polyline_weights`.
+        bends: number of free control points, >= 1. With one, the path is a quadratic curve.
         nodes: number of quadrature nodes, at which the cost of the problem is evaluated.
 
     Returns:
         A Problem whose `init` returns the control points of the straight line. After a descent,
-        `path_cost(problem, params, shape=shape)` gives the cost along the path.
+        `path_cost(problem, params)` gives the cost along the path.
 
     Examples:
         A curved path avoids the barrier on the straight line:
@@ -328,7 +298,7 @@ def curve(
     deterministic_cost(problem)  # raises an error for a cost with a model state
     return Problem(
         init=init,
-        cost=_MeanCost(without_data(problem), shape, tuple((x + 1) / 2), tuple(q / 2)),
+        cost=_MeanCost(without_data(problem), tuple((x + 1) / 2), tuple(q / 2)),
         data=problem.data,
         weight=problem.weight,
         couples_samples=evaluation_microbatch(problem) is None,
@@ -342,13 +312,11 @@ class _MeanCost:
 
     Args:
         without_data: the problem as a pytree without leaves.
-        shape: shape of the path.
         t: nodes of the quadrature.
         weight: weight of each node.
     """
 
     without_data: Any
-    shape: Callable
     t: tuple[float, ...]
     weight: tuple[float, ...]
 
@@ -356,7 +324,7 @@ class _MeanCost:
         control = jax.tree.map(_fix_ends, control)
         leaves = jax.tree.leaves(control)
         t = jnp.asarray(self.t, jnp.result_type(*leaves))
-        weights = jax.vmap(lambda t: self.shape(leaves[0].shape[0], t))(t)
+        weights = jax.vmap(lambda t: bezier(leaves[0].shape[0], t))(t)
         cost = deterministic_cost(with_data(self.without_data, None))
         values = jax.vmap(lambda params: cost(params, batch))(evaluate_path(control, weights))
         return jnp.sum(values * jnp.asarray(self.weight, values.dtype))

@@ -43,7 +43,7 @@ from gdjax.problems.problem import Problem
 
 MAX_PARAMETERS = 200
 MAX_SEARCHES = 400  # default maximum number of bands and followed directions
-SOFT_DIRECTIONS = 3  # default number of soft directions that are followed from each minimum
+SOFT_DIRECTIONS = 3  # number of soft directions that are followed from each minimum
 
 
 def find_saddles(
@@ -53,7 +53,6 @@ def find_saddles(
     key: Key[Array, ""],
     symmetries: Sequence[Callable[[PyTree], PyTree]] | None = None,
     max_searches: int = MAX_SEARCHES,
-    soft_directions: int = SOFT_DIRECTIONS,
 ) -> SaddleSearch:
     """Find saddles of index 1 near and between minima, and the minima on both sides.
 
@@ -69,7 +68,6 @@ def find_saddles(
             parameters, with signs. None for permutations and flips of the neurons of the problem's
             network, among which those that change the cost are left out.
         max_searches: maximum number of bands and of followed directions together.
-        soft_directions: number of soft directions that are followed from each minimum, both ways.
 
     Returns:
         The minima and saddles, with the ends of the flows from each saddle.
@@ -86,7 +84,6 @@ def find_saddles(
     """
     check_key(key)
     check_limits("find_saddles: max_searches", max_searches, Whole)
-    check_limits("find_saddles: soft_directions", soft_directions, Whole)
     check_params(minima, "find_saddles: minima: ")
     leaves = jax.tree.leaves(minima)
     counts = {np.shape(leaf)[:1] for leaf in leaves}
@@ -108,7 +105,7 @@ def find_saddles(
         seed = int(jax.random.randint(key_bands, (), 0, 2**31 - 1))
         search = Search(landscape, group, np.random.default_rng(seed))
         labels = search.add_given(flat)
-        num_directions = 2 * min(soft_directions, flat.shape[1])  # both ways
+        num_directions = 2 * min(SOFT_DIRECTIONS, flat.shape[1])  # both ways
         search.run(max_searches, num_directions)
         return search.result(labels, excluded, num_directions)
 

@@ -153,19 +153,18 @@ def frozen(
     )
 
 
-def evaluation_part(problem: Problem, *, model: bool = False) -> Problem:
+def evaluation_part(problem: Problem) -> Problem:
     """Return a problem reduced to the fields that its deterministic cost needs.
 
     Problems with the same cost then share one compiled program.
     """
-    names = ("evaluation", "weight", "couples_samples", *(("predict", "loss") if model else ()))
-    fields = {name: getattr(problem, name) for name in names}
+    fields = {name: getattr(problem, name) for name in ("evaluation", "weight", "couples_samples")}
     return dataclasses.replace(as_problem(problem.cost, problem.data), **fields)
 
 
-def without_data(problem: Problem, *, model: bool = False) -> PyTreeDef:
+def without_data(problem: Problem) -> PyTreeDef:
     """Return the structure of `evaluation_part` without data, for comparisons."""
-    return jax.tree.structure(evaluation_part(dataclasses.replace(problem, data=None), model=model))
+    return jax.tree.structure(evaluation_part(dataclasses.replace(problem, data=None)))
 
 
 def with_data(tree: PyTreeDef, data: PyTree) -> Problem:

@@ -33,7 +33,7 @@ from scipy.stats import binom, rankdata
 from gdjax.base.arguments import check_choice, check_increasing, check_limits
 from gdjax.base.arrays import check_runs
 from gdjax.base.errors import InputError
-from gdjax.base.limits import Real, Share
+from gdjax.base.limits import Share
 from gdjax.base.statistics import LEVEL
 from gdjax.descent.outcome import Outcome
 from gdjax.search.spec import DIRECTIONS
@@ -53,7 +53,6 @@ def tuning_curve(
     trials: Sequence[int] | np.ndarray | None = None,
     by: Sequence[str] | None = None,
     direction: str = "minimize",
-    worst_value: float | None = None,
     level: float = LEVEL,
 ) -> xr.Dataset:
     """Return the best of k random settings of a sweep, as a function of k.
@@ -71,15 +70,14 @@ def tuning_curve(
 
     Args:
         runs: Dataset of a sweep, or the path or URL of its store. All runs must be finished.
-        metric: "cost" or a recorded metric; not "cost" if a keyword of the cost was swept.
+        metric: "cost" or a recorded metric; not "cost" if a keyword of the cost was swept. A run
+            that diverged has the worst value, +inf or -inf.
         trials: increasing numbers k of settings; None for 1 and the powers of 2 with finite
             intervals.
         by: axes with one curve per value; None for "optimizer", if there is such an axis. Seed axes
             are combined into one, and all other axes into settings. Axes that vary together are
             seeds if all of them are seeds.
         direction: "minimize" or "maximize".
-        worst_value: result of a diverged run; None for the worst possible value, +inf or -inf. The
-            expected best of k settings is then infinite if k settings can all diverge.
         level: least coverage of the intervals.
 
     Returns:
@@ -104,11 +102,9 @@ def tuning_curve(
     """
     check_choice("direction", direction, DIRECTIONS)
     check_limits("level", level, Share)
-    if worst_value is not None:
-        check_limits("worst_value", worst_value, Real)
     runs = opened(runs)
     sign = 1.0 if direction == "minimize" else -1.0
-    values, by = _values(runs, metric, by, math.inf * sign if worst_value is None else worst_value)
+    values, by = _values(runs, metric, by, math.inf * sign)
     num_settings, num_seeds = values.shape[-2:]
     advice = ""
     if trials is None:
@@ -148,7 +144,7 @@ def tuning_curve(
     return xr.Dataset(variables, {**coords, "trials": trials}, attrs)
 
 
-def _values(runs, metric, by, worst_value):
+def _values(runs, metric, by, worst):
     """Return last records along the axes `by`, settings and seeds; and the axes `by`."""
     check_runs("runs", runs, or_else=", or the path or URL of a store")
     check_equal_costs(metric, runs)
@@ -172,7 +168,7 @@ def _values(runs, metric, by, worst_value):
             f"runs: {unfinished} of {outcome.size} runs are not finished; finish them with "
             f"gd.resume, or select finished runs"
         )
-    last = runs[metric].isel(step=-1).where(outcome != Outcome.DIVERGED, worst_value)
+    last = runs[metric].isel(step=-1).where(outcome != Outcome.DIVERGED, worst)
     if missing := int(last.isnull().sum()):
         raise InputError(
             f"metric: the last record of {metric} is NaN in {missing} of {outcome.size} runs, "

@@ -15,7 +15,6 @@ from gdjax.minima.paths import (
     linear_path_cost,
     path_barrier,
     path_cost,
-    polyline_weights,
 )
 from gdjax.problems.networks import Network
 
@@ -41,18 +40,10 @@ class TestShapes:
                 result = evaluate_path({"a": jnp.array(control)}, bezier(n + 1, t))
                 np.testing.assert_allclose(result["a"], expected, atol=1e-6)
 
-    def test_polyline_equals_numpy_interpolation(self):
-        values = np.array([0.0, 2.0, -1.0, 4.0])
-        for t in np.linspace(0, 1, 11):
-            expected = np.interp(t, np.linspace(0, 1, 4), values)
-            result = evaluate_path(jnp.array(values), polyline_weights(4, t))
-            np.testing.assert_allclose(result, expected, atol=1e-6)
-
     def test_paths_begin_and_end_exactly_at_their_end_points(self):
         control = jax.random.normal(KEY, (4, 7))
-        for shape in (bezier, polyline_weights):
-            assert np.array_equal(evaluate_path(control, shape(4, 0.0)), control[0])
-            assert np.array_equal(evaluate_path(control, shape(4, 1.0)), control[-1])
+        assert np.array_equal(evaluate_path(control, bezier(4, 0.0)), control[0])
+        assert np.array_equal(evaluate_path(control, bezier(4, 1.0)), control[-1])
 
 
 class TestBarrier:
@@ -132,15 +123,13 @@ class TestCurve:
         np.testing.assert_allclose(bent.cost(jnp.array([0.0, 3.0, 0.0])), 36 / 30, rtol=1e-6)
 
     @pytest.mark.long
-    @pytest.mark.parametrize(
-        ("shape", "bends"), [(bezier, 1), (polyline_weights, 1), (polyline_weights, 3)]
-    )
-    def test_a_trained_curve_avoids_the_ridge_that_the_straight_line_crosses(self, shape, bends):
-        path = curve(self.land, self.a, self.b, bends=bends, shape=shape)
+    @pytest.mark.parametrize("bends", [1, 3])
+    def test_a_trained_curve_avoids_the_ridge_that_the_straight_line_crosses(self, bends):
+        path = curve(self.land, self.a, self.b, bends=bends)
         start = jax.jit(path.init)(KEY)
         run = gd.descend(path, optax.adam(0.1), start, 300, key=KEY, record_every=300)
-        before = path_barrier(path_cost(hills, start, points=101, shape=shape))
-        after = path_barrier(path_cost(hills, run.params, points=101, shape=shape))
+        before = path_barrier(path_cost(hills, start, points=101))
+        after = path_barrier(path_cost(hills, run.params, points=101))
         np.testing.assert_allclose(before, hills(jnp.zeros(2)) - 0.04, atol=1e-3)
         assert float(after) < 0.1 * float(before)
         assert run.cost[-1] < 0.5 * run.cost[0]
