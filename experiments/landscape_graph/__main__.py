@@ -2,7 +2,7 @@
 
     h(a, b) = min over known paths of the largest cost on the path;   |G| / |H_c| components
 
-    python -m experiments.landscape_graph           (about 20 minutes on two cores)
+    python -m experiments.landscape_graph           (about 40 minutes on two cores)
 
 Expected: all minima and saddles of the test functions are found; the lowest passes of tanh networks
 with decay are saddles with a dead neuron or with two neurons of equal or opposite input weights;
@@ -43,13 +43,13 @@ class Config:
 
     functions: tuple[str, ...] = ("himmelblau", "six_hump_camel", "styblinski_tang")
     widths: tuple[int, ...] = (2, 3)  # numbers of tanh neurons
-    widest: tuple[int, ...] = (5,)  # further numbers of neurons, with the first decay only
+    widest: tuple[int, ...] = (5, 10)  # further numbers of neurons, with the first decay only
     decays: tuple[float, ...] = (0.003, 0.01)  # of all weights and biases
     regressions: int = 5  # number of random data sets beside XOR
     starts: int = 16  # number of descents of each network
     steps: int = 4000  # number of steps of each descent
     searches: int = 60  # maximum number of bands and followed directions of each search
-    timed_widths: tuple[int, ...] = (2, 7)  # numbers of neurons for the time of a saddle
+    timed_widths: tuple[int, ...] = (2, 7, 24)  # numbers of neurons for the time of a saddle
 
 
 def network_problem(width: int) -> Problem:
