@@ -2,17 +2,21 @@
 
 from itertools import combinations
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import PathCollection
 from matplotlib.legend import Legend
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from experiments.shared.figures import LEAST_POINTS, PAGE
-
-SLACK = 2.0  # pixels by which boxes of texts may overlap
+from experiments.shared.figures import (
+    LEAST_POINTS,
+    PAGE,
+    SLACK,
+    covered,
+    is_shown,
+    labels_of,
+    ticks_in_view,
+)
 
 
 def defects(figure):
@@ -41,23 +45,6 @@ def defects(figure):
     return sorted(set(found))
 
 
-def ticks_in_view(axis):
-    """Return the ticks of an axis within its limits that have a visible text."""
-    low, high = sorted(axis.get_view_interval())
-    room = 1e-9 * (high - low)
-    ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
-    ticks = [tick for tick in ticks if low - room <= tick.get_loc() <= high + room]
-    return [tick for tick in ticks if any(is_shown(label) for label in labels_of(tick))]
-
-
-def labels_of(tick):
-    return tick.label1, tick.label2
-
-
-def is_shown(text):
-    return text.get_visible() and bool(text.get_text().strip())
-
-
 def drawn_texts(figure):
     """Return the texts that are drawn; an axis also keeps labels beyond its limits."""
     hidden, shown = set(), set()
@@ -81,28 +68,3 @@ def unlabeled(axes):
         is_on = any(axis.get_tick_params().get(side) for side in sides) and axis.get_visible()
         if axes.axison and is_on and axis.get_scale() == "log" and len(ticks_in_view(axis)) < 2:
             yield f"the logarithmic {name} axis {axis.get_label().get_text()!r} has no two numbers"
-
-
-def covered(legend):
-    """Return the kinds of artists below a legend."""
-    box = legend.get_window_extent().padded(-SLACK)
-    figure = legend.get_figure(root=True)
-    kinds = set()
-    for axes in figure.axes:
-        inside = Bbox.intersection(box, axes.bbox)
-        if inside is None or not axes.get_visible():
-            continue
-        for line in axes.lines:
-            if line.get_visible() and len(line.get_xdata()) > 2:
-                path = line.get_transform().transform_path(line.get_path())
-                if np.isfinite(path.vertices).any() and path.intersects_bbox(inside, filled=False):
-                    kinds.add("a line")
-        for points in axes.collections:
-            if isinstance(points, PathCollection):
-                places = points.get_offset_transform().transform(points.get_offsets())
-                if inside.count_contains(places):
-                    kinds.add("points")
-        bars = [bar for bar in axes.patches if bar.get_data_transform() is axes.transData]
-        if any(Bbox.intersection(inside, bar.get_window_extent()) for bar in bars):
-            kinds.add("bars")
-    return kinds

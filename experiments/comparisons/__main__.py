@@ -192,8 +192,8 @@ def plot(dataset: xr.Dataset) -> dict:
         column[1].set_xlabel("seeds")
     grid[0, 0].set_ylabel("any wrong verdict")
     grid[1, 0].set_ylabel("difference found")
-    grid[1, 0].legend(fontsize=9)
-    grid[0, -1].legend(fontsize=8)
+    handles, labels = grid[0, -1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center")
     naive_error, error = (float(dataset.wrong.sel(procedure=m).max()) / total for m in PROCEDURES)
     figure.suptitle(
         f"Wrong verdicts: up to {error:.1%} (solid), and {naive_error:.0%} if rates are chosen on "

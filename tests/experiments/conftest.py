@@ -15,7 +15,7 @@ from tests.figures import defects
 # Experiments some of whose figures still have a legend over data, a text on another, or a log axis
 # with one number.
 DEFECTIVE = {
-    "accuracy", "comparisons", "edge_of_stability", "finders", "flatness",
+    "accuracy", "edge_of_stability", "flatness",
     "gradient_anatomy", "grokking", "guessing", "local_minima", "loss_landscape",
     "mode_connectivity", "river_valleys", "schedules", "search", "seeds", "smoothness",
     "steepest_descent", "widths_of_valleys",
