@@ -27,7 +27,7 @@ from gdjax.descent.batches import Order, check_replacement
 from gdjax.descent.block import strip_weak_types
 from gdjax.descent.step import objective
 from gdjax.dynamics.tangents import with_tangent
-from gdjax.problems.checks import check_params, require_unweighted
+from gdjax.problems.checks import check_params
 from gdjax.problems.evaluation import deterministic_cost, evaluation_microbatch
 from gdjax.problems.facts import facts_of, problem_at
 from gdjax.problems.microbatches import cost_microbatch, in_microbatches
@@ -60,7 +60,6 @@ class Hypergradient(NamedTuple):
     Args:
         cost: cost at the end of the descent.
         gradient: derivative with respect to each entry of the schedule.
-        sample_gradient: derivative with respect to each sample's weight; None without weights.
         status: a `HypergradientStatus`.
         growth: largest growth of one random displacement between two steps; NaN if unchecked.
         rounding_change: relative change of the gradient if the start moves by a few units in the
@@ -71,7 +70,6 @@ class Hypergradient(NamedTuple):
 
     cost: Float[Array, ""]
     gradient: Float[Array, " entries"]
-    sample_gradient: Float[Array, " samples"] | None
     status: Int[Array, ""]
     growth: Float[Array, ""]
     rounding_change: Float[Array, ""]
@@ -90,7 +88,6 @@ def hypergradient(
     key: Key[Array, ""] | Streams,
     knots: bool = False,
     validation: Problem | Callable | None = None,
-    sample_weights: Sequence | ArrayLike | None = None,
     model_state: PyTree = None,
     batch_size: int | None = None,
     replacement: bool = False,
@@ -124,8 +121,6 @@ def hypergradient(
         key: random key of the mini-batches and of a random cost, as for `gd.descend`.
         knots: whether the schedule consists of 2 to 16 knots.
         validation: problem whose cost at the end is differentiated; None means `problem`.
-        sample_weights: weight of each sample's cost in the training; None means that all are 1 and
-            that no derivative is computed.
         model_state: initial model state, for a cost that has one.
         batch_size: number of samples per step; None uses the whole training set.
         replacement: whether mini-batches are drawn with replacement.
@@ -151,8 +146,6 @@ def hypergradient(
     check_numbers("hypergradient: schedule", schedule)
     check_flag("hypergradient: knots", knots)
     check_flag("hypergradient: check", check)
-    if sample_weights is not None:
-        check_numbers("hypergradient: sample_weights", sample_weights)
     params = strip_weak_types(params)
     schedule = jnp.asarray(schedule, cost_type(params))
     low, high = (2, MAX_KNOTS) if knots else (num_steps, num_steps)
@@ -177,21 +170,12 @@ def hypergradient(
     if batch_size is not None:
         order = Order((order_key,), problem.samples, batch_size, replacement=replacement)
         rows = jnp.asarray(order.rows(0, num_steps)[0])
-    if sample_weights is not None:
-        require_unweighted("hypergradient: sample_weights", problem)
-        sample_weights = jnp.asarray(sample_weights, schedule.dtype)
-        if problem.data is None or sample_weights.shape != (problem.samples,):
-            raise InputError(
-                f"hypergradient: sample_weights has shape {sample_weights.shape}, expected one "
-                f"weight for each sample of the problem's data"
-            )
     return _compiled(
         problem,
         problem if validation is None else problem_at(validation, params),
         params,
         model_state,
         schedule,
-        sample_weights,
         rows,
         noise,
         make_optimizer=facts.make_optimizer,
@@ -207,7 +191,6 @@ def _hypergradient(
     params,
     model_state,
     schedule,
-    weights,
     rows,
     noise,
     *,
@@ -224,8 +207,8 @@ def _hypergradient(
         places = jnp.linspace(0, num_steps - 1, len(schedule), dtype=schedule.dtype)
         return jnp.exp(jnp.interp(numbers.astype(schedule.dtype), places, schedule))
 
-    def final_cost(params, schedule, weights):
-        step = partial(_step, problem, make_optimizer, noise, weights)
+    def final_cost(params, schedule):
+        step = partial(_step, problem, make_optimizer, noise)
         rates = rates_of(schedule)
         start = (params, make_optimizer(learning_rate=rates[0]).init(params), model_state)
         w, _, final_state = _checkpointed(step, start, (rates, numbers, rows))
@@ -234,36 +217,34 @@ def _hypergradient(
         return mean(w, validation.data)
 
     def gradient_at(params):
-        if knots and len(schedule) <= FORWARD_KNOTS and weights is None:
+        if not knots or len(schedule) > FORWARD_KNOTS:
+            return jax.value_and_grad(final_cost, 1)(params, schedule)
 
-            def twice(schedule):
-                value = final_cost(params, schedule, None)
-                return value, value
+        def twice(schedule):
+            value = final_cost(params, schedule)
+            return value, value
 
-            gradient, value = jax.jacfwd(twice, has_aux=True)(schedule)
-            return value, (gradient, None)
-        arguments = (1,) if weights is None else (1, 2)
-        value, gradients = jax.value_and_grad(final_cost, arguments)(params, schedule, weights)
-        return value, (*gradients, None)[:2]
+        gradient, value = jax.jacfwd(twice, has_aux=True)(schedule)
+        return value, gradient
 
-    cost, (gradient, sample_gradient) = gradient_at(params)
+    cost, gradient = gradient_at(params)
     codes = HypergradientStatus
     growth = rounding_change = ratio = jnp.full((), jnp.nan, schedule.dtype)
     status = codes.UNCHECKED
     if check:
         make_watched = with_tangent(make_optimizer, key=jax.random.key(0))
         growth = _largest_growth(
-            partial(_step, problem, make_watched, noise, weights),
+            partial(_step, problem, make_watched, noise),
             (params, make_watched(learning_rate=rates_of(schedule)[0]).init(params), model_state),
             (rates_of(schedule), numbers, rows),
         )
         perturbed = _perturbed_by_rounding(params)
         length = jnp.linalg.norm(gradient)
-        rounding_change = jnp.linalg.norm(gradient_at(perturbed)[1][0] - gradient) / length
+        rounding_change = jnp.linalg.norm(gradient_at(perturbed)[1] - gradient) / length
         reach = math.sqrt(len(schedule)) if knots else jnp.linalg.norm(schedule)
         change = 0.01 * reach * gradient / length
-        above = final_cost(params, schedule + change, weights)
-        below = final_cost(params, schedule - change, weights)
+        above = final_cost(params, schedule + change)
+        below = final_cost(params, schedule - change)
         predicted = 0.01 * reach * length
         ratio = (above - below) / 2 / predicted
         eps = jnp.finfo(schedule.dtype).eps
@@ -273,35 +254,27 @@ def _hypergradient(
             is_flat | ((rounding_change <= 0.1) & (ratio >= 0.5) & (ratio <= 2))
         )
         status = jnp.where(reliable, codes.RELIABLE, codes.CHAOTIC)
-    finite = [jnp.isfinite(a).all() for a in jax.tree.leaves((cost, gradient, sample_gradient))]
-    status = jnp.where(jnp.stack(finite).all(), status, codes.NOT_FINITE).astype(jnp.int32)
+    finite = jnp.isfinite(cost) & jnp.isfinite(gradient).all()
+    status = jnp.where(finite, status, codes.NOT_FINITE).astype(jnp.int32)
     ratio = ratio.astype(schedule.dtype)
-    return Hypergradient(cost, gradient, sample_gradient, status, growth, rounding_change, ratio)
+    return Hypergradient(cost, gradient, status, growth, rounding_change, ratio)
 
 
 STATIC = ("make_optimizer", "num_steps", "knots", "check")
 _compiled = RecentlyUsed(_hypergradient, static_argnames=STATIC)
 
 
-def _step(problem, make_optimizer, noise, weights, state, inputs):
+def _step(problem, make_optimizer, noise, state, inputs):
     """Return parameters, optimizer state and model state after one step."""
     params, opt_state, model_state = state
     rate, number, rows = inputs
-
-    def take_rows(tree):
-        return tree if rows is None else jax.tree.map(lambda a: a[rows], tree)
-
-    cost, batch = problem.cost, take_rows(problem.data)
-    if weights is not None:
-        cost = partial(_weighted, problem.cost)
-        batch = (batch, take_rows(weights))
     minimized = objective(
-        cost,
-        batch,
+        problem.cost,
+        problem.data if rows is None else jax.tree.map(lambda a: a[rows], problem.data),
         key=None if noise is None else jax.random.fold_in(noise, number),
         step=number,
         model_state=model_state,
-        microbatch=cost_microbatch(problem) if rows is None and weights is None else None,
+        microbatch=cost_microbatch(problem) if rows is None else None,
         weight=problem.weight,
     )
     value, gradient, model_state = minimized.evaluate(params)
@@ -315,15 +288,6 @@ def _step(problem, make_optimizer, noise, weights, state, inputs):
         grad_fn=minimized.gradient,
     )
     return optax.apply_updates(params, updates), opt_state, model_state
-
-
-def _weighted(cost, params, batch, /, **keywords):
-    """Return the mean of the samples' costs times their weights."""
-    samples, weights = batch
-    costs = jax.vmap(lambda one: cost(params, jax.tree.map(lambda a: a[None], one), **keywords))(
-        samples
-    )
-    return jnp.mean(weights * costs)
 
 
 def _checkpointed(step, start, inputs):

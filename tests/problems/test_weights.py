@@ -142,9 +142,6 @@ REFUSED = {
     "noise_scale": lambda p, key: gd.descent.noise_scale(
         p, jnp.zeros(2), key=key, batch_size=2, batches=2
     ),
-    "sample_weights": lambda p, key: gd.dynamics.hypergradient(
-        p, optax.sgd, jnp.zeros(()), [0.1], 1, key=key, sample_weights=np.ones(SAMPLES)
-    ),
     "weight declares key": lambda p, key: weighted(weight=lambda batch, *, key: key),
     "but data is None": lambda p, key: value_and_gradient(
         gd.Problem(p.init, lambda w: w, weight=p.weight), jnp.zeros(())
