@@ -37,7 +37,9 @@ FUNCTIONS = {
         gd.dynamics.gradient_flow(PROBLEM, w, times=jnp.array([0.0, 1.0])).cost
     ),
     "gd.dynamics.central_flow": lambda w: gd.dynamics.central_flow(PROBLEM, w, 0.1, 1.0),
-    "gd.minima.linear_path_cost": lambda w: gd.minima.linear_path_cost(PROBLEM, w, w + 1, points=3),
+    "gd.minima.path_cost": lambda w: gd.minima.path_cost(
+        PROBLEM, gd.minima.linear_path(w, w + 1), points=3
+    ),
     "gd.descend": lambda w: gd.descend(PROBLEM, optax.sgd(0.1), w, 2, key=KEY).cost,
 }
 TRANSFORMATIONS = {

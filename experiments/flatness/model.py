@@ -103,7 +103,7 @@ def _scaled_trace(run, problem, _test, *, probes):
     each occupies a thread of the pool and waits for another one.
     """
     w, key = run
-    trace = hessian_trace(scaled_hessian(problem, w), key=key, probes=probes)
+    trace = hessian_trace(problem, w, key=key, probes=probes, operator=scaled_hessian)
     return {"adaptive": trace.value, "adaptive_error": trace.error}
 
 

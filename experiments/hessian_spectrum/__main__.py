@@ -75,16 +75,16 @@ def measured(config: Config, cost: str) -> xr.Dataset:
     keys = jax.random.split(jax.random.key(0), config.seeds)
     top = partial(curvature.extreme_eigenpairs, largest=config.largest, rtol=1e-3)
 
-    def gauss_newton(problem, params, *, key):
-        return top(curvature.GaussNewtonOperator(problem, params), key=key)
-
     dims, status = ("seed", "epoch"), []
     accuracies = [np.asarray(run.metrics["test_accuracy"], float)[at] for run in runs]
     columns: dict = {
         "cost": (dims, [np.asarray(run.cost, float)[at] for run in runs]),
         "test_accuracy": (dims, accuracies),
     }
-    programs = jax.jit(partial(top, smallest=config.smallest)), jax.jit(gauss_newton)
+    programs = (
+        jax.jit(partial(top, smallest=config.smallest)),
+        jax.jit(partial(top, operator=curvature.GaussNewtonOperator)),
+    )
     for matrix, program in zip(MATRICES, programs, strict=True):
         rows = [
             stacked([program(problem, w, key=key)._replace(vectors=None) for w in row])

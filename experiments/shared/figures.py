@@ -113,12 +113,12 @@ def covered(legend: Legend) -> set[str]:
     box = legend.get_window_extent().padded(-SLACK)
     figure = legend.get_figure(root=True)
     kinds = set()
-    for axes in figure.axes:
+    for axes in figure.axes if figure else ():
         inside = Bbox.intersection(box, axes.bbox)
         if inside is None or not axes.get_visible():
             continue
         for line in axes.lines:
-            if line.get_visible() and len(line.get_xdata()) > 2:
+            if line.get_visible() and np.size(line.get_xdata()) > 2:
                 path = line.get_transform().transform_path(line.get_path())
                 if np.isfinite(path.vertices).any() and path.intersects_bbox(inside, filled=False):
                     kinds.add("a line")

@@ -80,23 +80,22 @@ class Spectrum:
         key = jax.random.key(self.probe_seed)
         key_ends, key_trace, key_density, key_kind = jax.random.split(key, 4)
 
-        def at(function, key, problem=problem, params=params, **options):
+        def at(function, key, size, **options):
             program = partial(function, **options)
-            size = optax.tree.size(problem.like if params is None else params)
             if size <= DENSE or function is curvature.hessian_trace:
                 program = jax.jit(program)  # without jit, a progress bar is shown
             return jax.tree.map(np.asarray, program(problem, params, key=key))
 
-        def compute_extremes(operator, smallest):
-            size = operator.shape[0]
+        def compute_extremes(size, smallest, layer=None):
             largest = min(self.largest, size)
             return at(
-                curvature.extreme_eigenpairs, key_ends, operator, None, largest=largest,
+                curvature.extreme_eigenpairs, key_ends, size, largest=largest,
                 smallest=min(smallest, size - largest), rtol=self.tolerance,
+                operator=partial(curvature.HessianOperator, layer=layer),
             )  # fmt: skip
 
-        operator = curvature.HessianOperator(problem, params)
-        parts = operator.layers()
+        size = optax.tree.size(params)
+        parts = curvature.HessianOperator(problem, params).layers()
         classification = curvature.classify(
             problem, params, key=key_kind, gradient_tolerance=self.gradient_tolerance
         )
@@ -105,11 +104,13 @@ class Spectrum:
         elif problem.network is not None:
             parts = {f"layer {number}": part for number, part in enumerate(parts.values(), 1)}
         return SpectrumResults(
-            size=optax.tree.size(params),
-            extremes=compute_extremes(operator, self.smallest),
-            parts={name: compute_extremes(part, 0) for name, part in parts.items()},
-            trace=at(curvature.hessian_trace, key_trace, probes=self.probes),
-            density=at(curvature.spectral_density, key_density, probes=self.probes // SHARE),
+            size=size,
+            extremes=compute_extremes(size, self.smallest),
+            parts={
+                name: compute_extremes(part.shape[0], 0, part.layer) for name, part in parts.items()
+            },
+            trace=at(curvature.hessian_trace, key_trace, size, probes=self.probes),
+            density=at(curvature.spectral_density, key_density, size, probes=self.probes // SHARE),
             classification=jax.tree.map(np.asarray, classification),
         )
 

@@ -26,7 +26,7 @@ from gdjax.base.limits import Count, Positive
 from gdjax.base.reprs import fields
 from gdjax.base.status import Status
 from gdjax.curvature import eigensolvers
-from gdjax.curvature.operators import SymmetricOperator, as_operator
+from gdjax.curvature.operators import HessianOperator, SymmetricOperator, as_operator
 from gdjax.problems.problem import Problem
 
 DENSE = 512  # maximum number of parameters for which the dense matrix is decomposed
@@ -80,12 +80,13 @@ class Eigenpairs(NamedTuple):
 
 
 def extreme_eigenpairs(
-    operator: SymmetricOperator | Problem | Callable,
-    params: PyTree = None,
+    problem: Problem | Callable,
+    params: PyTree,
     *,
     key: Key[Array, ""],
     largest: int = 1,
     smallest: int = 0,
+    operator: Callable[..., SymmetricOperator] = HessianOperator,
     rtol: ScalarLike = 1e-3,
     max_steps: int = 100,
 ) -> Eigenpairs:
@@ -97,13 +98,15 @@ def extreme_eigenpairs(
     function, a progress bar appears after two seconds.
 
     Args:
-        operator: linear operator, such as `GaussNewtonOperator(problem, params)`; or a Problem or a
-            cost `cost(params)`, whose Hessian is taken.
-        params: parameters at which to take the Hessian of a problem. Types of fewer than 32 bits
-            are converted to float32.
+        problem: a Problem, or a cost `cost(params)`.
+        params: parameters at which to take the Hessian. Types of fewer than 32 bits are converted
+            to float32.
         key: key for the random starts.
         largest: number of eigenvalues at the upper end.
         smallest: number of eigenvalues at the lower end.
+        operator: operator of a problem and parameters, such as `GaussNewtonOperator` or
+            `functools.partial(HessianOperator, layer="0")`; for `FunctionOperator`, the first
+            arguments are its function and a pytree like its vectors.
         rtol: tolerance of the residuals, relative to the largest |eigenvalue|.
         max_steps: maximum number of restarts of block Lanczos, each of a few dozen products.
 
@@ -123,8 +126,9 @@ def extreme_eigenpairs(
     check_key(key)
     check_limits("extreme_eigenpairs: rtol", rtol, Positive)
     check_limits("extreme_eigenpairs: max_steps", max_steps, Count)
-    operator = as_operator("extreme_eigenpairs", operator, params)
-    flat, unravel = ravel_pytree(operator.like)
+    matrix = as_operator("extreme_eigenpairs", operator, problem, params)
+    like = matrix.like
+    flat, unravel = ravel_pytree(like)
     are_whole = is_whole(largest) and is_whole(smallest)
     if not are_whole or not 1 <= largest + smallest <= flat.size:
         raise InputError(
@@ -132,13 +136,13 @@ def extreme_eigenpairs(
             f"of 1 to {flat.size}, the number of parameters"
         )
     if flat.size <= DENSE:
-        matrix = operator.as_matrix()
-        pairs = jnp.linalg.eigh(matrix)
-        ritz = eigensolvers.dense_ritz_pairs(matrix, pairs, largest, smallest)
+        dense = matrix.as_matrix()
+        pairs = jnp.linalg.eigh(dense)
+        ritz = eigensolvers.dense_ritz_pairs(dense, pairs, largest, smallest)
     else:
         upper, lower, size = eigensolvers.sizes(largest, smallest)
         max_evaluations = (size + max_steps * (size - upper - lower)) // eigensolvers.BLOCK
-        with products_with_bar(operator, key, max_evaluations) as product:
+        with products_with_bar(matrix, key, max_evaluations) as product:
             ritz = eigensolvers.extreme_ritz_pairs(
                 product,
                 jnp.ones_like(flat),
@@ -159,7 +163,7 @@ def extreme_eigenpairs(
         vectors=jax.tree.map(
             lambda vector, leaf: vector.astype(jnp.result_type(leaf)),
             jax.vmap(unravel, in_axes=1)(ritz.vectors),
-            operator.like if params is None else params,
+            params if jax.tree.structure(params) == jax.tree.structure(like) else like,
         ),
         residuals=residuals,
         norm=ritz.norm,

@@ -18,7 +18,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
-from gdjax.base.arguments import check_callable
+from gdjax.base.arguments import check_callable, check_type
 from gdjax.base.errors import InputError
 from gdjax.curvature.directional_derivatives import along, averaged, with_derivative
 from gdjax.problems.checks import at_least_float32, check_like, check_params, require_unweighted
@@ -314,26 +314,14 @@ class PreconditionedHessian(SymmetricOperator):
 
 
 def as_operator(
-    name: str, operator: SymmetricOperator | Problem | Callable, params: PyTree
+    name: str, make_operator: Callable, problem: Problem | Callable, params: PyTree
 ) -> SymmetricOperator:
-    """Return an operator unchanged, or the Hessian of a problem at a point."""
-    if not isinstance(operator, SymmetricOperator):
-        if params is None:
-            raise InputError(
-                f"{name}: params = None, expected the point at which the Hessian is taken; or pass "
-                f"an operator, such as HessianOperator(problem, params)"
-            )
-        return HessianOperator(operator, at_least_float32(params))
-    if params is not None:
-        raise InputError(
-            f"{name}: params belong to a problem, but {operator!r:.80} is an operator; leave them "
-            f"out"
-        )
-    if operator.dtype.itemsize < 4:
-        raise InputError(
-            f"{name}: the operator has type {operator.dtype}, expected float32 or float64; pass "
-            f"the problem and its parameters, whose Hessian is then computed in float32"
-        )
+    """Return an operator of a problem at a point, in at least single precision."""
+    check_callable(f"{name}: operator", make_operator, "a class, such as HessianOperator")
+    operator = make_operator(problem, at_least_float32(params))
+    check_type(
+        f"{name}: operator", operator, SymmetricOperator, "a function that returns an operator"
+    )
     return operator
 
 

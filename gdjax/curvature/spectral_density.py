@@ -22,7 +22,7 @@ from gdjax.base.limits import Positive
 from gdjax.base.reprs import fields
 from gdjax.curvature import student_t
 from gdjax.curvature.eigenpairs import DENSE, ROUNDING, products_with_bar
-from gdjax.curvature.operators import SymmetricOperator, as_operator
+from gdjax.curvature.operators import HessianOperator, SymmetricOperator, as_operator
 from gdjax.problems.problem import Problem
 
 TAIL = 0.025  # probability outside each end of the interval of a trace
@@ -69,11 +69,12 @@ class SpectralDensity(NamedTuple):
 
 
 def hessian_trace(
-    operator: SymmetricOperator | Problem | Callable,
-    params: PyTree = None,
+    problem: Problem | Callable,
+    params: PyTree,
     *,
     key: Key[Array, ""],
     probes: int = 48,
+    operator: Callable[..., SymmetricOperator] = HessianOperator,
 ) -> HessianTrace:
     """Return the trace of the Hessian or another operator, with standard error.
 
@@ -87,7 +88,7 @@ def hessian_trace(
     mean are then far from normally distributed: about 85 % for 24 probes.
 
     Args:
-        operator, params: operator, or problem with parameters, as for `extreme_eigenpairs`.
+        problem, params, operator: as for `extreme_eigenpairs`.
         key: key for the random probes.
         probes: number of Hessian-vector products, at least 6, rounded down to a multiple of 3; not
             used up to 512 parameters, where the trace is exact.
@@ -102,11 +103,11 @@ def hessian_trace(
     """
     check_key(key)
     check_whole("hessian_trace: probes", probes, 6, MAX_COUNT, remedy=", two for each third")
-    operator = as_operator("hessian_trace", operator, params)
-    flat, product = ravel_pytree(operator.like)[0], operator.flat_mv
+    hessian = as_operator("hessian_trace", operator, problem, params)
+    flat, product = ravel_pytree(hessian.like)[0], hessian.flat_mv
     rounding = ROUNDING * jnp.finfo(flat.dtype).eps
     if flat.size <= DENSE:
-        matrix = operator.as_matrix()
+        matrix = hessian.as_matrix()
         return _trace(jnp.trace(matrix), 0.0, rounding * jnp.linalg.norm(matrix), 1.0)
     third = min(probes // 3, flat.size // 2)
     key_sketch, key_probe = jax.random.split(key)
@@ -136,13 +137,14 @@ def _trace(value, error, rounding, t):
 
 
 def spectral_density(
-    operator: SymmetricOperator | Problem | Callable,
-    params: PyTree = None,
+    problem: Problem | Callable,
+    params: PyTree,
     *,
     key: Key[Array, ""],
     probes: int = 8,
     depth: int = 64,
     bandwidth: ScalarLike = 0.01,
+    operator: Callable[..., SymmetricOperator] = HessianOperator,
 ) -> SpectralDensity:
     """Return the spectral density of a Hessian by stochastic Lanczos quadrature.
 
@@ -152,7 +154,7 @@ def spectral_density(
     progress bar appears after two seconds.
 
     Args:
-        operator, params: operator, or problem with parameters, as for `extreme_eigenpairs`.
+        problem, params, operator: as for `extreme_eigenpairs`.
         key: key for the random probes.
         probes: number of random vectors, at least 2; not used up to 512 parameters, where nodes are
             exact.
@@ -172,13 +174,13 @@ def spectral_density(
     check_whole("spectral_density: probes", probes, 2, MAX_COUNT)
     check_whole("spectral_density: depth", depth, 1, MAX_COUNT)
     check_limits("spectral_density: bandwidth", bandwidth, Positive)
-    operator = as_operator("spectral_density", operator, params)
-    flat = ravel_pytree(operator.like)[0]
+    hessian = as_operator("spectral_density", operator, problem, params)
+    flat = ravel_pytree(hessian.like)[0]
     if flat.size <= DENSE:
-        nodes = jnp.linalg.eigvalsh(operator.as_matrix())[None]
+        nodes = jnp.linalg.eigvalsh(hessian.as_matrix())[None]
         weights = jnp.full_like(nodes, 1 / flat.size)
     else:
-        with products_with_bar(operator, key, min(depth, flat.size)) as product:
+        with products_with_bar(hessian, key, min(depth, flat.size)) as product:
             nodes, weights = _quadrature(product, flat, key, probes, depth)
     norm = jnp.max(jnp.abs(nodes))
     sigma = jnp.asarray(bandwidth * jnp.where(norm > 0, norm, 1))

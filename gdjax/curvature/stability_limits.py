@@ -21,16 +21,12 @@ from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from gdjax.base.arguments import is_traced, real_array
 from gdjax.base.errors import GdjaxError, InputError
-from gdjax.descent.norms import non_euclidean_descent
 
 # Optimizers that divide updates by the root of an average of squared gradients; P = 1 otherwise.
 ADAPTIVE = (optax.rmsprop, optax.adam, optax.adamw)
-KNOWN = (optax.sgd, *ADAPTIVE)
-
-# Conditions on settings: what is expected, and whether a value meets it.
-POSITIVE = ("a number above 0", lambda x: x > 0)
-NOT_NEGATIVE = ("a number >= 0", lambda x: x >= 0)
-WITHIN_1 = ("a number between -1 and 1", lambda x: jnp.abs(x) < 1)
+PROBES = 5  # number of steps of a probe
+TOLERANCE = 2e-5  # of the updates of a linear rule, relative to its largest; float32 rounds them
+AFTER = 2**30  # number of steps after which averages need no correction of their bias
 
 
 def stability_threshold(
@@ -38,7 +34,11 @@ def stability_threshold(
 ) -> Float[Array, "..."]:
     """Return the largest eigenvalue of P^-1 H at which an optimizer is stable.
 
-    On a quadratic cost the limits are
+    The optimizer is known by what it computes: a few steps are taken for given gradients, with
+    averages of squared gradients held fixed. If an update is -P^-1 (k g_t + c g_{t-1} + c b g_{t-2}
+    + ...) - d eta w, where b, c and k are any numbers, the limit is that of this recurrence.
+    Otherwise, as for sign descent, an error says that the limit is not known. For Optax's rules it
+    is
 
         SGD, RMSProp:  2 / eta
         heavy ball:    (2 + 2 b) / eta
@@ -58,11 +58,12 @@ def stability_threshold(
 
     Args:
         learning_rate: learning rate eta > 0, of any shape. Traced values are not validated.
-        make_optimizer: factory of an optimizer, as for `sweep`: Optax's `sgd`, `rmsprop`, `adam`,
-            `adamw`, or a `functools.partial` of one, such as `optax.nadam` and `optax.nadamw`.
+        make_optimizer: factory of an optimizer, as for `sweep`, such as `optax.adam`, a
+            `functools.partial` of it, or a function of the learning rate.
 
     Returns:
-        The threshold, in the shape to which the learning rate and the settings broadcast.
+        The threshold, in the shape to which the learning rate and the settings broadcast; NaN
+        where it is not known and values are traced.
 
     Examples:
         With a learning rate of 0.5, gradient descent is stable up to a curvature of 4:
@@ -76,23 +77,129 @@ def stability_threshold(
         10.0
         >>> float(stability_threshold(0.1, partial(optax.sgd, momentum=0.5, nesterov=True)))
         15.0
-        >>> float(stability_threshold(0.1, optax.adam))
+        >>> adam = optax.scale_by_adam()
+        >>> rule = lambda rate: optax.chain(adam, optax.scale_by_learning_rate(rate))
+        >>> float(stability_threshold(0.1, rule))
         380.0
 
     References: Cohen et al. 2021, arXiv 2103.00065; Cohen et al. 2022, *Adaptive Gradient Methods
     at the Edge of Stability*, arXiv 2207.14484.
     """
-    caller = "stability_threshold"
-    rate = _as_floats(caller, "learning_rate", learning_rate, POSITIVE)
-    limits, decay = _limits(caller, make_optimizer)
-    shrinkage = decay * rate
-    if not is_traced(shrinkage) and jnp.max(shrinkage, initial=0.0) > 2:
+    rate = _positive("stability_threshold: learning_rate", learning_rate)
+    k, c, b, keep, is_known = _recurrence(rate, make_optimizer)
+    # z^2 + z (q k - keep - b) + keep b + q (c - k b) has a root of size 1 at these q.
+    tiny = jnp.finfo(k.dtype).tiny
+    real = (1 + keep) * (1 + b) / jnp.maximum(k * (1 + b) - c, tiny)
+    slope = jnp.where(c == k * b, tiny, c - k * b)
+    pair = (jnp.sign(slope) - keep * b) / slope
+    return jnp.where(is_known, jnp.minimum(real, pair), jnp.nan)
+
+
+def _recurrence(rate, make_optimizer):
+    """Return k, c, b of updates -(k g_t + c sum_i b^i g_{t-1-i}) / P, 1 - d, whether it is known.
+
+    d is the share of the parameters that a step subtracts. Updates are functions of gradients and
+    parameters, all in units of P, which are probed with an impulse of each and with both together.
+    """
+    try:
+        optimizer = _made(make_optimizer, rate)
+        impulse, none = (1.0, *[0.0] * (PROBES - 1)), (0.0,) * PROBES
+        to_gradient = _updates(optimizer, impulse, none, 1.0)
+        to_params = _updates(optimizer, none, impulse, 1.0)
+        g, w = (0.6, -1.0, 0.3, 0.5, -0.2), (0.7, -0.4, 0.2, 0.9, -0.5)
+        both = _updates(optimizer, g, w, 4.0)
+    except Exception as error:  # any error of the function, and of a rule that needs more
+        raise _unknown(make_optimizer) from error
+    k, c, after = to_gradient[:3]
+    b = jnp.where(c == 0, 0, after / jnp.where(c == 0, 1, c))
+    decay = to_params[0]
+    expected = [k, *(c * b**i for i in range(PROBES - 1))]
+    errors = [expected[i] - to_gradient[i] for i in range(PROBES)]
+    errors += to_params[1:]
+    errors += [
+        sum(expected[i] * g[t - i] for i in range(t + 1)) + decay * w[t] - both[t]
+        for t in range(PROBES)
+    ]
+    size = jnp.maximum(jnp.abs(k), jnp.abs(c))
+    is_linear = reduce(jnp.maximum, map(jnp.abs, errors)) <= TOLERANCE * jnp.maximum(size, decay)
+    is_linear &= (size > 0) & (k * (1 - b) + c > 0)
+    is_known = is_linear & (jnp.abs(b) < 1) & (decay >= 0) & (decay <= 2)
+    if is_traced(is_known) or jnp.all(is_known):
+        return k, c, b, 1 - decay, is_known
+    if not jnp.all(is_linear):
+        raise _unknown(make_optimizer)
+    if jnp.any(jnp.abs(b) >= 1):
         raise InputError(
-            f"{caller}: weight_decay * learning_rate = {jnp.max(shrinkage):.6g}, expected at most "
-            f"2, above which the decay alone is unstable; choose a smaller weight_decay or "
-            f"learning_rate"
+            f"stability_threshold: make_optimizer = {make_optimizer!r:.80} multiplies the weight "
+            f"of past gradients by {np.max(np.abs(b)):.6g} in each step, expected a momentum "
+            f"between -1 and 1; for other values no step is stable"
         )
-    return _smallest((k - slope * shrinkage) / rate for k, slope in limits)
+    raise InputError(
+        f"stability_threshold: weight_decay * learning_rate = {np.max(decay):.6g}, expected a "
+        f"number from 0 to 2, above which the decay alone is unstable; choose another weight_decay "
+        f"or learning_rate"
+    )
+
+
+def _unknown(make_optimizer):
+    return InputError(
+        f"stability_threshold: make_optimizer = {make_optimizer!r:.80}, whose stability limit is "
+        f"not known; expected a factory such as optax.adam, whose argument is the learning rate "
+        f"and whose updates are linear in gradients, with a constant preconditioner, b1 below 1 "
+        f"and no mask. Without momentum the limit of sign descent and Lion (norm = 'linf') and of "
+        f"Muon ('spectral') and other steps of fixed length (scaled = False) is 2 / learning_rate "
+        f"times the dual_norm of gd.curvature.generalized_sharpness(problem, params, norm, key=key)"
+    )
+
+
+def _made(make_optimizer, rate):
+    """Return the optimizer at a learning rate, the first argument if none has its name."""
+    parameters = inspect.signature(make_optimizer).parameters
+    if "learning_rate" in parameters:
+        return make_optimizer(learning_rate=rate)
+    first = next(iter(parameters.values()))
+    if first.default is not first.empty:
+        raise TypeError("the learning rate is fixed")
+    return make_optimizer(rate)
+
+
+def _updates(optimizer, gradients, params, average):
+    """Return minus the updates for gradients at params, both in units of P, a list of numbers.
+
+    Averages of squared gradients are held at a value to which those of the probes add nothing, and
+    at which the numbers that a rule adds to them or to their roots do not count.
+    """
+    zero = jnp.zeros(())
+    held = average * (float(jnp.finfo(zero.dtype).max) / 1000)
+
+    def update(state, g, w):
+        update, state = optimizer.update(zero + g, _with_average(state, held), zero + w)
+        averages = [part.nu for part in _states(state) if "nu" in part._fields]
+        return update, state, jnp.sqrt(averages[0]) if averages else 1.0
+
+    start = optimizer.init(zero)
+    state, updates, unit = start, [], 1 / update(start, 0, 0)[2]
+    for g, w in zip(gradients, params, strict=True):
+        step, state, root = update(state, g, w * unit)
+        updates.append(-step * root)
+    return updates
+
+
+def _with_average(state, held):
+    """Return the state of an optimizer whose average of squared gradients, if any, has a value."""
+    if isinstance(state, optax.MaskedState) or hasattr(state, "inner_states"):
+        raise TypeError("parameters have different rules")
+    if not isinstance(state, tuple | list):
+        return state
+    parts = [_with_average(part, held) for part in state]
+    if not hasattr(state, "_fields"):
+        return type(state)(parts)
+    fields = dict(zip(state._fields, parts, strict=True))
+    if "nu" in fields:
+        fields["nu"] = jnp.full_like(fields["nu"], held)
+        if "count" in fields:
+            fields["count"] = jnp.full_like(fields["count"], AFTER)
+    return type(state)(**fields)
 
 
 def relative_stability(
@@ -134,83 +241,16 @@ def relative_stability(
     return np.asarray(np.asarray(sharpness, float) / np.asarray(limit, float))
 
 
-def _smallest(values):
-    return reduce(jnp.minimum, values)
-
-
-def _limits(caller, make_optimizer):
-    """Return (k, c) for each limit k / eta - c d of the eigenvalue, and the weight decay d.
-
-    Error messages name the caller.
-    """
-    factory, settings = _known(caller, make_optimizer)
-    if factory is non_euclidean_descent:
-        if not settings["scaled"]:
-            raise InputError(
-                f"{caller}: scaled = False, expected True; the limit of steps of fixed length, 2 "
-                f"|g|_* / learning_rate, depends on the gradient: |g|_* is the dual_norm of "
-                f"gd.curvature.generalized_sharpness(problem, params, norm, key=key)"
-            )
-        return [(2.0, 0.0)], 0.0
-    averaged = factory in (optax.adam, optax.adamw)
-    name = "b1" if averaged else "momentum"
-    # At an absolute value of 1 or more, past gradients never decay, and no curvature is stable.
-    b = _as_floats(caller, name, 0.0 if settings[name] is None else settings[name], WITHIN_1)
-    if settings.get("mask") is not None:
-        raise InputError(
-            f"{caller}: mask = {settings['mask']!r:.80}, expected None; with a mask the limit of "
-            f"some parameters is another: leave it out, with weight_decay=0 for those without decay"
-        )
-    decay = _as_floats(caller, "weight_decay", settings.get("weight_decay", 0.0), NOT_NEGATIVE)
-    weight = 1 - b if averaged else 1.0  # of a new gradient
-    k = (2 + 2 * b) / weight
-    if not settings["nesterov"]:
-        return [(k, k / 2)], decay
-    # One eigenvalue of a step reaches -1, or a complex pair reaches the unit circle.
-    can_reach = b > -0.5
-    real = k / jnp.where(can_reach, 1 + 2 * b, 1)
-    pair = jnp.where(b < 0, 1 - 1 / jnp.where(b < 0, b, -1), jnp.inf) / weight
-    real, slope = jnp.where(can_reach, real, jnp.inf), jnp.where(can_reach, real / 2, 0)
-    return [(real, slope), (pair, 1 / weight)], decay
-
-
-def _as_floats(caller, name, value, condition):
-    """Return a setting as an array of floats; traced values are not validated."""
-    expected, is_valid = condition
+def _positive(name, value):
+    """Return numbers above 0 as an array of floats; traced values are not validated."""
     if not is_traced(value):
         array = real_array(value)
-        if array is None or not np.all(np.isfinite(array) & is_valid(array)):
+        if array is None or not np.all(np.isfinite(array) & (array > 0)):
             raise InputError(
-                f"{caller}: {name} = {value!r:.80}, expected {expected}; for other values no step "
-                f"is stable, and of a schedule pass the value at one step, such as schedule(step)"
+                f"{name} = {value!r:.80}, expected a number above 0; for other values no step is "
+                f"stable, and of a schedule pass the value at one step, such as schedule(step)"
             )
     return jnp.asarray(value, float)
-
-
-def _known(caller, make_optimizer):
-    """Return the factory inside `functools.partial` objects, and its settings with defaults."""
-    factory = make_optimizer
-    while isinstance(factory, partial):
-        factory = factory.func
-    if factory not in (*KNOWN, non_euclidean_descent):
-        raise InputError(
-            f"{caller}: make_optimizer = {make_optimizer!r:.80}, whose stability limit is not "
-            f"known; expected one of optax's {', '.join(rule.__name__ for rule in KNOWN)}, or "
-            f"functools.partial of one. Without momentum the limit of sign descent and Lion "
-            f"(norm = 'linf') and of Muon ('spectral') is 2 / learning_rate times the dual_norm of "
-            f"gd.curvature.generalized_sharpness(problem, params, norm, key=key)"
-        )
-    try:
-        parameters = inspect.signature(make_optimizer).parameters
-    except ValueError:  # a partial function with an argument that the factory does not accept
-        parameters = {}
-    if "learning_rate" not in parameters:
-        raise InputError(
-            f"{caller}: make_optimizer = {make_optimizer!r:.80} fixes arguments by position or "
-            f"others than those of the factory, expected its keywords, such as "
-            f"functools.partial(optax.sgd, momentum=0.9)"
-        )
-    return factory, {name: p.default for name, p in parameters.items()}
 
 
 def preconditioner(make_optimizer: Callable) -> Callable[[PyTree], PyTree]:
@@ -233,12 +273,16 @@ def preconditioner(make_optimizer: Callable) -> Callable[[PyTree], PyTree]:
         >>> preconditioner(optax.adam)(opt_state).round(3).tolist()
         [0.3, 0.4]
     """
-    factory, settings = _known("preconditioner", make_optimizer)
+    factory = make_optimizer
+    while isinstance(factory, partial):
+        factory = factory.func
     if factory not in ADAPTIVE:
         raise InputError(
-            f"preconditioner: make_optimizer = {make_optimizer!r:.80} has no preconditioner; "
-            f"use `Sharpness` without a preconditioner"
+            f"preconditioner: make_optimizer = {make_optimizer!r:.80}, expected optax.rmsprop, "
+            f"adam or adamw, or functools.partial of one; for others use `Sharpness` without a "
+            f"preconditioner"
         )
+    settings = {name: p.default for name, p in inspect.signature(make_optimizer).parameters.items()}
     if settings.get("centered"):
         raise InputError("preconditioner: centered = True, expected RMSProp that is not centered")
     if factory is optax.rmsprop:

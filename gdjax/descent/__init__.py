@@ -2,10 +2,7 @@
 
 from gdjax.descent.batches import Order, steps_for
 from gdjax.descent.descend import Descent, descend
-from gdjax.descent.metrics import (
-    gradient_noise,
-    noise_scale,
-)
+from gdjax.descent.metrics import gradient_noise
 from gdjax.descent.norms import non_euclidean_descent
 from gdjax.descent.outcome import OUTCOMES, Outcome
 from gdjax.descent.recipes import RECIPES, Recipe
@@ -23,7 +20,6 @@ __all__ = [
     "descend",
     "gradient_noise",
     "init",
-    "noise_scale",
     "non_euclidean_descent",
     "step",
     "steps_for",

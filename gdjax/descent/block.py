@@ -90,7 +90,7 @@ def _block(
             weight=problem.weight,
         )
         state, info, model_state = evaluate(
-            minimized, carry.state, at=at, divergence_threshold=config.divergence_threshold
+            minimized, carry.state, step=at, divergence_threshold=config.divergence_threshold
         )
         if config.chunk_steps not in (None, 1):
             # Steps after the end of a chunk, which has at least one evaluation, change nothing.

@@ -5,25 +5,46 @@
 g_i is the gradient of one sample's cost, and g_B the mean over B samples drawn without replacement.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Key, PyTree
 
+from gdjax.base import arrays
 from gdjax.base.arguments import check_whole
 from gdjax.base.errors import InputError
 from gdjax.base.keys import check_key
+from gdjax.base.reprs import fields
 from gdjax.problems.checks import require_unweighted
 from gdjax.problems.evaluation import deterministic_cost
-from gdjax.problems.metrics import described
 from gdjax.problems.microbatches import in_microbatches
 from gdjax.problems.optimizers import cost_type
 from gdjax.problems.problem import Problem, require_problem
 
+ARRAYS = {
+    "trace": arrays.Array("trace of the gradient's covariance"),
+    "scale": arrays.Array("simple noise scale", (), "samples"),
+}
+"""What a `Metric` stores of the noise."""
 
-@described(long_name="trace of the gradient's covariance")
+
+class GradientNoise(NamedTuple):
+    """Noise of the gradient of mini-batches.
+
+    Args:
+        trace: trace of the covariance of per-sample gradients.
+        scale: simple noise scale, in samples.
+    """
+
+    trace: Float[Array, ""]
+    scale: Float[Array, ""]
+
+    __repr__, _repr_html_ = fields
+    arrays = ARRAYS
+
+
 def gradient_noise(
     problem: Problem,
     params: PyTree,
@@ -31,15 +52,20 @@ def gradient_noise(
     key: Key[Array, ""],
     batch_size: int = 32,
     batches: int = 16,
-) -> Float[Array, ""]:
-    """Return the trace of the covariance of per-sample gradients.
+) -> GradientNoise:
+    """Return the trace of the covariance of per-sample gradients, and the noise scale.
 
-        noise = B/(K - 1) sum_k |g_k - mean_j g_j|^2
+        trace = B/(K - 1) sum_k |g_k - mean_j g_j|^2
+        scale = trace / |g|^2,   E |g_B - g|^2 / |g|^2 = scale / B   (B << n)
 
-    The estimate uses K disjoint mini-batches of B samples, and is unbiased for all B and K. Its
-    relative error is about sqrt(2 / ((K - 1) r)), where r is the effective number of directions of
-    the noise. Along a descent each record draws other mini-batches; with
+    The estimate of the trace uses K disjoint mini-batches of B samples, and is unbiased for all B
+    and K. Its relative error is about sqrt(2 / ((K - 1) r)), where r is the effective number of
+    directions of the noise. Along a descent each record draws other mini-batches; with
     `functools.partial(gradient_noise, key=key)` all records have the same.
+
+    In the scale, g is the gradient over the whole training set. At a batch size equal to the scale,
+    the noise is as large as the gradient. The gradient of a much smaller batch is mostly noise, and
+    batches that are much larger hardly make a step more accurate.
 
     Args:
         problem: a problem with data.
@@ -49,51 +75,21 @@ def gradient_noise(
         batches: K, number of mini-batches, >= 2; the problem needs at least K B samples.
 
     Examples:
-        Gradients of 1 and -1 with respect to one parameter have the variance 2:
-
-        >>> tug = Problem(lambda key: 0.0, lambda w, x: jnp.mean(w * x), jnp.array([1.0, -1.0]))
-        >>> w, key = jnp.zeros(()), jax.random.key(0)
-        >>> float(gradient_noise(tug, w, key=key, batch_size=1, batches=2))
-        2.0
-    """
-    samples = _mini_batches("gradient_noise", problem, key, batch_size, batches)
-    return _noise(deterministic_cost(problem), params, samples)
-
-
-@described(long_name="simple noise scale", units="samples")
-def noise_scale(
-    problem: Problem,
-    params: PyTree,
-    *,
-    key: Key[Array, ""],
-    batch_size: int = 32,
-    batches: int = 16,
-) -> Float[Array, ""]:
-    """Return the simple noise scale of the gradient, in samples.
-
-        B_simple = noise / |g|^2,   E |g_B - g|^2 / |g|^2 = B_simple / B   (B << n)
-
-    The noise is that of `gradient_noise`, and g is the gradient over the whole training set. At the
-    batch size B_simple, the noise is as large as the gradient. The gradient of a much smaller batch
-    is mostly noise, and batches that are much larger hardly make a step more accurate.
-
-    Args:
-        problem, params, key, batch_size, batches: as for `gradient_noise`.
-
-    Examples:
         Gradients of 1 and 3 have the variance 2 and the mean 2:
 
         >>> slope = Problem(lambda key: 0.0, lambda w, x: jnp.mean(w * x), jnp.array([1.0, 3.0]))
         >>> w, key = jnp.zeros(()), jax.random.key(0)
-        >>> float(noise_scale(slope, w, key=key, batch_size=1, batches=2))
-        0.5
+        >>> noise = gradient_noise(slope, w, key=key, batch_size=1, batches=2)
+        >>> float(noise.trace), float(noise.scale)
+        (2.0, 0.5)
 
     Source: McCandlish et al. 2018, arXiv 1812.06162, equation 2.9.
     """
-    samples = _mini_batches("noise_scale", problem, key, batch_size, batches)
+    samples = _mini_batches(problem, key, batch_size, batches)
     cost = deterministic_cost(problem)
     gradient = in_microbatches(jax.grad(cost))(params, problem.data)
-    return _noise(cost, params, samples) / optax.tree.norm(gradient, squared=True)
+    trace = _noise(cost, params, samples)
+    return GradientNoise(trace, trace / optax.tree.norm(gradient, squared=True))
 
 
 def _noise(cost: Any, params: PyTree, samples: PyTree) -> Float[Array, ""]:
@@ -116,15 +112,15 @@ def _noise(cost: Any, params: PyTree, samples: PyTree) -> Float[Array, ""]:
     return squares * (size / (count - 1))
 
 
-def _mini_batches(name, problem, key, batch_size, batches):
+def _mini_batches(problem, key, batch_size, batches):
     """Return a random subset of the samples, with leading axes [batches, batch_size]."""
     require_problem(problem)
-    require_unweighted(name, problem)
+    require_unweighted("gradient_noise", problem)
     check_key(key)
     if problem.data is None:
-        raise InputError(f"{name}: the problem has no data, so its gradient has no noise")
-    check_whole(f"{name}: batch_size", batch_size, 1, problem.samples // 2)
-    check_whole(f"{name}: batches", batches, 2, problem.samples // batch_size)
+        raise InputError("gradient_noise: problem has no data, so its gradient has no noise")
+    check_whole("gradient_noise: batch_size", batch_size, 1, problem.samples // 2)
+    check_whole("gradient_noise: batches", batches, 2, problem.samples // batch_size)
     chosen = jax.random.permutation(key, problem.samples)[: batches * batch_size]
     return jax.tree.map(
         lambda a: jnp.asarray(a)[chosen].reshape(batches, batch_size, *a.shape[1:]), problem.data

@@ -20,8 +20,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
-from gdjax.base.arguments import check_choice, check_flag, check_limits
-from gdjax.base.limits import Real
+from gdjax.base.arguments import check_choice, check_flag, check_numbers
 from gdjax.problems.checks import check_params
 
 ITERATIONS = 30  # a singular value of 1e-7 of the Frobenius norm then becomes at least 0.9
@@ -162,7 +161,7 @@ def non_euclidean_descent(
     check_choice("non_euclidean_descent: norm", norm, NORMS)
     check_flag("non_euclidean_descent: scaled", scaled)
     if not callable(learning_rate):
-        check_limits("non_euclidean_descent: learning_rate", learning_rate, Real)
+        check_numbers("non_euclidean_descent: learning_rate", learning_rate)
 
     def step(gradient, _params):
         direction = NORMS[norm](gradient)

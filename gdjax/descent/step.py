@@ -150,7 +150,7 @@ def evaluate(
     minimized: Objective,
     state: State,
     *,
-    at: int | Int[Array, ""],
+    step: int | Int[Array, ""],
     divergence_threshold: ScalarLike,
 ) -> tuple[State, Info, PyTree]:
     """Compute cost, gradient and model state at the parameters, the first half of a step."""
@@ -159,7 +159,7 @@ def evaluate(
     diverges = (state.diverged_at < 0) & ~is_within_limits(
         value, gradient_norm, divergence_threshold
     )
-    state = state._replace(diverged_at=jnp.where(diverges, jnp.int32(at), state.diverged_at))
+    state = state._replace(diverged_at=jnp.where(diverges, jnp.int32(step), state.diverged_at))
     cost = value.astype(cost_type(state.params))
     return state, Info(cost, gradient, gradient_norm, state.diverged_at < 0), model_state
 
@@ -199,7 +199,7 @@ def step(
     batch: PyTree = None,
     *,
     key: Key[Array, ""] | None = None,
-    at: int | Int[Array, ""] = 0,
+    step: int | Int[Array, ""] = 0,
     divergence_threshold: ScalarLike = 1e12,
 ) -> tuple[State, Info]:
     """Evaluate the cost at the current parameters, then update them once.
@@ -213,7 +213,7 @@ def step(
         state: state from `init` or an earlier step.
         batch: samples of this step.
         key: random key, for a random cost.
-        at: number of the step, which is stored in `diverged_at` if the step diverges.
+        step: number of the step, which is stored in `diverged_at` if the step diverges.
         divergence_threshold: cost above which a run counts as diverged, as it does if its cost or
             gradient is not finite. A diverged run is not updated again.
 
@@ -232,8 +232,8 @@ def step(
     check_callable("step: cost", cost)
     check_optimizer(optimizer)
     check_type("step: state", state, State, "that of gd.descent.init")
-    minimized = objective(cost, batch, key=key, step=at, model_state=state.model_state)
+    minimized = objective(cost, batch, key=key, step=step, model_state=state.model_state)
     state, info, model_state = evaluate(
-        minimized, state, at=at, divergence_threshold=divergence_threshold
+        minimized, state, step=step, divergence_threshold=divergence_threshold
     )
     return move(optimizer, minimized, state, info, model_state, moves=info.is_active), info

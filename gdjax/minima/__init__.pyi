@@ -14,7 +14,6 @@ from .matching import match_activations as match_activations
 from .matching import match_pairs as match_pairs
 from .paths import curve as curve
 from .paths import linear_path as linear_path
-from .paths import linear_path_cost as linear_path_cost
 from .paths import path_barrier as path_barrier
 from .paths import path_cost as path_cost
 from .saddle_results import SearchStatus as SearchStatus

@@ -170,13 +170,15 @@ def basins_of_attraction(
     )
 
 
-def learning_rate_limits(name: str, *, momentum: ScalarLike = 0.0) -> Float[np.ndarray, " minima"]:
+def learning_rate_limits(
+    function: str, *, momentum: ScalarLike = 0.0
+) -> Float[np.ndarray, " minima"]:
     """Return the largest stable learning rate of each minimum of a test function.
 
         (2 + 2 momentum) / (largest eigenvalue of the Hessian at the minimum)
 
     Args:
-        name: name of a registered function; its classified minima are ordered by cost.
+        function: name of a registered function; its classified minima are ordered by cost.
         momentum: coefficient of heavy-ball momentum.
 
     Returns:
@@ -187,8 +189,8 @@ def learning_rate_limits(name: str, *, momentum: ScalarLike = 0.0) -> Float[np.n
         [0.111, 0.145]
     """
     check_number("learning_rate_limits: momentum", momentum, least=0, below=1)
-    check_choice("learning_rate_limits: name", name, test_functions.FUNCTIONS)
-    known = test_functions.FUNCTIONS[name]
+    check_choice("learning_rate_limits: function", function, test_functions.FUNCTIONS)
+    known = test_functions.FUNCTIONS[function]
     minima = np.array([np.atleast_1d(point.x) for point in known.minima])
     if not len(minima):  # a test function whose minima are a manifold
         return np.zeros(0)

@@ -286,22 +286,21 @@ def _tip(at, w, lowest, probes, unravel):
     return jnp.where(jnp.all(proportional), jnp.min(near), 0), unravel(tip)
 
 
-def count_kinds(dataset: "xr.Dataset") -> dict[str, int]:
+def count_kinds(census: "xr.Dataset") -> dict[str, int]:
     """Return the number of runs of a census at each kind of point that occurs.
 
     Args:
-        dataset: Dataset that `count_minima` returned.
+        census: Dataset that `count_minima` returned.
 
     Examples:
         >>> import xarray as xr
         >>> count_kinds(xr.Dataset({"kind": ("run", [2, 2, 4])}))
         {'strict minimum': 2, 'saddle': 1}
     """
-    kinds = dataset.get("kind") if isinstance(dataset, Mapping) else None
+    kinds = census.get("kind") if isinstance(census, Mapping) else None
     if kinds is None:
         raise InputError(
-            f"dataset = {type(dataset).__name__} without `kind`, expected the result of "
-            f"count_minima"
+            f"census = {type(census).__name__} without `kind`, expected the result of count_minima"
         )
     counts = {kind.label: int(np.sum(kinds.values == kind)) for kind in Kind}
     return {label: count for label, count in counts.items() if count}

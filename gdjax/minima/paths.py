@@ -106,27 +106,6 @@ def linear_path(a: PyTree, b: PyTree, *, bends: int = 0) -> PyTree:
     return jax.tree.map(stack, a, b)
 
 
-def linear_path_cost(
-    problem: Problem | Callable[..., PyTree], a: PyTree, b: PyTree, *, points: int = POINTS
-) -> PyTree:
-    """Return the cost, or another mean over samples, along the line from a to b.
-
-    Args:
-        problem: a Problem or a function (see `path_cost`).
-        a: parameters at t = 0.
-        b: parameters at t = 1.
-        points: number of points, evenly spaced in t, both end points included, >= 2.
-
-    Returns:
-        The cost, or the result of the function, at each point along the leading axis.
-
-    Examples:
-        >>> linear_path_cost(lambda x: x**2, jnp.array(0.0), jnp.array(2.0), points=3).tolist()
-        [0.0, 1.0, 4.0]
-    """
-    return path_cost(problem, linear_path(a, b), points=points)
-
-
 def path_cost(
     problem: Problem | Callable[..., PyTree],
     control: PyTree,
@@ -140,7 +119,7 @@ def path_cost(
             `function(params) -> pytree`. For another mean over samples than the cost, pass
             `gdjax.problems.as_problem(function, data)` with `function(params, batch) -> pytree`.
         control: parameters of all control points, which the leading axis of each array indexes,
-            such as the parameters of a descent on `curve`.
+            such as `linear_path` returns, or the parameters of a descent on `curve`.
         points: number of points, evenly spaced in t, both end points included, >= 2.
 
     Returns:
@@ -152,6 +131,8 @@ def path_cost(
             the problem an `evaluation` that computes the statistics of its batch at each point.
 
     Examples:
+        >>> path_cost(lambda x: x**2, linear_path(0.0, 2.0), points=3).tolist()
+        [0.0, 1.0, 4.0]
         >>> control = jnp.array([0.0, 4.0, 0.0])  # at t = 1/2, the curve is at 2
         >>> path_cost(lambda x: x**2, control, points=3).tolist()
         [0.0, 4.0, 0.0]
@@ -210,7 +191,7 @@ def path_barrier(
         The barrier between the minima -1 and 1 of a double well:
 
         >>> well = lambda x: (x**2 - 1) ** 2
-        >>> float(path_barrier(linear_path_cost(well, jnp.array(-1.0), jnp.array(1.0))))
+        >>> float(path_barrier(path_cost(well, linear_path(-1.0, 1.0))))
         1.0
 
     References:
@@ -267,7 +248,7 @@ def curve(
         >>> path = curve(land, a, b)
         >>> start = path.init(jax.random.key(0))
         >>> bent = descend(path, optax.adam(0.1), start, 200, key=jax.random.key(1))
-        >>> round(float(jnp.max(linear_path_cost(hill, a, b))), 1)
+        >>> round(float(jnp.max(path_cost(hill, linear_path(a, b)))), 1)
         1.0
         >>> float(jnp.max(path_cost(hill, bent.params))) < 0.1
         True

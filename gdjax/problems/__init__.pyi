@@ -10,7 +10,6 @@ from .losses import accuracy as accuracy
 from .losses import cross_entropy as cross_entropy
 from .losses import quadratic as quadratic
 from .metrics import Metric as Metric
-from .networks import ACTIVATIONS as ACTIVATIONS
 from .networks import Layer as Layer
 from .networks import Network as Network
 from .problem import Problem as Problem

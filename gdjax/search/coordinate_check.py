@@ -42,7 +42,7 @@ def coordinate_check(
     make_optimizer: Callable[..., optax.GradientTransformation] = optax.sgd,
     batch_size: int | None = None,
     steps: Sequence[int] = (1, 10, 100),
-    num_samples: int = 64,
+    samples: int = 64,
     num_seeds: int = 8,
     root_seed: int = 0,
 ) -> xr.Dataset:
@@ -59,8 +59,8 @@ def coordinate_check(
         make_optimizer: optimizer factory, as in `sweep`.
         batch_size: number of samples per step; None for the whole training set.
         steps: steps after which to measure the change, ascending.
-        num_samples: number of samples at which activations are evaluated; the first ones in the
-            data are used.
+        samples: number of samples at which activations are evaluated; the first ones in the data
+            are used.
         num_seeds: number of starting points, at least 2.
         root_seed: seed of the whole study.
 
@@ -94,7 +94,7 @@ def coordinate_check(
     widths = _check_widths(problems)
     check_callable("coordinate_check: activations", activations, "activations(params, batch)")
     listed = check_increasing("coordinate_check: steps", steps)
-    check_whole("coordinate_check: num_samples", num_samples, 1, MAX_COUNT)
+    check_whole("coordinate_check: samples", samples, 1, MAX_COUNT)
     check_whole("coordinate_check: num_seeds", num_seeds, 2, MAX_COUNT)
     shared = {
         "make_optimizer": make_optimizer,
@@ -107,7 +107,7 @@ def coordinate_check(
     for name, value in problems.items():
         problem, options = value if isinstance(value, tuple) else (value, {})
         require_problem(problem, f"problems[{name!r}]")
-        batch = jax.tree.map(lambda a: a[:num_samples], problem.data)
+        batch = jax.tree.map(lambda a: a[:samples], problem.data)
         layers = _layers(problem, activations, batch, name)
         first = first or layers
         if layers != first:

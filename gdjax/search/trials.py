@@ -127,7 +127,7 @@ def optimize(
 
 
 def to_study(
-    store: StoreLike | xr.Dataset,
+    runs: StoreLike | xr.Dataset,
     metric: str = "cost",
     *,
     direction: str = "minimize",
@@ -143,7 +143,7 @@ def to_study(
     step of divergence are user attributes of a trial.
 
     Args:
-        store: path or URL of a store, which may be in use, or the Dataset of a sweep.
+        runs: path or URL of a store, which may be in use, or the Dataset of a sweep.
         metric: name of the recorded number to optimize.
         direction: "minimize" or "maximize".
         diverged: how to report a diverged run: "inf" for the worst value, or "fail" for a failed
@@ -163,7 +163,7 @@ def to_study(
     check_choice("diverged", diverged, DIVERGED)
     if study is not None:
         _check_study(study, metric, direction)
-    runs = opened(store)
+    runs = opened(runs)
     finished = list(histories(runs))  # checks `runs`
     names = sorted(finished[0].records) if finished else [metric]
     check_choice("metric", metric, names)

@@ -119,24 +119,8 @@ def sweep(
         >>> runs.cost.isel(step=-1).values.tolist()
         [0.03125, 0.0, 1458.0]
     """
-    spec = Sweep(
-        problem,
-        axes,
-        num_steps,
-        make_optimizer=make_optimizer,
-        batch_size=batch_size,
-        replacement=replacement,
-        record_every=record_every,
-        record_samples=record_samples,
-        snapshot_every=snapshot_every,
-        metrics=metrics,
-        eval_params_fn=eval_params_fn,
-        root_seed=root_seed,
-        divergence_threshold=divergence_threshold,
-        gradient_tolerance=gradient_tolerance,
-        stop_when_converged=stop_when_converged,
-        continuable=continuable,
-    )
+    given = locals().copy()
+    spec = Sweep(**{name: given[name] for name in Sweep.__dataclass_fields__})
     where = (store, devices, max_param_bytes, client, allow_unverified)
     runs = compute(Asked(spec, *where))
     if np.all(runs["diverged_at"].values == 0):  # without xarray, which would import Dask

@@ -57,7 +57,11 @@ def test_eigenpairs_of_a_network_are_those_of_its_dense_hessian_within_their_res
 
 pairs_of = jax.jit(
     lambda A, key, **options: extreme_eigenpairs(
-        FunctionOperator(lambda v: jnp.matmul(A, v, precision="highest"), A[0]), key=key, **options
+        lambda v: jnp.matmul(A, v, precision="highest"),
+        A[0],
+        operator=FunctionOperator,
+        key=key,
+        **options,
     ),
     static_argnames=("largest", "smallest", "max_steps"),
 )

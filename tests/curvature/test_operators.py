@@ -223,12 +223,13 @@ def test_spectral_functions_accept_every_operator(fitted, name):
     assert operator.dtype == np.float32
 
     @jax.jit
-    def look(operator):
-        pairs = extreme_eigenpairs(operator, key=key, largest=2, smallest=1)
-        spread = spectral_density(operator, key=key)
-        return operator.as_matrix(), pairs, hessian_trace(operator, key=key), spread.nodes
+    def look(operator, problem, params):
+        point, options = (problem, params), {"key": key, "operator": OPERATORS[name]}
+        pairs = extreme_eigenpairs(*point, largest=2, smallest=1, **options)
+        spread, trace = spectral_density(*point, **options), hessian_trace(*point, **options)
+        return operator.as_matrix(), pairs, trace, spread.nodes
 
-    matrix, pairs, trace, nodes = look(operator)
+    matrix, pairs, trace, nodes = look(operator, problem, params)
     values = np.linalg.eigvalsh(A)
     np.testing.assert_allclose(matrix, A, atol=1e-5 * size)
     np.testing.assert_allclose(pairs.values, values[[-1, -2, 0]], atol=1e-4 * size)

@@ -21,7 +21,7 @@ LOOKS = {
     "extreme_eigenpairs": partial(curvature.extreme_eigenpairs, key=KEY),
     "hessian_trace": partial(curvature.hessian_trace, key=KEY),
     "gradient_flow": partial(dynamics.gradient_flow, times=np.array([1.0])),
-    "along": lambda p, w: minima.linear_path_cost(p, w, w, points=2),
+    "along": lambda p, w: minima.path_cost(p, minima.linear_path(w, w), points=2),
 }
 
 
@@ -53,7 +53,7 @@ def test_a_cost_that_couples_samples_is_evaluated_on_all_samples_at_once():
     dataset = landscape.line(problem, w, w, [0.0])
     np.testing.assert_allclose(dataset.cost.values, [whole], rtol=1e-5)
     np.testing.assert_allclose(
-        minima.linear_path_cost(problem, w, w, points=2), [whole] * 2, rtol=1e-5
+        minima.path_cost(problem, minima.linear_path(w, w), points=2), [whole] * 2, rtol=1e-5
     )
 
 
@@ -68,7 +68,7 @@ def test_a_random_cost_is_evaluated_by_its_deterministic_cost():
     w = jnp.ones(2)
     assert float(value_and_gradient(NOISY, w)[0]) == 5
     assert landscape.line(NOISY, w, w, [-1.0, 0.0]).cost.values.tolist() == [3, 5]
-    assert minima.linear_path_cost(NOISY, 0 * w, w, points=2).tolist() == [3, 5]
+    assert minima.path_cost(NOISY, minima.linear_path(0 * w, w), points=2).tolist() == [3, 5]
     assert minima.curve(NOISY, w, w).cost(jnp.ones((3, 2))) == pytest.approx(5)
 
 
@@ -86,7 +86,7 @@ CARRIES = Problem(
     [
         lambda p, w: curvature.HessianOperator(p, w).as_matrix(),
         lambda p, w: landscape.line(p, w, w, [0.0]),
-        lambda p, w: minima.linear_path_cost(p, w, w),
+        lambda p, w: minima.path_cost(p, minima.linear_path(w, w)),
         lambda p, w: minima.curve(p, w, w),
         lambda p, w: minima.pairwise_barriers(p, jnp.stack([w, w]), key=KEY),
     ],

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from curved_problems import dense_reference, digit_network, quadratic, regression, spectra
 
-from gdjax.curvature import HessianOperator, hessian_trace, spectral_density
+from gdjax.curvature import hessian_trace, spectral_density
 from gdjax.problems.problem import as_problem
 
 
@@ -60,10 +60,10 @@ def test_95_percent_of_intervals_with_24_probes_cover_the_trace():
     """
     eigenvalues = np.random.default_rng(0).normal(size=520)
     cost, w, data = quadratic(eigenvalues)
-    operator = HessianOperator(as_problem(cost, jnp.array(data)), w)
+    problem = as_problem(cost, jnp.array(data))
 
     def one(key):
-        return hessian_trace(operator, key=key, probes=24)
+        return hessian_trace(problem, w, key=key, probes=24)
 
     keys = jax.random.split(jax.random.key(0), 2000)
     result = jax.jit(lambda keys: jax.lax.map(one, keys, batch_size=100))(keys)

@@ -11,6 +11,7 @@ from curved_problems import dense_reference, in_float64, regression
 from jax.flatten_util import ravel_pytree
 
 import gdjax as gd
+from gdjax.base.errors import InputError
 from gdjax.curvature import (
     PreconditionedHessian,
     Sharpness,
@@ -114,6 +115,48 @@ def test_thresholds_can_be_vmapped_over_rates_and_momenta():
     np.testing.assert_allclose(result, (2 + 2 * momenta) / rates, rtol=1e-6)
 
 
+def chained(*rules):
+    return lambda rate: optax.chain(*rules, optax.scale_by_learning_rate(rate))
+
+
+@pytest.mark.parametrize(
+    ("rule", "limit"),
+    [
+        (lambda lr: optax.adam(learning_rate=lr), 38.0),
+        (partial(lambda learning_rate, beta: optax.adam(learning_rate, b1=beta), beta=0.5), 6.0),
+        (chained(optax.scale_by_adam()), 38.0),
+        (chained(optax.clip_by_global_norm(9.0), optax.trace(0.9)), 3.8),
+        (chained(optax.trace(0.9, nesterov=True)), 3.8 / 2.8),
+        (chained(optax.ema(0.5, debias=False)), 6.0),
+        (lambda rate: optax.inject_hyperparams(optax.sgd)(rate, momentum=0.5), 3.0),
+        (lambda rate: optax.sgd(rate / 2), 4.0),
+        (optax.amsgrad, 38.0),
+        (lambda rate: optax.chain(optax.add_decayed_weights(0.5), optax.sgd(rate)), 1.5),
+    ],
+)
+def test_an_optimizer_is_known_by_what_it_computes(rule, limit):
+    np.testing.assert_allclose(stability_threshold(1.0, rule), limit, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        optax.lion,
+        optax.adagrad,
+        optax.adamax,
+        optax.lamb,
+        optax.contrib.muon,
+        optax.contrib.ademamix,
+        optax.contrib.schedule_free_sgd,
+        optax.scale,
+        lambda rate: optax.MultiSteps(optax.sgd(rate), 2),
+    ],
+)
+def test_the_limit_of_a_rule_that_is_not_linear_is_unknown(rule):
+    with pytest.raises(InputError, match="limit is not known"):
+        stability_threshold(0.1, rule)
+
+
 def test_the_threshold_in_another_norm_is_that_of_the_generalized_sharpness():
     muon = partial(non_euclidean_descent, norm="spectral")
     assert float(stability_threshold(0.1, muon)) == pytest.approx(20)
@@ -163,8 +206,13 @@ def test_preconditioned_sharpness_equals_the_dense_eigenvalue_after_steps_of_ada
                 updates, memory = rule.update(jax.grad(cost)(w, data), memory, w)
                 w = optax.apply_updates(w, updates)
             P = preconditioner(optax.adam)(memory)
-            operator = PreconditionedHessian(as_problem(cost, data), w, P)
-            pairs = extreme_eigenpairs(operator, key=jax.random.key(0), rtol=1e-4)
+            pairs = extreme_eigenpairs(
+                as_problem(cost, data),
+                w,
+                key=jax.random.key(0),
+                rtol=1e-4,
+                operator=partial(PreconditionedHessian, preconditioner=P),
+            )
             return w, P, pairs.values[0]
 
         w, P, result = jax.tree.map(

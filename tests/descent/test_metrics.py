@@ -10,7 +10,7 @@ import pytest
 
 import gdjax as gd
 from gdjax.descent.batches import Order
-from gdjax.descent.metrics import gradient_noise, noise_scale
+from gdjax.descent.metrics import gradient_noise
 
 KEY = jax.random.key(0)
 N = 60
@@ -50,7 +50,7 @@ def measured(measure, w=W, problem=PROBLEM, **options):
 @pytest.mark.parametrize("batch_size", [1, 3, 10])
 def test_the_noise_estimate_is_unbiased_for_every_batch_size(batch_size):
     noise_of = measured(gradient_noise, batch_size=batch_size, batches=4)
-    result = [float(noise_of(key)) for key in jax.random.split(jax.random.key(1), 150)]
+    result = [float(noise_of(key).trace) for key in jax.random.split(jax.random.key(1), 150)]
     error = np.std(result) / np.sqrt(len(result))
     assert np.mean(result) == pytest.approx(noise(slopes()), abs=4 * error)
     assert error < 0.1 * noise(slopes())
@@ -70,27 +70,27 @@ def test_mini_batch_noise_without_replacement_follows_its_formula():
 def test_noise_of_single_samples_and_its_scale_equal_their_definitions(decay):
     """Weight decay adds no noise, since it is equal for all samples."""
     options = {"batch_size": 1, "batches": N, "problem": PROBLEM.at(decay=decay)}
-    plain, scale = (float(measured(f, **options)(KEY)) for f in (gradient_noise, noise_scale))
-    assert plain == pytest.approx(noise(slopes()), rel=1e-4)
+    trace, scale = map(float, measured(gradient_noise, **options)(KEY))
+    assert trace == pytest.approx(noise(slopes()), rel=1e-4)
     gradient = slopes().mean(axis=0) + 2 * decay * W
     assert scale == pytest.approx(noise(slopes()) / np.sum(gradient**2), rel=1e-4)
-    assert gd.Metric(partial(noise_scale, batch_size=1)).units == "samples"
 
 
 def test_noise_metrics_are_recorded_along_a_descent():
     metrics = {
         "noise": partial(gradient_noise, batch_size=1, batches=N),
-        "scale": partial(noise_scale, key=KEY, batch_size=4, batches=15),
+        "few": partial(gradient_noise, key=KEY, batch_size=4, batches=15),
     }
     run = gd.descend(
         PROBLEM, optax.sgd(0.1), {"a": jnp.asarray(W, jnp.float32)}, 20, key=KEY, metrics=metrics
     )
     w = W
     for t in range(21):
-        assert run.metrics["noise"][t] == pytest.approx(noise(slopes(w)), rel=1e-3)
+        assert run.arrays["noise"].values.trace[t] == pytest.approx(noise(slopes(w)), rel=1e-3)
         w = w - 0.1 * slopes(w).mean(axis=0)
     # The gradient vanishes, but the noise does not.
-    assert run.metrics["scale"][-1] > run.metrics["scale"][0]
+    scale = run.arrays["few"].values.scale
+    assert scale[-1] > scale[0]
 
 
 def test_the_key_determines_the_sampled_batches():

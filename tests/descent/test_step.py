@@ -19,7 +19,7 @@ def test_a_diverged_run_keeps_its_state():
     optimizer = optax.sgd(-1.0, momentum=0.9)  # gradient ascent, into the region of NaN cost
     states = [init(optimizer, jnp.array(1.2), jnp.array(0))]
     for t in range(5):
-        state, info = step(cliff, optimizer, states[-1], at=t)
+        state, info = step(cliff, optimizer, states[-1], step=t)
         states.append(state)
         assert bool(info.is_active) == (t == 0)
     assert [int(s.diverged_at) for s in states] == [-1, -1, 1, 1, 1, 1]
@@ -27,7 +27,7 @@ def test_a_diverged_run_keeps_its_state():
     assert [int(s.model_state) for s in states] == [0, 1, 1, 1, 1, 1]
     memory = [jax.tree.leaves(s.opt_state)[0] for s in states[1:]]
     assert all(m == memory[0] for m in memory)
-    at_once, info = step(cliff, optimizer, init(optimizer, jnp.array(0.2), jnp.array(0)), at=0)
+    at_once, info = step(cliff, optimizer, init(optimizer, jnp.array(0.2), jnp.array(0)), step=0)
     assert (int(at_once.diverged_at), bool(info.is_active)) == (0, False)
     assert float(at_once.params) == pytest.approx(0.2)
 
@@ -39,7 +39,7 @@ def test_a_step_passes_key_step_number_and_model_state_to_the_cost():
 
     key = jax.random.key(3)
     state = init(SGD, jnp.array(1.0), jnp.array(2.0))
-    after, info = step(cost, SGD, state, jnp.array([1.0, 3.0]), key=key, at=4)
+    after, info = step(cost, SGD, state, jnp.array([1.0, 3.0]), key=key, step=4)
     expected = 2 * (float(jax.random.normal(key)) + 40 + 200)
     np.testing.assert_allclose([info.cost, info.gradient], expected, rtol=1e-6)
     np.testing.assert_allclose(after.params, 1 - 0.1 * expected, rtol=1e-6)

@@ -61,7 +61,7 @@ def cost(p):
 
 def descended(optimizer, num_steps):
     """Return the parameters after some steps."""
-    advance = lambda t, state: step(cost, optimizer, state, at=t)[0]  # noqa: E731
+    advance = lambda t, state: step(cost, optimizer, state, step=t)[0]  # noqa: E731
     return jax.lax.fori_loop(0, num_steps, advance, init(optimizer, START)).params
 
 

@@ -463,22 +463,22 @@ def stability_and_widths(bad, vary, n):
     bad("as_matrix", lambda: gd.curvature.HessianOperator(jnp.sum, jnp.zeros(5000)).as_matrix(),
         golden=True)
     bad("preconditioner", gd.curvature.PreconditionedHessian, n.bowl, n.w, jnp.zeros(3))
-    bad("params", gd.curvature.hessian_trace, n.bowl, key=n.key)
-    bad("params", gd.curvature.hessian_trace, gd.curvature.HessianOperator(n.bowl, n.w), n.w,
-        key=n.key)
+    vary(gd.curvature.hessian_trace, n.bowl, n.w, key=n.key)(operator=[3, lambda problem, w: w])
     bad("make_optimizer", gd.curvature.preconditioner, optax.sgd)
     bad("centered", gd.curvature.preconditioner, partial(optax.rmsprop, centered=True))
     bad("preconditioner", lambda: gd.curvature.preconditioner(optax.adam)(()), golden=True)
-    bad("momentum", gd.curvature.stability_threshold, 0.1, partial(optax.sgd, momentum=1.0))
-    bad("b1", gd.curvature.stability_threshold, 0.1, partial(optax.adam, b1=1.0))
-    vary(lambda **given: gd.curvature.stability_threshold(0.1, partial(optax.adamw,
-        **given)))(weight_decay=[-1.0], mask=[{"a": False}])
+    bad("make_optimizer", gd.curvature.stability_threshold, 0.1, partial(optax.sgd, momentum=1.0))
+    bad("make_optimizer", gd.curvature.stability_threshold, 0.1, partial(optax.adam, b1=1.0))
+    bad("make_optimizer", gd.curvature.stability_threshold, 0.1, partial(optax.adamw,
+        mask={"a": False}))
+    bad("weight_decay", gd.curvature.stability_threshold, 0.1, partial(optax.adamw,
+        weight_decay=-1.0))
     bad("weight_decay", gd.curvature.stability_threshold, 0.1, partial(optax.adamw,
         weight_decay=22.5))
     bad("make_optimizer", gd.curvature.stability_threshold, 0.1, any_of(partial(optax.sgd, 0.1),
         partial(optax.adam, **n.unknown), optax.lion))
-    bad("scaled", gd.curvature.stability_threshold, 0.1, partial(gd.descent.non_euclidean_descent,
-        scaled=False), golden=True)
+    bad("make_optimizer", gd.curvature.stability_threshold, 0.1,
+        partial(gd.descent.non_euclidean_descent, scaled=False))
     bad("count", gd.sweep, n.bowl, n.ax, 1,
         metrics={"a": gd.curvature.Sharpness(3)})
     bad("params", gd.curvature.locate_entries, n.v, jnp.array([0]), network=n.network)
@@ -517,9 +517,9 @@ def minima_figures_and_pages(bad, vary, n):
         (1,)))
     bad("params", gd.minima.pairwise_barriers, n.bowl, n.w, key=n.key)
     bad("problem", gd.minima.pairwise_barriers, n.counted, jnp.eye(2), key=n.key)
-    bad("b", gd.minima.linear_path_cost, n.bowl, n.w, jnp.zeros(3))
-    bad("problem", gd.minima.linear_path_cost, gd.problems.as_problem(n.net, jnp.zeros(3)), n.v,
-        n.v)
+    bad("b", gd.minima.linear_path, n.w, jnp.zeros(3))
+    bad("problem", gd.minima.path_cost, gd.problems.as_problem(n.net, jnp.zeros(3)),
+        jnp.stack([n.v, n.v]))
     bad("problem", gd.minima.pairwise_barriers, 3, n.w, key=n.key)
     bad("cost", gd.minima.path_barrier, any_of("a", jnp.zeros((2, 0)), n.masked))
     bad("learning_rate", gd.minima.basins_of_attraction, "himmelblau", -0.01, side=3, num_steps=3)
@@ -610,7 +610,7 @@ def minima_of_other_costs(bad, vary, n):
 
 
 def other_datasets(bad, vary, n):
-    bad("dataset", gd.minima.count_kinds, n.runs)
+    bad("census", gd.minima.count_kinds, n.runs)
     bad("runs", lambda value: list(gd.sweeps.histories(value)), any_of(3, n.other))
     bad("poll_seconds", lambda: list(gd.sweeps.histories(n.store, poll_seconds=0.0)))
     bad("poll_seconds", lambda: list(gd.sweeps.histories(n.runs, poll_seconds=1.0)))
@@ -664,8 +664,8 @@ def steps_and_statistics(bad, vary, n):
     bad("successes", gd.statistics.share, any_of(0.5, 3), 2)
     bad("gradient", dual_norm, any_of("x", n.masked), "l2")
     bad("learning_rate", gd.descent.non_euclidean_descent, "a")
-    bad("batch_size", gd.descent.noise_scale, n.net, n.v, key=n.key, batch_size=1.5)
-    bad("batches", gd.descent.noise_scale, n.net, n.v, key=n.key, batch_size=2, batches=9)
+    bad("batch_size", gd.descent.gradient_noise, n.net, n.v, key=n.key, batch_size=1.5)
+    bad("batches", gd.descent.gradient_noise, n.net, n.v, key=n.key, batch_size=2, batches=9)
     bad("norm", dual_norm, n.w, "l7")
     bad("batch_size", gd.descent.steps_for, 1, 10, 0)
     bad("optimizer", gd.descent.init, 3, n.w)

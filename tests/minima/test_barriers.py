@@ -12,7 +12,7 @@ import gdjax as gd
 from gdjax.minima import barriers
 from gdjax.minima.barriers import _is_loss_of_outputs, pairwise_barriers
 from gdjax.minima.matching import match
-from gdjax.minima.paths import linear_path_cost, path_barrier
+from gdjax.minima.paths import linear_path, path_barrier, path_cost
 from gdjax.problems.networks import Network
 
 KEY = jax.random.key(3)
@@ -59,14 +59,14 @@ def test_matrices_of_barriers_agree_with_barriers_of_single_pairs(activation, co
     assert _is_loss_of_outputs(problem) == (len(widths) > 2)
     for k, (i, j) in enumerate(zip(result.first, result.second, strict=True)):
         a, b = of_run(runs, i), of_run(runs, j)
-        plain = linear_path_cost(problem, a, b, points=25)
+        plain = path_cost(problem, linear_path(a, b), points=25)
         np.testing.assert_allclose(result.cost[k], plain, rtol=2e-5, atol=1e-6)
-        dense = path_barrier(linear_path_cost(problem, a, b, points=1601))
+        dense = path_barrier(path_cost(problem, linear_path(a, b), points=1601))
         np.testing.assert_allclose(result.barrier[i, j], dense, rtol=2e-5, atol=1e-5)
         one = match(problem.network, a, b, key=KEY)
-        matched = linear_path_cost(problem, one.params, b, points=25)
+        matched = path_cost(problem, linear_path(one.params, b), points=25)
         np.testing.assert_allclose(result.matched_cost[k], matched, rtol=2e-5, atol=1e-6)
-        dense = path_barrier(linear_path_cost(problem, one.params, b, points=1601))
+        dense = path_barrier(path_cost(problem, linear_path(one.params, b), points=1601))
         np.testing.assert_allclose(result.matched_barrier[i, j], dense, atol=2e-5)
         np.testing.assert_allclose(result.matched_distance[i, j], one.matched_distance, rtol=1e-6)
         np.testing.assert_allclose(result.distance[i, j], one.distance, rtol=1e-6)
@@ -103,7 +103,7 @@ def test_barriers_do_not_depend_on_microbatches_and_slabs(monkeypatch):
     k = 2
     a, b = of_run(runs, expected.first[k]), of_run(runs, expected.second[k])
     np.testing.assert_allclose(
-        expected.cost[k], linear_path_cost(problem, a, b, points=5), rtol=2e-5
+        expected.cost[k], path_cost(problem, linear_path(a, b), points=5), rtol=2e-5
     )
     monkeypatch.setattr(barriers, "SLAB_BYTES", {"cpu": 1})  # one pair at a time
     one = pairwise_barriers(problem, runs, key=KEY, points=5)

@@ -12,7 +12,7 @@ from gdjax.minima.paths import (
     bezier,
     curve,
     evaluate_path,
-    linear_path_cost,
+    linear_path,
     path_barrier,
     path_cost,
 )
@@ -49,12 +49,12 @@ class TestShapes:
 class TestBarrier:
     def test_the_barrier_of_a_bowl_is_zero(self):
         for a, b in ((-1.0, 3.0), (0.2, 0.9), (1.0, 1.0)):
-            cost = linear_path_cost(lambda x: 3 * x**2 - x, jnp.array(a), jnp.array(b))
+            cost = path_cost(lambda x: 3 * x**2 - x, linear_path(a, b))
             assert float(path_barrier(cost)) == 0
 
     def test_the_barrier_between_unequal_costs_is_relative_to_their_interpolation(self):
         """The costs 0 and 2 at both ends are interpolated by 1 + x, which is the added term."""
-        cost = linear_path_cost(lambda x: well(x) + 1 + x, jnp.array(-1.0), jnp.array(1.0))
+        cost = path_cost(lambda x: well(x) + 1 + x, linear_path(-1.0, 1.0))
         np.testing.assert_allclose(cost[jnp.array([0, -1])], [0, 2], atol=1e-6)
         np.testing.assert_allclose(path_barrier(cost), 1, atol=1e-6)
 
@@ -83,7 +83,7 @@ class TestStraight:
             }
 
         problem = gd.problems.as_problem(look, data)
-        result = jax.jit(lambda *ends: linear_path_cost(problem, *ends, points=5))(a, b)
+        result = jax.jit(lambda *ends: path_cost(problem, linear_path(*ends), points=5))(a, b)
         sigmoid = lambda z: 1 / (1 + np.exp(-z))  # noqa: E731
         for k, t in enumerate((0, 0.25, 0.5, 0.75, 1)):
             w, b1, v, b2 = (
@@ -96,9 +96,9 @@ class TestStraight:
             right = np.mean(np.argmax(outputs, axis=1) == data[1])
             np.testing.assert_allclose(result["accuracy"][k], right, atol=1.01 / 2300)
 
-    def test_linear_path_costs_can_be_vmapped_over_pairs(self):
+    def test_costs_of_linear_paths_can_be_vmapped_over_pairs(self):
         a, b = jnp.array([-1.0, 0.0]), jnp.array([1.0, 1.0])
-        result = jax.vmap(lambda a, b: linear_path_cost(well, a, b, points=3))(a, b)
+        result = jax.vmap(lambda a, b: path_cost(well, linear_path(a, b), points=3))(a, b)
         np.testing.assert_allclose(result, [[0, 1, 0], [1, 0.5625, 0]], atol=1e-6)
 
     def test_float64_numpy_arrays_are_accepted_without_a_warning(self):

@@ -139,7 +139,7 @@ REFUSED = {
     "GaussNewtonOperator": lambda p, key: gd.curvature.GaussNewtonOperator(
         dataclasses.replace(p, predict=lambda w, x: w * x, loss=lambda a, y: jnp.mean(a)), 0.0
     ).mv(1.0),
-    "noise_scale": lambda p, key: gd.descent.noise_scale(
+    "gradient_noise": lambda p, key: gd.descent.gradient_noise(
         p, jnp.zeros(2), key=key, batch_size=2, batches=2
     ),
     "weight declares key": lambda p, key: weighted(weight=lambda batch, *, key: key),
