@@ -184,7 +184,7 @@ def read_root(
     foreign = entries - {OWN, ROOT, *arrays} if arrays is not None else set()
     if foreign or (entries and names.get(OWN) != -1 and (arrays is not None or problem == MISSING)):
         raise StoreError(f"{location} exists but is not a gdjax store; choose another path")
-    if problem == MISSING and not location.sizes(FLAGS).keys() - {ROOT}:
+    if problem == MISSING and not has_tiles(location):
         return None
     if arrays is None and location.read(SWEEP, 1)[1] != MISSING:
         raise _DamagedRootError(f"{location}: {error}. {RESTORE} restores it")
@@ -192,6 +192,11 @@ def read_root(
         f"{location}: {error}, so the tiles cannot be attributed to a sweep; the store may "
         f"have been removed while it was written. Restore it from a copy, or choose another store"
     )
+
+
+def has_tiles(location: Folder | Bucket) -> bool:
+    """Return whether a tile has been written, besides metadata that a killed writer began."""
+    return any(name.startswith("c.") for name in location.sizes(FLAGS))
 
 
 class Stored:

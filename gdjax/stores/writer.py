@@ -33,9 +33,8 @@ from gdjax.base.errors import InputError, StoreError
 from gdjax.base.limits import Digest
 from gdjax.stores.location import MISSING, Bucket, Folder, StoreLike, locate
 from gdjax.stores.lock import FileLock, InUseError, Lease, acquire, acquire_in_turn, is_held
-from gdjax.stores.reader import Damage, Stored, read_root
+from gdjax.stores.reader import Damage, Stored, has_tiles, read_root
 from gdjax.stores.schema import (
-    FLAGS,
     MAX_RECORD_BYTES,
     OWN,
     ROOT,
@@ -296,7 +295,7 @@ class Store(Tiles):
         """Restore missing or damaged files outside tiles, and return the damage."""
         location = self.location
         root = read_own_root(location, files, recorded, allow_unverified, known)
-        existed = root is not None or bool(location.sizes(FLAGS).keys() - {ROOT})
+        existed = root is not None or has_tiles(location)
         self.root, self.files, self.schema = root or Root(recorded, files), files, files.schema
         damages = self.damaged_frame() if existed else []
         damaged = {damage.file for damage in damages}

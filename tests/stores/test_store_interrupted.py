@@ -23,6 +23,7 @@ from small_store import (
 from gdjax.base.errors import StoreError
 from gdjax.stores.location import Folder
 from gdjax.stores.reader import Stored, read_root, verify
+from gdjax.stores.schema import FLAGS, OWN, ROOT
 from tests.processes import python
 
 # Several processes
@@ -101,6 +102,18 @@ def test_finished_tiles_are_intact_after_kills(tmp_path):
     assert equals_all_values(path)
     assert verify(path) == []
     assert not list(path.rglob("*.partial"))
+
+
+def test_a_writer_killed_at_the_metadata_of_its_flags_starts_again(tmp_path):
+    """Its unfinished file is not taken for a tile of an unknown sweep."""
+    folder = tmp_path / "s" / FLAGS
+    folder.mkdir(parents=True)
+    (tmp_path / "s" / OWN).mkdir()
+    (folder / f"{ROOT}.{'0' * 32}.partial").write_bytes(b"{")
+    assert read_root(Folder(tmp_path / "s")) is None
+    assert fill(tmp_path / "s") == list(np.ndindex(TILES))
+    assert verify(tmp_path / "s") == []
+    assert not list(tmp_path.rglob("*.partial"))
 
 
 # A full disk
