@@ -297,10 +297,13 @@ class Store(Tiles):
         root = read_own_root(location, files, recorded, allow_unverified, known)
         existed = root is not None or has_tiles(location)
         self.root, self.files, self.schema = root or Root(recorded, files), files, files.schema
-        damages = self.damaged_frame() if existed else []
+        # Files of a killed creation are kept, so that repeated creations make progress.
+        is_new = not existed and not location.sizes().keys() - {OWN}
+        damages = [] if is_new else self.damaged_frame()
         damaged = {damage.file for damage in damages}
-        for key, raw in {**files.documents(), **dict(files.chunks())}.items():
-            if key in damaged or not existed:
+        frame = {**files.documents(), **dict(files.chunks())} if is_new or damages else {}
+        for key, raw in frame.items():
+            if is_new or key in damaged:
                 location.write(key, raw)
         if location.read(SWEEP, len(self.sweep))[0] != self.sweep.encode():
             location.write(SWEEP, self.sweep.encode())
