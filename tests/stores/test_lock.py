@@ -36,9 +36,9 @@ def test_the_error_for_a_locked_store_names_the_process_and_closing_releases_the
         lock.acquire(folder)
     monkeypatch.setattr(lock.time, "sleep", lambda _: pytest.fail("waited longer"))
     with pytest.raises(lock.InUseError):
-        lock.acquire_in_turn(folder, 0)
+        lock.acquire_in_turn(folder, 0.0)
     first.close()
-    lock.acquire_in_turn(folder, 0).close()
+    lock.acquire_in_turn(folder, 0.0).close()
 
 
 def test_a_store_that_another_writer_is_creating_is_in_use_and_not_damaged(folder):
