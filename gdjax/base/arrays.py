@@ -298,7 +298,7 @@ def check_result(argument: str, dataset: Any, result: str, function: str) -> Non
         )
 
 
-def check_runs(argument: str, runs: Any, *, or_else: str = "") -> None:
+def check_sweep_dataset(argument: str, runs: Any, *, or_else: str = "") -> None:
     """Check that an argument is the Dataset of a sweep, by its variables.
 
     `or_else` describes what else the function takes, for the message.

@@ -69,6 +69,6 @@ def sha256(*parts: bytes | memoryview) -> str:
     return hashed.hexdigest()
 
 
-def identity_of(runs: Any) -> dict[str, Any]:
+def recorded_identity(runs: Any) -> dict[str, Any]:
     """Return what the attributes of a Dataset record of its sweep; nothing if they have none."""
     return json.loads(runs.attrs.get("identity", "{}"))

@@ -48,10 +48,8 @@ class Ticking(tqdm):
     log goes on from one bar to the next.
     """
 
-    last_log: ClassVar[tuple[float, float]] = (
-        -math.inf,
-        0.0,
-    )  # times of a bar's end, and of a line
+    # When the last bar of a log ended, and when its last line was due or printed.
+    last_log: ClassVar[tuple[float, float]] = (-math.inf, -math.inf)
 
     def __init__(
         self, before: str | None, waited: Callable[[], float], delay: float | int, **settings: Any
@@ -60,10 +58,9 @@ class Ticking(tqdm):
         is_off = not self.is_terminal and os.environ.get("TQDM_DISABLE", "") not in ("", "0")
         if not self.is_terminal:
             settings |= {"bar_format": LINE, "mininterval": LOG_INTERVAL}
-            closed_at, line_at = self.last_log
-            is_next = time.monotonic() - closed_at < LOG_INTERVAL / 3  # after silent work
-            delay = max(0, LOG_INTERVAL - is_next * (time.monotonic() - line_at))
-        self.line_at = time.monotonic() + delay - LOG_INTERVAL
+            now, (closed_at, line_at) = time.monotonic(), self.last_log
+            self.line_at = line_at if now - closed_at < LOG_INTERVAL / 3 else now
+            delay = max(0, self.line_at + LOG_INTERVAL - now)
         self.before, self.waited, self.stopped = before, waited, threading.Event()
         if before is not None:
             settings["desc"] = f"{before}: "

@@ -59,7 +59,7 @@ def own_folder(store: Path, runs: Any) -> Path | None:
 
 
 def _digest(runs):
-    return documents.digest(documents.identity_of(runs))
+    return documents.digest(documents.recorded_identity(runs))
 
 
 def report_sweep(runs: Any, folder: Path, config: Any, store: str | Path) -> None:
@@ -67,7 +67,7 @@ def report_sweep(runs: Any, folder: Path, config: Any, store: str | Path) -> Non
     rows = table(runs)
     axis, values, cost = by_first_axis(runs, "cost")
     label = axis.replace("_", " ")
-    identity = documents.identity_of(runs)
+    identity = documents.recorded_identity(runs)
     best = min(rows, key=lambda row: row["median_cost"])
     seconds = float(runs.attrs.get("seconds", 0))  # absent if nothing was computed
     computed = f"in {seconds:.1f} s" if seconds else "were in the store; nothing was computed"

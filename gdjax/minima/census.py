@@ -188,7 +188,7 @@ def count_minima(
     is_sweep = bool(attributes) or hasattr(runs, "data_vars")
     if is_sweep:
         problem, runs = opened(problem, runs, allow_unverified, skip_damaged)
-        identity = documents.identity_of(runs)
+        identity = documents.recorded_identity(runs)
         if attributes:
             attributes["problem"] = identity["problem"]
         if identity:

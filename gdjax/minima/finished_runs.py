@@ -102,7 +102,7 @@ def finished_runs(
         raise InputError(
             f"runs = Dataset of {', '.join(map(str, runs.data_vars))}, expected that of gd.sweep"
         )
-    recorded = documents.identity_of(runs).get("make_optimizer")
+    recorded = documents.recorded_identity(runs).get("make_optimizer")
     names = {name for along in axes_along(runs).values() for name in along}
     runs = runs.expand_dims([name for name in runs.coords if name in names and not runs[name].ndim])
     along = {
@@ -161,7 +161,7 @@ def opened(
         return stored.problem, stored.dataset
     require_problem(problem)
     assert isinstance(problem, Problem)
-    identity = documents.identity_of(runs)
+    identity = documents.recorded_identity(runs)
     if "functions" in identity:
         require_problem_of(problem, identity, "runs", allow_unverified=allow_unverified)
     return problem, runs

@@ -107,10 +107,7 @@ def linear_path(a: PyTree, b: PyTree, *, bends: int = 0) -> PyTree:
 
 
 def path_cost(
-    problem: Problem | Callable[..., PyTree],
-    control: PyTree,
-    *,
-    points: int = POINTS,
+    problem: Problem | Callable[..., PyTree], control: PyTree, *, points: int = POINTS
 ) -> PyTree:
     """Return the cost, or another mean over samples, along a path.
 
@@ -145,9 +142,7 @@ def path_cost(
 
 
 def cost_at(
-    problem: Problem | Callable[..., PyTree],
-    control: PyTree,
-    t: Float[Array, " points"],
+    problem: Problem | Callable[..., PyTree], control: PyTree, t: Float[Array, " points"]
 ) -> PyTree:
     """Return what `path_cost` returns, at the given positions along the path."""
     problem = as_problem(problem)

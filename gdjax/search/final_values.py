@@ -19,7 +19,7 @@ import xarray as xr
 
 from gdjax.base import documents
 from gdjax.base.arguments import check_choice
-from gdjax.base.arrays import check_runs
+from gdjax.base.arrays import check_sweep_dataset
 from gdjax.base.errors import InputError
 from gdjax.stores.reader import opened
 from gdjax.sweeps.axes import SEEDS
@@ -68,14 +68,14 @@ def _opened(runs):
     runs = opened(runs)
     if not isinstance(runs, pd.DataFrame):
         others = ", a path or URL of a store, a pandas DataFrame, or a mapping of names to these"
-        check_runs("runs", runs, or_else=others)
+        check_sweep_dataset("runs", runs, or_else=others)
     return runs
 
 
 def _check_agreement(parts):
     """Check that sweeps have the same data and draw equal starts for equal seeds."""
     identities = {
-        name: documents.identity_of(part)
+        name: documents.recorded_identity(part)
         for name, part in parts.items()
         if isinstance(part, xr.Dataset) and "identity" in part.attrs
     }

@@ -31,7 +31,7 @@ from scipy.special import gammaln
 from scipy.stats import binom, rankdata
 
 from gdjax.base.arguments import check_choice, check_increasing, check_limits
-from gdjax.base.arrays import check_runs
+from gdjax.base.arrays import check_sweep_dataset
 from gdjax.base.errors import InputError
 from gdjax.base.limits import Share
 from gdjax.base.statistics import LEVEL
@@ -146,7 +146,7 @@ def tuning_curve(
 
 def _values(runs, metric, by, worst):
     """Return last records along the axes `by`, settings and seeds; and the axes `by`."""
-    check_runs("runs", runs, or_else=", or the path or URL of a store")
+    check_sweep_dataset("runs", runs, or_else=", or the path or URL of a store")
     check_equal_costs(metric, runs)
     dims = runs["outcome"].dims
     names = [str(name) for name, v in runs.data_vars.items() if set(v.dims) == {*dims, "step"}]

@@ -300,11 +300,9 @@ class Store(Tiles):
         # Files of a killed creation are kept, so that repeated creations make progress.
         is_new = not existed and not location.sizes().keys() - {OWN}
         damages = [] if is_new else self.damaged_frame()
-        damaged = {damage.file for damage in damages}
         frame = {**files.documents(), **dict(files.chunks())} if is_new or damages else {}
-        for key, raw in frame.items():
-            if is_new or key in damaged:
-                location.write(key, raw)
+        for key in frame if is_new else (damage.file for damage in damages):
+            location.write(key, frame[key])
         if location.read(SWEEP, len(self.sweep))[0] != self.sweep.encode():
             location.write(SWEEP, self.sweep.encode())
         for name in ("", OWN, CHECKPOINTS, TILES, WRITERS, *self.files.arrays):

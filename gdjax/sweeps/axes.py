@@ -357,6 +357,6 @@ def axes_along(runs: xr.Dataset) -> dict[str, list[str]]:
         >>> axes_along(sweep(problems.bowl([1.0, 9.0]), grid, 1))
         {'pair': ['learning_rate', 'seed']}
     """
-    recorded = documents.identity_of(runs)
+    recorded = documents.recorded_identity(runs)
     dims = {str(dim): [str(dim)] for dim in runs["outcome"].dims}
     return dims | {dim: list(along) for dim, along in recorded.get("axes", {}).items()}

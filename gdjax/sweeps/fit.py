@@ -188,11 +188,12 @@ class Fitted:
 def fit(checked: Checked) -> Fitted:
     """Compile the programs of a sweep, and choose its tiles and arrays."""
     asked, devices = checked.asked, checked.devices
-    programs: tuple[Program, ...] = ()
+    fitted = []
     with progress.bar(desc="compiling: ", total=len(checked.programs), unit="program") as bar:
         for program in checked.programs:
-            programs = (*programs, fit_program(program))
+            fitted.append(fit_program(program))
             bar.update()
+    programs = tuple(fitted)
     schema = _schema(checked, programs)
     _check_static_axes(programs)
     compiled = [program.compiled_block for program in programs]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from gdjax.base.arrays import check_runs
+from gdjax.base.arrays import check_sweep_dataset
 from gdjax.base.errors import InputError
 from gdjax.descent.outcome import Outcome
 from gdjax.stores import open_dataset
@@ -56,7 +56,7 @@ def histories(
     """
     is_stored = isinstance(runs, StoreLike)
     if not is_stored:
-        check_runs("runs", runs, or_else=", or the path or URL of a store")
+        check_sweep_dataset("runs", runs, or_else=", or the path or URL of a store")
     if poll_seconds is not None and not (is_stored and poll_seconds > 0):
         raise InputError(
             f"poll_seconds = {poll_seconds!r}, expected a positive number and the path or URL of a "

@@ -93,6 +93,16 @@ class Program:
         """Maximum number of samples that are evaluated together."""
         return self.facts.largest_microbatch(self.devices[0].platform, self.batch_size)
 
+    @property
+    def num_slabs(self) -> int:
+        """Number of slabs that hold all runs."""
+        return -(-self.axes.runs // self.width)
+
+    @property
+    def num_copies(self) -> int:
+        """Number of copies of runs that fill the last slab."""
+        return self.num_slabs * self.width - self.axes.runs
+
     @cached_property
     def inputs(self) -> SlabInputs:
         """Inputs of the runs of a slab."""

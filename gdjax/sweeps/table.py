@@ -7,7 +7,7 @@ import pandas as pd
 import xarray as xr
 
 from gdjax.base.arguments import check_whole
-from gdjax.base.arrays import check_runs
+from gdjax.base.arrays import check_sweep_dataset
 from gdjax.sweeps.dataset import KNOWN
 
 
@@ -32,7 +32,7 @@ def table(runs: xr.Dataset, record: int | None = -1) -> pd.DataFrame:
         >>> table(runs, record=None).shape
         (22, 6)
     """
-    check_runs("runs", runs)
+    check_sweep_dataset("runs", runs)
     count = runs.sizes["step"]
     if record is not None:
         check_whole("record", record, -count, count - 1, remedy=", or None for all")

@@ -175,7 +175,7 @@ def predict(sweep: Sweep, name: str) -> PredictedSweep:
         for program in programs_of(sweep, [device])
     ]
     blocks = [compiled_block(program, device) for program in programs]
-    num_slabs = [-(-program.axes.runs // program.width) for program in programs]
+    num_slabs = [program.num_slabs for program in programs]
     steps, seconds = zip(
         *(_step_and_slab(p, block, name) for p, block in zip(programs, blocks, strict=True)),
         strict=True,
@@ -186,7 +186,7 @@ def predict(sweep: Sweep, name: str) -> PredictedSweep:
         num_runs=sweep.axes.runs,
         widths=tuple(program.width for program in programs),
         num_slabs=sum(num_slabs),
-        num_copies=sum(n * p.width - p.axes.runs for n, p in zip(num_slabs, programs, strict=True)),
+        num_copies=sum(program.num_copies for program in programs),
         slab_nbytes=max(block.nbytes for block in blocks),
         device_nbytes=round(MEMORY_FRACTION * CUDA_DEVICES[name][2]),
         kernels=tuple(step.kernels for step in steps),

@@ -70,7 +70,7 @@ def concat(sweeps: Mapping[str, xr.Dataset], dim: str) -> xr.Dataset:
         "result": "comparison",
         "left_out": ", ".join(name for name in every if name not in common),
     }
-    baselines = {documents.identity_of(runs)["baseline"] for runs in sweeps.values()}
+    baselines = {documents.recorded_identity(runs)["baseline"] for runs in sweeps.values()}
     if len(baselines) == 1 and baselines != {None}:
         joined.attrs["baseline"] = baselines.pop()
     return joined

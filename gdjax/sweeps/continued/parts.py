@@ -134,7 +134,7 @@ def plan(
     programs, devices = fitted.programs, fitted.devices
     with progress.bar("timing", total=len(programs), unit="program"):
         seconds = [_slab_seconds(program, devices) for program in programs]
-    num_slabs = [-(-program.axes.runs // program.width) for program in programs]
+    num_slabs = [program.num_slabs for program in programs]
     rounds = [-(-count // len(devices)) for count in num_slabs]
     low, middle, high = np.dot(rounds, seconds)
     compiled = {id(f): f.seconds for p in programs for f in (p.descent.block, p.initial_program)}
@@ -150,7 +150,7 @@ def plan(
         compile_seconds=sum(compiled.values()),
         widths=tuple(program.width for program in programs),
         num_slabs=sum(num_slabs),
-        num_copies=sum(n * p.width - p.axes.runs for n, p in zip(num_slabs, programs, strict=True)),
+        num_copies=sum(program.num_copies for program in programs),
         slab_nbytes=max(program.compiled_block.nbytes for program in programs),
     )
 
@@ -162,7 +162,7 @@ def _slab_seconds(program: Program, devices: Sequence[jax.Device]) -> tuple[floa
     """
     runs = (np.zeros(program.width, int),) * len(program.axes.shape)
     values = program.axes.values(runs)
-    used = devices[: -(-program.axes.runs // program.width)]
+    used = devices[: program.num_slabs]
 
     def on_all(num_steps):
         """Return the time of slabs of a few steps, one on each device."""

@@ -20,9 +20,8 @@ import optax.contrib
 import xarray as xr
 from jaxtyping import Int, PyTree
 
-from gdjax.base import documents
 from gdjax.base.arguments import check_callable, check_flag
-from gdjax.base.documents import plain
+from gdjax.base.documents import plain, recorded_identity
 from gdjax.base.errors import InputError, StoreError
 from gdjax.base.reprs import short
 from gdjax.descent.outcome import Outcome
@@ -277,7 +276,7 @@ def identity_of(runs: xr.Dataset, name: str, expected: str) -> dict[str, Any]:
         name: name of the argument, for the message.
         expected: what the argument may be, for the message.
     """
-    identity = documents.identity_of(runs)
+    identity = recorded_identity(runs)
     if not {"axes", "data_hash"} <= set(identity):
         names = ", ".join(map(str, runs.data_vars))
         raise InputError(f"{name} = Dataset of {names:.80}, expected {expected}")
