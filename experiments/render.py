@@ -297,52 +297,6 @@ NUMBER = re.compile(
     re.IGNORECASE,
 )
 SIGNED = rf"{MINUS}?\d[\d,.]*"
-SPEC = re.compile(r"\+?,?(?:\.\d)?[a-z%]?")
-
-
-def written_numbers(source: str, keys: Iterable[str]) -> list[str]:
-    """Return the numbers of a template that are neither from a summary nor allowed.
-
-    A threshold stated before the run may be assigned to a name that begins with `expected`, so that
-    claims and text can use it.
-
-    Args:
-        source: source of the template.
-        keys: keys of its summary; a string in an expression may contain a number as part of a key.
-    """
-    keys = list(keys)
-    env = environment()
-    prose = "".join(value for _, kind, value in env.lex(source) if kind == "data")
-    written = NUMBER.findall(ALLOWED.sub(" ", prose))
-    tree = env.parse(source)
-    for output in tree.find_all(nodes.Output):
-        for node in output.nodes:
-            is_text = isinstance(node, nodes.TemplateData | nodes.Name)
-            if not is_text and node.find(nodes.Name) is None:
-                written.append(str(node))
-    thresholds = []  # and the `place`
-    for assign in tree.find_all(nodes.Assign):
-        name = assign.target.name if isinstance(assign.target, nodes.Name) else ""
-        if name.startswith(("expected", "place")):
-            thresholds += [assign, *assign.find_all(nodes.Node)]
-    for parent in tree.find_all((nodes.Assign, nodes.List, nodes.Tuple, nodes.Dict, nodes.Pair)):
-        if any(parent is inner for inner in thresholds):
-            continue
-        for constant in parent.iter_child_nodes():
-            if isinstance(constant, nodes.Const) and isinstance(constant.value, int | float):
-                written.append(str(constant.value))
-    for constant in tree.find_all(nodes.Const):
-        text = constant.value
-        if isinstance(text, str) and not SPEC.fullmatch(text) and not any(text in k for k in keys):
-            written += NUMBER.findall(ALLOWED.sub(" ", text))
-    return written
-
-
-def all_keys(value: Any) -> list[str]:
-    """Return all keys of a summary, including nested ones."""
-    if isinstance(value, Mapping):
-        return [key for k, v in value.items() for key in (k, *all_keys(v))]
-    return [key for v in value for key in all_keys(v)] if isinstance(value, list) else []
 
 
 def main(chosen: Sequence[str]) -> None:

@@ -19,16 +19,16 @@ from matplotlib.ticker import PercentFormatter
 from scipy import stats
 
 from experiments.shared import command
-from gdjax.plots import images as pixels
+from gdjax.descent import RECIPES
 from gdjax.plots.style import BLUE, GREY, ORANGE, VERMILLION
 
-from .model import BINS, Config, compared, ladder, single_changes, tested, tested_on_bundled_data
+from .model import Config, Variant, compared, ladder, single_changes, tested
 
 LEVEL = 0.95  # confidence level of the intervals
 AVERAGED = "plain"  # variant with a constant rate, which should benefit most from averaging
+TESTED = {"plain": "plain", "best": "longer", "100 epochs": "100 epochs"}  # variants by recipe
+SHORT = ("plain", "quick")  # recipes on the small data set
 MAX_GAIN = 0.05  # largest |gain| that is drawn with an error bar
-COLORS = (ORANGE, BLUE)  # colors of the recipes
-LAYERS = ("pixels to 16", "16 to 16", "16 to 10")
 
 
 def run(config: Config) -> xr.DataTree:
@@ -37,8 +37,8 @@ def run(config: Config) -> xr.DataTree:
     parts = {
         "ladder": compared(rungs, config, config.store / "ladder"),
         "tried": compared(changes, config, config.store / "tried"),
-        "test": tested({"plain": rungs["plain"], "best": rungs["longer"]}, config),
-        "short": tested_on_bundled_data(config),
+        "test": tested({name: rungs[at] for name, at in TESTED.items()}, config.data, config),
+        "short": tested({name: Variant(RECIPES[name]) for name in SHORT}, config.bundled, config),
     }
     return xr.DataTree.from_dict(parts)
 
@@ -77,8 +77,8 @@ def by_name(part, metric):
 
 
 def numbers(tree: xr.DataTree) -> dict:
-    """Return accuracies and gains with intervals, and statistics of tested networks."""
-    test, short = tree["test"].to_dataset(), tree["short"].to_dataset().accuracy
+    """Return accuracies and gains with intervals."""
+    test, short = tree["test"].to_dataset().accuracy, tree["short"].to_dataset().accuracy
     ladder, tried = (by_name(tree[name], "validation_accuracy") for name in ("ladder", "tried"))
     variants: dict = {name: {"validation": float(a.mean())} for name, a in ladder.items()}
     variants |= {name: {"seeds": len(accuracies)} for name, accuracies in tried.items()}
@@ -90,38 +90,17 @@ def numbers(tree: xr.DataTree) -> dict:
     for name, gain in averaging_gains(tree).items():
         variants[name]["averaging_gain"] = gain
     recipes: dict = {}
-    for recipe in test.recipe.values.tolist():
-        one = test.sel(recipe=recipe)
-        accuracy = one.test_accuracy.values
-        # Share of slopes of sigmoids that are below 1 / 10, for each layer.
-        saturated = one.slope.isel(bin=slice(0, BINS // 10)).sum("bin").mean("seed").values
-        recipes[recipe] = {
-            "test": interval(accuracy),
-            "test_lowest": float(accuracy.min()),
-            "test_highest": float(accuracy.max()),
-            "sharpness": interval(one.sharpness.values),
-            "norms": [round(float(x), 3) for x in one.norm.mean("seed")],
-            "saturated": [round(float(x), 4) for x in saturated],
-        }
-    for recipe in short.recipe.values.tolist():
-        recipes.setdefault(recipe, {})["bundled"] = interval(short.sel(recipe=recipe).values)
-    pair = test.test_accuracy.sel(recipe=["best", "plain"]).values
-    wrong = errors(test)
-    return {
-        "variant": variants,
-        "recipe": recipes,
-        "test_gain": interval(np.subtract(*pair)),
-        "errors_left": float(wrong[1].sum() / wrong[0].sum()),
-    }
+    for recipe, accuracy in zip(test.recipe.values.tolist(), test.values, strict=True):
+        lowest, highest = float(accuracy.min()), float(accuracy.max())
+        gain = interval(accuracy - test.values[0])
+        recipes[recipe] = {"test": interval(accuracy), "lowest": lowest, "highest": highest}
+        recipes[recipe] |= {"gain_over_plain": gain} if recipe != AVERAGED else {}
+    for recipe, accuracy in zip(short.recipe.values.tolist(), short.values, strict=True):
+        recipes.setdefault(recipe, {})["bundled"] = interval(accuracy)
+    return {"variant": variants, "recipe": recipes}
 
 
-def errors(dataset: xr.Dataset) -> np.ndarray:
-    """Return the numbers of misclassified test images, [recipe, seed, class]."""
-    wrong = dataset.answer != dataset.label
-    return wrong.groupby(dataset.label).sum().values
-
-
-def accuracies_and_gains(tree: xr.DataTree) -> Figure:
+def plot(tree: xr.DataTree) -> dict:
     """Draw the accuracy from every start with each training variant, and the gains."""
     accuracy = by_name(tree["ladder"], "validation_accuracy")
     gained = {name: interval(gain) for name, gain in gains(tree).items()}
@@ -152,64 +131,7 @@ def accuracies_and_gains(tree: xr.DataTree) -> Figure:
     right.invert_yaxis()
     right.set_xlabel(f"gain in percentage points, with {LEVEL:.0%} intervals")
     right.set_title("Cumulative changes (above), single changes (below)")
-    return figure
-
-
-def first_layers(dataset: xr.Dataset) -> Figure:
-    """Draw the first-layer weights of two networks, one above the other."""
-    rows = np.concatenate(list(dataset.weight.values))
-    images = pixels.square_images(rows)
-    recipes, neurons = dataset.recipe.values.tolist(), range(dataset.sizes["neuron"])
-    titles = (
-        f"{name} (accuracy {share:.1%})"
-        for name, share in zip(recipes, dataset.test_accuracy.values[:, 0], strict=True)
-    )
-    return pixels.signed(
-        images if images is not None else rows[:, None],
-        names=[f"{name}, {i}" for name in recipes for i in neurons],
-        title=f"First layers from one start: {' above, '.join(titles)} below",
-        label="weight of a pixel: red if positive, blue if negative",
-    )
-
-
-def differences(dataset: xr.Dataset) -> Figure:
-    """Draw errors by digit, and histograms of the slopes of the sigmoids."""
-    wrong = errors(dataset)
-    share = wrong / np.bincount(dataset.label.values)
-    recipes, digits = dataset.recipe.values.tolist(), np.arange(share.shape[-1])
-    figure = Figure(figsize=(11, 8))
-    panels = figure.subplot_mosaic([["bars"] * len(LAYERS), list(LAYERS)])
-    bars = panels["bars"]
-    for number, (name, shares, color) in enumerate(zip(recipes, share, COLORS, strict=True)):
-        at, error = digits + 0.4 * number - 0.2, shares.std(axis=0, ddof=1)
-        look: dict = {"color": color, "label": name, "error_kw": {"ecolor": GREY}}
-        bars.bar(at, shares.mean(axis=0), 0.38, yerr=error, **look)
-    bars.set_xticks(digits)
-    bars.yaxis.set_major_formatter(PercentFormatter(1))
-    bars.set(xlabel="digit", ylabel="misclassified test images")
-    first, second = recipes
-    left = wrong[1].sum() / wrong[0].sum()
-    bars.set_title(f"Number of errors: {second} has {left:.0%} of those of {first}")
-    bars.legend()
-    slopes = dataset.slope.mean("seed")
-    middle = (np.arange(slopes.sizes["bin"]) + 0.5) / slopes.sizes["bin"]
-    for number, layer in enumerate(LAYERS):
-        for name, color in zip(recipes, COLORS, strict=True):
-            values = slopes.sel(recipe=name).isel(layer=number)
-            panels[layer].step(middle, values, where="mid", color=color, label=name)
-        panels[layer].set(yscale="log", title=layer, xlabel="slope, at most 1")
-    panels[LAYERS[0]].set_ylabel("share of neurons and images")
-    return figure
-
-
-def plot(tree: xr.DataTree) -> dict:
-    """Draw accuracies by variant, first layers, errors and saturation."""
-    test = tree["test"].to_dataset()
-    return {
-        "ladder": accuracies_and_gains(tree),
-        "weights": first_layers(test),
-        "differences": differences(test),
-    }
+    return {"ladder": figure}
 
 
 if __name__ == "__main__":

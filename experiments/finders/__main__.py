@@ -2,7 +2,7 @@
 
     regret = (C(eta) - C(best)) / (C(start) - C(best)),   C(eta) = median final cost over 8 starts
 
-    python -m experiments.finders        (about half an hour of processor time, mostly compilation)
+    python -m experiments.finders        (about 50 min of processor time, mostly compilation)
 
 Expected: `gd.find_learning_rate` recommends a rate within a factor of 2 of the best rate more often
 than the classical finder, with at most as many evaluations. This is refuted if the interval of the
@@ -24,7 +24,7 @@ from experiments.shared import command
 from gdjax.descent import Outcome
 from gdjax.plots.style import BLACK, BLUE, GREEN, ORANGE, VERMILLION, Figure, label_log_axis
 
-from .problems import PROBLEMS, Case
+from .problems import HELD_OUT, PROBLEMS, Case
 from .ramp import STEPS, ramp_costs, suggestions, swept
 
 OPTIMIZERS: dict[str, Callable] = {
@@ -48,7 +48,7 @@ ROOT_SEED = 1000  # root seed of the finders; that of the truth is 0
 class Config:
     """Problems, optimizers, reference sweeps and finders."""
 
-    problems: tuple[str, ...] = tuple(PROBLEMS)  # names of the problems
+    problems: tuple[str, ...] = (*PROBLEMS, *HELD_OUT)  # names of the problems
     optimizers: tuple[str, ...] = tuple(OPTIMIZERS)  # names of the optimizers
     horizon: int = 192  # number of training steps
     warmups: tuple[int, ...] = (1, 20)  # numbers of warm-up steps; 1 means none, as for the finders
@@ -103,7 +103,7 @@ def run(config: Config) -> xr.Dataset:
     """Return reference sweeps and recommendations for all problems and optimizers."""
     rows = []
     for name in config.problems:
-        case, parts = PROBLEMS[name](), []
+        case, parts = (PROBLEMS | HELD_OUT)[name](), []
         for optimizer in config.optimizers:
             print(f"{name}, {optimizer} ...", flush=True)
             factory = OPTIMIZERS[optimizer]
@@ -153,7 +153,9 @@ def bootstrap(values: xr.DataArray) -> list[float]:
 def numbers(dataset: xr.Dataset) -> dict:
     """Return success rate, regret and number of evaluations of each finder."""
     results = evaluate_recommendations(dataset)
-    finders: dict = {}
+    names, finders = dataset.problem.values.tolist(), {}
+    halves = {"no": [n for n in names if n in PROBLEMS], "yes": [n for n in names if n in HELD_OUT]}
+    groups = {group: chosen for group, chosen in halves.items() if chosen}
     for finder in METHODS:
         of_finder = results.sel(finder=finder)
         success = of_finder.success.astype(float)
@@ -163,6 +165,14 @@ def numbers(dataset: xr.Dataset) -> dict:
             "trains": bootstrap(of_finder.trains),
             "regret": bootstrap(of_finder.regret),
             "median_regret": float(of_finder.regret.median()),
+            "held_out": {
+                group: {"share": bootstrap(success.sel(problem=names))}
+                for group, names in groups.items()
+            },
+            "problem": {
+                str(name): float(success.sel(problem=name).mean())
+                for name in dataset.problem.values
+            },
             "optimizer": {
                 str(optimizer): {"share": float(success.sel(optimizer=optimizer).mean())}
                 for optimizer in dataset.optimizer.values
@@ -172,12 +182,17 @@ def numbers(dataset: xr.Dataset) -> dict:
                 for warmup in dataset.warmup.values
             },
         }
+        # Misses with a regret below 1 % lie where neighboring rates lead to nearly equal costs.
+        missed = of_finder.regret.where(~of_finder.success)
+        at_equal_cost = float((missed < 0.01).sum() / missed.notnull().sum())
+        finders[finder]["misses_at_equal_cost"] = at_equal_cost
         if not finder.startswith("ramp"):
             finders[finder]["minus"] = {
                 ramp: bootstrap(success - results.success.sel(finder=ramp, drop=True))
                 for ramp in ("ramp_minimum", "ramp_steepest")
             }
-    return {"truth_at_end_of_grid": int(results.at_end.sum()), "finder": finders}
+    at_end = int(results.at_end.sum())
+    return {"truth_at_end_of_grid": at_end, "held_out": [*HELD_OUT], "finder": finders}
 
 
 def plot(dataset: xr.Dataset) -> dict:

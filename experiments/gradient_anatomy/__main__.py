@@ -21,7 +21,7 @@ import xarray as xr
 from jax.flatten_util import ravel_pytree
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 
 import gdjax as gd
 from experiments.shared import command
@@ -32,7 +32,6 @@ from gdjax.curvature import check_gradient, gradient_summary, largest_entries, l
 from gdjax.plots import images
 from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, VERMILLION, label_log_axis
 
-SIZES = np.logspace(-8, 0, 65)  # edges of the bins; smaller entries are in the first bin
 LEAST = 1e-9  # smallest drawn error, since a logarithmic axis has no 0
 
 
@@ -175,31 +174,6 @@ def numbers(dataset: xr.Dataset) -> dict:
     }
 
 
-def relative_sizes(dataset: xr.Dataset) -> Figure:
-    """Draw the distribution of |g_i| / max |g| in each layer, one panel per stage."""
-    count = dataset.sizes["stage"]
-    figure = Figure(figsize=(9, 3.2 * count + 0.6))
-    grid = figure.subplots(count, 1, sharex=True, sharey=True, squeeze=False)[:, 0]
-    for axes, (name, stage) in zip(grid, stages(dataset), strict=True):
-        g = np.abs(stage.gradient.values)
-        relative = g / (np.max(g) or 1)
-        for layer, color in zip(np.unique(stage.layer), CYCLE, strict=False):
-            part = relative[stage.layer.values == layer]
-            entries = np.clip(part[part > 0], SIZES[0], 1)
-            weights = np.full(entries.size, 1 / part.size)
-            for kind, look in (
-                ("stepfilled", {"alpha": 0.3}),
-                ("step", {"linewidth": 2, "label": f"layer {layer}: {part.size:,} entries"}),
-            ):
-                axes.hist(entries, SIZES, weights=weights, histtype=kind, color=color, **look)
-        axes.set_title(f"{name}: {np.mean(g == 0):.1%} of all entries are exactly 0")
-        axes.set(xscale="log", xlim=(SIZES[0], 1), ylabel="share of the layer's entries")
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    grid[0].legend(loc="upper left")
-    grid[-1].set_xlabel("size of an entry relative to the largest,  |g$_i$| / max |g|")
-    return figure
-
-
 def top_entries(dataset: xr.Dataset) -> Figure:
     """Draw the largest entries of the gradients as bars, with their signs and locations."""
     rows, positions = dataset.sizes["top"], np.arange(dataset.sizes["top"])
@@ -276,7 +250,7 @@ def _unit(values):
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw sizes of entries, the largest entries with checks, and entries as images."""
+    """Draw the largest entries with checks, and entries as images."""
     shape = dataset.attrs["shape"]
     pixels = {
         f"pixels_{int(stage.epoch)}": images.signed(
@@ -287,7 +261,6 @@ def plot(dataset: xr.Dataset) -> dict:
         for name, stage in stages(dataset)
     }
     return {
-        "sizes": relative_sizes(dataset),
         "largest": top_entries(dataset),
         "proof": predicted_actual(dataset),
         **pixels,

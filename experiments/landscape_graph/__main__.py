@@ -13,7 +13,6 @@ saddle of a test function that is missed, or by two searches that differ in most
 
 import dataclasses
 import json
-import time
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -23,7 +22,6 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jax.flatten_util import ravel_pytree
-from matplotlib.figure import Figure
 
 import gdjax as gd
 from experiments.shared import command
@@ -31,7 +29,6 @@ from gdjax.base.statistics import median, share
 from gdjax.minima import EdgeKind, SearchStatus
 from gdjax.minima.eigenvector_following import Landscape, polish_minima
 from gdjax.plots.graph import merge_tree
-from gdjax.plots.style import CYCLE
 from gdjax.problems import FUNCTIONS, Network, Problem, from_function
 
 EQUAL = 1e-4  # largest relative difference of the weights of equal neurons, or size of dead ones
@@ -49,7 +46,6 @@ class Config:
     starts: int = 16  # number of descents of each network
     steps: int = 4000  # number of steps of each descent
     searches: int = 60  # maximum number of bands and followed directions of each search
-    timed_widths: tuple[int, ...] = (2, 7, 24)  # numbers of neurons for the time of a saddle
 
 
 def network_problem(width: int) -> Problem:
@@ -213,38 +209,18 @@ def functions(config: Config) -> list[dict]:
     return rows
 
 
-def times(config: Config) -> list[dict]:
-    """Return the time per saddle of a search that is already compiled."""
-    rows = []
-    for width in config.timed_widths:
-        problem = dataclasses.replace(network_problem(width), data=data_set(1, 0.003))
-        points = minima_of(problem, dataclasses.replace(config, starts=8))
-        points = jax.tree.map(lambda leaf: leaf[:3], points)
-        for _ in range(2):
-            start = time.perf_counter()
-            search = gd.minima.find_saddles(
-                problem, points, key=jax.random.key(0), symmetries=(), max_searches=16
-            )
-            seconds = time.perf_counter() - start
-        found = int(search.saddle_found[search.saddles.index == 1].sum())
-        size = int(search.landscape.live.size)
-        rows.append({"parameters": size, "seconds": seconds / max(found, 1), "found": found})
-    return rows
-
-
 def run(config: Config) -> xr.Dataset:
     """Return the tree of one network; the attributes have the rows of all tables."""
     with jax.enable_x64(True):
         rows, tree = networks(config)
-        tables = {"networks": rows, "functions": functions(config), "times": times(config)}
+        tables = {"networks": rows, "functions": functions(config)}
     assert tree is not None
     return tree.assign_attrs({name: json.dumps(table) for name, table in tables.items()})
 
 
 def tables_of(dataset: xr.Dataset) -> dict:
     """Return the tables in the attributes of the results."""
-    names = ("networks", "functions", "times")
-    return {name: json.loads(dataset.attrs[name]) for name in names}
+    return {name: json.loads(dataset.attrs[name]) for name in ("networks", "functions")}
 
 
 def numbers(dataset: xr.Dataset) -> dict:
@@ -299,26 +275,13 @@ def numbers(dataset: xr.Dataset) -> dict:
         "all": summary(rows),
         "xor": {"width": xor},
         "function": {row["name"]: row for row in tables["functions"]},
-        "parameters": {str(row["parameters"]): row for row in tables["times"]},
     }
 
 
 def plot(dataset: xr.Dataset) -> dict:
-    """Draw the tree of one network, and the points found against the number of searches."""
-    figure = Figure(figsize=(9, 4.6))
-    axes = figure.subplots()
-    for color, row in zip(CYCLE, tables_of(dataset)["functions"], strict=False):
-        for points, style in (("saddle", "-"), ("minimum", "--")):
-            known = row["known_saddles" if points == "saddle" else "known_minima"]
-            found, name = row[f"{points}_search"], row["name"].replace("_", " ")
-            part = np.arange(1, len(found) + 1) / known
-            ends = np.append(found, row["searches"]), np.append(part, part[-1:])
-            label = f"{name}, {'saddles' if points == 'saddle' else 'minima'}"
-            axes.step(*ends, style, where="post", color=color, label=label)
-    axes.set(xlabel="searches", ylabel="share of the known points found", ylim=(0, 1.05))
-    axes.legend()
+    """Draw the tree of one network."""
     tree = merge_tree(dataset, title="XOR, tanh network: lowest known passes")
-    return {"tree": tree.figure, "effort": figure}
+    return {"tree": tree.figure}
 
 
 if __name__ == "__main__":

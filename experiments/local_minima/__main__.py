@@ -12,7 +12,7 @@ the XOR network, or by a minimum of the digit network that is reached from at le
 starts.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,7 +21,6 @@ import jax
 import numpy as np
 import optax
 import xarray as xr
-from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 import gdjax as gd
 from experiments.shared import command
@@ -32,7 +31,6 @@ from gdjax.base.statistics import median, share
 from gdjax.minima import count_kinds, count_minima
 from gdjax.plots import minima
 from gdjax.plots.barriers import barrier_matrix
-from gdjax.plots.style import BLACK, CYCLE, GREY, Figure
 
 
 @dataclass(frozen=True)
@@ -118,54 +116,10 @@ def numbers(tree: xr.DataTree) -> dict:
     return {"case": {name: summary_of(census) for name, census in datasets(tree).items()}}
 
 
-def counts_by_tolerance(cases: Mapping[str, xr.Dataset]) -> Figure:
-    """Draw the number of minima of each census against the tolerance for their distance."""
-    first = next(iter(cases.values()))
-    tolerance = first.tolerance.values
-    figure = Figure(figsize=(10.4, 4.8))
-    axes = figure.subplots()
-    for (name, census), color in zip(cases.items(), CYCLE, strict=False):
-        look: dict = {"color": color, "drawstyle": "steps-post", "label": name}
-        axes.plot(tolerance, census.clusters.values, **look)
-    chosen = first.attrs["distance_tolerance"]
-    axes.axvline(chosen, color=GREY, linestyle="--", linewidth=1.5, label="chosen")
-    axes.set(xscale="log", xlim=(tolerance[0], tolerance[-1]))
-    axes.set_ylim(-0.02 * axes.get_ylim()[1], None)  # a line at 0 remains visible
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("distance within which end points count as one minimum")
-    axes.set_ylabel("number of minima")
-    axes.set_title("Number of minima, by the tolerance for their distance")
-    figure.legend(loc="outside right center")
-    return figure
-
-
-def accuracies(name: str, census: xr.Dataset) -> Figure:
-    """Draw the accuracy of each minimum against its cost.
-
-    The area of a dot is proportional to the number of runs that ended in the minimum.
-    """
-    figure = Figure(figsize=(6.0, 5.0))
-    axes = figure.subplots()
-    cost, accuracy = census.minimum_cost.values, census.test_accuracy.values
-    look: dict = {"edgecolors": BLACK, "color": CYCLE[0], "alpha": 0.8}
-    axes.scatter(cost, accuracy, s=45 * census["count"].values, **look)
-    lowest = cost.argmin()
-    look |= {"color": CYCLE[3], "alpha": 1, "zorder": 3, "marker": "*", "s": 330}
-    axes.scatter(cost[lowest], accuracy[lowest], label="lowest found", **look)
-    axes.set(xlabel="cost of the minimum, with weight decay", ylabel="test accuracy")
-    axes.set_title(
-        f"{name}:\nlowest minimum: accuracy {accuracy[lowest]:.1%},\n"
-        f"highest accuracy: {np.max(accuracy):.1%}"
-    )
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    axes.legend(loc="upper right")
-    return figure
-
-
 def plot(tree: xr.DataTree) -> dict:
-    """Draw frequencies, counts by tolerance, and maps and barriers of the digit network."""
+    """Draw frequencies, and the map and barriers of the digit network."""
     cases = datasets(tree)
-    figures = {"tolerances": counts_by_tolerance(cases)}
+    figures = {}
     for name, census in cases.items():
         file, count, runs = name.replace(" ", "_"), census.sizes["minimum"], census.sizes["run"]
         if count > 1 and "test_accuracy" in census:
@@ -177,7 +131,6 @@ def plot(tree: xr.DataTree) -> dict:
                 unit="minimum",
                 title=f"{name}: barriers between pairs of minima",
             )
-            figures["worth"] = accuracies(name, census)
         elif count > 1:
             title = f"{name}: {count} minima of {runs} runs"
             file = f"frequencies_{file.replace(',', '')}"

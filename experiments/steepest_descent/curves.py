@@ -9,7 +9,7 @@ import xarray as xr
 
 import gdjax as gd
 from experiments.shared.runs import paths
-from gdjax.plots.style import BLACK, BLUE, CYCLE, GREY, VERMILLION, Figure
+from gdjax.plots.style import BLACK, CYCLE, GREY, Figure
 
 GRID = 1001  # number of points of a drawn curve
 DRAWN = 21  # approximate number of paths drawn on each curve
@@ -125,31 +125,8 @@ def draw_paths(axes, curve):
     axes.set_xlabel("parameter x")
 
 
-def first_steps(curve: xr.Dataset) -> Figure:
-    """Draw the first step of every start as an arrow, colored by direction."""
-    figure = Figure(figsize=(9, 4))
-    axes = figure.subplots()
-    grid, paths, slope = curve.curve_x.values, curve.position.values, curve.slope.values[:, 0]
-    axes.plot(grid, curve.curve_cost, color=GREY, zorder=1)
-    start, step = paths[:, 0], paths[:, 1] - paths[:, 0]
-    height = np.interp(start, grid, curve.curve_cost.values)
-    longer = max(1, round(0.2 * np.ptp(grid) / np.max(np.abs(step))))
-    look: dict = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.005, "minlength": 0}
-    for side, color, text in (
-        (slope > 0, VERMILLION, "positive slope: step to the left"),
-        (slope < 0, BLUE, "negative slope: step to the right"),
-    ):
-        x, y, arrow = start[side], height[side], longer * step[side]
-        axes.plot(x, y, "o", color=color, markersize=5, label=text, zorder=3)
-        axes.quiver(x, y, arrow, np.zeros_like(arrow), color=color, zorder=2, **look)
-    axes.legend(loc="upper center")
-    axes.set_title(f"First steps on {curve.formula} (arrows magnified {longer} times)")
-    axes.set(xlabel="parameter x", ylabel="cost")
-    return figure
-
-
 def plot(curves: Mapping[str, xr.Dataset]) -> dict[str, Figure]:
-    """Draw descents and end points on every curve, and the first steps on the first."""
+    """Draw descents and end points on every curve."""
     shown = [
         curve.isel(start=slice(None, None, max(1, curve.sizes["start"] // DRAWN)))
         for curve in curves.values()
@@ -165,4 +142,4 @@ def plot(curves: Mapping[str, xr.Dataset]) -> dict[str, Figure]:
     text = "share of starts that\nlead to each minimum"
     first.text(0.5, 0.97, text, transform=first.transAxes, ha="center", va="top")
     valleys.suptitle("Starts and descents, colored by the valley in which they end")
-    return {"valleys": valleys, "steps": first_steps(shown[0])}
+    return {"valleys": valleys}

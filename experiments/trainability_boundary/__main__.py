@@ -52,8 +52,6 @@ class Config:
     # "richest" places the next map in the window with the longest boundary, "random" around a
     # random boundary cell
     placement: Literal["richest", "random"] = "richest"
-    neurons: int = 8  # number of inputs and of hidden neurons in every condition
-    window: tuple[float, float] | None = None  # ends of both axes; by default of the condition
     seeds: tuple[int, ...] = tuple(range(1, 11))  # seeds of data, starts, windows; first is shown
     # values of e / l^2, each of which defines a one-dimensional case
     roughness: tuple[float, ...] = tuple(float(k) / 1000 for k in range(10, 121, 5))
@@ -122,9 +120,8 @@ def random_window(trains: np.ndarray, factor: int, rng: np.random.Generator) -> 
 
 def maps(config: Config, condition: Condition, seed: int) -> xr.Dataset:
     """Return the first map, and magnified maps, each of a window in the previous map."""
-    condition = condition.with_neurons(config.neurons)
     problem = condition.problem(seed)
-    window = condition.window if config.window is None else (config.window,) * 2
+    window = condition.window
     around = partial(random_window, rng=np.random.default_rng(seed))
     place = around if config.placement == "random" else window_with_longest_boundary
     results = []

@@ -13,7 +13,7 @@ to the starting point, while that code adds it at every step.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -28,6 +28,7 @@ ACTIVATIONS = {
     "relu": (jax.nn.relu, np.sqrt(2)),
     "identity": (lambda z: z, 1.0),
 }
+NEURONS = 8  # number of inputs and of hidden neurons of each network
 
 
 def layerwise_rates(input_rate, output_rate) -> optax.GradientTransformation:
@@ -45,7 +46,6 @@ class Condition:
 
     published: float  # dimension of the boundary in the figure of the paper's repository
     activation: str = "tanh"  # activation function of the hidden neurons
-    width: int = 8  # number of inputs and of hidden neurons
     samples: int = 72  # number of random inputs and targets; 72 is the number of parameters
     batch: int | None = None  # number of samples per step; None uses all
     # the arguments of the optimizer factory are the learning rates among the two settings
@@ -54,16 +54,6 @@ class Condition:
     # smallest and largest value of each setting
     window: tuple[tuple[float, float], tuple[float, float]] = ((0.1, 100.0), (1.0, 1000.0))
 
-    def with_neurons(self, neurons: int) -> "Condition":
-        """Return this condition for a network of another width.
-
-        If the number of samples equals the number of parameters or of inputs, the new condition has
-        as many samples as its network has parameters or inputs, respectively. Otherwise the number
-        of samples is unchanged.
-        """
-        samples = {self.width: neurons, self.width * (self.width + 1): neurons * (neurons + 1)}
-        return replace(self, width=neurons, samples=samples.get(self.samples, self.samples))
-
     def problem(self, seed: int) -> gd.Problem:
         """Return the problem with random data drawn from a seed.
 
@@ -71,7 +61,7 @@ class Condition:
         twice as fast.
         """
         key_x, key_y = jax.random.split(gd.run_keys(seed).probes)
-        n = self.width
+        n = NEURONS
         activation, gain = ACTIVATIONS[self.activation]
 
         def init(key, *, offset=0.0):

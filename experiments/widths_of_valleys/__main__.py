@@ -46,7 +46,7 @@ from gdjax.landscape import (
     hessian_whitening,
 )
 from gdjax.minima import count_minima
-from gdjax.plots.style import BLUE, Figure
+from gdjax.plots.style import Figure
 
 Values = Float[np.ndarray, "*batch n"]
 # Variable and label of each measure of width, and variable of each quantity.
@@ -67,7 +67,6 @@ PAIRS: list[tuple[str, ...]] = [
 ]
 COORDINATES = ("unscaled", "layers", "diagonal", "hessian")  # in the order of their information
 MIN_MINIMA = 5  # smallest number of minima in a set
-MINUS = "\N{MINUS SIGN}"
 MINIMA_PER_CALL = 8  # number of minima measured per call of the compiled program
 INVERSE_TEMPERATURE = 10_000.0  # inverse temperature of the Markov chains
 LOCALIZATION = 100.0  # precision of the prior that keeps the chains near their minimum
@@ -385,24 +384,7 @@ def plot(dataset: xr.Dataset) -> dict:
     figure.suptitle(
         f"{len(sets)} minima on {len(np.unique(sets))} disjoint sets of images, one color each"
     )
-    return {"widths": figure, "volumes": volumes(dataset)}
-
-
-def volumes(dataset: xr.Dataset) -> Figure:
-    """Draw the estimated volume of every basin in each kind of coordinates."""
-    at, values = np.arange(len(COORDINATES)), dataset.log_volume.values
-    figure = Figure(figsize=(8, 4.6))
-    axes = figure.subplots()
-    axes.plot(at, values.T, "o-", color=BLUE, markersize=3, linewidth=0.4, alpha=0.5)
-    offset: dict = {"xytext": (-6, 6), "textcoords": "offset points", "ha": "right"}
-    for index, gain in enumerate(gains(dataset).values()):
-        middle = values[:, index : index + 2].mean()
-        axes.annotate(f"{gain.value:+,.0f}".replace("-", MINUS), (index + 0.5, middle), **offset)
-    axes.set_xticks(at, ["none", "sizes of weights", "diagonal of\nthe Hessian", "Hessian"])
-    axes.set_xlim(-0.6, len(COORDINATES) - 0.4)
-    axes.set(xlabel="scaling of the coordinates", ylabel="estimated log volume, nats")
-    axes.set_title("Lower bounds on the volume of the same basins")
-    return figure
+    return {"widths": figure}
 
 
 if __name__ == "__main__":

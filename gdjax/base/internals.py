@@ -3,8 +3,8 @@
 Public functions of these libraries change with a notice, and what stands here in any version. It
 was written for JAX 0.10 to 0.12 and Optax 0.2.8. `tests/base/test_internals.py` compares the names
 with the programs that JAX makes. Names of public operations, such as `dot_general` and `scan`,
-stand where they are read. The text of programs compiled for another machine is read in
-`sweeps/continued/absent_device.py`, for its numbers of kernels and bytes only.
+are written in the modules that read them. The text of programs compiled for another machine is
+read in `sweeps/continued/absent_device.py`, for its numbers of kernels and bytes only.
 
 >>> import jax, jax.numpy as jnp
 >>> program = jax.make_jaxpr(jax.jit(lambda x: jnp.sum(jnp.tanh(x))))(jnp.ones(3)).jaxpr
@@ -116,7 +116,7 @@ def equations(program: Jaxpr) -> Iterator[Any]:
 
 
 def subprograms(equation: Any) -> tuple[list[Jaxpr], slice]:
-    """Return the programs in an equation that give its results, and the inputs that a loop carries.
+    """Return the inner programs that compute the results of an equation, and its carried inputs.
 
     The condition of a `while` gives no results. If a parameter is renamed, a program seems to carry
     nothing, and the rounding of a loop is that of its first iteration.

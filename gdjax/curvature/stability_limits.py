@@ -209,8 +209,9 @@ def relative_stability(
 ) -> Float[np.ndarray, "*runs"]:
     """Return the sharpness relative to the stability limit of the optimizer; NaN if unknown.
 
-    The limit is known for gradient descent with or without momentum. Those of adaptive optimizers
-    apply to another matrix than the Hessian, which depends on their state (`preconditioner`).
+    The limit is known for gradient descent with or without momentum. For adaptive optimizers, the
+    result is NaN: their limits apply to the preconditioned Hessian, which depends on the state of
+    the optimizer (`preconditioner`).
 
     Args:
         make_optimizer: factory of the optimizer; None if it is not known.

@@ -52,7 +52,7 @@ MIN_SHARED_NUMBERS = 2**14  # numbers of a product that all runs share, from whi
 
 
 class BatchSizes(NamedTuple):
-    """Numbers of samples: of a step and a record, None for all, and limits of microbatches."""
+    """Numbers of samples per step and per record (None for all), and limits of microbatches."""
 
     batch_size: int | None = None
     record_samples: int | None = None

@@ -271,7 +271,7 @@ def _dependent_equations(equations, dependent: set, times=1, is_in_loop=False):
 
 
 def _is_of_user(rule):
-    """Return whether a derivative rule, "name at file:line", is not that of a package."""
+    """Return whether a derivative rule, "name at file:line", is defined outside of packages."""
     return is_of_user(rule.partition(" at ")[2] or rule)
 
 

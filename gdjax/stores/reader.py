@@ -339,7 +339,7 @@ class Stored:
         return chunks, damages
 
     def finished_chunk(self, tile: tuple[int, ...], number: int = 1) -> bytes:
-        """Return the chunk of `finished` of a tile whose runs have been computed."""
+        """Return the encoded flags of a tile of which all runs have the same flag `number`."""
         shape = [along.stop - along.start for along in self.schema.region(tile)]
         return self.files.flags.encode(np.full(shape, number, self.files.flags.dtype))
 

@@ -264,7 +264,7 @@ class Memory:
         return np.zeros(self.schema.tiles, bool)
 
     def claim(self, tiles: Sequence[Tile]) -> Sequence[Tile]:
-        """Return the tiles, since no other process has access to memory."""
+        """Return all tiles; results in memory are computed by this process alone."""
         return tiles
 
     def begin(self, *_: Any) -> None:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 import xarray as xr
 from scipy import stats
 
@@ -20,7 +21,6 @@ def study():
     """Return a tree of three variants and two recipes, with known gains."""
     rungs = np.array([[0.90, 0.92, 0.94], [0.91, 0.94, 0.95]])
     of_variant, of_recipe = ("variant", "seed"), ("recipe", "seed")
-    answers = np.array([[[0, 1, 1, 0], [0, 0, 2, 1]], [[0, 1, 2, 0], [0, 1, 2, 2]]])
     ladder = xr.Dataset(
         {
             "validation_accuracy": (of_variant, rungs),
@@ -33,15 +33,7 @@ def study():
         {"variant": ["Adam", "slow"], "against": ("variant", ["distorted copies"] * 2)},
     )
     test = xr.Dataset(
-        {
-            "answer": ((*of_recipe, "test"), answers.astype(np.uint8)),
-            "label": ("test", np.array([0, 1, 2, 2], np.uint8)),
-            "test_accuracy": (of_recipe, [[0.5, 0.5], [0.75, 1.0]]),
-            "slope": ((*of_recipe, "layer", "bin"), np.full((2, 2, 3, methods.BINS), 0.05)),
-            "norm": ((*of_recipe, "layer"), np.ones((2, 2, 3))),
-            "sharpness": (of_recipe, [[1.0, 2.0], [3.0, 4.0]]),
-        },
-        {"recipe": ["plain", "best"]},
+        {"accuracy": (of_recipe, [[0.5, 0.5], [0.75, 1.0]])}, {"recipe": ["plain", "best"]}
     )
     short = xr.Dataset(
         {"accuracy": (of_recipe, [[0.8, 0.9], [0.9, 0.9]])}, {"recipe": ["plain", "quick"]}
@@ -66,12 +58,12 @@ def test_gains_are_paired_by_start():
 
 
 def test_the_summary_equals_values_computed_by_hand():
-    result, test = accuracy.numbers(study()), study()["test"].to_dataset()
-    assert accuracy.errors(test).tolist() == [[[0, 0, 2], [0, 1, 1]], [[0, 0, 1], [0, 0, 0]]]
-    assert result["errors_left"] == 1 / 4
-    plain, best = (result["recipe"][name] for name in ("plain", "best"))
-    assert (best["test"][0], best["test_lowest"], result["test_gain"][0]) == (0.875, 0.75, 0.375)
-    assert plain["saturated"] == [0.1] * 3
+    recipes = accuracy.numbers(study())["recipe"]
+    best = recipes["best"]
+    assert (best["test"][0], best["lowest"], best["highest"]) == (0.875, 0.75, 1.0)
+    assert best["gain_over_plain"][0] == 0.375
+    assert "gain_over_plain" not in recipes["plain"]
+    assert recipes["quick"]["bundled"][0] == pytest.approx(0.9)
 
 
 def test_the_quadratic_loss_accepts_soft_targets():
@@ -84,15 +76,20 @@ def test_the_quadratic_loss_accepts_soft_targets():
 
 # One variant for each kind of change: images, targets and optimizer. The other variants differ from
 # these only in numerical settings.
-RUNGS = ("plain", "distorted copies", "longer")
+RUNGS = ("plain", "distorted copies", "longer", "100 epochs")
 CHANGES = ("targets 0.05 and 0.95", "Adam", "fresh copies")
 
 
 def test_a_small_study(tmp_path, monkeypatch, drawn):
     fewer = {k: dataclasses.replace(recipe, epochs=6) for k, recipe in methods.RECIPES.items()}
-    monkeypatch.setattr(methods, "RECIPES", fewer)
+    for module in (methods, accuracy):
+        monkeypatch.setattr(module, "RECIPES", fewer)
     for name, chosen in (("ladder", RUNGS), ("single_changes", CHANGES)):
         variants = {k: getattr(methods, name)(2)[k] for k in chosen}
+        longest = variants[chosen[-1]].recipe
+        variants[chosen[-1]] = variants[chosen[-1]]._replace(
+            recipe=dataclasses.replace(longest, epochs=min(longest.epochs, 6))
+        )
         monkeypatch.setattr(accuracy, name, lambda epochs, variants=variants: variants)
     small = methods.Config(
         data="mnist5k",
@@ -101,19 +98,14 @@ def test_a_small_study(tmp_path, monkeypatch, drawn):
         seeds=2,
         fewer_seeds=1,
         test_seeds=2,
-        some_images=50,
         store=tmp_path,
     )
     tree = accuracy.run(small)
     assert accuracy.numbers(tree)["variant"]["fresh copies"]["seeds"] == 1
     drawn(accuracy, tree)
-    results = tree["test"].to_dataset()
-    assert np.isfinite(results.sharpness.values).all()
-    np.testing.assert_allclose(results.slope.sum("bin"), 1, rtol=1e-5)
-    right = (results.answer == results.label).mean("test")
-    np.testing.assert_allclose(right, results.test_accuracy, atol=1e-6)
     # The tested networks are trained on all 4,000 images, and those of the ladder on 200.
-    assert float(results.test_accuracy.sel(recipe="best").min()) > 0.85
+    results = tree["test"].to_dataset()
+    assert float(results.accuracy.sel(recipe="best").min()) > 0.85
 
 
 def test_fresh_copies_differ_between_steps_and_records_use_the_original_images():

@@ -64,26 +64,6 @@ def test_random_zooms_lie_around_boundary_cells_within_the_map():
         experiment.random_window(np.ones((64, 64), bool), 8, rng)
 
 
-def test_with_neurons_adapts_the_number_of_samples_to_the_width():
-    for name, samples in {"identity": 16, "relu": 16 * 17, "one sample": 1}.items():
-        condition = CONDITIONS[name].with_neurons(16)
-        assert (condition.width, condition.samples) == (16, samples)
-
-
-def test_random_positions_are_determined_by_the_seed():
-    config = experiment.Config(
-        steps=60, points=36, factor=4, placement="random", window=(0.1, 1e3), neurons=4, zooms=2
-    )
-    with jax.enable_x64(True):
-        first, again, other = (
-            experiment.maps(config, CONDITIONS["identity"], seed) for seed in (1, 1, 2)
-        )
-    assert first.identical(again)
-    assert not np.array_equal(first.across[1:], other.across[1:])
-    shares = first.trains.mean(("row", "column"))
-    assert np.all((shares > 0) & (shares < 1))
-
-
 def test_the_published_estimator_is_near_the_dimensions_of_a_line_and_of_random_points():
     straight = np.tile(np.arange(240) < 100, (240, 1))
     dust = np.random.default_rng(0).random((240, 240)) < 0.5
