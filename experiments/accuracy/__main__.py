@@ -34,11 +34,13 @@ MAX_GAIN = 0.05  # largest |gain| that is drawn with an error bar
 def run(config: Config) -> xr.DataTree:
     """Return validation results of all variants, and test results of some recipes."""
     rungs, changes = ladder(config.epochs), single_changes(config.epochs)
+    recipes = {name: rungs[at] for name, at in TESTED.items()}
+    short = {name: Variant(RECIPES[name]) for name in SHORT}
     parts = {
         "ladder": compared(rungs, config, config.store / "ladder"),
         "tried": compared(changes, config, config.store / "tried"),
-        "test": tested({name: rungs[at] for name, at in TESTED.items()}, config.data, config),
-        "short": tested({name: Variant(RECIPES[name]) for name in SHORT}, config.bundled, config),
+        "test": tested(recipes, config.data, config, config.store / "test"),
+        "short": tested(short, config.bundled, config, config.store / "short"),
     }
     return xr.DataTree.from_dict(parts)
 

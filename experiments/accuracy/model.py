@@ -187,13 +187,13 @@ def compared(variants: Mapping[str, Variant], config: Config, store: Path) -> xr
     )
 
 
-def tested(variants: Mapping[str, Variant], data: str, config: Config) -> xr.Dataset:
+def tested(variants: Mapping[str, Variant], data: str, config: Config, store: Path) -> xr.Dataset:
     """Return test accuracies of networks trained on all images of a set, [recipe, seed]."""
     seeds = range(FIRST_TEST_SEED, FIRST_TEST_SEED + config.test_seeds)
     accuracy = []
     for name, variant in variants.items():
         problem = problem_of(data, None, variant)
-        runs = trained(problem, variant, seeds, config.store / data / name.replace(" ", "_"))
+        runs = trained(problem, variant, seeds, store / name.replace(" ", "_"))
         accuracy.append(runs.test_accuracy.isel(step=-1, drop=True).values)
     values = ("recipe", "seed"), np.stack(accuracy)
     return xr.Dataset({"accuracy": values}, {"recipe": list(variants)})
