@@ -8,7 +8,7 @@ on where blocks and chunks end.
 
 On an accelerator a chunk has a constant number of steps, of which those after its end change
 nothing. If the compiler did not know this number, the device would wait for the host before each
-step. On a CPU a chunk has as many steps as it needs, unless this number is always 1.
+step. On a CPU the number of steps of a chunk varies, unless it is always 1.
 """
 
 from collections.abc import Callable, Mapping

@@ -66,7 +66,7 @@ def advice(
     arguments: Mapping[str, Any],
     optimizer_is_known: bool,
 ) -> str:
-    """Return a sentence if at most half of the ends at minima were reached; else empty.
+    """Return a warning if at most half of the ends at minima were reached, or "".
 
     Args:
         state: `EndState` of each run.

@@ -269,7 +269,8 @@ def _pair(x, y, logs, i, j, sign, p_values, level):
 def _seeds_needed(d, estimate, count, level):
     """Return the number of seeds that would show half of the difference, at the first step of Holm.
 
-    The share of positive means is that of differences that are moved by half of the estimate.
+    Half of the estimate is subtracted from all differences, and the share of positive means is that
+    of the results.
     """
     if estimate == 0 or not np.isfinite(estimate):
         return pd.NA

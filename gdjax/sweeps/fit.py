@@ -87,8 +87,8 @@ def slab_width(program: Program) -> int:
 def step_nbytes(program: Program) -> int:
     """Return the size of what a step of one run reads and writes besides shared data, in bytes.
 
-    These are its state, intermediate results of the cost for a mini-batch or a microbatch, of which
-    separate random numbers are part, and, with a separate order, the samples of a mini-batch.
+    These are its state and the intermediate results of the cost for a mini-batch or a microbatch,
+    among them its own random numbers. A run with an order of its own also reads its samples.
     """
     samples, numbers = program.batch_size or program.facts.problem.samples or 1, 0
     if program.batch_size is None:
