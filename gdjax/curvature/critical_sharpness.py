@@ -143,7 +143,7 @@ def update_direction(
 def critical_sharpness(
     problem: Problem | Callable,
     params: PyTree,
-    direction: PyTree,
+    direction: PyTree | None = None,
     *,
     guess: float | None = None,
     rtol: float = 1e-2,
@@ -165,8 +165,9 @@ def critical_sharpness(
     Args:
         problem: a Problem or a cost, whose deterministic cost over all its data is used.
         params: parameters w before the step.
-        direction: direction D of the step w - eta D, a pytree like the parameters: the gradient for
-            gradient descent, and `update_direction(make_optimizer, problem, params)` in general.
+        direction: direction D of the step w - eta D, a pytree like the parameters, such as
+            `update_direction(make_optimizer, problem, params)`; None for the gradient, the
+            direction of gradient descent.
         guess: first rate to evaluate, > 0; None for twice the quadratic minimizer, or if the
             curvature is not positive, for a step of length max(1, |w|) / 100.
         rtol: maximum width of the final interval, relative to its upper end.
@@ -181,7 +182,7 @@ def critical_sharpness(
         The step of gradient descent along a steep direction:
 
         >>> bowl = lambda w: (w[0] ** 2 + 10 * w[1] ** 2) / 2
-        >>> result = critical_sharpness(bowl, jnp.array([0.0, 1.0]), jnp.array([0.0, 10.0]))
+        >>> result = critical_sharpness(bowl, jnp.array([0.0, 1.0]))
         >>> round(float(result.learning_rate), 4), round(float(result.sharpness), 3)
         (0.2, 10.0)
 
@@ -201,8 +202,10 @@ def critical_sharpness(
     if guess is not None:
         check_limits("critical_sharpness: guess", guess, Positive)
     params = at_least_float32(params)
-    check_like("critical_sharpness: direction", direction, params)
     problem = problem_at(problem, params)
+    if direction is None:
+        direction = averaged(problem, jax.grad, params)
+    check_like("critical_sharpness: direction", direction, params)
     rtol, max_steps = float(rtol), int(max_steps)
     return _compiled(problem, params, direction, guess, rtol=rtol, max_steps=max_steps)
 

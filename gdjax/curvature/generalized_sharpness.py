@@ -89,6 +89,9 @@ def generalized_sharpness(
 ) -> GeneralizedSharpness:
     """Return bounds on the generalized sharpness at a point.
 
+    It solves programs on the host, so that JAX cannot transform it; `WarmGeneralizedSharpness` is
+    the lower bound as a measurement of runs.
+
         low <= max over |d| <= 1 of d^T H d <= high
 
     The lower bound is computed by a local search: Frank-Wolfe steps with exact line search, from

@@ -157,11 +157,6 @@ def check_metric_value(name: str, metric: Metric, params: PyTree, value: PyTree)
     costs, parts = jnp.result_type(jnp.float32, *jax.tree.leaves(params)), parts_of(value)
     if parts is not None and (metric.dims or dtype is not None):
         raise InputError(f"{returned} and has dims or a dtype, which only a single array may have")
-    if hasattr(value, "_fields") and not hasattr(value, "arrays"):
-        raise InputError(
-            f"{returned}, expected a class with an attribute `arrays`, which declares the fields "
-            f"to store; add it, or return value._asdict()"
-        )
     for part in [value] if parts is None else parts.values():
         if not is_array(part) or jnp.issubdtype(part.dtype, jnp.complexfloating):
             raise InputError(f"{returned}, expected real numbers")

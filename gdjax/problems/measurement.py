@@ -17,7 +17,7 @@ from jaxtyping import PyTree
 
 from gdjax.problems.evaluation import deterministic_cost
 from gdjax.problems.keywords import bind
-from gdjax.problems.metrics import Metric, declared, needs_of
+from gdjax.problems.metrics import Metric, needs_of, stored_fields
 from gdjax.problems.problem import NOTHING, Problem, map_functions, replace_data
 
 
@@ -92,7 +92,7 @@ def _value(measure, bare, params, data, /, *state, **keywords):
     supplied = {**keywords, "settings": {k: v for of in settings.values() for k, v in of.items()}}
     problem = _at_run(bare, data, settings.get("cost", {}), keywords)
     result = measured(measure, problem, params, *state, supplied=supplied)
-    return (declared(result[0]), *result[1:]) if isinstance(result, tuple) else result
+    return stored_fields(result[0]), *result[1:]
 
 
 def _initial_state(init, bare, params, data, /, **keywords):

@@ -18,6 +18,7 @@ from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from typing import Any
 
+import jax
 import numpy as np
 from jaxtyping import PyTree
 
@@ -37,9 +38,10 @@ class Metric:
     A function is accepted wherever a Metric is, and is then measured at every record.
 
     The value is a number or an array with named dimensions, or several of them: a dict of arrays,
-    or a NamedTuple whose class has an attribute `arrays` that declares the fields to store, as
-    `gd.curvature.extreme_eigenpairs` returns. The arrays of a metric `ends` are `ends_values`,
-    `ends_residuals`, ..., and their dimensions begin with `ends_`, too.
+    or a NamedTuple, such as the results of `gd.curvature`. Of a NamedTuple, the fields that its
+    attribute `arrays` declares are stored, and without this attribute the fields that are arrays.
+    The arrays of a metric `ends` are `ends_values`, `ends_residuals`, ..., and their dimensions
+    begin with `ends_`, too.
 
     Along a descent, a number is recorded along `step` in the type of the cost, and is NaN at
     records without a measurement. A metric with `dims` or a `dtype` is stored as a separate array
@@ -149,12 +151,14 @@ def named_parts(name: str, value: PyTree) -> dict[str, Any]:
     return {name: value} if parts is None else {f"{name}_{k}": a for k, a in parts.items()}
 
 
-def declared(value: PyTree) -> PyTree:
-    """Return a value without the fields that its class does not declare in `arrays`."""
-    arrays = getattr(type(value), "arrays", None)
-    if arrays is None or not hasattr(value, "_fields"):
+def stored_fields(value: PyTree) -> PyTree:
+    """Return a value with None for each field of a NamedTuple that is not stored."""
+    if not hasattr(value, "_fields"):
         return value
-    return value._replace(**{key: None for key in value._fields if key not in arrays})
+    fields = value._asdict()
+    arrays = [key for key, part in fields.items() if jax.tree_util.all_leaves([part])]
+    stored = getattr(type(value), "arrays", arrays)
+    return value._replace(**{key: None for key in fields if key not in stored})
 
 
 def as_metrics(name: str, metrics: Any) -> Mapping[str, Metric]:

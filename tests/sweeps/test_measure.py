@@ -127,6 +127,7 @@ def test_a_killed_measurement_continues(tmp_path):
 
 class Bare(NamedTuple):
     a: Any
+    tree: Any
 
 
 def several(problem, w):
@@ -159,9 +160,33 @@ def test_a_value_may_be_a_dict_or_a_named_tuple_that_declares_its_arrays(tmp_pat
     np.testing.assert_allclose(run.arrays["ends"].values.values[0], [9, 3, 1], rtol=1e-5)
     line = gd.landscape.line(bowl, jnp.zeros(3), jnp.ones(3), [0, 2], metrics={"some": several})
     np.testing.assert_array_equal(line.some_pair, [[0, 0], [2, 2]])
-    bare = {"bare": lambda problem, w: Bare(w)}
-    with pytest.raises(InputError, match=r"'bare' returned .* attribute `arrays`"):
-        gd.measure(bare, (bowl, jnp.ones(3)))
+    bare = gd.measure({"bare": lambda problem, w: Bare(w, {"b": w})}, (bowl, jnp.ones(3)))
+    assert dict(bare.sizes) == {"bare_a_0": 3}
+    assert list(bare.data_vars) == ["bare_a"]
+
+
+def test_quantities_of_curvature_are_measured_as_they_are_computed():
+    problem, key = network(), jax.random.key(0)
+    params = problem.init(jax.random.key(1))
+    quantities = {
+        "ends": partial(gd.curvature.extreme_eigenpairs, key=key),
+        "trace": partial(gd.curvature.hessian_trace, key=key),
+        "density": partial(gd.curvature.spectral_density, key=key),
+        "gradient": gd.landscape.gradient_norm,
+        "summary": gd.curvature.gradient_summary,
+        "batches": partial(gd.curvature.batch_sharpness, key=key, batch_size=5),
+        "noise": partial(gd.descent.gradient_noise, key=key, batch_size=5, batches=3),
+        "dual": partial(gd.curvature.dual_gradient_norm, norm="linf"),
+        "critical": gd.curvature.critical_sharpness,
+    }
+    measured = gd.measure(quantities, (problem, params))
+    for name, quantity in quantities.items():
+        value = quantity(problem, params)
+        for field, part in (value._asdict() if hasattr(value, "_fields") else {"": value}).items():
+            stored = measured.get(f"{name}_{field}".rstrip("_"))
+            if stored is not None:
+                np.testing.assert_allclose(stored, part, rtol=1e-4, atol=1e-5, err_msg=name)
+    assert {n.split("_")[0] for n in measured.data_vars} == {*quantities}
 
 
 def test_snapshots_keep_the_model_state():
