@@ -2,7 +2,7 @@
 
     w <- w - r_t (grad C_B(w) + d_l w),   C: squared error, sum over outputs, mean over images
 
-    python -m experiments.accuracy                  (about 12 min of processor time)
+    python -m experiments.accuracy                  (about 25 min of processor time)
 
 Expected: plain descent classifies 94.6 % of the test images correctly, and the best recipe 96.6 %
 (from single starts, 96.4 to 96.8 %). Weight decay contributes a third of the gain on the held-out
