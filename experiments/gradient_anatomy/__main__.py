@@ -205,7 +205,8 @@ def top_entries(dataset: xr.Dataset) -> Figure:
 def predicted_actual(dataset: xr.Dataset) -> Figure:
     """Draw actual against predicted changes of the cost, and the relative errors."""
     figure = Figure(figsize=(4.5 * dataset.sizes["stage"] + 4.5, 4.8))
-    *panels, errors = figure.subplots(1, dataset.sizes["stage"] + 1)
+    ratios = [1.0] * dataset.sizes["stage"] + [1.4]  # labels of the last panel are wide
+    *panels, errors = figure.subplots(1, len(ratios), width_ratios=ratios)
     for axes, (name, stage), color, mark in zip(
         panels, stages(dataset), CYCLE, "os^Dv", strict=False
     ):

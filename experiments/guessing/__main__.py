@@ -206,7 +206,7 @@ def numbers(dataset: xr.Dataset) -> dict:
 def plot(dataset: xr.Dataset) -> dict:
     """Draw the probability of a fit, accuracies, and ratios of errors."""
     intervals, error_ratios = compared(dataset)
-    figure = Figure(figsize=(13, 4.4))
+    figure = Figure(figsize=(13, 5))
     rare, reads, errors = figure.subplots(1, 3)
     k, share = dataset.k.values, np.exp(dataset.log_probability.values)
     rare.plot(k, np.where(share > 0, share, np.nan).T, color=GREY, linewidth=0.8)
@@ -225,14 +225,13 @@ def plot(dataset: xr.Dataset) -> dict:
     look: dict = {"color": VERMILLION, "label": "guessed", "zorder": 3}
     reads.plot(list(intervals["guessed"]), guessed, "x", **look)
     reads.set_ylabel("accuracy on unseen images, %")
-    reads.legend(fontsize="small")
     errors.axhline(1, color="black", linewidth=1)
     for name in ("trained", "matched", "trained_on"):
         _by_k(errors, error_ratios[name], *CURVES[name], 1)
     errors.set_ylabel("error relative to sampled networks")
-    low, high = errors.get_ylim()
-    errors.set_ylim(top=high + 0.25 * (high - low))  # space for the legend
-    errors.legend(fontsize="small", loc="upper right")
+    handles = {h.get_label(): h for axes in (reads, errors) for h in axes.get_lines()}
+    shown = [h for label, h in handles.items() if not label.startswith("_")]
+    figure.legend(handles=shown, loc="outside lower right", ncols=3)
     for axes in (rare, reads, errors):
         axes.set_xlabel("number of fitted images")
     last, ratio = list(error_ratios["trained_on"].items())[-1]

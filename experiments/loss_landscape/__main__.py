@@ -171,7 +171,7 @@ def plot(tree) -> dict:
     for case in CASES:
         parts = datasets(tree[case])
         rate, share = (parts["way"].attrs[name] for name in ("learning_rate", "test_accuracy"))
-        title = f"learning rate {rate:g}, {case}: test accuracy {share:.1%}"
+        title = f"rate {rate:g}, {case}: accuracy {share:.1%}"
         ways[title] = parts["way"]
         ends[title] = {text: parts[view] for view, text in VIEWS.items()}
     good = [*ways][CASES.index("good")]

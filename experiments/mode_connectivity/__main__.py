@@ -169,7 +169,7 @@ def profiles(parts: dict[int, xr.Dataset]) -> Figure:
 
     Each kind of path has one color. The line is the median over pairs; the band spans all pairs.
     """
-    figure = Figure(figsize=(4.2 * len(parts) + 0.8, 7.8))
+    figure = Figure(figsize=(max(4.2 * len(parts) + 0.8, 9), 7.8))
     panels = figure.subplots(2, len(parts), squeeze=False, sharex=True, sharey="row")
     for (top, bottom), (width, part) in zip(panels.T, parts.items(), strict=True):
         for axes, along in ((top, part.cost_along), (bottom, part.accuracy_along)):

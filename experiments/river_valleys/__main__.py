@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
-from matplotlib.ticker import MultipleLocator
+from matplotlib.ticker import MaxNLocator
 
 import gdjax as gd
 from experiments.shared import command
@@ -182,7 +182,7 @@ def decays_and_shares(dataset: xr.Dataset) -> Figure:
             right.plot(values.mean(), height, "|", color=BLACK, markersize=14)
         right.axvline(0, color=GREY, linestyle=":")
         right.axvline(1, color=BLACK, linestyle=":", linewidth=1)
-        right.xaxis.set_major_locator(MultipleLocator(0.5))
+        right.xaxis.set_major_locator(MaxNLocator(4))
         right.set_yticks(range(len(labels)), list(labels.values()))
         right.invert_yaxis()
         right.set(xlabel="share of the full decay", title="Interventions")

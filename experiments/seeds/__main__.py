@@ -187,13 +187,13 @@ def draw_spread(axes, percent, statistics):
     x = np.linspace(percent.min(), percent.max(), 200)
     for width, color, name in (
         (percent.std(), BLUE, "normal"),
-        (luck, VERMILLION, "expected from chance alone"),
+        (luck, VERMILLION, "chance alone"),
     ):
         label = rf"{name}, $\sigma$ = {width:.2f}"
         axes.plot(x, stats.norm.pdf(x, percent.mean(), width), color=color, label=label)
     axes.set(xlabel="test accuracy, %", ylabel="density of networks")
     axes.set_ylim(top=1.45 * axes.get_ylim()[1])
-    axes.legend(loc="upper left")
+    axes.legend(loc="upper left", handlelength=1)
 
 
 def draw_halves(axes, first, second, r):
@@ -207,17 +207,18 @@ def draw_halves(axes, first, second, r):
     axes.set(xlabel="accuracy on one half, %", ylabel="accuracy on the other half, %")
     low, high = axes.get_ylim()
     axes.set_ylim(top=high + 0.25 * (high - low))  # space for the legend
-    axes.legend(loc="upper left")
+    axes.legend(loc="upper left", handlelength=1)
 
 
 def draw_pairs(axes, disagreements):
     """Draw how many images only one of two networks classifies correctly."""
     height, low, high = 100 * np.array([one[:3] for one in disagreements]).T
     error, positions = [height - low, high - height], np.arange(len(height))
-    axes.bar(positions, height, 0.6, color=[GREY, GREEN, BLUE], yerr=error, capsize=4)
-    axes.set_xticks(positions, list(COMMON_PARTS.values()))
-    axes.set_xlabel("common part of two networks")
-    axes.set_ylabel("images that only one of two networks\nclassifies correctly, %")
+    axes.barh(positions, height, 0.6, color=[GREY, GREEN, BLUE], xerr=error, capsize=4)
+    axes.set_yticks(positions, list(COMMON_PARTS.values()))
+    axes.invert_yaxis()
+    axes.set_ylabel("common part of two networks")
+    axes.set_xlabel("images that one of two\nnetworks misclassifies, %")
 
 
 if __name__ == "__main__":

@@ -34,7 +34,15 @@ def legible(figure: Any) -> Any:
     least = LEAST_POINTS * max(1.0, min(width, MAX_WIDTH) / PAGE)
     for text in figure.findobj(Text):
         text.set_fontsize(max(text.get_fontsize(), least))
-    move_legends(figure)
+    for _ in range(2):  # a legend above its panel makes all panels smaller
+        move_legends(figure)
+    for _ in range(2):  # as do the lines of a wrapped text
+        wrap_texts(figure)
+    return figure
+
+
+def wrap_texts(figure: Figure) -> None:
+    """Wrap the texts beside panels, and label logarithmic axes that have one number."""
     figure.draw_without_rendering()
     panels = [axes for axes in figure.findobj(Axes) if axes.get_visible()]
     for axes in panels:
@@ -53,7 +61,6 @@ def legible(figure: Any) -> Any:
     for text in (text for text in figure.texts if not text.get_rotation()):
         is_centered = text.get_horizontalalignment() == "center"
         wrap(text, figure.bbox.width - (0 if is_centered else text.get_window_extent().x0))
-    return figure
 
 
 def wrap(text: Text, room: float, *, side: str = "width") -> None:
@@ -91,10 +98,12 @@ def move_legends(figure: Figure) -> None:
 
 def ticks_in_view(axis: Axis) -> list[Tick]:
     """Return the ticks of an axis within its limits that have a visible text."""
-    low, high = sorted(axis.get_view_interval())
+    scaled = axis.get_transform().transform
+    low, high = sorted(scaled(np.asarray(axis.get_view_interval(), float)))
     room = 1e-9 * (high - low)
     ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
-    ticks = [tick for tick in ticks if low - room <= tick.get_loc() <= high + room]
+    places = scaled(np.asarray([tick.get_loc() for tick in ticks], float))
+    ticks = [t for t, x in zip(ticks, places, strict=True) if low - room <= x <= high + room]
     return [tick for tick in ticks if any(is_shown(label) for label in labels_of(tick))]
 
 
@@ -118,7 +127,7 @@ def covered(legend: Legend) -> set[str]:
         if inside is None or not axes.get_visible():
             continue
         for line in axes.lines:
-            if line.get_visible() and np.size(line.get_xdata()) > 2:
+            if line.get_visible() and np.size(line.get_xdata()) > 1:
                 path = line.get_transform().transform_path(line.get_path())
                 if np.isfinite(path.vertices).any() and path.intersects_bbox(inside, filled=False):
                     kinds.add("a line")
