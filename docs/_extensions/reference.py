@@ -7,15 +7,18 @@ A page lists names in a fence, and they become a table with the first line of ea
     sweeps.Axes
     ```
 
-The pages of names are written to reference/generated/. The class of a result that no page lists is
-documented below the first function that returns it.
+The pages of names are written to reference/generated/. The class of a result that no page lists
+follows the first function that returns it in the table, and has a page, too.
 """
 
 import importlib
 import inspect
+import itertools
 import re
+import sys
 import types
-from collections.abc import Sequence
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import get_args
 
@@ -57,8 +60,9 @@ def listed() -> list[str]:
 
 
 def table(names: list[str]) -> str:
-    """Return a table of names as Markdown."""
-    return TABLE.format(names="\n".join(f"   {name.removeprefix('gdjax.')}" for name in names))
+    """Return a table of names, and of the classes of their results, as Markdown."""
+    rows = [row for name in names for row in (name, *results().get(name, ()))]
+    return TABLE.format(names="\n".join(f"   {row.removeprefix('gdjax.')}" for row in rows))
 
 
 def expand(text: str) -> str:
@@ -66,21 +70,47 @@ def expand(text: str) -> str:
     return NAMES.sub(lambda match: table(names_of(match[0])), text)
 
 
-def results_of(names: list[str]) -> dict[str, list[type]]:
-    """Return the classes of results that no page lists, by the first function that returns them."""
+def functions_of(value) -> Iterator:
+    """Yield a public function itself, or the public methods and properties of a class."""
+    if not inspect.isclass(value):
+        yield value
+        return
+    for name, member in vars(value).items():
+        if not name.startswith("_") or name == "__call__":
+            inner = (getattr(member, part, None) for part in ("fget", "func", "__func__"))
+            yield next(filter(None, inner), member)
+
+
+def parts_of(hint) -> Iterator:
+    """Yield an annotation and all parts of it."""
+    yield hint
+    for part in get_args(hint):
+        yield from parts_of(part)
+
+
+@cache
+def results() -> dict[str, list[str]]:
+    """Return the names of results' classes that no page lists, by the first name that has them."""
+    names = listed()
     known, results = {id(find(name)) for name in names}, {}
     for name in names:
-        hint = getattr(find(name), "__annotations__", {}).get("return")
-        for kind in (hint, *get_args(hint)):
-            is_own = inspect.isclass(kind) and kind.__module__.startswith("gdjax")
-            if is_own and id(kind) not in known:
-                known.add(id(kind))
-                results.setdefault(name, []).append(kind)
+        for function in functions_of(find(name)):
+            hint = getattr(function, "__annotations__", {}).get("return")
+            if isinstance(hint, str):  # such as "Folder | Bucket", whose classes are defined below
+                words = re.findall(r"\w+", hint)
+                kinds = [vars(sys.modules[function.__module__]).get(word) for word in words]
+            else:
+                kinds = [*parts_of(hint)]
+            for kind in kinds:
+                is_own = inspect.isclass(kind) and kind.__module__.startswith("gdjax")
+                if is_own and id(kind) not in known:
+                    known.add(id(kind))
+                    results.setdefault(name, []).append(f"{kind.__module__}.{kind.__qualname__}")
     return results
 
 
-def page_of(name: str, results: Sequence[type] = ()) -> str:
-    """Return the page of one name, and of the classes of its result, as reStructuredText."""
+def page_of(name: str) -> str:
+    """Return the page of one name as reStructuredText."""
     value = find(name)
     title = name.removeprefix("gdjax.")
     lines = [title, "=" * len(title), "", ".. currentmodule:: gdjax", ""]
@@ -99,8 +129,6 @@ def page_of(name: str, results: Sequence[type] = ()) -> str:
     else:
         kind = "function" if callable(value) else "data"
         lines += [f".. auto{kind}:: {name}", *["   :no-value:"] * (kind == "data")]
-    for kind in results:
-        lines += ["", f".. autoclass:: {kind.__module__}.{kind.__qualname__}", "   :members:"]
     return "\n".join(lines) + "\n"
 
 
@@ -120,13 +148,12 @@ def files_of(names: list[str]) -> dict[str, str]:
 def write(folder: Path = GENERATED) -> dict[str, str]:
     """Write the pages that have changed, remove others, and return the file of each name."""
     folder.mkdir(exist_ok=True)
-    names = listed()
-    files, results = files_of(names), results_of(names)
+    files = files_of([*listed(), *itertools.chain(*results().values())])
     for path in folder.iterdir():
         if path.stem not in files.values():
             path.unlink()
     for name, file in files.items():
-        path, text = folder / f"{file}.rst", page_of(name, results.get(name, ()))
+        path, text = folder / f"{file}.rst", page_of(name)
         if not path.exists() or path.read_text("utf8") != text:
             path.write_text(text, "utf8")
     return files

@@ -2,6 +2,7 @@
 
 import ast
 import doctest
+import inspect
 import re
 import textwrap
 import types
@@ -94,6 +95,22 @@ def test_public_names_are_those_of_the_reference():
     for name in LISTED:
         parent = reference.find(name.rpartition(".")[0]).__name__
         assert id(reference.find(name)) in objects or parent in modules - packages, name
+
+
+def test_every_class_in_the_result_of_a_public_function_has_a_page(tmp_path):
+    """Compare with the classes in the source of the annotations."""
+    sources = [ast.parse(file.read_text("utf8")) for file in (ROOT / "gdjax").rglob("*.py")]
+    nodes = [node for source in sources for node in ast.walk(source)]
+    classes = {node.name for node in nodes if isinstance(node, ast.ClassDef)}
+    assert {"Entries", "Match", "Unseen", "LearningRateResult"} < classes
+    pages = {file.rpartition(".")[2].removesuffix("-class") for file in reference.write(tmp_path)}
+    for name in LISTED:
+        for function in filter(inspect.isfunction, reference.functions_of(reference.find(name))):
+            returns = getattr(
+                ast.parse(textwrap.dedent(inspect.getsource(function))).body[0], "returns", None
+            )
+            returned = ast.unparse(returns) if returns else ""
+            assert classes & set(re.findall(r"\w+", returned)) <= pages, name
 
 
 def test_there_are_few_public_names():
