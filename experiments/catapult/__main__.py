@@ -27,6 +27,7 @@ from matplotlib.ticker import PercentFormatter
 import gdjax as gd
 from experiments.shared import command
 from gdjax.base.statistics import median
+from gdjax.plots.axes import legend_above
 from gdjax.plots.style import BLACK, CYCLE, GREY
 from gdjax.problems import Metric
 
@@ -295,12 +296,12 @@ def settled_shares(dataset: xr.Dataset) -> Figure:
             axes.plot(lands.share, lands.sel(at), color=CYCLE[number], label=label)
         for limit in (2, 4):
             axes.axvline(limit, color=GREY, linestyle=":")
-        axes.set(ylim=(0, 1.6), yticks=[0, 0.5, 1])
+        axes.set(ylim=(0, 1.05), yticks=[0, 0.5, 1])
         axes.yaxis.set_major_formatter(PercentFormatter(1))
         axes.set_xlabel("rate · curvature at the start")
         axes.set_ylabel("share of descents that end\nbelow their initial cost")
         axes.set_title("One example" if examples == 1 else f"{examples} examples")
-        axes.legend(title="largest rate · curvature", title_fontsize=12, loc="upper right")
+        legend_above(axes, 1, title="largest rate · curvature", title_fontsize=12)
     return figure
 
 

@@ -129,7 +129,7 @@ def lyapunov_exponent(problem: Problem, params: PyTree, *, opt_state: PyTree) ->
 
     It is the mean over the steps so far; the exponent from step s to step t is
     (t lambda_t - s lambda_s) / (t - s). It is NaN at step 0, and says nothing of a run that has
-    diverged. The optimizer must be one of `with_tangent`.
+    diverged. The optimizer must be one of `with_tangent`, whose example records it.
 
     Args:
         problem, params: not used, since the state of the optimizer has the exponent.

@@ -40,6 +40,16 @@ def tensorboard(runs: xr.Dataset | StoreLike, folder: str | Path) -> None:
         runs: as in `histories`.
         folder: folder for the runs, which `tensorboard --logdir` shows. The name of a run consists
             of its settings, such as "learning_rate=0.1,seed=1".
+
+    Examples:
+        >>> from tempfile import TemporaryDirectory
+        >>> from gdjax import Problem, axes, sweep
+        >>> bowl = Problem(init=lambda key: np.ones(2), cost=lambda w: w @ w)
+        >>> runs = sweep(bowl, axes(learning_rate=[0.1, 0.2]), 4)
+        >>> with TemporaryDirectory() as folder:
+        ...     tensorboard(runs, folder)
+        ...     sorted(file.name for file in Path(folder).iterdir())
+        ['learning_rate=0.1', 'learning_rate=0.2']
     """
     from tensorboard.compat.proto.event_pb2 import Event  # ty: ignore[missing-module-member]
     from tensorboard.compat.proto.summary_pb2 import Summary  # ty: ignore[missing-module-member]

@@ -59,6 +59,14 @@ def animation(dataset: Any, *, title: str = "", frames: int = 48) -> Animation:
         dataset: Dataset of a plane with a descent.
         title: title of the plane.
         frames: maximum number of frames; steps are skipped where the descent moves little.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from gdjax import landscape
+        >>> snapshots = jnp.array([[4, 1, 0], [3, 0.1, 0], [2, 0, 0], [1, 0, 0]])
+        >>> path = landscape.trajectory_plane(lambda w: w @ w, snapshots, points=5)
+        >>> len(animation(path, frames=2).frames)
+        2
     """
     indices = _frame_indices(dataset, frames)
     norm = cost_scale([dataset])

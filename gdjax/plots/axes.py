@@ -69,6 +69,13 @@ def legend_above(axes: Axes, columns: int = 3, **options: Any) -> None:
         axes: axes with labeled artists and, if any, their title.
         columns: number of columns of the legend.
         options: further keywords of matplotlib's `Axes.legend`.
+
+    Examples:
+        >>> axes = Figure().subplots()
+        >>> _ = axes.plot([0, 1], [1, 0], label="cost")
+        >>> legend_above(axes)
+        >>> bool(axes.get_legend().get_bbox_to_anchor().y0 == axes.bbox.y1)
+        True
     """
     place: Any = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
     axes.legend(ncols=columns, borderpad=0.2, **place, **options)

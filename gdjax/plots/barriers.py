@@ -26,6 +26,12 @@ def barrier_matrix(
             diagonal, NaN where undefined.
         unit: name of the object that a row represents.
         title: figure title.
+
+    Examples:
+        >>> matrix = np.array([[0.0, 0.5], [0.5, 0.0]])
+        >>> print(barrier_matrix({"straight": matrix}).axes[0].get_title("left"))
+        straight
+        median 0.5
     """
     order = cluster_order(list(matrices.values())[-1])
     step = -(-len(order) // MAX_LABELS)

@@ -26,6 +26,14 @@ def merge_tree(graph: Any, *, title: str = "", ax: Axes | None = None) -> Axes:
         graph: Dataset of `gd.minima.graph`.
         title: axes title; by default, the numbers of minima and saddles.
         ax: axes to draw into; None creates a new figure.
+
+    Examples:
+        >>> import jax, numpy as np
+        >>> from gdjax import minima
+        >>> well = lambda w: (w[0] ** 2 - 1) ** 2 + w[1] ** 2
+        >>> tree = minima.graph(well, np.array([[-1.0, 0.0], [1.0, 0.0]]), key=jax.random.key(0))
+        >>> merge_tree(tree).get_title("left")
+        '2 minima and 1 saddle found, up to symmetry'
     """
     cost = graph.minimum_cost.values
     share = graph.share.values if "share" in graph else np.zeros(len(cost))

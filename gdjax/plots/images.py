@@ -57,6 +57,10 @@ def signed(
         title: figure title.
         label: label of the color bar, with the unit.
         names: titles of the images; None means "neuron 0", "neuron 1" and so on.
+
+    Examples:
+        >>> signed(np.eye(3)[None] - 0.5, title="One neuron", label="weight").axes[0].get_title()
+        'neuron 0'
     """
     names = [f"neuron {number}" for number in range(len(images))] if names is None else names
     columns = min(COLUMNS, len(images))

@@ -72,6 +72,15 @@ def plane(dataset: Any, *, norm: Normalize | None = None, ax: Axes | None = None
         dataset: Dataset of a plane.
         norm: color scale; None computes it from this plane.
         ax: axes to draw into; None creates a new figure.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from gdjax import landscape
+        >>> directions = {"x": jnp.array([1.0, 0.0]), "y": jnp.array([0.0, 1.0])}
+        >>> side = jnp.linspace(-1, 1, 3)
+        >>> bowl = landscape.plane(lambda w: w @ w, jnp.zeros(2), directions, side, side)
+        >>> plane(bowl).get_xlabel()
+        'x'
     """
     norm = cost_scale([dataset]) if norm is None else norm
     with styled_axes(ax, (6.4, 5.6)) as axes:
@@ -173,6 +182,15 @@ def planes(rows: Mapping[str, Mapping[str, Any]], *, title: str = "") -> Figure:
 
     Raises:
         ValueError: if a row is not a mapping from titles to planes.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from gdjax import landscape
+        >>> directions = {"x": jnp.array([1.0, 0.0]), "y": jnp.array([0.0, 1.0])}
+        >>> side = jnp.linspace(-1, 1, 3)
+        >>> bowl = landscape.plane(lambda w: w @ w, jnp.zeros(2), directions, side, side)
+        >>> planes({"start": {"bowl": bowl}}, title="One cost").get_suptitle()
+        'One cost'
     """
     planes = [row.values() if isinstance(row, Mapping) else [row] for row in rows.values()]
     datasets = [dataset for row in planes for dataset in row]
@@ -241,6 +259,14 @@ def descents(views: Mapping[str, Any], *, title: str = "") -> Figure:
     Args:
         views: by title, planes with a descent, as returned by `trajectory_plane`.
         title: figure title.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from gdjax import landscape
+        >>> snapshots = jnp.array([[4, 1, 0], [3, 0.1, 0], [2, 0, 0], [1, 0, 0]])
+        >>> path = landscape.trajectory_plane(lambda w: w @ w, snapshots, points=5)
+        >>> len(descents({"in its plane": path}).axes)
+        4
     """
     norm = cost_scale(list(views.values()))
     farthest = max(float(np.nanmax(dataset.path_off.values)) for dataset in views.values())
@@ -277,6 +303,14 @@ def surface(dataset: Any, *, title: str = "") -> Axes:
     Args:
         dataset: Dataset of a plane, with or without a descent.
         title: figure title.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from gdjax import landscape
+        >>> snapshots = jnp.array([[4, 1, 0], [3, 0.1, 0], [2, 0, 0], [1, 0, 0]])
+        >>> path = landscape.trajectory_plane(lambda w: w @ w, snapshots, points=5)
+        >>> surface(path).get_zlabel()
+        'cost'
     """
     norm: Any = cost_scale([dataset])
     raised = np.log10 if isinstance(norm, LogNorm) else np.asarray
@@ -344,6 +378,13 @@ def lines(
         parabolas: curvature of the parabola to draw for a curve, by name of the curve.
         title: axes title.
         ax: axes to draw into; None creates a new figure.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from gdjax import landscape
+        >>> along = landscape.line(lambda w: w @ w, jnp.zeros(2), jnp.ones(2), [-1.0, 0.0, 1.0])
+        >>> len(lines({"diagonal": along}, parabolas={"diagonal": 2.0}).lines)
+        3
     """
     curvatures = parabolas or {}
     with styled_axes(ax, (9, 5.4)) as axes:

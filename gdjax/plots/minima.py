@@ -20,6 +20,15 @@ def frequencies(census: Any, *, title: str = "", ax: Axes | None = None) -> Axes
         census: Dataset of `count_minima`.
         title: axes title; by default, the numbers of minima and runs.
         ax: axes to draw into; None creates a new figure.
+
+    Examples:
+        >>> import jax
+        >>> from gdjax import minima, problems
+        >>> problem = problems.from_function("quartic")
+        >>> starts = jax.vmap(problem.init)(jax.random.split(jax.random.key(0), 8))
+        >>> census = minima.count_minima(problem, starts, key=jax.random.key(1))
+        >>> frequencies(census).get_title("left")
+        '2 minima in 8 runs'
     """
     share, low, high = (census[name].values for name in ("share", "share_low", "share_high"))
     other_shares = _other_shares(census)
@@ -136,6 +145,15 @@ def embedding(census: Any, *, title: str = "", ax: Axes | None = None) -> Axes:
         census: Dataset of `count_minima` with barriers, which has distances of the lowest minima.
         title: axes title; by default, the numbers of minima and runs.
         ax: axes to draw into; None creates a new figure.
+
+    Examples:
+        >>> import xarray as xr
+        >>> values = "minimum", np.array([0.75, 0.25])
+        >>> position = ("axis", "minimum"), np.eye(2)
+        >>> placed = {"position": position, "position_share": 1.0}
+        >>> census = xr.Dataset(placed | {"share": values, "minimum_cost": values})
+        >>> embedding(census, title="two minima").get_title("left")
+        'two minima'
     """
     position = census.position.values
     share = census.share.values[: len(position)]

@@ -39,6 +39,13 @@ def densities(
         pairs: computed eigenvalues by title of their panel, as returned by `extreme_eigenpairs`.
         size: number of eigenvalues of the matrix, if known.
         title: figure title.
+
+    Examples:
+        >>> import jax
+        >>> from gdjax import curvature
+        >>> found = curvature.spectral_density(lambda w: w @ w, np.ones(2), key=jax.random.key(0))
+        >>> densities({"start": found}, size=2, title="A bowl").get_suptitle()
+        'A bowl'
     """
     results = panels.values()
     linear = max(float(result.bandwidth) for result in results)
@@ -130,6 +137,11 @@ def eigenvalues_by_rank(
         after: rank after which a vertical line is drawn, such as the number of classes.
         after_label: label of this line.
         title: figure title.
+
+    Examples:
+        >>> spectrum = np.array([4.0, 1.0]), np.array([0.1, 0.1])
+        >>> eigenvalues_by_rank({"Hessian": {"start": spectrum}}).axes[0].get_title("left")
+        'Hessian'
     """
     every = np.concatenate([value for panel in panels.values() for value, _ in panel.values()])
     positive = every[np.isfinite(every) & (every > 0)]

@@ -86,6 +86,11 @@ def style() -> AbstractContextManager[None]:
 
     These settings apply when artists are created, so build the whole figure inside the
     context. The figure can be saved outside the context.
+
+    Examples:
+        >>> with style():
+        ...     matplotlib.rcParams["image.cmap"]
+        'viridis'
     """
     return matplotlib.rc_context(dict(SHEET))
 
@@ -134,6 +139,13 @@ def label_log_axis(axis: Axis, form: Callable[[float], str] = "{:g}".format) -> 
     Args:
         axis: x or y axis.
         form: function that formats a number as text.
+
+    Examples:
+        >>> axes = Figure().subplots()
+        >>> _ = axes.set(xscale="log", xlim=(1, 20))
+        >>> label_log_axis(axes.xaxis)
+        >>> [text.get_text() for text in axes.get_xticklabels()]
+        ['1', '2', '5', '10', '20']
     """
     axis.set_major_locator(LogTicks())
     axis.set_major_formatter(lambda value, _: form(value))

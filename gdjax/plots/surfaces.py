@@ -98,6 +98,15 @@ def paths(
         field_at: positions of the arrows.
         field: negative gradient at these positions; only its direction is drawn.
         ax: axes to draw into; None creates a new figure.
+
+    Examples:
+        >>> x, minimum = np.linspace(-1, 1, 5), np.zeros((1, 2))
+        >>> cost = x**2 + x[:, None] ** 2
+        >>> bowl = Surface("a bowl", x, x, cost, minimum, minimum[:0], minimum[:0])
+        >>> walk = np.array([[[0.8, 0.4], [0.4, 0.2], [0.2, 0.1]]])
+        >>> arrow = {"field_at": walk[0, :1], "field": -2 * walk[0, :1]}
+        >>> paths(bowl, walk, np.array([0]), **arrow).get_title("left")
+        'a bowl'
     """
     with styled_axes(ax, (9, height(surface, 8.3) + 1.5)) as axes:
         contours(surface, ax=axes)
@@ -123,12 +132,23 @@ def paths(
 
 
 def height(surface: Surface, width: int | float) -> float:
-    """Return the height of a panel of given width if both axes have the same scale."""
+    """Return the height of a panel of given width if both axes have the same scale.
+
+    Examples:
+        >>> none, wide = np.zeros((0, 2)), np.linspace(0, 4, 5)
+        >>> float(height(Surface("", wide, wide[:3], np.zeros((3, 5)), none, none, none), 8))
+        4.0
+    """
     return width * np.ptp(surface.y) / np.ptp(surface.x)
 
 
 def minimum_color(number: int) -> str:
-    """Return the color of a minimum; black for a negative number."""
+    """Return the color of a minimum; black for a negative number.
+
+    Examples:
+        >>> minimum_color(0) == minimum_color(len(MINIMUM_COLORS)), minimum_color(-1) == BLACK
+        (True, True)
+    """
     return MINIMUM_COLORS[number % len(MINIMUM_COLORS)] if number >= 0 else BLACK
 
 
@@ -182,6 +202,12 @@ def basin_maps(
         settings: pairs of indices of learning rate and momentum, one per map; None draws all.
         columns: number of maps side by side.
         title: figure title.
+
+    Examples:
+        >>> from gdjax.minima import basins_of_attraction
+        >>> basins = basins_of_attraction("himmelblau", [0.01], side=8, num_steps=50)
+        >>> basin_maps(basins).axes[0].get_title("left")
+        'rate 0.01'
     """
     if settings is None:
         momenta, rates = (range(dataset.sizes[name]) for name in ("momentum", "learning_rate"))

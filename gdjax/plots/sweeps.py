@@ -53,6 +53,10 @@ def quantiles(
 
     Quantiles are values of the inverse of the empirical distribution function; where it jumps, they
     are the mean of two values. For example, the median of eight runs is the mean of two values.
+
+    Examples:
+        >>> quantiles(np.array([[1.0, 2.0, 3.0, np.inf]])).ravel().tolist()
+        [1.5, 2.5, inf]
     """
     at = np.asarray(shares)
     lower = np.quantile(values, at, axis=1, method="inverted_cdf")
@@ -259,6 +263,13 @@ def outcomes_by_setting(
         baseline: cost of the best constant prediction.
         title: figure title; by default, it names the setting with the lowest median cost.
         quantity: name of the cost.
+
+    Examples:
+        >>> rates = Setting("learning_rate", np.array([0.1, 1.0]))
+        >>> cost, outcome = np.array([[0.5, 0.3], [0.2, np.inf]]), np.array([[0, 0], [0, 1]])
+        >>> names = ("stalled", "diverged")
+        >>> outcomes_by_setting(rates, None, cost, outcome, outcomes=names).axes[-1].get_xlabel()
+        'learning rate'
     """
     panels = {f"final {quantity}": (cost, VERMILLION)}
     if accuracy is not None:
@@ -519,6 +530,11 @@ def curves_by_setting(
         setting_label: name of the setting.
         is_of_cost: whether the cost itself depends on the setting, as in `Setting`.
         ax: axes to draw into; None creates a new figure.
+
+    Examples:
+        >>> cost = np.array([[[1.0, 0.5]], [[1.0, 0.1]]])
+        >>> curves_by_setting(np.arange(2.0), np.array([0.1, 1.0]), cost).get_title("left")
+        'Lowest final value at learning rate 1'
     """
     with styled_axes(ax, (8, 5)) as axes:
         positive = np.all(setting > 0) and len(setting) > 1

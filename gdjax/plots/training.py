@@ -31,6 +31,15 @@ def training_figures(dataset: Any) -> dict[str, Figure]:
             (their classes), `before` and `after` (outputs of the network for them before and after
             training); `weight` (weights of the first layer, one row per neuron); and the attribute
             `baseline`, the cost of the best constant prediction, or None.
+
+    Examples:
+        >>> import xarray as xr
+        >>> records, matrix = ("epoch", np.array([0.9, 0.5])), (("test", "i"), np.eye(2))
+        >>> images = dict.fromkeys(("image", "before", "after", "weight"), matrix)
+        >>> images["label"] = "test", [0, 1]
+        >>> data = {"epoch": [0, 1], "cost": records, "test_accuracy": records}
+        >>> sorted(training_figures(xr.Dataset(data | images, attrs={"baseline": 0.9})))
+        ['confusion', 'learning']
     """
     outputs, labels = dataset.after.values, dataset.label.values
     matrices = {
@@ -160,6 +169,11 @@ def misclassified(
         images: images with a dark background, as in MNIST.
         labels: classes of the images.
         outputs: outputs of the network for the images; the class of the largest is predicted.
+
+    Examples:
+        >>> outputs = np.array([[1.0, 0.0], [2.0, 0.0]])
+        >>> misclassified(np.zeros((2, 3, 3)), np.array([0, 1]), outputs).get_suptitle()
+        '1 of 2 test images are misclassified'
     """
     answers = np.argmax(outputs, axis=1)
     rows = np.arange(len(labels))
