@@ -287,7 +287,8 @@ def settled_shares(dataset: xr.Dataset) -> Figure:
     left.set_yscale("log")
     left.set_ylim(bottom=1e-9)
     left.set(xlabel="step", ylabel="cost", title="Cost of a linear network")
-    left.legend(title="rate · curvature\nat the start", title_fontsize=12)
+    above: dict = {"title_fontsize": 12, "handlelength": 1}
+    legend_above(left, 2, title="rate · curvature", **above)
     for axes, examples in zip(others, edge.examples.values, strict=True):
         for number, name in enumerate(ACTIVATIONS):
             at = {"examples": examples, "activation": name}
@@ -299,9 +300,9 @@ def settled_shares(dataset: xr.Dataset) -> Figure:
         axes.set(ylim=(0, 1.05), yticks=[0, 0.5, 1])
         axes.yaxis.set_major_formatter(PercentFormatter(1))
         axes.set_xlabel("rate · curvature at the start")
-        axes.set_ylabel("share of descents that end\nbelow their initial cost")
         axes.set_title("One example" if examples == 1 else f"{examples} examples")
-        legend_above(axes, 1, title="largest rate · curvature", title_fontsize=12)
+        legend_above(axes, 1, title="largest rate · curvature", **above)
+    others[0].set_ylabel("share of descents that end\nbelow their initial cost")
     return figure
 
 

@@ -79,7 +79,8 @@ def as_html(value: Any, sentence: str = "") -> str:
         sentence = str(value)
     sentence = sentence or (inspect.getdoc(type(value)) or "").partition("\n")[0]
     curve, text = _curve(getattr(value, "cost", None)), html.escape(repr(value))
-    return f"<p>{html.escape(sentence)}</p>{curve}<pre>{text}</pre>"
+    fields = f'<pre style="white-space: pre-wrap">{text}</pre>'
+    return f"<p>{html.escape(sentence)}</p>{curve}{fields}"
 
 
 def _curve(cost):
@@ -129,7 +130,13 @@ def short(value: Any) -> str:
         return _cut("{" + ", ".join(f"{k}: {short(v)}" for k, v in value.items()) + "}")
     if callable(value) and not isinstance(value, type) and hasattr(value, "__name__"):
         return value.__name__
-    if value is None or isinstance(value, str | int | float | bool):
+    if isinstance(value, Status):
+        return value.label
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, tuple) and value and all(hasattr(part, "data_vars") for part in value):
+        return f"{len(value)} Datasets"
+    if value is None or isinstance(value, str | int | bool):
         return _cut(repr(value))
     import jax
 

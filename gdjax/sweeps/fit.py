@@ -189,7 +189,9 @@ def fit(checked: Checked) -> Fitted:
     """Compile the programs of a sweep, and choose its tiles and arrays."""
     asked, devices = checked.asked, checked.devices
     fitted = []
-    with progress.bar(desc="compiling: ", total=len(checked.programs), unit="program") as bar:
+    runs, steps = asked.sweep.axes.runs, asked.sweep.num_steps
+    desc = f"compiling for {runs:,} runs of {steps:,} steps: "
+    with progress.bar(desc=desc, total=len(checked.programs), unit="program", delay=1) as bar:
         for program in checked.programs:
             fitted.append(fit_program(program))
             bar.update()

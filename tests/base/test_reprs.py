@@ -49,6 +49,8 @@ def test_a_descent_is_shown_with_its_outcome():
         (np.zeros((0, 3)), "float64[0, 3]"),
         (jax.random.key(0), "key<fry>[]"),
         ([np.zeros((784, 16)), np.zeros(16)], "12,560 numbers in 2 arrays"),
+        (0.00969842541962862, "0.009698"),
+        (Outcome.NOT_CONVERGED, "not converged"),
         ("a" * 99, f"'{'a' * 55} ..."),
         (short, "short"),
     ],
@@ -82,7 +84,7 @@ def test_a_notebook_shows_a_sentence_a_curve_and_at_most_ten_lines():
     for text, page, sentence in shown:
         assert len(text.splitlines()) <= 10
         assert page.startswith(f"<p>{html.escape(sentence)}")
-        assert page.endswith(f"<pre>{html.escape(text)}</pre>")
+        assert page.endswith(f'<pre style="white-space: pre-wrap">{html.escape(text)}</pre>')
     assert ["<polyline" in page for _, page, _ in shown] == [False, False, True, False, True]
     assert shown[1][0].splitlines()[1:] == [
         f"    problem = {shown[0][0]}",
