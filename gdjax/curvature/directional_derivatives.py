@@ -97,7 +97,8 @@ def averaged(
     with (
         explained(
             "problem: its cost or a derivative cannot be computed at these params",
-            "expected params with the shapes of the problem's init, and operations that JAX can "
+            "expected a problem (pass `problem`, not `problem.cost`) or a function of params "
+            "alone, params with the shapes of the problem's init, and operations that JAX can "
             "differentiate and map over points",
         ),
         jax.default_matmul_precision("highest"),

@@ -101,3 +101,9 @@ def test_a_frozen_cost_uses_one_model_state():
     problem, w = frozen(CARRIES, model_state=jnp.array(3.0)), jnp.ones(2)
     assert float(value_and_gradient(problem, w)[0]) == 8
     assert landscape.line(problem, w, w, [0.0, 2.0]).cost.values.tolist() == [8, 0]
+
+
+def test_the_cost_of_a_problem_with_data_is_refused_in_favor_of_the_problem():
+    problem = Problem(jnp.ones, lambda w, x: jnp.mean((w - x) ** 2), data=np.ones(3))
+    with pytest.raises(InputError, match=r"pass `problem`, not `problem\.cost`"):
+        curvature.extreme_eigenpairs(problem.cost, jnp.ones(2), key=KEY)
