@@ -191,7 +191,7 @@ def fit(checked: Checked) -> Fitted:
     fitted = []
     runs, steps = asked.sweep.axes.runs, asked.sweep.num_steps
     desc = f"compiling for {runs:,} runs of {steps:,} steps: "
-    with progress.bar(desc=desc, total=len(checked.programs), unit="program", delay=1) as bar:
+    with progress.bar(desc=desc, total=len(checked.programs), unit="program", delay=0) as bar:
         for program in checked.programs:
             fitted.append(fit_program(program))
             bar.update()
