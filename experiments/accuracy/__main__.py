@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 from scipy import stats
 
 from experiments.shared import command
@@ -118,6 +118,7 @@ def plot(tree: xr.DataTree) -> dict:
     left.scatter(values.mean(axis=1), np.arange(len(names)), s=90, color=VERMILLION, marker="|")
     left.set_yticks(range(len(names)), [("+ " if i else "") + n for i, n in enumerate(names)])
     left.invert_yaxis()
+    left.xaxis.set_major_locator(MaxNLocator(4))
     left.xaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     left.set_xlabel("accuracy on held-out images")
     left.set_title(f"{values.shape[1]} starts, cumulative changes")
