@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from gdjax.base import interrupts, process, results
 from gdjax.base.errors import InputError
@@ -11,6 +11,11 @@ from gdjax.base.limits import Count, NotNegative, Positive
 from gdjax.cli.emit import emit, table
 from gdjax.cli.options import MOMENTUM, DataOption, StoredRuns
 
+Function = Literal[
+    "quartic", "sine_bowl", "two_sines", "rosenbrock", "himmelblau", "beale", "rastrigin",
+    "six_hump_camel", "styblinski_tang", "ackley", "goldstein_price", "monkey_saddle",
+    "two_factors",
+]  # fmt: skip
 DATA = "mnist5k"
 STARTS = 400  # default number of starts for a function
 NETWORKS = 16
@@ -53,10 +58,8 @@ class Minima(StoredRuns):
     their minima are not isolated.
     """
 
-    function: str | None = None
-    """Test function to minimize from random starts: quartic, sine_bowl, two_sines, rosenbrock,
-    himmelblau, beale, rastrigin, six_hump_camel, styblinski_tang, ackley, goldstein_price,
-    monkey_saddle or two_factors."""
+    function: Function | None = None
+    """Test function to minimize from random starts."""
     data: DataOption | None = None
     """Data set of the digit networks; mnist5k by default."""
     seeds: Count | None = None

@@ -1,6 +1,7 @@
 """The command `gdjax minima` for new descents or a stored sweep."""
 
 import json
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import xarray as xr
 
 import gdjax as gd
 from gdjax.cli import main
+from gdjax.cli.minima import Function
 from gdjax.sweeps import fit
 
 pytestmark = pytest.mark.filterwarnings("ignore:count_minima")  # short descents
@@ -19,6 +21,10 @@ def summary(folder):
 
 def opened(folder, name="data"):
     return xr.open_zarr(folder / f"{name}.zarr", consolidated=False).load()
+
+
+def test_the_command_takes_all_test_functions():
+    assert get_args(Function) == tuple(gd.problems.FUNCTIONS)
 
 
 @pytest.mark.long
