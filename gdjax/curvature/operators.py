@@ -10,6 +10,7 @@ A product costs about as much as two gradients, with memory for one microbatch o
 is the problem's deterministic cost (see `gdjax.problems.deterministic_cost`) over all its data.
 """
 
+import abc
 from collections.abc import Callable
 
 import jax
@@ -31,17 +32,17 @@ COLUMNS = 64  # number of columns of a matrix that are computed together
 MAX_MATRIX = 4096  # maximum number of parameters for a dense matrix, 64 MiB in float32
 
 
-class SymmetricOperator:
+class SymmetricOperator(abc.ABC):
     """Symmetric linear operator on pytrees. Subclasses define `like` and `mv`."""
 
     @property
+    @abc.abstractmethod
     def like(self) -> PyTree:
         """Pytree with the structure, shapes and types of the vectors."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def mv(self, vector: PyTree) -> PyTree:
         """Return the operator times a vector, a pytree like `like`."""
-        raise NotImplementedError
 
     @property
     def shape(self) -> tuple[int, int]:

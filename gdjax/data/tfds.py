@@ -211,8 +211,6 @@ def _pixels(images: list[bytes], prepared: Prepared, split: str) -> np.ndarray:
 def _json(file: Path) -> Any:
     try:
         return json.loads(file.read_bytes())
-    except FileNotFoundError as error:
-        raise _damaged(file, "it is missing") from error
     except (OSError, ValueError) as error:
         raise _damaged(file, str(error)) from error
 
