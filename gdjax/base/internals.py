@@ -118,14 +118,23 @@ def equations(program: Jaxpr) -> Iterator[Any]:
 def subprograms(equation: Any) -> tuple[list[Jaxpr], slice]:
     """Return the inner programs that compute the results of an equation, and its carried inputs.
 
-    The condition of a `while` gives no results. If a parameter is renamed, a program seems to carry
-    nothing, and the rounding of a loop is that of its first iteration.
+    The condition of a `while` gives no results. A `scan` has constants, what it carries, and arrays
+    of which each iteration takes a row. If a parameter of `while` is renamed, a program seems to
+    carry nothing, and the rounding of a loop is that of its first iteration.
     """
-    params, inputs = equation.params, len(equation.invars)
+    params, inputs, results = equation.params, equation.invars, equation.outvars
     if "body_jaxpr" in params:  # while
-        return [params["body_jaxpr"].jaxpr], slice(inputs - len(equation.outvars), None)
-    first = params.get("num_consts", 0)  # scan, cond, calls
-    return list(jaxprs_in_params(params)), slice(first, first + params.get("num_carry", 0))
+        return [params["body_jaxpr"].jaxpr], slice(len(inputs) - len(results), None)
+    programs = list(jaxprs_in_params(params))
+    if equation.primitive.name != "scan":
+        return programs, slice(0, 0)
+
+    def rows(outer, inner):
+        return sum(a.aval.ndim > b.aval.ndim for a, b in zip(outer, inner, strict=True))
+
+    carried = len(results) - rows(results, programs[0].outvars)
+    last = len(inputs) - rows(inputs, programs[0].invars)
+    return programs, slice(last - carried, last)
 
 
 def setting(name: str) -> Any:

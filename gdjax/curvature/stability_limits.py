@@ -26,6 +26,7 @@ from gdjax.base.errors import GdjaxError, InputError
 ADAPTIVE = (optax.rmsprop, optax.adam, optax.adamw)
 PROBES = 5  # number of steps of a probe
 TOLERANCE = 2e-5  # of the updates of a linear rule, relative to its largest; float32 rounds them
+SIZE = 1e10  # of probes in units of a held average, whose squares are then above 0
 AFTER = 2**30  # number of steps after which averages need no correction of their bias
 
 
@@ -175,12 +176,13 @@ def _updates(optimizer, gradients, params, average):
     def update(state, g, w):
         update, state = optimizer.update(zero + g, _with_average(state, held), zero + w)
         averages = [part.nu for part in _states(state) if "nu" in part._fields]
-        return update, state, jnp.sqrt(averages[0]) if averages else 1.0
+        return update, state, jnp.sqrt(averages[0]) / SIZE if averages else 1.0, len(averages)
 
-    start = optimizer.init(zero)
-    state, updates, unit = start, [], 1 / update(start, 0, 0)[2]
+    state = optimizer.init(zero)
+    _, _, unit, num_averages = update(state, 0, 0)
+    size, updates = SIZE if num_averages else 1.0, []
     for g, w in zip(gradients, params, strict=True):
-        step, state, root = update(state, g, w * unit)
+        step, state, root, _ = update(state, size * g, w / unit)
         updates.append(-step * root)
     return updates
 

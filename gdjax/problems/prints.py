@@ -37,7 +37,7 @@ def has_prints(program: ClosedJaxpr) -> bool:
 
 def _silent(value: Any) -> Any:
     """Return a program, or a parameter of an equation, without prints."""
-    if isinstance(value, ClosedJaxpr):
+    if isinstance(value, ClosedJaxpr) and not isinstance(value, Jaxpr):  # one class from JAX 0.12
         return value.replace(jaxpr=_silent(value.jaxpr))
     if isinstance(value, tuple | list):
         return type(value)(map(_silent, value)) if type(value) in (tuple, list) else value
