@@ -1,5 +1,7 @@
 """Classification of known critical points, compared with dense Hessians."""
 
+from unittest.mock import MagicMock
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,7 @@ from points_of_known_kind import REFUSALS
 from scipy import signal
 
 import gdjax as gd
+from gdjax.base import progress
 from gdjax.curvature import Kind, classify
 from gdjax.curvature.critical_points.classification import Classification
 from gdjax.problems.test_functions import FUNCTIONS
@@ -27,6 +30,16 @@ def test_only_points_without_a_kind_have_advice(kind):
     result = ones._replace(kind=np.int32(kind))
     assert result.kind_name == kind.name.lower().replace("_", " ")
     assert (result.advice == "") == (kind not in REFUSALS)
+
+
+def test_a_progress_bar_shows_the_time_of_a_classification(monkeypatch):
+    bar = MagicMock()
+    monkeypatch.setattr(progress, "bar", bar)
+    w = jnp.zeros(2)
+    classify(lambda w: jnp.sum(w**2), w, key=KEY)
+    bar.assert_called_once_with("classifying", total=1, unit="point")
+    jax.jit(lambda w: classify(lambda w: jnp.sum(w**2), w, key=KEY))(w)
+    assert bar.call_count == 1
 
 
 # -- test functions
