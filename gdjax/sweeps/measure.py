@@ -93,7 +93,8 @@ def measure(
         metrics: measurements by name; `every` is not used.
         where: a sweep, as its store or its Dataset; the Dataset of a census, for its minima; end
             points of a census, as of `gdjax.minima.end_points.classify_end_points`; an iterable of
-            pairs (label, params), such as checkpoints; or one pair (problem, params).
+            pairs (label, params), such as checkpoints; or one pair (problem, params), for which the
+            function itself, under `jax.jit`, takes less time, since programs have a fixed width.
         problem: problem of a sweep, required for a Dataset and if it was user-defined; problem of
             labeled parameters.
         make_optimizer: optimizer factory of the sweep; required if it was user-defined.
