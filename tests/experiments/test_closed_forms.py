@@ -323,7 +323,6 @@ def test_zero_gradients_can_be_drawn():
         {"epoch": ("stage", [0, 30])},
         {"places": [["layer 2: a", "b", "c"], ["d", "e", "f"]]},
     )
-    gradient_anatomy.relative_sizes(zero).draw_without_rendering()
     gradient_anatomy.top_entries(zero).draw_without_rendering()
     figure = gradient_anatomy.predicted_actual(zero)
     figure.draw_without_rendering()
