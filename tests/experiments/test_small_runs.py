@@ -7,6 +7,7 @@ checks the results and the entries of the summary.
 import importlib
 import json
 import re
+import shlex
 
 import jax
 import numpy as np
@@ -18,6 +19,7 @@ from experiments.batch_sizes.__main__ import last_epochs
 from experiments.edge_of_stability.__main__ import late_ratios
 from experiments.grokking.__main__ import delays
 from experiments.predictability import __main__ as twins
+from experiments.published.rows import BOUNDARY
 from experiments.render import RESULTS, names, summary
 from experiments.schedules import __main__ as schedule_runs
 from experiments.shared import command
@@ -47,7 +49,7 @@ def small(options):
 def small_config(name):
     """Return the module and the config of the small run of an experiment."""
     experiment = importlib.import_module(f"experiments.{name}.__main__")
-    return experiment, command.parse(name, experiment.Config, SMALL[name][0].split())[0]
+    return experiment, command.parse(name, experiment.Config, shlex.split(SMALL[name][0]))[0]
 
 
 @small("--rates 2 --seeds 6 --steps 2 --text 800 --context 8 --width 4 --layers 1")
@@ -454,6 +456,17 @@ def predictability(results, numbers):
     distance = twins.matched_distance(network, params, None, *pairs)
     np.testing.assert_allclose(distance[:2], 0, atol=1e-5)
     assert distance[2] > 0.5
+
+
+@small("--rows 'edge, Adam' 'dimension, tanh' 'batch sharpness, shuffled' 'second period doubling'")
+def published(_, numbers):
+    verdicts = {name: row["verdict"] for name, row in numbers["row"].items()}
+    assert list(verdicts.values()) == ["agrees", "settings differ", "disagrees", "agrees"]
+    value, low, high = numbers["row"]["edge, Adam"]["ours"]
+    assert 36 < low < value < high < 38
+    # The dimensions are those of the experiment on the boundary.
+    for name, at in summary("trainability_boundary")["condition"].items():
+        assert at["published"] == BOUNDARY[name][0]
 
 
 @small(
