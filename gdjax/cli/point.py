@@ -51,6 +51,8 @@ class Origin(StoredRuns):
         self.check_store()
         if self.store is not None and self.params is not None:
             raise InputError("--store and --params: expected one of them")
+        if self.params is not None:
+            _summary(self.params)
 
     def find(self) -> Point:
         """Load the point, or train a network."""
@@ -150,13 +152,13 @@ def _of_file(file):
 
 def _summary(file):
     """Return the problem, settings and outcome from the summary of `gdjax train`."""
-    from gdjax.descent import OUTCOMES
-
+    if not file.is_file():
+        raise InputError(f"--params {file}: there is no such file; check the path")
     try:
         summary = json.loads((file.parent / "summary.json").read_text())
         described, trained, outcome = (summary[k] for k in ("problem", "trained", "outcome"))
         if not (
-            outcome in OUTCOMES
+            outcome.isidentifier()
             and trained["data"].isprintable()
             and trained["optimizer"] in get_args(Optimizer)
             and 0 < trained["learning_rate"] < float("inf")

@@ -105,10 +105,13 @@ TRAINED = {"data": "mnist5k", "optimizer": "sgd", "learning_rate": 1.0, "held": 
     ],
 )
 def test_a_missing_or_invalid_summary_is_rejected(summary, tmp_path):
+    (tmp_path / "params.npz").touch()
     if summary is not None:
         valid = {"problem": {"problem": "digits"}, "outcome": "not_converged", "trained": TRAINED}
         text = summary if isinstance(summary, str) else json.dumps(summary and valid | summary)
         (tmp_path / "summary.json").write_text(text)
     with pytest.raises(InputError, match=r"no valid summary.json of `gdjax train`") as caught:
-        Origin(params=tmp_path / "params.npz").find()
+        Origin(params=tmp_path / "params.npz").check()
     assert str(caught.value).isprintable()
+    with pytest.raises(InputError, match=r"nosuch.npz: there is no such file"):
+        Origin(params=tmp_path / "nosuch.npz").check()
