@@ -3,10 +3,11 @@
 In all checks, `name` is the name of the argument, preceded by that of its function if the message
 should show it, `value` is its value, and `remedy` is appended to the message.
 
+>>> from gdjax.base.limits import Positive
 >>> check_whole("width", 0, least=1)
 Traceback (most recent call last):
 gdjax.base.errors.InputError: width = 0, expected a whole number >= 1
->>> check_number("density: width", -1.0, above=0)
+>>> check_limits("density: width", -1.0, Positive)
 Traceback (most recent call last):
 gdjax.base.errors.InputError: density: width = -1.0, expected a number above 0
 """
@@ -53,46 +54,10 @@ def check_whole(
         raise InputError(f"{name} = {_short(value)}, expected a whole number {valid}{remedy}")
 
 
-def check_number(
-    name: str,
-    value: Any,
-    *,
-    above: float | int = -math.inf,
-    least: float | int = -math.inf,
-    below: float | int = math.inf,
-    most: float | int = math.inf,
-    finite: bool = True,
-    remedy: str = "",
-) -> None:
-    """Check that an argument is a real number in a range, unless it is traced.
-
-    Args:
-        above, below: exclusive bounds.
-        least, most: inclusive bounds.
-        finite: whether to reject infinity. NaN is always rejected.
-    """
-    if is_traced(value):
-        return
-    number = real_array(value)
-    if number is not None and number.ndim == 0 and not np.isnan(number):
-        lower = number >= least and (number > above or above == -math.inf)
-        upper = number <= most and (number < below or below == math.inf)
-        if lower and upper and (np.isfinite(number) or not finite):
-            return
-    bounds = [
-        f"{word} {bound:g}"
-        for word, bound in (("above", above), (">=", least), ("below", below), ("at most", most))
-        if math.isfinite(bound)
-    ]
-    valid = " and ".join(bounds)
-    raise InputError(
-        f"{name} = {_short(value)}, expected a {'finite ' if not bounds else ''}number"
-        f"{' ' if bounds else ''}{valid}{remedy}"
-    )
-
-
-def check_limits(name: str, value: Any, kind: Any) -> None:
+def check_limits(name: str, value: Any, kind: Any, *, remedy: str = "") -> None:
     """Check that an argument is a number within the limits of its type, such as `limits.Seed`.
+
+    Traced values are not checked.
 
     Examples:
         >>> from gdjax.base.limits import Seed
@@ -102,11 +67,37 @@ def check_limits(name: str, value: Any, kind: Any) -> None:
     """
     base, limits = get_args(kind)
     if base is int:
-        check_whole(name, value, limits.ge, limits.le)
-        return
-    bounds = {"above": limits.gt, "least": limits.ge, "below": limits.lt, "most": limits.le}
-    bounds = {word: n for word, n in bounds.items() if n is not None and abs(n) < MAX_FLOAT}
-    check_number(name, value, **bounds)
+        check_whole(name, value, limits.ge, limits.le, remedy=remedy)
+    elif not is_traced(value):
+        number = real_array(value)
+        if number is None or number.ndim or not _are_within(number, limits):
+            raise InputError(f"{name} = {_short(value)}, expected a {_number(kind)}{remedy}")
+
+
+def _are_within(numbers, limits):
+    """Return whether all numbers are within limits; NaN is not."""
+    return not np.isnan(numbers).any() and all(
+        limit is None or np.all(is_within(numbers, limit))
+        for is_within, limit in (
+            (np.greater, limits.gt),
+            (np.greater_equal, limits.ge),
+            (np.less, limits.lt),
+            (np.less_equal, limits.le),
+        )
+    )
+
+
+def _number(kind):
+    """Return a description of the numbers of a type with limits."""
+    base, limits = get_args(kind)
+    bounds = {"above": limits.gt, ">=": limits.ge, "below": limits.lt, "at most": limits.le}
+    most = MAX_WHOLE if base is int else MAX_FLOAT
+    valid = " and ".join(
+        f"{word} {bound:,}" if base is int else f"{word} {bound:g}"
+        for word, bound in bounds.items()
+        if bound is not None and abs(bound) < most
+    )
+    return ("whole " if base is int else "") + (f"number {valid}" if valid else "finite number")
 
 
 def import_extra(argument: str, module: str, extra: str) -> Any:
@@ -130,15 +121,29 @@ def real_array(value: Any) -> np.ndarray | None:
 
 
 def check_numbers(
-    name: str, value: Any, *, ndim: int | None = None, shape: tuple[int, ...] | None = None
+    name: str,
+    value: Any,
+    kind: Any = None,
+    *,
+    ndim: int | None = None,
+    shape: tuple[int, ...] | None = None,
+    remedy: str = "",
 ) -> None:
-    """Check that an argument is a nonempty array of real numbers, unless it is traced."""
+    """Check that an argument is a nonempty array of real numbers, unless it is traced.
+
+    With a `kind`, such as `limits.Positive`, all numbers are within its limits.
+    """
     if is_traced(value):
         return
     numbers = real_array(value)
-    if numbers is None or not numbers.size or ndim not in (None, numbers.ndim):
-        kind = "real numbers" if ndim is None else f"real numbers with {ndim} dimensions"
-        raise InputError(f"{name} = {_short(value)}, expected an array of {kind}")
+    is_valid = numbers is not None and numbers.size > 0 and ndim in (None, numbers.ndim)
+    if numbers is not None and kind is not None:
+        base, limits = get_args(kind)
+        is_valid &= (base is float or numbers.dtype.kind in "iu") and _are_within(numbers, limits)
+    if numbers is None or not is_valid:
+        words = "real numbers" if kind is None else _number(kind).replace("number", "numbers")
+        words += "" if ndim is None else f" with {ndim} dimensions"
+        raise InputError(f"{name} = {_short(value)}, expected an array of {words}{remedy}")
     if shape not in (None, numbers.shape):
         raise InputError(f"{name} has shape {numbers.shape}, expected {shape}")
 

@@ -20,7 +20,10 @@ Seed = Annotated[int, Meta(ge=0, le=MAX_SEED)]
 Real = Annotated[float, Meta(ge=-MAX_FLOAT, le=MAX_FLOAT)]
 NotNegative = Annotated[float, Meta(ge=0, le=MAX_FLOAT)]
 Positive = Annotated[float, Meta(gt=0, le=MAX_FLOAT)]
+Threshold = Annotated[float, Meta(gt=0)]  # may be infinite
 Share = Annotated[float, Meta(gt=0, lt=1)]
+Probability = Annotated[float, Meta(ge=0, le=1)]
+Momentum = Annotated[float, Meta(ge=0, lt=1)]
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 """SHA-256 as text, such as the name of a writer."""
 

@@ -15,9 +15,9 @@ import numpy as np
 from jaxtyping import ArrayLike, Float
 from scipy import stats
 
-from gdjax.base.arguments import check_limits, check_number, check_numbers, check_whole
+from gdjax.base.arguments import check_limits, check_numbers, check_whole
 from gdjax.base.errors import InputError
-from gdjax.base.limits import Count, Positive, Real, Share
+from gdjax.base.limits import Count, Positive, Probability, Real, Share
 from gdjax.base.signed_ranks import (
     least_pairs,
     lower_end,
@@ -256,9 +256,7 @@ def holm(p_values: Sequence | ArrayLike) -> Float[np.ndarray, "*rest"]:
 
     References: Holm 1979, Scandinavian Journal of Statistics 6, 65.
     """
-    p = _floats("holm: p_values", p_values)
-    if not np.all((p >= 0) & (p <= 1)):
-        raise InputError(f"holm: p_values = {p_values!r:.80}, expected numbers from 0 to 1")
+    p = _floats("holm: p_values", p_values, Probability)
     order = np.argsort(p, axis=None, kind="stable")
     adjusted = np.empty(p.size)
     factors = np.arange(p.size, 0, -1)
@@ -288,7 +286,7 @@ def seeds_needed_by_ranks(share: float, *, power: float = 0.8, level: float = LE
 
     References: Noether 1987, Journal of the American Statistical Association 82, 645.
     """
-    check_number("share", share, least=0, most=1)
+    check_limits("share", share, Probability)
     check_limits("power", power, Share)
     check_limits("level", level, Share)
     tail = (1 - level) / 2
@@ -344,8 +342,8 @@ def medians(
     return intervals[..., 0], intervals[..., 1], intervals[..., 2]
 
 
-def _floats(name, values):
-    check_numbers(name, values)
+def _floats(name, values, kind=None):
+    check_numbers(name, values, kind)
     return np.atleast_1d(np.asarray(values, float))
 
 

@@ -7,7 +7,7 @@ value, compared with those of other entries, is the influence of the parameter.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +15,9 @@ import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PyTree
+from msgspec import Meta
 
-from gdjax.base.arguments import check_whole, is_traced, real_array
+from gdjax.base.arguments import check_numbers, check_whole
 from gdjax.base.errors import InputError
 from gdjax.base.reprs import fields
 from gdjax.curvature.directional_derivatives import averaged
@@ -262,15 +263,9 @@ def _label(layer, neuron, origin=None, *, image_shape):
 
 def _check_positions(caller, position, size):
     """Check that positions are whole numbers below the number of parameters."""
-    if is_traced(position):
-        return
-    numbers = real_array(position)
-    is_vector = numbers is not None and numbers.ndim == 1 and numbers.dtype.kind in "iu"
-    if not is_vector or np.any((numbers < 0) | (numbers >= size)):
-        raise InputError(
-            f"{caller}: position = {position!r:.80}, expected a vector of whole numbers from 0 to "
-            f"{size - 1}, such as the positions returned by largest_entries"
-        )
+    kind = Annotated[int, Meta(ge=0, le=int(size) - 1)]
+    remedy = ", such as the positions returned by largest_entries"
+    check_numbers(f"{caller}: position", position, kind, ndim=1, remedy=remedy)
 
 
 def check_gradient(

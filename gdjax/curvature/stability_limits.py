@@ -19,8 +19,9 @@ import numpy as np
 import optax
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
-from gdjax.base.arguments import is_traced, real_array
+from gdjax.base.arguments import check_numbers, is_traced
 from gdjax.base.errors import GdjaxError, InputError
+from gdjax.base.limits import Positive
 
 # Optimizers that divide updates by the root of an average of squared gradients; P = 1 otherwise.
 ADAPTIVE = (optax.rmsprop, optax.adam, optax.adamw)
@@ -86,7 +87,9 @@ def stability_threshold(
     References: Cohen et al. 2021, arXiv 2103.00065; Cohen et al. 2022, *Adaptive Gradient Methods
     at the Edge of Stability*, arXiv 2207.14484.
     """
-    rate = _positive("stability_threshold: learning_rate", learning_rate)
+    remedy = "; of a schedule pass the value at one step, such as schedule(step)"
+    check_numbers("stability_threshold: learning_rate", learning_rate, Positive, remedy=remedy)
+    rate = jnp.asarray(learning_rate, float)
     k, c, b, keep, is_known = _recurrence(rate, make_optimizer)
     # z^2 + z (q k - keep - b) + keep b + q (c - k b) has a root of size 1 at these q.
     tiny = jnp.finfo(k.dtype).tiny
@@ -242,18 +245,6 @@ def relative_stability(
     except GdjaxError:  # such as a momentum of 1, for which no sharpness is stable
         return unknown
     return np.asarray(np.asarray(sharpness, float) / np.asarray(limit, float))
-
-
-def _positive(name, value):
-    """Return numbers above 0 as an array of floats; traced values are not validated."""
-    if not is_traced(value):
-        array = real_array(value)
-        if array is None or not np.all(np.isfinite(array) & (array > 0)):
-            raise InputError(
-                f"{name} = {value!r:.80}, expected a number above 0; for other values no step is "
-                f"stable, and of a schedule pass the value at one step, such as schedule(step)"
-            )
-    return jnp.asarray(value, float)
 
 
 def preconditioner(make_optimizer: Callable) -> Callable[[PyTree], PyTree]:

@@ -5,10 +5,10 @@ from typing import Any
 import jax
 from jaxtyping import PyTree
 
-from gdjax.base.arguments import check_limits, check_number, check_whole
+from gdjax.base.arguments import check_limits, check_whole
 from gdjax.base.errors import InputError
 from gdjax.base.keys import Streams, check_key
-from gdjax.base.limits import Count, Positive, Whole
+from gdjax.base.limits import Count, Positive, Threshold, Whole
 from gdjax.descent.batches import records_batches
 from gdjax.problems.problem import Problem
 
@@ -27,7 +27,7 @@ def validate_settings(
     gradient_tolerance: Any,
 ) -> None:
     """Check the numbers that a descent and a sweep have in common."""
-    check_number("divergence_threshold", divergence_threshold, above=0, finite=False)
+    check_limits("divergence_threshold", divergence_threshold, Threshold)
     check_limits("gradient_tolerance", gradient_tolerance, Positive)
     check_limits("num_steps", num_steps, Whole)
     check_limits("record_every", record_every, Count)

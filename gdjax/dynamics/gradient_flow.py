@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, PyTree
 
-from gdjax.base.arguments import check_limits, check_number, check_numbers, is_traced
+from gdjax.base.arguments import check_limits, check_numbers, is_traced
 from gdjax.base.errors import InputError
 from gdjax.base.limits import Count, Positive, Share
 from gdjax.base.reprs import fields, fields_with
@@ -279,16 +279,14 @@ def check_positive(caller: str, **numbers: ArrayLike) -> None:
     """Check that each argument is one finite number above 0; traced values are not validated."""
     remedy = "; map the function (jax.vmap) over several"
     for name, value in numbers.items():
-        check_number(f"{caller}: {name}", value, above=0, remedy=remedy)
+        check_limits(f"{caller}: {name}", value, Positive, remedy=remedy)
 
 
 def _counts(learning_rates, times):
     """Return the numbers of steps between successive times, [rates, times]."""
     _check_times("distance_from_flow", times)
-    check_numbers("distance_from_flow: learning_rates", learning_rates, ndim=1)
+    check_numbers("distance_from_flow: learning_rates", learning_rates, Positive, ndim=1)
     rates, end_times = np.asarray(learning_rates, float), np.asarray(times, float)
-    for rate in rates.tolist():
-        check_limits("distance_from_flow: learning_rates", rate, Positive)
     steps = end_times / rates[:, None]
     rounded = np.round(steps)
     fractional = np.argwhere(np.abs(steps - rounded) > 1e-6 * np.maximum(rounded, 1))

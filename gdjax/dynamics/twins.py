@@ -17,7 +17,7 @@ from scipy import optimize, stats
 
 from gdjax.base.arguments import check_limits, check_numbers
 from gdjax.base.errors import InputError
-from gdjax.base.limits import Share
+from gdjax.base.limits import Positive, Share
 from gdjax.base.statistics import LEVEL, Interval
 
 MIN_EVENTS = 5  # twins that end elsewhere, for a distance to be used
@@ -79,15 +79,13 @@ def uncertainty_exponent(
     References: McDonald, Grebogi, Ott and Yorke 1985, Physica D 17, 125; Liang and Zeger 1986,
     Biometrika 73, 13 (clusters).
     """
-    check_numbers("uncertainty_exponent: distances", distances)
+    check_numbers("uncertainty_exponent: distances", distances, Positive)
     ends_elsewhere, distances = np.asarray(ends_elsewhere, bool), np.asarray(distances, float)
     if ends_elsewhere.ndim != 3 or distances.shape != ends_elsewhere.shape[1:2]:
         raise InputError(
             f"uncertainty_exponent: ends_elsewhere has shape {ends_elsewhere.shape} for "
             f"{distances.size} distances, expected [bases, distances, twins]"
         )
-    if not (np.isfinite(distances) & (distances > 0)).all():
-        raise InputError(f"uncertainty_exponent: distances = {distances}, expected numbers above 0")
     check_limits("uncertainty_exponent: level", level, Share)
     events = ends_elsewhere.sum(axis=(0, 2))
     twins = ends_elsewhere.shape[0] * ends_elsewhere.shape[2]

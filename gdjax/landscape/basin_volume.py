@@ -20,13 +20,14 @@ network at random*, arXiv 2501.18812; Vehtari et al. 2024, *Pareto smoothed impo
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree, ScalarLike
+from msgspec import Meta
 
-from gdjax.base.arguments import MAX_COUNT, check_number, check_whole
+from gdjax.base.arguments import MAX_COUNT, check_limits, check_whole
 from gdjax.base.errors import InputError
 from gdjax.base.keys import check_key
 from gdjax.base.reprs import fields_with
@@ -148,7 +149,8 @@ def basin_volume(
     check_whole("basin_volume: directions", directions, 2, MAX_COUNT)
     check_key(key)
     flat, unravel = ravel_params(params)
-    check_number("basin_volume: level", level, above=0, most=float(jnp.finfo(flat.dtype).max))
+    kind = Annotated[float, Meta(gt=0, le=float(jnp.finfo(flat.dtype).max))]
+    check_limits("basin_volume: level", level, kind)
     level = jnp.asarray(level, flat.dtype)
     problem = problem_at(problem, params)
     lowest = evaluate(problem, unravel(flat))

@@ -24,7 +24,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from typing import NamedTuple
 
 import jax
@@ -37,7 +36,6 @@ from gdjax.base import progress
 from gdjax.base.arguments import (
     MAX_COUNT,
     check_limits,
-    check_number,
     check_numbers,
     check_whole,
     is_traced,
@@ -222,16 +220,16 @@ def local_learning_coefficient(
     if inverse_temperatures is None:
         middle = _default_temperature(problem, "local_learning_coefficient: inverse_temperatures")
         inverse_temperatures = [factor * middle for factor in TEMPERATURE_FACTORS]
-    numbers = np.ravel(inverse_temperatures).tolist()
-    if len(numbers) < 3 or not all(0 < a < b < math.inf for a, b in pairwise(numbers)):
+    argument = "local_learning_coefficient: inverse_temperatures"
+    check_numbers(argument, inverse_temperatures, Positive, ndim=1)
+    if np.size(inverse_temperatures) < 3 or np.any(np.diff(inverse_temperatures) <= 0):
         raise InputError(
-            f"local_learning_coefficient: inverse_temperatures = {inverse_temperatures!r:.80}, "
-            f"expected at least three ascending numbers above 0"
+            f"{argument} = {inverse_temperatures!r:.80}, expected at least three ascending numbers"
         )
-    temperatures = jnp.asarray(numbers, ravel_params(params)[0].dtype)
+    temperatures = jnp.asarray(inverse_temperatures, ravel_params(params)[0].dtype)
     with sampling.progress((problem, params, key)) as report:
         sample = partial(sampling.sample, problem, params, report)
-        estimates = jax.vmap(sample)(temperatures, jax.random.split(key, len(numbers)))
+        estimates = jax.vmap(sample)(temperatures, jax.random.split(key, len(temperatures)))
     limit = extrapolate(temperatures, estimates.coefficient, estimates.standard_error)
     return limit._replace(at_temperatures=estimates)
 
@@ -368,7 +366,7 @@ def finite_temperature_coefficient(
     argument = "finite_temperature_coefficient: inverse_temperature"
     if inverse_temperature is None:
         inverse_temperature = _default_temperature(problem, argument)
-    check_number(argument, inverse_temperature, above=0)
+    check_limits(argument, inverse_temperature, Positive)
     sampling = _Sampling(
         localization, whitening, num_chains, num_samples, num_warmup, num_integration_steps
     )

@@ -28,9 +28,10 @@ import optax
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from gdjax.base import arrays, slabs
-from gdjax.base.arguments import check_text, check_type, real_array
+from gdjax.base.arguments import check_numbers, check_text, check_type
 from gdjax.base.arrays import as_dataset
 from gdjax.base.errors import InputError
+from gdjax.base.limits import Real
 from gdjax.curvature.directional_derivatives import averaged
 from gdjax.curvature.gradient_summary import value_and_gradient
 from gdjax.landscape.directions import DIMENSIONS, check_directions, displaced
@@ -332,11 +333,7 @@ def _check_axes(caller, directions, coordinates):
         )
     axes = []
     for name, (argument, values) in zip(directions, coordinates.items(), strict=True):
-        axis = real_array(values)
-        if axis is None or axis.ndim != 1 or not axis.size or not np.isfinite(axis).all():
-            raise InputError(
-                f"{caller}: {argument} = {values!r:.80} along {name!r}, expected a vector of "
-                f"finite numbers, such as numpy.linspace(-1, 1, 51)"
-            )
-        axes.append(axis.astype(float))
+        remedy = f" along {name!r}, such as numpy.linspace(-1, 1, 51)"
+        check_numbers(f"{caller}: {argument}", values, Real, ndim=1, remedy=remedy)
+        axes.append(np.asarray(values, float))
     return axes

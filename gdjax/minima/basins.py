@@ -23,12 +23,11 @@ from scipy.spatial import KDTree
 from gdjax.base.arguments import (
     check_choice,
     check_limits,
-    check_number,
     check_numbers,
 )
 from gdjax.base.arrays import Array, as_dataset, quantities
 from gdjax.base.errors import InputError
-from gdjax.base.limits import Count, Positive
+from gdjax.base.limits import Count, Momentum, Positive
 from gdjax.base.status import Status
 from gdjax.descent.outcome import Outcome
 from gdjax.minima.clustering import cluster_points
@@ -111,8 +110,9 @@ def basins_of_attraction(
     check_limits("basins_of_attraction: num_steps", num_steps, Count)
     check_limits("basins_of_attraction: gradient_tolerance", gradient_tolerance, Positive)
     check_limits("basins_of_attraction: distance_tolerance", distance_tolerance, Positive)
-    rates = _check_numbers("learning_rate", learning_rate, above=0)
-    momenta = _check_numbers("momentum", momentum, least=0, below=1)
+    check_numbers("basins_of_attraction: learning_rate", learning_rate, Positive)
+    check_numbers("basins_of_attraction: momentum", momentum, Momentum)
+    rates, momenta = (np.ravel(a).astype(float) for a in (learning_rate, momentum))
     with jax.enable_x64(True):
         problem = test_functions.from_function(function, domain)
         known = test_functions.FUNCTIONS[function] if isinstance(function, str) else None
@@ -188,7 +188,7 @@ def learning_rate_limits(
         >>> learning_rate_limits("quartic").round(3).tolist()
         [0.111, 0.145]
     """
-    check_number("learning_rate_limits: momentum", momentum, least=0, below=1)
+    check_limits("learning_rate_limits: momentum", momentum, Momentum)
     check_choice("learning_rate_limits: function", function, test_functions.FUNCTIONS)
     known = test_functions.FUNCTIONS[function]
     minima = np.array([np.atleast_1d(point.x) for point in known.minima])
@@ -196,13 +196,6 @@ def learning_rate_limits(
         return np.zeros(0)
     with jax.enable_x64(True):
         return np.asarray((2 + 2 * momentum) / _eigenvalues(known.f, minima)[:, -1])
-
-
-def _check_numbers(name, values, **bounds):
-    check_numbers(f"basins_of_attraction: {name}", values)
-    for value in np.ravel(values):
-        check_number(f"basins_of_attraction: {name}", value.item(), **bounds)
-    return np.ravel(values).astype(float)
 
 
 def _as_params(position):

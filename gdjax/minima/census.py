@@ -35,7 +35,7 @@ from gdjax.base.arguments import (
 from gdjax.base.arrays import document
 from gdjax.base.errors import InputError, warn
 from gdjax.base.keys import check_key, run_keys
-from gdjax.base.limits import NotNegative
+from gdjax.base.limits import NotNegative, Positive
 from gdjax.curvature.stability_limits import relative_stability
 from gdjax.minima.census_by import by_setting
 from gdjax.minima.census_dataset import QUANTITIES, Descents, Readers, census_dataset
@@ -226,14 +226,9 @@ def _points(problem, runs, learning_rate, make_optimizer):
     count = check_runs(problem, runs)
     optimizer = {}
     if learning_rate is not None:
-        check_numbers("count_minima: learning_rate", learning_rate)
-        rates = np.ravel(np.asarray(learning_rate, float))
-        if len(rates) not in (1, count) or not np.all(np.isfinite(rates) & (rates > 0)):
-            raise InputError(
-                f"count_minima: learning_rate = {learning_rate!r:.80}, expected one number above "
-                f"0, or one for each of {count} runs"
-            )
-        optimizer = {"learning_rate": np.resize(rates, count)}
+        shape = None if np.ndim(learning_rate) == 0 else (count,)
+        check_numbers("count_minima: learning_rate", learning_rate, Positive, shape=shape)
+        optimizer = {"learning_rate": np.resize(np.asarray(learning_rate, float), count)}
         if make_optimizer is None:
             make_optimizer = optax.sgd
     return FinishedRuns(runs, {}, {}, optimizer, make_optimizer)

@@ -24,9 +24,9 @@ from jaxtyping import ArrayLike, Float
 from scipy import stats
 
 from gdjax.base import statistics
-from gdjax.base.arguments import check_limits
+from gdjax.base.arguments import check_limits, check_numbers
 from gdjax.base.errors import InputError
-from gdjax.base.limits import Share
+from gdjax.base.limits import Count, Share
 
 
 class Unseen(NamedTuple):
@@ -248,9 +248,6 @@ def _bisect(condition, inside, outside):
 
 def _check_counts(caller, counts, level):
     check_limits(f"{caller}: level", level, Share)
-    array = np.asarray(counts)
-    if array.ndim != 1 or not array.size or array.dtype.kind not in "iu" or array.min() < 1:
-        raise InputError(
-            f"{caller}: counts = {counts!r:.80}, expected whole numbers >= 1, one for each minimum"
-        )
-    return array.astype(np.int64)
+    remedy = ", one for each minimum"
+    check_numbers(f"{caller}: counts", counts, Count, ndim=1, remedy=remedy)
+    return np.asarray(counts, np.int64)

@@ -16,8 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from gdjax.base.arguments import check_numbers, real_array
+from gdjax.base.arguments import check_numbers
 from gdjax.base.errors import InputError
+from gdjax.base.limits import Real
 from gdjax.problems.problem import Problem
 
 
@@ -43,13 +44,11 @@ def bowl(
         >>> bowl([1.0, 10.0, 100.0]).cost(jnp.ones(3))
         Array(55.5, dtype=float32)
     """
-    spectrum = _vector("eigenvalues", eigenvalues)
-    center = np.zeros_like(spectrum) if minimum is None else _vector("minimum", minimum)
-    if center.shape != spectrum.shape:
-        raise InputError(
-            f"bowl: minimum has {center.size} coordinates, but there are {spectrum.size} "
-            f"eigenvalues; expected equal numbers"
-        )
+    check_numbers("bowl: eigenvalues", eigenvalues, Real, ndim=1)
+    spectrum = np.asarray(eigenvalues, float)
+    minimum = np.zeros_like(spectrum) if minimum is None else minimum
+    check_numbers("bowl: minimum", minimum, Real, shape=spectrum.shape)
+    center = np.asarray(minimum, float)
     rotation = None if basis is None else _orthogonal(basis, spectrum.size)
 
     def init(key):
@@ -71,13 +70,6 @@ def bowl(
             "minimum": center.tolist(),
         }
     return Problem(init=init, cost=cost, provenance=provenance)
-
-
-def _vector(name, values):
-    vector = real_array(values)
-    if vector is None or vector.ndim != 1 or not vector.size or not np.isfinite(vector).all():
-        raise InputError(f"bowl: {name} = {values!r:.80}, expected a vector of finite real numbers")
-    return vector.astype(float)
 
 
 def _orthogonal(basis, n):
