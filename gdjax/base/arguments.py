@@ -92,11 +92,14 @@ def _number(kind):
     base, limits = get_args(kind)
     bounds = {"above": limits.gt, ">=": limits.ge, "below": limits.lt, "at most": limits.le}
     most = MAX_WHOLE if base is int else MAX_FLOAT
-    valid = " and ".join(
-        f"{word} {bound:,}" if base is int else f"{word} {bound:g}"
+    known = {
+        word: f"{bound:,}" if base is int else f"{bound:g}"
         for word, bound in bounds.items()
         if bound is not None and abs(bound) < most
-    )
+    }
+    valid = " and ".join(f"{word} {bound}" for word, bound in known.items())
+    if known.keys() == {">=", "at most"}:
+        valid = "from {} to {}".format(*known.values())
     return ("whole " if base is int else "") + (f"number {valid}" if valid else "finite number")
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psutil
 
+from gdjax.base.errors import InputError
+
 VECTOR_INSTRUCTIONS = ("sse4_2", "avx", "avx2", "fma", "avx512f", "amx_tile", "asimd", "sve")
 
 
@@ -51,6 +53,14 @@ def format_bytes(count: int | float) -> str:
         if count >= 2**power:
             return f"{count / 2**power:,.1f} {unit}"
     return f"{count:.0f} bytes"
+
+
+def check_bytes(subject: str, need: float, place: str, limit: float, remedy: str) -> None:
+    """Check that what a computation needs fits in a memory or on a disk."""
+    if need > limit:
+        raise InputError(
+            f"{subject} need {format_bytes(need)}, but {place} has {format_bytes(limit)}; {remedy}"
+        )
 
 
 @lru_cache  # reading the files takes longer than checking a small sweep

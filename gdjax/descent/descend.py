@@ -19,9 +19,9 @@ import optax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 from gdjax.base import progress, slabs
-from gdjax.base.errors import InputError
 from gdjax.base.interrupts import interruptible
 from gdjax.base.keys import Streams
+from gdjax.base.machine import check_bytes
 from gdjax.base.reprs import as_html, short
 from gdjax.descent import block, block_loop
 from gdjax.descent.arguments import descent_keys, initial_model_state, validate_settings
@@ -234,7 +234,13 @@ def descend(
         order = block_loop.shared_order(order)
     if problem.couples_samples or problem.stateful:
         example, rows = block_loop.example_inputs(schedule, order, program.capacity)
-        _check_memory(program.block.compile(carry, settings, rows, noise, shared, example).nbytes)
+        check_bytes(
+            "problem: batches, which a cost that couples samples or has a state evaluates at once,",
+            program.block.compile(carry, settings, rows, noise, shared, example).nbytes,
+            "the device",
+            slabs.memory_limit(jax.local_devices()[0]),
+            "pass a smaller batch_size and record_samples",
+        )
 
     def run(carry, schedule):
         return block_loop.run_blocks(
@@ -317,17 +323,6 @@ def _run_with_progress(run, carry, schedule, compiled):
                 results += run(result.carry, schedule)  # the last record
                 break
         return results, stop.is_set()
-
-
-def _check_memory(needed):
-    """Check that a cost that cannot be split into microbatches fits in memory."""
-    limit = slabs.memory_limit(jax.local_devices()[0])
-    if needed > limit:
-        raise InputError(
-            f"problem: the cost couples samples or has a state, so that a batch is evaluated at "
-            f"once, which needs {needed / 2**20:,.0f} MiB, but {limit / 2**20:,.0f} are available; "
-            f"pass a smaller batch_size and record_samples"
-        )
 
 
 def _copied_to_device(carry, shared):

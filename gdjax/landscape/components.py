@@ -16,7 +16,8 @@ from jaxtyping import Array, Float, PyTree
 
 from gdjax.base.arguments import check_whole
 from gdjax.base.reprs import fields
-from gdjax.landscape.directions import by_name, check_named, check_points
+from gdjax.landscape.directions import by_name, check_named
+from gdjax.problems.checks import check_points
 
 
 class Components(NamedTuple):

@@ -292,20 +292,6 @@ def _unit(direction):
     return jax.tree.map(lambda d: jnp.where(length > 0, d / length, 0).astype(d.dtype), direction)
 
 
-def check_points(argument: str, points: PyTree, one: PyTree = None) -> None:
-    """Check that the leading axis of arrays indexes points with the shapes of `one`."""
-    check_params(points, f"{argument}: ")
-    lengths = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(points)}
-    if len(lengths) != 1 or lengths == {()}:
-        raise InputError(
-            f"{argument}: leading axes {sorted(lengths)}, expected one axis of points in every "
-            f"array"
-        )
-    if one is not None:
-        each = jax.tree.map(lambda a: np.zeros(np.shape(a)[1:]), points)
-        check_like(f"{argument}, each", each, one)
-
-
 def check_named(caller: str, params: PyTree, directions: Mapping[str, PyTree]) -> None:
     """Check that directions are a mapping of 1 to 26 names to pytrees like the parameters."""
     is_named = isinstance(directions, Mapping) and all(isinstance(n, str) for n in directions)

@@ -20,8 +20,9 @@ from gdjax.base.arrays import Array, as_dataset, quantities
 from gdjax.base.errors import InputError
 from gdjax.base.limits import NotNegative
 from gdjax.landscape.components import principal_components, project
-from gdjax.landscape.directions import DIMENSIONS, check_directions, check_points
+from gdjax.landscape.directions import DIMENSIONS, check_directions
 from gdjax.landscape.slices import checked_problem, cost_of, on_slice, over_rows, plane
+from gdjax.problems.checks import check_points
 from gdjax.problems.evaluation import evaluation_part
 from gdjax.problems.metrics import Metric
 from gdjax.problems.problem import Problem

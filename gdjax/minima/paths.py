@@ -19,9 +19,9 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from gdjax.base.arguments import check_limits, check_numbers, check_whole
-from gdjax.base.errors import InputError, explained
+from gdjax.base.errors import explained
 from gdjax.base.limits import Count, Whole
-from gdjax.problems.checks import check_like, check_params
+from gdjax.problems.checks import check_like, check_params, check_points
 from gdjax.problems.evaluation import (
     deterministic_cost,
     evaluation_microbatch,
@@ -135,7 +135,7 @@ def path_cost(
         [0.0, 4.0, 0.0]
     """
     check_whole("path_cost: points", points, 2)
-    check_params(control, "path_cost: control: ")
+    check_points("path_cost: control", control, least=2)
     dtype = jnp.result_type(*jax.tree.leaves(control))
     with explained("path_cost: problem failed", "expected points and data of the problem"):
         return cost_at(problem, control, jnp.linspace(0, 1, points, dtype=dtype))
@@ -150,13 +150,7 @@ def cost_at(
     mean = in_microbatches(
         deterministic_cost(problem), evaluation_microbatch(problem), problem.weight
     )
-    shapes = [leaf.shape for leaf in jax.tree.leaves(control)]
-    count = max(shape[0] if shape else 0 for shape in shapes)
-    if count < 2 or any(shape[:1] != (count,) for shape in shapes):
-        raise InputError(
-            f"path_cost: control: shapes {shapes}, expected a leading axis of at least two control "
-            f"points in every array, as of gd.minima.linear_path(a, b)"
-        )
+    count = len(jax.tree.leaves(control)[0])
 
     def cost_of(t):
         with jax.default_matmul_precision("highest"):

@@ -37,7 +37,7 @@ from gdjax.minima.graph_symmetry import (
 )
 from gdjax.minima.saddle_results import SaddleSearch
 from gdjax.minima.saddle_search import Search
-from gdjax.problems.checks import check_params
+from gdjax.problems.checks import check_points
 from gdjax.problems.facts import problem_at
 from gdjax.problems.problem import Problem
 
@@ -84,14 +84,7 @@ def find_saddles(
     """
     check_key(key)
     check_limits("find_saddles: max_searches", max_searches, Whole)
-    check_params(minima, "find_saddles: minima: ")
-    leaves = jax.tree.leaves(minima)
-    counts = {np.shape(leaf)[:1] for leaf in leaves}
-    if len(counts) != 1 or counts in ({()}, {(0,)}):
-        raise InputError(
-            f"find_saddles: minima: shapes {[np.shape(leaf) for leaf in leaves]}, expected a "
-            f"common leading axis of at least one minimum; stack several with jax.tree.map"
-        )
+    check_points("find_saddles: minima", minima)
     with jax.enable_x64(True):
         minima = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), minima)
         example = jax.tree.map(lambda leaf: leaf[0], minima)

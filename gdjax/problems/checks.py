@@ -289,6 +289,27 @@ def ravel_params(params: PyTree, source: str = "") -> tuple[Float[Array, " n"], 
     return ravel_pytree(params)
 
 
+def check_points(argument: str, points: PyTree, one: PyTree = None, *, least: int = 1) -> int:
+    """Check that the leading axis of arrays indexes points with the shapes of `one`.
+
+    Returns:
+        The number of points, at least `least`.
+    """
+    check_params(points, f"{argument}: ")
+    lengths = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(points)}
+    if len(lengths) != 1 or lengths == {()} or min(lengths)[0] < least:
+        raise InputError(
+            f"{argument}: leading axes {sorted(lengths)}, expected one axis of at least {least} "
+            f"points in every array"
+        )
+    if one is not None:
+        each = jax.tree.map(
+            lambda a: jax.ShapeDtypeStruct(np.shape(a)[1:], jnp.result_type(a)), points
+        )
+        check_like(f"{argument}, each", each, one)
+    return min(lengths)[0]
+
+
 def check_like(
     name: str,
     tree: Any,

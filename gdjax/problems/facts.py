@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import PyTree
@@ -21,6 +20,7 @@ from gdjax.problems.checks import (
     check_metric_value,
     check_not_deleted,
     check_params,
+    check_points,
     check_returned,
     check_weight_value,
     explained_role,
@@ -238,24 +238,10 @@ def check_problem(
 
 
 def check_runs(problem: Problem, params: PyTree) -> int:
-    """Check that arrays are parameters of several runs of a problem.
-
-    Returns:
-        The number of runs.
-    """
+    """Check that arrays are parameters of several runs of a problem; return their number."""
     facts = facts_of(problem)
     mean_checks(facts.problem, facts.params, {}, facts.model_state)()
-    check_params(params)
-    shapes, wanted = (
-        [jnp.shape(leaf) for leaf in jax.tree.leaves(tree)] for tree in (params, facts.params)
-    )
-    runs = {shape[0] if shape else 0 for shape in shapes}
-    if [shape[1:] for shape in shapes] != wanted or len(runs) > 1 or 0 in runs:
-        raise InputError(
-            f"params: shapes {shapes}, expected a leading axis of at least one run before "
-            f"{wanted}, those of problem.init"
-        )
-    return shapes[0][0]
+    return check_points("params", params, facts.params)
 
 
 def problem_of_runs(problem: Problem, params: PyTree) -> Problem:

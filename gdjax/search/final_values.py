@@ -23,7 +23,7 @@ from gdjax.base.arrays import check_sweep_dataset
 from gdjax.base.errors import InputError
 from gdjax.stores.reader import opened
 from gdjax.sweeps.axes import SEEDS
-from gdjax.sweeps.dataset import check_equal_costs
+from gdjax.sweeps.dataset import check_equal_costs, check_last_records
 from gdjax.sweeps.table import table
 
 AGREEING = ("data_hash", "root_seed")  # entries of identities that compared sweeps have in common
@@ -104,18 +104,8 @@ def _frame(runs, axes, seeds, metric, *, where):
                 f"{where}: the axis {left[0]} is neither compared nor tuned nor a seed; add it to "
                 f"tune, or select one of its values"
             )
-        if unfinished := int(frame["outcome"].isna().sum()):
-            raise InputError(
-                f"{where}: {unfinished} of {len(frame)} runs are not finished; finish them with "
-                f"gd.resume, or select finished runs"
-            )
-        diverged = frame["outcome"] == "diverged"
-        if missing := int((frame[metric].isna() & ~diverged).sum()):
-            raise InputError(
-                f"metric: the last record of {metric} is NaN in {missing} of {len(frame)} runs; "
-                f"choose a metric that is recorded at the last step"
-            )
-        frame = frame.assign(**{metric: frame[metric].where(~diverged)})
+        check_last_records(metric, runs)
+        frame = frame.assign(**{metric: frame[metric].where(frame["outcome"] != "diverged")})
     columns = dict.fromkeys((*axes, *seeds))
     values = frame[[*columns]].assign(**{VALUE: frame[metric].astype(float)})
     values.attrs = {"seeds": [*seeds]}

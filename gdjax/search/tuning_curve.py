@@ -40,7 +40,7 @@ from gdjax.search.spec import DIRECTIONS
 from gdjax.stores.location import StoreLike
 from gdjax.stores.reader import opened
 from gdjax.sweeps.axes import SEEDS, axes_along
-from gdjax.sweeps.dataset import check_equal_costs
+from gdjax.sweeps.dataset import check_equal_costs, check_last_records
 
 OPTIMIZER = "optimizer"  # axis with one curve per value, unless other axes are given
 HALF = 1e-9  # tolerance for rounding errors of a cumulative probability of 1/2
@@ -162,19 +162,8 @@ def _values(runs, metric, by, worst):
     along = axes_along(runs)
     seeds = [dim for dim in dims if dim not in by and set(along[dim]) <= set(SEEDS)]
     settings = [name for name in dims if name not in (*by, *seeds)]
-    outcome = runs["outcome"]
-    if unfinished := int((outcome < 0).sum()):
-        raise InputError(
-            f"runs: {unfinished} of {outcome.size} runs are not finished; finish them with "
-            f"gd.resume, or select finished runs"
-        )
-    last = runs[metric].isel(step=-1).where(outcome != Outcome.DIVERGED, worst)
-    if missing := int(last.isnull().sum()):
-        raise InputError(
-            f"metric: the last record of {metric} is NaN in {missing} of {outcome.size} runs, "
-            f"expected a number in all of them; choose a metric that is recorded at the last step, "
-            f"and runs that no search has ended early"
-        )
+    check_last_records(metric, runs)
+    last = runs[metric].isel(step=-1).where(runs["outcome"] != Outcome.DIVERGED, worst)
     array = last.transpose(*by, *settings, *seeds).values.astype(float)
     shape = [math.prod(runs.sizes[name] for name in names) for names in (settings, seeds)]
     return array.reshape(*array.shape[: len(by)], *shape), tuple(by)

@@ -16,7 +16,7 @@ from jaxtyping import PyTree
 from gdjax.base import keys, machine, progress, slabs
 from gdjax.base.arguments import check_flag, check_whole
 from gdjax.base.errors import InputError, warn
-from gdjax.base.machine import format_bytes
+from gdjax.base.machine import check_bytes
 from gdjax.descent.batches import Order
 from gdjax.problems.checks import check_can_run
 from gdjax.problems.mean_check import mean_checks
@@ -179,13 +179,13 @@ def check_program(program: Program) -> None:
 def check_params_fit(params: PyTree, limit: int) -> None:
     """Check that parameters and gradient fit in memory."""
     leaves = jax.tree.leaves(params)
-    need = 2 * sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
-    if need > limit:
-        raise InputError(
-            f"params: {sum(leaf.size for leaf in leaves):,} numbers and their gradient need "
-            f"{format_bytes(need)}, but a device has {format_bytes(limit)}; choose a "
-            f"smaller problem, such as a network of smaller widths"
-        )
+    check_bytes(
+        f"params: {sum(leaf.size for leaf in leaves):,} numbers and their gradient",
+        2 * sum(leaf.size * leaf.dtype.itemsize for leaf in leaves),
+        "a device",
+        limit,
+        "choose a smaller problem, such as a network of smaller widths",
+    )
 
 
 @lru_cache

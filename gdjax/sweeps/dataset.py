@@ -21,6 +21,7 @@ from jaxtyping import Bool, Int, PyTree
 
 from gdjax.base.errors import InputError
 from gdjax.descent.block_loop import RecordSchedule
+from gdjax.descent.outcome import Outcome
 from gdjax.problems.metrics import named_parts
 
 LONG_NAMES = {
@@ -160,6 +161,23 @@ def check_equal_costs(metric: str, *runs: Any) -> None:
             f"metric = 'cost': the cost depends on {varied[0]}, which differs between the runs, so "
             f"that lower does not mean better; choose a metric that does not depend on it, such "
             f"as an accuracy, or select one value of {varied[0]}"
+        )
+
+
+def check_last_records(metric: str, runs: Any) -> None:
+    """Check that all runs are finished, and that runs that did not diverge have a last record."""
+    outcome, last = runs["outcome"], runs[metric]
+    last = last.isel(step=-1) if "step" in last.dims else last
+    if unfinished := int((outcome < 0).sum()):
+        raise InputError(
+            f"runs: {unfinished} of {outcome.size} runs are not finished; finish them with "
+            f"gd.resume, or select finished runs"
+        )
+    if missing := int((last.isnull() & (outcome != Outcome.DIVERGED)).sum()):
+        raise InputError(
+            f"metric: the last record of {metric} is NaN in {missing} of {outcome.size} runs; "
+            f"choose a metric that is recorded at the last step, and runs that no search has ended "
+            f"early"
         )
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from gdjax.base import machine, progress, slabs
 from gdjax.base.arrays import Schema
 from gdjax.base.errors import InputError, warn
-from gdjax.base.machine import format_bytes
+from gdjax.base.machine import check_bytes
 from gdjax.descent.batches import records_batches
 from gdjax.problems.evaluation import evaluation_microbatch
 from gdjax.problems.microbatches import cost_microbatch
@@ -240,14 +240,14 @@ def _compiled(program, width, *, fast_compilation=False):
     device = program.devices[0]
     program.initial_program.ahead(*program.initial_example(device))
     program.descent.block.ahead(*program.block_example(device))
-    limit = min(map(slabs.memory_limit, program.devices))
-    need = program.compiled_block.nbytes
-    if need > limit:
-        raise InputError(
-            f"sweep: the runs that are computed together ({program.width}) need "
-            f"{format_bytes(need)}, but a device has {format_bytes(limit)}; use fewer samples, a "
-            f"smaller batch_size, fewer snapshots or an optimizer with a smaller state"
-        )
+    check_bytes(
+        f"sweep: the runs that are computed together ({program.width})",
+        program.compiled_block.nbytes,
+        "a device",
+        min(map(slabs.memory_limit, program.devices)),
+        "use fewer samples, a smaller batch_size, fewer snapshots or an optimizer with a smaller "
+        "state",
+    )
     return program
 
 
@@ -291,13 +291,7 @@ def _tile_shape(checked, programs, schema):
     shape = tuple(1 if len(groups) > 1 else length for length, groups in along)
     width = max(program.width for program in programs)
     run_bytes = schema.nbytes() // grid.runs
-    memory = machine.memory()
-    if run_bytes * min(width, grid.runs) > memory:
-        raise InputError(
-            f"sweep: the arrays of {min(width, grid.runs):,} runs that are computed together need "
-            f"{format_bytes(run_bytes * width)}, but the memory has {format_bytes(memory)}; "
-            f"{REMEDY}"
-        )
+    _check_arrays_fit(run_bytes, min(width, grid.runs), REMEDY)
     most_tiles = max(1, MAX_GATHERED_FILES // (len(schema.arrays) + 2))
     most_runs = MAX_GATHERED_TILE_BYTES // max(run_bytes, 1)
     shapes = list(tile_shapes(shape, width))
@@ -367,12 +361,13 @@ def _schema_in_memory(schema, max_param_bytes):
 
 def check_memory(schema: Schema, remedy: str = REMEDY) -> None:
     """Check that all arrays of a sweep fit in memory."""
-    need, limit = schema.nbytes(), machine.memory()
-    if need > limit:
-        raise InputError(
-            f"sweep: the arrays of {schema.runs:,} runs need {format_bytes(need)} of memory, but "
-            f"{format_bytes(limit)} are available; {remedy}"
-        )
+    _check_arrays_fit(schema.nbytes() / schema.runs, schema.runs, remedy)
+
+
+def _check_arrays_fit(run_bytes, runs, remedy):
+    """Check that the arrays of runs that are in memory together fit in it."""
+    subject = f"sweep: the arrays of {runs:,} runs"
+    check_bytes(subject, run_bytes * runs, "the memory", machine.memory(), remedy)
 
 
 def check_disk(path: Path, schema: Schema, missing: float = 1.0) -> None:
@@ -380,9 +375,5 @@ def check_disk(path: Path, schema: Schema, missing: float = 1.0) -> None:
     need = schema.nbytes() * missing
     folders = (path.absolute(), *path.absolute().parents)
     existing = next(folder for folder in folders if folder.exists())
-    free = shutil.disk_usage(existing).free
-    if need > free:
-        raise InputError(
-            f"store: {schema.runs:,} runs need {format_bytes(need)} on disk, but {existing} has "
-            f"{format_bytes(free)} free; free some space, {REMEDY}"
-        )
+    free, remedy = shutil.disk_usage(existing).free, f"free some space, {REMEDY}"
+    check_bytes(f"store: {schema.runs:,} runs", need, f"the disk of {existing}", free, remedy)

@@ -169,7 +169,7 @@ def test_a_search_that_connects_nothing_says_so():
         (lambda w: (w[0] * w[1] - 1) ** 2, np.array([[1.0, 1.0]]), "manifold of minima"),
         (lambda w: w[0] ** 2 - w[1] ** 2 + w[1] ** 4, np.zeros((1, 2)), "1 negative eigenvalues"),
         (lambda w: w @ w, {}, "contains no arrays"),
-        (lambda w: w**2, np.array(1.0), "common leading axis"),
+        (lambda w: w**2, np.array(1.0), "one axis of at least 1"),
     ],
 )
 def test_points_that_are_no_strict_minima_are_refused(cost, points, message):

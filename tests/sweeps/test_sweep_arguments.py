@@ -84,16 +84,16 @@ def test_grids_that_are_too_large_are_rejected_before_any_computation(tmp_path, 
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=2**33))
     many = axes(learning_rate=np.linspace(0.1, 1, 1000), seed=range(1_000_000))
     with pytest.raises(
-        InputError, match=r"1,000,000,000 runs need .* GiB of memory.* pass a store"
+        InputError, match=r"1,000,000,000 runs need .* GiB, but the memory .* pass a store"
     ):
         sweep(BOWL, many, 100)
-    with pytest.raises(InputError, match=r"1,000,000,000 runs need .* GiB on disk, .* 8.0 GiB"):
+    with pytest.raises(
+        InputError, match=r"1,000,000,000 runs need .* GiB, but the disk .* 8.0 GiB"
+    ):
         sweep(BOWL, many, 1, store=tmp_path / "s")
     few = axes(learning_rate=[0.1], seed=range(1000))
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=9000))
-    with pytest.raises(
-        InputError, match=r"1,000 runs need .* KiB on disk, but .* has 8.8 KiB free"
-    ):
+    with pytest.raises(InputError, match=r"1,000 runs need .* KiB, but the disk .* has 8.8 KiB"):
         sweep(BOWL, few, 3, store=tmp_path / "s")
     assert list(tmp_path.iterdir()) == []
 
