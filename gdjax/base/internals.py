@@ -35,7 +35,15 @@ from optax import contrib
 
 from gdjax.base.errors import InputError
 
-__all__ = ["ClosedJaxpr", "Jaxpr", "Literal", "Primitive", "Var", "jaxpr_as_fun"]
+__all__ = [
+    "ClosedJaxpr",
+    "Jaxpr",
+    "Literal",
+    "Primitive",
+    "Var",
+    "jaxpr_as_fun",
+    "jaxprs_in_params",
+]
 
 # Primitives, by the beginning of their names. If a name changes: a derivative rule is not found,
 # so that functions which differ in their rules alone share programs; a print is not removed from

@@ -31,7 +31,7 @@ from jaxtyping import PyTree
 
 from gdjax.base import slabs
 from gdjax.base.errors import InputError, is_of_user
-from gdjax.base.internals import HIDDEN, ClosedJaxpr, Jaxpr, Var
+from gdjax.base.internals import HIDDEN, ClosedJaxpr, Var, jaxprs_in_params
 from gdjax.problems.comparison import compare, form
 from gdjax.problems.problem import Known
 
@@ -253,16 +253,17 @@ def _dependent_equations(equations, dependent: set, times=1, is_in_loop=False):
         inputs = [isinstance(v, Var) and v in dependent for v in equation.invars]
         if any(inputs):
             dependent.update(equation.outvars)
-            inner = [p.jaxpr if isinstance(p, ClosedJaxpr) else p for p in equation.params.values()]
-            inner = [program for program in inner if isinstance(program, Jaxpr)]
+            inner = list(jaxprs_in_params(equation.params))
             loops = is_in_loop or equation.primitive.name in ("scan", "while")
+            is_choice = equation.primitive.name == "cond"  # of a branch, by its first input
             for program in inner:
-                same = len(program.invars) == len(inputs)
-                pairs = zip(program.invars, inputs, strict=True) if same else ()
+                own = inputs[is_choice:]
+                same = len(program.invars) == len(own)
+                pairs = zip(program.invars, own, strict=True) if same else ()
                 known = {v for v, is_input in pairs if is_input} if same else {*program.invars}
                 repeated = times * equation.params.get("length", 1)
                 yield from _dependent_equations(program.eqns, known, repeated, loops)
-            if not inner:
+            if not inner or (is_choice and inputs[0]):
                 leaves = [v.aval for v in equation.outvars]
                 nbytes = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
                 is_product = equation.primitive.name == "dot_general" and not all(inputs)

@@ -466,3 +466,19 @@ def test_what_a_called_function_computes_of_its_data_alone_does_not_depend_on_th
     traced = trace(lambda w, x: [inner(w, x)], (jnp.ones(2), jnp.ones(1000)))
     (equations,) = dependent_by_result(traced)
     assert sum(equation.nbytes for equation in equations) == 2 * 4  # a sum and an addition
+
+
+@pytest.mark.parametrize(
+    ("is_large", "nbytes"),
+    [
+        (lambda w, x: x[0] > 0, 2 * 3000 * 4 + 4 + 4),  # w x and its sine, a sum, the result
+        (lambda w, x: w[0] > 0, 4 + 4 + 1 + 4 + 2 * 3000 * 4 + 4 + 4),  # also w[0] > 0, as index
+    ],
+)
+def test_what_a_branch_computes_of_the_parameters_depends_on_them(is_large, nbytes):
+    def cost(w, x):
+        large = lambda w, x: jnp.sum(jnp.sin(w[0] * x))  # noqa: E731
+        return [jax.lax.cond(is_large(w, x), large, lambda w, x: x[0], w, x)]
+
+    (equations,) = dependent_by_result(trace(cost, (jnp.ones(1), jnp.ones(3000))))
+    assert sum(equation.nbytes for equation in equations) == nbytes
