@@ -55,7 +55,9 @@ def format_bytes(count: int | float) -> str:
     return f"{count:.0f} bytes"
 
 
-def check_bytes(subject: str, need: float, place: str, limit: float, remedy: str) -> None:
+def check_bytes(
+    subject: str, need: int | float, place: str, limit: int | float, remedy: str
+) -> None:
     """Check that what a computation needs fits in a memory or on a disk."""
     if need > limit:
         raise InputError(
