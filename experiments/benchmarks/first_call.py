@@ -114,8 +114,9 @@ def fresh(name: str, devices: int, *sizes: int) -> dict[str, float]:
     """Return the result of `measured` from a new process without a compilation cache."""
     environment = {k: v for k, v in os.environ.items() if "COMPILATION_CACHE" not in k}
     environment["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
-    command = [sys.executable, "-W", "ignore", __file__, name, *map(str, sizes)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    options = ("-W", "ignore", "-X", "faulthandler")
+    command = [sys.executable, *options, __file__, name, *map(str, sizes)]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 

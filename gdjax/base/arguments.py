@@ -76,6 +76,8 @@ def check_limits(name: str, value: Any, kind: Any, *, remedy: str = "") -> None:
 
 def _are_within(numbers, limits):
     """Return whether all numbers are within limits; NaN is not."""
+    if numbers.dtype.kind == "f":
+        numbers = numbers.astype(float)  # a limit beyond float32 would be compared as infinity
     return not np.isnan(numbers).any() and all(
         limit is None or np.all(is_within(numbers, limit))
         for is_within, limit in (

@@ -64,10 +64,12 @@ class Ticking(tqdm):
         self.before, self.waited, self.stopped = before, waited, threading.Event()
         if before is not None:
             settings["desc"] = f"{before}: "
+        self.ticker: threading.Thread | None = None
         super().__init__(delay=delay, disable=is_off or sys.stderr is None, **settings)
         if not self.disable:
             interval = 1.0 if self.is_terminal else LOG_INTERVAL
-            threading.Thread(target=self._tick, args=(delay, interval), daemon=True).start()
+            self.ticker = threading.Thread(target=self._tick, args=(delay, interval), daemon=True)
+            self.ticker.start()
 
     def update(self, n: float | int | None = 1) -> bool | None:
         """Count, and no longer show what was done before the first count."""
@@ -101,6 +103,10 @@ class Ticking(tqdm):
         if not self.stopped.is_set() and not self.is_terminal:
             Ticking.last_log = (time.monotonic(), self.line_at)
         self.stopped.set()
+        # A thread that still runs while the interpreter ends may abort the process on Python 3.11.
+        # A garbage collection may close a bar in the thread itself, and a full pipe may hold it.
+        if self.ticker is not None and self.ticker is not threading.current_thread():
+            self.ticker.join(timeout=1)
         super().close()
 
     def _tick(self, delay, interval):

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from gdjax.base.arguments import check_limits
+from gdjax.base.arguments import check_limits, check_numbers
 from gdjax.base.errors import InputError
 from gdjax.base.limits import (
     Count,
@@ -38,6 +38,14 @@ def test_entries_and_readers_accept_the_same_numbers(kind, accepted, refused):
         with pytest.raises(InputError, match=r"^x = .*, expected "):
             check_limits("x", value, kind)
         assert not is_valid(value, kind)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_arrays_of_every_precision_are_compared_with_the_limits_of_float64(dtype):
+    check_numbers("x", np.array([-1, 0, 2.5], dtype), Real)
+    for value in (np.inf, -np.inf, np.nan):
+        with pytest.raises(InputError, match=r"^x = .*, expected an array of finite numbers"):
+            check_numbers("x", np.array([1, value], dtype), Real)
 
 
 def test_a_digest_is_64_hexadecimal_digits():
