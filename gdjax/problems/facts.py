@@ -154,6 +154,7 @@ def facts_of(
         batch_size, record_samples, eval_params_fn: as for `descend`.
 
     Examples:
+        >>> import jax.numpy as jnp
         >>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
         >>> facts_of(bowl, make_optimizer=partial(optax.sgd, 0.1)).params.shape
         (2,)
@@ -228,6 +229,7 @@ def check_problem(
         model_state: initial model state (arrays, or their shapes); that of `init` if None.
 
     Examples:
+        >>> import jax.numpy as jnp
         >>> bowl = Problem(init=lambda key: jnp.ones(2), cost=lambda w: jnp.sum(w**2))
         >>> check_problem(bowl, jnp.ones(2))
     """
