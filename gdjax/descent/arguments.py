@@ -60,8 +60,9 @@ def validate_settings(
     check_whole("record_samples", record_samples, 1, problem.samples, remedy=remedy)
     if records_batches(problem, batch_size) and record_samples < (batch_size or 0):
         raise InputError(
-            f"record_samples = {record_samples}, expected at least batch_size = {batch_size}: the "
-            f"cost couples samples, so that a record is a mean over batches of that size"
+            f"record_samples = {record_samples}, expected at least batch_size = {batch_size}: a "
+            f"record is a mean over batches of that size, since the cost couples samples, draws "
+            f"random numbers or has a model state, and there is no evaluation"
         )
 
 

@@ -18,8 +18,9 @@ A record is the cost over a fixed set S of samples:
 
 With mini-batches a record costs as much as many steps, so S may be a subset of the training set.
 The value of a cost that couples the samples of a batch (a contrastive loss) depends on the number
-of samples. With mini-batches its record is the mean over fixed batches of b samples, so that
-records and costs of steps can be compared, and a record needs no more memory than a step.
+of samples, and so do the random numbers that a cost draws. With mini-batches the record of such a
+cost is the mean over fixed batches of b samples, so that records and costs of steps can be
+compared, and a record needs no more memory than a step.
 """
 
 from collections.abc import Sequence
@@ -33,6 +34,7 @@ from jaxtyping import Array, Int, Int32, Key, PyTree, UInt
 from gdjax.base.arguments import check_flag, check_limits, check_whole
 from gdjax.base.errors import InputError
 from gdjax.base.limits import Count, Whole
+from gdjax.problems.evaluation import evaluation_microbatch
 from gdjax.problems.problem import Problem
 
 
@@ -159,7 +161,7 @@ def steps_for(epochs: int, samples: int, batch_size: int | None) -> int:
 
 def records_batches(problem: Problem, batch_size: int | None) -> bool:
     """Return whether a record averages over fixed batches instead of single samples."""
-    return batch_size is not None and problem.couples_samples and problem.evaluation is None
+    return batch_size is not None and evaluation_microbatch(problem) is None
 
 
 def recorded_rows(

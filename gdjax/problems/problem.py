@@ -67,9 +67,9 @@ class Problem:
             such as the number of tokens that are not masked. It sees the batch only. None for the
             number of samples. A step on a mini-batch minimizes the cost of that batch.
         couples_samples: whether the cost of a batch is not the mean over its samples (contrastive
-            losses, batch statistics). A batch is then never split into microbatches. With
-            mini-batches and without an `evaluation`, records are the mean over fixed batches of the
-            batch size, since the cost depends on the number of samples.
+            losses, batch statistics). A batch is then never split into microbatches, nor is that
+            of a cost with `key` or `model_state`. With mini-batches and without an `evaluation`,
+            records of these costs are the mean over fixed batches of the batch size.
         metrics: quantities to record along a descent, by name: functions of a problem and
             parameters, or a `Metric`.
         baseline: cost of the best prediction that ignores the input, or None. A run whose gradient

@@ -23,8 +23,6 @@ from gdjax.base import machine, progress, slabs
 from gdjax.base.arrays import Schema
 from gdjax.base.errors import InputError, warn
 from gdjax.base.machine import check_bytes
-from gdjax.descent.batches import records_batches
-from gdjax.problems.evaluation import evaluation_microbatch
 from gdjax.problems.microbatches import cost_microbatch
 from gdjax.problems.optimizers import cost_type
 from gdjax.problems.prints import has_prints
@@ -60,8 +58,6 @@ GAINING_WIDTH = 32  # width of a CPU that only programs have which gain from it
 ACCELERATOR_WIDTHS = ((4096, 2**10), (512, 5 * 2**15), (64, 2**26))
 REMEDIED = ("cpu",)  # platforms whose compiler is LLVM
 UNVECTORIZED_WIDTH = 4  # number of runs that LLVM computes one by one where it may choose
-# Size of a run whose records cannot be split into microbatches, above which its width is 1.
-MAX_WHOLE_RECORD_NBYTES = 2**28
 
 
 def slab_width(program: Program) -> int:
@@ -71,8 +67,6 @@ def slab_width(program: Program) -> int:
     """
     traces = program.facts.traces.values()
     if any(traced.program is not None and has_prints(traced.program) for traced in traces):
-        return 1
-    if _whole_record_nbytes(program) > MAX_WHOLE_RECORD_NBYTES:
         return 1
     widths = CPU_WIDTHS if program.devices[0].platform == "cpu" else ACCELERATOR_WIDTHS
     run_nbytes, own_order = step_nbytes(program), program.inputs.has_own_order
@@ -99,14 +93,6 @@ def step_nbytes(program: Program) -> int:
         numbers = samples * sum(math.prod(leaf.shape[1:]) for leaf in data)
     itemsize = np.dtype(cost_type(program.facts.params)).itemsize
     return _state_nbytes(program) + _cost_nbytes(program, samples) + numbers * itemsize
-
-
-def _whole_record_nbytes(program):
-    """Return the size of the results of a record that is not split into microbatches, in bytes."""
-    problem = program.facts.problem
-    if evaluation_microbatch(problem) is not None or records_batches(problem, program.batch_size):
-        return 0
-    return _cost_nbytes(program, program.sweep.record_samples or problem.samples or 1)
 
 
 def _state_nbytes(program):

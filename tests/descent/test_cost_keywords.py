@@ -175,6 +175,20 @@ def test_records_of_a_cost_that_couples_samples_are_means_over_fixed_batches(rec
     assert name == f"mean cost over {len(rows)} fixed batches of 8 samples"
 
 
+@pytest.mark.long
+def test_records_of_a_random_cost_are_means_over_fixed_batches_and_eight_keys():
+    def masked(w, x, *, key):
+        return jnp.mean((w[0] * x * jax.random.bernoulli(key, 0.5, x.shape) + w[1]) ** 2)
+
+    problem = gd.Problem(init=lambda key: START, cost=masked, data=VIEWS)
+    options = {"batch_size": 8, "record_samples": 20}
+    run = gd.descend(problem, SGD, START, 0, key=KEYS_OF, **options)
+    rows = recorded_rows(problem, 20, 8)
+    keys = jax.random.split(jax.random.key(0, impl="threefry2x32"), 8)
+    expected = np.mean([masked(START, VIEWS[r], key=k) for r in rows for k in keys])
+    np.testing.assert_allclose(run.cost[0], expected, rtol=1e-5)
+
+
 def test_a_coupled_cost_that_does_not_fit_in_memory_raises_an_error(monkeypatch):
     monkeypatch.setattr("gdjax.base.slabs.memory_limit", lambda device: 2**20)
     pairs = gd.Problem(

@@ -108,15 +108,19 @@ def test_random_numbers_of_a_run_count_and_loops_and_shared_data_gain_from_width
     assert gains == [True, True, True, False, True, False]
 
 
-def test_records_take_no_more_memory_than_steps_and_leave_the_width():
+@pytest.mark.parametrize("random", [False, True])
+def test_records_take_no_more_memory_than_steps_and_leave_the_width(random):
     """A sample has 2 MiB of activations, so that a record of all 136 in one piece takes 272 MiB."""
     x = np.linspace(0, 1, 136, dtype=np.float32)
     waves = np.linspace(1, 2, 2**18, dtype=np.float32)
-    problem = Problem(
-        init=lambda key: jnp.ones(2),
-        cost=lambda w, x: jnp.mean(w[0] * jnp.sin(w[1] * waves[None] * x[:, None])),
-        data=x,
-    )
+
+    def mean(w, x):
+        return jnp.mean(w[0] * jnp.sin(w[1] * waves[None] * x[:, None]))
+
+    def noisy(w, x, *, key):
+        return mean(w, x) + 0 * jnp.mean(w[0] * jax.random.normal(key, (len(x),)))
+
+    problem = Problem(lambda key: jnp.ones(2), noisy if random else mean, data=x)
     grid = axes(learning_rate=[1e-3], seed=range(2))
     few, every = (Sweep(problem, grid, 1, batch_size=8, record_samples=n) for n in (8, None))
     nbytes = []
