@@ -149,7 +149,7 @@ def float64():
 def keep_devices():
     """Prevent commands in this process from changing the devices of the suite."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gdjax.base.process.configure", lambda: None)
+        patch.setattr("gdjax.base.process.configure", lambda *_: None)
         yield
 
 

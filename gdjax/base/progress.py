@@ -22,18 +22,26 @@ LOG_INTERVAL = 30.0  # seconds between two lines of a log
 LINE = "gdjax: {desc}{n_fmt} of {total_fmt} {unit}s, {elapsed} passed, about {remaining} left"
 
 
-def bar(before: str | None = None, *, waited: Callable[[], float] = float, **settings: Any) -> Any:
+def bar(
+    before: str | None = None,
+    *,
+    waited: Callable[[], float] = float,
+    share: Callable[[], float] | None = None,
+    **settings: Any,
+) -> Any:
     """Return a tqdm progress bar; TQDM_DISABLE=1 disables it in a notebook and in a log.
 
     Args:
         before: what is done before the first update, such as "compiling".
         waited: function that returns the seconds spent on it so far, which the estimate of the
             remaining time leaves out.
+        share: function that returns the completed fraction of the work, without what was
+            done earlier, if units differ in it.
         settings: keywords of tqdm: `total`, `unit`, and `delay` in seconds unless it is `DELAY`.
     """
     settings = {"delay": DELAY, "leave": False} | settings
     if not in_notebook():
-        return Ticking(before, waited, **settings)
+        return Ticking(before, waited, share, **settings)
     if importlib.util.find_spec("ipywidgets") is None:
         return tqdm(**settings)  # a text bar, which every notebook can display
     from tqdm.notebook import tqdm as widget
@@ -52,7 +60,12 @@ class Ticking(tqdm):
     last_log: ClassVar[tuple[float, float]] = (-math.inf, -math.inf)
 
     def __init__(
-        self, before: str | None, waited: Callable[[], float], delay: float | int, **settings: Any
+        self,
+        before: str | None,
+        waited: Callable[[], float],
+        share: Callable[[], float] | None,
+        delay: float | int,
+        **settings: Any,
     ):
         self.is_terminal = sys.stderr is not None and sys.stderr.isatty()
         is_off = not self.is_terminal and os.environ.get("TQDM_DISABLE", "") not in ("", "0")
@@ -61,7 +74,8 @@ class Ticking(tqdm):
             now, (closed_at, line_at) = time.monotonic(), self.last_log
             self.line_at = line_at if now - closed_at < LOG_INTERVAL / 3 else now
             delay = max(0, self.line_at + LOG_INTERVAL - now)
-        self.before, self.waited, self.stopped = before, waited, threading.Event()
+        self.before, self.waited, self.share = before, waited, share
+        self.stopped = threading.Event()
         if before is not None:
             settings["desc"] = f"{before}: "
         self.ticker: threading.Thread | None = None
@@ -86,7 +100,11 @@ class Ticking(tqdm):
         The moving average of tqdm would count only the time since the last refresh.
         """
         worked = self.updated_at - self.start_t - self.waited() if self.n else 0.0
-        return super().format_dict | {"rate": self.n / worked if worked > 0 else None}
+        rate = self.n / worked if worked > 0 else None
+        if self.share is not None and (share := self.share()) < 1:
+            left = max(0, (self.total or 0) - self.n)
+            rate = left * share / (1 - share) / worked if share > 0 and worked > 0 else None
+        return super().format_dict | {"rate": rate}
 
     def display(self, msg: str | None = None, pos: int | None = None) -> bool | None:
         """Draw the bar, or print a line."""

@@ -103,7 +103,8 @@ def check(asked: Asked) -> Checked:
     if asked.client is None:
         mention_cores()
     devices = tuple(jax.local_devices() if asked.devices is None else asked.devices)
-    with progress.bar("tracing", total=1, unit="sweep"):
+    desc = f"tracing for {sweep.axes.runs:,} runs of {sweep.num_steps:,} steps"
+    with progress.bar(desc, total=1, unit="sweep", delay=0):
         programs = programs_of(sweep, devices, asked.start or sweep.start())
         for program in programs:
             check_program(program)

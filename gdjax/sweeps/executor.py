@@ -186,13 +186,22 @@ def run_missing(
             program.initial_program.ahead(*program.initial_example(device))
             program.descent.block.ahead(*program.block_example(device))
     num_steps = fitted.asked.sweep.num_steps
-    done, changing, failed = np.zeros(len(groups)), threading.Lock(), threading.Event()
+    # Fractions of the steps and of the work of each group, and of the work done earlier
+    done, earlier = np.zeros((2, len(groups))), np.zeros(len(groups))
+    begun: set[int] = set()
+    changing, failed = threading.Lock(), threading.Event()
+
+    def share():
+        left = float((1 - earlier) @ num_runs)
+        return float((done[1] - earlier) @ num_runs) / left if left else 0.0
+
     with (
         interruptible() as stop,
         concurrent.futures.ThreadPoolExecutor(1) as pool,
         progress.bar(
             f"compiling for {sum(num_runs):,} runs of {num_steps:,} steps",
             waited=lambda: sum(p.descent.block.seconds for p in fitted.programs) / len(devices),
+            share=share,
             total=num_steps * sum(num_runs),
             unit="run-step",
             delay=1,
@@ -204,10 +213,13 @@ def run_missing(
             return stop.is_set() or failed.is_set()
 
         def compute(number, device):
-            def show(share):
+            def show(shares):
                 with changing:
-                    done[number] = share
-                    bar.update(max(0, int(done @ num_runs * num_steps) - bar.n))
+                    if number not in begun:
+                        begun.add(number)
+                        earlier[number] = shares[1]
+                    done[:, number] = shares
+                    bar.update(max(0, int(done[0] @ num_runs * num_steps) - bar.n))
 
             try:
                 if not (tiles := sink.claim(groups[number])):

@@ -83,6 +83,12 @@ class Program:
             },
         )
 
+    def work(self, step: int) -> float:
+        """Return the approximate work before a step, in steps; a cost is a third of a gradient."""
+        samples = self.sweep.record_samples or self.facts.problem.samples or 1
+        of_record = samples / (3 * (self.batch_size or samples))
+        return step + of_record * -(-step // self.schedule.record_every)
+
     @property
     def first_record(self) -> int:
         """First recorded step."""

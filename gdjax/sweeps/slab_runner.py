@@ -43,7 +43,7 @@ class SlabMonitor:
         sink: store, memory or search, which saves checkpoints.
         key: runs of a checkpoint, for the sink: tiles, or rung and slab of a search.
         should_stop: function that returns whether to stop as soon as possible.
-        show: function called with the completed fraction of the tiles.
+        show: function called with the completed fractions of the steps and the work of the tiles.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class SlabMonitor:
         sink: Any,
         key: Any,
         should_stop: Callable[[], bool],
-        show: Callable[[float], None] = lambda share: None,
+        show: Callable[[np.ndarray], None] = lambda shares: None,
     ):
         self.sink, self.key, self.should_stop, self.show = sink, key, should_stop, show
         self.done: list[dict[str, np.ndarray]] = []
@@ -72,9 +72,11 @@ class SlabMonitor:
         self.done = [slabs.rows_of(done, i * width, width) for i in range(count)]
         return restore_state(program, arrays, meta, program.first_record)
 
-    def report(self, share: float) -> None:
-        """Show the completed fraction of the tiles, given that of the current slab."""
-        self.show((len(self.done) + share) / self.slabs)
+    def report(self, program: Program, num_steps: int) -> None:
+        """Show the completed fractions of the tiles, given the steps of the current slab."""
+        last = max(program.schedule.last, 1)
+        shares = np.array([num_steps / last, program.work(num_steps) / program.work(last)])
+        self.show((len(self.done) + shares) / self.slabs)
 
     def save(self, state: SlabCheckpoint | None) -> None:
         """Save a checkpoint: the finished slabs, and the state of the next one."""
@@ -130,6 +132,7 @@ def run_tiles(
         monitor.sink.begin(tiles, program.start.writers(positions))
     state = monitor.load(program, num_runs)
     done = monitor.done
+    monitor.report(program, 0 if state is None else state.step)
     while len(done) < monitor.slabs:
         first = len(done) * program.width
         runs = slabs.rows_of(positions, first, program.width)
@@ -183,7 +186,7 @@ def run_slab(
     for result in start_blocks(program, values, device, state, before_last=keep):
         records.add(result)
         if monitor is not None:
-            monitor.report(result.num_steps / max(program.schedule.last, 1))
+            monitor.report(program, result.num_steps)
             if not result.is_last and monitor.pause(records.checkpoint):
                 return None
     return slab_variables(program, records)

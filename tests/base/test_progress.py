@@ -63,11 +63,21 @@ def test_no_phase_of_a_plan_is_silent(monkeypatch, capsys, tmp_path, phase):
 
 
 def test_the_estimate_leaves_out_the_time_before_the_first_update(monkeypatch):
-    bar = progress.Ticking("compiling", lambda: 90.0, delay=1000, total=8, unit="run")
+    bar = progress.Ticking("compiling", lambda: 90.0, None, delay=1000, total=8, unit="run")
     monkeypatch.setattr(bar, "_time", lambda: bar.start_t + 100)
     bar.update(2)
     assert bar.format_dict["rate"] == 2 / (100 - 90)
     assert "about 00:30 left" in str(bar)
+    bar.close()
+
+
+def test_the_estimate_follows_the_work_where_the_first_units_take_longer(monkeypatch):
+    """The first of 8 steps, with a record, takes as long as half of the work."""
+    bar = progress.Ticking(None, float, lambda: 0.5, delay=1000, total=8, unit="step")
+    monkeypatch.setattr(bar, "_time", lambda: bar.start_t + 10)
+    bar.update(1)
+    assert "1 of 8 steps" in str(bar)
+    assert "about 00:10 left" in str(bar)
     bar.close()
 
 

@@ -32,11 +32,10 @@ class MemorySink:
         self.steps.append((meta["slabs"], meta.get("step", 0)))
 
 
-def tile_of(fitted, sink, *, stop=False):
+def tile_of(fitted, sink, *, stop=False, show=lambda shares: None):
     tiles = [(0,) * len(fitted.schema.tile)]
-    result = run_tiles(
-        fitted, tiles, jax.local_devices()[0], SlabMonitor(sink, tiles, lambda: stop)
-    )
+    monitor = SlabMonitor(sink, tiles, lambda: stop, show)
+    result = run_tiles(fitted, tiles, jax.local_devices()[0], monitor)
     return None if result is None else result[0]
 
 
@@ -96,6 +95,18 @@ def test_invalid_parts_of_a_checkpoint_are_discarded(monkeypatch):
     early = fitted.programs[0].state_shapes(0, 8).named()
     arrays = {name: np.zeros(array.shape, array.dtype) for name, array in early.items()}
     assert restore_state(fitted.programs[0], arrays, {"step": 0}, 8) is None
+
+
+def test_the_first_report_of_a_resumed_tile_is_its_earlier_progress(monkeypatch):
+    """It took no time, so the estimate of the time left must not count it as fast work."""
+    monkeypatch.setattr("gdjax.descent.block_loop.BlockLengthController.update", lambda *_: None)
+    spec = Sweep(network(), axes(learning_rate=[0.1]), 60, record_every=10)
+    fitted, sink, reports = fit.fit(check(Asked(spec))), MemorySink(), []
+    assert tile_of(fitted, sink, stop=True) is None
+    assert tile_of(fitted, sink, show=reports.append) is not None
+    work, step = fitted.programs[0].work, sink.steps[0][1]
+    np.testing.assert_allclose(reports[0], [step / 60, work(step) / work(60)])
+    assert (np.diff(reports, axis=0) >= 0).all()
 
 
 def test_a_repeated_sweep_restores_the_damaged_root_of_its_store(tmp_path):
