@@ -1,5 +1,7 @@
 """Options that several commands share, and limits of options, checked before JAX is imported."""
 
+import ast
+import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
@@ -48,8 +50,21 @@ def _annotated(hint: Any) -> Iterator[Any]:
 
 def check_store(store: str) -> None:
     """Check that the folder of a store exists; that of a URL is not looked up."""
-    if "://" not in store and not Path(store).exists():
+    if "://" in store:
+        return
+    path = Path(store)
+    check_no_file(store)
+    is_store = any(path.joinpath(name).exists() for name in ("zarr.json", ".gdjax"))
+    if not is_store and not (path.exists() and any(path.iterdir())):
         raise StoreError(f"{store}: there is no store at this path; check the path")
+    if not is_store:
+        raise StoreError(f"{store} exists but is not a gdjax store; choose another path")
+
+
+def check_no_file(store: str) -> None:
+    """Check that the path of a store is not that of a file."""
+    if "://" not in store and Path(store).exists() and not Path(store).is_dir():
+        raise StoreError(f"{store} is a file; expected a folder. Choose another store")
 
 
 def check_data(name: str) -> None:
@@ -145,6 +160,22 @@ def make_optimizer(name: str, axes: Any = ()) -> Any:
     if "momentum" not in axes:
         fixed["momentum"] = MOMENTUM
     return partial(optax.sgd, **fixed) if fixed else optax.sgd
+
+
+def optimizer_keywords(name: str) -> list[str]:
+    """Return the keywords of an optimizer, read from the source of Optax, whose import is slow.
+
+    Returns:
+        The keywords; none if this version of Optax defines the optimizer elsewhere.
+    """
+    spec = importlib.util.find_spec("optax")
+    folder = Path(str(spec.origin if spec else "")).parent
+    function = {"momentum": "sgd", "nesterov": "sgd", "nadam": "adam"}.get(name, name)
+    for file in (folder / "_src" / "alias.py", folder / "contrib" / "_muon.py"):
+        for node in ast.parse(file.read_text()).body if file.is_file() else ():
+            if isinstance(node, ast.FunctionDef) and node.name == function:
+                return [a.arg for a in (*node.args.args, *node.args.kwonlyargs)]
+    return []
 
 
 def parse_at(texts: tuple[str, ...]) -> dict[str, int | float | str]:

@@ -1,5 +1,7 @@
 """`gdjax sweep`: train the digit network for a grid of settings and seeds."""
 
+import difflib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -8,12 +10,26 @@ import tyro
 
 from gdjax.base import documents, interrupts, process, results
 from gdjax.base.errors import InputError
-from gdjax.base.limits import Count, Seed
+from gdjax.base.limits import Count, Positive, Seed
 from gdjax.cli.grid import GRAMMAR, parse, parse_any
-from gdjax.cli.options import NetworkOptions, make_optimizer, resume_command
+from gdjax.cli.options import (
+    NetworkOptions,
+    check_no_file,
+    make_optimizer,
+    optimizer_keywords,
+    resume_command,
+)
 from gdjax.cli.problem_file import ProblemOption, load_problem
 
 Values = Annotated[str, tyro.conf.arg(metavar="VALUES")]
+LIMITS: dict[str, Any] = {
+    "seed": Seed,
+    "data_seed": Seed,
+    "noise_seed": Seed,
+    "batch_size": Count,
+    "learning_rate": Positive,
+}
+NETWORK_AXES = ("init_scale", "temperature")
 
 
 @dataclass(frozen=True)
@@ -48,7 +64,7 @@ class Sweep(NetworkOptions):
     """Number of steps between records; by default, the number of steps of one epoch."""
     root_seed: Seed = 0
     """Seed of the whole study."""
-    store: str | None = None
+    store: Annotated[str | None, check_no_file] = None
     """Zarr store for the runs; runs that it already contains are not recomputed. By default, it is
     in the results folder."""
     plan: bool = False
@@ -60,7 +76,10 @@ class Sweep(NetworkOptions):
     def run(self) -> None:
         """Run the sweep, write summary and figures, then print the table."""
         named = self._axes()
-        process.configure()
+        self._check_axes(named)
+        runs = math.prod(map(len, named.values()))
+        passes = f"{self.num_steps:,} steps" if self.num_steps else f"{self.epochs:,} epochs"
+        process.configure(f"starting {runs:,} runs of {passes}")
         from gdjax import sweeps
         from gdjax.descent import steps_for
         from gdjax.problems import digits
@@ -106,3 +125,27 @@ class Sweep(NetworkOptions):
                 )
             named[name] = parse_any(text, f"--axes {name}")
         return named
+
+    def _check_axes(self, named):
+        """Find the mistakes in names and values that need no JAX."""
+        from gdjax.base.arguments import check_limits  # imports NumPy
+
+        keywords = optimizer_keywords(self.optimizer)
+        if self.problem is None and keywords:
+            valid = [*LIMITS, *NETWORK_AXES, *(name for name in keywords if name not in LIMITS)]
+            for name in (name for name in named if name.rpartition(".")[2] not in valid):
+                near = difflib.get_close_matches(name, valid, n=1)
+                raise InputError(
+                    f"--axes {name}: unexpected axis; expected one of {', '.join(valid)}."
+                    f"{f' Did you mean {near[0]}?' if near else ''}"
+                )
+        for name, values in named.items():
+            for value in {min(values), max(values)} if name in LIMITS else ():
+                check_limits(f"axes: {name}", value, LIMITS[name])
+            if len(set(values)) < len(values):
+                raise InputError(f"axes: a value of {name} occurs more than once; keep one")
+        if "data_seed" in named and self.batch_size == "full" and "batch_size" not in named:
+            raise InputError(
+                "axes: data_seed sets the order of mini-batches, but with --batch-size full there "
+                "are none; pass a batch size or leave the axis out"
+            )

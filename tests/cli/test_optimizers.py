@@ -8,7 +8,11 @@ import numpy as np
 import optax
 import pytest
 
-from gdjax.cli.options import MOMENTUM, Optimizer, make_optimizer
+from gdjax.cli.options import MOMENTUM, Optimizer, make_optimizer, optimizer_keywords
+from gdjax.cli.sweep import NETWORK_AXES
+from gdjax.problems import digits
+from gdjax.problems.keywords import declared
+from gdjax.sweeps.binding import factory_arguments
 
 
 def path(optimizer, steps=3):
@@ -42,6 +46,17 @@ def test_each_named_optimizer_follows_its_formula():
 def test_each_named_optimizer_moves_against_the_gradient(name):
     w = path(make_optimizer(name)(0.1))
     assert 0 > w[0] > w[1] > w[2] > -3
+
+
+@pytest.mark.parametrize("name", get_args(Optimizer))
+def test_keywords_read_from_the_source_are_those_of_the_optimizer(name):
+    arguments = factory_arguments(make_optimizer(name, ("momentum",)))
+    assert optimizer_keywords(name) == [*arguments]
+
+
+def test_the_axes_of_the_network_are_the_keywords_of_its_functions():
+    problem = digits(widths=(4,))
+    assert {*NETWORK_AXES} == {*declared(problem.init), *declared(problem.cost)}
 
 
 def test_momentum_is_not_fixed_if_it_is_swept():

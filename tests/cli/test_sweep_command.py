@@ -1,13 +1,14 @@
 """The commands `gdjax sweep`, `resume` and `replay` on a small store."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
 import gdjax as gd
-from gdjax.cli import main
+from gdjax.cli import main, sweep
 
 pytestmark = pytest.mark.usefixtures("empty_figures")
 
@@ -21,6 +22,26 @@ def swept(tmp_path_factory):
         f"--out {folder}".split()
     )
     return folder
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "--axes foo=1",
+        "--axes batch_size=banana",
+        "--axes noise_seed=0.5,1",
+        "--learning-rate -1",
+        "--learning-rate 1,1",
+        "--seed 0.5",
+        "--data-seed 0:4 --batch-size full",
+        f"--store {__file__}",
+    ],
+)
+def test_mistakes_in_axes_are_found_before_jax_is_imported(flags, monkeypatch, capsys):
+    monkeypatch.setattr(sweep.process, "configure", lambda *_: pytest.fail("JAX is imported"))
+    with pytest.raises(SystemExit, match="2"):
+        main(["sweep", *flags.split()])
+    assert re.match("gdjax: (--axes foo|axes: |/.* is a file)", capsys.readouterr().err)
 
 
 @pytest.mark.long
