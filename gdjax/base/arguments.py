@@ -196,6 +196,19 @@ def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
         )
 
 
+def meant_keyword(name: str, known: Iterable[str]) -> str:
+    """Return a hint at the keyword with these initials or a similar name, or no text.
+
+    Examples:
+        >>> meant_keyword("lr", ["seed", "learning_rate"])
+        ' Did you mean learning_rate?'
+    """
+    known = list(known)
+    near = [k for k in known if name == "".join(word[:1] for word in k.split("_"))]
+    near += difflib.get_close_matches(name, known, n=1)
+    return f" Did you mean {near[0]}?" if near else ""
+
+
 def check_callable(name: str, value: Any, expected: str = "a function") -> None:
     """Check that an argument is callable."""
     if not callable(value):

@@ -50,21 +50,23 @@ def _annotated(hint: Any) -> Iterator[Any]:
 
 def check_store(store: str) -> None:
     """Check that the folder of a store exists; that of a URL is not looked up."""
-    if "://" in store:
-        return
+    from gdjax.stores.schema import OWN, ROOT  # imports NumPy
+
+    check_new_store(store)
     path = Path(store)
-    check_no_file(store)
-    is_store = any(path.joinpath(name).exists() for name in ("zarr.json", ".gdjax"))
-    if not is_store and not (path.exists() and any(path.iterdir())):
-        raise StoreError(f"{store}: there is no store at this path; check the path")
-    if not is_store:
+    if "://" in store or any(path.joinpath(name).exists() for name in (ROOT, OWN)):
+        return
+    if path.exists() and any(path.iterdir()):
         raise StoreError(f"{store} exists but is not a gdjax store; choose another path")
+    raise StoreError(f"{store}: there is no store at this path; check the path")
 
 
-def check_no_file(store: str) -> None:
-    """Check that the path of a store is not that of a file."""
-    if "://" not in store and Path(store).exists() and not Path(store).is_dir():
-        raise StoreError(f"{store} is a file; expected a folder. Choose another store")
+def check_new_store(store: str) -> None:
+    """Check that the path of a store, which need not exist, is not that of a file."""
+    from gdjax.stores.location import check_no_file  # imports NumPy
+
+    if "://" not in store:
+        check_no_file(store)
 
 
 def check_data(name: str) -> None:

@@ -1,6 +1,5 @@
 """`gdjax sweep`: train the digit network for a grid of settings and seeds."""
 
-import difflib
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from gdjax.base.limits import Count, Positive, Seed
 from gdjax.cli.grid import GRAMMAR, parse, parse_any
 from gdjax.cli.options import (
     NetworkOptions,
-    check_no_file,
+    check_new_store,
     make_optimizer,
     optimizer_keywords,
     resume_command,
@@ -64,7 +63,7 @@ class Sweep(NetworkOptions):
     """Number of steps between records; by default, the number of steps of one epoch."""
     root_seed: Seed = 0
     """Seed of the whole study."""
-    store: Annotated[str | None, check_no_file] = None
+    store: Annotated[str | None, check_new_store] = None
     """Zarr store for the runs; runs that it already contains are not recomputed. By default, it is
     in the results folder."""
     plan: bool = False
@@ -128,16 +127,15 @@ class Sweep(NetworkOptions):
 
     def _check_axes(self, named):
         """Find the mistakes in names and values that need no JAX."""
-        from gdjax.base.arguments import check_limits  # imports NumPy
+        from gdjax.base.arguments import check_limits, meant_keyword  # imports NumPy
 
         keywords = optimizer_keywords(self.optimizer)
         if self.problem is None and keywords:
             valid = [*LIMITS, *NETWORK_AXES, *(name for name in keywords if name not in LIMITS)]
             for name in (name for name in named if name.rpartition(".")[2] not in valid):
-                near = difflib.get_close_matches(name, valid, n=1)
                 raise InputError(
                     f"--axes {name}: unexpected axis; expected one of {', '.join(valid)}."
-                    f"{f' Did you mean {near[0]}?' if near else ''}"
+                    f"{meant_keyword(name, valid)}"
                 )
         for name, values in named.items():
             for value in {min(values), max(values)} if name in LIMITS else ():

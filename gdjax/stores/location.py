@@ -41,6 +41,12 @@ _REMEDIES = {
 }
 
 
+def check_no_file(folder: str | Path) -> None:
+    """Check that the path of a folder is not that of a file."""
+    if Path(folder).exists() and not Path(folder).is_dir():
+        raise StoreError(f"{folder} is a file; expected a folder. Choose another store")
+
+
 def locate(store: Any, **options: Any) -> "Folder | Bucket":
     """Return the location of a store, which every function accepts in place of its path or URL.
 

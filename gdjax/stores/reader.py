@@ -19,7 +19,14 @@ from jaxtyping import Bool
 from gdjax.base.arguments import check_flag
 from gdjax.base.documents import digest
 from gdjax.base.errors import InputError, StoreError
-from gdjax.stores.location import MISSING, Bucket, Folder, StoreLike, locate
+from gdjax.stores.location import (
+    MISSING,
+    Bucket,
+    Folder,
+    StoreLike,
+    check_no_file,
+    locate,
+)
 from gdjax.stores.schema import (
     FLAGS,
     MAX_RECORD_BYTES,
@@ -165,8 +172,8 @@ def read_root(
     def is_own():
         return bool(sweep) and location.read(SWEEP, len(sweep))[0] == sweep
 
-    if isinstance(location, Folder) and location.path.exists() and not location.path.is_dir():
-        raise StoreError(f"{location} is a file; expected a folder. Choose another store")
+    if isinstance(location, Folder):
+        check_no_file(location.path)
     raw, problem = location.read(ROOT, MAX_ROOT_BYTES)
     error: Any = f"{ROOT} is missing" if problem == MISSING else f"{ROOT}: {problem}"
     try:

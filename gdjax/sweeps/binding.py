@@ -10,12 +10,12 @@
 {'init': {}, 'cost': {'a': 2.0}, 'optimizer': {'learning_rate': 0.1}}
 """
 
-import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
+from gdjax.base.arguments import meant_keyword
 from gdjax.base.errors import InputError
 from gdjax.problems.keywords import bind, declared
 from gdjax.problems.problem import Problem, map_functions
@@ -85,10 +85,7 @@ def assign_roles(
                 f"axes: {axis} is a keyword of {' and of '.join(homes)}; qualify it: {choices}"
             )
         elif not homes:
-            # Initials, such as lr for learning_rate, or a similar name
-            near = [n for n in valid if axis == "".join(word[:1] for word in n.split("_"))]
-            near += difflib.get_close_matches(axis, valid, n=1)
-            hint = f" Did you mean {near[0]}?" if near else ""
+            hint = meant_keyword(axis, valid)
             if keyword in (lacking := _without_default(problem)):
                 name = lacking[keyword]
                 hint = f" {name} takes {keyword} without a default; give it one: {keyword}=1.0"

@@ -44,6 +44,12 @@ def test_mistakes_in_axes_are_found_before_jax_is_imported(flags, monkeypatch, c
     assert re.match("gdjax: (--axes foo|axes: |/.* is a file)", capsys.readouterr().err)
 
 
+def test_initials_of_an_axis_are_understood(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["sweep", "--axes", "lr=1"])
+    assert "learning_rate?" in capsys.readouterr().err
+
+
 @pytest.mark.long
 def test_the_summary_and_the_figures_are_written(swept):
     summary = json.loads((swept / "summary.json").read_text())
